@@ -1,0 +1,1 @@
+"""Export: checkpoint -> graph -> parity -> gate -> bundle."""

@@ -1,0 +1,1 @@
+"""The matchka service: bytes -> decode -> media -> embed -> truncate + normalise -> gallery -> decision."""

@@ -1,0 +1,251 @@
+"""A bundle: the folder that carries a model and says where every number in it came from; read and verified here."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.errors import BundleError, UntrainedDimError
+from service.media.audio import AudioInput
+
+MANIFEST_NAME: Final = "manifest.json"
+GRAPH_NAME: Final = "model.onnx"
+SCHEMA_VERSION: Final = 1
+HASH_BLOCK_BYTES: Final = 1 << 20
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metrics(_Frozen):
+    """Verification accuracy in one domain: rates are fractions in [0, 1]; counts say how much they rest on."""
+
+    eer: float = Field(ge=0, le=1)
+    min_dcf: float = Field(ge=0)
+    tar_at_fmr: dict[str, float]
+    subjects: int = Field(ge=2)
+    mated_pairs: int = Field(ge=1)
+    non_mated_pairs: int = Field(ge=1)
+
+
+class OperatingPoint(_Frozen):
+    """A false match rate and the cosine threshold that keeps it.
+
+    `measured` is false where too few independent identities support the rate (rule of 30); the threshold then comes
+    from a normal tail through the measured ones.
+    """
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=-1.5, le=1.5)
+    measured: bool
+
+
+class Calibration(_Frozen):
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
+
+    scale: float = Field(gt=0)
+    offset: float
+    cllr: float = Field(ge=0)
+    min_cllr: float = Field(ge=0)
+
+
+class DimReport(_Frozen):
+    """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
+
+    `calibration` and `operating_points` are keyed by the number of templates in the reference ("1", "2", "3", "5",
+    "10"): the mean of several templates shifts the similarities.
+    """
+
+    metrics: dict[str, Metrics]
+    backbone_metrics: dict[str, Metrics]
+    calibration: dict[str, Calibration]
+    operating_points: dict[str, tuple[OperatingPoint, ...]]
+
+    @model_validator(mode="after")
+    def _has_points_for_one_template(self) -> "DimReport":
+        if not self.operating_points.get("1"):
+            raise ValueError("operating_points must hold at least those of a reference of one template")
+        for points in self.operating_points.values():
+            rates = [point.fmr for point in points]
+            if rates != sorted(set(rates), reverse=True):
+                raise ValueError("operating points must fall in fmr, without repeats")
+        return self
+
+
+class Source(_Frozen):
+    """Where a part came from: its place, version, sha256 of the file taken, and licence."""
+
+    name: str
+    source: str
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str
+
+
+class DatasetUse(_Frozen):
+    """A data set that shaped or measured the bundle, its licence and what it was used for."""
+
+    name: str
+    source: str
+    licence: str
+    use: str
+
+
+class AudioInputSpec(_Frozen):
+    """The manifest's `input` for voices; fields as in service.media.audio.AudioInput."""
+
+    kind: Literal["audio"]
+    sample_rate_hz: int = Field(gt=0)
+    window_samples: int = Field(gt=0)
+    hop_samples: int = Field(gt=0)
+    context_samples: int = Field(ge=0)
+    least_coverage: float = Field(ge=0, le=1)
+    level_dbfs: float = Field(le=0)
+
+    def as_audio_input(self) -> AudioInput:
+        """The same values as the media step takes them."""
+        return AudioInput(**self.model_dump(exclude={"kind"}))
+
+
+class Output(_Frozen):
+    """What the graph returns; only embeddings are served today."""
+
+    kind: Literal["embedding"]
+
+
+class Manifest(_Frozen):
+    """The whole of manifest.json."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    version: str = Field(pattern=r"^[0-9A-Za-z.+-]{1,64}$")
+    task: str
+    input: AudioInputSpec
+    output: Output
+    full_dim: int = Field(gt=0)
+    dims: tuple[int, ...]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: tuple[DatasetUse, ...]
+    files: dict[str, str]
+    libraries: dict[str, str]
+    accepted_worse: str | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "Manifest":
+        if list(self.dims) != sorted(set(self.dims)) or not self.dims or self.dims[-1] != self.full_dim:
+            raise ValueError("dims must rise, without repeats, and end with full_dim")
+        if set(self.per_dim) != {str(dim) for dim in self.dims}:
+            raise ValueError("per_dim must have exactly one entry for each of dims")
+        if GRAPH_NAME not in self.files:
+            raise ValueError(f"files must hold the sha256 of {GRAPH_NAME}")
+        return self
+
+    def require_dim(self, dim: int | None) -> int:
+        """The dim asked for, or full_dim where none was; refuses one that was not trained.
+
+        Raises: UntrainedDimError: dim is not one of dims.
+        """
+        if dim is None:
+            return self.full_dim
+        if dim not in self.dims:
+            allowed = ", ".join(str(known) for known in self.dims)
+            raise UntrainedDimError(
+                f"Model {self.name} was trained and validated at the dims {allowed}.",
+                value=dim,
+                remedy=f"Ask for one of {allowed}, or leave dim out for {self.full_dim}.",
+            )
+        return dim
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def graph_path(self) -> Path:
+        """The ONNX graph."""
+        return self.path / GRAPH_NAME
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, as 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle and verify the manifest and the sha256 of every file.
+
+    Args:
+        path: the bundle's folder.
+
+    Raises: BundleError: no manifest, one that does not validate, a file missing, changed, or not listed.
+    """
+    manifest = _read_manifest(path)
+    for name, expected in manifest.files.items():
+        file = path / name
+        if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
+            raise BundleError(f"The bundle {path} lacks a file its manifest lists.", value=name, remedy=_REBUILD)
+        found = sha256_of(file)
+        if found != expected:
+            raise BundleError(
+                f"The file {name} of the bundle {path} is not the one its manifest names (sha256 {expected}).",
+                value=found,
+                remedy=_REBUILD,
+            )
+    present = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+    extra = present - set(manifest.files) - {MANIFEST_NAME}
+    if extra:
+        raise BundleError(
+            f"The bundle {path} holds files its manifest does not list.", value=sorted(extra), remedy=_REBUILD
+        )
+    return Bundle(path, manifest)
+
+
+def read_bundles(models_dir: Path) -> list[Bundle]:
+    """Read every bundle in a folder, in the order of their folders' names.
+
+    Raises: BundleError: the folder is missing or empty, one bundle does not check out, or two share name and version.
+    """
+    folders = sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST_NAME}"))
+    if not folders:
+        raise BundleError(
+            f"There is no bundle in {models_dir}.",
+            remedy="Build the default ones with `matchka-export defaults`, or set MATCHKA_MODELS_DIR.",
+        )
+    bundles = [read_bundle(folder) for folder in folders]
+    names = [bundle.manifest.name for bundle in bundles]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise BundleError(
+            f"Two bundles in {models_dir} have the same name.", value=repeated, remedy="Keep one of them."
+        )
+    return bundles
+
+
+_REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        text = (path / MANIFEST_NAME).read_text(encoding="utf-8")
+        return Manifest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"The manifest of {path} cannot be read.", value=error, remedy=_REBUILD) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(
+            f"The manifest of {path} is not valid at {where}: {first['msg']}.", value=first["input"], remedy=_REBUILD
+        ) from error

@@ -1,0 +1,246 @@
+"""Every error a caller can meet, and the one table that gives each its HTTP status and stable code."""
+
+from typing import Final
+
+LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
+
+
+class MatchkaError(Exception):
+    """An error with the offending value and the remedy; every error of this project derives from it.
+
+    Args:
+        detail: what is wrong, one sentence, with the allowed range.
+        remedy: what the caller can do about it.
+        value: the offending value, if it can be shown; it is shortened to 120 characters.
+    """
+
+    def __init__(self, detail: str, *, remedy: str, value: object = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
+        self.value = None if value is None else shorten(str(value))
+
+    def __str__(self) -> str:
+        """The whole error as one line for a terminal or a log."""
+        shown = "" if self.value is None else f" (got {self.value!r})"
+        return f"{self.detail}{shown} {self.remedy}"
+
+
+def shorten(text: str) -> str:
+    """Cut a text that came from outside to a length that is safe to repeat.
+
+    >>> shorten("x" * 500) == "x" * 120 + "… (500 characters)"
+    True
+    """
+    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}… ({len(text)} characters)"
+
+
+# --- the request as a whole -----------------------------------------------------------------------------------------
+class UnknownPathError(MatchkaError):
+    """No such path."""
+
+
+class MethodNotAllowedError(MatchkaError):
+    """The path exists, but not for this HTTP method."""
+
+
+class UnauthorizedError(MatchkaError):
+    """No API key, or one that is not known."""
+
+
+class UnsupportedContentTypeError(MatchkaError):
+    """The body is not multipart/form-data."""
+
+
+class MalformedFormError(MatchkaError):
+    """The body says multipart/form-data and is not."""
+
+
+class BodyTooLargeError(MatchkaError):
+    """The body passed the limit while it streamed in."""
+
+
+class UnknownFieldError(MatchkaError):
+    """A field or parameter that this call does not have."""
+
+
+class MissingFieldError(MatchkaError):
+    """A field that this call needs is absent."""
+
+
+class InvalidFieldError(MatchkaError):
+    """A field whose value cannot be read or is out of range."""
+
+
+class TooManyFilesError(MatchkaError):
+    """More files than one request may carry."""
+
+
+class InvalidSubjectIdError(MatchkaError):
+    """A subject_id that is too long or has characters it may not have."""
+
+
+class UntrainedDimError(MatchkaError):
+    """A dim the bundle was not trained and validated for."""
+
+
+class NotReadyError(MatchkaError):
+    """The models are not warm or the gallery is not loaded yet."""
+
+
+class OverloadedError(MatchkaError):
+    """More requests in flight than the service accepts."""
+
+
+# --- samples --------------------------------------------------------------------------------------------------------
+class EmptyFileError(MatchkaError):
+    """A file of no bytes."""
+
+
+class NotAudioError(MatchkaError):
+    """Bytes that no audio decoder recognises."""
+
+
+class TruncatedFileError(MatchkaError):
+    """A file that ends before its own header says."""
+
+
+class NoSamplesError(MatchkaError):
+    """A well-formed audio file that holds no samples."""
+
+
+class SilenceError(MatchkaError):
+    """A clip whose level is that of a muted microphone."""
+
+
+class TooLittleSpeechError(MatchkaError):
+    """Less audible material than a voice embedding needs."""
+
+
+class NonFiniteSamplesError(MatchkaError):
+    """Samples that are NaN or infinite."""
+
+
+class AudioTooLongError(MatchkaError):
+    """A clip longer than the limit."""
+
+
+class UnsupportedSampleRateError(MatchkaError):
+    """A sample rate at which no voice can be judged."""
+
+
+# --- what is looked up ----------------------------------------------------------------------------------------------
+class UnknownModelError(MatchkaError):
+    """No bundle of this name is loaded."""
+
+
+class UnknownSubjectError(MatchkaError):
+    """No such subject for this tenant."""
+
+
+class NotEnrolledError(MatchkaError):
+    """The subject exists, but has no templates of this model."""
+
+
+class OtherVersionError(MatchkaError):
+    """The subject's templates were made by another version of the model."""
+
+
+class UnknownTemplateError(MatchkaError):
+    """No such template for this tenant."""
+
+
+# --- starting up ----------------------------------------------------------------------------------------------------
+class SettingsError(MatchkaError):
+    """A MATCHKA_ variable that is unknown or out of range."""
+
+
+class KeyRequiredError(MatchkaError):
+    """Listening beyond this machine without an API key."""
+
+
+class BundleError(MatchkaError):
+    """A bundle that does not check out: a hash, the manifest, or the graph's inputs and outputs."""
+
+
+class DataDirInUseError(MatchkaError):
+    """Another process owns the data directory."""
+
+
+class StoreError(MatchkaError):
+    """The database cannot be opened or is of another schema."""
+
+
+class MissingPackageError(MatchkaError):
+    """An optional package that this call needs is not installed."""
+
+
+# --- arithmetic and the client --------------------------------------------------------------------------------------
+class DimensionError(MatchkaError):
+    """A dim outside 1..full_dim, or arrays whose dims differ."""
+
+
+class ZeroVectorError(MatchkaError):
+    """A vector without direction cannot be scaled to unit length."""
+
+
+class NonFiniteEmbeddingError(MatchkaError):
+    """The graph returned NaN or infinity for this sample."""
+
+
+class ServiceUnreachableError(MatchkaError):
+    """The client got no answer from the service."""
+
+
+class RequestFailedError(MatchkaError):
+    """The service answered the client with a problem document.
+
+    Attributes: status: the HTTP status. code: the problem's stable code.
+    """
+
+    def __init__(self, detail: str, *, remedy: str, value: object, status: int, code: str) -> None:
+        super().__init__(detail, remedy=remedy, value=value)
+        self.status = status
+        self.code = code
+
+
+STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
+    MalformedFormError: (400, "malformed_form"),
+    UnauthorizedError: (401, "unauthorized"),
+    UnknownPathError: (404, "unknown_path"),
+    UnknownModelError: (404, "unknown_model"),
+    UnknownSubjectError: (404, "unknown_subject"),
+    NotEnrolledError: (404, "not_enrolled"),
+    UnknownTemplateError: (404, "unknown_template"),
+    MethodNotAllowedError: (405, "method_not_allowed"),
+    OtherVersionError: (409, "other_version"),
+    BodyTooLargeError: (413, "body_too_large"),
+    UnsupportedContentTypeError: (415, "unsupported_content_type"),
+    UnknownFieldError: (422, "unknown_field"),
+    MissingFieldError: (422, "missing_field"),
+    InvalidFieldError: (422, "invalid_field"),
+    TooManyFilesError: (422, "too_many_files"),
+    InvalidSubjectIdError: (422, "invalid_subject_id"),
+    UntrainedDimError: (422, "untrained_dim"),
+    EmptyFileError: (422, "empty_file"),
+    NotAudioError: (422, "not_audio"),
+    TruncatedFileError: (422, "truncated_file"),
+    NoSamplesError: (422, "no_samples"),
+    SilenceError: (422, "silence"),
+    TooLittleSpeechError: (422, "too_little_speech"),
+    NonFiniteSamplesError: (422, "non_finite_samples"),
+    AudioTooLongError: (422, "audio_too_long"),
+    UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
+    NonFiniteEmbeddingError: (422, "non_finite_embedding"),
+    NotReadyError: (503, "not_ready"),
+    OverloadedError: (503, "overloaded"),
+}
+
+
+def status_and_code(error: MatchkaError) -> tuple[int, str]:
+    """The HTTP status and stable code of an error; (500, "internal_error") for one no caller should ever meet.
+
+    >>> status_and_code(SilenceError("silent", remedy="speak"))
+    (422, 'silence')
+    """
+    return STATUS_AND_CODE.get(type(error), (500, "internal_error"))

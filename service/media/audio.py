@@ -1,0 +1,257 @@
+"""Audio: bytes -> mono samples at the model's rate -> level -> the waveform windows the graph takes."""
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import soundfile
+import soxr
+
+from service.errors import (
+    AudioTooLongError,
+    EmptyFileError,
+    NonFiniteSamplesError,
+    NoSamplesError,
+    NotAudioError,
+    SilenceError,
+    TooLittleSpeechError,
+    TruncatedFileError,
+    UnsupportedSampleRateError,
+)
+from service.media.containers import missing_bytes
+from service.vectors import FloatArray
+
+LOWEST_SAMPLE_RATE_HZ: Final = 4_000  # below it the band that carries voices is gone
+HIGHEST_SAMPLE_RATE_HZ: Final = 384_000  # the highest a sound card records; above it the header is wrong
+READABLE_FORMATS: Final = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")  # libsndfile reads more; fewer decoders face strangers
+KNOWN_MAGIC: Final = (b"RIFF", b"fLaC", b"OggS")
+READ_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory of one block whatever the channel count
+SILENCE_DBFS: Final = -70.0  # a muted 16-bit microphone with dither lies near -90, a whisper above -60
+AUDIBLE_BELOW_LOUD_DB: Final = 30.0  # speech sounds lie within 30 dB of the loud ones; pauses below
+FRAME_MS: Final = 20  # the usual speech frame
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """What a bundle's graph takes: windows of one length, cut from a clip of one rate and level.
+
+    Attributes:
+        sample_rate_hz: rate the clip is resampled to.
+        window_samples: samples of one window, the graph's second axis.
+        hop_samples: distance between the starts of two windows.
+        context_samples: samples before a window's first frame centre that belong to it (zeros at the clip's start).
+        least_coverage: a last window with a smaller share of real samples is left out, unless it is the only one.
+        level_dbfs: quieter clips are raised to this RMS level; louder ones stay.
+    """
+
+    sample_rate_hz: int
+    window_samples: int
+    hop_samples: int
+    context_samples: int
+    least_coverage: float
+    level_dbfs: float
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    """How long a clip may and must be, in seconds."""
+
+    max_duration_s: float
+    min_speech_s: float
+
+
+def read_clip(data: bytes, sample_rate_hz: int, limits: AudioLimits) -> FloatArray:
+    """Decode WAV, FLAC, OGG (Opus, Vorbis) or MP3, average the channels and resample.
+
+    Args:
+        data: the whole file.
+        sample_rate_hz: the rate wanted.
+        limits: longest clip, and least audible material.
+
+    Returns: float32, (samples,), finite, full scale 1.
+
+    Raises:
+        EmptyFileError, NotAudioError, TruncatedFileError, NoSamplesError: not a whole audio file.
+        UnsupportedSampleRateError: rate outside 4 to 384 kHz.
+        NonFiniteSamplesError: NaN or infinite samples.
+        AudioTooLongError, SilenceError, TooLittleSpeechError: outside the limits.
+    """
+    samples, source_rate_hz = _decode(data, limits.max_duration_s)
+    if not np.all(np.isfinite(samples)):
+        raise NonFiniteSamplesError(
+            "The clip holds samples that are NaN or infinite.", remedy="Write the file again from a clean recording."
+        )
+    # Float files may pass full scale; the level rule below only ever raises, so an unbounded peak would reach the graph.
+    peak = float(np.max(np.abs(samples)))
+    if peak > 1.0:
+        samples = samples / np.float32(peak)
+    _require_speech(samples, source_rate_hz, limits.min_speech_s)
+    if source_rate_hz == sample_rate_hz:
+        return samples
+    resampled: FloatArray = soxr.resample(samples, source_rate_hz, sample_rate_hz, quality="HQ")
+    return resampled
+
+
+def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
+    """Raise the level of a clip and cut it into the windows the graph takes.
+
+    Frames see their true neighbours at a window's edges and zeros only beyond the clip, so the windows of a clip give
+    the same spectra as one pass over the whole clip.
+
+    Args:
+        samples: float32, (samples,), at spec.sample_rate_hz, at least one sample.
+        spec: the bundle's input.
+
+    Returns: float32, (windows, spec.window_samples), windows >= 1; a copy.
+
+    Source: the window rule is that of Wan et al. 2018, arXiv:1710.10467, as its public GE2E implementation applies it.
+    """
+    levelled = raise_level(samples, spec.level_dbfs)
+    useful = spec.window_samples - 2 * spec.context_samples  # samples a window adds beyond its context
+    count = 1
+    while useful + (count - 1) * spec.hop_samples < levelled.size:
+        count += 1
+    last_start = (count - 1) * spec.hop_samples
+    if count > 1 and (levelled.size - last_start) / useful < spec.least_coverage:
+        count -= 1
+    length = spec.window_samples + (count - 1) * spec.hop_samples
+    padded = np.zeros(length, np.float32)
+    kept = levelled[: length - spec.context_samples]
+    padded[spec.context_samples : spec.context_samples + kept.size] = kept
+    views = np.lib.stride_tricks.sliding_window_view(padded, spec.window_samples)
+    return np.ascontiguousarray(views[:: spec.hop_samples])
+
+
+def raise_level(samples: FloatArray, level_dbfs: float) -> FloatArray:
+    """Raise a clip to an RMS level; a louder clip is returned as it is, a silent one too.
+
+    Args:
+        samples: float32, (samples,), full scale 1.
+        level_dbfs: RMS level in dB relative to full scale.
+
+    Returns: float32, (samples,).
+
+    >>> raise_level(np.full(4, 0.01, np.float32), -20.0)
+    array([0.1, 0.1, 0.1, 0.1], dtype=float32)
+    """
+    rms = _rms(samples)
+    if rms == 0.0:
+        return samples
+    gain = 10.0 ** (level_dbfs / 20.0) / rms
+    return samples if gain <= 1.0 else samples * np.float32(gain)
+
+
+def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
+    """Seconds of a clip within 30 dB of its loud frames: an estimate of how much speech it can hold.
+
+    It measures level, not words: steady noise counts as audible.
+
+    Args:
+        samples: float32, (samples,).
+        sample_rate_hz: their rate.
+
+    Returns: seconds >= 0.
+
+    >>> tone = np.sin(np.arange(16000, dtype=np.float32))
+    >>> audible_seconds(np.concatenate([tone, np.zeros(16000, np.float32)]), 16000)
+    1.0
+    """
+    frame = max(1, sample_rate_hz * FRAME_MS // 1000)
+    frames = samples[: samples.size // frame * frame].reshape(-1, frame).astype(np.float64)
+    if frames.size == 0:
+        return 0.0
+    levels = np.sqrt(np.mean(frames**2, axis=1))
+    # the 95th percentile is the level of the loud frames and ignores single clicks; at least the mean level
+    # so that a short word in a long pause is judged by its own level
+    loud = max(float(np.percentile(levels, 95)), _rms(samples))
+    floor = max(loud * 10.0 ** (-AUDIBLE_BELOW_LOUD_DB / 20.0), 10.0 ** (SILENCE_DBFS / 20.0))
+    return float(np.count_nonzero(levels >= floor) * frame / sample_rate_hz)
+
+
+def _decode(data: bytes, max_duration_s: float) -> tuple[FloatArray, int]:
+    """Read blockwise and average the channels, so that memory is bounded by the limit and not by the header."""
+    if not data:
+        raise EmptyFileError("The file is empty (0 bytes).", remedy="Send the recording's bytes in the file field.")
+    missing = missing_bytes(data)
+    if missing:
+        raise _truncated(f"{missing} bytes are missing")
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if file.format not in READABLE_FORMATS:
+                raise _not_audio(file.format)
+            _require_sample_rate(file.samplerate)
+            return _read_blocks(file, max_duration_s), file.samplerate
+    except soundfile.LibsndfileError as error:
+        if data[:4] in KNOWN_MAGIC:
+            raise _truncated(error.error_string) from error
+        raise _not_audio(error.error_string) from error
+
+
+def _read_blocks(file: soundfile.SoundFile, max_duration_s: float) -> FloatArray:
+    most_frames = int(max_duration_s * file.samplerate)
+    block_frames = max(1, READ_BLOCK_SAMPLES // file.channels)
+    blocks: list[FloatArray] = []
+    frames = 0
+    while True:
+        block = file.read(block_frames, dtype="float32", always_2d=True)
+        frames += len(block)
+        if frames > most_frames:
+            raise AudioTooLongError(
+                f"The clip is longer than {max_duration_s:g} s.", remedy=f"Send at most {max_duration_s:g} s of audio."
+            )
+        # a float64 mean cannot overflow on float files whose samples are near the float32 limit
+        blocks.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
+        if len(block) < block_frames:
+            break
+    if frames == 0:
+        raise NoSamplesError("The file is audio but holds no samples.", remedy="Record again and send that file.")
+    declared = int(file.frames)
+    # libsndfile guesses the length of MP3 and of streams; only a lossless container states it to the sample
+    if file.format == "FLAC" and 0 < frames < declared:
+        raise _truncated(f"{declared - frames} of {declared} samples are missing")
+    return np.concatenate(blocks)
+
+
+def _require_sample_rate(rate_hz: int) -> None:
+    if not LOWEST_SAMPLE_RATE_HZ <= rate_hz <= HIGHEST_SAMPLE_RATE_HZ:
+        raise UnsupportedSampleRateError(
+            f"The sample rate must be between {LOWEST_SAMPLE_RATE_HZ} and {HIGHEST_SAMPLE_RATE_HZ} Hz.",
+            value=rate_hz,
+            remedy="Record at 16,000 Hz or more.",
+        )
+
+
+def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: float) -> None:
+    level_dbfs = 20.0 * float(np.log10(max(_rms(samples), 1e-12)))
+    if level_dbfs < SILENCE_DBFS:
+        raise SilenceError(
+            f"The clip is silent (RMS below {SILENCE_DBFS:g} dBFS).",
+            value=f"{level_dbfs:.1f} dBFS",
+            remedy="Check that the microphone is on and record again.",
+        )
+    audible = audible_seconds(samples, sample_rate_hz)
+    if audible < min_speech_s:
+        raise TooLittleSpeechError(
+            f"The clip needs at least {min_speech_s:g} s of speech.",
+            value=f"{audible:.2f} s",
+            remedy="Send a longer clip; 3 s or more works best.",
+        )
+
+
+def _rms(samples: FloatArray) -> float:
+    return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+
+
+def _not_audio(what: str) -> NotAudioError:
+    return NotAudioError(
+        "The file is not audio of a known kind.", value=what, remedy="Send WAV, FLAC, OGG (Opus or Vorbis) or MP3."
+    )
+
+
+def _truncated(what: str) -> TruncatedFileError:
+    return TruncatedFileError(
+        "The file is damaged or ends before its own header says.",
+        value=what,
+        remedy="Send the whole file; check the upload.",
+    )

@@ -1,0 +1,110 @@
+"""Arithmetic on embeddings; nowhere else are vectors truncated, normalised, averaged or compared."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import DimensionError, ZeroVectorError
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+
+def truncate_and_normalise(embeddings: FloatArray, dim: int) -> FloatArray:
+    """Keep the first `dim` components of each embedding and rescale to unit length.
+
+    Truncation shortens a unit vector, so thresholds on cosine hold only after the rescale.
+
+    Args:
+        embeddings: float32, (batch, full_dim), finite; rows need not be unit length.
+        dim: components kept, 1 <= dim <= full_dim.
+
+    Returns: float32, (batch, dim); every row has L2 norm 1. The input is not changed.
+
+    Raises:
+        DimensionError: dim out of range.
+        ZeroVectorError: a truncated row is all zero.
+
+    Source: Kusupati et al. 2022, arXiv:2205.13147.
+
+    >>> truncate_and_normalise(np.array([[3, 4, 12]], np.float32), 2)
+    array([[0.6, 0.8]], dtype=float32)
+    """
+    full_dim = embeddings.shape[1]
+    if not 1 <= dim <= full_dim:
+        raise DimensionError(
+            f"dim must be between 1 and {full_dim}.", value=dim, remedy="Ask for a dim the embedding has."
+        )
+    # float64 keeps the norm of a 256-component row within one float32 rounding of 1
+    prefixes = embeddings[:, :dim].astype(np.float64)
+    norms = np.linalg.norm(prefixes, axis=1, keepdims=True)
+    if np.any(norms == 0):
+        raise ZeroVectorError(
+            f"An embedding is zero in its first {dim} components.", remedy="Use a larger dim or another sample."
+        )
+    unit: FloatArray = (prefixes / norms).astype(np.float32)
+    return unit
+
+
+def cosine_similarity(a: FloatArray, b: FloatArray, dim: int) -> FloatArray:
+    """Cosine of every row of `a` with every row of `b`, on their first `dim` components.
+
+    Args:
+        a: float32, (n, full_dim).
+        b: float32, (m, full_dim).
+        dim: components compared, 1 <= dim <= full_dim.
+
+    Returns: float32, (n, m), each in [-1, 1].
+
+    Raises: DimensionError, ZeroVectorError: as truncate_and_normalise.
+
+    >>> cosine_similarity(np.array([[1, 0, 9]], np.float32), np.array([[1, 1, -9]], np.float32), 2)
+    array([[0.70710677]], dtype=float32)
+    """
+    if a.shape[1] != b.shape[1]:
+        raise DimensionError(
+            f"Embeddings of {a.shape[1]} and {b.shape[1]} components cannot be compared.",
+            remedy="Compare embeddings of one model.",
+        )
+    products: FloatArray = truncate_and_normalise(a, dim) @ truncate_and_normalise(b, dim).T
+    return np.clip(products, -1.0, 1.0)
+
+
+def mean_reference(embeddings: FloatArray) -> FloatArray:
+    """The reference of a subject: the mean of its unit-length full embeddings (DESIGN: stored once, not rescaled).
+
+    Args:
+        embeddings: float32, (templates, full_dim); rows need not be unit length.
+
+    Returns: float32, (full_dim,); its first d components, rescaled, are the reference at dim d.
+
+    Raises: ZeroVectorError: a row is zero, or the rows cancel.
+
+    >>> mean_reference(np.array([[2, 0], [0, 5]], np.float32))
+    array([0.5, 0.5], dtype=float32)
+    """
+    mean: FloatArray = (
+        truncate_and_normalise(embeddings, embeddings.shape[1]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    )
+    if not np.any(mean):
+        raise ZeroVectorError("The templates cancel each other.", remedy="Enrol samples of one subject.")
+    return mean
+
+
+def mean_by_group(rows: FloatArray, group_sizes: list[int]) -> FloatArray:
+    """Average consecutive rows group by group: the windows of each clip become that clip's embedding.
+
+    Args:
+        rows: float32, (sum(group_sizes), full_dim).
+        group_sizes: rows of each group, each >= 1.
+
+    Returns: float32, (len(group_sizes), full_dim), not rescaled.
+
+    >>> mean_by_group(np.array([[2.0], [4.0], [7.0]], np.float32), [2, 1])
+    array([[3.],
+           [7.]], dtype=float32)
+    """
+    starts = np.concatenate([[0], np.cumsum(group_sizes)[:-1]]).astype(np.int64)
+    sums = np.add.reduceat(rows.astype(np.float64), starts, axis=0)
+    means: FloatArray = (sums / np.asarray(group_sizes, np.float64)[:, None]).astype(np.float32)
+    return means

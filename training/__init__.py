@@ -1,0 +1,1 @@
+"""Training: dataset -> frozen-feature cache -> projection training -> task-matched validation -> checkpoint."""
