@@ -175,6 +175,27 @@ class MissingPackageError(MatchkaError):
     """An optional package that this call needs is not installed."""
 
 
+# --- building bundles -----------------------------------------------------------------------------------------------
+class DownloadError(MatchkaError):
+    """A package file could not be fetched through pip."""
+
+
+class ChecksumError(MatchkaError):
+    """A fetched file, or a member of one, is not the one that is pinned."""
+
+
+class ParityError(MatchkaError):
+    """The exported graph does not compute what the torch modules compute."""
+
+
+class EvidenceError(MatchkaError):
+    """Measurements that do not belong to the projection or the backbone they are shipped with."""
+
+
+class GateError(MatchkaError):
+    """A checkpoint that must not become a bundle: the message names the number that failed."""
+
+
 # --- arithmetic and the client --------------------------------------------------------------------------------------
 class DimensionError(MatchkaError):
     """A dim outside 1..full_dim, or arrays whose dims differ."""
