@@ -82,7 +82,7 @@ def read_clip(data: bytes, sample_rate_hz: int, limits: AudioLimits) -> FloatArr
         raise NonFiniteSamplesError(
             "The clip holds samples that are NaN or infinite.", remedy="Write the file again from a clean recording."
         )
-    # Float files may pass full scale; the level rule below only ever raises, so an unbounded peak would reach the graph.
+    # Float files may pass full scale, and the level rule only raises: an unbounded peak would reach the graph.
     peak = float(np.max(np.abs(samples)))
     if peak > 1.0:
         samples = samples / np.float32(peak)

@@ -1,0 +1,74 @@
+# make setup   the virtual environment
+# make run     set up, build the default bundle, serve, demonstrate (RUN_ONCE=1: then stop; PORT=8000)
+# make test    the tests
+# make check   lint, types and tests: what CI runs
+# make load    load test against a server it starts; report in build/load/
+#
+# TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
+#                    which on Linux brings several GB of CUDA packages
+# EXTRA=cpu          cpu or gpu
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint types load clean
+
+PYTHON ?= python3
+PORT ?= 8000
+EXTRA ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CONSTRAINTS := .ci/constraints.txt
+INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
+URL := http://127.0.0.1:$(PORT)
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+setup: $(VENV)/.run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) install $(INDEX) -c $(CONSTRAINTS) -e '.[$(EXTRA),train]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) install $(INDEX) -c $(CONSTRAINTS) -e '.[$(EXTRA),train,test]'
+	@touch $@
+
+run: $(VENV)/.run
+	@$(BIN)/matchka-export defaults
+	@$(BIN)/matchka-export samples
+	@if $(BIN)/matchka wait --timeout 0 --url $(URL) 2>/dev/null; then \
+	    echo "A service already answers on port $(PORT); choose another with PORT="; exit 1; fi
+	@$(BIN)/matchka serve --port $(PORT) & server=$$!; \
+	trap 'kill $$server 2>/dev/null; wait $$server 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/matchka wait --timeout 120 --url $(URL) & waiting=$$!; \
+	while kill -0 $$waiting 2>/dev/null; do kill -0 $$server 2>/dev/null || { kill $$waiting; exit 1; }; sleep 0.1; done; \
+	wait $$waiting || exit 1; \
+	$(BIN)/matchka demo --url $(URL); status=$$?; \
+	if [ -n "$(RUN_ONCE)" ]; then exit $$status; fi; \
+	echo "Serving on $(URL) (its calls: $(URL)/docs); stop with Ctrl-C."; \
+	wait $$server
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+check: lint types test
+
+load: $(VENV)/.test
+	@$(BIN)/matchka-export defaults
+	@$(BIN)/matchka-export samples
+	@sh loadtests/run.sh $(BIN)
+
+clean:
+	rm -rf $(VENV) build models

@@ -1,0 +1,88 @@
+"""`matchka`: run the service, or speak to one."""
+
+import logging
+import socket
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from service.app import create_app, opened_verifier
+from service.commands import FAILED, Url, commands, connected, reported_errors
+from service.demo import run_demonstration
+from service.errors import SettingsError
+from service.settings import Settings, read_settings
+
+SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
+BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
+)
+app.add_typer(commands)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; MATCHKA_HOST or 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; MATCHKA_PORT or 8000 by default.")] = None,
+) -> None:
+    """Run the service until it is stopped."""
+    with reported_errors():
+        settings = read_settings(host=host, port=port)
+        settings.require_key_beyond_loopback()
+        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
+            application = create_app(settings, verifier)
+            config = uvicorn.Config(
+                application,
+                log_level=settings.log_level,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+            uvicorn.Server(config).run(sockets=[listener])
+            if application.state.service.verifier is None:
+                raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    samples: Annotated[Path, typer.Option(help="Folder of recordings.")] = Path("build/samples/voice"),
+    url: Url = None,
+) -> None:
+    """Enrol three people, probe with other clips and two strangers. Exit code 1: a probe was nearest to another."""
+    with reported_errors():
+        all_nearest = run_demonstration(connected(url), samples, Console())
+    if not all_nearest:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of `matchka`."""
+    app()
+
+
+def _bound_socket(settings: Settings) -> socket.socket:
+    """Take the port before anything is loaded, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    # a port whose last owner was killed can be taken again at once
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host.strip("[]"), settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"The service cannot listen there: {error.strerror}.",
+            value=f"{settings.host}:{settings.port}",
+            remedy="Choose another port with --port (PORT= with make), or stop what uses this one.",
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+if __name__ == "__main__":
+    main()

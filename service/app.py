@@ -1,0 +1,161 @@
+"""The application: middleware, routes, and what it holds from start to end."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from filelock import FileLock, Timeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.admission import BodyLimit, InFlightLimit
+from service.auth import KeyRing
+from service.bundle import read_bundles
+from service.errors import (
+    DataDirInUseError,
+    InvalidFieldError,
+    MatchkaError,
+    MethodNotAllowedError,
+    StoreError,
+    UnknownPathError,
+    status_and_code,
+)
+from service.model import open_model
+from service.pipeline import Verifier
+from service.problems import problem_response
+from service.routes import decisions, embeddings, health, models, subjects
+from service.routes.context import ServiceState
+from service.settings import Settings
+from service.store.store import opened_store
+from service.telemetry import RequestTimer, Telemetry
+
+LOCK_NAME: Final = "lock"
+LOGGER: Final = logging.getLogger("matchka")
+
+
+def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
+    """Build the service.
+
+    Args:
+        settings: everything that can be configured.
+        verifier: an opened one (see opened_verifier) that the caller closes; opened at start-up where none is given.
+            Its models are warmed and its galleries filled in the background, until which /readyz answers 503.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            opened = verifier or stack.enter_context(opened_verifier(settings))
+            loading = asyncio.create_task(_load(app.state.service, opened))
+            try:
+                yield
+            finally:
+                await loading
+                app.state.service.workers.shutdown()
+
+    app = FastAPI(
+        title="matchka",
+        summary="Voice and face verification at a selectable Matryoshka dimension.",
+        version=version("matchka"),
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    telemetry = Telemetry()
+    workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
+    app.state.service = ServiceState(KeyRing(settings), workers, telemetry)
+    for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
+        app.include_router(router)
+    # The last one added is the first one entered: timing, then admission, then the size of the body.
+    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib)
+    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight)
+    app.add_middleware(RequestTimer, telemetry=telemetry)
+    _add_error_handlers(app)
+    return app
+
+
+@contextmanager
+def opened_verifier(settings: Settings) -> Iterator[Verifier]:
+    """Check and open all that the service needs; closed at the end of the block.
+
+    Raises:
+        BundleError: a bundle does not check out.
+        DataDirInUseError: another process owns the data folder.
+        StoreError: the database cannot be opened.
+    """
+    bundles = read_bundles(settings.models_dir)
+    served = [open_model(bundle, settings) for bundle in bundles]
+    with _owned_data_dir(settings), opened_store(settings.effective_database_url) as store:
+        yield Verifier(served, store)
+
+
+@contextmanager
+def _owned_data_dir(settings: Settings) -> Iterator[None]:
+    lock = FileLock(settings.data_dir / LOCK_NAME, timeout=0)
+    try:
+        # templates are biometric data: nobody else on the machine may read them
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock.acquire()
+    except Timeout as error:
+        raise DataDirInUseError(
+            "Another process owns the data folder.",
+            value=settings.data_dir,
+            remedy="Stop it, or set MATCHKA_DATA_DIR to another folder.",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            "The data folder cannot be written.", value=error, remedy="Check MATCHKA_DATA_DIR, its rights and the disk."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+async def _load(state: ServiceState, verifier: Verifier) -> None:
+    """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
+    except Exception:
+        LOGGER.critical("The service cannot load and stops.", exc_info=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    state.telemetry.watch_galleries(verifier.gallery_sizes)
+    state.verifier = verifier
+    LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(MatchkaError)
+    async def known(_request: Request, error: MatchkaError) -> Response:
+        if status_and_code(error)[0] == 500:
+            LOGGER.error("a request failed", exc_info=error)
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return problem_response(
+            InvalidFieldError(
+                f"{name} is not valid: {first['msg']}.", value=first.get("input"), remedy="See /docs for its range."
+            )
+        )
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        kind = MethodNotAllowedError if error.status_code == 405 else UnknownPathError
+        where = f"{request.method} {request.url.path}"
+        return problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        # The server logs the traceback; the caller learns nothing of it.
+        return problem_response(MatchkaError("The service failed.", remedy="Report this with the server's log."))

@@ -1,0 +1,208 @@
+"""The Python client: every call of the HTTP interface as a method, every problem document as an exception.
+
+>>> client = Client("http://127.0.0.1:8000")  # nothing is sent yet
+"""
+
+import time
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import requests
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError
+from service.schemas import (
+    EmbedAnswer,
+    EnrollAnswer,
+    HealthAnswer,
+    IdentifyAnswer,
+    ModelsAnswer,
+    Problem,
+    SubjectAnswer,
+    SubjectsAnswer,
+    VerifyAnswer,
+)
+
+Sample: TypeAlias = Path | str | bytes
+Part: TypeAlias = tuple[str, tuple[str, bytes]]
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
+POLL_S: Final = 0.1
+
+
+class Client:
+    """A connection to a running service. Not safe to share between threads; make one for each.
+
+    Args:
+        url: where the service is.
+        api_key: sent as a bearer token where given.
+        timeout_s: longest wait for one answer.
+
+    Every method raises:
+        RequestFailedError: the service refused; the error carries its code, the value and the remedy.
+        ServiceUnreachableError: there was no answer.
+    """
+
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        if api_key:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
+
+    def embed(self, samples: list[Sample], model: str = "voice", dim: int | None = None) -> EmbedAnswer:
+        """Embed samples (paths or bytes) at a trained dim."""
+        return self._post("embed", EmbedAnswer, {"model": model, "dim": dim}, _parts("file", samples))
+
+    def enroll(self, subject_id: str, samples: list[Sample], model: str = "voice") -> EnrollAnswer:
+        """Store one template for each sample, all or none."""
+        return self._post("enroll", EnrollAnswer, {"model": model, "subject_id": subject_id}, _parts("file", samples))
+
+    def verify(
+        self,
+        subject_id: str,
+        sample: Sample,
+        model: str = "voice",
+        dim: int | None = None,
+        max_fmr: float | None = None,
+    ) -> VerifyAnswer:
+        """Compare a sample with the reference of a subject."""
+        fields = {"model": model, "subject_id": subject_id, "dim": dim, "max_fmr": max_fmr}
+        return self._post("verify", VerifyAnswer, fields, _parts("file", [sample]))
+
+    def compare(
+        self,
+        sample_a: Sample,
+        sample_b: Sample,
+        model: str = "voice",
+        dim: int | None = None,
+        max_fmr: float | None = None,
+    ) -> VerifyAnswer:
+        """Compare two samples; nothing is stored."""
+        fields = {"model": model, "dim": dim, "max_fmr": max_fmr}
+        return self._post("compare", VerifyAnswer, fields, _parts("file_a", [sample_a]) + _parts("file_b", [sample_b]))
+
+    def identify(
+        self,
+        sample: Sample,
+        model: str = "voice",
+        top_k: int | None = None,
+        dim: int | None = None,
+        max_fpir: float | None = None,
+    ) -> IdentifyAnswer:
+        """Search a sample in the gallery; `match` is None for a stranger."""
+        fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir}
+        return self._post("identify", IdentifyAnswer, fields, _parts("file", [sample]))
+
+    def subjects(self, limit: int = 100, cursor: str | None = None) -> SubjectsAnswer:
+        """A page of subjects."""
+        parameters = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
+        return _answer(self._send("GET", "/v1/subjects", params=parameters), SubjectsAnswer)
+
+    def subject(self, subject_id: str) -> SubjectAnswer:
+        """One subject and its templates."""
+        return _answer(self._send("GET", f"/v1/subjects/{quote(subject_id, safe='')}"), SubjectAnswer)
+
+    def delete_subject(self, subject_id: str) -> None:
+        """Delete a subject with the templates of every model."""
+        self._send("DELETE", f"/v1/subjects/{quote(subject_id, safe='')}")
+
+    def delete_template(self, template_id: str) -> None:
+        """Delete one template."""
+        self._send("DELETE", f"/v1/templates/{quote(template_id, safe='')}")
+
+    def models(self) -> ModelsAnswer:
+        """The served bundles."""
+        return _answer(self._send("GET", "/v1/models"), ModelsAnswer)
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until the service is ready.
+
+        Raises: ServiceUnreachableError: it is not, timeout_s seconds later.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                _answer(self._send("GET", "/readyz"), HealthAnswer)
+                return
+            except (ServiceUnreachableError, RequestFailedError) as error:
+                if isinstance(error, RequestFailedError) and error.status != 503:
+                    raise
+                if time.monotonic() >= deadline:
+                    raise ServiceUnreachableError(
+                        f"The service is not ready after {timeout_s:g} s.",
+                        value=self._url,
+                        remedy="Start it with `matchka serve` and look at its log.",
+                    ) from error
+            time.sleep(POLL_S)
+
+    def _post(
+        self, call: str, kind: type[AnswerT], fields: dict[str, str | int | float | None], parts: list[Part]
+    ) -> AnswerT:
+        given = {name: str(value) for name, value in fields.items() if value is not None}
+        return _answer(self._send("POST", f"/v1/{call}", data=given, files=parts), kind)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str] | None = None,
+        data: dict[str, str] | None = None,
+        files: list[Part] | None = None,
+    ) -> requests.Response:
+        try:
+            response = self._session.request(
+                method, self._url + path, params=params, data=data, files=files, timeout=self._timeout_s
+            )
+        except requests.RequestException as error:
+            raise ServiceUnreachableError(
+                "The service does not answer.",
+                value=self._url,
+                remedy="Start it with `matchka serve`, or set MATCHKA_URL to where it runs.",
+            ) from error
+        if not response.ok:
+            raise _failure(response)
+        return response
+
+
+def _parts(name: str, samples: list[Sample]) -> list[Part]:
+    return [(name, _named_bytes(sample)) for sample in samples]
+
+
+def _named_bytes(sample: Sample) -> tuple[str, bytes]:
+    if isinstance(sample, bytes):
+        return "sample", sample
+    path = Path(sample)
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise InvalidFieldError(
+            "The file cannot be read.", value=path, remedy=f"Check the path ({error.strerror})."
+        ) from error
+
+
+def _answer(response: requests.Response, kind: type[AnswerT]) -> AnswerT:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ServiceUnreachableError(
+            "What answered is not a matchka service of this version.", value=response.url, remedy="Check the URL."
+        ) from error
+
+
+def _failure(response: requests.Response) -> RequestFailedError | ServiceUnreachableError:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ServiceUnreachableError(
+            f"What answered with status {response.status_code} is not a matchka service.",
+            value=response.url,
+            remedy="Check the URL.",
+        )
+    return RequestFailedError(
+        problem.detail, remedy=problem.remedy, value=problem.value, status=problem.status, code=problem.code
+    )

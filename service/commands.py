@@ -1,0 +1,243 @@
+"""The client commands of `matchka`: tables for people, --json for machines, exit codes for scripts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service.client import Client
+from service.errors import MatchkaError
+from service.schemas import VerifyAnswer
+from service.settings import read_settings
+
+NO_MATCH: Final = 1
+FAILED: Final = 2
+COMPONENTS_SHOWN: Final = 8
+WARNING_STYLE: Final = "yellow"
+
+Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
+ModelName = Annotated[str, typer.Option("--model", help="Bundle to use.")]
+Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
+SampleFile = Annotated[Path, typer.Argument(help="WAV, FLAC, OGG or MP3.")]
+SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files: WAV, FLAC, OGG or MP3.")]
+MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rate to keep; 0.001 by default.")]
+
+commands = typer.Typer()
+subjects_commands = typer.Typer(help="List, show and delete subjects.")
+commands.add_typer(subjects_commands, name="subjects")
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Turn an error into one clear message and exit code 2."""
+    try:
+        yield
+    except MatchkaError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED) from error
+
+
+def connected(url: str | None) -> Client:
+    """A client for the service of the command line or the environment."""
+    settings = read_settings(url=url)
+    return Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
+
+
+@commands.command()
+def enroll(
+    subject_id: str, files: SampleFiles, model: ModelName = "voice", url: Url = None, json: Json = False
+) -> None:
+    """Enrol a subject from one or more samples."""
+    with reported_errors():
+        answer = connected(url).enroll(subject_id, list(files), model)
+    if json:
+        _print_json(answer)
+        return
+    console = Console()
+    console.print(f"enrolled {answer.subject_id}: {len(files)} new, {answer.template_count} templates in all")
+    for other in answer.similar_subjects:
+        console.print(f"may be the same person as {other.subject_id} ({other.similarity:.3f})", style=WARNING_STYLE)
+
+
+@commands.command()
+def verify(
+    subject_id: str,
+    file: SampleFile,
+    model: ModelName = "voice",
+    dim: Dim = None,
+    max_fmr: MaxFmr = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Is this sample of the subject? Exit code 0: match, 1: no match, 2: error."""
+    with reported_errors():
+        answer = connected(url).verify(subject_id, file, model, dim, max_fmr)
+    _report_decision(answer, json)
+
+
+@commands.command()
+def compare(
+    file_a: SampleFile,
+    file_b: SampleFile,
+    model: ModelName = "voice",
+    dim: Dim = None,
+    max_fmr: MaxFmr = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Are these two samples of one subject? Exit code 0: match, 1: no match, 2: error."""
+    with reported_errors():
+        answer = connected(url).compare(file_a, file_b, model, dim, max_fmr)
+    _report_decision(answer, json)
+
+
+@commands.command()
+def identify(
+    file: SampleFile,
+    model: ModelName = "voice",
+    top_k: Annotated[int | None, typer.Option("--top-k", help="Candidates to list; 5 by default.")] = None,
+    dim: Dim = None,
+    max_fpir: Annotated[float | None, typer.Option("--max-fpir", help="Share of strangers given a name.")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Whose sample is this, if anybody's? Exit code 0: match, 1: unknown, 2: error."""
+    with reported_errors():
+        answer = connected(url).identify(file, model, top_k, dim, max_fpir)
+    if json:
+        _print_json(answer)
+    else:
+        table = Table("subject", "similarity", title=f"match: {answer.match or 'unknown'}")
+        for candidate in answer.candidates:
+            table.add_row(candidate.subject_id, f"{candidate.similarity:.3f}")
+        table.caption = f"threshold {answer.threshold:.3f}, dim {answer.dim}, {answer.gallery_size} subjects"
+        Console().print(table)
+    if answer.match is None:
+        raise typer.Exit(NO_MATCH)
+
+
+@commands.command()
+def embed(files: SampleFiles, model: ModelName = "voice", dim: Dim = None, url: Url = None, json: Json = False) -> None:
+    """Embed samples."""
+    with reported_errors():
+        answer = connected(url).embed(list(files), model, dim)
+    if json:
+        _print_json(answer)
+        return
+    table = Table("file", f"embedding ({answer.model} {answer.version}, dim {answer.dim})")
+    for file, vector in zip(files, answer.embeddings, strict=True):
+        shown = " ".join(f"{float(value):+.4f}" for value in vector[:COMPONENTS_SHOWN])
+        table.add_row(escape(file.name), f"{shown} …")
+    Console().print(table)
+
+
+@commands.command()
+def models(url: Url = None, json: Json = False) -> None:
+    """List the served bundles with their accuracy at each dim."""
+    with reported_errors():
+        answer = connected(url).models()
+    if json:
+        _print_json(answer)
+        return
+    for model in answer.models:
+        table = Table(
+            "dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=f"{model.name} {model.version}"
+        )
+        for dim in model.dims:
+            report = model.per_dim[str(dim)]
+            point = min(report.operating_points["1"], key=lambda p: abs(p.fmr - 1e-3))
+            for domain, metrics in report.metrics.items():
+                raw = report.backbone_metrics[domain].eer
+                note = "" if point.measured else " (extrapolated)"
+                table.add_row(
+                    str(dim), domain, f"{100 * metrics.eer:.2f}", f"{100 * raw:.2f}", f"{point.threshold:.3f}{note}"
+                )
+        Console().print(table)
+
+
+@commands.command()
+def wait(
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 60.0, url: Url = None
+) -> None:
+    """Wait until the service is ready."""
+    with reported_errors():
+        connected(url).wait_until_ready(timeout_s)
+
+
+@subjects_commands.command("list")
+def list_subjects(url: Url = None, json: Json = False) -> None:
+    """List every subject."""
+    table = Table("subject", "templates", "enrolled")
+    cursor: str | None = None
+    with reported_errors():
+        client = connected(url)
+        while True:
+            page = client.subjects(limit=1000, cursor=cursor)
+            if json:
+                _print_json(page)
+            for subject in page.subjects:
+                table.add_row(subject.subject_id, str(subject.template_count), f"{subject.created_at:%Y-%m-%d %H:%M}")
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if not json:
+        Console().print(table)
+
+
+@subjects_commands.command("show")
+def show_subject(subject_id: str, url: Url = None, json: Json = False) -> None:
+    """Show one subject's templates."""
+    with reported_errors():
+        answer = connected(url).subject(subject_id)
+    if json:
+        _print_json(answer)
+        return
+    table = Table("template", "model", "version", "enrolled", title=answer.subject_id)
+    for template in answer.templates:
+        table.add_row(template.template_id, template.model, template.version, f"{template.created_at:%Y-%m-%d %H:%M}")
+    Console().print(table)
+
+
+@subjects_commands.command("delete")
+def delete_subject(subject_id: str, url: Url = None) -> None:
+    """Delete a subject everywhere."""
+    with reported_errors():
+        connected(url).delete_subject(subject_id)
+
+
+@subjects_commands.command("delete-template")
+def delete_template(template_id: str, url: Url = None) -> None:
+    """Delete one template of a subject."""
+    with reported_errors():
+        connected(url).delete_template(template_id)
+
+
+def _report_decision(answer: VerifyAnswer, json: bool) -> None:
+    if json:
+        _print_json(answer)
+    else:
+        table = Table("match", "similarity", "threshold", "probability", "dim", "max FMR")
+        probability = "-" if answer.probability is None else f"{answer.probability:.4f}"
+        threshold = f"{answer.threshold:.3f}{'' if answer.threshold_measured else ' (extrapolated)'}"
+        table.add_row(
+            "yes" if answer.match else "no",
+            f"{answer.similarity:.3f}",
+            threshold,
+            probability,
+            str(answer.dim),
+            f"{answer.max_fmr:g}",
+        )
+        Console().print(table)
+    if not answer.match:
+        raise typer.Exit(NO_MATCH)
+
+
+def _print_json(answer: BaseModel) -> None:
+    typer.echo(answer.model_dump_json())

@@ -1,0 +1,132 @@
+"""Similarity + operating point -> Decision. No input or output here: arithmetic on what a bundle states."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+
+from service.bundle import DimReport, OperatingPoint
+from service.errors import InvalidFieldError
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A cosine threshold. `measured` is false where it rests on the normal tail rather than on counted errors."""
+
+    value: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to a comparison of one probe with one reference.
+
+    Attributes:
+        match: similarity >= threshold.
+        similarity: cosine in [-1, 1].
+        threshold: the operating point's threshold.
+        probability: calibrated posterior of a mated pair at prior 0.5, or None without calibration.
+    """
+
+    match: bool
+    similarity: float
+    threshold: Threshold
+    probability: float | None
+
+
+def decide(report: DimReport, similarity: float, template_count: int, fmr: float) -> Decision:
+    """Hold a similarity against the threshold that keeps a false match rate.
+
+    Args:
+        report: what the bundle states of the dim compared.
+        similarity: cosine in [-1, 1].
+        template_count: templates in the reference, >= 1.
+        fmr: the false match rate to keep, in (0, 1).
+
+    Raises: InvalidFieldError: fmr out of range.
+    """
+    threshold = threshold_at(report, template_count, fmr)
+    return Decision(
+        match=similarity >= threshold.value,
+        similarity=similarity,
+        threshold=threshold,
+        probability=probability_of(report, similarity, template_count),
+    )
+
+
+def threshold_at(report: DimReport, template_count: int, fmr: float) -> Threshold:
+    """The threshold for a false match rate, interpolated between operating points on the normal-quantile scale.
+
+    On that scale the tail of the non-mated similarities is close to a straight line; beyond the last point its slope
+    goes on. The points of the next larger number of templates are used, because more templates raise the non-mated
+    similarities and the larger threshold keeps the rate.
+
+    Args:
+        report: what the bundle states of the dim.
+        template_count: templates in the reference, >= 1.
+        fmr: false match rate, in (0, 1).
+
+    Raises: InvalidFieldError: fmr out of range.
+    """
+    if not 0.0 < fmr < 1.0:
+        raise InvalidFieldError(
+            "max_fmr and max_fpir must lie between 0 and 1, both excluded.", value=fmr, remedy="0.001 is usual."
+        )
+    points = report.operating_points[_key_for(report.operating_points, template_count)]
+    if len(points) == 1:
+        return Threshold(points[0].threshold, points[0].measured and math.isclose(points[0].fmr, fmr))
+    lower, upper = _neighbours(points, fmr)
+    x, x_lower, x_upper = (_quantile(rate) for rate in (fmr, lower.fmr, upper.fmr))
+    share = (x - x_lower) / (x_upper - x_lower)
+    value = lower.threshold + share * (upper.threshold - lower.threshold)
+    # exactly at a point only that point counts; between two, both
+    measured = (share <= 0.0 or upper.measured) and (share >= 1.0 or lower.measured)
+    return Threshold(value, measured and -1e-9 <= share <= 1.0 + 1e-9)
+
+
+def fmr_for_fpir(max_fpir: float, gallery_size: int) -> float:
+    """The false match rate per comparison that keeps a false positive identification rate over a whole gallery.
+
+    Args:
+        max_fpir: share of strangers that may be given a name, in (0, 1).
+        gallery_size: subjects compared with, >= 0; an empty gallery counts as one.
+
+    Source: FPIR = 1 - (1 - FMR)^N for independent comparisons, ISO/IEC 19795-1.
+
+    >>> round(fmr_for_fpir(0.01, 1), 6), round(fmr_for_fpir(0.01, 100), 6)
+    (0.01, 0.0001)
+    """
+    if not 0.0 < max_fpir < 1.0:
+        raise InvalidFieldError(
+            "max_fpir must lie between 0 and 1, both excluded.", value=max_fpir, remedy="0.01 is usual."
+        )
+    # expm1 and log1p keep the precision that 1 - (1 - p)^(1/N) loses when N is a million
+    return -math.expm1(math.log1p(-max_fpir) / max(1, gallery_size))
+
+
+def probability_of(report: DimReport, similarity: float, template_count: int) -> float | None:
+    """Posterior of a mated pair at prior 0.5: the logistic function of the calibrated log-likelihood ratio."""
+    if not report.calibration:
+        return None
+    calibration = report.calibration[_key_for(report.calibration, template_count)]
+    log_likelihood_ratio = calibration.scale * similarity + calibration.offset
+    return 0.5 * (1.0 + math.tanh(0.5 * log_likelihood_ratio))  # the logistic function, without overflow
+
+
+def _key_for(by_count: Mapping[str, object], template_count: int) -> str:
+    counts = sorted(int(key) for key in by_count)
+    return str(next((count for count in counts if count >= template_count), counts[-1]))
+
+
+def _neighbours(points: tuple[OperatingPoint, ...], fmr: float) -> tuple[OperatingPoint, OperatingPoint]:
+    """The two points around a rate, or the two nearest where it lies outside all of them; points fall in fmr."""
+    for lower, upper in pairwise(points):
+        if fmr >= upper.fmr:
+            return lower, upper
+    return points[-2], points[-1]
+
+
+def _quantile(fmr: float) -> float:
+    """How many standard deviations above the mean a normal variable stays with probability 1 - fmr."""
+    return -NormalDist().inv_cdf(fmr)

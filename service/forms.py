@@ -1,0 +1,214 @@
+"""Multipart forms: read in memory, checked field by field, and described for OpenAPI from the same class."""
+
+import unicodedata
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from service.errors import (
+    InvalidFieldError,
+    InvalidSubjectIdError,
+    MalformedFormError,
+    MatchkaError,
+    MissingFieldError,
+    TooManyFilesError,
+    UnknownFieldError,
+    UnsupportedContentTypeError,
+)
+
+LONGEST_SUBJECT_ID: Final = 256
+SUBJECT_ID_PUNCTUATION: Final = frozenset("._:@-")
+MOST_TEXT_FIELDS: Final = 32  # a form of this interface has at most six
+MULTIPART: Final = "multipart/form-data"
+
+FormT = TypeVar("FormT", bound="Form")
+
+
+def check_subject_id(text: str) -> str:
+    """Normalise a subject id to NFC and refuse what the interface does not allow.
+
+    Raises: InvalidSubjectIdError: not 1 to 256 letters, digits and `._:@-`, or `.` or `..`, which no URL path can name.
+
+    >>> check_subject_id("e\u0301va.1")
+    'éva.1'
+    """
+    normal = unicodedata.normalize("NFC", text[: 4 * LONGEST_SUBJECT_ID]) if text else ""
+    allowed = all(c in SUBJECT_ID_PUNCTUATION or unicodedata.category(c)[0] in "L" or c.isdecimal() for c in normal)
+    if len(text) > 4 * LONGEST_SUBJECT_ID or not 1 <= len(normal) <= LONGEST_SUBJECT_ID or not allowed:
+        raise InvalidSubjectIdError(
+            f"subject_id must be 1 to {LONGEST_SUBJECT_ID} letters, digits and `._:@-`.",
+            value=text,
+            remedy="Use another id; a hash of your own identifier works.",
+        )
+    if normal in (".", ".."):
+        raise InvalidSubjectIdError(
+            "subject_id cannot be a path's own `.` or `..`.", value=text, remedy="Use another id."
+        )
+    return normal
+
+
+def _read_number(value: object) -> object:
+    """Accept what a person writes as a number, and neither `true` nor other scripts' digits."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip():
+        return value.strip()
+    raise ValueError("must be a number")
+
+
+FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
+SubjectId = Annotated[str, AfterValidator(check_subject_id)]
+Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
+Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
+Files = Annotated[list[FileBytes], Field(min_length=1, description="1 to 32 files: WAV, FLAC, OGG or MP3.")]
+
+
+class Form(BaseModel):
+    """A form's fields; a field that is not declared is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+
+
+class EmbedForm(Form):
+    """POST /v1/embed."""
+
+    file: Files
+    dim: Dim = None
+    encoding: Literal["float", "base64"] = "float"
+
+
+class EnrollForm(Form):
+    """POST /v1/enroll."""
+
+    subject_id: SubjectId
+    file: Files
+
+
+class VerifyForm(Form):
+    """POST /v1/verify."""
+
+    subject_id: SubjectId
+    file: FileBytes
+    dim: Dim = None
+    max_fmr: Rate = 1e-3
+
+
+class CompareForm(Form):
+    """POST /v1/compare."""
+
+    file_a: FileBytes
+    file_b: FileBytes
+    dim: Dim = None
+    max_fmr: Rate = 1e-3
+
+
+class IdentifyForm(Form):
+    """POST /v1/identify."""
+
+    file: FileBytes
+    top_k: Annotated[int, BeforeValidator(_read_number), Field(ge=1, le=100)] = 5
+    dim: Dim = None
+    max_fpir: Rate = 1e-2
+
+
+def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:
+    """A dependency that reads a request's body as one kind of form."""
+
+    async def read(request: Request) -> FormT:
+        return check_fields(kind, await _parse(request))
+
+    return read
+
+
+def body_schema(kind: type[Form]) -> dict[str, Any]:
+    """The OpenAPI description of a form."""
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": kind.model_json_schema()}}}}
+
+
+def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> FormT:
+    """Make a form of named values.
+
+    Raises:
+        UnknownFieldError, MissingFieldError: a name that the call does not have, or lacks.
+        InvalidFieldError: a value that cannot be read, or is given twice.
+        InvalidSubjectIdError: see check_subject_id.
+    """
+    known = kind.model_fields
+    for name in fields:
+        if name not in known:
+            raise UnknownFieldError(
+                "This call has no such field.", value=name, remedy=f"Its fields are {', '.join(known)}."
+            )
+    values = {name: _one_or_many(kind, name, given) for name, given in fields.items()}
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise _field_error(kind, error) from error
+
+
+class _InMemoryParser(MultiPartParser):
+    """Starlette's parser with files kept in memory: samples of people do not belong in a temporary folder."""
+
+    spool_max_size = 1 << 40
+
+
+async def _parse(request: Request) -> dict[str, list[str | bytes]]:
+    content_type = request.headers.get("content-type", "")
+    if content_type.split(";")[0].strip().lower() != MULTIPART:
+        raise UnsupportedContentTypeError(
+            f"The body must be {MULTIPART}.", value=content_type or "no content type", remedy="Send a form with files."
+        )
+    max_files = request.app.state.settings.max_files
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files, max_fields=MOST_TEXT_FIELDS)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        if "Too many files" in error.message:
+            raise TooManyFilesError(
+                f"One request may carry at most {max_files} files.", remedy="Send the rest in another request."
+            ) from error
+        raise MalformedFormError(
+            "The form cannot be read.", value=error.message, remedy="Let an HTTP library build the multipart body."
+        ) from error
+    return await _collect(form)
+
+
+async def _collect(form: FormData) -> dict[str, list[str | bytes]]:
+    fields: dict[str, list[str | bytes]] = {}
+    try:
+        for name, value in form.multi_items():
+            fields.setdefault(name, []).append(await value.read() if isinstance(value, UploadFile) else value)
+    finally:
+        await form.close()
+    return fields
+
+
+def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> object:
+    annotation = kind.model_fields[name].annotation
+    takes_file = name.startswith("file")
+    if any(isinstance(value, bytes) != takes_file for value in given):
+        expected = "a file (a part with a filename)" if takes_file else "text, not a file"
+        raise InvalidFieldError(f"The field {name} must be {expected}.", value=name, remedy="Correct the form.")
+    if annotation == list[FileBytes]:
+        return given
+    if len(given) > 1:
+        raise InvalidFieldError(f"The field {name} is given {len(given)} times.", value=name, remedy="Give it once.")
+    return given[0]
+
+
+def _field_error(kind: type[Form], error: ValidationError) -> MatchkaError:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return MissingFieldError(
+            f"The field {name} is missing.", value=name, remedy=f"The call's fields are {', '.join(kind.model_fields)}."
+        )
+    return InvalidFieldError(
+        f"The field {name} is not valid: {first['msg'].removeprefix('Value error, ')}.",
+        value=first["input"],
+        remedy="Correct the value; /docs describes every field.",
+    )

@@ -1,0 +1,1 @@
+"""Search over the store's references."""

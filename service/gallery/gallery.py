@@ -1,0 +1,45 @@
+"""The contract of a gallery."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.vectors import FloatArray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A subject found by a search. Attributes: similarity: cosine at the dim searched, in [-1, 1]."""
+
+    subject_key: int
+    similarity: float
+
+
+class Gallery(Protocol):
+    """References of one tenant, model and version, searched by cosine at any trained dim. Safe to use from threads."""
+
+    def __len__(self) -> int:
+        """Subjects held."""
+        ...
+
+    def put(self, subject_keys: list[int], references: FloatArray) -> None:
+        """Add references, replacing those of subjects already there.
+
+        Args:
+            subject_keys: one for each row, without repeats.
+            references: float32, (subjects, full_dim); rows need not be unit length.
+        """
+        ...
+
+    def remove(self, subject_key: int) -> None:
+        """Remove a subject; one that is not there is no error."""
+        ...
+
+    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
+        """The most similar subjects, most similar first; equal ones by their keys.
+
+        Args:
+            probe: float32, (full_dim,), not zero.
+            dim: a trained dim.
+            top_k: at most this many, >= 1.
+        """
+        ...

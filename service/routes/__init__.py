@@ -1,0 +1,1 @@
+"""One file a resource; each handler parses, makes one Verifier call and replies."""

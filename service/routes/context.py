@@ -1,0 +1,82 @@
+"""What every handler needs: the caller's tenant, the verifier once it is ready, and the way off the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from service.auth import KeyRing
+from service.errors import NotReadyError, UnknownFieldError
+from service.pipeline import Verifier
+from service.telemetry import Telemetry
+
+T = TypeVar("T")
+
+
+@dataclass
+class ServiceState:
+    """What an application holds while it runs. `verifier` is None until models are warm and galleries are loaded."""
+
+    keys: KeyRing
+    workers: ThreadPoolExecutor
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    verifier: Verifier | None = None
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A request's tenant and its way to the verifier."""
+
+    tenant: str
+    verifier: Verifier
+    state: ServiceState
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run a blocking call on a worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.state.workers, call)
+
+
+def service_state(request: Request) -> ServiceState:
+    """The application's state."""
+    state: ServiceState = request.app.state.service
+    return state
+
+
+def authorised_tenant(request: Request) -> str:
+    """The tenant of the request's key.
+
+    Raises: UnauthorizedError: keys are in force and the request has none of them.
+    """
+    return service_state(request).keys.tenant_of(request.headers.get("authorization"))
+
+
+async def caller_of(request: Request, tenant: Annotated[str, Depends(authorised_tenant)]) -> Caller:
+    """The caller, checked before a byte of the body is read.
+
+    Raises:
+        UnauthorizedError: see authorised_tenant.
+        NotReadyError: the service is still loading.
+        UnknownFieldError: a query parameter that the call does not have.
+    """
+    state = service_state(request)
+    if state.verifier is None:
+        raise NotReadyError(
+            "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
+        )
+    _refuse_stray_parameters(request)
+    return Caller(tenant, state.verifier, state)
+
+
+def _refuse_stray_parameters(request: Request) -> None:
+    declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in declared:
+            raise UnknownFieldError(
+                "This call has no such query parameter.", value=name, remedy="Send fields in the form; see /docs."
+            )
+
+
+CallerDep = Annotated[Caller, Depends(caller_of)]

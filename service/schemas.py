@@ -1,0 +1,143 @@
+"""Wire types: what the service answers."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from service.bundle import DatasetUse, DimReport, Source
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class EmbedAnswer(Answer):
+    """Embeddings of unit length: lists of numbers, or base64 of little-endian float32."""
+
+    model: str
+    version: str
+    dim: int
+    encoding: str
+    embeddings: list[list[float]] | list[str]
+
+
+class SubjectSimilarityAnswer(Answer):
+    """A subject and its cosine similarity."""
+
+    subject_id: str
+    similarity: float
+
+
+class EnrollAnswer(Answer):
+    """What was stored, and subjects that may be the same person."""
+
+    subject_id: str
+    model: str
+    version: str
+    dim: int
+    template_ids: list[str]
+    template_count: int
+    similar_subjects: list[SubjectSimilarityAnswer]
+
+
+class VerifyAnswer(Answer):
+    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation."""
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+
+
+class IdentifyAnswer(Answer):
+    """A 1:N decision: `match` is null for a stranger, whatever the candidates."""
+
+    match: str | None
+    candidates: list[SubjectSimilarityAnswer]
+    threshold: float
+    threshold_measured: bool
+    max_fpir: float
+    dim: int
+    gallery_size: int
+    model: str
+    version: str
+
+
+class TemplateAnswer(Answer):
+    """A template, without its embedding."""
+
+    template_id: str
+    model: str
+    version: str
+    created_at: datetime
+
+
+class SubjectAnswer(Answer):
+    """A subject and its templates."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+    templates: list[TemplateAnswer]
+
+
+class SubjectSummaryAnswer(Answer):
+    """A subject in a page."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+
+
+class SubjectsAnswer(Answer):
+    """A page of subjects; `next_cursor` is null on the last."""
+
+    subjects: list[SubjectSummaryAnswer]
+    next_cursor: str | None
+
+
+class ModelAnswer(Answer):
+    """A served bundle: what it takes, its dims, and for each what was measured."""
+
+    name: str
+    version: str
+    task: str
+    input_kind: str
+    full_dim: int
+    dims: list[int]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: list[DatasetUse]
+    accepted_worse: str | None
+
+
+class ModelsAnswer(Answer):
+    """Every served bundle."""
+
+    models: list[ModelAnswer]
+
+
+class HealthAnswer(Answer):
+    """State of the process."""
+
+    status: str
+
+
+class Problem(Answer):
+    """An error, as application/problem+json (RFC 9457) with a stable code, the offending value and the remedy."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    value: str | None
+    remedy: str

@@ -1,0 +1,101 @@
+"""Settings: one frozen value, and the only reader of the environment."""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import KeyRequiredError, SettingsError
+
+PREFIX: Final = "MATCHKA_"
+SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
+
+
+class Settings(BaseSettings):
+    """All that can be configured, each by the variable MATCHKA_ + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
+    api_key: SecretStr | None = Field(None, description="The first API key; needed on any but a loopback address.")
+    models_dir: Path = Field(Path("models"), description="Folder of bundles.")
+    data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
+    max_body_mib: float = Field(20.0, gt=0, description="Largest request body.")
+    max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
+    max_audio_s: float = Field(60.0, gt=0, description="Longest clip.")
+    min_speech_s: float = Field(0.5, ge=0, description="Least audible material of a clip.")
+    max_in_flight: int = Field(64, ge=1, description="Requests accepted at once; more are answered 503.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode, embed and search."
+    )
+    session_threads: int = Field(0, ge=0, description="Threads of one ONNX run; 0 = one per core.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host can be reached from this machine only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def require_key_beyond_loopback(self) -> None:
+        """Refuse to listen beyond this machine without a key, or with one that is too short.
+
+        Raises: KeyRequiredError: as said.
+        """
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        if self.api_key is not None and len(key) < SHORTEST_KEY:
+            raise KeyRequiredError(
+                f"MATCHKA_API_KEY must have at least {SHORTEST_KEY} characters.",
+                value=f"{len(key)} characters",
+                remedy="Make one with `openssl rand -hex 32`.",
+            )
+        if not key and not self.is_loopback:
+            raise KeyRequiredError(
+                "Listening beyond this machine needs an API key.",
+                value=self.host,
+                remedy="Set MATCHKA_API_KEY (`openssl rand -hex 32` makes one), or listen on 127.0.0.1.",
+            )
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        environment: variables to read; the process's own by default.
+        overrides: values from the command line; None leaves the environment's.
+
+    Raises: SettingsError: an unknown MATCHKA_ variable, or a value out of range.
+    """
+    variables = os.environ if environment is None else environment
+    given = {name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)}
+    unknown = sorted(set(given) - set(Settings.model_fields))
+    if unknown:
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        raise SettingsError(
+            "There is no such setting.",
+            value=", ".join(PREFIX + name.upper() for name in unknown),
+            remedy=f"Unset it, or use one of {known}.",
+        )
+    given.update({name: value for name, value in overrides.items() if value is not None})  # type: ignore[misc]
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(f"{name}: {first['msg']}.", value=first["input"], remedy="Correct the variable.") from error

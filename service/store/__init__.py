@@ -1,0 +1,1 @@
+"""The system of record: subjects and their templates, in SQL."""

@@ -1,0 +1,54 @@
+"""Tables of the system of record."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+LONGEST_SUBJECT_ID = 256  # characters, fixed by the HTTP interface
+
+
+class Base(DeclarativeBase):
+    """The tables' common metadata."""
+
+
+class SchemaVersion(Base):
+    """One row: the version of these tables, so that a newer program never guesses."""
+
+    __tablename__ = "schema_version"
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+class SubjectRow(Base):
+    """A subject of a tenant. Keys are never reused, so a stale index entry can never point at somebody else."""
+
+    __tablename__ = "subjects"
+    __table_args__ = (UniqueConstraint("tenant", "subject_id"), {"sqlite_autoincrement": True})
+    key: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class TemplateRow(Base):
+    """One sample's embedding: little-endian float32, full_dim components, unit length."""
+
+    __tablename__ = "templates"
+    __table_args__ = (Index("templates_of_subject", "subject_key", "model"),)
+    template_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    model: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ReferenceRow(Base):
+    """A subject's reference for one model and version: the mean of its templates, little-endian float32."""
+
+    __tablename__ = "subject_references"  # `references` is a reserved word of SQL
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    template_count: Mapped[int] = mapped_column(Integer)
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,81 @@
+"""What the service tells Prometheus."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+GallerySizes = Callable[[], dict[tuple[str, str], int]]
+
+
+class Telemetry:
+    """Counters of one application; no state is shared between two applications in one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self.requests = Counter("matchka_requests", "Requests answered", ["path", "status"], registry=self._registry)
+        self.seconds = Histogram(
+            "matchka_request_seconds",
+            "Seconds from the first byte to the answer",
+            ["path"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.decisions = Counter(
+            "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
+        )
+
+    def watch_galleries(self, sizes: GallerySizes) -> None:
+        """Report the sizes of the galleries whenever the metrics are read."""
+        self._registry.register(_GalleryCollector(sizes))
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class RequestTimer:
+    """ASGI middleware: counts and times every request under the path pattern of its route."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        finally:
+            # The pattern, never the path itself: subject ids must not become labels.
+            path = getattr(scope.get("route"), "path", "unknown")
+            self._telemetry.requests.labels(path, str(status)).inc()
+            self._telemetry.seconds.labels(path).observe(time.perf_counter() - started)
+
+
+class _GalleryCollector(Collector):
+    def __init__(self, sizes: GallerySizes) -> None:
+        self._sizes = sizes
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily("matchka_gallery_subjects", "Subjects in the gallery", labels=["tenant", "model"])
+        for (tenant, model), size in self._sizes().items():
+            family.add_metric([tenant, model], size)
+        yield family
