@@ -102,7 +102,6 @@ class AudioInputSpec(_Frozen):
     window_samples: int = Field(gt=0)
     hop_samples: int = Field(gt=0)
     context_samples: int = Field(ge=0)
-    least_coverage: float = Field(ge=0, le=1)
     level_dbfs: float = Field(le=0)
 
     def as_audio_input(self) -> AudioInput:

@@ -133,7 +133,7 @@ def embed(files: SampleFiles, model: ModelName = "voice", dim: Dim = None, url: 
         return
     table = Table("file", f"embedding ({answer.model} {answer.version}, dim {answer.dim})")
     for file, vector in zip(files, answer.embeddings, strict=True):
-        shown = " ".join(f"{float(value):+.4f}" for value in vector[:COMPONENTS_SHOWN])
+        shown = " ".join(f"{value:+.4f}" for value in vector[:COMPONENTS_SHOWN] if isinstance(value, float))
         table.add_row(escape(file.name), f"{shown} …")
     Console().print(table)
 

@@ -37,7 +37,6 @@ GE2E_INPUT: Final = AudioInput(
     window_samples=(FRAMES - 1) * FRAME_HOP_SAMPLES + FFT_SAMPLES,
     hop_samples=HOP_FRAMES * FRAME_HOP_SAMPLES,
     context_samples=FFT_SAMPLES // 2,
-    least_coverage=0.75,
     level_dbfs=-30.0,
 )
 
