@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,37 +114,52 @@ def read_member(member: Member, cache_dir: Path, console: Console) -> bytes:
         ChecksumError: the package or the member is another one.
     """
     archive = fetch_package(member.package, cache_dir, console)
-    content = read_archived(archive, member.path)
+    content = read_archived(archive, [member.path])[member.path]
     found = hashlib.sha256(content).hexdigest()
     if found != member.sha256:
         raise ChecksumError(
             f"{member.path} of {archive.name} must have sha256 {member.sha256}.",
             value=found,
-            remedy="The pin in training/backbones/packages.py does not fit this package; report it.",
+            remedy=_WRONG_PIN,
         )
     return content
 
 
-def read_archived(archive: Path, path: str) -> bytes:
-    """The bytes of one file inside a wheel or a gzipped source archive; nothing is unpacked to disk.
+def read_archived(archive: Path, paths: Collection[str]) -> dict[str, bytes]:
+    """The bytes of files inside a wheel or a gzipped source archive, in one pass; nothing is unpacked to disk.
 
-    Raises: ChecksumError: the archive has no such file.
+    Args:
+        archive: a `.whl` or `.tar.gz` file.
+        paths: the files wanted, as the archive names them.
+
+    Returns: path -> bytes, for every one of paths.
+
+    Raises: ChecksumError: the archive lacks one of them.
     """
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
-                return wheel.read(path)
-        with tarfile.open(archive, "r:gz") as tar:
-            file = tar.extractfile(path)
-            if file is None:
-                raise KeyError(path)
-            return file.read()
-    except KeyError as error:
-        raise ChecksumError(
-            f"{archive.name} does not hold the file that is taken from it.",
-            value=path,
-            remedy="The pin in training/backbones/packages.py does not fit this package; report it.",
-        ) from error
+    read = _read_wheel if archive.suffix == ".whl" else _read_source
+    contents = read(archive, set(paths))
+    absent = sorted(set(paths) - set(contents))
+    if absent:
+        raise ChecksumError(f"{archive.name} does not hold what is taken from it.", value=absent, remedy=_WRONG_PIN)
+    return contents
+
+
+def _read_wheel(archive: Path, wanted: set[str]) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as wheel:
+        return {name: wheel.read(name) for name in wheel.namelist() if name in wanted}
+
+
+def _read_source(archive: Path, wanted: set[str]) -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    with tarfile.open(archive, "r:gz") as tar:
+        for entry in tar:
+            file = tar.extractfile(entry) if entry.name in wanted else None
+            if file is not None:
+                contents[entry.name] = file.read()
+    return contents
+
+
+_WRONG_PIN: Final = "The pin in training/backbones/packages.py does not fit this package; report it."
 
 
 def _download(package: Package, cache_dir: Path, console: Console) -> None:

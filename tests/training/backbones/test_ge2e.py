@@ -45,8 +45,6 @@ def slow_windows(clip: npt.NDArray[np.float32]) -> list[Array]:
     starts = [0]
     while starts[-1] * 160 + 160 * 160 < len(clip):
         starts.append(starts[-1] + 77)
-    if len(starts) > 1 and (len(clip) - starts[-1] * 160) / (160 * 160) < 0.75:
-        starts.pop()
     padded = np.pad(clip, (0, max(0, (starts[-1] + 160) * 160 + 400 - len(clip))))
     mel = librosa.feature.melspectrogram(
         y=padded.astype(np.float64), sr=16_000, n_fft=400, hop_length=160, n_mels=40, dtype=np.float64

@@ -128,7 +128,7 @@ def test_read_member_when_member_differs_refuses(index: Path, tmp_path: Path) ->
 def test_read_archived_when_member_is_absent_refuses(index: Path, tmp_path: Path, publish: str) -> None:
     package = publish_wheel(index) if publish == "wheel" else publish_source(index, tmp_path / "proof")
     with pytest.raises(ChecksumError, match="does not hold"):
-        read_archived(index / package.file_name, "no/such/file")
+        read_archived(index / package.file_name, ["no/such/file"])
 
 
 @pytest.mark.network

@@ -1,0 +1,104 @@
+"""Front end, frozen backbone and projection -> one ONNX file that takes waveform windows and can stand alone."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import onnx
+import torch
+
+INPUT_NAME: Final = "windows"
+OUTPUT_NAME: Final = "embeddings"
+BATCH_AXIS: Final = "batch"
+OPSET: Final = 20  # what the exporter speaks itself; converting to another would need a second tool
+TRACED_BATCH: Final = 3  # 1 would be taken for a constant, and 2 broadcasts by accident more often than 3
+
+
+class WindowsToEmbeddings(torch.nn.Module):
+    """Backbone, then projection: float32 (n, window_samples) -> (n, full_dim), not rescaled after the projection.
+
+    A clip's embedding is the mean over its windows, so that an affine projection of each window equals the projection
+    of the mean of the backbone's unit-length windows.
+
+    Args:
+        backbone: (n, window_samples) -> (n, embedding_dim), frozen.
+        projection: (n, embedding_dim) -> (n, full_dim).
+    """
+
+    def __init__(self, backbone: torch.nn.Module, projection: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = projection
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of windows."""
+        embeddings: torch.Tensor = self.projection(self.backbone(windows))
+        return embeddings
+
+
+def export_graph(model: torch.nn.Module, window_samples: int, path: Path) -> None:
+    """Write a module as one ONNX file: input `windows`, output `embeddings`, any batch size, no external data.
+
+    The same module gives the same bytes with the same library versions: traces of where the code lay are taken out.
+
+    Args:
+        model: float32 (n, window_samples) -> (n, full_dim), in evaluation mode.
+        window_samples: samples of a window.
+        path: the file to write.
+    """
+    example = torch.zeros(TRACED_BATCH, window_samples)
+    with _quiet_exporter():
+        # Tracing first and translating second keeps an LSTM one node; in one step it becomes a loop.
+        traced = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},))
+        program = torch.onnx.export(
+            traced, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], opset_version=OPSET, verbose=False
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export of a traced program returns a program")
+    graph = program.model_proto
+    strip_provenance(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save_model(graph, path, save_as_external_data=False)
+
+
+def strip_provenance(model: onnx.ModelProto) -> None:
+    """Take out stack traces and notes of the exporter, and name the batch axis; nothing that computes is changed."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    graph.name = "matchka"
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for tensor in graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
+    # shapes inside are inferred again by whoever loads the file; those of the exporter name its private symbols
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hold back three notes that are no news here, and nothing else."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # "torchvision is not installed": it is not needed
+    with warnings.catch_warnings():
+        # an LSTM lists its weights anew on every call; tracing sees the lists and warns, the values are the same
+        warnings.filterwarnings("ignore", message=r"The tensor attributes .*_flat_weights", category=UserWarning)
+        # torch warns of its own use of a name that it will drop
+        warnings.filterwarnings("ignore", message=r".*LeafSpec.*", category=FutureWarning)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

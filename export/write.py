@@ -1,0 +1,136 @@
+"""A bundle's folder: filled beside its place, hashed, checked as a reader would check it, then moved in one step."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from service.bundle import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    AudioInputSpec,
+    DatasetUse,
+    DimReport,
+    Manifest,
+    Output,
+    Source,
+    read_bundle,
+    sha256_of,
+)
+from service.media.audio import AudioInput
+from training.backbones.backbone import WeightSource
+
+VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a manifest says beyond hashes and library versions.
+
+    Attributes: as service.bundle.Manifest.
+    """
+
+    name: str
+    version: str
+    task: str
+    input: AudioInput
+    full_dim: int
+    dims: tuple[int, ...]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: tuple[DatasetUse, ...]
+    accepted_worse: str | None = None
+
+
+@contextmanager
+def staged_bundle(target: Path) -> Iterator[Path]:
+    """A folder to fill with the files of a bundle; it becomes `target` if all goes well, and vanishes otherwise.
+
+    The folder must have been sealed; it is read as the service reads it before it takes the place of an older bundle.
+
+    Args: target: the bundle's folder, replaced if present.
+
+    Raises: BundleError: what was written does not check out.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # two levels down, so that a service which reads the folder of bundles never takes it for one
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as scratch:
+        folder = Path(scratch) / "new" / target.name
+        folder.mkdir(parents=True)
+        yield folder
+        read_bundle(folder)
+        if target.exists():
+            target.replace(Path(scratch) / "old")
+        folder.replace(target)
+
+
+def seal(folder: Path, facts: Facts) -> Manifest:
+    """Hash every file of a folder and write the manifest beside them; the same files give the same manifest.
+
+    Args:
+        folder: holds the graph and whatever else belongs to the bundle.
+        facts: the rest of the manifest.
+
+    Returns: the manifest as written.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=facts.name,
+        version=facts.version,
+        task=facts.task,
+        input=AudioInputSpec(kind="audio", **asdict(facts.input)),
+        output=Output(kind="embedding"),
+        full_dim=facts.full_dim,
+        dims=facts.dims,
+        per_dim=facts.per_dim,
+        backbone=facts.backbone,
+        projection=facts.projection,
+        datasets=facts.datasets,
+        files=files,
+        libraries=library_versions(),
+        accepted_worse=facts.accepted_worse,
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def as_source(weights: WeightSource) -> Source:
+    """A backbone's weight source as the manifest writes it."""
+    return Source(**asdict(weights))
+
+
+def content_version(base: str, parts: dict[str, object]) -> str:
+    """A version that changes with what embeddings are made of, and with nothing else.
+
+    Templates of two versions are never compared, so a new library must not change it (docs/decisions/031).
+
+    Args:
+        base: raised by hand when code changes an embedding, for example "1.0.0".
+        parts: hashes and settings that make an embedding; JSON values.
+
+    >>> content_version("1.0.0", {"backbone": "ab", "dims": [64, 256]})
+    '1.0.0+47c78ed9'
+    """
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{base}+{digest[:VERSION_DIGITS]}"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that shape a graph, without the tag of their build."""
+    modules = {"numpy": np, "onnx": onnx, "onnxruntime": onnxruntime, "torch": torch}
+    return {name: str(module.__version__).partition("+")[0] for name, module in modules.items()}
