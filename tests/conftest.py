@@ -1,0 +1,64 @@
+"""Fixtures shared by all tests: real data, the real default bundle, and real server processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server_process import RunningServer, StartServer, start, stop
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings and photographs; its tests are skipped where it is absent."""
+    path = Path(os.environ.get("MATCHKA_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+    if not (path / "speech" / "utterances.csv").is_file():
+        pytest.skip(f"real data set not found at {path}; set MATCHKA_TEST_DATA to its folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The default bundles, built by the project's own command where they are not there yet."""
+    run_export("defaults", "--models-dir", str(ROOT / "models"))
+    return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def voice_samples() -> Path:
+    """The demonstration's recordings: one folder for each person."""
+    run_export("samples", "--samples-dir", str(ROOT / "build" / "samples"))
+    return ROOT / "build" / "samples" / "voice"
+
+
+def run_export(*arguments: str) -> None:
+    """Run `matchka-export` and show what it said if it failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def start_server(models_dir: Path) -> Iterator[StartServer]:
+    """Starts servers: start_server(data_dir, **MATCHKA variables); all are stopped at the end of the session."""
+    running: list[RunningServer] = []
+
+    def start_one(data_dir: Path, port: int | None = None, wait: bool = True, **variables: str) -> RunningServer:
+        running.append(start(models_dir, data_dir, port, wait, variables))
+        return running[-1]
+
+    yield start_one
+    for server in running:
+        stop(server.process)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+    """One server for all tests that leave no subjects of fixed names behind."""
+    return start_server(tmp_path_factory.mktemp("server") / "data")
