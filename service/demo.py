@@ -103,13 +103,18 @@ def _is_right(result: Result) -> bool:
 
 
 def _result_table(results: list[Result]) -> Table:
-    table = Table("probe of", "clip", *ENROLLED, "threshold", "identified as", title="Similarity to each person")
-    for result in results:
-        best = max(result.similarities.values())
-        cells = [f"[bold]{s:.3f}[/]" if s == best else f"{s:.3f}" for s in result.similarities.values()]
-        match = result.identified.match
-        name = "unknown" if match is None else match.removeprefix(SUBJECT_PREFIX)
-        stranger = " (stranger)" if result.probe.person in STRANGERS else ""
-        threshold = f"{result.identified.threshold:.3f}"
-        table.add_row(result.probe.person + stranger, result.probe.clip.name, *cells, threshold, name)
+    table = Table("probe", *ENROLLED, "threshold", "identified as", title="Similarity to each person")
+    for kind in ("", "stranger "):
+        for result in results:
+            if (result.probe.person in STRANGERS) == bool(kind):
+                table.add_row(f"{kind}{result.probe.person} {result.probe.clip.stem}", *_cells(result))
+        table.add_section()
     return table
+
+
+def _cells(result: Result) -> list[str]:
+    best = max(result.similarities.values())
+    similarities = [f"[bold]{s:.3f}[/]" if s == best else f"{s:.3f}" for s in result.similarities.values()]
+    match = result.identified.match
+    name = "unknown" if match is None else match.removeprefix(SUBJECT_PREFIX)
+    return [*similarities, f"{result.identified.threshold:.3f}", name]

@@ -1,0 +1,39 @@
+"""Request bodies made once, before the load starts, so that the client's own work does not blur the measurement."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from urllib3.filepost import encode_multipart_formdata
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A ready multipart body and its content type."""
+
+    body: bytes
+    content_type: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers to send it with."""
+        return {"Content-Type": self.content_type}
+
+
+def form(clip: bytes, **fields: str) -> Payload:
+    """A form with one clip."""
+    parts: dict[str, str | tuple[str, bytes]] = {**fields, "file": ("clip.wav", clip)}
+    body, content_type = encode_multipart_formdata(parts)
+    return Payload(body, content_type)
+
+
+def read_clips(folder: Path) -> dict[str, list[bytes]]:
+    """The recordings of each person: folder/<person>/<clip>.wav.
+
+    Raises: FileNotFoundError: there are none; `matchka-export samples` fetches them.
+    """
+    clips: dict[str, list[bytes]] = {}
+    for path in sorted(folder.glob("*/*.wav")):
+        clips.setdefault(path.parent.name, []).append(path.read_bytes())
+    if not clips:
+        raise FileNotFoundError(f"no recordings under {folder}; fetch them with `matchka-export samples`")
+    return clips
