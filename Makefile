@@ -2,16 +2,18 @@
 # make run     set up, build the default bundle, serve, demonstrate (RUN_ONCE=1: then stop; PORT=8000)
 # make test    the tests
 # make check   lint, types and tests: what CI runs
-# make load    load test against a server it starts; report in build/load/
+# make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
+# make accuracy  EER of the served embeddings (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
 #                    which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load clean
+.PHONY: help setup run test check lint types load accuracy bundles clean
 
 PYTHON ?= python3
 PORT ?= 8000
+DATA ?= ../shared/data
 EXTRA ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,9 +40,7 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) install $(INDEX) -c $(CONSTRAINTS) -e '.[$(EXTRA),train,test]'
 	@touch $@
 
-run: $(VENV)/.run
-	@$(BIN)/matchka-export defaults
-	@$(BIN)/matchka-export samples
+run: bundles
 	@if $(BIN)/matchka wait --timeout 0 --url $(URL) 2>/dev/null; then \
 	    echo "A service already answers on port $(PORT); choose another with PORT="; exit 1; fi
 	@$(BIN)/matchka serve --port $(PORT) & server=$$!; \
@@ -65,10 +65,20 @@ types: $(VENV)/.test
 
 check: lint types test
 
-load: $(VENV)/.test
+USERS ?= 16
+DURATION ?= 60s
+load: $(VENV)/.test bundles
+	@sh loadtests/with_server.sh $(BIN) load $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
+	    --host http://127.0.0.1:8009 --users $(USERS) --spawn-rate $(USERS) \
+	    --run-time $(DURATION) --stop-timeout 10 --only-summary --html build/load/report.html --csv build/load/report
+	@echo "report: build/load/report.html"
+
+accuracy: $(VENV)/.test bundles
+	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)/speech
+
+bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults
 	@$(BIN)/matchka-export samples
-	@sh loadtests/run.sh $(BIN)
 
 clean:
 	rm -rf $(VENV) build models

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
     max_audio_s: float = Field(60.0, gt=0, description="Longest clip.")
     min_speech_s: float = Field(0.5, ge=0, description="Least audible material of a clip.")
-    max_in_flight: int = Field(64, ge=1, description="Requests accepted at once; more are answered 503.")
+    max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode, embed and search."
     )
