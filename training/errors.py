@@ -1,0 +1,43 @@
+"""Errors of the offline line, each with the offending value and the remedy; no service caller meets them."""
+
+from service.errors import MatchkaError
+
+
+class RecipeError(MatchkaError):
+    """A recipe that cannot be read, has an unknown key, or a value out of range."""
+
+
+class DatasetError(MatchkaError):
+    """A data set that is not laid out as its recipe says, or cannot be trained or validated on."""
+
+
+class IdentityOverlapError(MatchkaError):
+    """The same identity or the same file is trained on and validated on."""
+
+
+class TooManyUnreadableError(MatchkaError):
+    """More clips than a stray few could not be read."""
+
+
+class FeatureError(MatchkaError):
+    """Features of the wrong kind or width for what takes them."""
+
+
+class DiskFullError(MatchkaError):
+    """No space left for features or checkpoints."""
+
+
+class NoTrialsError(MatchkaError):
+    """Similarities on which no error rate can be measured."""
+
+
+class ProjectionError(MatchkaError):
+    """A projection file that is not one, or does not fit the backbone."""
+
+
+class DivergedError(MatchkaError):
+    """The loss became NaN or infinite."""
+
+
+class CheckpointError(MatchkaError):
+    """A checkpoint folder that is not one, or belongs to another recipe."""

@@ -1,0 +1,9 @@
+"""The base of everything a recipe holds."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """A validated value that cannot change and refuses keys it does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

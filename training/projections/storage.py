@@ -1,0 +1,73 @@
+"""A fitted projection on disk: one .safetensors file that says what it is and which backbone it belongs to."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from training.errors import ProjectionError
+from training.projections.affine import AffineProjection
+
+FORMAT: Final = "matchka-projection-1"
+AFFINE: Final = "affine"
+
+
+@dataclass(frozen=True)
+class ProjectionInfo:
+    """What a projection file says about itself.
+
+    Attributes:
+        family: how it was fitted (rotation, whitening, linear, mlp, ...).
+        kind: what it is: affine.
+        dims: the dims it was trained and validated for, rising; the last is full_dim.
+        backbone: name of the backbone.
+        backbone_sha256: of the backbone's weights; it fits no other.
+        datasets: JSON list of {name, source, licence, use} of what it was fitted on and validated on.
+    """
+
+    family: str
+    kind: str
+    dims: tuple[int, ...]
+    backbone: str
+    backbone_sha256: str
+    datasets: tuple[dict[str, str], ...]
+
+
+def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -> None:
+    """Write a projection.
+
+    Args:
+        path: ends in .safetensors.
+        module: an AffineProjection.
+        info: goes into the file's metadata.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
+    save_file(tensors, path, metadata)
+
+
+def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
+    """Read a projection: the module (n, in_dim) -> (n, full_dim) in evaluation mode, and what it is.
+
+    Raises: ProjectionError: not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if metadata.pop("format", None) != FORMAT:
+            raise ProjectionError("The file is not a projection of this project.", value=path, remedy=_FIT)
+        values = {name: json.loads(value) for name, value in metadata.items()}
+        info = ProjectionInfo(**values | {"dims": tuple(values["dims"]), "datasets": tuple(values["datasets"])})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ProjectionError(f"The projection {path} cannot be read.", value=error, remedy=_FIT) from error
+    if info.kind != AFFINE or set(tensors) != {"weight", "bias"}:
+        raise ProjectionError("The projection is of an unknown kind.", value=info.kind, remedy=_FIT)
+    return AffineProjection(tensors["weight"].numpy(), tensors["bias"].numpy()).eval(), info
+
+
+_FIT: Final = "Fit one with `matchka-train run`."
