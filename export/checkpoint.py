@@ -1,0 +1,69 @@
+"""A checkpoint as the export reads it: what to export, and the data sets to judge it on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from service.bundle import DatasetUse
+from training.datasets.reader import read_datasets
+from training.datasets.sample import Sample
+from training.datasets.splits import require_disjoint
+from training.projections.storage import ProjectionInfo, load_projection
+from training.recipe import DatasetRecipe, Recipe, read_recipe
+
+PROJECTION_NAME: Final = "projection.safetensors"
+RECIPE_NAME: Final = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training run left; numbers it may hold about itself are not read.
+
+    Attributes:
+        projection_path: the projection's file.
+        projection: (n, embedding_dim) -> (n, full_dim).
+        info: what the file says it is.
+        recipe: how it was trained.
+        validation: clips to judge it on, of identities that trained nothing.
+    """
+
+    projection_path: Path
+    projection: torch.nn.Module
+    info: ProjectionInfo
+    recipe: Recipe
+    validation: list[list[Sample]]
+
+    @property
+    def datasets(self) -> tuple[DatasetUse, ...]:
+        """The data sets, as the manifest names them."""
+        return tuple(DatasetUse(**dataset) for dataset in self.info.datasets)
+
+
+def read_checkpoint(folder: Path, data: Path | None) -> Checkpoint:
+    """Read a checkpoint and find its data.
+
+    Args:
+        folder: the checkpoint.
+        data: where the manifests of the recipe's data sets lie now; None where the recipe says.
+
+    Raises:
+        RecipeError, ProjectionError: not a checkpoint.
+        DatasetError: the data are not there.
+        IdentityOverlapError: identities of training and validation overlap.
+    """
+    projection, info = load_projection(folder / PROJECTION_NAME)
+    recipe = read_recipe(folder / RECIPE_NAME)
+    train = read_datasets([_moved(dataset, data) for dataset in recipe.data.train])
+    validation = read_datasets([_moved(dataset, data) for dataset in recipe.data.validation])
+    require_disjoint(_flat(train), _flat(validation))
+    return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, validation)
+
+
+def _moved(dataset: DatasetRecipe, data: Path | None) -> DatasetRecipe:
+    return dataset if data is None else dataset.model_copy(update={"path": data / dataset.path.name})
+
+
+def _flat(datasets: list[list[Sample]]) -> list[Sample]:
+    return [sample for samples in datasets for sample in samples]
