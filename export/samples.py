@@ -12,7 +12,6 @@ from rich.console import Console
 
 from training.backbones.packages import POCKETSPHINX, fetch_package, read_archived
 
-DEFAULT_SAMPLES_DIR: Final = Path("build/samples/voice")
 RAW_SAMPLE_RATE_HZ: Final = 16_000  # the raw files are signed 16-bit mono at this rate, and do not say so
 NOTE_NAME: Final = "SOURCE.txt"
 _TEST: Final = f"pocketsphinx-{POCKETSPHINX.version}/test"

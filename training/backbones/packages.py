@@ -171,7 +171,7 @@ def _download(package: Package, cache_dir: Path, console: Console) -> None:
         raise DownloadError(
             f"The folder {cache_dir} for downloads cannot be written.",
             value=error,
-            remedy="Free space, or name another folder with --downloads.",
+            remedy="Free space, or name another folder with --downloads-dir.",
         ) from error
     try:
         with _progress_bar(package, folder, console):
