@@ -109,7 +109,7 @@ FIELD_ERRORS: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("untrained dim", "embed", {"model": "voice", "dim": "63"}, 422, "untrained_dim"),
     ("dim 0", "embed", {"model": "voice", "dim": "0"}, 422, "untrained_dim"),
     ("negative dim", "embed", {"model": "voice", "dim": "-64"}, 422, "untrained_dim"),
-    ("huge dim", "embed", {"model": "voice", "dim": "9" * 400}, 422, "invalid_field"),
+    ("huge dim", "embed", {"model": "voice", "dim": "9" * 400}, 422, "untrained_dim"),
     ("dim of words", "embed", {"model": "voice", "dim": "all"}, 422, "invalid_field"),
     ("dim 64.5", "embed", {"model": "voice", "dim": "64.5"}, 422, "invalid_field"),
     ("empty dim", "embed", {"model": "voice", "dim": ""}, 422, "invalid_field"),
