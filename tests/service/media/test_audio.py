@@ -10,7 +10,6 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import resample as fourier_resample
-from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 from service.errors import (
     AudioTooLongError,
@@ -25,6 +24,7 @@ from service.errors import (
     UnsupportedSampleRateError,
 )
 from service.media.audio import AudioInput, AudioLimits, audible_seconds, raise_level, read_clip, split_windows
+from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)
 SPEC = AudioInput(RATE_HZ, WINDOW, HOP, CONTEXT, LEVEL_DBFS)
@@ -293,9 +293,7 @@ def test_split_windows_at_odd_lengths_equals_slow_loop(length: int):
     np.testing.assert_array_equal(samples, before)
 
 
-@given(
-    st.integers(1, 90), st.integers(1, 30), st.integers(1, 20), st.integers(0, 7), st.sampled_from([0.5, 0.02, 0.0])
-)
+@given(st.integers(1, 90), st.integers(1, 30), st.integers(1, 20), st.integers(0, 7), st.sampled_from([0.5, 0.02, 0.0]))
 def test_split_windows_of_any_rule_equals_slow_loop(length: int, core: int, hop: int, context: int, level: float):
     spec = AudioInput(RATE_HZ, core + 2 * context, hop, context, -20.0)
     samples = np.random.default_rng(length).normal(0, 1, length).astype(np.float32) * np.float32(level)

@@ -4,9 +4,9 @@ import struct
 
 import numpy as np
 import pytest
-from tests.service.conftest import encoded, voice
 
 from service.media.containers import missing_bytes
+from tests.service.conftest import encoded, voice
 
 CLIP = voice(1, seconds=2.0)
 CONTAINERS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", None)]
@@ -94,6 +94,8 @@ def test_missing_bytes_of_a_wav_with_chunks_before_its_data_is_what_was_cut():
     assert missing_bytes(longer[:-9]) == 9
 
 
-@pytest.mark.parametrize("data", [b"", b"R", b"RIFF", b"RIFF1234WAVE", b"OggS"[:3], b"ID3", b"ID3\x04\0\0\x7f\x7f\x7f\x7f"])
+@pytest.mark.parametrize(
+    "data", [b"", b"R", b"RIFF", b"RIFF1234WAVE", b"OggS"[:3], b"ID3", b"ID3\x04\0\0\x7f\x7f\x7f\x7f"]
+)
 def test_missing_bytes_of_a_few_bytes_makes_no_statement(data: bytes):
     assert missing_bytes(data) == 0

@@ -1,0 +1,311 @@
+"""The system of record on real SQLite files: nothing is lost, nothing is half done, nothing deleted stays."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import (
+    NotEnrolledError,
+    OtherVersionError,
+    StoreError,
+    UnknownSubjectError,
+    UnknownTemplateError,
+    ZeroVectorError,
+)
+from service.store.store import Enrolment, Store, opened_store
+
+DIM = 6
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with opened_store(f"sqlite:///{path}") as opened:
+        yield opened
+
+
+def units(count: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, DIM))
+    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
+
+
+def slow_mean(rows: np.ndarray) -> list[float]:
+    return [
+        sum(float(row[c]) / float(np.sqrt(np.sum(row.astype(float) ** 2))) for row in rows) / len(rows)
+        for c in range(DIM)
+    ]
+
+
+def enrol(
+    store: Store, subject: str, rows: np.ndarray, model: str = "voice", version: str = "1", tenant: str = "t"
+) -> Enrolment:
+    return store.add_templates(tenant, subject, model, version, rows)
+
+
+def counts(path: Path) -> tuple[int, ...]:
+    """Rows of the three tables, read past the store."""
+    with sqlite3.connect(path) as connection:
+        found = tuple(
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("subjects", "templates", "subject_references")
+        )
+    connection.close()
+    return found
+
+
+def test_add_templates_stores_the_mean_of_unit_templates_as_reference(store: Store):
+    rows = units(3)
+    enrolment = enrol(store, "ada", rows)
+    found = store.reference("t", "ada", "voice", "1")
+    assert len(set(enrolment.template_ids)) == 3
+    assert (found.subject_id, found.template_count) == ("ada", 3)
+    np.testing.assert_allclose(found.embedding, slow_mean(rows), atol=1e-7)
+    np.testing.assert_array_equal(found.embedding, enrolment.reference.embedding)
+
+
+def test_add_templates_of_a_known_subject_averages_old_and_new_alike(store: Store):
+    rows = units(5)
+    first = enrol(store, "ada", rows[:1])
+    second = enrol(store, "ada", rows[1:])
+    assert second.reference.subject_key == first.reference.subject_key
+    assert second.reference.template_count == 5
+    np.testing.assert_allclose(store.reference("t", "ada", "voice", "1").embedding, slow_mean(rows), atol=1e-7)
+
+
+def test_add_templates_that_fail_leave_nothing_behind(store: Store, path: Path):
+    bad = units(3)
+    bad[2] = 0.0
+    with pytest.raises(ZeroVectorError):
+        enrol(store, "ada", bad)
+    assert counts(path) == (0, 0, 0)
+    enrol(store, "bob", units(2))
+    before = store.reference("t", "bob", "voice", "1")
+    with pytest.raises(ZeroVectorError):
+        enrol(store, "bob", bad)
+    assert counts(path) == (1, 2, 1)
+    np.testing.assert_array_equal(store.reference("t", "bob", "voice", "1").embedding, before.embedding)
+
+
+def test_store_after_closing_and_opening_again_holds_the_same(path: Path):
+    url = f"sqlite:///{path}"
+    with opened_store(url) as store:
+        enrol(store, "ada", units(3))
+        enrol(store, "bob", units(1, 5), "face")
+        before = store.reference("t", "ada", "voice", "1"), store.subject("t", "bob"), store.subjects("t", 9, None)
+    with opened_store(url) as store:
+        after = store.reference("t", "ada", "voice", "1"), store.subject("t", "bob"), store.subjects("t", 9, None)
+    np.testing.assert_array_equal(before[0].embedding, after[0].embedding)
+    assert before[1:] == after[1:]
+
+
+def test_all_references_are_those_of_one_model_and_version_by_tenant(store: Store):
+    expected: dict[tuple[str, int], list[float]] = {}
+    for number in range(30):
+        tenant, subject, rows = "ab"[number % 2], f"s{number}", units(1 + number % 4, number)
+        key = enrol(store, subject, rows, tenant=tenant).reference.subject_key
+        expected[tenant, key] = slow_mean(rows)
+        enrol(store, subject, units(1, 99), "face", tenant=tenant)
+        enrol(store, subject, units(1, 98), "voice", "2", tenant=tenant)
+    found = {
+        (tenant, key): row
+        for tenant, keys, rows in store.all_references("voice", "1")
+        for key, row in zip(keys, rows, strict=True)
+    }
+    assert found.keys() == expected.keys()
+    for place, row in found.items():
+        np.testing.assert_allclose(row, expected[place], atol=1e-7)
+
+
+def test_all_references_larger_than_one_batch_are_all_there(store: Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("service.store.store.READ_BATCH_ROWS", 4)
+    keys = {enrol(store, f"s{n}", units(1, n), tenant="ab"[n > 5]).reference.subject_key: n for n in range(11)}
+    batches = list(store.all_references("voice", "1"))
+    assert [tenant for tenant, _, _ in batches] == ["a", "a", "b", "b"]
+    for _, batch_keys, rows in batches:
+        np.testing.assert_allclose(rows, np.concatenate([units(1, keys[key]) for key in batch_keys]), atol=1e-7)
+    assert sorted(key for _, batch, _ in batches for key in batch) == sorted(keys)
+
+
+def test_references_of_keys_leave_out_the_gone_the_foreign_and_the_other_version(store: Store):
+    ada = enrol(store, "ada", units(2)).reference.subject_key
+    gone = enrol(store, "gone", units(1)).reference.subject_key
+    foreign = enrol(store, "ada", units(1), tenant="other").reference.subject_key
+    newer = enrol(store, "newer", units(1), version="2").reference.subject_key
+    store.delete_subject("t", "gone")
+    found = store.references_of_keys("t", [ada, gone, foreign, newer, 10**6], "voice", "1")
+    assert {key: (s.subject_id, s.template_count) for key, s in found.items()} == {ada: ("ada", 2)}
+    assert store.references_of_keys("t", [], "voice", "1") == {}
+
+
+def test_reference_of_a_subject_nobody_enrolled_is_unknown(store: Store):
+    enrol(store, "ada", units(1), tenant="other")
+    with pytest.raises(UnknownSubjectError) as refused:
+        store.reference("t", "ada", "voice", "1")
+    assert refused.value.value == "ada"
+
+
+def test_reference_of_another_model_is_not_enrolled_and_of_another_version_says_which(store: Store):
+    enrol(store, "ada", units(1))
+    with pytest.raises(NotEnrolledError, match="face"):
+        store.reference("t", "ada", "face", "1")
+    with pytest.raises(OtherVersionError, match="version 1 of model voice; 2 is served"):
+        store.reference("t", "ada", "voice", "2")
+
+
+def test_subject_lists_its_templates_of_every_model_oldest_first(store: Store):
+    ids = [
+        *enrol(store, "ada", units(1)).template_ids,
+        *enrol(store, "ada", units(1), "face", "7").template_ids,
+        *enrol(store, "ada", units(1), "voice", "2").template_ids,
+    ]
+    found = store.subject("t", "ada")
+    assert [t.template_id for t in found.templates] == ids
+    assert [(t.model, t.version) for t in found.templates] == [("voice", "1"), ("face", "7"), ("voice", "2")]
+    times = [found.created_at, *(t.created_at for t in found.templates)]
+    assert times == sorted(times)
+    with pytest.raises(UnknownSubjectError):
+        store.subject("t", "bob")
+
+
+def test_subjects_page_by_page_are_all_of_the_tenant_in_order(store: Store):
+    names = ["a", "B", "ä", "a.b", "a:1", "z", "Z", "10", "9", "é", "@", "中"]
+    for number, name in enumerate(names):
+        enrol(store, name, units(1 + number % 3, number))
+    enrol(store, "foreign", units(1), tenant="other")
+    found, after = [], None
+    while page := store.subjects("t", 5, after):
+        found += page
+        after = page[-1].subject_id
+    assert [s.subject_id for s in found] == sorted(names, key=lambda name: name.encode())
+    assert {s.subject_id: s.template_count for s in found} == {name: 1 + n % 3 for n, name in enumerate(names)}
+
+
+def test_delete_subject_leaves_no_row_of_any_model_and_no_other_touched(store: Store, path: Path):
+    enrol(store, "ada", units(3))
+    enrol(store, "ada", units(2), "face")
+    enrol(store, "ada", units(1), tenant="other")
+    key = enrol(store, "ada", units(1)).reference.subject_key
+    assert store.delete_subject("t", "ada") == key
+    assert counts(path) == (1, 1, 1)
+    with pytest.raises(UnknownSubjectError):
+        store.delete_subject("t", "ada")
+    assert store.subject("other", "ada").templates
+
+
+def test_delete_subject_never_gives_its_key_to_another(store: Store):
+    key = enrol(store, "ada", units(1)).reference.subject_key
+    store.delete_subject("t", "ada")
+    assert enrol(store, "bob", units(1)).reference.subject_key > key
+    store.delete_subject("t", "bob")
+    assert enrol(store, "ada", units(1)).reference.subject_key > key + 1
+
+
+def test_delete_template_leaves_exactly_the_mean_of_the_others(store: Store, path: Path):
+    rows = units(4)
+    ids = [enrol(store, "ada", row[None]).template_ids[0] for row in rows]
+    removal = store.delete_template("t", ids[1])
+    expected = slow_mean(rows[[0, 2, 3]])
+    assert removal.reference is not None
+    assert (removal.model, removal.version, removal.reference.template_count) == ("voice", "1", 3)
+    np.testing.assert_allclose(removal.reference.embedding, expected, atol=1e-7)
+    np.testing.assert_allclose(store.reference("t", "ada", "voice", "1").embedding, expected, atol=1e-7)
+    assert counts(path) == (1, 3, 1)
+    # what is left is what enrolling the rest alone would have stored
+    fresh = enrol(store, "fresh", rows[[0, 2, 3]])
+    np.testing.assert_allclose(removal.reference.embedding, fresh.reference.embedding, atol=1e-7)
+
+
+def test_delete_template_that_is_the_last_of_a_model_removes_only_that_reference(store: Store, path: Path):
+    only = enrol(store, "ada", units(1)).template_ids[0]
+    enrol(store, "ada", units(2), "face")
+    assert store.delete_template("t", only).reference is None
+    assert counts(path) == (1, 2, 1)
+    with pytest.raises(NotEnrolledError):
+        store.reference("t", "ada", "voice", "1")
+
+
+def test_delete_template_that_is_the_very_last_removes_the_subject(store: Store, path: Path):
+    (only,) = enrol(store, "ada", units(1)).template_ids
+    assert store.delete_template("t", only).reference is None
+    assert counts(path) == (0, 0, 0)
+    with pytest.raises(UnknownTemplateError):
+        store.delete_template("t", only)
+
+
+def test_delete_template_of_another_tenant_is_unknown_and_stays(store: Store, path: Path):
+    (foreign,) = enrol(store, "ada", units(1), tenant="other").template_ids
+    with pytest.raises(UnknownTemplateError) as refused:
+        store.delete_template("t", foreign)
+    assert refused.value.value == foreign
+    assert counts(path) == (1, 1, 1)
+
+
+def test_deleted_embedding_is_nowhere_in_the_closed_database(path: Path):
+    rows = units(2)
+    with opened_store(f"sqlite:///{path}") as store:
+        enrol(store, "kept", rows[:1])
+        enrol(store, "deleted", rows[1:])
+        store.delete_subject("t", "deleted")
+    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert rows[0].tobytes() in content
+    assert rows[1].tobytes() not in content
+
+
+def test_store_read_from_threads_while_one_writes_sees_whole_enrolments_only(store: Store):
+    rows = units(40)
+    enrol(store, "ada", rows[:2])
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            found = store.reference("t", "ada", "voice", "1")
+            expected = slow_mean(rows[: found.template_count])
+            if found.template_count % 2 or not np.allclose(found.embedding, expected, atol=1e-6):
+                wrong.append(found)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for start in range(2, 40, 2):
+        enrol(store, "ada", rows[start : start + 2])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert store.reference("t", "ada", "voice", "1").template_count == 40
+
+
+def test_store_of_another_schema_is_refused(path: Path):
+    with opened_store(f"sqlite:///{path}"):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="version 99") as refused:
+        Store(f"sqlite:///{path}")
+    assert "data folder" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "sqlite:////nowhere/at/all.sqlite", "nosuchdialect://host/db"],
+    ids=["no URL", "no folder", "driver"],
+)
+def test_store_at_a_url_that_cannot_be_opened_is_refused(url: str):
+    with pytest.raises(StoreError, match="database"):
+        Store(url)
+
+
+def test_store_in_a_file_that_is_no_database_is_refused(path: Path):
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store(f"sqlite:///{path}")

@@ -1,0 +1,209 @@
+"""A bundle checks itself: whatever is tampered with is refused, with the reason."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.bundle import Manifest, read_bundle, read_bundles, sha256_of
+from service.errors import BundleError, UntrainedDimError
+from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "models" / "voice")
+
+
+def rewrite(folder: Path, change: Change) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_read_bundle_that_is_whole_returns_what_its_manifest_says(folder: Path):
+    bundle = read_bundle(folder)
+    assert (bundle.manifest.name, bundle.manifest.full_dim, bundle.manifest.dims) == ("voice", FULL_DIM, DIMS)
+    assert bundle.manifest.per_dim["4"].operating_points["3"][1].threshold == 0.85
+    assert bundle.manifest.input.as_audio_input().hop_samples == 800
+    assert bundle.graph_path.read_bytes()
+
+
+@pytest.mark.parametrize("at", [0, 1000, -1])
+def test_read_bundle_with_one_changed_byte_is_refused(folder: Path, at: int):
+    graph = bytearray((folder / "model.onnx").read_bytes())
+    graph[at] ^= 1
+    (folder / "model.onnx").write_bytes(graph)
+    with pytest.raises(BundleError, match=r"model\.onnx.*is not the one") as refused:
+        read_bundle(folder)
+    assert refused.value.value == hashlib.sha256(graph).hexdigest()
+
+
+def test_read_bundle_with_a_missing_file_is_refused(folder: Path):
+    (folder / "model.onnx").unlink()
+    with pytest.raises(BundleError, match="lacks a file") as refused:
+        read_bundle(folder)
+    assert refused.value.value == "model.onnx"
+
+
+@pytest.mark.parametrize("name", ["extra.txt", "deep/er/extra.bin", ".hidden"])
+def test_read_bundle_with_a_file_it_does_not_list_is_refused(folder: Path, name: str):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(BundleError, match="does not list") as refused:
+        read_bundle(folder)
+    assert name in str(refused.value)
+
+
+def test_read_bundle_with_a_listed_second_file_is_read(folder: Path):
+    (folder / "report.json").write_text("{}")
+    rewrite(folder, lambda m: m["files"].update({"report.json": hashlib.sha256(b"{}").hexdigest()}))
+    assert set(read_bundle(folder).manifest.files) == {"model.onnx", "report.json"}
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "within"])
+def test_read_bundle_with_a_path_that_leads_out_of_it_is_refused(folder: Path, kind: str):
+    outside = folder.parent.parent / "secret"
+    outside.write_text("secret")
+    name = {"parent": "../../secret", "absolute": str(outside), "within": "../voice/model.onnx"}[kind]
+    rewrite(folder, lambda m: m["files"].update({name: sha256_of(folder / name)}))
+    with pytest.raises(BundleError, match="lacks a file"):
+        read_bundle(folder)
+
+
+def test_read_bundle_with_a_folder_in_place_of_a_file_is_refused(folder: Path):
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").mkdir()
+    with pytest.raises(BundleError, match="lacks a file"):
+        read_bundle(folder)
+
+
+def put(*path: str, value: object) -> Change:
+    def change(manifest: dict[str, Any]) -> None:
+        place = manifest
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = value
+
+    return change
+
+
+def drop(name: str) -> Change:
+    return lambda manifest: manifest.pop(name)
+
+
+POINT = {"fmr": 0.01, "threshold": 0.5, "measured": True}
+BAD_MANIFESTS = {
+    "another schema": put("schema_version", value=2),
+    "an unknown key": put("note", value="hello"),
+    "an unknown key of the input": put("input", "least_coverage", value=0.75),
+    "a missing key": drop("backbone"),
+    "a name with a slash": put("name", value="../voice"),
+    "a name in capitals": put("name", value="Voice"),
+    "an empty version": put("version", value=""),
+    "another kind of input": put("input", "kind", value="image"),
+    "another kind of output": put("output", "kind", value="class"),
+    "no dims": put("dims", value=[]),
+    "falling dims": put("dims", value=[8, 4, 2]),
+    "repeated dims": put("dims", value=[2, 4, 4, 8]),
+    "dims that end below full_dim": put("dims", value=[2, 4]),
+    "another full_dim": put("full_dim", value=16),
+    "a full_dim of zero": put("full_dim", value=0),
+    "a dim without report": lambda m: m["per_dim"].pop("4"),
+    "a report of no dim": put("per_dim", "3", value=dim_report()),
+    "no points for one template": lambda m: m["per_dim"]["8"]["operating_points"].pop("1"),
+    "an empty list of points": put("per_dim", "8", "operating_points", "1", value=[]),
+    "rising rates": lambda m: m["per_dim"]["8"]["operating_points"]["3"].reverse(),
+    "repeated rates": put("per_dim", "8", "operating_points", "1", value=[POINT, POINT]),
+    "a rate of one": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "fmr": 1.0}]),
+    "a rate of zero": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "fmr": 0.0}]),
+    "a threshold that is no cosine": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "threshold": 7}]),
+    "a threshold that is no number": put(
+        "per_dim", "8", "operating_points", "1", value=[{**POINT, "threshold": float("nan")}]
+    ),
+    "a falling calibration": put("per_dim", "8", "calibration", "1", "scale", value=-1.0),
+    "an error rate above one": put("per_dim", "8", "metrics", "made-up", "eer", value=5.52),
+    "no hash of the graph": put("files", value={}),
+    "a source without sha256": put("backbone", "sha256", value="unknown"),
+    "a window of no samples": put("input", "window_samples", value=0),
+}
+
+
+@pytest.mark.parametrize("change", BAD_MANIFESTS.values(), ids=BAD_MANIFESTS.keys())
+def test_read_bundle_with_a_manifest_that_contradicts_itself_is_refused(folder: Path, change: Change):
+    rewrite(folder, change)
+    with pytest.raises(BundleError, match="manifest of .* is not valid at") as refused:
+        read_bundle(folder)
+    assert "matchka-export" in refused.value.remedy
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00bad", b'{"name": "voice"}'])
+def test_read_bundle_with_a_manifest_that_is_no_manifest_is_refused(folder: Path, content: bytes):
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match="manifest"):
+        read_bundle(folder)
+
+
+def test_read_bundle_of_a_folder_that_does_not_exist_is_refused(tmp_path: Path):
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_bundle(tmp_path / "nowhere")
+
+
+def test_read_bundles_reads_every_folder_with_a_manifest(tmp_path: Path):
+    write_bundle(tmp_path / "b", "second", seed=2)
+    write_bundle(tmp_path / "a", "first", seed=1)
+    (tmp_path / "notes").mkdir()
+    bundles = read_bundles(tmp_path)
+    assert [bundle.manifest.name for bundle in bundles] == ["first", "second"]
+    assert bundles[0].manifest.files != bundles[1].manifest.files
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_read_bundles_of_a_folder_without_bundles_is_refused(tmp_path: Path, exists: bool):
+    folder = tmp_path if exists else tmp_path / "nowhere"
+    with pytest.raises(BundleError, match="no bundle") as refused:
+        read_bundles(folder)
+    assert "MATCHKA_MODELS_DIR" in refused.value.remedy
+
+
+def test_read_bundles_with_one_name_twice_is_refused(tmp_path: Path):
+    write_bundle(tmp_path / "a", "voice")
+    write_bundle(tmp_path / "b", "voice", version="2.0.0")
+    with pytest.raises(BundleError, match="same name") as refused:
+        read_bundles(tmp_path)
+    assert refused.value.value == "['voice']"
+
+
+def test_read_bundles_with_one_bad_bundle_among_good_ones_is_refused(tmp_path: Path):
+    write_bundle(tmp_path / "a", "first")
+    (write_bundle(tmp_path / "b", "second") / "model.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match="is not the one"):
+        read_bundles(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_000])
+def test_sha256_of_files_around_the_block_size_is_that_of_their_bytes(tmp_path: Path, size: int):
+    data = (b"0123456789" * (size // 10 + 1))[:size]
+    (tmp_path / "file").write_bytes(data)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def manifest_of(folder: Path) -> Manifest:
+    return read_bundle(folder).manifest
+
+
+def test_require_dim_of_trained_dims_returns_them_and_of_none_full_dim(folder: Path):
+    manifest = manifest_of(folder)
+    assert [manifest.require_dim(dim) for dim in (2, 4, 8, None)] == [2, 4, 8, 8]
+
+
+@pytest.mark.parametrize("dim", [-1, 0, 1, 3, 7, 9, 256])
+def test_require_dim_of_an_untrained_dim_is_refused(folder: Path, dim: int):
+    with pytest.raises(UntrainedDimError, match="2, 4, 8") as refused:
+        manifest_of(folder).require_dim(dim)
+    assert refused.value.value == str(dim)

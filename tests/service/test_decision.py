@@ -1,0 +1,137 @@
+"""Thresholds by an independent bisection of the normal distribution, and the arithmetic of rates."""
+
+import math
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.bundle import DimReport
+from service.decision import decide, fmr_for_fpir, probability_of, threshold_at
+from service.errors import InvalidFieldError
+from tests.service.conftest import CALIBRATION, POINTS, dim_report
+
+
+def report(points: dict[str, list[tuple[float, float, bool]]] = POINTS, calibrated: bool = True) -> DimReport:
+    made = dim_report()
+    made["operating_points"] = {
+        count: [{"fmr": fmr, "threshold": threshold, "measured": measured} for fmr, threshold, measured in own]
+        for count, own in points.items()
+    }
+    return DimReport.model_validate({**made, "calibration": made["calibration"] if calibrated else {}})
+
+
+def normal_quantile(fmr: float) -> float:
+    """The x with 1 - Phi(x) = fmr, by bisection of the complementary error function."""
+    low, high = -40.0, 40.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if math.erfc(middle / math.sqrt(2)) / 2 > fmr else (low, middle)
+    return low
+
+
+def slow_threshold(points: list[tuple[float, float, bool]], fmr: float) -> float:
+    """A straight line through two points on the scale of normal quantiles."""
+    x = normal_quantile(fmr)
+    xs = [normal_quantile(rate) for rate, _, _ in points]
+    right = next((i for i in range(1, len(xs)) if x <= xs[i]), len(xs) - 1)
+    (x0, x1), (t0, t1) = xs[right - 1 : right + 1], (points[right - 1][1], points[right][1])
+    return t0 + (t1 - t0) * (x - x0) / (x1 - x0)
+
+
+@pytest.mark.parametrize("fmr", [0.9, 0.5, 0.11, 0.1, 0.0316, 0.01, 0.009, 0.005, 0.001, 1e-4, 1e-7, 1e-12])
+@pytest.mark.parametrize("count", [1, 3])
+def test_threshold_at_any_rate_lies_on_the_line_through_its_neighbours(fmr: float, count: int):
+    assert threshold_at(report(), count, fmr).value == pytest.approx(slow_threshold(POINTS[str(count)], fmr), abs=1e-9)
+
+
+@given(st.floats(1e-9, 0.999), st.floats(1e-9, 0.999))
+def test_threshold_at_a_lower_rate_is_never_lower(a: float, b: float):
+    low, high = sorted((a, b))
+    assert threshold_at(report(), 1, low).value >= threshold_at(report(), 1, high).value
+
+
+@pytest.mark.parametrize(
+    ("count", "used"), [(1, "1"), (2, "3"), (3, "3"), (4, "10"), (10, "10"), (11, "10"), (500, "10")]
+)
+def test_threshold_at_a_count_between_keys_uses_the_next_larger(count: int, used: str):
+    points = {**POINTS, "10": [(1e-1, 0.6, True), (1e-2, 0.9, True)]}
+    (expected,) = [threshold for rate, threshold, _ in points[used] if rate == 1e-2]
+    assert threshold_at(report(points), count, 1e-2).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fmr", "measured"),
+    [
+        (1e-1, True),
+        (5e-2, True),
+        (1e-2, True),
+        (9.9e-3, False),
+        (5e-3, False),
+        (1e-3, False),
+        (1e-4, False),
+        (0.11, False),
+        (0.5, False),
+    ],
+)
+def test_threshold_at_is_measured_only_where_both_neighbours_were(fmr: float, measured: bool):
+    assert threshold_at(report(), 1, fmr).measured is measured
+
+
+@pytest.mark.parametrize(("fmr", "measured"), [(1e-2, True), (1e-3, False), (0.5, False)])
+def test_threshold_at_with_a_single_point_is_that_one_and_measured_only_there(fmr: float, measured: bool):
+    found = threshold_at(report({"1": [(1e-2, 0.7, True)]}), 1, fmr)
+    assert (found.value, found.measured) == (0.7, measured)
+
+
+@pytest.mark.parametrize("fmr", [0.0, 1.0, -0.1, 1.1, math.nan, math.inf])
+def test_threshold_at_a_rate_that_is_none_is_refused(fmr: float):
+    with pytest.raises(InvalidFieldError, match="between 0 and 1"):
+        threshold_at(report(), 1, fmr)
+
+
+@pytest.mark.parametrize("similarity", [-1.0, 0.0, 0.79, 0.8, 0.81, 1.0])
+def test_decide_matches_from_the_threshold_on(similarity: float):
+    decision = decide(report(), similarity, 1, 1e-2)
+    assert decision.match is (similarity >= 0.8)
+    assert decision.similarity == similarity
+    assert decision.threshold.value == 0.8
+
+
+@pytest.mark.parametrize("similarity", [-1.0, -0.3, 0.0, 0.75, 1.0])
+@pytest.mark.parametrize(("count", "used"), [(1, "1"), (2, "3"), (3, "3"), (9, "3")])
+def test_probability_of_is_the_logistic_function_of_the_calibrated_ratio(similarity: float, count: int, used: str):
+    scale, offset = CALIBRATION[used]
+    assert probability_of(report(), similarity, count) == pytest.approx(
+        1 / (1 + math.exp(-(scale * similarity + offset))), rel=1e-12
+    )
+
+
+def test_probability_of_an_uncalibrated_bundle_is_none():
+    assert probability_of(report(calibrated=False), 0.9, 1) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 10, 1000, 10**6])
+@pytest.mark.parametrize("fpir", [0.001, 0.01, 0.5])
+def test_fmr_for_fpir_kept_over_the_whole_gallery_gives_the_fpir_back(size: int, fpir: float):
+    fmr = fmr_for_fpir(fpir, size)
+    # exact rational arithmetic where it is affordable, its logarithm beyond
+    whole = 1 - (1 - Fraction(fmr)) ** size if size <= 10 else -math.expm1(size * math.log1p(-fmr))
+    assert float(whole) == pytest.approx(fpir, rel=1e-9)
+
+
+def test_fmr_for_fpir_of_larger_galleries_falls():
+    rates = [fmr_for_fpir(0.01, size) for size in (1, 2, 5, 100, 10**6, 10**9)]
+    assert all(a > b > 0 for a, b in pairwise(rates))
+
+
+def test_fmr_for_fpir_of_an_empty_gallery_is_that_of_one_subject():
+    assert fmr_for_fpir(0.02, 0) == pytest.approx(0.02, rel=1e-12)
+
+
+@pytest.mark.parametrize("fpir", [0.0, 1.0, -0.1, 2.0, math.nan])
+def test_fmr_for_fpir_of_a_rate_that_is_none_is_refused(fpir: float):
+    with pytest.raises(InvalidFieldError, match="between 0 and 1"):
+        fmr_for_fpir(fpir, 10)

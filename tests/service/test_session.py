@@ -1,0 +1,94 @@
+"""ONNX Runtime behind the Session protocol, with real graphs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from service.errors import BundleError, NonFiniteEmbeddingError
+from service.session import OrtSession
+from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    write_graph(tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 33])
+def test_embed_of_any_batch_equals_the_graphs_formula_row_by_row(graph: Path, count: int):
+    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+    inputs = np.random.default_rng(count).normal(0, 0.1, (count, WINDOW)).astype(np.float32)
+    bands, mix, bias = (weights.astype(np.float64) for weights in projection())
+    expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]
+    np.testing.assert_allclose(session.embed(inputs), expected, rtol=1e-4, atol=1e-4)
+    assert session.full_dim == FULL_DIM
+
+
+def test_embed_of_a_strided_view_equals_that_of_its_copy(graph: Path):
+    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+    inputs = np.random.default_rng(1).normal(size=(WINDOW, 6)).astype(np.float32).T[::2]
+    np.testing.assert_array_equal(session.embed(inputs), session.embed(inputs.copy()))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_embed_that_gives_no_finite_numbers_is_refused(graph: Path, bad: float):
+    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+    inputs = np.zeros((3, WINDOW), np.float32)
+    inputs[1, 5] = bad
+    with pytest.raises(NonFiniteEmbeddingError):
+        session.embed(inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "full_dim"),
+    [("waveform", WINDOW, FULL_DIM), ("windows", WINDOW + 1, FULL_DIM), ("windows", WINDOW, FULL_DIM + 1)],
+)
+def test_session_of_a_graph_of_other_inputs_or_outputs_is_refused(graph: Path, name: str, window: int, full_dim: int):
+    with pytest.raises(BundleError, match="must take float32") as refused:
+        OrtSession(graph, name, (window,), full_dim)
+    assert str(WINDOW) in str(refused.value)
+
+
+def write_identity(path: Path, kind: int, shape: list[object], outputs: int = 1) -> None:
+    names = [f"out{n}" for n in range(outputs)]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["windows"], [name]) for name in names],
+        "identity",
+        [helper.make_tensor_value_info("windows", kind, shape)],
+        [helper.make_tensor_value_info(name, kind, shape) for name in names],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "outputs"),
+    [
+        (TensorProto.DOUBLE, ["batch", 4], 1),
+        (TensorProto.FLOAT, [1, 4], 1),
+        (TensorProto.FLOAT, ["batch", "time"], 1),
+        (TensorProto.FLOAT, ["batch", 4], 2),
+        (TensorProto.FLOAT, ["batch", 4, 1], 1),
+    ],
+    ids=["float64", "fixed batch", "free window", "two outputs", "three axes"],
+)
+def test_session_of_a_graph_of_another_signature_is_refused(tmp_path: Path, kind: int, shape: list, outputs: int):
+    write_identity(tmp_path / "model.onnx", kind, shape, outputs)
+    with pytest.raises(BundleError, match="must take float32"):
+        OrtSession(tmp_path / "model.onnx", "windows", (4,), 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no graph", b"\x00" * 1000])
+def test_session_of_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="not a graph"):
+        OrtSession(tmp_path / "model.onnx", "windows", (4,), 4)
+
+
+def test_session_of_a_graph_cut_short_is_refused(graph: Path):
+    graph.write_bytes(graph.read_bytes()[:-1000])
+    with pytest.raises(BundleError):
+        OrtSession(graph, "windows", (WINDOW,), FULL_DIM)

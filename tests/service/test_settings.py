@@ -1,0 +1,140 @@
+"""Settings: every variable is known, in range, or refused by its name."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.errors import KeyRequiredError, SettingsError
+from service.settings import Settings, read_settings
+
+KEY = "0123456789abcdef"
+
+
+def test_read_settings_of_an_empty_environment_are_those_of_the_design():
+    settings = read_settings({})
+    assert (settings.host, settings.port, settings.api_key) == ("127.0.0.1", 8000, None)
+    assert (settings.models_dir, settings.data_dir) == (Path("models"), Path("data"))
+    assert settings.effective_database_url == "sqlite:///data/matchka.sqlite"
+    assert settings.max_in_flight >= 64
+    assert settings.max_files == 32
+
+
+def test_read_settings_takes_every_field_from_its_variable():
+    given = {
+        "MATCHKA_HOST": "0.0.0.0",
+        "MATCHKA_PORT": "9000",
+        "MATCHKA_URL": "http://elsewhere:1",
+        "MATCHKA_API_KEY": KEY,
+        "MATCHKA_MODELS_DIR": "/m",
+        "MATCHKA_DATA_DIR": "/d",
+        "MATCHKA_DATABASE_URL": "sqlite:///x.sqlite",
+        "MATCHKA_MAX_BODY_MIB": "1.5",
+        "MATCHKA_MAX_FILES": "3",
+        "MATCHKA_MAX_AUDIO_S": "7.5",
+        "MATCHKA_MIN_SPEECH_S": "0",
+        "MATCHKA_MAX_IN_FLIGHT": "65",
+        "MATCHKA_WORKERS": "3",
+        "MATCHKA_SESSION_THREADS": "2",
+        "MATCHKA_LOG_LEVEL": "warning",
+    }
+    assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields)
+    settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
+    read = {name: getattr(settings, name) for name in Settings.model_fields}
+    assert read.pop("api_key").get_secret_value() == KEY
+    assert read == {
+        "host": "0.0.0.0",
+        "port": 9000,
+        "url": "http://elsewhere:1",
+        "models_dir": Path("/m"),
+        "data_dir": Path("/d"),
+        "database_url": "sqlite:///x.sqlite",
+        "max_body_mib": 1.5,
+        "max_files": 3,
+        "max_audio_s": 7.5,
+        "min_speech_s": 0.0,
+        "max_in_flight": 65,
+        "workers": 3,
+        "session_threads": 2,
+        "log_level": "warning",
+    }
+    assert settings.effective_database_url == "sqlite:///x.sqlite"
+
+
+def test_read_settings_of_the_process_environment_are_read(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MATCHKA_PORT", "9123")
+    assert read_settings().port == 9123
+    monkeypatch.setenv("MATCHKA_PROT", "9123")
+    with pytest.raises(SettingsError, match="MATCHKA_PROT"):
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["MATCHKA_PROT", "MATCHKA_", "MATCHKA_MAX_BODY", "matchka_unknown"])
+def test_read_settings_with_an_unknown_variable_is_refused(name: str):
+    with pytest.raises(SettingsError, match="no such setting") as refused:
+        read_settings({name: "1"})
+    assert refused.value.value == name.upper()
+    assert "MATCHKA_MAX_BODY_MIB" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("PORT", ""),
+        ("MAX_BODY_MIB", "0"),
+        ("MAX_BODY_MIB", "-1"),
+        ("MAX_BODY_MIB", "nan"),
+        ("MAX_FILES", "0"),
+        ("MAX_FILES", "33"),
+        ("MAX_AUDIO_S", "0"),
+        ("MIN_SPEECH_S", "-0.1"),
+        ("MAX_IN_FLIGHT", "0"),
+        ("WORKERS", "0"),
+        ("SESSION_THREADS", "-1"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_read_settings_with_a_value_out_of_range_names_the_variable_and_the_value(name: str, value: str):
+    with pytest.raises(SettingsError, match=f"MATCHKA_{name}: ") as refused:
+        read_settings({f"MATCHKA_{name}": value})
+    assert refused.value.value == value
+
+
+def test_read_settings_overrides_win_and_none_leaves_the_environment():
+    settings = read_settings({"MATCHKA_PORT": "9000", "MATCHKA_HOST": "::1"}, port=9001, host=None)
+    assert (settings.port, settings.host) == (9001, "::1")
+
+
+def test_settings_once_read_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        read_settings({}).port = 1
+
+
+def test_settings_shown_hide_the_key():
+    assert KEY not in repr(read_settings({"MATCHKA_API_KEY": KEY}))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost"])
+def test_require_key_beyond_loopback_on_loopback_lets_pass_without_key(host: str):
+    settings = read_settings({"MATCHKA_HOST": host})
+    assert settings.is_loopback
+    settings.require_key_beyond_loopback()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.org", "", "0", "127.0.0.1.example.org"])
+def test_require_key_beyond_loopback_elsewhere_refuses_without_key_and_passes_with_one(host: str):
+    with pytest.raises(KeyRequiredError) as refused:
+        read_settings({"MATCHKA_HOST": host}).require_key_beyond_loopback()
+    assert "MATCHKA_API_KEY" in refused.value.remedy
+    read_settings({"MATCHKA_HOST": host, "MATCHKA_API_KEY": KEY}).require_key_beyond_loopback()
+
+
+@pytest.mark.parametrize("key", ["", "short", KEY[:-1]])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_require_key_beyond_loopback_refuses_a_key_that_can_be_guessed(host: str, key: str):
+    with pytest.raises(KeyRequiredError, match="at least 16") as refused:
+        read_settings({"MATCHKA_HOST": host, "MATCHKA_API_KEY": key}).require_key_beyond_loopback()
+    assert not key or key not in str(refused.value)
