@@ -1,0 +1,87 @@
+"""What the manifest says about a dim, against slow loops over synthetic people."""
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from export.dim_report import report_dims, strictest
+from service.bundle import DimReport
+from training.calibrate import ThresholdAt
+from training.validate import Accuracy
+
+DIM = 6
+Domain = tuple[npt.NDArray[np.float32], list[str]]
+
+
+def people(count: int, clips: int, spread: float, seed: int) -> Domain:
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((count, DIM)) + 1.0
+    rows = np.repeat(centres, clips, axis=0) + spread * rng.standard_normal((count * clips, DIM))
+    return rows.astype(np.float32), [f"p{number}" for number in range(count) for _ in range(clips)]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> dict[str, Domain]:
+    return {"hard": people(30, 4, 0.7, 1), "easy": people(40, 2, 0.2, 2)}
+
+
+@pytest.fixture(scope="module")
+def reports(embedded: dict[str, Domain]) -> dict[str, DimReport]:
+    accuracy = {
+        domain: {dim: Accuracy(eer, 0.5, {"0.01": 0.5}, 30, 100, 1000) for dim in (4, DIM)}
+        for domain, eer in (("hard", 0.2), ("easy", 0.01))
+    }
+    done: list[int] = []
+    found = report_dims(embedded, accuracy, accuracy, (4, DIM), 0, lambda: done.append(1))
+    assert len(done) == 2
+    return found
+
+
+def non_mated(domain: Domain, dim: int) -> list[float]:
+    rows, subjects = domain
+    found = []
+    for (a, name_a), (b, name_b) in itertools.combinations(zip(rows[:, :dim], subjects, strict=True), 2):
+        if name_a != name_b:
+            found.append(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+    return found
+
+
+@pytest.mark.parametrize("dim", [4, DIM])
+def test_report_dims_when_fmr_is_measured_keeps_it_in_every_domain(
+    dim: int, embedded: dict[str, Domain], reports: dict[str, DimReport]
+) -> None:
+    point = reports[str(dim)].operating_points["1"][0]
+    assert point.fmr == 0.1
+    assert point.measured
+    rates = {
+        name: np.mean([similarity >= point.threshold for similarity in non_mated(domain, dim)])
+        for name, domain in embedded.items()
+    }
+    assert max(rates.values()) == pytest.approx(0.1, abs=0.005)  # kept everywhere, and no stricter than needed
+
+
+def test_report_dims_when_domain_has_few_clips_counts_templates_where_there_are(
+    reports: dict[str, DimReport],
+) -> None:
+    assert set(reports[str(DIM)].operating_points) == {"1", "2", "3"}  # 4 clips: at most 3 and a probe
+    assert set(reports[str(DIM)].calibration) == {"1", "2", "3"}
+
+
+def test_report_dims_when_calibrated_judges_mated_above_non_mated(
+    embedded: dict[str, Domain], reports: dict[str, DimReport]
+) -> None:
+    line = reports[str(DIM)].calibration["1"]
+    ratios = line.scale * np.array(non_mated(embedded["hard"], DIM)) + line.offset
+    assert np.median(ratios) < 0 < line.scale + line.offset
+    assert 0 < line.min_cllr <= line.cllr < 1
+
+
+def test_strictest_when_domains_differ_takes_the_highest_threshold_of_each_rate() -> None:
+    one = [ThresholdAt(0.1, 0.5, True), ThresholdAt(0.01, 0.8, False)]
+    other = [ThresholdAt(0.1, 0.6, True), ThresholdAt(0.01, 0.7, True)]
+    assert [(point.fmr, point.threshold, point.measured) for point in strictest([one, other])] == [
+        (0.1, 0.6, True),
+        (0.01, 0.8, False),
+    ]

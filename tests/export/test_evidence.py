@@ -1,0 +1,54 @@
+"""Measurements are refused beside files they are not of."""
+
+from pathlib import Path
+
+import pytest
+
+from export.evidence import Evidence, read_evidence, require_belongs, write_evidence
+from service.errors import EvidenceError
+from tests.export.facts import dim_report
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    return Evidence(
+        backbone_sha256="b" * 64,
+        projection_sha256="c" * 64,
+        family="rotation",
+        full_dim=8,
+        dims=(8,),
+        per_dim={"8": dim_report()},
+        datasets=(),
+        commands=("matchka-export measure build/training/toy",),
+        libraries={"torch": "2"},
+    )
+
+
+def test_read_evidence_when_written_returns_the_same(evidence: Evidence, tmp_path: Path) -> None:
+    write_evidence(tmp_path / "toy.json", evidence)
+    assert read_evidence(tmp_path / "toy.json") == evidence
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.json"]
+
+
+def test_require_belongs_when_files_are_the_measured_ones_accepts(evidence: Evidence) -> None:
+    require_belongs(evidence, "b" * 64, "c" * 64)
+
+
+@pytest.mark.parametrize(("backbone", "projection", "named"), [("d", "c", "backbone"), ("b", "d", "projection")])
+def test_require_belongs_when_a_file_is_another_names_it(
+    evidence: Evidence, backbone: str, projection: str, named: str
+) -> None:
+    with pytest.raises(EvidenceError, match=named):
+        require_belongs(evidence, backbone * 64, projection * 64)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "matchka-evidence-2"}', "\udcff"])
+def test_read_evidence_when_file_is_no_evidence_refuses(content: str, tmp_path: Path) -> None:
+    (tmp_path / "toy.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(EvidenceError, match="measure"):
+        read_evidence(tmp_path / "toy.json")
+
+
+def test_read_evidence_when_file_is_absent_refuses(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError):
+        read_evidence(tmp_path / "toy.json")

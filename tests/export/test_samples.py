@@ -1,0 +1,66 @@
+"""The recordings, as the package holds them."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+
+from export.samples import VOICE_CLIPS, write_samples
+from service.errors import DownloadError
+from training.backbones.packages import POCKETSPHINX
+
+ROOT = Path(__file__).parents[2]
+DOWNLOADS = ROOT / "build" / "downloads"
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("samples") / "voice"
+    try:
+        write_samples(target, DOWNLOADS, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the recordings are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+def test_write_samples_when_done_holds_every_person_and_says_where_from(clips: Path) -> None:
+    assert {folder.name: len(list(folder.iterdir())) for folder in clips.iterdir() if folder.is_dir()} == {
+        "librivox": 5,
+        "cards": 5,
+        "goforward": 3,
+        "forever": 2,
+        "chan3": 1,
+    }
+    assert POCKETSPHINX.sha256 in (clips / "SOURCE.txt").read_text()
+
+
+def test_write_samples_when_file_is_a_wav_copies_it(clips: Path) -> None:
+    assert hashlib.sha256((clips / "cards" / "004.wav").read_bytes()).hexdigest() == (
+        "4c44a8177f5b128b99f078cdeb918119933155574231f1833e8840d1af09c521"
+    )
+
+
+def test_write_samples_when_file_is_raw_keeps_every_sample(clips: Path) -> None:
+    with tarfile.open(DOWNLOADS / POCKETSPHINX.file_name) as tar:
+        member = tar.extractfile(VOICE_CLIPS["goforward/numbers"])
+        assert member is not None
+        raw = np.frombuffer(member.read(), "<i2")
+    samples, rate = soundfile.read(clips / "goforward" / "numbers.wav", dtype="int16")
+    assert rate == 16_000
+    np.testing.assert_array_equal(samples, raw)
+
+
+def test_write_samples_when_they_are_there_needs_no_package(clips: Path, tmp_path: Path) -> None:
+    assert len(write_samples(clips, tmp_path / "nothing-here", QUIET)) == 16
+    assert not (tmp_path / "nothing-here").exists()
+
+
+def test_write_samples_when_one_is_missing_writes_it_again(clips: Path) -> None:
+    (clips / "forever" / "input_2_16k.wav").unlink()
+    write_samples(clips, DOWNLOADS, QUIET)
+    assert (clips / "forever" / "input_2_16k.wav").is_file()

@@ -1,0 +1,76 @@
+"""A bundle appears whole or not at all, and says what is in it."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from export.write import content_version, seal, staged_bundle
+from service.bundle import read_bundle
+from service.errors import BundleError
+from tests.export.facts import toy_facts
+
+
+def write(target: Path, graph: Path, version: str = "1.0.0+abc") -> None:
+    with staged_bundle(target) as folder:
+        shutil.copyfile(graph, folder / "model.onnx")
+        (folder / "report.json").write_text("{}")
+        seal(folder, toy_facts(version))
+
+
+def test_staged_bundle_when_sealed_reads_back_with_the_hash_of_every_file(toy_graph: Path, tmp_path: Path) -> None:
+    write(tmp_path / "models" / "toy", toy_graph)
+    manifest = json.loads((tmp_path / "models" / "toy" / "manifest.json").read_text())
+    assert manifest["files"] == {
+        "model.onnx": hashlib.sha256(toy_graph.read_bytes()).hexdigest(),
+        "report.json": hashlib.sha256(b"{}").hexdigest(),
+    }
+    assert set(manifest["libraries"]) == {"numpy", "onnx", "onnxruntime", "torch"}
+    assert read_bundle(tmp_path / "models" / "toy").manifest.dims == (4, 8)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["toy"]
+
+
+def test_staged_bundle_when_repeated_gives_the_same_manifest(toy_graph: Path, tmp_path: Path) -> None:
+    write(tmp_path / "a", toy_graph)
+    write(tmp_path / "b", toy_graph)
+    assert (tmp_path / "a" / "manifest.json").read_bytes() == (tmp_path / "b" / "manifest.json").read_bytes()
+
+
+def test_staged_bundle_when_a_step_fails_keeps_the_old_bundle(toy_graph: Path, tmp_path: Path) -> None:
+    target = tmp_path / "models" / "toy"
+    write(target, toy_graph)
+    with pytest.raises(ZeroDivisionError), staged_bundle(target) as folder:  # noqa: PT012 - the failing step is inside
+        shutil.copyfile(toy_graph, folder / "model.onnx")
+        raise ZeroDivisionError
+    assert read_bundle(target).manifest.version == "1.0.0+abc"
+    assert [path.name for path in target.parent.iterdir()] == ["toy"]
+
+
+def test_staged_bundle_when_not_sealed_writes_nothing(toy_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError), staged_bundle(tmp_path / "models" / "toy") as folder:
+        shutil.copyfile(toy_graph, folder / "model.onnx")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_staged_bundle_when_file_is_added_after_the_seal_writes_nothing(toy_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="does not list"), staged_bundle(tmp_path / "toy") as folder:  # noqa: PT012
+        shutil.copyfile(toy_graph, folder / "model.onnx")
+        seal(folder, toy_facts())
+        (folder / "late.bin").write_bytes(b"?")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staged_bundle_when_older_one_is_there_replaces_it(toy_graph: Path, tmp_path: Path) -> None:
+    write(tmp_path / "toy", toy_graph, "1.0.0+old")
+    write(tmp_path / "toy", toy_graph, "1.0.0+new")
+    assert read_bundle(tmp_path / "toy").manifest.version == "1.0.0+new"
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+
+
+def test_content_version_when_a_part_changes_changes() -> None:
+    parts: dict[str, object] = {"backbone": "ab", "dims": [64, 256]}
+    text = '{"backbone": "ab", "dims": [64, 256]}'
+    assert content_version("2.1.0", parts) == "2.1.0+" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert content_version("2.1.0", parts | {"dims": [64, 128]}) != content_version("2.1.0", parts)
