@@ -1,0 +1,209 @@
+"""Admission, driven directly as ASGI: bodies that stream, that announce themselves, and too many at once."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from service import admission
+from service.admission import LINGER_BODIES, MIB, BodyLimit, InFlightLimit
+
+LIMIT = MIB  # of every BodyLimit below
+
+
+@dataclass
+class Connection:
+    """A client that sends chunks of a body, and what the server answered it."""
+
+    chunks: list[bytes]
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    path: str = "/v1/embed"
+    hangs_after: bool = False  # never says that the body ends
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    read: int = 0
+
+    async def receive(self) -> dict[str, Any]:
+        if self.read < len(self.chunks):
+            self.read += 1
+            more = self.hangs_after or self.read < len(self.chunks)
+            return {"type": "http.request", "body": self.chunks[self.read - 1], "more_body": more}
+        if self.hangs_after:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def run(self, app: Any) -> None:
+        scope = {"type": "http", "method": "POST", "path": self.path, "headers": self.headers}
+        asyncio.run(app(scope, self.receive, self.send))
+
+    @property
+    def status(self) -> int:
+        starts = [message["status"] for message in self.sent if message["type"] == "http.response.start"]
+        assert len(starts) == 1, self.sent
+        return starts[0]
+
+    @property
+    def body(self) -> bytes:
+        last = self.sent[-1]
+        assert last["type"] == "http.response.body"
+        assert not last.get("more_body", False)
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+@dataclass
+class CountingApp:
+    """Reads the whole body and answers its length."""
+
+    calls: int = 0
+    received: int = 0
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        self.calls += 1
+        more = True
+        while more:
+            message = await receive()
+            self.received += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(self.received).encode()})
+
+
+def length(count: int | str) -> list[tuple[bytes, bytes]]:
+    return [(b"content-length", str(count).encode())]
+
+
+def refusal(connection: Connection) -> dict[str, Any]:
+    assert connection.status == 413
+    problem: dict[str, Any] = json.loads(connection.body)
+    assert problem["code"] == "body_too_large"
+    assert "1 MiB" in problem["detail"]
+    return problem
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [LIMIT], [LIMIT // 2, LIMIT // 2], [1] * 100])
+@pytest.mark.parametrize("announced", [True, False])
+def test_body_up_to_the_limit_reaches_the_application_whole(sizes: list[int], announced: bool):
+    app = CountingApp()
+    connection = Connection([bytes(size) for size in sizes], length(sum(sizes)) if announced else [])
+    connection.run(BodyLimit(app, 1.0))
+    assert connection.status == 200
+    assert connection.body == str(sum(sizes)).encode()
+
+
+@pytest.mark.parametrize("announced", [LIMIT + 1, 10**18])
+def test_body_announced_beyond_the_limit_is_refused_before_the_application_starts(announced: int):
+    app = CountingApp()
+    connection = Connection([bytes(1000)], length(announced))
+    connection.run(BodyLimit(app, 1.0))
+    assert refusal(connection)["value"] == f"{announced} bytes"
+    assert app.calls == 0
+
+
+@pytest.mark.parametrize("headers", [[], length(10)], ids=["no length", "a length that lies"])
+def test_body_that_streams_beyond_the_limit_is_refused_when_it_passes_it(headers: list[tuple[bytes, bytes]]):
+    app = CountingApp()
+    connection = Connection([bytes(LIMIT // 4)] * 20, headers)
+    connection.run(BodyLimit(app, 1.0))
+    assert refusal(connection)["value"] == f"more than {LIMIT} bytes"
+    assert app.received <= LIMIT
+
+
+def test_refused_body_is_drained_up_to_its_end_so_that_the_client_reads_the_answer():
+    connection = Connection([bytes(LIMIT // 4)] * 12, length(3 * LIMIT))
+    connection.run(BodyLimit(CountingApp(), 1.0))
+    refusal(connection)
+    assert connection.read == 12
+
+
+def test_refused_body_without_end_is_drained_only_so_far():
+    connection = Connection([bytes(LIMIT // 4)] * 1000)
+    connection.run(BodyLimit(CountingApp(), 1.0))
+    refusal(connection)
+    assert connection.read * (LIMIT // 4) <= (2 + LINGER_BODIES) * LIMIT
+
+
+def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(admission, "LINGER_S", 0.05)
+    connection = Connection([bytes(LIMIT + 1)], hangs_after=True)
+    connection.run(BodyLimit(CountingApp(), 1.0))
+    refusal(connection)
+
+
+def test_refusal_passes_through_an_application_that_catches_every_exception():
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await CountingApp()(scope, receive, send)
+        except Exception:
+            pytest.fail("the application saw the refusal")
+
+    connection = Connection([bytes(LIMIT)] * 3)
+    connection.run(BodyLimit(stubborn, 1.0))
+    refusal(connection)
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_other_scopes_pass_both_limits_untouched(kind: str):
+    seen: list[str] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    for limited in (BodyLimit(app, 1.0), InFlightLimit(app, 0)):
+        asyncio.run(limited({"type": kind}, None, None))
+    assert seen == [kind, kind]
+
+
+async def occupied(limited: InFlightLimit, count: int, release: asyncio.Event) -> AsyncIterator[list[Connection]]:
+    connections = [Connection([b""]) for _ in range(count)]
+    scope = {"type": "http", "method": "POST", "path": "/v1/embed", "headers": []}
+    tasks = [asyncio.create_task(limited(scope, c.receive, c.send)) for c in connections]
+    await asyncio.sleep(0.01)
+    yield connections
+    release.set()
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_requests_beyond_the_limit_are_answered_503_until_others_end(limit: int):
+    async def scenario() -> None:
+        release = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await release.wait()
+            await CountingApp()(scope, receive, send)
+
+        limited = InFlightLimit(app, limit)
+        scope = {"type": "http", "method": "POST", "path": "/v1/embed", "headers": []}
+        health = {**scope, "path": "/healthz"}
+        async for inside in occupied(limited, limit, release):
+            beyond, probe = Connection([b""]), Connection([b""])
+            await limited(scope, beyond.receive, beyond.send)
+            assert beyond.status == 503
+            assert json.loads(beyond.body)["code"] == "overloaded"
+            assert (b"retry-after", b"1") in beyond.sent[0]["headers"]
+            assert [c.sent for c in inside] == [[]] * limit
+            # health is answered whatever the load
+            task = asyncio.create_task(limited(health, probe.receive, probe.send))
+        await task
+        assert probe.status == 200
+        assert [c.status for c in inside] == [200] * limit
+        later = Connection([b"abc"])
+        await limited(scope, later.receive, later.send)
+        assert later.body == b"3"
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_fail_give_their_place_back():
+    async def failing(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise ZeroDivisionError
+
+    limited = InFlightLimit(failing, 1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            Connection([b""]).run(limited)

@@ -1,0 +1,81 @@
+"""A bundle at work: whole files to full embeddings, against a slow recomputation."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.service.conftest import FULL_DIM, encoded, embedding_of, sample, small_settings, voice, write_bundle
+
+from service.bundle import read_bundle
+from service.errors import BundleError, MatchkaError, NonFiniteEmbeddingError, SilenceError, TooLittleSpeechError
+from service.model import Model, open_model
+from service.settings import Settings
+
+
+@pytest.fixture
+def model(settings: Settings) -> Model:
+    return open_model(read_bundle(settings.models_dir / "voice"), settings)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.2345, 3.0])
+def test_embed_of_clips_of_any_length_equals_slow_recomputation(model: Model, seconds: float):
+    found = model.embed([sample(1, 0, seconds), sample(2, 0, seconds)])
+    expected = [embedding_of(voice(person, 0, seconds)) for person in (1, 2)]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_embed_of_more_windows_than_one_run_takes_averages_all_of_them(model: Model):
+    clip = np.concatenate([voice(1, 0, 2.0), voice(2, 0, 2.0)])  # 80 windows, runs of 32
+    np.testing.assert_allclose(model.embed([encoded(clip, subtype="FLOAT")])[0], embedding_of(clip), atol=2e-5)
+
+
+def test_embed_does_not_depend_on_the_other_files_of_the_request(model: Model):
+    files = [sample(person, 0, 0.6 + 0.3 * person) for person in range(5)]
+    together = model.embed(files)
+    np.testing.assert_allclose(together, np.concatenate([model.embed([file]) for file in files]), atol=1e-6)
+
+
+def test_embed_of_a_quiet_recording_equals_that_of_a_louder_one_below_the_level(model: Model):
+    clip = voice(3) / np.sqrt(np.mean(voice(3) ** 2))
+    quiet, louder = (encoded(clip * np.float32(rms), subtype="FLOAT") for rms in (0.001, 0.02))
+    np.testing.assert_allclose(model.embed([quiet]), model.embed([louder]), atol=1e-5)
+
+
+def test_embed_with_one_bad_file_of_several_says_which(model: Model):
+    with pytest.raises(SilenceError, match="^File 2 of 3: The clip is silent"):
+        model.embed([sample(1), encoded(np.zeros(16000)), b"never looked at"])
+    with pytest.raises(SilenceError, match="^The clip is silent"):
+        model.embed([encoded(np.zeros(16000))])
+
+
+def test_embed_keeps_the_limits_of_the_settings(tmp_path: Path):
+    bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
+    strict = open_model(bundle, small_settings(tmp_path, max_audio_s=2.0, min_speech_s=1.0))
+    with pytest.raises(TooLittleSpeechError):
+        strict.embed([sample(1, 0, 0.9)])
+    with pytest.raises(MatchkaError, match="longer than 2 s"):
+        strict.embed([sample(1, 0, 2.1)])
+    assert np.linalg.norm(strict.embed([sample(1, 0, 1.5)])[0]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_warm_up_of_a_graph_that_gives_no_numbers_is_refused(model: Model):
+    class Broken:
+        full_dim = FULL_DIM
+
+        def embed(self, inputs: np.ndarray) -> np.ndarray:
+            assert inputs.shape[1] == model.audio_input.window_samples
+            assert np.any(inputs)
+            raise NonFiniteEmbeddingError("d", remedy="r")
+
+    with pytest.raises(NonFiniteEmbeddingError):
+        dataclasses.replace(model, session=Broken()).warm_up()
+    model.warm_up()
+
+
+def test_open_model_of_a_manifest_that_says_another_window_is_refused(tmp_path: Path):
+    folder = write_bundle(tmp_path / "models" / "voice")
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"window_samples": 1600', '"window_samples": 1601'))
+    with pytest.raises(BundleError, match="1601"):
+        open_model(read_bundle(folder), small_settings(tmp_path))

@@ -1,0 +1,81 @@
+"""What Prometheus reads."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.telemetry import RequestTimer, Telemetry
+
+
+def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of the exposition, by name and labels, read by Prometheus' own parser."""
+    return {
+        (s.name, tuple(sorted(s.labels.items()))): s.value
+        for family in text_string_to_metric_families(telemetry.exposition().decode())
+        for s in family.samples
+    }
+
+
+def request(telemetry: Telemetry, scope: dict[str, Any], status: int | None) -> None:
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        if status is None:
+            raise ZeroDivisionError
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(_message: Any) -> None:
+        return
+
+    asyncio.run(RequestTimer(app, telemetry)(scope, None, send))
+
+
+class Route:
+    path = "/v1/subjects/{subject_id}"
+
+
+def test_request_timer_counts_by_pattern_and_status_and_never_by_path():
+    telemetry = Telemetry()
+    for status in (200, 200, 404):
+        request(telemetry, {"type": "http", "path": "/v1/subjects/ada", "route": Route}, status)
+    request(telemetry, {"type": "http", "path": "/nowhere"}, 404)
+    found = samples(telemetry)
+    counted = {labels: value for (name, labels), value in found.items() if name == "matchka_requests_total"}
+    assert counted == {
+        (("path", Route.path), ("status", "200")): 2.0,
+        (("path", Route.path), ("status", "404")): 1.0,
+        (("path", "unknown"), ("status", "404")): 1.0,
+    }
+    assert found["matchka_request_seconds_count", (("path", Route.path),)] == 3.0
+    assert b"ada" not in telemetry.exposition()
+
+
+def test_request_timer_of_an_application_that_fails_counts_a_500():
+    telemetry = Telemetry()
+    with pytest.raises(ZeroDivisionError):
+        request(telemetry, {"type": "http", "path": "/x", "route": Route}, None)
+    assert samples(telemetry)["matchka_requests_total", (("path", Route.path), ("status", "500"))] == 1.0
+
+
+def test_request_timer_ignores_what_is_no_request():
+    telemetry = Telemetry()
+    request(telemetry, {"type": "lifespan"}, 200)
+    assert not [name for name, _ in samples(telemetry) if name == "matchka_requests_total"]
+
+
+def test_gallery_sizes_are_read_at_the_time_of_asking():
+    telemetry, sizes = Telemetry(), {("t", "voice"): 1}
+    telemetry.watch_galleries(lambda: sizes)
+    labels = (("model", "voice"), ("tenant", "t"))
+    assert samples(telemetry)["matchka_gallery_subjects", labels] == 1.0
+    sizes["t", "voice"] = 7
+    assert samples(telemetry)["matchka_gallery_subjects", labels] == 7.0
+
+
+def test_two_telemetries_in_one_process_share_nothing():
+    first, second = Telemetry(), Telemetry()
+    first.decisions.labels("verify", "voice", "true").inc()
+    labels = (("call", "verify"), ("match", "true"), ("model", "voice"))
+    assert samples(first)["matchka_decisions_total", labels] == 1.0
+    assert ("matchka_decisions_total", labels) not in samples(second)
