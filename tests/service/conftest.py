@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -176,8 +177,6 @@ def small_settings(folder: Path, **changes: object) -> Settings:
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of the shell that runs the tests must not enter them."""
-    import os
-
     for name in [name for name in os.environ if name.upper().startswith("MATCHKA_")]:
         monkeypatch.delenv(name)
 

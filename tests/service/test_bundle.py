@@ -137,7 +137,7 @@ BAD_MANIFESTS = {
 @pytest.mark.parametrize("change", BAD_MANIFESTS.values(), ids=BAD_MANIFESTS.keys())
 def test_read_bundle_with_a_manifest_that_contradicts_itself_is_refused(folder: Path, change: Change):
     rewrite(folder, change)
-    with pytest.raises(BundleError, match="manifest of .* is not valid at") as refused:
+    with pytest.raises(BundleError, match=r"manifest of .* is not valid at") as refused:
         read_bundle(folder)
     assert "matchka-export" in refused.value.remedy
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.service.conftest import FULL_DIM, encoded, embedding_of, sample, small_settings, voice, write_bundle
 
 from service.bundle import read_bundle
 from service.errors import BundleError, MatchkaError, NonFiniteEmbeddingError, SilenceError, TooLittleSpeechError
 from service.model import Model, open_model
 from service.settings import Settings
+from tests.service.conftest import FULL_DIM, embedding_of, encoded, sample, small_settings, voice, write_bundle
 
 
 @pytest.fixture

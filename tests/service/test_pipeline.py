@@ -6,18 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.service.conftest import (
-    CALIBRATION,
-    DIMS,
-    POINTS,
-    cosine,
-    embedding_of,
-    encoded,
-    sample,
-    small_settings,
-    voice,
-    write_bundle,
-)
 
 from service.app import opened_verifier
 from service.decision import fmr_for_fpir, threshold_at
@@ -36,6 +24,18 @@ from service.errors import (
 )
 from service.pipeline import Verifier
 from service.settings import Settings
+from tests.service.conftest import (
+    CALIBRATION,
+    DIMS,
+    POINTS,
+    cosine,
+    embedding_of,
+    encoded,
+    sample,
+    small_settings,
+    voice,
+    write_bundle,
+)
 
 TENANT = "default"
 
@@ -82,7 +82,9 @@ def test_verify_compares_with_the_mean_of_the_templates(verifier: Verifier, dim:
 
 def test_compare_of_two_samples_uses_the_point_of_one_template_and_stores_nothing(verifier: Verifier):
     found = verifier.compare("voice", sample(1), sample(2), 4, 1e-1)
-    assert found.decision.similarity == pytest.approx(cosine(embedding_of(voice(1)), embedding_of(voice(2)), 4), abs=5e-5)
+    assert found.decision.similarity == pytest.approx(
+        cosine(embedding_of(voice(1)), embedding_of(voice(2)), 4), abs=5e-5
+    )
     assert found.decision.threshold.value == POINTS["1"][0][1]
     assert verifier.subjects(TENANT, 10, None) == []
     same = verifier.compare("voice", sample(1), sample(1), None, 1e-3)

@@ -1,0 +1,147 @@
+"""The client against a real server: every method, and every way an answer can fail to come."""
+
+import http.server
+import threading
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.client import Client
+from service.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError
+from tests.service.conftest import DIMS, VERSION, SmallServer, cosine, embedding_of, sample, voice
+
+
+def test_embed_of_paths_and_bytes_gives_the_slow_embeddings(small_server: SmallServer, tmp_path: Path):
+    (tmp_path / "b.wav").write_bytes(sample(2))
+    for dim in (None, *DIMS):
+        answer = small_server.client().embed([sample(1), tmp_path / "b.wav", str(tmp_path / "b.wav")], dim=dim)
+        assert (answer.model, answer.version, answer.dim) == ("voice", VERSION, dim or 8)
+        for row, person in zip(answer.embeddings, (1, 2, 2), strict=True):
+            prefix = embedding_of(voice(person))[:dim]
+            np.testing.assert_allclose(row, prefix / np.sqrt(prefix @ prefix), atol=5e-5)
+
+
+def test_enroll_verify_identify_and_delete_go_the_whole_way(small_server: SmallServer):
+    client = small_server.client()
+    first = client.enroll("way:1", [sample(1), sample(1, 1)])
+    assert (first.subject_id, first.model, first.version, first.dim) == ("way:1", "voice", VERSION, 8)
+    assert first.template_count == len(first.template_ids) == 2
+    client.enroll("way:2", [sample(2)])
+    reference = (embedding_of(voice(1)) + embedding_of(voice(1, 1))) / 2
+
+    verified = client.verify("way:1", sample(3), dim=4, max_fmr=1e-2)
+    assert verified.similarity == pytest.approx(cosine(reference, embedding_of(voice(3)), 4), abs=5e-5)
+    assert (verified.dim, verified.max_fmr, verified.model, verified.version) == (4, 1e-2, "voice", VERSION)
+    assert (verified.threshold, verified.threshold_measured) == (pytest.approx(0.85), True)
+
+    identified = client.identify(sample(2), top_k=1, dim=2, max_fpir=0.1)
+    assert [c.subject_id for c in identified.candidates] == ["way:2"]
+    assert (identified.match, identified.gallery_size, identified.dim) == ("way:2", 2, 2)
+
+    client.delete_template(first.template_ids[0])
+    assert client.verify("way:1", sample(1, 1)).similarity == pytest.approx(1.0, abs=1e-6)
+    assert [t.template_id for t in client.subject("way:1").templates] == [first.template_ids[1]]
+    for subject in ("way:1", "way:2"):
+        client.delete_subject(subject)
+    assert client.subjects().subjects == []
+
+
+def test_verify_without_options_uses_the_designs_defaults(small_server: SmallServer):
+    answer = small_server.client().compare(sample(1), sample(1))
+    assert (answer.dim, answer.max_fmr, answer.match, answer.threshold_measured) == (8, 1e-3, True, False)
+    assert answer.probability == pytest.approx(1 / (1 + np.exp(-(12.0 - 9.0))), abs=1e-5)
+
+
+@pytest.mark.parametrize("subject", ["ä:é", "a@b.c", "x" * 256, "..a", "中文", unicodedata.normalize("NFD", "é")])
+def test_subject_ids_of_every_kind_survive_the_way_through_urls_and_forms(small_server: SmallServer, subject: str):
+    client = small_server.client()
+    normal = unicodedata.normalize("NFC", subject)
+    assert client.enroll(subject, [sample(1)]).subject_id == normal
+    found = client.subject(subject)
+    assert (found.subject_id, found.template_count) == (normal, 1)
+    client.delete_subject(subject)
+    with pytest.raises(RequestFailedError) as refused:
+        client.subject(subject)
+    assert (refused.value.status, refused.value.code) == (404, "unknown_subject")
+
+
+def test_subjects_page_by_page_are_all_subjects_once(small_server: SmallServer):
+    client = small_server.client()
+    names = [f"page:{n:02}" for n in range(7)]
+    for name in names:
+        client.enroll(name, [sample(1, 0, 0.6)])
+    found, cursor, pages = [], None, 0
+    while True:
+        page = client.subjects(limit=3, cursor=cursor)
+        found += [s.subject_id for s in page.subjects]
+        pages += 1
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert (found, pages) == (names, 3)
+    assert client.subjects(limit=7).next_cursor is None
+    for name in names:
+        client.delete_subject(name)
+
+
+def test_models_are_the_bundles_with_what_was_measured(small_server: SmallServer):
+    (model,) = small_server.client().models().models
+    assert (model.name, model.version, model.full_dim, model.dims) == ("voice", VERSION, 8, list(DIMS))
+    assert model.per_dim["4"].operating_points["3"][0].threshold == 0.55
+    assert model.per_dim["4"].metrics["made-up"].eer == 0.05
+
+
+def test_refusal_is_raised_with_its_code_value_and_remedy(small_server: SmallServer):
+    with pytest.raises(RequestFailedError) as refused:
+        small_server.client().embed([sample(1)], dim=3)
+    assert (refused.value.status, refused.value.code, refused.value.value) == (422, "untrained_dim", "3")
+    assert "2, 4, 8" in refused.value.remedy
+
+
+def test_file_that_cannot_be_read_is_refused_before_anything_is_sent(tmp_path: Path):
+    with pytest.raises(InvalidFieldError, match="cannot be read") as refused:
+        Client("http://127.0.0.1:1").embed([tmp_path / "missing.wav"])
+    assert "missing.wav" in str(refused.value)
+
+
+def test_service_that_is_not_there_is_unreachable():
+    for call in (
+        lambda: Client("http://127.0.0.1:1").models(),
+        lambda: Client("http://127.0.0.1:1").wait_until_ready(0),
+    ):
+        with pytest.raises(ServiceUnreachableError) as failed:
+            call()
+        assert failed.value.value == "http://127.0.0.1:1"
+        assert "matchka serve" in failed.value.remedy
+
+
+@pytest.fixture(params=[(200, b"<html>hello</html>"), (200, b"[]"), (404, b"<html>gone</html>"), (502, b"")])
+def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A web server that is none of ours."""
+    status, body = request.param
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_answer_of_another_program_is_not_taken_for_ours(stranger: str):
+    with pytest.raises(ServiceUnreachableError, match="not a matchka service"):
+        Client(stranger).models()

@@ -1,0 +1,282 @@
+"""Every error a caller can meet, met over real HTTP: status, code, offending value and remedy."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import requests
+from onnx import helper, numpy_helper
+
+from service import errors
+from service.app import create_app, opened_verifier
+from service.bundle import sha256_of
+from service.errors import STATUS_AND_CODE, MatchkaError
+from tests.service.conftest import SmallServer, encoded, sample, serving, small_settings, voice, write_bundle
+
+KEY = "0123456789abcdef0123"
+TIMEOUT_S = 20
+
+
+def make_fragile(folder: Path) -> None:
+    """Give a bundle's graph one more term: 0 * sqrt(0.9 - peak), which is NaN for clips at full scale."""
+    model = onnx.load(folder / "model.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.9), "limit"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.0), "nothing"))
+    model.graph.node[-1].output[0] = "clean"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["windows"], ["peak"], keepdims=0),
+            helper.make_node("Sub", ["limit", "peak"], ["margin"]),
+            helper.make_node("Sqrt", ["margin"], ["root"]),
+            helper.make_node("Mul", ["root", "nothing"], ["term"]),
+            helper.make_node("Add", ["clean", "term"], ["embeddings"]),
+        ]
+    )
+    onnx.save(model, folder / "model.onnx")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
+    """Two models, `voice` and `fragile`; `ada` is enrolled with voice, `old` with an older version of it."""
+    folder = tmp_path_factory.mktemp("errors")
+    write_bundle(folder / "older" / "voice", version="0.9.0")
+    with opened_verifier(small_settings(folder, models_dir=folder / "older")) as older:
+        older.enroll("default", "voice", "old", [sample(1)])
+    write_bundle(folder / "models" / "voice")
+    make_fragile(write_bundle(folder / "models" / "fragile", "fragile"))
+    with serving(small_settings(folder, max_body_mib=6.0)) as running:
+        running.client().enroll("ada", [sample(1)])
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
+    """A server with a key, that lets in one request at a time."""
+    folder = tmp_path_factory.mktemp("guarded")
+    write_bundle(folder / "models" / "voice")
+    with serving(small_settings(folder, api_key=KEY, max_in_flight=1)) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and what its problem document must say."""
+
+    error: type[MatchkaError]
+    method: str
+    path: str
+    value: str | None = None
+    fields: dict[str, str] | None = None
+    files: list[tuple[str, tuple[str, bytes]]] | None = None
+    headers: dict[str, str] | None = None
+    body: bytes | None = None
+
+
+def file(data: bytes, name: str = "file") -> tuple[str, tuple[str, bytes]]:
+    return name, ("clip", data)
+
+
+def embed(error: type[MatchkaError], data: bytes, value: str | None = None, **fields: str) -> Case:
+    return Case(error, "POST", "/v1/embed", value, {"model": "voice", **fields}, [file(data)])
+
+
+def verify(error: type[MatchkaError], value: str | None, **fields: str) -> Case:
+    given = {"model": "voice", "subject_id": "ada", **fields}
+    return Case(error, "POST", "/v1/verify", value, given, [file(sample(1))])
+
+
+GOOD = sample(1)
+NAN = voice(1)
+NAN[100] = np.nan
+FORM = "multipart/form-data; boundary=x"
+PART = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nvoice\r\n--x--\r\n'
+CASES = [
+    Case(errors.UnknownPathError, "GET", "/v1/nothing", "GET /v1/nothing"),
+    Case(errors.UnknownPathError, "POST", "/", "POST /"),
+    Case(errors.MethodNotAllowedError, "GET", "/v1/embed", "GET /v1/embed"),
+    Case(errors.MethodNotAllowedError, "PUT", "/v1/subjects/ada", "PUT /v1/subjects/ada"),
+    Case(errors.UnsupportedContentTypeError, "POST", "/v1/embed", "no content type"),
+    Case(
+        errors.UnsupportedContentTypeError,
+        "POST",
+        "/v1/embed",
+        "application/json",
+        headers={"Content-Type": "application/json"},
+        body=b"{}",
+    ),
+    Case(errors.MalformedFormError, "POST", "/v1/embed", headers={"Content-Type": "multipart/form-data"}, body=PART),
+    Case(errors.MissingFieldError, "POST", "/v1/embed", "file", headers={"Content-Type": FORM}, body=PART),
+    Case(errors.MissingFieldError, "POST", "/v1/embed", "model", {}, [file(GOOD)]),
+    Case(errors.MissingFieldError, "POST", "/v1/compare", "file_b", {"model": "voice"}, [file(GOOD, "file_a")]),
+    embed(errors.UnknownFieldError, GOOD, "subject_id", subject_id="ada"),
+    Case(errors.UnknownFieldError, "GET", "/v1/subjects?page=2", "page"),
+    Case(errors.UnknownFieldError, "POST", "/v1/embed?dim=2", "dim", {"model": "voice"}, [file(GOOD)]),
+    embed(errors.InvalidFieldError, GOOD, "many", dim="many"),
+    verify(errors.InvalidFieldError, "1.5", max_fmr="1.5"),
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?limit=0", "0"),
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?limit=1001", "1001"),
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=%C3%A4", "ä"),
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=_w==", "_w=="),
+    Case(errors.TooManyFilesError, "POST", "/v1/embed", None, {"model": "voice"}, [file(b"x")] * 33),
+    verify(errors.InvalidSubjectIdError, "a b", subject_id="a b"),
+    Case(errors.InvalidSubjectIdError, "GET", "/v1/subjects/a%20b", "a b"),
+    Case(errors.InvalidSubjectIdError, "DELETE", "/v1/subjects/" + "x" * 257),
+    embed(errors.UntrainedDimError, GOOD, "3", dim="3"),
+    verify(errors.UntrainedDimError, "16", dim="16"),
+    embed(errors.EmptyFileError, b""),
+    embed(errors.NotAudioError, b"\xff\xd8\xff\xe0 a photograph"),
+    embed(errors.TruncatedFileError, GOOD[:-1000]),
+    embed(errors.NoSamplesError, encoded(np.zeros(0))),
+    embed(errors.SilenceError, encoded(np.zeros(16000))),
+    embed(errors.TooLittleSpeechError, sample(1, 0, 0.2)),
+    embed(errors.NonFiniteSamplesError, encoded(NAN, subtype="FLOAT")),
+    embed(errors.AudioTooLongError, encoded(np.zeros((61 * 16000,)) + 0.1, kind="FLAC")),
+    embed(errors.UnsupportedSampleRateError, encoded(voice(1), 1000), "1000"),
+    Case(
+        errors.NonFiniteEmbeddingError,
+        "POST",
+        "/v1/embed",
+        None,
+        {"model": "fragile"},
+        [file(encoded(0.99 * np.sin(np.arange(16000.0)), subtype="FLOAT"))],
+    ),
+    embed(errors.UnknownModelError, GOOD, "face", model="face"),
+    verify(errors.UnknownSubjectError, "nobody", subject_id="nobody"),
+    Case(errors.UnknownSubjectError, "GET", "/v1/subjects/nobody", "nobody"),
+    Case(errors.UnknownSubjectError, "DELETE", "/v1/subjects/nobody", "nobody"),
+    verify(errors.NotEnrolledError, "ada", model="fragile"),
+    verify(errors.OtherVersionError, "old", subject_id="old"),
+    Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/0123", "0123"),
+    Case(errors.BodyTooLargeError, "POST", "/v1/embed", None, {"model": "voice"}, [file(bytes(7 << 20))]),
+]
+ELSEWHERE = {errors.UnauthorizedError, errors.OverloadedError, errors.NotReadyError}
+
+
+def test_cases_and_the_tests_below_meet_every_error_of_the_table():
+    assert {case.error for case in CASES} | ELSEWHERE == set(STATUS_AND_CODE)
+
+
+def check_problem(response: requests.Response, error: type[MatchkaError]) -> dict[str, Any]:
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, problem["code"]) == STATUS_AND_CODE[error], problem
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == response.status_code
+    assert problem["type"] == f"urn:matchka:problem:{problem['code']}"
+    assert problem["remedy"].endswith(".")
+    assert "Traceback" not in response.text
+    return problem
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.error.__name__}-{case.method}")
+def test_request_that_is_refused_is_answered_with_its_problem(server: SmallServer, case: Case):
+    response = requests.request(
+        case.method,
+        server.url + case.path,
+        data=case.body if case.fields is None else case.fields,
+        files=case.files,
+        headers=case.headers,
+        timeout=TIMEOUT_S,
+    )
+    problem = check_problem(response, case.error)
+    if case.value is not None:
+        assert problem["value"] == case.value
+
+
+def test_refused_requests_leave_nothing_enrolled(server: SmallServer):
+    client = server.client()
+    for data in (b"", b"no audio", GOOD[:-10]):
+        with pytest.raises(errors.RequestFailedError):
+            client.enroll("refused", [GOOD, data])
+    assert [s.subject_id for s in client.subjects().subjects] == ["ada", "old"]
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", f"Basic {KEY}", "Bearer"])
+@pytest.mark.parametrize(
+    "call", ["GET /v1/models", "GET /v1/subjects", "POST /v1/embed", "DELETE /v1/subjects/a", "GET /metrics"]
+)
+def test_request_without_the_key_is_unauthorized(guarded: SmallServer, header: str | None, call: str):
+    method, path = call.split()
+    headers = {"Authorization": header} if header else {}
+    response = requests.request(method, guarded.url + path, headers=headers, timeout=TIMEOUT_S)
+    check_problem(response, errors.UnauthorizedError)
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert KEY not in response.text
+
+
+def test_request_with_the_key_is_answered(guarded: SmallServer):
+    assert [model.name for model in guarded.client(KEY).models().models] == ["voice"]
+
+
+@contextlib.contextmanager
+def hanging_request(url: str) -> Iterator[None]:
+    """A request that has begun and does not end."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(
+            f"POST /v1/embed HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: {FORM}\r\n"
+            "Content-Length: 1000\r\n\r\n".encode()
+            + PART[:20]
+        )
+        yield
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_request_while_as_many_as_accepted_are_in_flight_is_overloaded_and_later_answered(guarded: SmallServer):
+    def ask() -> requests.Response:
+        return requests.get(f"{guarded.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=TIMEOUT_S)
+
+    with hanging_request(guarded.url):
+        until(lambda: ask().status_code == 503)
+        response = ask()
+        check_problem(response, errors.OverloadedError)
+        assert int(response.headers["retry-after"]) >= 1
+        assert requests.get(f"{guarded.url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    until(lambda: ask().status_code == 200)  # a client that goes gives its place back
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/v1/models"])
+def test_request_before_the_models_are_warm_is_not_ready(tmp_path: Path, path: str):
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    asyncio.run(create_app(small_settings(tmp_path))(scope, receive, send))  # its lifespan has not begun
+    problem = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], problem["code"]) == STATUS_AND_CODE[errors.NotReadyError]
+    assert b"retry-after" in dict(sent[0]["headers"])
+
+
+def test_error_nobody_foresaw_is_answered_without_its_traceback(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    with serving(small_settings(tmp_path)) as running:
+        with contextlib.closing(sqlite3.connect(running.settings.data_dir / "matchka.sqlite")) as connection:
+            connection.execute("DROP TABLE templates")
+        response = requests.get(f"{running.url}/v1/subjects", timeout=TIMEOUT_S)
+        assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+        assert "templates" not in response.text
+        assert "Traceback" not in response.text
+        assert requests.get(f"{running.url}/readyz", timeout=TIMEOUT_S).status_code == 200
