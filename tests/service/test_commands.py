@@ -1,7 +1,6 @@
 """The command line against a real server: output, --json and exit codes."""
 
 import json
-import os
 import re
 import socket
 from pathlib import Path
@@ -142,7 +141,7 @@ def test_serve_that_cannot_start_exits_2_with_the_reason(
     done = run(small_server, "serve", *arguments, **variables)
     assert done.exit_code == FAILED
     assert said in done.stderr
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_serve_on_a_port_in_use_exits_2_at_once(

@@ -43,9 +43,9 @@ def test_embed_of_a_quiet_recording_equals_that_of_a_louder_one_below_the_level(
 
 
 def test_embed_with_one_bad_file_of_several_says_which(model: Model):
-    with pytest.raises(SilenceError, match="^File 2 of 3: The clip is silent"):
+    with pytest.raises(SilenceError, match=r"^File 2 of 3: The clip is silent"):
         model.embed([sample(1), encoded(np.zeros(16000)), b"never looked at"])
-    with pytest.raises(SilenceError, match="^The clip is silent"):
+    with pytest.raises(SilenceError, match=r"^The clip is silent"):
         model.embed([encoded(np.zeros(16000))])
 
 
