@@ -160,6 +160,17 @@ def test_reference_of_another_model_is_not_enrolled_and_of_another_version_says_
         store.reference("t", "ada", "voice", "2")
 
 
+def test_references_of_two_versions_are_means_of_their_own_templates_only(store: Store):
+    old, new = units(3, 1), units(2, 2)
+    enrol(store, "ada", old[:2], version="1")
+    enrol(store, "ada", new, version="2")
+    enrol(store, "ada", old[2:], version="1")
+    for version, rows in (("1", old), ("2", new)):
+        found = store.reference("t", "ada", "voice", version)
+        assert found.template_count == len(rows)
+        np.testing.assert_allclose(found.embedding, slow_mean(rows), atol=1e-7)
+
+
 def test_subject_lists_its_templates_of_every_model_oldest_first(store: Store):
     ids = [
         *enrol(store, "ada", units(1)).template_ids,
