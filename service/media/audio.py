@@ -127,8 +127,8 @@ def raise_level(samples: FloatArray, level_dbfs: float) -> FloatArray:
 
     Returns: float32, (samples,).
 
-    >>> raise_level(np.full(4, 0.01, np.float32), -20.0)
-    array([0.1, 0.1, 0.1, 0.1], dtype=float32)
+    >>> raise_level(np.full(4, 0.125, np.float32), 20.0 * np.log10(0.5))
+    array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
     rms = _rms(samples)
     if rms == 0.0:

@@ -110,9 +110,10 @@ def test_compare_of_one_person_and_of_two_agrees_with_embeddings(server: Running
     assert different.similarity == pytest.approx(vectors[0] @ vectors[2], abs=1e-5)
     assert same.match
     assert not different.match
-    assert same.probability is not None
-    assert different.probability is not None
-    assert same.probability > 0.9 > 0.1 > different.probability
+    calibration = client.models().models[0].per_dim["256"].calibration["1"]
+    for answer in (same, different):
+        ratio = np.exp(calibration.scale * answer.similarity + calibration.offset)
+        assert answer.probability == pytest.approx(ratio / (1 + ratio), abs=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("FLAC", "PCM_16"), ("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", None)])

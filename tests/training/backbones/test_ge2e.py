@@ -43,7 +43,7 @@ def slow_windows(clip: npt.NDArray[np.float32]) -> list[Array]:
     level = np.sqrt(np.mean(clip.astype(np.float64) ** 2))
     clip = clip * max(1.0, 10 ** (-30 / 20) / level)
     starts = [0]
-    while starts[-1] * 160 + 160 * 160 < len(clip):
+    while starts[-1] * 160 + 159 * 160 < len(clip):  # until the last frame's centre reaches the clip's end
         starts.append(starts[-1] + 77)
     padded = np.pad(clip, (0, max(0, (starts[-1] + 160) * 160 + 400 - len(clip))))
     mel = librosa.feature.melspectrogram(
