@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.errors import MatchkaError
-from training.backbones.backbone import Backbone
-from training.backbones.ge2e import Ge2e
-from training.recipe import BackboneRecipe, read_recipe
+from training.backbones.choice import open_backbone
+from training.recipe import read_recipe
 from training.run import run
-from training.tables import accuracy_table
+from training.tables import accuracy_table, candidate_table
 
 app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
+
+Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
 
 
 @app.callback()
@@ -28,36 +29,27 @@ def _commands() -> None:
 def run_command(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Overrides such as seed=7 projection.centring=0.5.")
+        list[str] | None, typer.Argument(help="Overrides such as seed=7 projection.family=auto.")
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 2,
+    threads: Threads = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run left.")] = False,
 ) -> None:
-    """Train by a recipe, validate per domain and dim, and write a checkpoint."""
+    """Train by a recipe, validate per domain and dim, and write a checkpoint with its report."""
     torch.set_num_threads(threads)
     value = read_recipe(recipe, tuple(overrides or ()))
     console = Console()
-    with _progress() as progress:
-        outcome = run(value, open_backbone(value.backbone), progress)
+    with show_progress() as progress:
+        outcome = run(value, open_backbone(value.backbone), progress, fresh=fresh)
+    if len(outcome.fitted) > 1:
+        console.print(candidate_table(outcome.fitted))
     console.print(accuracy_table(outcome.projected, outcome.raw))
-    console.print(f"{outcome.skipped} clips skipped. Checkpoint: {outcome.checkpoint}")
+    for note in outcome.notes:
+        console.print(f"[yellow]note:[/] {note}", highlight=False)
+    console.print(f"{outcome.skipped} clips skipped. Checkpoint and report: {outcome.checkpoint}")
 
 
-def open_backbone(recipe: BackboneRecipe) -> Backbone:
-    """The backbone a recipe names."""
-    del recipe  # one kind so far
-    return Ge2e()
-
-
-def main() -> None:
-    """Entry point; an error of ours is one line and exit status 2."""
-    try:
-        app(standalone_mode=True)
-    except MatchkaError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
-        sys.exit(2)
-
-
-def _progress() -> Progress:
+def show_progress() -> Progress:
+    """Bars on standard error."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,6 +57,15 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
+
+
+def main() -> None:
+    """Entry point; an error of ours is one line and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except MatchkaError as error:
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, markup=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

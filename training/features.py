@@ -14,11 +14,11 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
-from service.errors import MatchkaError
-from service.media.audio import AudioInput, AudioLimits, read_clip, split_windows
+from service.media.audio import AudioLimits
 from service.vectors import FloatArray, mean_by_group
 from training.augmentation import View
 from training.backbones.backbone import Backbone
+from training.clip_reader import ClipReader
 from training.datasets.sample import Sample
 from training.errors import FeatureError, TooManyUnreadableError
 from training.feature_cache import FeatureFolder, Shard, Skipped
@@ -42,6 +42,8 @@ class Features:
         subjects: identity of each sample.
         domains: domain of each sample.
         paths: file of each sample.
+        spans: float32, (n, 2), which part of its file each sample is, as fractions from 0 to 1.
+        trials: int64, (trials, 2), the pairs of samples to compare; None compares all.
         skipped: samples that could not be read and are in none of the above.
     """
 
@@ -50,14 +52,16 @@ class Features:
     subjects: tuple[str, ...]
     domains: tuple[str, ...]
     paths: tuple[str, ...]
+    spans: FloatArray
     skipped: tuple[Skipped, ...] = ()
+    trials: npt.NDArray[np.int64] | None = None
 
     def pooled(self) -> FloatArray:
         """The mean of each sample's windows: float32, (n, dim), not rescaled."""
         return mean_by_group(self.windows, self.window_counts.tolist())
 
     def select(self, kept: npt.NDArray[np.bool_]) -> "Features":
-        """Only some of the samples.
+        """Only some of the samples; a list of trials, which counts samples, is dropped.
 
         Args: kept: bool, (n,).
         """
@@ -68,6 +72,7 @@ class Features:
             tuple(compress(self.subjects, kept)),
             tuple(compress(self.domains, kept)),
             tuple(compress(self.paths, kept)),
+            self.spans[kept],
             self.skipped,
         )
 
@@ -94,6 +99,7 @@ def join_features(parts: Sequence[Features]) -> Features:
         tuple(subject for part in parts for subject in part.subjects),
         tuple(domain for part in parts for domain in part.domains),
         tuple(path for part in parts for path in part.paths),
+        np.concatenate([part.spans for part in parts]),
         tuple(skipped for part in parts for skipped in part.skipped),
     )
 
@@ -129,7 +135,7 @@ def extract_features(
     hashes = _hash_files(samples, progress)
     folder = FeatureFolder(cache_dir, _describe(samples, hashes, backbone, limits, view))
     cache_dir.mkdir(parents=True, exist_ok=True)
-    reader = _Reader(backbone.input, limits, view)
+    reader = ClipReader(backbone.input, limits, view)
     with FileLock(cache_dir / f"{folder.path.name}.lock"):
         stored = _fill(folder, samples, hashes, backbone, reader, progress)
     _require_readable(stored, len(samples))
@@ -140,29 +146,9 @@ def extract_features(
         tuple(sample.subject for sample in kept),
         tuple(sample.domain for sample in kept),
         tuple(str(sample.path) for sample in kept),
+        np.array([[sample.part / sample.parts, (sample.part + 1) / sample.parts] for sample in kept], np.float32),
         stored.skipped,
     )
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """A sample's file -> the windows the backbone takes."""
-
-    input: AudioInput
-    limits: AudioLimits
-    view: View | None
-
-    def windows(self, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
-        """Float32, (windows, window_samples), or why there are none."""
-        try:
-            clip = read_clip(sample.path.read_bytes(), self.input.sample_rate_hz, self.limits)
-        except (MatchkaError, OSError) as error:
-            return Skipped(str(sample.path), sample.part, str(error))
-        edges = np.linspace(0, clip.size, sample.parts + 1).astype(np.int64)
-        piece = clip[edges[sample.part] : edges[sample.part + 1]]
-        if self.view is not None:
-            piece = self.view.apply(piece, self.input.sample_rate_hz, clip_sha256, sample.part)
-        return split_windows(piece, self.input)
 
 
 def embed_windows(module: torch.nn.Module, windows: FloatArray) -> FloatArray:
@@ -188,7 +174,7 @@ def _fill(
     samples: Sequence[Sample],
     hashes: list[str],
     backbone: Backbone,
-    reader: _Reader,
+    reader: ClipReader,
     progress: Progress,
 ) -> Shard:
     """Compute what the folder lacks, and map the whole."""
@@ -218,7 +204,7 @@ def _fill(
 
 
 def _embed_shard(
-    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: _Reader
+    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: ClipReader
 ) -> Shard:
     read = [reader.windows(sample, sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
     skipped = tuple(entry for entry in read if isinstance(entry, Skipped))

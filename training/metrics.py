@@ -74,7 +74,11 @@ def equal_error_rate(mated: FloatArray, non_mated: FloatArray) -> float:
     >>> equal_error_rate(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32))
     0.5
     """
-    curve = det_curve(mated, non_mated)
+    return eer_of(det_curve(mated, non_mated))
+
+
+def eer_of(curve: DetCurve) -> float:
+    """As equal_error_rate, from a curve that is there already."""
     return crossing(curve.fmr, curve.fnmr)
 
 
@@ -110,7 +114,11 @@ def min_dcf(mated: FloatArray, non_mated: FloatArray, p_target: float = 0.01) ->
     >>> min_dcf(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32))
     0.5
     """
-    curve = det_curve(mated, non_mated)
+    return min_dcf_of(det_curve(mated, non_mated), p_target)
+
+
+def min_dcf_of(curve: DetCurve, p_target: float = 0.01) -> float:
+    """As min_dcf, from a curve that is there already."""
     cost = MISS_COST * p_target * curve.fnmr + FALSE_ALARM_COST * (1.0 - p_target) * curve.fmr
     trivial = min(MISS_COST * p_target, FALSE_ALARM_COST * (1.0 - p_target))
     return float(cost.min() / trivial)
@@ -131,7 +139,11 @@ def tar_at_fmr(mated: FloatArray, non_mated: FloatArray, fmr: float) -> float:
     >>> tar_at_fmr(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32), 0.5)
     1.0
     """
-    curve = det_curve(mated, non_mated)
+    return tar_of(det_curve(mated, non_mated), fmr)
+
+
+def tar_of(curve: DetCurve, fmr: float) -> float:
+    """As tar_at_fmr, from a curve that is there already."""
     allowed = int(np.searchsorted(curve.fmr, fmr, side="right")) - 1
     return float(1.0 - curve.fnmr[allowed])
 

@@ -1,60 +1,20 @@
 """A recipe: everything a training run depends on, in one validated, frozen value read from one YAML file."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from training.augmentation import AugmentationRecipe
+from training.backbones.choice import BackboneRecipe, Ge2eRecipe
+from training.candidates import AutoRecipe, CandidateRecipe
+from training.datasets.recipe import DatasetRecipe
 from training.errors import RecipeError
 from training.frozen import Frozen
-from training.projections.rotation import RotationRecipe
-from training.projections.whitening import WhiteningRecipe
-
-
-class FoldRecipe(Frozen):
-    """One of several identity-disjoint parts of a data set; identities are shuffled by the seed and dealt in turn."""
-
-    fold: int = Field(ge=0)
-    folds: int = Field(ge=2)
-    seed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _exists(self) -> "FoldRecipe":
-        if self.fold >= self.folds:
-            raise ValueError("fold counts from 0 and must be less than folds")
-        return self
-
-
-class DatasetRecipe(Frozen):
-    """One data set, or a part of one.
-
-    Attributes:
-        corpus: whose identities these are; data sets of one corpus share them, and parts must not overlap.
-        domain: recording conditions; accuracy is reported per domain.
-        layout: how the files lie.
-        path: the CSV file (csv) or folder (the others), relative to where the command runs.
-        path_column: csv only.
-        subject_column: csv only.
-        where: csv only: column -> value a row must have.
-        clip_parts: cut each clip into this many equal samples of its identity.
-        folds: keep one identity-disjoint part.
-        source: where the data come from, for the bundle.
-        licence: of the data, for the bundle.
-    """
-
-    corpus: str = Field(min_length=1)
-    domain: str = Field(min_length=1)
-    layout: Literal["csv"]
-    path: Path
-    path_column: str = "path"
-    subject_column: str = "speaker"
-    where: dict[str, str] = Field(default_factory=dict)
-    clip_parts: int = Field(default=1, ge=1, le=16)
-    folds: FoldRecipe | None = None
-    source: str = "not stated"
-    licence: str = "not stated"
+from training.losses import LossRecipe
+from training.optimisation import OptimisationRecipe
+from training.projections.families import FamilyRecipe
 
 
 class DataRecipe(Frozen):
@@ -75,17 +35,16 @@ class DataRecipe(Frozen):
     min_speech_s: float = Field(default=0.2, ge=0)
 
 
-class BackboneRecipe(Frozen):
-    """The frozen network.
+class AsNormRecipe(Frozen):
+    """Adaptive score normalisation, measured beside the plain cosine and never part of the model.
 
     Attributes:
-        kind: ge2e is fetched from the package index.
+        cohort_domain: training domain whose identities' means are the cohort; all domains where not given.
+        top: how many of the most similar cohort identities each side is normalised by.
     """
 
-    kind: Literal["ge2e"] = "ge2e"
-
-
-ProjectionRecipe = Annotated[RotationRecipe | WhiteningRecipe, Field(discriminator="family")]
+    cohort_domain: str | None = None
+    top: int = Field(default=100, ge=2)
 
 
 class Recipe(Frozen):
@@ -98,17 +57,23 @@ class Recipe(Frozen):
         backbone: the frozen network.
         data: data sets.
         augmentation: changed copies of the training clips.
-        projection: family and its values.
+        projection: family and its values; `family: auto` tries several and lets validation choose.
+        loss: of families that are trained.
+        optimisation: of families that are trained.
+        as_norm: measure adaptive score normalisation too.
         output_dir: folder of the checkpoint.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     seed: int = Field(default=0, ge=0)
     dims: tuple[int, ...] = Field(min_length=1)
-    backbone: BackboneRecipe = BackboneRecipe()
+    backbone: BackboneRecipe = Ge2eRecipe()
     data: DataRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
-    projection: ProjectionRecipe
+    projection: FamilyRecipe | AutoRecipe
+    loss: LossRecipe = LossRecipe()
+    optimisation: OptimisationRecipe = OptimisationRecipe()
+    as_norm: AsNormRecipe | None = None
     output_dir: Path
 
     @field_validator("dims")
@@ -117,6 +82,21 @@ class Recipe(Frozen):
         if list(dims) != sorted(set(dims)) or dims[0] < 1:
             raise ValueError("dims must be positive and rise, without repeats")
         return dims
+
+    @model_validator(mode="after")
+    def _weighs_every_dim(self) -> "Recipe":
+        for loss in (self.loss, *(candidate.loss for candidate in self.candidates)):
+            weights = loss.dim_weights
+            if weights is not None and (len(weights) != len(self.dims) or min(weights) < 0 or sum(weights) <= 0):
+                raise ValueError("dim_weights needs one weight >= 0 for each of dims, not all 0")
+        return self
+
+    @property
+    def candidates(self) -> tuple[CandidateRecipe, ...]:
+        """What is tried: one family, or those of `family: auto`."""
+        if isinstance(self.projection, AutoRecipe):
+            return self.projection.candidates
+        return (CandidateRecipe(name=self.projection.family, projection=self.projection, loss=self.loss),)
 
 
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -1,48 +1,61 @@
-"""One training run, top to bottom: data sets -> features -> projection -> validation -> checkpoint."""
+"""One training run, top to bottom: data sets -> features -> projection -> validation -> checkpoint and report."""
 
-import json
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
+import numpy as np
 from rich.progress import Progress
 
 from service.media.audio import AudioLimits
-from service.vectors import FloatArray
+from training.augmentation import View
 from training.backbones.backbone import Backbone
-from training.datasets.reader import read_datasets
+from training.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
+from training.datasets.reader import read_datasets, read_pairs
+from training.datasets.recipe import DatasetRecipe
 from training.datasets.sample import Sample
 from training.datasets.splits import require_disjoint
-from training.errors import RecipeError
+from training.errors import DatasetError, DivergedError, RecipeError
 from training.features import Features, extract_features, join_features
-from training.projections.affine import AffineProjection
-from training.projections.rotation import RotationRecipe, fit_rotation
-from training.projections.storage import ProjectionInfo, save_projection
-from training.projections.whitening import fit_whitening
-from training.recipe import DatasetRecipe, Recipe, write_recipe
-from training.validate import EmbedWindows, Report, validate
+from training.fit import Fitted, Prepared, fit_candidate
+from training.projections.storage import ProjectionInfo
+from training.recipe import Recipe, write_recipe
+from training.summary import write_summary
+from training.validate import Report, validate
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: the checkpoint's folder, and the accuracy of the projection and of the raw backbone."""
+    """What a run leaves.
+
+    Attributes:
+        checkpoint: the folder, with projection.safetensors, recipe.yaml, report.json and report.html.
+        projected: accuracy of the projection.
+        raw: accuracy of the raw backbone.
+        skipped: clips that could not be read.
+        fitted: every candidate that was tried, the best first.
+        notes: what a reader has to know: candidates that diverged, losses that stayed flat.
+    """
 
     checkpoint: Path
     projected: Report
     raw: Report
     skipped: int
+    fitted: tuple[Fitted, ...]
+    notes: tuple[str, ...]
 
 
-def run(recipe: Recipe, backbone: Backbone, progress: Progress) -> Outcome:
-    """Train by a recipe and write the checkpoint.
+def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool = False) -> Outcome:
+    """Train by a recipe and write the checkpoint; an interrupted run of the same recipe goes on where it stopped.
 
     Args:
         recipe: validated.
         backbone: the network the recipe names.
         progress: shows how far it is.
+        fresh: forget what an earlier run left in the folder.
 
-    Raises: MatchkaError: a data set, the backbone or the fit is not what the recipe says; nothing is half-written.
+    Raises: MatchkaError: a data set, the backbone or the fit is not what the recipe says; what was good is kept.
     """
     if recipe.dims[-1] > backbone.embedding_dim:
         raise RecipeError(
@@ -50,79 +63,122 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress) -> Outcome:
             value=recipe.dims[-1],
             remedy="Lower the largest of dims.",
         )
-    train_samples = read_datasets(recipe.data.train)
-    validation_samples = read_datasets(recipe.data.validation)
-    require_disjoint(_flat(train_samples), _flat(validation_samples))
-    train = _features(train_samples, recipe, backbone, progress)
-    validation = _features(validation_samples, recipe, backbone, progress)
-    projection = _fit(join_features(train), recipe)
-    projected = validate(window_embedder(projection), validation, recipe.dims)
-    raw = validate(lambda windows: windows, validation, recipe.dims)
-    skipped = sum(len(features.skipped) for features in (*train, *validation))
-    _write_checkpoint(recipe, backbone, projection, projected, raw)
-    return Outcome(recipe.output_dir, projected, raw, skipped)
+    prepared = prepare(recipe, backbone, progress)
+    identity = _identity(recipe, backbone, prepared)
+    info = _info(recipe, backbone)
+    fitted, notes = _fit_all(recipe, prepared, identity, info, progress, fresh=fresh)
+    best = fitted[0]
+    folder = CheckpointFolder(recipe.output_dir, identity)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_recipe(folder.path / RECIPE_NAME, recipe)
+    info = replace(info, family=best.candidate.projection.family)
+    folder.keep_projection(best.module, info, PROJECTION_NAME)
+    notes += _flat_notes(fitted)
+    skipped = [entry for features in (prepared.train, *prepared.validation) for entry in features.skipped]
+    write_summary(recipe, prepared, folder, fitted, notes, skipped)
+    return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes))
 
 
-def window_embedder(projection: torch.nn.Module) -> EmbedWindows:
-    """A projection as a function of float32 arrays: (windows, in_dim) -> (windows, full_dim)."""
+def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
+    """Read the data sets, check that they share no identity, and compute or map their features in every view.
 
-    def embed(windows: FloatArray) -> FloatArray:
-        with torch.inference_mode():
-            projected: FloatArray = projection(torch.from_numpy(windows.copy())).numpy()
-        return projected
-
-    return embed
-
-
-def _features(
-    datasets: Sequence[list[Sample]], recipe: Recipe, backbone: Backbone, progress: Progress
-) -> list[Features]:
+    Raises: DatasetError, IdentityOverlapError, TooManyUnreadableError, FeatureError, DiskFullError.
+    """
+    train_sets, validation_sets = read_datasets(recipe.data.train), read_datasets(recipe.data.validation)
+    require_disjoint(flat(train_sets), flat(validation_sets))
     limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
-    return [extract_features(samples, backbone, recipe.data.cache_dir, progress, limits) for samples in datasets]
+    recordings, counted = [], []
+    for dataset, samples in zip(recipe.data.train, train_sets, strict=True):
+        versions = [
+            extract_features(samples, backbone, recipe.data.cache_dir, progress, limits, view)
+            for view in (None, *_views(dataset, recipe))
+        ]
+        recordings += versions[:1] if dataset.closed_form else []
+        counted += [*versions[:1] * dataset.repeat, *versions[1:]]
+    validation = [
+        with_trials(
+            extract_features(samples, backbone, recipe.data.cache_dir, progress, limits), dataset, samples, recipe.seed
+        )
+        for dataset, samples in zip(recipe.data.validation, validation_sets, strict=True)
+    ]
+    raw = validate(lambda windows: windows, validation, recipe.dims)
+    return Prepared(join_features(counted), join_features(recordings), validation, raw)
 
 
-def _fit(train: Features, recipe: Recipe) -> AffineProjection:
-    full = (
-        fit_rotation(train, recipe.projection)
-        if isinstance(recipe.projection, RotationRecipe)
-        else fit_whitening(train, recipe.projection)
-    )
-    kept = recipe.dims[-1]
-    return AffineProjection(full.weight.numpy()[:kept], full.bias.numpy()[:kept])
+def flat(datasets: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """The samples of several data sets, one behind the other."""
+    return [sample for samples in datasets for sample in samples]
 
 
-def _write_checkpoint(
-    recipe: Recipe, backbone: Backbone, projection: torch.nn.Module, projected: Report, raw: Report
-) -> None:
-    folder = recipe.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    info = ProjectionInfo(
+def _views(dataset: DatasetRecipe, recipe: Recipe) -> list[View]:
+    changes = recipe.augmentation if dataset.augmentation is None else dataset.augmentation
+    return [View(number + 1, recipe.seed, changes) for number in range(changes.views)]
+
+
+def with_trials(features: Features, dataset: DatasetRecipe, samples: Sequence[Sample], seed: int) -> Features:
+    """The features with the pairs their data set lists.
+
+    Raises: DatasetError: the list is not one of these clips, or a listed clip could not be read.
+    """
+    pairs = read_pairs(dataset, samples, seed)
+    if pairs is not None and features.skipped:
+        raise DatasetError(
+            "A data set with listed pairs must be readable as a whole.",
+            value=features.skipped[0].path,
+            remedy="Repair that clip, or remove it from the list and the data set.",
+        )
+    return features if pairs is None else replace(features, trials=pairs)
+
+
+def _fit_all(
+    recipe: Recipe, prepared: Prepared, identity: str, info: ProjectionInfo, progress: Progress, *, fresh: bool
+) -> tuple[list[Fitted], list[str]]:
+    """Every candidate, the best first; one that diverges is noted and the others go on, unless it is the only one."""
+    fitted, notes = [], []
+    for candidate in recipe.candidates:
+        folder = CheckpointFolder(recipe.output_dir / "candidates" / candidate.name, identity)
+        if fresh:
+            folder.clear_state()
+        named = replace(info, family=candidate.projection.family)
+        try:
+            fitted.append(fit_candidate(candidate, recipe, prepared, folder, named, progress))
+        except DivergedError as error:
+            if len(recipe.candidates) == 1:
+                raise
+            notes.append(f"{candidate.name} was given up: {error}")
+    if not fitted:
+        raise DivergedError("Every candidate diverged.", value=notes[0], remedy="Lower optimisation.learning_rate.")
+    return sorted(fitted, key=lambda entry: entry.standing), notes
+
+
+def _flat_notes(fitted: Sequence[Fitted]) -> list[str]:
+    return [
+        f"{entry.candidate.name}: the loss stayed flat, so nothing was learned; its projection is that of its start."
+        for entry in fitted
+        if entry.flat
+    ]
+
+
+def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
+    """Hash of all that training depends on: the recipe, the backbone, and the features themselves."""
+    digest = hashlib.sha256(recipe.model_dump_json(exclude={"output_dir"}).encode())
+    digest.update(backbone.source.sha256.encode())
+    for features in (prepared.train, prepared.closed_form, *prepared.validation):
+        digest.update(np.ascontiguousarray(features.pooled()).tobytes())
+        digest.update("\n".join(features.subjects).encode())
+    return digest.hexdigest()
+
+
+def _info(recipe: Recipe, backbone: Backbone) -> ProjectionInfo:
+    return ProjectionInfo(
         family=recipe.projection.family,
         kind="affine",
         dims=recipe.dims,
         backbone=backbone.name,
         backbone_sha256=backbone.source.sha256,
         datasets=tuple(
-            _dataset_use(dataset, use)
+            {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
             for use, datasets in (("projection fitted", recipe.data.train), ("validated", recipe.data.validation))
             for dataset in datasets
         ),
     )
-    save_projection(folder / "projection.safetensors", projection, info)
-    write_recipe(folder / "recipe.yaml", recipe)
-    report = {"projected": _as_json(projected), "raw": _as_json(raw)}
-    (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-
-
-def _dataset_use(dataset: DatasetRecipe, use: str) -> dict[str, str]:
-    return {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
-
-
-def _as_json(report: Report) -> dict[str, dict[str, object]]:
-    return {
-        domain: {str(dim): asdict(accuracy) for dim, accuracy in per_dim.items()} for domain, per_dim in report.items()
-    }
-
-
-def _flat(datasets: Sequence[list[Sample]]) -> list[Sample]:
-    return [sample for samples in datasets for sample in samples]

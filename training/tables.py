@@ -1,7 +1,10 @@
 """Accuracy as tables for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
+from training.fit import Fitted
 from training.validate import Report
 
 
@@ -23,4 +26,18 @@ def accuracy_table(projected: Report, raw: Report) -> Table:
                 *(f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()),
             )
         table.add_section()
+    return table
+
+
+def candidate_table(fitted: Sequence[Fitted]) -> Table:
+    """Every candidate, the best first: how its worst domain stands beside the raw backbone, and its full-dim EER."""
+    table = Table(title="Candidates, the best first")
+    domains = list(fitted[0].report)
+    for column in ("candidate", "worst domain: EER / raw", *(f"EER % {domain}, full dim" for domain in domains)):
+        table.add_column(column, justify="left" if column == "candidate" else "right")
+    for entry in fitted:
+        full = max(entry.report[domains[0]])
+        rates = [f"{100 * entry.report[domain][full].eer:.2f}" for domain in domains]
+        worse = f" (+{entry.standing.excess:.0%} at full dim)" if entry.standing.excess > 0 else ""
+        table.add_row(entry.candidate.name, f"{entry.standing.ratio:.3f}{worse}", *rates)
     return table

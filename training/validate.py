@@ -1,13 +1,18 @@
 """Verification accuracy per domain and dim on unseen identities, beside the raw backbone truncated to the same dim."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from service.vectors import FloatArray, mean_by_group
+from training.errors import DatasetError
 from training.features import Features
-from training.metrics import equal_error_rate, min_dcf, tar_at_fmr
-from training.trials import PairSimilarities, all_pairs
+from training.metrics import det_curve, eer_of, min_dcf_of, tar_of
+from training.trials import PairSimilarities, all_pairs, listed_pairs
 
 FALSE_MATCH_RATES: Final = (1e-2, 1e-3)  # at which the true accept rate is reported
 
@@ -43,10 +48,11 @@ def measure(pairs: PairSimilarities) -> Accuracy:
 
     Raises: NoTrialsError: as training.metrics.det_curve.
     """
+    curve = det_curve(pairs.mated, pairs.non_mated)
     return Accuracy(
-        eer=equal_error_rate(pairs.mated, pairs.non_mated),
-        min_dcf=min_dcf(pairs.mated, pairs.non_mated),
-        tar_at_fmr={f"{fmr:g}": tar_at_fmr(pairs.mated, pairs.non_mated, fmr) for fmr in FALSE_MATCH_RATES},
+        eer=eer_of(curve),
+        min_dcf=min_dcf_of(curve),
+        tar_at_fmr={f"{fmr:g}": tar_of(curve, fmr) for fmr in FALSE_MATCH_RATES},
         subjects=pairs.subject_count,
         mated_pairs=int(pairs.mated.size),
         non_mated_pairs=int(pairs.non_mated.size),
@@ -69,9 +75,36 @@ def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequen
     Raises: NoTrialsError: a domain has no mated or no non-mated pair.
     """
     return {
-        domain: {dim: measure(all_pairs(embeddings[:, :dim], subjects)) for dim in dims}
-        for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items()
+        domain: {dim: measure(pairs_at(dim)) for dim in dims}
+        for domain, pairs_at in compared(embed_windows, data).items()
     }
+
+
+def compared(embed_windows: EmbedWindows, data: Sequence[Features]) -> dict[str, Callable[[int], PairSimilarities]]:
+    """For each domain, the similarities at a dim: of all pairs of clips, or of the trials its features list.
+
+    Returns: domain -> (dim -> similarities).
+
+    Raises: DatasetError: two features of one domain, of which one has listed trials.
+    """
+    listed = {features.domains[0]: features.trials for features in data if features.trials is not None}
+    found: dict[str, Callable[[int], PairSimilarities]] = {}
+    for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
+        if domain in listed:
+            found[domain] = partial(_listed_at, embeddings, subjects, listed[domain])
+        else:
+            found[domain] = partial(_all_at, embeddings, subjects)
+    return found
+
+
+def _all_at(embeddings: FloatArray, subjects: list[str], dim: int) -> PairSimilarities:
+    return all_pairs(embeddings[:, :dim], subjects)
+
+
+def _listed_at(
+    embeddings: FloatArray, subjects: list[str], trials: npt.NDArray[np.int64], dim: int
+) -> PairSimilarities:
+    return listed_pairs(embeddings[:, :dim], subjects, trials)
 
 
 def embed_by_domain(embed_windows: EmbedWindows, data: Sequence[Features]) -> dict[str, tuple[FloatArray, list[str]]]:
@@ -79,23 +112,31 @@ def embed_by_domain(embed_windows: EmbedWindows, data: Sequence[Features]) -> di
 
     Returns: domain -> (float32 (n, full_dim), n subjects).
     """
-    found = {}
+    found: dict[str, tuple[FloatArray, list[str]]] = {}
     for features in data:
         embeddings = mean_by_group(embed_windows(features.windows), features.window_counts.tolist())
         for domain in sorted(set(features.domains)):
             rows = [row for row, other in enumerate(features.domains) if other == domain]
-            found[domain] = (embeddings[rows], [features.subjects[row] for row in rows])
+            before, names = found.get(domain, (embeddings[:0], []))
+            if len(before) and any(other.trials is not None for other in data if domain in other.domains):
+                raise _trials_of_several(domain)
+            found[domain] = (
+                np.concatenate([before, embeddings[rows]]),
+                names + [features.subjects[row] for row in rows],
+            )
     return found
 
 
-def worst_ratio(report: Report, raw: Report) -> float:
-    """The largest ratio of EER to that of the raw backbone at the same dim, over all domains and dims.
+def _trials_of_several(domain: str) -> DatasetError:
+    return DatasetError(
+        "A domain with listed trials must be one data set.",
+        value=domain,
+        remedy="Give its data sets different domains.",
+    )
 
-    Half a trial is added to both, so that a raw EER of 0 does not divide.
-    """
-    ratios = []
-    for domain, per_dim in report.items():
-        for dim, accuracy in per_dim.items():
-            half_trial = 0.5 / accuracy.mated_pairs
-            ratios.append((accuracy.eer + half_trial) / (raw[domain][dim].eer + half_trial))
-    return max(ratios)
+
+def report_as_json(report: Report) -> dict[str, dict[str, dict[str, object]]]:
+    """A report as plain values, dims as text."""
+    return {
+        domain: {str(dim): asdict(accuracy) for dim, accuracy in per_dim.items()} for domain, per_dim in report.items()
+    }

@@ -1,7 +1,7 @@
 """A fitted projection on disk: one .safetensors file that says what it is and which backbone it belongs to."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +11,11 @@ from safetensors.torch import save_file
 
 from training.errors import ProjectionError
 from training.projections.affine import AffineProjection
+from training.projections.mlp import MlpProjection, MlpRecipe
 
 FORMAT: Final = "matchka-projection-1"
 AFFINE: Final = "affine"
+MLP: Final = "mlp"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class ProjectionInfo:
 
     Attributes:
         family: how it was fitted (rotation, whitening, linear, mlp, ...).
-        kind: what it is: affine.
+        kind: what it is: affine (weight, bias) or mlp.
         dims: the dims it was trained and validated for, rising; the last is full_dim.
         backbone: name of the backbone.
         backbone_sha256: of the backbone's weights; it fits no other.
@@ -42,9 +44,12 @@ def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -
 
     Args:
         path: ends in .safetensors.
-        module: an AffineProjection.
-        info: goes into the file's metadata.
+        module: an AffineProjection or MlpProjection.
+        info: goes into the file's metadata; its kind is that of the module.
+
+    Raises: ProjectionError: a module of another kind.
     """
+    info = replace(info, kind=_kind_of(module))
     tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
     save_file(tensors, path, metadata)
@@ -65,9 +70,28 @@ def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
         info = ProjectionInfo(**values | {"dims": tuple(values["dims"]), "datasets": tuple(values["datasets"])})
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ProjectionError(f"The projection {path} cannot be read.", value=error, remedy=_FIT) from error
-    if info.kind != AFFINE or set(tensors) != {"weight", "bias"}:
-        raise ProjectionError("The projection is of an unknown kind.", value=info.kind, remedy=_FIT)
-    return AffineProjection(tensors["weight"].numpy(), tensors["bias"].numpy()).eval(), info
+    return _rebuild(info.kind, tensors).eval(), info
+
+
+def _kind_of(module: torch.nn.Module) -> str:
+    if isinstance(module, AffineProjection):
+        return AFFINE
+    if isinstance(module, MlpProjection):
+        return MLP
+    raise ProjectionError(
+        "Such a module cannot be saved.", value=type(module).__name__, remedy="Save module.exported()."
+    )
+
+
+def _rebuild(kind: str, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
+    if kind == AFFINE and set(tensors) == {"weight", "bias"}:
+        return AffineProjection(tensors["weight"].numpy(), tensors["bias"].numpy())
+    if kind == MLP and {"first.weight", "second.weight"} <= set(tensors):
+        hidden, in_dim = tensors["first.weight"].shape
+        module = MlpProjection(in_dim, tensors["second.weight"].shape[0], MlpRecipe(hidden=hidden))
+        module.load_state_dict(tensors)
+        return module.requires_grad_(requires_grad=False)
+    raise ProjectionError("The projection is of an unknown kind.", value=f"{kind}: {sorted(tensors)}", remedy=_FIT)
 
 
 _FIT: Final = "Fit one with `matchka-train run`."
