@@ -13,6 +13,11 @@ app = typer.Typer(help="Build, measure and prove model bundles.", no_args_is_hel
 
 DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps fetched package files.")]
 SamplesDir = Annotated[Path, typer.Option(help="Folder of the recordings; voices lie in its folder `voice`.")]
+ModelsDir = Annotated[Path, typer.Option(help="Folder of the bundles.")]
+Checkpoint = Annotated[Path, typer.Argument(help="Folder that `matchka-train run` wrote.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the recipe's data sets, if they have moved.")]
+Float16 = Annotated[bool, typer.Option("--float16", help="Keep the backbone's weights as 16-bit floats.")]
+MODELS_DIR: Final = Path("models")
 DOWNLOADS_DIR: Final = Path("build/downloads")
 SAMPLES_DIR: Final = Path("build/samples")
 
@@ -21,7 +26,7 @@ SAMPLES_DIR: Final = Path("build/samples")
 
 @app.command()
 def defaults(
-    models_dir: Annotated[Path, typer.Option(help="Folder of the bundles.")] = Path("models"),
+    models_dir: ModelsDir = MODELS_DIR,
     downloads_dir: DownloadsDir = DOWNLOADS_DIR,
     samples_dir: SamplesDir = SAMPLES_DIR,
     force: Annotated[bool, typer.Option("--force", help="Build even where the bundle is current.")] = False,
@@ -53,18 +58,34 @@ def samples(samples_dir: SamplesDir = SAMPLES_DIR, downloads_dir: DownloadsDir =
 
 
 @app.command()
-def measure(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder that `matchka-train run` wrote.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of the recipe's manifests, if they have moved.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets NAME.safetensors and NAME.json.")] = Path(
-        "export/defaults"
-    ),
+def run(
+    checkpoint: Checkpoint,
+    name: Annotated[str, typer.Option(help="Name of the model, and of the bundle's folder.")] = "voice",
+    models_dir: ModelsDir = MODELS_DIR,
+    data: Data = None,
+    float16: Float16 = False,
+    accept_worse: Annotated[str | None, typer.Option(help="Why a worse graph ships all the same.")] = None,
 ) -> None:
-    """Export a checkpoint, measure the graph on its validation data, and keep projection and measurements together."""
+    """Export a checkpoint, measure the graph, and write the bundle if it passes the gate."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
-        from export.ship import measure_and_ship
-    evidence = measure_and_ship(checkpoint, data, out, console)
+        from export.run import Choices, export_bundle
+    bundle = export_bundle(checkpoint, models_dir / name, Choices(data, float16, accept_worse), console)
+    console.print(f"Wrote {bundle.path}: {name} {bundle.manifest.version}.", highlight=False)
+
+
+@app.command()
+def measure(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.")] = Path("export/defaults"),
+    data: Data = None,
+    float16: Float16 = False,
+) -> None:
+    """Measure a checkpoint as `run` does, and keep projection and measurements together for `defaults` to ship."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from export.run import Choices, export_shipped
+    evidence = export_shipped(checkpoint, out, Choices(data, float16), console)
     console.print(f"Wrote {out}: projection {evidence.projection_sha256[:8]} and its measurements.", highlight=False)
 
 

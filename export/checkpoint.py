@@ -11,7 +11,7 @@ from training.datasets.reader import read_datasets
 from training.datasets.sample import Sample
 from training.datasets.splits import require_disjoint
 from training.projections.storage import ProjectionInfo, load_projection
-from training.recipe import DatasetRecipe, Recipe, read_recipe
+from training.recipe import DataRecipe, Recipe, read_recipe
 
 PROJECTION_NAME: Final = "projection.safetensors"
 RECIPE_NAME: Final = "recipe.yaml"
@@ -55,14 +55,19 @@ def read_checkpoint(folder: Path, data: Path | None) -> Checkpoint:
     """
     projection, info = load_projection(folder / PROJECTION_NAME)
     recipe = read_recipe(folder / RECIPE_NAME)
-    train = read_datasets([_moved(dataset, data) for dataset in recipe.data.train])
-    validation = read_datasets([_moved(dataset, data) for dataset in recipe.data.validation])
+    moved = recipe.data if data is None else _moved(recipe.data, data)
+    train, validation = read_datasets(moved.train), read_datasets(moved.validation)
     require_disjoint(_flat(train), _flat(validation))
     return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, validation)
 
 
-def _moved(dataset: DatasetRecipe, data: Path | None) -> DatasetRecipe:
-    return dataset if data is None else dataset.model_copy(update={"path": data / dataset.path.name})
+def _moved(recipe: DataRecipe, folder: Path) -> DataRecipe:
+    """The same data sets, each found in another folder under the last part of its path."""
+    parts = {
+        "train": tuple(part.model_copy(update={"path": folder / part.path.name}) for part in recipe.train),
+        "validation": tuple(part.model_copy(update={"path": folder / part.path.name}) for part in recipe.validation),
+    }
+    return recipe.model_copy(update=parts)
 
 
 def _flat(datasets: list[list[Sample]]) -> list[Sample]:

@@ -11,6 +11,24 @@ from service.errors import EvidenceError
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
 
 
+class GateResult(BaseModel):
+    """Full-dim EER of the graph and of the frozen backbone in one domain, and how sure their difference is.
+
+    Attributes:
+        eer: of the graph; a fraction.
+        backbone_eer: of the frozen backbone on the same pairs.
+        low: 2.5 % quantile of the difference, identities drawn anew; above 0, the graph is significantly worse.
+        high: 97.5 % quantile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    eer: float = Field(ge=0, le=1)
+    backbone_eer: float = Field(ge=0, le=1)
+    low: float
+    high: float
+
+
 class Evidence(BaseModel):
     """What was measured of one backbone with one projection.
 
@@ -19,6 +37,9 @@ class Evidence(BaseModel):
         backbone_sha256: of the backbone's weights.
         projection_sha256: of the projection's file.
         family: of the projection.
+        float16: whether the backbone's weights were rounded to 16 bits.
+        parity: largest absolute difference of the graph from torch, on real clips.
+        gate: domain -> what the gate found.
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
         per_dim: as service.bundle.Manifest.
@@ -33,6 +54,9 @@ class Evidence(BaseModel):
     backbone_sha256: str = Field(pattern=HEX_SHA256)
     projection_sha256: str = Field(pattern=HEX_SHA256)
     family: str
+    float16: bool
+    parity: float = Field(ge=0)
+    gate: dict[str, GateResult]
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]

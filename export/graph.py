@@ -51,7 +51,22 @@ def export_graph(model: torch.nn.Module, window_samples: int, path: Path) -> Non
         window_samples: samples of a window.
         path: the file to write.
     """
-    example = torch.zeros(TRACED_BATCH, window_samples)
+    trace_graph(model, window_samples, path)
+    graph = onnx.load(str(path))
+    strip_provenance(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save_model(graph, path, save_as_external_data=False)
+
+
+def trace_graph(model: torch.nn.Module, input_size: int, path: Path) -> None:
+    """Write what the exporter makes of a module, notes and all: float32 (n, input_size) -> (n, anything).
+
+    Args:
+        model: in evaluation mode.
+        input_size: components of one input.
+        path: the file to write.
+    """
+    example = torch.zeros(TRACED_BATCH, input_size)
     with _quiet_exporter():
         # Tracing first and translating second keeps an LSTM one node; in one step it becomes a loop.
         traced = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},))
@@ -60,10 +75,7 @@ def export_graph(model: torch.nn.Module, window_samples: int, path: Path) -> Non
         )
     if program is None:
         raise RuntimeError("torch.onnx.export of a traced program returns a program")
-    graph = program.model_proto
-    strip_provenance(graph)
-    onnx.checker.check_model(graph, full_check=True)
-    onnx.save_model(graph, path, save_as_external_data=False)
+    onnx.save_model(program.model_proto, path, save_as_external_data=False)
 
 
 def strip_provenance(model: onnx.ModelProto) -> None:

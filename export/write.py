@@ -27,7 +27,7 @@ from service.bundle import (
     sha256_of,
 )
 from service.media.audio import AudioInput
-from training.backbones.backbone import WeightSource
+from training.backbones.backbone import Backbone, WeightSource
 
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 
@@ -114,18 +114,29 @@ def as_source(weights: WeightSource) -> Source:
     return Source(**asdict(weights))
 
 
-def content_version(base: str, parts: dict[str, object]) -> str:
-    """A version that changes with what embeddings are made of, and with nothing else.
+def content_version(
+    base: str, backbone: Backbone, projection_sha256: str, dims: tuple[int, ...], float16: bool = False
+) -> str:
+    """A version that changes with what embeddings are made of, and with nothing else (docs/decisions/031).
 
-    Templates of two versions are never compared, so a new library must not change it (docs/decisions/031).
+    Templates of two versions are never compared, so a new library must not change it.
 
     Args:
         base: raised by hand when code changes an embedding, for example "1.0.0".
-        parts: hashes and settings that make an embedding; JSON values.
+        backbone: its weights and windows.
+        projection_sha256: of the projection's file.
+        dims: dims served.
+        float16: whether the backbone's weights are rounded.
 
-    >>> content_version("1.0.0", {"backbone": "ab", "dims": [64, 256]})
-    '1.0.0+47c78ed9'
+    Returns: `base` and eight hexadecimal digits.
     """
+    parts = {
+        "backbone": backbone.source.sha256,
+        "dims": list(dims),
+        "float16": float16,
+        "input": asdict(backbone.input),
+        "projection": projection_sha256,
+    }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{base}+{digest[:VERSION_DIGITS]}"
 

@@ -4,13 +4,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from export.layout import BASE_VERSION, REPORT_NAME
 from service.bundle import Bundle, read_bundle, sha256_of
 from service.errors import BundleError
 from training.backbones.packages import GE2E_WEIGHTS
 
 VOICE_NAME: Final = "voice"
-VOICE_BASE_VERSION: Final = "1.0.0"  # raise it when code changes what an embedding is; tests notice such a change
-REPORT_NAME: Final = "report.json"
 
 
 def shipped_projection() -> Path:
@@ -35,7 +34,7 @@ def current_bundle(target: Path) -> Bundle | None:
     manifest = bundle.manifest
     same = (
         manifest.name == VOICE_NAME
-        and manifest.version.startswith(f"{VOICE_BASE_VERSION}+")
+        and manifest.version.startswith(f"{BASE_VERSION}+")
         and manifest.backbone.sha256 == GE2E_WEIGHTS.sha256
         and manifest.projection.sha256 == sha256_of(shipped_projection())
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence())

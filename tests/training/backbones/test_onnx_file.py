@@ -1,0 +1,120 @@
+"""Bring your own: what is declared is checked before anything is embedded."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from pydantic import TypeAdapter, ValidationError
+
+from service.errors import ChecksumError
+from service.media.audio import AudioInput
+from training.backbones.backbone import WeightSource
+from training.backbones.choice import BackboneRecipe, Ge2eRecipe, open_backbone
+from training.backbones.ge2e import Ge2e
+from training.backbones.onnx_file import OnnxFile
+from training.errors import FeatureError
+
+WINDOW, DIM = 50, 6
+WINDOW_RECIPE = {
+    "sample_rate_hz": 16_000,
+    "window_samples": WINDOW,
+    "hop_samples": 25,
+    "context_samples": 0,
+    "level_dbfs": -30.0,
+}
+
+
+def write_file(path: Path, axes: list[object], outputs: int = DIM) -> np.ndarray:
+    weight = np.random.default_rng(1).standard_normal((WINDOW, outputs)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "someone",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [axes[0], outputs])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return weight
+
+
+def declare(path: Path) -> OnnxFile:
+    source = WeightSource("someone's", "a disk", "1", hashlib.sha256(path.read_bytes()).hexdigest(), "MIT")
+    return OnnxFile(path, "someone", source, AudioInput(**WINDOW_RECIPE), DIM)
+
+
+@pytest.mark.parametrize("axes", [["n", WINDOW], ["n", "t"]])
+def test_module_when_file_fits_gives_unit_length_embeddings(axes: list[object], tmp_path: Path) -> None:
+    weight = write_file(tmp_path / "a.onnx", axes)
+    windows = np.random.default_rng(2).standard_normal((5, WINDOW)).astype(np.float32)
+    found = declare(tmp_path / "a.onnx").module()(torch.tensor(windows)).numpy()
+    raw = windows.astype(np.float64) @ weight
+    np.testing.assert_allclose(found, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [["n", 40, WINDOW], [1, WINDOW]], ids=["mel matrix", "fixed batch"])
+def test_module_when_file_takes_something_else_refuses(axes: list[object], tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", axes)
+    with pytest.raises(FeatureError, match="waveform windows"):
+        declare(tmp_path / "a.onnx").module()
+
+
+def test_module_when_file_returns_another_width_refuses(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", ["n", WINDOW], outputs=DIM + 1)
+    with pytest.raises(FeatureError, match="waveform windows"):
+        declare(tmp_path / "a.onnx").module()
+
+
+def test_module_when_file_is_no_graph_refuses(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"no graph")
+    with pytest.raises(FeatureError, match="not a graph"):
+        declare(tmp_path / "a.onnx").module()
+
+
+def test_module_when_file_is_another_refuses(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", ["n", WINDOW])
+    backbone = declare(tmp_path / "a.onnx")
+    with pytest.raises(ChecksumError):
+        replace(backbone, source=replace(backbone.source, sha256="1" * 64)).module()
+
+
+def test_open_backbone_when_recipe_names_ge2e_opens_it() -> None:
+    recipe: Ge2eRecipe = TypeAdapter(BackboneRecipe).validate_python({"kind": "ge2e"})
+    assert open_backbone(recipe) == Ge2e()
+
+
+def test_open_backbone_when_recipe_names_a_file_declares_what_it_says(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", ["n", WINDOW])
+    content = {
+        "kind": "onnx",
+        "path": str(tmp_path / "a.onnx"),
+        "name": "someone",
+        "input": WINDOW_RECIPE,
+        "embedding_dim": DIM,
+    }
+    backbone = open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
+    assert backbone.input == AudioInput(**WINDOW_RECIPE)
+    assert backbone.source.sha256 == hashlib.sha256((tmp_path / "a.onnx").read_bytes()).hexdigest()
+    assert backbone.module()(torch.ones(2, WINDOW)).shape == (2, DIM)
+
+
+def test_open_backbone_when_file_is_absent_says_so(tmp_path: Path) -> None:
+    content = {
+        "kind": "onnx",
+        "path": str(tmp_path / "no.onnx"),
+        "name": "x",
+        "input": WINDOW_RECIPE,
+        "embedding_dim": 2,
+    }
+    with pytest.raises(ChecksumError, match=r"no\.onnx"):
+        open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
+
+
+@pytest.mark.parametrize("content", [{"kind": "other"}, {"kind": "ge2e", "speed": 2}])
+def test_backbone_recipe_when_key_or_kind_is_unknown_refuses(content: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(BackboneRecipe).validate_python(content)

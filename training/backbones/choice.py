@@ -1,0 +1,81 @@
+"""Which backbone a recipe asks for: one small recipe per kind, and one place that opens each.
+
+A new backbone is a module beside this one, a recipe here, and a case in `open_backbone`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, assert_never
+
+from pydantic import Field
+
+from service.media.audio import AudioInput
+from training.backbones.backbone import Backbone, WeightSource
+from training.backbones.ge2e import Ge2e
+from training.backbones.onnx_file import OnnxFile, file_sha256
+from training.backbones.packages import DEFAULT_CACHE_DIR
+from training.frozen import Frozen
+
+
+class Ge2eRecipe(Frozen):
+    """GE2E, with weights out of a pinned package.
+
+    Attributes: downloads_dir: folder that keeps the package file.
+    """
+
+    kind: Literal["ge2e"] = "ge2e"
+    downloads_dir: Path = DEFAULT_CACHE_DIR
+
+
+class WindowRecipe(Frozen):
+    """The input of a backbone that is brought along; fields as in service.media.audio.AudioInput."""
+
+    sample_rate_hz: int = Field(gt=0)
+    window_samples: int = Field(gt=0)
+    hop_samples: int = Field(gt=0)
+    context_samples: int = Field(ge=0)
+    level_dbfs: float = Field(le=0)
+
+
+class OnnxRecipe(Frozen):
+    """Any ONNX file that takes waveform windows.
+
+    Attributes:
+        path: the file.
+        sha256: of the file; where given, another file is refused.
+        name: short name.
+        input: the windows it takes.
+        embedding_dim: components it returns.
+        source: where it comes from, for the bundle.
+        version: of it, for the bundle.
+        licence: of its weights, for the bundle.
+    """
+
+    kind: Literal["onnx"]
+    path: Path
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    input: WindowRecipe
+    embedding_dim: int = Field(gt=0)
+    source: str = "not stated"
+    version: str = "not stated"
+    licence: str = "not stated"
+
+
+BackboneRecipe = Annotated[Ge2eRecipe | OnnxRecipe, Field(discriminator="kind")]
+
+
+def open_backbone(recipe: Ge2eRecipe | OnnxRecipe) -> Backbone:
+    """The backbone a recipe asks for; its weights are read when its module is made.
+
+    Raises: ChecksumError: the file of an ONNX backbone is not there.
+    """
+    match recipe:
+        case Ge2eRecipe():
+            return Ge2e(recipe.downloads_dir)
+        case OnnxRecipe():
+            sha256 = recipe.sha256 or file_sha256(recipe.path)
+            source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
+            window = AudioInput(**recipe.input.model_dump())
+            return OnnxFile(recipe.path, recipe.name, source, window, recipe.embedding_dim)
+        case _:
+            assert_never(recipe)
