@@ -1,6 +1,7 @@
 """`matchka`: run the service, or speak to one."""
 
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Annotated, Final
@@ -33,6 +34,7 @@ def serve(
     with reported_errors():
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
+        os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
             application = create_app(settings, verifier)

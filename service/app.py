@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from filelock import FileLock, Timeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.admission import BodyLimit, InFlightLimit
@@ -37,6 +38,7 @@ from service.settings import Settings
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
+CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
 LOCK_NAME: Final = "lock"
 LOGGER: Final = logging.getLogger("matchka")
 
@@ -153,7 +155,13 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         kind = MethodNotAllowedError if error.status_code == 405 else UnknownPathError
         where = f"{request.method} {request.url.path}"
-        return problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
+        response = problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)  # nobody reads it; the metrics tell it from a failure
 
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> Response:

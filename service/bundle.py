@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +14,9 @@ MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
 SCHEMA_VERSION: Final = 1
 HASH_BLOCK_BYTES: Final = 1 << 20
+
+
+TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
 
 
 class _Frozen(BaseModel):
@@ -46,8 +49,8 @@ class OperatingPoint(_Frozen):
 class Calibration(_Frozen):
     """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
 
-    scale: float = Field(gt=0)
-    offset: float
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
     cllr: float = Field(ge=0)
     min_cllr: float = Field(ge=0)
 
@@ -61,8 +64,8 @@ class DimReport(_Frozen):
 
     metrics: dict[str, Metrics]
     backbone_metrics: dict[str, Metrics]
-    calibration: dict[str, Calibration]
-    operating_points: dict[str, tuple[OperatingPoint, ...]]
+    calibration: dict[TemplateCount, Calibration]
+    operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":
@@ -72,6 +75,9 @@ class DimReport(_Frozen):
             rates = [point.fmr for point in points]
             if rates != sorted(set(rates), reverse=True):
                 raise ValueError("operating points must fall in fmr, without repeats")
+            thresholds = [point.threshold for point in points]
+            if thresholds != sorted(thresholds):
+                raise ValueError("thresholds must not fall where fmr falls")
         return self
 
 
@@ -103,6 +109,12 @@ class AudioInputSpec(_Frozen):
     hop_samples: int = Field(gt=0)
     context_samples: int = Field(ge=0)
     level_dbfs: float = Field(le=0)
+
+    @model_validator(mode="after")
+    def _covers_the_clip(self) -> "AudioInputSpec":
+        if self.hop_samples > self.window_samples - 2 * self.context_samples:
+            raise ValueError("hop_samples must not pass window_samples - 2 * context_samples: speech would be skipped")
+        return self
 
     def as_audio_input(self) -> AudioInput:
         """The same values as the media step takes them."""
@@ -196,7 +208,12 @@ def read_bundle(path: Path) -> Bundle:
         file = path / name
         if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
             raise BundleError(f"The bundle {path} lacks a file its manifest lists.", value=name, remedy=_REBUILD)
-        found = sha256_of(file)
+        try:
+            found = sha256_of(file)
+        except OSError as error:
+            raise BundleError(
+                f"The file {name} of the bundle {path} cannot be read.", value=error, remedy=_REBUILD
+            ) from error
         if found != expected:
             raise BundleError(
                 f"The file {name} of the bundle {path} is not the one its manifest names (sha256 {expected}).",

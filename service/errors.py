@@ -32,7 +32,9 @@ def shorten(text: str) -> str:
     >>> shorten("x" * 500) == "x" * 120 + "… (500 characters)"
     True
     """
-    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}… ({len(text)} characters)"
+    # a form may smuggle in half a surrogate pair, which no reply can carry
+    printable = text[:LONGEST_ECHO].encode("utf-8", "replace").decode("utf-8")
+    return printable if len(text) <= LONGEST_ECHO else f"{printable}… ({len(text)} characters)"
 
 
 # --- the request as a whole -----------------------------------------------------------------------------------------
@@ -54,6 +56,10 @@ class UnsupportedContentTypeError(MatchkaError):
 
 class MalformedFormError(MatchkaError):
     """The body says multipart/form-data and is not."""
+
+
+class UploadTimeoutError(MatchkaError):
+    """A body that took too long to arrive."""
 
 
 class BodyTooLargeError(MatchkaError):
@@ -235,6 +241,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     UnknownTemplateError: (404, "unknown_template"),
     MethodNotAllowedError: (405, "method_not_allowed"),
     OtherVersionError: (409, "other_version"),
+    UploadTimeoutError: (408, "upload_timeout"),
     BodyTooLargeError: (413, "body_too_large"),
     UnsupportedContentTypeError: (415, "unsupported_content_type"),
     UnknownFieldError: (422, "unknown_field"),
@@ -252,6 +259,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     NonFiniteSamplesError: (422, "non_finite_samples"),
     AudioTooLongError: (422, "audio_too_long"),
     UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
+    ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
     NotReadyError: (503, "not_ready"),
     OverloadedError: (503, "overloaded"),

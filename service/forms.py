@@ -1,5 +1,7 @@
 """Multipart forms: read in memory, checked field by field, and described for OpenAPI from the same class."""
 
+import asyncio
+import re
 import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -18,11 +20,14 @@ from service.errors import (
     TooManyFilesError,
     UnknownFieldError,
     UnsupportedContentTypeError,
+    UploadTimeoutError,
 )
+from service.settings import Settings
 
 LONGEST_SUBJECT_ID: Final = 256
 SUBJECT_ID_PUNCTUATION: Final = frozenset("._:@-")
 MOST_TEXT_FIELDS: Final = 32  # a form of this interface has at most six
+NUMBER: Final = re.compile(r"[-+.0-9eE]+")
 MULTIPART: Final = "multipart/form-data"
 
 FormT = TypeVar("FormT", bound="Form")
@@ -53,7 +58,7 @@ def check_subject_id(text: str) -> str:
 
 def _read_number(value: object) -> object:
     """Accept what a person writes as a number, and neither `true` nor other scripts' digits."""
-    if isinstance(value, str) and value.strip().isascii() and value.strip():
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         return value.strip()
     raise ValueError("must be a number")
 
@@ -154,6 +159,16 @@ class _InMemoryParser(MultiPartParser):
     """Starlette's parser with files kept in memory: samples of people do not belong in a temporary folder."""
 
     spool_max_size = 1 << 40
+    is_complete = False
+
+    def on_end(self) -> None:
+        """Called at the closing boundary, which a form that was cut short does not have."""
+        self.is_complete = True
+
+    def close_files(self) -> None:
+        """Close what a form left open."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def _parse(request: Request) -> dict[str, list[str | bytes]]:
@@ -162,10 +177,16 @@ async def _parse(request: Request) -> dict[str, list[str | bytes]]:
         raise UnsupportedContentTypeError(
             f"The body must be {MULTIPART}.", value=content_type or "no content type", remedy="Send a form with files."
         )
-    max_files = request.app.state.settings.max_files
+    settings: Settings = request.app.state.settings
+    max_files = settings.max_files
     parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files, max_fields=MOST_TEXT_FIELDS)
     try:
-        form = await parser.parse()
+        async with asyncio.timeout(settings.max_upload_s):
+            form = await parser.parse()
+    except TimeoutError as error:
+        raise UploadTimeoutError(
+            f"The body did not arrive within {settings.max_upload_s:g} s.", remedy="Send it faster, or in parts."
+        ) from error
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise TooManyFilesError(
@@ -174,6 +195,9 @@ async def _parse(request: Request) -> dict[str, list[str | bytes]]:
         raise MalformedFormError(
             "The form cannot be read.", value=error.message, remedy="Let an HTTP library build the multipart body."
         ) from error
+    if not parser.is_complete:
+        parser.close_files()
+        raise MalformedFormError("The form ends before its closing boundary.", remedy="Send the whole body.")
     return await _collect(form)
 
 

@@ -105,6 +105,8 @@ class Verifier:
         """Store a template for each sample; all of them or, where one fails, none."""
         model, _ = self._model_at(model_name, None)
         embeddings = model.embed(samples)
+        for dim in model.manifest.dims:
+            truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
             enrolment = self._store.add_templates(tenant, subject_id, model_name, model.manifest.version, embeddings)
             gallery = self._gallery(tenant, model)

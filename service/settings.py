@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import KeyRequiredError, SettingsError
 
@@ -27,16 +27,35 @@ class Settings(BaseSettings):
     models_dir: Path = Field(Path("models"), description="Folder of bundles.")
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
-    max_body_mib: float = Field(20.0, gt=0, description="Largest request body.")
+    max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
-    max_audio_s: float = Field(60.0, gt=0, description="Longest clip.")
-    min_speech_s: float = Field(0.5, ge=0, description="Least audible material of a clip.")
+    max_audio_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest clip.")
+    min_speech_s: float = Field(0.5, ge=0.02, allow_inf_nan=False, description="Least audible material of a clip.")
+    max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
     max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode, embed and search."
     )
     session_threads: int = Field(0, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what read_settings hands over, so that an environment given to it is the whole environment."""
+        return (init_settings,)
+
+    @field_validator("api_key")
+    @classmethod
+    def _strip_key(cls, key: SecretStr | None) -> SecretStr | None:
+        # a key read from a file often ends with a newline, which no header can carry
+        return None if key is None else SecretStr(key.get_secret_value().strip())
 
     @property
     def effective_database_url(self) -> str:
@@ -63,6 +82,11 @@ class Settings(BaseSettings):
             raise KeyRequiredError(
                 f"MATCHKA_API_KEY must have at least {SHORTEST_KEY} characters.",
                 value=f"{len(key)} characters",
+                remedy="Make one with `openssl rand -hex 32`.",
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise KeyRequiredError(
+                "MATCHKA_API_KEY may hold printable ASCII characters without spaces only.",
                 remedy="Make one with `openssl rand -hex 32`.",
             )
         if not key and not self.is_loopback:

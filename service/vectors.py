@@ -46,6 +46,22 @@ def truncate_and_normalise(embeddings: FloatArray, dim: int) -> FloatArray:
     return unit
 
 
+def truncate_and_normalise_or_zero(embeddings: FloatArray, dim: int) -> FloatArray:
+    """As truncate_and_normalise, but a row without direction in its first `dim` components stays zero.
+
+    A gallery cannot refuse what is already stored; a zero row is similar to nothing.
+
+    >>> truncate_and_normalise_or_zero(np.array([[0, 5], [2, 0]], np.float32), 1)
+    array([[0.],
+           [1.]], dtype=float32)
+    """
+    has_direction = np.any(embeddings[:, :dim] != 0, axis=1)
+    prefixes = np.zeros((len(embeddings), dim), np.float32)
+    if np.any(has_direction):
+        prefixes[has_direction] = truncate_and_normalise(embeddings[has_direction], dim)
+    return prefixes
+
+
 def cosine_similarity(a: FloatArray, b: FloatArray, dim: int) -> FloatArray:
     """Cosine of every row of `a` with every row of `b`, on their first `dim` components.
 

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 
 from service.gallery.gallery import Candidate
-from service.vectors import FloatArray, truncate_and_normalise
+from service.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 
 class FlatGallery:
@@ -32,13 +32,11 @@ class FlatGallery:
         """Add or replace references; see Gallery.put."""
         keys = np.asarray(subject_keys, np.int64)
         with self._lock:
-            # every dim is normalised before any index changes: a reference that fails at one dim changes none
-            vectors = {dim: truncate_and_normalise(references, dim) for dim in self._indexes}
             known = [key for key in subject_keys if key in self._keys]
             for dim, index in self._indexes.items():
                 if known:
                     index.remove_ids(_selector(known))
-                index.add_with_ids(vectors[dim], keys)
+                index.add_with_ids(truncate_and_normalise_or_zero(references, dim), keys)
             self._keys.update(subject_keys)
 
     def remove(self, subject_key: int) -> None:
@@ -65,7 +63,7 @@ class FlatGallery:
             if full.ntotal:
                 keys = faiss.vector_to_array(full.id_map)
                 stored = full.index.reconstruct_n(0, full.ntotal)
-                index.add_with_ids(truncate_and_normalise(stored, dim), keys)
+                index.add_with_ids(truncate_and_normalise_or_zero(stored, dim), keys)
             self._indexes[dim] = index
         return self._indexes[dim]
 

@@ -35,7 +35,7 @@ class Gallery(Protocol):
         ...
 
     def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
-        """The most similar subjects, most similar first; equal ones by their keys.
+        """The most similar subjects, most similar first; equal ones among those found by their keys.
 
         Args:
             probe: float32, (full_dim,), not zero.

@@ -19,13 +19,15 @@ from service.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from service.media.containers import missing_bytes
+from service.media.containers import is_known_audio, missing_bytes
 from service.vectors import FloatArray
 
 LOWEST_SAMPLE_RATE_HZ: Final = 4_000  # below it the band that carries voices is gone
 HIGHEST_SAMPLE_RATE_HZ: Final = 384_000  # the highest a sound card records; above it the header is wrong
 READABLE_FORMATS: Final = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")  # libsndfile reads more; fewer decoders face strangers
-KNOWN_MAGIC: Final = (b"RIFF", b"fLaC", b"OggS")
+WITH_CHECKED_LENGTH: Final = (b"RIFF", b"fLaC", b"OggS")  # their decoders stop at damage; MP3's skips it
+UNKNOWN_TO_LIBSNDFILE: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT and SF_ERR_UNSUPPORTED_ENCODING
+UNSTATED_FRAMES: Final = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length out
 READ_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory of one block whatever the channel count
 SILENCE_DBFS: Final = -70.0  # a muted 16-bit microphone with dither lies near -90, a whisper above -60
 AUDIBLE_BELOW_LOUD_DB: Final = 30.0  # speech sounds lie within 30 dB of the loud ones; pauses below
@@ -75,20 +77,14 @@ def read_clip(data: bytes, sample_rate_hz: int, limits: AudioLimits) -> FloatArr
         NonFiniteSamplesError: NaN or infinite samples.
         AudioTooLongError, SilenceError, TooLittleSpeechError: outside the limits.
     """
-    samples, source_rate_hz = _decode(data, limits.max_duration_s)
-    if not np.all(np.isfinite(samples)):
-        raise NonFiniteSamplesError(
-            "The clip holds samples that are NaN or infinite.", remedy="Write the file again from a clean recording."
-        )
+    samples = _decode(data, sample_rate_hz, limits.max_duration_s)
+    _require_finite(samples)  # the resampler can overflow on samples that were finite
     # Float files may pass full scale, and the level rule only raises: an unbounded peak would reach the graph.
-    peak = float(np.max(np.abs(samples)))
+    peak = float(np.max(np.abs(samples), initial=0.0))
     if peak > 1.0:
         samples = samples / np.float32(peak)
-    _require_speech(samples, source_rate_hz, limits.min_speech_s)
-    if source_rate_hz == sample_rate_hz:
-        return samples
-    resampled: FloatArray = soxr.resample(samples, source_rate_hz, sample_rate_hz, quality="HQ")
-    return resampled
+    _require_speech(samples, sample_rate_hz, limits.min_speech_s)
+    return samples
 
 
 def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
@@ -164,48 +160,71 @@ def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
     return float(np.count_nonzero(levels >= floor) * frame / sample_rate_hz)
 
 
-def _decode(data: bytes, max_duration_s: float) -> tuple[FloatArray, int]:
-    """Read blockwise and average the channels, so that memory is bounded by the limit and not by the header."""
+class _ForwardFile(soundfile.SoundFile):
+    """A file that is only read on: seeking after each block breaks FLAC streams that do not state their length."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _decode(data: bytes, sample_rate_hz: int, max_duration_s: float) -> FloatArray:
+    """Read, average and resample blockwise, so that memory is bounded by the limit and not by the header."""
     if not data:
         raise EmptyFileError("The file is empty (0 bytes).", remedy="Send the recording's bytes in the file field.")
+    if not is_known_audio(data):
+        raise _not_audio("no known header")
     missing = missing_bytes(data)
     if missing:
         raise _truncated(f"{missing} bytes are missing")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _ForwardFile(io.BytesIO(data)) as file:
             if file.format not in READABLE_FORMATS:
                 raise _not_audio(file.format)
             _require_sample_rate(file.samplerate)
-            return _read_blocks(file, max_duration_s), file.samplerate
+            return _read_blocks(file, sample_rate_hz, max_duration_s)
     except soundfile.LibsndfileError as error:
-        if data[:4] in KNOWN_MAGIC:
+        if data[:4] in WITH_CHECKED_LENGTH and error.code not in UNKNOWN_TO_LIBSNDFILE:
             raise _truncated(error.error_string) from error
         raise _not_audio(error.error_string) from error
 
 
-def _read_blocks(file: soundfile.SoundFile, max_duration_s: float) -> FloatArray:
+def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s: float) -> FloatArray:
     most_frames = int(max_duration_s * file.samplerate)
     block_frames = max(1, READ_BLOCK_SAMPLES // file.channels)
+    resampler = (
+        None
+        if file.samplerate == sample_rate_hz
+        else soxr.ResampleStream(file.samplerate, sample_rate_hz, 1, quality="HQ")
+    )
     blocks: list[FloatArray] = []
     frames = 0
-    while True:
+    is_last = False
+    while not is_last:
         block = file.read(block_frames, dtype="float32", always_2d=True)
         frames += len(block)
+        is_last = len(block) < block_frames
         if frames > most_frames:
             raise AudioTooLongError(
                 f"The clip is longer than {max_duration_s:g} s.", remedy=f"Send at most {max_duration_s:g} s of audio."
             )
+        _require_finite(block)
         # a float64 mean cannot overflow on float files whose samples are near the float32 limit
-        blocks.append(block.mean(axis=1, dtype=np.float64).astype(np.float32))
-        if len(block) < block_frames:
-            break
+        mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        blocks.append(mono if resampler is None else resampler.resample_chunk(mono, last=is_last))
     if frames == 0:
         raise NoSamplesError("The file is audio but holds no samples.", remedy="Record again and send that file.")
     declared = int(file.frames)
     # libsndfile guesses the length of MP3 and of streams; only a lossless container states it to the sample
-    if file.format == "FLAC" and 0 < frames < declared:
+    if file.format == "FLAC" and frames < declared != UNSTATED_FRAMES:
         raise _truncated(f"{declared - frames} of {declared} samples are missing")
     return np.concatenate(blocks)
+
+
+def _require_finite(samples: FloatArray) -> None:
+    if not np.all(np.isfinite(samples)):
+        raise NonFiniteSamplesError(
+            "The clip holds samples that are NaN or infinite.", remedy="Write the file again from a clean recording."
+        )
 
 
 def _require_sample_rate(rate_hz: int) -> None:

@@ -3,7 +3,7 @@
 import struct
 from typing import Final
 
-STREAMED_LENGTHS: Final = (0, 0xFFFFFFFF, 0x7FFFFFFF)  # written by recorders that cannot seek back to fill in a length
+STREAMED_LENGTHS: Final = (0xFFFFFFFF, 0x7FFFFFFF)  # written by recorders that cannot seek back to fill in a length
 OGG_HEADER_BYTES: Final = 27
 OGG_END_OF_STREAM: Final = 0x04
 
@@ -29,6 +29,18 @@ def missing_bytes(data: bytes) -> int:
     return _missing_in_mp3(data)
 
 
+def is_known_audio(data: bytes) -> bool:
+    """Whether a file begins like WAV, FLAC, OGG or MP3; only these reach a decoder.
+
+    >>> is_known_audio(b"RIFF....WEBPVP8 "), is_known_audio(b"ID3")
+    (False, True)
+    """
+    if data[:4] == b"RIFF":
+        return data[8:12] == b"WAVE"
+    # an MP3 frame begins with eleven set bits
+    return data[:4] in (b"fLaC", b"OggS") or data[:3] == b"ID3" or (data[:1] == b"\xff" and data[1:2] >= b"\xe0")
+
+
 def _missing_in_wav(data: bytes) -> int:
     position = 12
     while position + 8 <= len(data):
@@ -37,14 +49,17 @@ def _missing_in_wav(data: bytes) -> int:
             available = len(data) - position - 8
             return 0 if length in STREAMED_LENGTHS else max(0, length - available)
         position += 8 + length + length % 2  # chunks are padded to even lengths
-    return 0
+    return max(1, position + 8 - len(data))  # the data chunk's own header is not there
 
 
 def _missing_in_ogg(data: bytes) -> int:
     """Walk the pages; the last must be whole and carry the end-of-stream flag (RFC 3533)."""
     position, flags = 0, OGG_END_OF_STREAM
     while position < len(data):
-        if data[position : position + 4] != b"OggS":
+        magic = data[position : position + 4]
+        if len(magic) < 4 and b"OggS".startswith(magic):
+            return 4 - len(magic)
+        if magic != b"OggS":
             return 0  # something behind the stream (tags, padding) or damage that the decoder will report
         if position + OGG_HEADER_BYTES > len(data):
             return position + OGG_HEADER_BYTES - len(data)

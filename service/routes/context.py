@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from service.auth import KeyRing
-from service.errors import NotReadyError, UnknownFieldError
+from service.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from service.pipeline import Verifier
 from service.telemetry import Telemetry
 
@@ -72,7 +72,9 @@ async def caller_of(request: Request, tenant: Annotated[str, Depends(authorised_
 
 def _refuse_stray_parameters(request: Request) -> None:
     declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    for name in request.query_params:
+    for name, _ in request.query_params.multi_items():
+        if len(request.query_params.getlist(name)) > 1:
+            raise InvalidFieldError(f"The parameter {name} is given twice.", value=name, remedy="Give it once.")
         if name not in declared:
             raise UnknownFieldError(
                 "This call has no such query parameter.", value=name, remedy="Send fields in the form; see /docs."

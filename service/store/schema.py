@@ -1,11 +1,32 @@
 """Tables of the system of record."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, Integer, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 LONGEST_SUBJECT_ID = 256  # characters, fixed by the HTTP interface
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone: SQLite drops the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read a time as UTC."""
+        return value.replace(tzinfo=UTC) if value is not None and dialect.name == "sqlite" else value
 
 
 class Base(DeclarativeBase):
@@ -27,7 +48,7 @@ class SubjectRow(Base):
     key: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     tenant: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TemplateRow(Base):
@@ -40,7 +61,7 @@ class TemplateRow(Base):
     model: Mapped[str] = mapped_column(String(64))
     version: Mapped[str] = mapped_column(String(64))
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ReferenceRow(Base):

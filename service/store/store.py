@@ -1,5 +1,6 @@
 """Reads and writes of the system of record; each write is one transaction, committed before the call returns."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from service.vectors import FloatArray, mean_reference
 
 SCHEMA_VERSION: Final = 1
 LITTLE_ENDIAN_FLOAT32: Final = np.dtype("<f4")
+LOGGER: Final = logging.getLogger("matchka.store")
 BUSY_TIMEOUT_MS: Final = 10_000  # a writer waits for another rather than fail
 READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
@@ -149,8 +151,8 @@ class Store:
                 )
             session.flush()
             reference = _recompute_reference(session, subject, model, version)
-        if reference is None:
-            raise StoreError("An enrolment left no templates.", remedy="Send at least one sample.")
+            if reference is None:
+                raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
         return Enrolment(ids, reference)
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
@@ -250,6 +252,7 @@ class Store:
             session.execute(delete(TemplateRow).where(TemplateRow.subject_key == key))
             session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
             session.delete(subject)
+        self._erase_from_log()
         return key
 
     def delete_template(self, tenant: str, template_id: str) -> Removal:
@@ -274,7 +277,17 @@ class Store:
             reference = _recompute_reference(session, subject, model, version)
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
                 session.delete(subject)
+        self._erase_from_log()
         return Removal(key, model, version, reference)
+
+    def _erase_from_log(self) -> None:
+        """Empty SQLite's write-ahead log, where what was deleted would stay readable until the next checkpoint."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        with self._engine.connect() as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+        if busy:
+            LOGGER.warning("a long read kept the write-ahead log from being emptied after a deletion")
 
 
 @contextmanager
@@ -295,6 +308,10 @@ def _open_engine(url: str) -> Engine:
             "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL and its driver."
         ) from error
     if engine.dialect.name == "sqlite":
+        if engine.url.database in (None, "", ":memory:"):
+            raise StoreError(
+                "A database in memory would lose every enrolment.", value=url, remedy="Name a file in the database URL."
+            )
         event.listen(engine, "connect", _configure_sqlite)
     return engine
 

@@ -162,7 +162,13 @@ CASES = [
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/0123", "0123"),
     Case(errors.BodyTooLargeError, "POST", "/v1/embed", None, {"model": "voice"}, [file(bytes(7 << 20))]),
 ]
-ELSEWHERE = {errors.UnauthorizedError, errors.OverloadedError, errors.NotReadyError}
+ELSEWHERE = {
+    errors.UnauthorizedError,
+    errors.OverloadedError,
+    errors.NotReadyError,
+    errors.UploadTimeoutError,
+    errors.ZeroVectorError,
+}
 
 
 def test_cases_and_the_tests_below_meet_every_error_of_the_table():
@@ -280,3 +286,37 @@ def test_error_nobody_foresaw_is_answered_without_its_traceback(tmp_path: Path):
         assert "templates" not in response.text
         assert "Traceback" not in response.text
         assert requests.get(f"{running.url}/readyz", timeout=TIMEOUT_S).status_code == 200
+
+
+def test_body_that_does_not_arrive_in_time_is_refused(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    with serving(small_settings(tmp_path, max_upload_s=0.5)) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as connection:
+            connection.sendall(
+                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"Content-Length: 1000\r\n\r\n--x"
+            )
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b'"code":"upload_timeout"' in answer
+
+
+def test_embedding_without_direction_is_refused_and_stores_nothing(tmp_path: Path):
+    folder = write_bundle(tmp_path / "models" / "voice")
+    model = onnx.load(folder / "model.onnx")
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), tensor.name))
+    onnx.save(model, folder / "model.onnx")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with serving(small_settings(tmp_path)) as running:
+        response = requests.post(
+            f"{running.url}/v1/enroll",
+            data={"model": "voice", "subject_id": "nobody"},
+            files={"file": ("a", sample(1))},
+            timeout=TIMEOUT_S,
+        )
+        check_problem(response, errors.ZeroVectorError)
+        assert running.client().subjects().subjects == []

@@ -262,9 +262,8 @@ def test_read_clip_of_bytes_that_are_no_audio_is_refused(data: bytes):
 
 @pytest.mark.parametrize("kind", ["AIFF", "AU", "CAF", "W64"])
 def test_read_clip_of_a_container_that_is_not_offered_is_refused(kind: str):
-    with pytest.raises(NotAudioError) as refused:
+    with pytest.raises(NotAudioError):
         read_clip(encoded(voice(10), kind=kind), RATE_HZ, LIMITS)
-    assert refused.value.value == kind
 
 
 def slow_windows(samples: np.ndarray, spec: AudioInput) -> np.ndarray:
