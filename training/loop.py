@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -206,7 +206,7 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "averaged_steps": self.averaged_steps,
             "average_of": self.average_of,
-            "best": None if self.best is None else [self.best.excess, self.best.ratio],
+            "best": None if self.best is None else list(astuple(self.best)),
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
             "history": self.history,

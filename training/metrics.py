@@ -45,16 +45,14 @@ def det_curve(mated: FloatArray, non_mated: FloatArray) -> DetCurve:
     ([0.0, 0.0, 0.5, 0.5, 1.0], [1.0, 0.5, 0.5, 0.0, 0.0])
     """
     require_trials(mated, non_mated)
-    similarities = np.concatenate([mated, non_mated]).astype(np.float64)
-    order = np.argsort(-similarities, kind="stable")
-    falling = similarities[order]
-    is_mated = order < mated.size
-    # ties share one threshold: keep the last of each run of equal similarities
-    last_of_run = np.append(falling[1:] != falling[:-1], True)
-    hits = np.cumsum(is_mated)[last_of_run]
-    false_alarms = np.cumsum(~is_mated)[last_of_run]
+    # three sorts of plain numbers are several times faster than one sort that carries which kind each is
+    rising_mated, rising_non_mated = np.sort(mated), np.sort(non_mated)
+    rising = np.sort(np.concatenate([rising_mated, rising_non_mated]))
+    falling = rising[np.append(True, rising[1:] != rising[:-1])][::-1]
+    hits = mated.size - np.searchsorted(rising_mated, falling, side="left")
+    false_alarms = non_mated.size - np.searchsorted(rising_non_mated, falling, side="left")
     return DetCurve(
-        thresholds=np.concatenate([[np.inf], falling[last_of_run]]),
+        thresholds=np.concatenate([[np.inf], falling]).astype(np.float64),
         fmr=np.concatenate([[0.0], false_alarms / non_mated.size]),
         fnmr=np.concatenate([[1.0], 1.0 - hits / mated.size]),
     )
