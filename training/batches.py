@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,27 @@ class ClipBatch:
         return sums / self.rows_of_clip[:, None]
 
 
+class ClipSource(Protocol):
+    """Where the loop draws batches from.
+
+    Attributes:
+        identities: how many there are over all domains; labels count up to it.
+        domains: their names, in the order of their numbers.
+    """
+
+    identities: int
+    domains: list[str]
+
+    def __len__(self) -> int:
+        """Clips of all domains."""
+
+    def refresh(self) -> None:
+        """Called before every epoch."""
+
+    def draw(self, domain: int, identities: int, clips_each: int, generator: np.random.Generator) -> ClipBatch:
+        """One batch of one domain; see TrainingClips.draw."""
+
+
 class TrainingClips:
     """All training clips, their views among them, and the batches drawn from them.
 
@@ -68,6 +90,9 @@ class TrainingClips:
 
     def __len__(self) -> int:
         return len(self._labels)
+
+    def refresh(self) -> None:
+        """Called before every epoch; cached features need nothing."""
 
     def draw(self, domain: int, identities: int, clips_each: int, generator: np.random.Generator) -> ClipBatch:
         """One batch: identities without repeats, clips of each without repeats.
@@ -106,7 +131,7 @@ class TrainingClips:
 
 
 def epoch_of_batches(
-    data: TrainingClips, identities: int, clips_each: int, generator: np.random.Generator
+    data: ClipSource, identities: int, clips_each: int, generator: np.random.Generator
 ) -> Iterator[list[ClipBatch]]:
     """As many steps as it takes to draw about every clip once; each step is one batch of every domain."""
     per_step = len(data.domains) * identities * clips_each

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 
-from training.batches import ClipBatch, TrainingClips, epoch_of_batches
+from training.batches import ClipBatch, ClipSource, epoch_of_batches
 from training.errors import DivergedError
 from training.losses import LossRecipe, MatryoshkaLoss
 from training.optimisation import OptimisationRecipe
@@ -62,7 +62,7 @@ class Trained:
 
 def train(
     projection: TrainableProjection,
-    data: TrainingClips,
+    data: ClipSource,
     validate: Callable[[torch.nn.Module], Report],
     raw: Report,
     plan: Plan,
@@ -115,7 +115,7 @@ def train(
 class _Run:
     """Everything an epoch depends on, so that all of it can be kept and restored."""
 
-    def __init__(self, projection: TrainableProjection, data: TrainingClips, plan: Plan) -> None:
+    def __init__(self, projection: TrainableProjection, data: ClipSource, plan: Plan) -> None:
         self.projection, self.data, self.plan = projection, data, plan
         torch.manual_seed(plan.seed)  # classifiers inside the loss start at random
         self.loss = MatryoshkaLoss(plan.loss, plan.dims, data.identities, len(data.domains))
@@ -141,6 +141,7 @@ class _Run:
 
     def batches(self) -> Iterator[list[ClipBatch]]:
         """The steps of this epoch; torch's own draws (dropout) are fixed by the epoch too."""
+        self.data.refresh()
         generator = np.random.default_rng([self.plan.seed, self.epoch])
         torch.manual_seed(int(generator.integers(0, 2**62)))
         optimisation = self.plan.optimisation

@@ -1,10 +1,13 @@
 """Accuracy as tables for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from training.bootstrap import Difference
+from training.cache_bench import Timed
 from training.fit import Fitted
+from training.judging import JudgedThreshold, Judgement
 from training.validate import Report
 
 
@@ -40,4 +43,60 @@ def candidate_table(fitted: Sequence[Fitted]) -> Table:
         rates = [f"{100 * entry.report[domain][full].eer:.2f}" for domain in domains]
         worse = f" (+{entry.standing.excess:.0%} at full dim)" if entry.standing.excess > 0 else ""
         table.add_row(entry.candidate.name, f"{entry.standing.ratio:.3f}{worse}", *rates)
+    return table
+
+
+def judgement_table(found: Judgement) -> Table:
+    """EER, minDCF and TAR per domain and dim, and the EER with AS-norm where a cohort was given."""
+    table = Table(title="Accuracy, all pairs or the listed trials")
+    columns = ["domain", "dim", "EER %", "minDCF", "TAR@FMR 1e-2", "TAR@FMR 1e-3", "subjects", "mated", "non-mated"]
+    for column in (*columns, *(["EER % with AS-norm"] if found.normalised else [])):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in found.report.items():
+        for dim, accuracy in per_dim.items():
+            cells = [domain, str(dim), f"{100 * accuracy.eer:.2f}", f"{accuracy.min_dcf:.3f}"]
+            cells += [f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()]
+            cells += [str(accuracy.subjects), str(accuracy.mated_pairs), str(accuracy.non_mated_pairs)]
+            if found.normalised:
+                cells.append(f"{100 * found.normalised[domain][dim].eer:.2f}")
+            table.add_row(*cells)
+        table.add_section()
+    return table
+
+
+def threshold_table(thresholds: Sequence[JudgedThreshold]) -> Table:
+    """What the operating points of a bundle promise, and what they do here."""
+    table = Table(title="Operating points of one template: promised and measured")
+    for column in ("domain", "dim", "FMR promised", "threshold", "FMR measured", "FNMR measured"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for entry in thresholds:
+        rates = [f"{entry.fmr:g}", f"{entry.threshold:.4f}", f"{entry.measured_fmr:.2e}", f"{entry.measured_fnmr:.3f}"]
+        table.add_row(entry.domain, str(entry.dim), *rates)
+    return table
+
+
+def difference_table(differences: Mapping[str, Mapping[int, Difference]]) -> Table:
+    """EER of two models and the interval of their difference."""
+    table = Table(title="First minus second, paired bootstrap by identity")
+    for column in ("domain", "dim", "EER % first", "EER % second", "difference, 95 %", "significant"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in differences.items():
+        for dim, found in per_dim.items():
+            verdict = "first is worse" if found.significantly_worse else "no"
+            verdict = "first is better" if found.significantly_better else verdict
+            interval = f"{100 * found.low:+.2f} .. {100 * found.high:+.2f}"
+            table.add_row(domain, str(dim), f"{100 * found.eer:.2f}", f"{100 * found.other_eer:.2f}", interval, verdict)
+        table.add_section()
+    return table
+
+
+def bench_table(cached: Timed, running: Timed, epochs: int, clips: int) -> Table:
+    """Both ways side by side."""
+    table = Table(title=f"{epochs} epochs on {clips} clips: on the cache, or running the backbone in every epoch")
+    for column in ("way", "seconds", "EER % at full dim"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for way, timed in (("cache, filled first", cached), ("backbone in every epoch", running)):
+        rates = [per_dim[max(per_dim)].eer for per_dim in timed.report.values()]
+        table.add_row(way, f"{timed.seconds:.1f}", ", ".join(f"{100 * rate:.2f}" for rate in rates))
+    table.add_row("ratio", f"{running.seconds / cached.seconds:.1f} x", "")
     return table
