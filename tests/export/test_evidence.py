@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from export.evidence import Evidence, read_evidence, require_belongs, write_evidence
+from export.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
 from service.errors import EvidenceError
 from tests.export.facts import dim_report
 
@@ -15,6 +15,9 @@ def evidence() -> Evidence:
         backbone_sha256="b" * 64,
         projection_sha256="c" * 64,
         family="rotation",
+        float16=False,
+        parity=1e-6,
+        gate={"here": GateResult(eer=0.1, backbone_eer=0.1, low=-0.01, high=0.01)},
         full_dim=8,
         dims=(8,),
         per_dim={"8": dim_report()},

@@ -11,6 +11,7 @@ from export.write import content_version, seal, staged_bundle
 from service.bundle import read_bundle
 from service.errors import BundleError
 from tests.export.facts import toy_facts
+from training.backbones.ge2e import Ge2e
 
 
 def write(target: Path, graph: Path, version: str = "1.0.0+abc") -> None:
@@ -69,8 +70,28 @@ def test_staged_bundle_when_older_one_is_there_replaces_it(toy_graph: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
-def test_content_version_when_a_part_changes_changes() -> None:
-    parts: dict[str, object] = {"backbone": "ab", "dims": [64, 256]}
-    text = '{"backbone": "ab", "dims": [64, 256]}'
-    assert content_version("2.1.0", parts) == "2.1.0+" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    assert content_version("2.1.0", parts | {"dims": [64, 128]}) != content_version("2.1.0", parts)
+def test_content_version_when_a_part_changes_changes_and_else_stays() -> None:
+    base = content_version("2.1.0", Ge2e(), "c" * 64, (64, 256))
+    text = json.dumps(
+        {
+            "backbone": "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+            "dims": [64, 256],
+            "float16": False,
+            "input": {
+                "context_samples": 200,
+                "hop_samples": 12_320,
+                "level_dbfs": -30.0,
+                "sample_rate_hz": 16_000,
+                "window_samples": 25_840,
+            },
+            "projection": "c" * 64,
+        }
+    )
+    assert base == "2.1.0+" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert base == content_version("2.1.0", Ge2e(Path("elsewhere")), "c" * 64, (64, 256))
+    others = {
+        content_version("2.1.0", Ge2e(), "d" * 64, (64, 256)),
+        content_version("2.1.0", Ge2e(), "c" * 64, (128, 256)),
+        content_version("2.1.0", Ge2e(), "c" * 64, (64, 256), float16=True),
+    }
+    assert len(others | {base}) == 4

@@ -1,6 +1,5 @@
 """The GE2E weights and real clips, for the tests that cannot do without."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -27,8 +26,5 @@ def encoder(ge2e_weights: bytes) -> Ge2eEncoder:
 
 
 @pytest.fixture(scope="session")
-def speech_dir() -> Path:
-    data = Path(os.environ.get("MATCHKA_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not (data / "speech" / "utterances.csv").is_file():
-        pytest.skip(f"no real recordings at {data}; set MATCHKA_TEST_DATA to their folder")
-    return data / "speech"
+def speech_dir(shared_data: Path) -> Path:
+    return shared_data / "speech"

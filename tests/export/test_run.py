@@ -1,0 +1,187 @@
+"""Whole exports on real speech: what is not worse ships, what is worse does not, whatever it says of itself."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+from export.run import Choices, export_bundle, export_shipped
+from service.bundle import read_bundle
+from service.errors import GateError, MatchkaError
+from service.media.audio import AudioLimits
+from service.session import OrtSession
+from training.backbones.ge2e import Ge2e
+from training.datasets.sample import Sample
+from training.errors import IdentityOverlapError
+from training.features import Features, extract_features
+from training.projections.affine import AffineProjection, identity_projection
+from training.projections.storage import ProjectionInfo, save_projection
+
+pytestmark = pytest.mark.shared_data
+ROOT = Path(__file__).parents[2]
+QUIET = Console(quiet=True)
+SPEAKERS, CLIPS = 24, 4
+Rows = list[tuple[str, str]]
+
+
+def rows_of(speech: Path, split: str) -> Rows:
+    """The first clips of the first speakers of a split: (absolute path, speaker)."""
+    with (speech / "utterances.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    speakers = sorted({row["speaker"] for row in rows})[:SPEAKERS]
+    per_speaker = {speaker: [row for row in rows if row["speaker"] == speaker][:CLIPS] for speaker in speakers}
+    return [(str(speech / row["path"]), speaker) for speaker in speakers for row in per_speaker[speaker]]
+
+
+@pytest.fixture(scope="module")
+def speech(shared_data: Path) -> Path:
+    return shared_data / "speech"
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Ge2e:
+    found = Ge2e(ROOT / "build" / "downloads")
+    try:
+        found.module()
+    except MatchkaError as error:
+        pytest.skip(f"the GE2E weights are neither in the cache nor to be fetched: {error}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
+    """A folder with manifests of a few real speakers, and a feature cache all tests share."""
+    folder = tmp_path_factory.mktemp("home")
+    for split in ("train", "dev"):
+        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("path", "speaker"), *rows_of(speech, split)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train_features(home: Path, speech: Path, backbone: Ge2e) -> Features:
+    samples = [Sample(Path(path), speaker, "read-english") for path, speaker in rows_of(speech, "train")]
+    with Progress(console=QUIET) as progress:
+        return extract_features(samples, backbone, home / "cache", progress, AudioLimits(600.0, 0.2))
+
+
+def save_checkpoint(
+    folder: Path, home: Path, backbone: Ge2e, projection: AffineProjection, validation: str = "dev"
+) -> Path:
+    folder.mkdir(parents=True)
+    full_dim = projection.weight.shape[0]
+    info = ProjectionInfo("whitening", "affine", (full_dim,), "ge2e", backbone.source.sha256, ())
+    save_projection(folder / "projection.safetensors", projection, info)
+    data = {"corpus": "speechocean762", "domain": "read-english", "layout": "csv"}
+    recipe = {
+        "name": "voice",
+        "dims": [full_dim],
+        "backbone": {"kind": "ge2e", "downloads_dir": str(backbone.downloads)},
+        "data": {
+            "train": [data | {"path": str(home / "train.csv")}],
+            "validation": [data | {"path": str(home / f"{validation}.csv")}],
+            "cache_dir": str(home / "cache"),
+        },
+        "projection": {"family": "whitening"},
+        "output_dir": str(folder),
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shuffled(train_features: Features) -> AffineProjection:
+    """Trained to tell people apart by labels that were shuffled: it learns them by heart and nothing else."""
+    torch.manual_seed(0)
+    pooled = torch.tensor(train_features.pooled())
+    labels = torch.tensor(np.unique(train_features.subjects, return_inverse=True)[1])[torch.randperm(len(pooled))]
+    projection, head = torch.nn.Linear(256, 16), torch.nn.Linear(16, SPEAKERS)
+    optimiser = torch.optim.Adam([*projection.parameters(), *head.parameters()], lr=0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(head(projection(pooled)), labels)
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 1.5, "the loss looks splendid; that is the point"
+    return AffineProjection(projection.weight.detach().numpy(), projection.bias.detach().numpy())
+
+
+@pytest.fixture(scope="module")
+def good(home: Path, backbone: Ge2e) -> Path:
+    checkpoint = save_checkpoint(home / "good", home, backbone, identity_projection(256))
+    (checkpoint / "report").mkdir()
+    (checkpoint / "report" / "det.png").write_bytes(b"a plot")
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def good_bundle(good: Path, home: Path) -> Path:
+    return export_bundle(good, home / "models" / "good", Choices(), QUIET).path
+
+
+def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_plots(good_bundle: Path) -> None:
+    manifest = read_bundle(good_bundle).manifest
+    report = json.loads((good_bundle / "report.json").read_text())
+    assert manifest.accepted_worse is None
+    assert manifest.per_dim["256"].metrics == manifest.per_dim["256"].backbone_metrics
+    assert report["gate"]["read-english"]["high"] == pytest.approx(0.0, abs=1e-9)
+    assert report["parity"] <= 1e-4
+    assert "plots/report/det.png" in manifest.files
+
+
+def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_metrics(
+    home: Path, backbone: Ge2e, shuffled: AffineProjection, good_bundle: Path
+) -> None:
+    """The checkpoint brings another one's report, plots and all: nothing of it is read."""
+    checkpoint = save_checkpoint(home / "shuffled", home, backbone, shuffled)
+    (checkpoint / "report.json").write_bytes((good_bundle / "report.json").read_bytes())
+    with pytest.raises(GateError, match="read-english: EER") as caught:
+        export_bundle(checkpoint, home / "models" / "bad", Choices(), QUIET)
+    assert "Nothing was written" in caught.value.remedy
+    assert [path.name for path in (home / "models").iterdir()] == ["good"]
+
+
+def test_export_shipped_when_worse_refuses_whatever_the_reason(
+    home: Path, backbone: Ge2e, shuffled: AffineProjection, tmp_path: Path
+) -> None:
+    checkpoint = save_checkpoint(home / "unshipped", home, backbone, shuffled)
+    with pytest.raises(GateError):
+        export_shipped(checkpoint, tmp_path / "shipped", Choices(accept_worse="because"), QUIET)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_bundle_when_worse_is_accepted_writes_the_reason(
+    home: Path, backbone: Ge2e, shuffled: AffineProjection, good_bundle: Path, tmp_path: Path
+) -> None:
+    checkpoint = save_checkpoint(home / "accepted", home, backbone, shuffled)
+    bundle = export_bundle(checkpoint, tmp_path / "worse", Choices(accept_worse="to show what it does"), QUIET)
+    assert bundle.manifest.accepted_worse == "to show what it does"
+    raw_eer = read_bundle(good_bundle).manifest.per_dim["256"].backbone_metrics["read-english"].eer
+    assert bundle.manifest.per_dim["16"].metrics["read-english"].eer > 1.5 * raw_eer
+
+
+def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bundle: Path, tmp_path: Path) -> None:
+    bundle = export_bundle(good, tmp_path / "half", Choices(float16=True), QUIET)
+    full = read_bundle(good_bundle)
+    assert bundle.graph_path.stat().st_size < 0.7 * full.graph_path.stat().st_size
+    assert bundle.manifest.version != full.manifest.version
+    half_eer = bundle.manifest.per_dim["256"].metrics["read-english"].eer
+    assert half_eer == pytest.approx(full.manifest.per_dim["256"].metrics["read-english"].eer, abs=0.01)
+    windows = np.random.default_rng(0).standard_normal((2, 25_840)).astype(np.float32) * 0.03
+    both = [
+        OrtSession(path, "windows", (25_840,), 256, 1).embed(windows) for path in (bundle.graph_path, full.graph_path)
+    ]
+    assert 1e-7 < float(np.abs(both[0] - both[1]).max()) < 5e-3  # rounded weights do show, a little
+
+
+def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2e) -> None:
+    checkpoint = save_checkpoint(home / "overlap", home, backbone, identity_projection(256), validation="train")
+    with pytest.raises(IdentityOverlapError, match="trained on and validated on"):
+        export_bundle(checkpoint, home / "models" / "overlap", Choices(), QUIET)
+    assert not (home / "models" / "overlap").exists()
