@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from service.errors import BundleError, UntrainedDimError
 from service.media.audio import AudioInput
+from service.media.faces.alignment import Template
+from service.media.faces.reader import ImageInput
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
@@ -121,6 +123,30 @@ class AudioInputSpec(_Frozen):
         return AudioInput(**self.model_dump(exclude={"kind"}))
 
 
+class ImageInputSpec(_Frozen):
+    """The manifest's `input` for faces; fields as in service.media.faces.reader.ImageInput.
+
+    `template_points` are the five landmarks in chip pixels, (0, 0) the outer corner of the first: the eye on the left
+    of the picture, the other eye, the nose tip, the mouth corner on the left, the other.
+    """
+
+    kind: Literal["image"]
+    chip_px: int = Field(gt=0)
+    template_points: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    template_weights: tuple[float, ...] = Field(min_length=5, max_length=5)
+
+    def as_image_input(self) -> ImageInput:
+        """The same values as the media step takes them."""
+        return ImageInput(self.chip_px, Template(self.template_points, self.template_weights))
+
+
+class Detector(_Frozen):
+    """The graphs that find faces, and where they came from; each takes `pixels`, uint8 (n, rows, columns, 3)."""
+
+    kind: Literal["mtcnn"]
+    sources: dict[Literal["pnet.onnx", "rnet.onnx", "onet.onnx"], Source] = Field(min_length=3)
+
+
 class Output(_Frozen):
     """What the graph returns; only embeddings are served today."""
 
@@ -134,7 +160,8 @@ class Manifest(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z.+-]{1,64}$")
     task: str
-    input: AudioInputSpec
+    input: Annotated[AudioInputSpec | ImageInputSpec, Field(discriminator="kind")]
+    detector: Detector | None = None
     output: Output
     full_dim: int = Field(gt=0)
     dims: tuple[int, ...]
@@ -152,8 +179,11 @@ class Manifest(_Frozen):
             raise ValueError("dims must rise, without repeats, and end with full_dim")
         if set(self.per_dim) != {str(dim) for dim in self.dims}:
             raise ValueError("per_dim must have exactly one entry for each of dims")
-        if GRAPH_NAME not in self.files:
-            raise ValueError(f"files must hold the sha256 of {GRAPH_NAME}")
+        if (self.detector is not None) != (self.input.kind == "image"):
+            raise ValueError("a detector belongs to an image input, and to no other")
+        graphs = {GRAPH_NAME, *(self.detector.sources if self.detector else ())}
+        if not graphs <= set(self.files):
+            raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         return self
 
     def require_dim(self, dim: int | None) -> int:

@@ -135,6 +135,30 @@ class UnsupportedSampleRateError(MatchkaError):
     """A sample rate at which no voice can be judged."""
 
 
+class NotImageError(MatchkaError):
+    """Bytes that no image decoder recognises."""
+
+
+class ImageTooLargeError(MatchkaError):
+    """A picture of more pixels than the limit."""
+
+
+class NoFaceError(MatchkaError):
+    """A picture in which no face was found."""
+
+
+class SeveralFacesError(MatchkaError):
+    """A picture with more than one face where one was asked for."""
+
+
+class PoorFaceError(MatchkaError):
+    """A face too small, too blurred, too far turned or too far out of the picture to be compared."""
+
+
+class TooManyFacesError(MatchkaError):
+    """A picture with more faces than are looked up at once."""
+
+
 # --- what is looked up ----------------------------------------------------------------------------------------------
 class UnknownModelError(MatchkaError):
     """No bundle of this name is loaded."""
@@ -258,6 +282,12 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     TooLittleSpeechError: (422, "too_little_speech"),
     NonFiniteSamplesError: (422, "non_finite_samples"),
     AudioTooLongError: (422, "audio_too_long"),
+    NotImageError: (422, "not_image"),
+    ImageTooLargeError: (422, "image_too_large"),
+    NoFaceError: (422, "no_face"),
+    SeveralFacesError: (422, "several_faces"),
+    PoorFaceError: (422, "poor_face"),
+    TooManyFacesError: (422, "too_many_faces"),
     UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),

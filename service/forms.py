@@ -67,7 +67,19 @@ FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary
 SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
 Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
-Files = Annotated[list[FileBytes], Field(min_length=1, description="1 to 32 files: WAV, FLAC, OGG or MP3.")]
+Files = Annotated[
+    list[FileBytes],
+    Field(min_length=1, description="1 to 32 files: WAV, FLAC, OGG or MP3; for faces JPEG, PNG, WebP or BMP."),
+]
+
+
+OneFace = Annotated[
+    Literal["dominant", "only", "aligned"] | None,
+    Field(description="Which face of a picture: dominant, only (refuse a second one), aligned (it is a chip already)."),
+]
+AnyFace = Annotated[
+    Literal["dominant", "only", "aligned", "all"] | None, Field(description="As elsewhere, or all: look up every face.")
+]
 
 
 class Form(BaseModel):
@@ -83,6 +95,7 @@ class EmbedForm(Form):
 
     file: Files
     dim: Dim = None
+    face: OneFace = None
     encoding: Literal["float", "base64"] = "float"
 
 
@@ -91,6 +104,7 @@ class EnrollForm(Form):
 
     subject_id: SubjectId
     file: Files
+    face: OneFace = None
 
 
 class VerifyForm(Form):
@@ -100,6 +114,7 @@ class VerifyForm(Form):
     file: FileBytes
     dim: Dim = None
     max_fmr: Rate = 1e-3
+    face: OneFace = None
 
 
 class CompareForm(Form):
@@ -109,6 +124,7 @@ class CompareForm(Form):
     file_b: FileBytes
     dim: Dim = None
     max_fmr: Rate = 1e-3
+    face: OneFace = None
 
 
 class IdentifyForm(Form):
@@ -118,6 +134,7 @@ class IdentifyForm(Form):
     top_k: Annotated[int, BeforeValidator(_read_number), Field(ge=1, le=100)] = 5
     dim: Dim = None
     max_fpir: Rate = 1e-2
+    face: AnyFace = None
 
 
 def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:

@@ -1,19 +1,85 @@
-"""A bundle at work: samples as bytes -> full embeddings."""
+"""A bundle at work: samples as bytes -> full embeddings, and what was seen of faces on the way."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
-from service.bundle import Bundle, Manifest
-from service.errors import MatchkaError
+from service.bundle import AudioInputSpec, Bundle, ImageInputSpec, Manifest
+from service.errors import InvalidFieldError, MatchkaError
 from service.media.audio import AudioInput, AudioLimits, read_clip, split_windows
-from service.session import OrtSession, Session
+from service.media.faces.detection import FaceDetector
+from service.media.faces.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
+from service.media.image import ImageLimits
+from service.session import InputArray, OrtSession, Session, open_ort_session
 from service.settings import Settings
 from service.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
-GRAPH_INPUT: Final = "windows"
-MOST_WINDOWS_PER_RUN: Final = 32  # bounds the memory of one run; throughput is flat from 16 on
+MOST_ROWS_PER_RUN: Final = 32  # bounds the memory of one run; throughput is flat from 16 on
+WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one embedding is made of: rows of the graph's input, (rows, ...), and the face they show, if any."""
+
+    rows: InputArray
+    face: FaceReading | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Embeddings of samples, float32, (readings, full_dim), of unit length, and the face that each was made of."""
+
+    vectors: FloatArray
+    faces: tuple[FaceReading | None, ...]
+
+
+class SampleReader(Protocol):
+    """Turns one file into what the graph takes."""
+
+    def read(self, data: bytes, choice: FaceChoice, /) -> list[Reading]:
+        """At least one reading; exactly one unless all faces are asked for."""
+        ...
+
+    def example(self) -> InputArray:
+        """One row to warm the graph with."""
+        ...
+
+
+@dataclass(frozen=True)
+class VoiceSampleReader:
+    """Audio files to windows."""
+
+    audio_input: AudioInput
+    limits: AudioLimits
+
+    def read(self, data: bytes, _choice: FaceChoice) -> list[Reading]:
+        """One reading: the clip's windows."""
+        clip = read_clip(data, self.audio_input.sample_rate_hz, self.limits)
+        return [Reading(split_windows(clip, self.audio_input), None)]
+
+    def example(self) -> InputArray:
+        """A window of quiet noise."""
+        noise = np.random.default_rng(0).normal(0.0, WARM_UP_LEVEL, self.audio_input.window_samples)
+        return split_windows(noise.astype(np.float32), self.audio_input)
+
+
+@dataclass(frozen=True)
+class FaceSampleReader:
+    """Pictures to chips."""
+
+    faces: FaceReader
+    chip_px: int
+
+    def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
+        """A reading for each face that the choice names."""
+        return [Reading(reading.chip[None], reading) for reading in self.faces.read(data, choice)]
+
+    def example(self) -> InputArray:
+        """A chip of grey noise."""
+        side = (1, self.chip_px, self.chip_px, 3)
+        return np.random.default_rng(0).integers(0, 256, side, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -22,56 +88,108 @@ class Model:
 
     manifest: Manifest
     session: Session
-    audio_input: AudioInput
-    limits: AudioLimits
+    reader: SampleReader
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether samples are pictures rather than audio."""
+        return self.manifest.input.kind == "image"
 
     def embed(self, samples: list[bytes]) -> FloatArray:
-        """Embed whole files, one after the other so that memory holds one decoded clip at a time.
+        """The vectors of observe(), with the dominant face of each picture."""
+        return self.observe(samples, "dominant").vectors
+
+    def observe(self, samples: list[bytes], choice: FaceChoice) -> Observed:
+        """Embed whole files, one after the other so that memory holds one decoded file at a time.
 
         Args:
-            samples: audio files, at least one.
-
-        Returns: float32, (samples, full_dim), unit length.
+            samples: audio files or pictures, at least one.
+            choice: which face of each picture; of no effect on audio.
 
         Raises: MatchkaError: a sample is not usable; the error says which.
         """
-        rows: list[FloatArray] = []
+        vectors: list[FloatArray] = []
+        faces: list[FaceReading | None] = []
         for number, data in enumerate(samples, start=1):
             try:
-                rows.append(self._embed_one(data))
+                for reading in self.reader.read(data, choice):
+                    vectors.append(self._embed_one(reading.rows))
+                    faces.append(reading.face)
             except MatchkaError as error:
                 if len(samples) > 1:
                     error.detail = f"File {number} of {len(samples)}: {error.detail}"
                 raise
-        return truncate_and_normalise(np.concatenate(rows), self.manifest.full_dim)
+        return Observed(truncate_and_normalise(np.concatenate(vectors), self.manifest.full_dim), tuple(faces))
 
     def warm_up(self) -> None:
         """Run the graph once, so that the first request does not pay for its set-up."""
-        quiet_noise = np.random.default_rng(0).normal(0.0, 0.01, self.audio_input.window_samples).astype(np.float32)
-        self.session.embed(split_windows(quiet_noise, self.audio_input))
+        self.session.embed(self.reader.example())
 
-    def _embed_one(self, data: bytes) -> FloatArray:
-        clip = read_clip(data, self.audio_input.sample_rate_hz, self.limits)
-        windows = split_windows(clip, self.audio_input)
+    def require_no_face_choice(self, choice: str | None) -> None:
+        """Refuse a choice of face where there are none to choose.
+
+        Raises: InvalidFieldError: as said.
+        """
+        if choice is not None and not self.takes_images:
+            raise InvalidFieldError(
+                f"The model {self.manifest.name} takes audio; face does not apply to it.",
+                value=choice,
+                remedy="Leave face out, or use a model for faces.",
+            )
+
+    def _embed_one(self, rows: InputArray) -> FloatArray:
         parts = [
-            self.session.embed(windows[start : start + MOST_WINDOWS_PER_RUN])
-            for start in range(0, len(windows), MOST_WINDOWS_PER_RUN)
+            self.session.embed(rows[start : start + MOST_ROWS_PER_RUN])
+            for start in range(0, len(rows), MOST_ROWS_PER_RUN)
         ]
-        return mean_by_group(np.concatenate(parts), [len(windows)])
+        return mean_by_group(np.concatenate(parts), [len(rows)])
 
 
 def open_model(bundle: Bundle, settings: Settings) -> Model:
-    """Load a verified bundle's graph.
+    """Load a verified bundle's graphs.
 
-    Raises: BundleError: the graph does not match the manifest.
+    Raises: BundleError: a graph does not match the manifest.
     """
-    audio_input = bundle.manifest.input.as_audio_input()
+    spec = bundle.manifest.input
+    if isinstance(spec, AudioInputSpec):
+        return _open_voice(bundle, spec, settings)
+    return _open_face(bundle, spec, settings)
+
+
+def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> Model:
+    audio_input = spec.as_audio_input()
     session = OrtSession(
         bundle.graph_path,
-        GRAPH_INPUT,
+        "windows",
         (audio_input.window_samples,),
         bundle.manifest.full_dim,
         settings.session_threads,
     )
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return Model(bundle.manifest, session, audio_input, limits)
+    return Model(bundle.manifest, session, VoiceSampleReader(audio_input, limits))
+
+
+def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> Model:
+    session = OrtSession(
+        bundle.graph_path,
+        "chips",
+        (spec.chip_px, spec.chip_px, 3),
+        bundle.manifest.full_dim,
+        settings.session_threads,
+        input_dtype="uint8",
+    )
+    pnet, rnet, onet = (
+        open_ort_session(bundle.path / name, settings.session_threads)
+        for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+    )
+    face_limits = FaceLimits(
+        settings.face_min_eye_distance_px,
+        settings.face_min_sharpness,
+        settings.face_max_yaw,
+        settings.face_min_visible,
+        settings.max_faces,
+    )
+    reader = FaceReader(
+        FaceDetector(pnet, rnet, onet), spec.as_image_input(), ImageLimits(settings.max_image_megapixels), face_limits
+    )
+    return Model(bundle.manifest, session, FaceSampleReader(reader, spec.chip_px))

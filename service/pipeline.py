@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from service.bundle import DimReport, Manifest
 from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
 from service.errors import UnknownModelError
 from service.gallery.flat import FlatGallery
 from service.gallery.gallery import Gallery
+from service.media.faces.reader import FaceChoice, FaceReading
 from service.model import Model
 from service.store.store import Reference, Store, Subject, SubjectSummary
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
@@ -20,13 +21,17 @@ DEFAULT_TOP_K: Final = 5
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 
+Faces: TypeAlias = tuple[FaceReading | None, ...]
+
+
 @dataclass(frozen=True)
 class Embeddings:
-    """float32, (samples, dim), each of unit length, and what made them."""
+    """float32, (samples, dim), each of unit length, what made them, and the face that each shows."""
 
     manifest: Manifest
     dim: int
     vectors: FloatArray
+    faces: Faces
 
 
 @dataclass(frozen=True)
@@ -44,16 +49,18 @@ class Enrolled:
     template_ids: tuple[str, ...]
     template_count: int
     similar_subjects: list[SubjectSimilarity]
+    faces: Faces
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A 1:1 decision and what it rests on."""
+    """A 1:1 decision and what it rests on; the faces are those of the probe, or of both samples compared."""
 
     manifest: Manifest
     dim: int
     max_fmr: float
     decision: Decision
+    faces: Faces
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Identified:
     candidates: list[SubjectSimilarity]
     threshold: Threshold
     gallery_size: int
+    face: FaceReading | None
 
 
 class Verifier:
@@ -96,15 +104,21 @@ class Verifier:
         """The manifests of the served models, by name."""
         return [self._models[name].manifest for name in sorted(self._models)]
 
-    def embed(self, model_name: str, samples: list[bytes], dim: int | None = None) -> Embeddings:
+    def embed(
+        self, model_name: str, samples: list[bytes], dim: int | None = None, face: FaceChoice | None = None
+    ) -> Embeddings:
         """Embed samples at a trained dim."""
-        model, dim = self._model_at(model_name, dim)
-        return Embeddings(model.manifest, dim, truncate_and_normalise(model.embed(samples), dim))
+        model, dim = self._model_at(model_name, dim, face)
+        seen = model.observe(samples, face or "dominant")
+        return Embeddings(model.manifest, dim, truncate_and_normalise(seen.vectors, dim), seen.faces)
 
-    def enroll(self, tenant: str, model_name: str, subject_id: str, samples: list[bytes]) -> Enrolled:
+    def enroll(
+        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None
+    ) -> Enrolled:
         """Store a template for each sample; all of them or, where one fails, none."""
-        model, _ = self._model_at(model_name, None)
-        embeddings = model.embed(samples)
+        model, _ = self._model_at(model_name, None, face)
+        seen = model.observe(samples, face or "only")  # a second face would be enrolled by chance
+        embeddings = seen.vectors
         for dim in model.manifest.dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
@@ -112,29 +126,79 @@ class Verifier:
             gallery = self._gallery(tenant, model)
             gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
         similar = self._similar_subjects(tenant, model, enrolment.reference)
-        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar)
+        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
 
     def verify(
-        self, tenant: str, model_name: str, subject_id: str, sample: bytes, dim: int | None, max_fmr: float
+        self,
+        tenant: str,
+        model_name: str,
+        subject_id: str,
+        sample: bytes,
+        dim: int | None,
+        max_fmr: float,
+        face: FaceChoice | None = None,
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be."""
-        model, dim = self._model_at(model_name, dim)
+        model, dim = self._model_at(model_name, dim, face)
         reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
-        probe = model.embed([sample])
-        return _verified(model.manifest, dim, max_fmr, reference.embedding[None, :], probe, reference.template_count)
+        seen = model.observe([sample], face or "dominant")
+        decision = _decide(
+            model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
+        )
+        return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
 
-    def compare(self, model_name: str, sample_a: bytes, sample_b: bytes, dim: int | None, max_fmr: float) -> Verified:
+    def compare(
+        self,
+        model_name: str,
+        sample_a: bytes,
+        sample_b: bytes,
+        dim: int | None,
+        max_fmr: float,
+        face: FaceChoice | None = None,
+    ) -> Verified:
         """Compare two samples; nothing is stored."""
-        model, dim = self._model_at(model_name, dim)
-        embeddings = model.embed([sample_a, sample_b])
-        return _verified(model.manifest, dim, max_fmr, embeddings[:1], embeddings[1:], 1)
+        model, dim = self._model_at(model_name, dim, face)
+        seen = model.observe([sample_a, sample_b], face or "dominant")
+        decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
+        return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float
     ) -> Identified:
-        """Search a probe in the tenant's gallery; the threshold follows from max_fpir and the gallery's size."""
-        model, dim = self._model_at(model_name, dim)
-        probe = model.embed([sample])[0]
+        """identify_each() of the dominant face, or of a clip."""
+        return self.identify_each(tenant, model_name, sample, top_k, dim, max_fpir)[0]
+
+    def identify_each(
+        self,
+        tenant: str,
+        model_name: str,
+        sample: bytes,
+        top_k: int,
+        dim: int | None,
+        max_fpir: float,
+        face: FaceChoice | None = None,
+    ) -> list[Identified]:
+        """Search a probe in the tenant's gallery; the threshold follows from max_fpir and the gallery's size.
+
+        Returns: one decision; one for each face, most prominent first, where all faces were asked for.
+        """
+        model, dim = self._model_at(model_name, dim, face)
+        seen = model.observe([sample], face or "dominant")
+        return [
+            self._identify_one(tenant, model, vector, found, top_k, dim, max_fpir)
+            for vector, found in zip(seen.vectors, seen.faces, strict=True)
+        ]
+
+    def _identify_one(
+        self,
+        tenant: str,
+        model: Model,
+        probe: FloatArray,
+        face: FaceReading | None,
+        top_k: int,
+        dim: int,
+        max_fpir: float,
+    ) -> Identified:
         gallery = self._gallery(tenant, model)
         gallery_size = len(gallery)
         fmr = fmr_for_fpir(max_fpir, gallery_size)
@@ -150,6 +214,7 @@ class Verifier:
             candidates,
             threshold,
             gallery_size,
+            face,
         )
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
@@ -196,8 +261,9 @@ class Verifier:
             )
         return model
 
-    def _model_at(self, name: str, dim: int | None) -> tuple[Model, int]:
+    def _model_at(self, name: str, dim: int | None, face: FaceChoice | None = None) -> tuple[Model, int]:
         model = self.require_model(name)
+        model.require_no_face_choice(face)
         return model, model.manifest.require_dim(dim)
 
     def _gallery(self, tenant: str, model: Model) -> Gallery:
@@ -232,9 +298,8 @@ class Verifier:
         return [candidate for candidate in others[:MOST_SIMILAR_SUBJECTS] if candidate.similarity >= threshold.value]
 
 
-def _verified(
+def _decide(
     manifest: Manifest, dim: int, max_fmr: float, reference: FloatArray, probe: FloatArray, template_count: int
-) -> Verified:
+) -> Decision:
     similarity = float(cosine_similarity(reference, probe, dim)[0, 0])
-    decision = decide(manifest.per_dim[str(dim)], similarity, template_count, max_fmr)
-    return Verified(manifest, dim, max_fmr, decision)
+    return decide(manifest.per_dim[str(dim)], similarity, template_count, max_fmr)

@@ -13,6 +13,26 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class QualityAnswer(Answer):
+    """Figures of a face: see service.media.faces.alignment.Quality."""
+
+    eye_distance_px: float
+    sharpness: float
+    contrast: float
+    yaw: float
+    roll_deg: float
+    visible: float
+
+
+class FaceAnswer(Answer):
+    """A face that was used: box (x0, y0, x1, y1) and five landmarks (x, y) in pixels, detector confidence, quality."""
+
+    box: list[float]
+    landmarks: list[list[float]]
+    confidence: float
+    quality: QualityAnswer
+
+
 class EmbedAnswer(Answer):
     """Embeddings of unit length: lists of numbers, or base64 of little-endian float32."""
 
@@ -21,6 +41,7 @@ class EmbedAnswer(Answer):
     dim: int
     encoding: str
     embeddings: list[list[float]] | list[str]
+    faces: list[FaceAnswer | None] | None = None
 
 
 class SubjectSimilarityAnswer(Answer):
@@ -40,6 +61,7 @@ class EnrollAnswer(Answer):
     template_ids: list[str]
     template_count: int
     similar_subjects: list[SubjectSimilarityAnswer]
+    faces: list[FaceAnswer | None] | None = None
 
 
 class VerifyAnswer(Answer):
@@ -54,6 +76,17 @@ class VerifyAnswer(Answer):
     dim: int
     model: str
     version: str
+    faces: list[FaceAnswer | None] | None = None
+
+
+class IdentifiedFaceAnswer(Answer):
+    """One face of several that were looked up."""
+
+    face: FaceAnswer | None
+    match: str | None
+    candidates: list[SubjectSimilarityAnswer]
+    threshold: float
+    threshold_measured: bool
 
 
 class IdentifyAnswer(Answer):
@@ -68,6 +101,8 @@ class IdentifyAnswer(Answer):
     gallery_size: int
     model: str
     version: str
+    face: FaceAnswer | None = None
+    faces: list[IdentifiedFaceAnswer] | None = None
 
 
 class TemplateAnswer(Answer):

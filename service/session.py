@@ -1,15 +1,19 @@
 """A graph that embeds: the protocol every caller uses, and ONNX Runtime behind it."""
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from service.errors import BundleError, NonFiniteEmbeddingError
 from service.vectors import FloatArray
 
 FLOAT32: Final = "tensor(float)"
+InputDtype: TypeAlias = Literal["float32", "uint8"]
+InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
 
 
 class Session(Protocol):
@@ -20,12 +24,36 @@ class Session(Protocol):
         """Components of an embedding."""
         ...
 
-    def embed(self, inputs: FloatArray) -> FloatArray:
-        """Embed a batch: float32, (n, ...) -> float32, (n, full_dim), finite, not rescaled. Safe to call from threads.
+    def embed(self, inputs: InputArray) -> FloatArray:
+        """Embed a batch: (n, ...) -> float32, (n, full_dim), finite, not rescaled. Safe to call from threads.
 
         Raises: NonFiniteEmbeddingError: the graph returned NaN or infinity.
         """
         ...
+
+
+def open_ort_session(graph_path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Open a graph in ONNX Runtime on CPU.
+
+    Args:
+        graph_path: the file.
+        threads: threads of one run; 0 lets ONNX Runtime take one per core.
+
+    Raises: BundleError: the file is no graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(graph_path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
+        raise BundleError(
+            f"{graph_path} is not a graph ONNX Runtime can load.",
+            value=error,
+            remedy="Build the bundle again with `matchka-export defaults`.",
+        ) from error
 
 
 class OrtSession:
@@ -37,38 +65,34 @@ class OrtSession:
         input_shape: its axes behind the batch axis.
         full_dim: components the graph must return.
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
+        input_dtype: type of its input's numbers.
 
     Raises: BundleError: the file is no graph, or its inputs or outputs are others.
     """
 
     def __init__(
-        self, graph_path: Path, input_name: str, input_shape: tuple[int, ...], full_dim: int, threads: int = 0
+        self,
+        graph_path: Path,
+        input_name: str,
+        input_shape: tuple[int, ...],
+        full_dim: int,
+        threads: int = 0,
+        input_dtype: InputDtype = "float32",
     ) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Spinning threads would take the cores from decoding between two runs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(str(graph_path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
-            raise BundleError(
-                f"{graph_path} is not a graph ONNX Runtime can load.",
-                value=error,
-                remedy="Build the bundle again with `matchka-export defaults`.",
-            ) from error
+        self._session = open_ort_session(graph_path, threads)
         self._input_name = input_name
+        self._input_dtype = np.dtype(input_dtype)
         self._full_dim = full_dim
-        self._require_signature(graph_path, input_name, input_shape)
+        self._require_signature(graph_path, input_name, input_shape, TENSOR_TYPES[input_dtype])
 
     @property
     def full_dim(self) -> int:
         """Components of an embedding."""
         return self._full_dim
 
-    def embed(self, inputs: FloatArray) -> FloatArray:
+    def embed(self, inputs: InputArray) -> FloatArray:
         """Embed a batch; see Session.embed."""
-        (embeddings,) = self._session.run(None, {self._input_name: np.ascontiguousarray(inputs, np.float32)})
+        (embeddings,) = self._session.run(None, {self._input_name: np.ascontiguousarray(inputs, self._input_dtype)})
         if not np.all(np.isfinite(embeddings)):
             raise NonFiniteEmbeddingError(
                 "The model returned NaN or infinity for this sample.", remedy="Send another recording."
@@ -76,12 +100,15 @@ class OrtSession:
         checked: FloatArray = embeddings
         return checked
 
-    def _require_signature(self, graph_path: Path, input_name: str, input_shape: tuple[int, ...]) -> None:
+    def _require_signature(
+        self, graph_path: Path, input_name: str, input_shape: tuple[int, ...], tensor_type: str
+    ) -> None:
         inputs = [(i.name, i.type, tuple(i.shape[1:]), isinstance(i.shape[0], str)) for i in self._session.get_inputs()]
         outputs = [(o.type, tuple(o.shape[1:])) for o in self._session.get_outputs()]
-        if inputs != [(input_name, FLOAT32, input_shape, True)] or outputs != [(FLOAT32, (self._full_dim,))]:
+        if inputs != [(input_name, tensor_type, input_shape, True)] or outputs != [(FLOAT32, (self._full_dim,))]:
+            shape = ", ".join(map(str, input_shape))
             raise BundleError(
-                f"{graph_path} must take float32 {input_name} of (batch, {', '.join(map(str, input_shape))}) "
+                f"{graph_path} must take {self._input_dtype} {input_name} of (batch, {shape}) "
                 f"and return float32 (batch, {self._full_dim}).",
                 value={"inputs": inputs, "outputs": outputs},
                 remedy="Build the bundle again with `matchka-export defaults`.",

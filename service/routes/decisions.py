@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from service.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, reads
-from service.pipeline import Verified
+from service.pipeline import Identified, Verified
 from service.routes.context import Caller, CallerDep
-from service.schemas import IdentifyAnswer, SubjectSimilarityAnswer, VerifyAnswer
+from service.routes.faces import face_answer, faces_answer
+from service.schemas import IdentifiedFaceAnswer, IdentifyAnswer, SubjectSimilarityAnswer, VerifyAnswer
 
 router = APIRouter()
 
@@ -16,7 +17,9 @@ router = APIRouter()
 async def verify(caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(VerifyForm))]) -> VerifyAnswer:
     """Compare a probe with the reference of the subject it claims to be."""
     result = await caller.run(
-        lambda: caller.verifier.verify(caller.tenant, form.model, form.subject_id, form.file, form.dim, form.max_fmr)
+        lambda: caller.verifier.verify(
+            caller.tenant, form.model, form.subject_id, form.file, form.dim, form.max_fmr, form.face
+        )
     )
     return _answer(caller, "verify", result)
 
@@ -25,7 +28,7 @@ async def verify(caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(Ve
 async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(CompareForm))]) -> VerifyAnswer:
     """Compare two samples; nothing is stored."""
     result = await caller.run(
-        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr)
+        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face)
     )
     return _answer(caller, "compare", result)
 
@@ -33,23 +36,41 @@ async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(
 @router.post("/v1/identify", openapi_extra=body_schema(IdentifyForm), summary="Who is this, if anybody known?")
 async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(reads(IdentifyForm))]) -> IdentifyAnswer:
     """Search the gallery; a stranger is answered with `match: null`, whatever the candidates."""
-    result = await caller.run(
-        lambda: caller.verifier.identify(caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir)
+    found = await caller.run(
+        lambda: caller.verifier.identify_each(
+            caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.face
+        )
     )
-    _count(caller, "identify", result.manifest.name, result.match is not None)
+    for result in found:
+        _count(caller, "identify", result.manifest.name, result.match is not None)
+    first = found[0]
     return IdentifyAnswer(
+        match=first.match,
+        candidates=_candidates(first),
+        threshold=first.threshold.value,
+        threshold_measured=first.threshold.measured,
+        max_fpir=first.max_fpir,
+        dim=first.dim,
+        gallery_size=first.gallery_size,
+        model=first.manifest.name,
+        version=first.manifest.version,
+        face=face_answer(first.face),
+        faces=[_identified_face(result) for result in found] if form.face == "all" else None,
+    )
+
+
+def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
+    return IdentifiedFaceAnswer(
+        face=face_answer(result.face),
         match=result.match,
-        candidates=[
-            SubjectSimilarityAnswer(subject_id=c.subject_id, similarity=c.similarity) for c in result.candidates
-        ],
+        candidates=_candidates(result),
         threshold=result.threshold.value,
         threshold_measured=result.threshold.measured,
-        max_fpir=result.max_fpir,
-        dim=result.dim,
-        gallery_size=result.gallery_size,
-        model=result.manifest.name,
-        version=result.manifest.version,
     )
+
+
+def _candidates(result: Identified) -> list[SubjectSimilarityAnswer]:
+    return [SubjectSimilarityAnswer(subject_id=c.subject_id, similarity=c.similarity) for c in result.candidates]
 
 
 def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:
@@ -64,6 +85,7 @@ def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:
         dim=result.dim,
         model=result.manifest.name,
         version=result.manifest.version,
+        faces=faces_answer(result.faces),
     )
 
 

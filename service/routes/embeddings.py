@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from service.forms import EmbedForm, body_schema, reads
 from service.pipeline import Embeddings
 from service.routes.context import CallerDep
+from service.routes.faces import faces_answer
 from service.schemas import EmbedAnswer
 
 router = APIRouter()
@@ -16,13 +17,14 @@ router = APIRouter()
 @router.post("/v1/embed", openapi_extra=body_schema(EmbedForm), summary="Embed samples at a trained dim")
 async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(EmbedForm))]) -> EmbedAnswer:
     """Embeddings of unit length; nothing is stored."""
-    result = await caller.run(lambda: caller.verifier.embed(form.model, form.file, form.dim))
+    result = await caller.run(lambda: caller.verifier.embed(form.model, form.file, form.dim, form.face))
     return EmbedAnswer(
         model=result.manifest.name,
         version=result.manifest.version,
         dim=result.dim,
         encoding=form.encoding,
         embeddings=_encode(result, form.encoding),
+        faces=faces_answer(result.faces),
     )
 
 

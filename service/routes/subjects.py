@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from service.errors import InvalidFieldError
 from service.forms import EnrollForm, body_schema, check_subject_id, reads
 from service.routes.context import CallerDep
+from service.routes.faces import faces_answer
 from service.schemas import (
     EnrollAnswer,
     SubjectAnswer,
@@ -24,7 +25,9 @@ router = APIRouter()
 @router.post("/v1/enroll", status_code=201, openapi_extra=body_schema(EnrollForm), summary="Enrol samples of a subject")
 async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
     """Store one template for each file, all or none; they are searchable when this answers."""
-    enrolled = await caller.run(lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file))
+    enrolled = await caller.run(
+        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.face)
+    )
     manifest = caller.verifier.require_model(form.model).manifest
     return EnrollAnswer(
         subject_id=form.subject_id,
@@ -36,6 +39,7 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         similar_subjects=[
             SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity) for s in enrolled.similar_subjects
         ],
+        faces=faces_answer(enrolled.faces),
     )
 
 

@@ -168,6 +168,13 @@ ELSEWHERE = {
     errors.NotReadyError,
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
+    # pictures: tests/service/media/test_image.py, tests/service/media/faces and tests/end_to_end/test_face.py
+    errors.NotImageError,
+    errors.ImageTooLargeError,
+    errors.NoFaceError,
+    errors.SeveralFacesError,
+    errors.PoorFaceError,
+    errors.TooManyFacesError,
 }
 
 

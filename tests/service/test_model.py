@@ -64,7 +64,7 @@ def test_warm_up_of_a_graph_that_gives_no_numbers_is_refused(model: Model):
         full_dim = FULL_DIM
 
         def embed(self, inputs: np.ndarray) -> np.ndarray:
-            assert inputs.shape[1] == model.audio_input.window_samples
+            assert inputs.shape[1] == model.reader.example().shape[1]
             assert np.any(inputs)
             raise NonFiniteEmbeddingError("d", remedy="r")
 

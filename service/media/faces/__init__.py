@@ -1,0 +1,1 @@
+"""Faces: an image -> detection -> choice -> alignment -> the chips the graph takes."""
