@@ -22,7 +22,9 @@ from training.backbones.backbone import Backbone
 from training.backbones.choice import open_backbone
 from training.tables import accuracy_table
 
-PLOT_SUFFIXES: Final = (".png", ".svg", ".html")
+TRAINING_PAGE: Final = "report.html"
+PLOTS: Final = "plots"
+PLOT_SUFFIXES: Final = (".png", ".svg")
 TASK: Final = "speaker verification"
 
 
@@ -159,9 +161,11 @@ def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, fl
 
 
 def _copy_plots(folder: Path, staged: Path) -> None:
-    """The checkpoint's plots go along for people to look at; no number in them was used."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in PLOT_SUFFIXES and path.is_file():
-            target = staged / "plots" / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+    """The checkpoint's pictures go along for people to look at; no number in them was used."""
+    page = folder / TRAINING_PAGE
+    if page.is_file():
+        shutil.copyfile(page, staged / f"training_{TRAINING_PAGE}")
+    plots = sorted(path for path in (folder / PLOTS).glob("*") if path.suffix in PLOT_SUFFIXES)
+    for path in plots:
+        (staged / PLOTS).mkdir(exist_ok=True)
+        shutil.copyfile(path, staged / PLOTS / path.name)

@@ -1,7 +1,9 @@
 """Whole exports on real speech: what is not worse ships, what is worse does not, whatever it says of itself."""
 
 import csv
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
+from export.graph import export_graph
 from export.run import Choices, export_bundle, export_shipped
 from service.bundle import read_bundle
 from service.errors import GateError, MatchkaError
@@ -72,17 +75,24 @@ def train_features(home: Path, speech: Path, backbone: Ge2e) -> Features:
 
 
 def save_checkpoint(
-    folder: Path, home: Path, backbone: Ge2e, projection: AffineProjection, validation: str = "dev"
+    folder: Path,
+    home: Path,
+    backbone: Ge2e,
+    projection: AffineProjection,
+    validation: str = "dev",
+    brought: dict[str, object] | None = None,
 ) -> Path:
+    """A checkpoint as training leaves it; `brought` is the recipe of another backbone than GE2E."""
     folder.mkdir(parents=True)
     full_dim = projection.weight.shape[0]
-    info = ProjectionInfo("whitening", "affine", (full_dim,), "ge2e", backbone.source.sha256, ())
+    sha256 = str(brought["sha256"]) if brought else backbone.source.sha256
+    info = ProjectionInfo("whitening", "affine", (full_dim,), "ge2e", sha256, ())
     save_projection(folder / "projection.safetensors", projection, info)
     data = {"corpus": "speechocean762", "domain": "read-english", "layout": "csv"}
     recipe = {
         "name": "voice",
         "dims": [full_dim],
-        "backbone": {"kind": "ge2e", "downloads_dir": str(backbone.downloads)},
+        "backbone": brought or {"kind": "ge2e", "downloads_dir": str(backbone.downloads)},
         "data": {
             "train": [data | {"path": str(home / "train.csv")}],
             "validation": [data | {"path": str(home / f"{validation}.csv")}],
@@ -115,8 +125,9 @@ def shuffled(train_features: Features) -> AffineProjection:
 @pytest.fixture(scope="module")
 def good(home: Path, backbone: Ge2e) -> Path:
     checkpoint = save_checkpoint(home / "good", home, backbone, identity_projection(256))
-    (checkpoint / "report").mkdir()
-    (checkpoint / "report" / "det.png").write_bytes(b"a plot")
+    (checkpoint / "report.html").write_text("a page")
+    (checkpoint / "plots").mkdir()
+    (checkpoint / "plots" / "det.png").write_bytes(b"a plot")
     return checkpoint
 
 
@@ -132,7 +143,7 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
     assert manifest.per_dim["256"].metrics == manifest.per_dim["256"].backbone_metrics
     assert report["gate"]["read-english"]["high"] == pytest.approx(0.0, abs=1e-9)
     assert report["parity"] <= 1e-4
-    assert "plots/report/det.png" in manifest.files
+    assert set(manifest.files) == {"model.onnx", "report.json", "training_report.html", "plots/det.png"}
 
 
 def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_metrics(
@@ -185,3 +196,28 @@ def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2
     with pytest.raises(IdentityOverlapError, match="trained on and validated on"):
         export_bundle(checkpoint, home / "models" / "overlap", Choices(), QUIET)
     assert not (home / "models" / "overlap").exists()
+
+
+def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
+    home: Path, backbone: Ge2e, good_bundle: Path, tmp_path: Path
+) -> None:
+    """GE2E itself, exported and brought back as somebody's ONNX file, with another projection behind it."""
+    theirs = tmp_path / "theirs.onnx"
+    export_graph(backbone.module(), backbone.input.window_samples, theirs)
+    recipe: dict[str, object] = {
+        "kind": "onnx",
+        "path": str(theirs),
+        "sha256": hashlib.sha256(theirs.read_bytes()).hexdigest(),
+        "name": "theirs",
+        "input": asdict(backbone.input),
+        "embedding_dim": 256,
+        "licence": "Apache-2.0",
+    }
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((256, 256)))[0].astype(np.float32)
+    rotation = AffineProjection(turn, np.zeros(256, np.float32))
+    checkpoint = save_checkpoint(home / "brought", home, backbone, rotation, brought=recipe)
+    manifest = export_bundle(checkpoint, tmp_path / "models" / "brought", Choices(), QUIET).manifest
+    same = read_bundle(good_bundle).manifest.per_dim["256"].metrics["read-english"].eer
+    assert manifest.per_dim["256"].metrics["read-english"].eer == pytest.approx(same, abs=1e-3)
+    assert manifest.backbone.sha256 == recipe["sha256"]
+    assert manifest.backbone.licence == "Apache-2.0"
