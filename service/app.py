@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from service.admission import BodyLimit, InFlightLimit
 from service.auth import KeyRing
-from service.bundle import read_bundles
+from service.bundle import Bundle, read_bundles
 from service.errors import (
     DataDirInUseError,
     InvalidFieldError,
@@ -29,6 +29,7 @@ from service.errors import (
     UnknownPathError,
     status_and_code,
 )
+from service.fusion import Fusion, read_fusions
 from service.model import open_model
 from service.pipeline import Verifier
 from service.problems import problem_response
@@ -95,7 +96,19 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
     bundles = read_bundles(settings.models_dir)
     served = [open_model(bundle, settings) for bundle in bundles]
     with _owned_data_dir(settings), opened_store(settings.effective_database_url) as store:
-        yield Verifier(served, store)
+        yield Verifier(served, store, _fusions_of(bundles, settings))
+
+
+def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
+    """The fusions of exactly the versions that are served; weights learned on others would not hold."""
+    versions = {bundle.manifest.name: bundle.manifest.version for bundle in bundles}
+    fitting = []
+    for fusion in read_fusions(settings.models_dir):
+        if all(versions.get(name) == version for name, version in fusion.models.items()):
+            fitting.append(fusion)
+        else:
+            LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)
+    return fitting
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 """
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,7 @@ from service.errors import InvalidFieldError, MissingFieldError, RequestFailedEr
 from service.schemas import (
     EmbedAnswer,
     EnrollAnswer,
+    FusedVerifyAnswer,
     HealthAnswer,
     IdentifyAnswer,
     ModelsAnswer,
@@ -26,6 +28,7 @@ from service.schemas import (
 
 Sample: TypeAlias = Path | str | bytes
 Part: TypeAlias = tuple[str, tuple[str, bytes]]
+Value: TypeAlias = str | int | float | None
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
@@ -58,13 +61,18 @@ class Client:
         if api_key:
             self._session.auth = _Bearer(api_key)
 
-    def embed(self, samples: list[Sample], model: str = "voice", dim: int | None = None) -> EmbedAnswer:
+    def embed(
+        self, samples: list[Sample], model: str = "voice", dim: int | None = None, face: str | None = None
+    ) -> EmbedAnswer:
         """Embed samples (paths or bytes) at a trained dim."""
-        return self._post("embed", EmbedAnswer, {"model": model, "dim": dim}, _parts("file", samples))
+        return self._post("embed", EmbedAnswer, {"model": model, "dim": dim, "face": face}, _parts("file", samples))
 
-    def enroll(self, subject_id: str, samples: list[Sample], model: str = "voice") -> EnrollAnswer:
+    def enroll(
+        self, subject_id: str, samples: list[Sample], model: str = "voice", face: str | None = None
+    ) -> EnrollAnswer:
         """Store one template for each sample, all or none."""
-        return self._post("enroll", EnrollAnswer, {"model": model, "subject_id": subject_id}, _parts("file", samples))
+        fields = {"model": model, "subject_id": subject_id, "face": face}
+        return self._post("enroll", EnrollAnswer, fields, _parts("file", samples))
 
     def verify(
         self,
@@ -73,10 +81,19 @@ class Client:
         model: str = "voice",
         dim: int | None = None,
         max_fmr: float | None = None,
+        face: str | None = None,
     ) -> VerifyAnswer:
         """Compare a sample with the reference of a subject."""
-        fields = {"model": model, "subject_id": subject_id, "dim": dim, "max_fmr": max_fmr}
+        fields = {"model": model, "subject_id": subject_id, "dim": dim, "max_fmr": max_fmr, "face": face}
         return self._post("verify", VerifyAnswer, fields, _parts("file", [sample]))
+
+    def verify_jointly(
+        self, subject_id: str, voice_sample: Sample, face_sample: Sample, max_fmr: float | None = None
+    ) -> FusedVerifyAnswer:
+        """Compare a voice and a face with the references of a subject; one decision on both."""
+        fields: dict[str, Value] = {"model": "voice+face", "subject_id": subject_id, "max_fmr": max_fmr}
+        parts = _parts("voice_file", [voice_sample]) + _parts("face_file", [face_sample])
+        return self._post("verify", FusedVerifyAnswer, fields, parts)
 
     def compare(
         self,
@@ -85,9 +102,10 @@ class Client:
         model: str = "voice",
         dim: int | None = None,
         max_fmr: float | None = None,
+        face: str | None = None,
     ) -> VerifyAnswer:
         """Compare two samples; nothing is stored."""
-        fields = {"model": model, "dim": dim, "max_fmr": max_fmr}
+        fields = {"model": model, "dim": dim, "max_fmr": max_fmr, "face": face}
         return self._post("compare", VerifyAnswer, fields, _parts("file_a", [sample_a]) + _parts("file_b", [sample_b]))
 
     def identify(
@@ -97,9 +115,10 @@ class Client:
         top_k: int | None = None,
         dim: int | None = None,
         max_fpir: float | None = None,
+        face: str | None = None,
     ) -> IdentifyAnswer:
         """Search a sample in the gallery; `match` is None for a stranger."""
-        fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir}
+        fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir, "face": face}
         return self._post("identify", IdentifyAnswer, fields, _parts("file", [sample]))
 
     def subjects(self, limit: int = 100, cursor: str | None = None) -> SubjectsAnswer:
@@ -145,9 +164,7 @@ class Client:
                     ) from error
             time.sleep(POLL_S)
 
-    def _post(
-        self, call: str, kind: type[AnswerT], fields: dict[str, str | int | float | None], parts: list[Part]
-    ) -> AnswerT:
+    def _post(self, call: str, kind: type[AnswerT], fields: Mapping[str, Value], parts: list[Part]) -> AnswerT:
         given = {name: str(value) for name, value in fields.items() if value is not None}
         return _answer(self._send("POST", f"/v1/{call}", data=given, files=parts), kind)
 

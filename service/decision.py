@@ -1,13 +1,33 @@
 """Similarity + operating point -> Decision. No input or output here: arithmetic on what a bundle states."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Protocol
 
-from service.bundle import DimReport, OperatingPoint
+from service.bundle import DimReport
 from service.errors import InvalidFieldError
+
+
+class Point(Protocol):
+    """A false match rate and the threshold that keeps it."""
+
+    @property
+    def fmr(self) -> float:
+        """In (0, 1)."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """On the scale of what is compared with it."""
+        ...
+
+    @property
+    def measured(self) -> bool:
+        """Whether counted errors support it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,11 +89,18 @@ def threshold_at(report: DimReport, template_count: int, fmr: float) -> Threshol
 
     Raises: InvalidFieldError: fmr out of range.
     """
+    return threshold_among(report.operating_points[_key_for(report.operating_points, template_count)], fmr)
+
+
+def threshold_among(points: Sequence[Point], fmr: float) -> Threshold:
+    """The threshold for a false match rate among operating points that fall in fmr; see threshold_at.
+
+    Raises: InvalidFieldError: fmr out of range.
+    """
     if not 0.0 < fmr < 1.0:
         raise InvalidFieldError(
             "max_fmr and max_fpir must lie between 0 and 1, both excluded.", value=fmr, remedy="0.001 is usual."
         )
-    points = report.operating_points[_key_for(report.operating_points, template_count)]
     if len(points) == 1:
         return Threshold(points[0].threshold, points[0].measured and math.isclose(points[0].fmr, fmr))
     lower, upper = _neighbours(points, fmr)
@@ -109,9 +136,14 @@ def probability_of(report: DimReport, similarity: float, template_count: int) ->
     """Posterior of a mated pair at prior 0.5: the logistic function of the calibrated log-likelihood ratio."""
     if not report.calibration:
         return None
+    ratio = log_likelihood_ratio_of(report, similarity, template_count)
+    return 0.5 * (1.0 + math.tanh(0.5 * ratio))  # the logistic function, without overflow
+
+
+def log_likelihood_ratio_of(report: DimReport, similarity: float, template_count: int) -> float:
+    """The calibrated log-likelihood ratio (natural logarithm) of a similarity; the bundle must be calibrated."""
     calibration = report.calibration[_key_for(report.calibration, template_count)]
-    log_likelihood_ratio = calibration.scale * similarity + calibration.offset
-    return 0.5 * (1.0 + math.tanh(0.5 * log_likelihood_ratio))  # the logistic function, without overflow
+    return calibration.scale * similarity + calibration.offset
 
 
 def _key_for(by_count: Mapping[str, object], template_count: int) -> str:
@@ -119,7 +151,7 @@ def _key_for(by_count: Mapping[str, object], template_count: int) -> str:
     return str(next((count for count in counts if count >= template_count), counts[-1]))
 
 
-def _neighbours(points: tuple[OperatingPoint, ...], fmr: float) -> tuple[OperatingPoint, OperatingPoint]:
+def _neighbours(points: Sequence[Point], fmr: float) -> tuple[Point, Point]:
     """The two points around a rate, or the two nearest where it lies outside all of them; points fall in fmr."""
     for lower, upper in pairwise(points):
         if fmr >= upper.fmr:

@@ -22,6 +22,7 @@ from service.errors import (
     UnsupportedContentTypeError,
     UploadTimeoutError,
 )
+from service.fusion import JOINT
 from service.settings import Settings
 
 LONGEST_SUBJECT_ID: Final = 256
@@ -108,13 +109,46 @@ class EnrollForm(Form):
 
 
 class VerifyForm(Form):
-    """POST /v1/verify."""
+    """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim."""
 
     subject_id: SubjectId
-    file: FileBytes
+    file: FileBytes | None = None
+    voice_file: FileBytes | None = None
+    face_file: FileBytes | None = None
     dim: Dim = None
     max_fmr: Rate = 1e-3
     face: OneFace = None
+
+
+def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
+    """The files of a fused verification by model name, or None where the form is for one model.
+
+    Raises: MissingFieldError, InvalidFieldError: the files do not fit the model asked for.
+    """
+    names = form.model.split(JOINT)
+    if len(names) == 1:
+        if form.voice_file is not None or form.face_file is not None:
+            raise InvalidFieldError(
+                "voice_file and face_file belong to model=voice+face.",
+                value=form.model,
+                remedy="Send the file as `file`.",
+            )
+        if form.file is None:
+            raise MissingFieldError("The field file is missing.", value="file", remedy="Send the probe as `file`.")
+        return None
+    if form.file is not None or form.dim is not None or form.face is not None:
+        raise InvalidFieldError(
+            "A fused verification takes voice_file and face_file, and neither file, dim nor face.",
+            value=form.model,
+            remedy="Leave those out; both models are compared at full dim.",
+        )
+    given = {"voice": form.voice_file, "face": form.face_file}
+    for name, file in given.items():
+        if file is None:
+            raise MissingFieldError(
+                f"The field {name}_file is missing.", value=f"{name}_file", remedy="Send one file of each kind."
+            )
+    return {name: file for name, file in given.items() if file is not None}
 
 
 class CompareForm(Form):
@@ -230,7 +264,7 @@ async def _collect(form: FormData) -> dict[str, list[str | bytes]]:
 
 def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> object:
     annotation = kind.model_fields[name].annotation
-    takes_file = name.startswith("file")
+    takes_file = "file" in name
     if any(isinstance(value, bytes) != takes_file for value in given):
         expected = "a file (a part with a filename)" if takes_file else "text, not a file"
         raise InvalidFieldError(f"The field {name} must be {expected}.", value=name, remedy="Correct the form.")

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from service.bundle import DimReport, Manifest
 from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
 from service.errors import UnknownModelError
+from service.fusion import Fusion, decide_jointly
 from service.gallery.flat import FlatGallery
 from service.gallery.gallery import Gallery
 from service.media.faces.reader import FaceChoice, FaceReading
@@ -64,6 +65,16 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class FusedVerified:
+    """A 1:1 decision on two modalities at full dim, and the decision that each would make alone."""
+
+    name: str
+    max_fmr: float
+    decision: Decision
+    parts: dict[str, Verified]
+
+
+@dataclass(frozen=True)
 class Identified:
     """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says."""
 
@@ -83,10 +94,12 @@ class Verifier:
     Args:
         models: the served models.
         store: the system of record; the galleries are rebuilt from it by load().
+        fusions: of served models, in the versions that are served.
     """
 
-    def __init__(self, models: Iterable[Model], store: Store) -> None:
+    def __init__(self, models: Iterable[Model], store: Store, fusions: Iterable[Fusion] = ()) -> None:
         self._models = {model.manifest.name: model for model in models}
+        self._fusions = {fusion.name: fusion for fusion in fusions}
         self._store = store
         self._galleries: dict[tuple[str, str], Gallery] = {}
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
@@ -146,6 +159,37 @@ class Verifier:
             model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
         )
         return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
+
+    def verify_jointly(
+        self, tenant: str, fusion_name: str, subject_id: str, samples: dict[str, bytes], max_fmr: float
+    ) -> FusedVerified:
+        """Compare one probe of each modality with the references of the subject it claims to be.
+
+        Args:
+            tenant: owner of the subject.
+            fusion_name: for example `voice+face`.
+            subject_id: enrolled with both models.
+            samples: model name -> file.
+            max_fmr: false match rate to keep.
+
+        Raises: UnknownModelError: there is no such fusion of the served models.
+        """
+        fusion = self._fusions.get(fusion_name)
+        if fusion is None:
+            raise UnknownModelError(
+                "There is no such fusion of the served models.",
+                value=fusion_name,
+                remedy=f"Known: {', '.join(sorted(self._fusions)) or 'none'}; a fusion holds for one version of each.",
+            )
+        parts = {name: self.verify(tenant, name, subject_id, sample, None, max_fmr) for name, sample in samples.items()}
+        reports = {name: self._models[name].manifest.per_dim[str(part.dim)] for name, part in parts.items()}
+        counts = {
+            name: self._store.reference(tenant, subject_id, name, part.manifest.version).template_count
+            for name, part in parts.items()
+        }
+        similarities = {name: part.decision.similarity for name, part in parts.items()}
+        decision = decide_jointly(fusion, reports, similarities, counts, max_fmr)
+        return FusedVerified(fusion_name, max_fmr, decision, parts)
 
     def compare(
         self,

@@ -79,6 +79,24 @@ class VerifyAnswer(Answer):
     faces: list[FaceAnswer | None] | None = None
 
 
+class FusedVerifyAnswer(Answer):
+    """A 1:1 decision on two modalities; similarity and threshold are 2 p - 1 of the posterior, on [-1, 1].
+
+    `dim` names no single embedding and is 0; `parts` holds what each model would have decided alone.
+    """
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+    parts: dict[str, VerifyAnswer]
+
+
 class IdentifiedFaceAnswer(Answer):
     """One face of several that were looked up."""
 

@@ -4,24 +4,40 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from service.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, reads
-from service.pipeline import Identified, Verified
+from service.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
+from service.fusion import JOINT
+from service.pipeline import FusedVerified, Identified, Verified
 from service.routes.context import Caller, CallerDep
 from service.routes.faces import face_answer, faces_answer
-from service.schemas import IdentifiedFaceAnswer, IdentifyAnswer, SubjectSimilarityAnswer, VerifyAnswer
+from service.schemas import (
+    FusedVerifyAnswer,
+    IdentifiedFaceAnswer,
+    IdentifyAnswer,
+    SubjectSimilarityAnswer,
+    VerifyAnswer,
+)
 
 router = APIRouter()
 
 
 @router.post("/v1/verify", openapi_extra=body_schema(VerifyForm), summary="Is this the subject?")
-async def verify(caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(VerifyForm))]) -> VerifyAnswer:
+async def verify(
+    caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(VerifyForm))]
+) -> VerifyAnswer | FusedVerifyAnswer:
     """Compare a probe with the reference of the subject it claims to be."""
-    result = await caller.run(
-        lambda: caller.verifier.verify(
-            caller.tenant, form.model, form.subject_id, form.file, form.dim, form.max_fmr, form.face
+    samples = parts_of(form)
+    if samples is None:
+        probe = form.file or b""
+        result = await caller.run(
+            lambda: caller.verifier.verify(
+                caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.face
+            )
         )
+        return _answer(caller, "verify", result)
+    fused = await caller.run(
+        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr)
     )
-    return _answer(caller, "verify", result)
+    return _fused_answer(caller, fused)
 
 
 @router.post("/v1/compare", openapi_extra=body_schema(CompareForm), summary="Are these two the same?")
@@ -75,6 +91,10 @@ def _candidates(result: Identified) -> list[SubjectSimilarityAnswer]:
 
 def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:
     _count(caller, call, result.manifest.name, result.decision.match)
+    return _verify_answer(result)
+
+
+def _verify_answer(result: Verified) -> VerifyAnswer:
     return VerifyAnswer(
         match=result.decision.match,
         similarity=result.decision.similarity,
@@ -86,6 +106,23 @@ def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:
         model=result.manifest.name,
         version=result.manifest.version,
         faces=faces_answer(result.faces),
+    )
+
+
+def _fused_answer(caller: Caller, result: FusedVerified) -> FusedVerifyAnswer:
+    decision = result.decision
+    _count(caller, "verify", result.name, decision.match)
+    return FusedVerifyAnswer(
+        match=decision.match,
+        similarity=decision.similarity,
+        threshold=decision.threshold.value,
+        threshold_measured=decision.threshold.measured,
+        max_fmr=result.max_fmr,
+        probability=decision.probability,
+        dim=0,
+        model=result.name,
+        version=JOINT.join(part.manifest.version for part in result.parts.values()),
+        parts={name: _verify_answer(part) for name, part in result.parts.items()},
     )
 
 
