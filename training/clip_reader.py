@@ -26,7 +26,7 @@ class ClipReader:
     limits: AudioLimits
     view: View | None
 
-    def windows(self, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
+    def rows(self, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
         """Read one sample.
 
         Args:

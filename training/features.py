@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,10 @@ from service.media.audio import AudioLimits
 from service.vectors import FloatArray, mean_by_group
 from training.augmentation import View
 from training.backbones.backbone import Backbone
-from training.clip_reader import ClipReader
 from training.datasets.sample import Sample
 from training.errors import FeatureError, TooManyUnreadableError
 from training.feature_cache import FeatureFolder, Shard, Skipped
+from training.sample_reader import Rows, SampleReader, describe_reader, noise_rows, open_reader
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
@@ -34,7 +34,7 @@ ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")  # precomputed features,
 
 @dataclass(frozen=True)
 class Features:
-    """Backbone embeddings of the windows of every readable sample.
+    """Backbone embeddings of the windows of every readable sample; of a picture, its one chip is the one window.
 
     Attributes:
         windows: float32, (w, dim), each of unit length; memory-mapped where it comes from the cache.
@@ -135,9 +135,8 @@ def extract_features(
     hashes = _hash_files(samples, progress)
     folder = FeatureFolder(cache_dir, _describe(samples, hashes, backbone, limits, view))
     cache_dir.mkdir(parents=True, exist_ok=True)
-    reader = ClipReader(backbone.input, limits, view)
     with FileLock(cache_dir / f"{folder.path.name}.lock"):
-        stored = _fill(folder, samples, hashes, backbone, reader, progress)
+        stored = _fill(folder, samples, hashes, backbone, lambda: open_reader(backbone, limits, view), progress)
     _require_readable(stored, len(samples))
     kept = [sample for sample, count in zip(samples, stored.window_counts, strict=True) if count]
     return Features(
@@ -151,12 +150,12 @@ def extract_features(
     )
 
 
-def embed_windows(module: torch.nn.Module, windows: FloatArray) -> FloatArray:
+def embed_windows(module: torch.nn.Module, windows: Rows) -> FloatArray:
     """Run a frozen network over windows in batches.
 
     Args:
         module: as training.backbones.backbone.Backbone.module.
-        windows: float32, (n, window_samples).
+        windows: rows of its input, (n, ...).
 
     Returns: float32, (n, embedding_dim).
     """
@@ -174,7 +173,7 @@ def _fill(
     samples: Sequence[Sample],
     hashes: list[str],
     backbone: Backbone,
-    reader: ClipReader,
+    open_samples: Callable[[], SampleReader],
     progress: Progress,
 ) -> Shard:
     """Compute what the folder lacks, and map the whole."""
@@ -189,8 +188,9 @@ def _fill(
     stored = folder.read()
     if stored is not None:
         return stored
+    reader = open_samples()
     starts = range(0, len(samples), SHARD_SAMPLES)
-    task = progress.add_task("embedding clips", total=len(samples))
+    task = progress.add_task("embedding samples", total=len(samples))
     for number, start in enumerate(starts):
         some = slice(start, start + SHARD_SAMPLES)
         if folder.shard(number) is None:
@@ -204,27 +204,28 @@ def _fill(
 
 
 def _embed_shard(
-    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: ClipReader
+    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: SampleReader
 ) -> Shard:
-    read = [reader.windows(sample, sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
+    read = [reader.rows(sample, sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
     skipped = tuple(entry for entry in read if isinstance(entry, Skipped))
-    windows = [entry for entry in read if not isinstance(entry, Skipped)]
+    windows: list[Rows] = [entry for entry in read if not isinstance(entry, Skipped)]
     counts = np.asarray([0 if isinstance(entry, Skipped) else len(entry) for entry in read], np.int64)
     if not windows:
         return Shard(np.zeros((0, backbone.embedding_dim), np.float32), counts, skipped)
-    return Shard(embed_windows(module, np.concatenate(windows)), counts, skipped)
+    rows: Rows = np.concatenate(windows)
+    return Shard(embed_windows(module, rows), counts, skipped)
 
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
     """What the backbone makes of fixed noise; also the proof that it takes the windows it declares."""
-    noise = np.random.default_rng(0).standard_normal((2, backbone.input.window_samples)).astype(np.float32) * 0.03
+    noise = noise_rows(backbone.input, 2)
     try:
         embeddings = embed_windows(module, noise)
     except (RuntimeError, ValueError) as error:
         raise FeatureError(
-            f"The backbone {backbone.name} does not take waveform windows of {backbone.input.window_samples} samples.",
+            f"The backbone {backbone.name} does not take the rows it declares, {noise.shape[1:]} of {noise.dtype}.",
             value=error,
-            remedy="Use a backbone whose graph takes waveforms, with its front end inside.",
+            remedy="Use a backbone whose graph takes waveforms or chips, with its front end inside.",
         ) from error
     if embeddings.shape != (2, backbone.embedding_dim) or not np.all(np.isfinite(embeddings)):
         raise FeatureError(
@@ -242,8 +243,7 @@ def _describe(
     return {
         "clips": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
         "backbone": [backbone.name, backbone.source.sha256, backbone.embedding_dim],
-        "input": asdict(backbone.input),
-        "limits": asdict(limits),
+        **describe_reader(backbone, limits),
         "view": None if view is None else view.describe(),
     }
 

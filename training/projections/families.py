@@ -1,6 +1,6 @@
 """From a recipe's family to a projection: fitted in closed form, or ready to be trained."""
 
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import numpy as np
 import torch
@@ -11,13 +11,14 @@ from training.features import Features
 from training.projections.affine import AffineProjection
 from training.projections.linear import LinearProjection, LinearRecipe
 from training.projections.mlp import MlpProjection, MlpRecipe
+from training.projections.near_rotation import NearRotationRecipe, fit_near_rotation
 from training.projections.orthogonal import OrthogonalProjection, OrthogonalRecipe
 from training.projections.refined import RefinedProjection, RefinedRecipe
 from training.projections.rotation import RotationRecipe, fit_rotation
 from training.projections.trainable import TrainableProjection, require_narrower
 from training.projections.whitening import WhiteningRecipe, fit_whitening
 
-ClosedFormRecipe = RotationRecipe | WhiteningRecipe
+ClosedFormRecipe = RotationRecipe | WhiteningRecipe | NearRotationRecipe
 TrainedRecipe = LinearRecipe | MlpRecipe | OrthogonalRecipe | RefinedRecipe
 FamilyRecipe = Annotated[ClosedFormRecipe | TrainedRecipe, Field(discriminator="family")]
 
@@ -33,7 +34,15 @@ def fit_closed_form(features: Features, recipe: ClosedFormRecipe, full_dim: int)
     Raises: ProjectionError: full_dim is too large. DatasetError, RecipeError: as the family.
     """
     require_narrower(features.windows.shape[1], full_dim, recipe.family)
-    fitted = fit_rotation(features, recipe) if isinstance(recipe, RotationRecipe) else fit_whitening(features, recipe)
+    match recipe:
+        case RotationRecipe():
+            fitted = fit_rotation(features, recipe)
+        case WhiteningRecipe():
+            fitted = fit_whitening(features, recipe)
+        case NearRotationRecipe():
+            fitted = fit_near_rotation(features, recipe)
+        case _:
+            assert_never(recipe)
     return AffineProjection(fitted.weight.numpy()[:full_dim], fitted.bias.numpy()[:full_dim])
 
 
