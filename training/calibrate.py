@@ -18,6 +18,7 @@ FALSE_MATCH_RATES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 RULE_OF: Final = 30  # errors needed for a rate within +-30 % at 90 % confidence (Doddington et al. 2000)
 NEWTON_STEPS: Final = 50  # a two-parameter logistic fit needs about ten
 RIDGE: Final = 1e-6  # keeps the fit finite where the two kinds of pairs are separated perfectly
+LARGEST_COSINE: Final = 1.0 - 1e-7  # copies of one clip have similarity 1, whose Fisher value is infinite
 TAIL_POINTS: Final = 12  # rates between the smallest measured one and 0.1 that the normal tail is fitted through
 
 
@@ -45,7 +46,7 @@ class ThresholdAt:
     Attributes:
         fmr: the rate.
         threshold: a pair matches where similarity >= threshold.
-        measured: whether enough independent identities support it; otherwise it lies on a normal tail.
+        measured: whether enough independent identities support it; otherwise it lies on a tail fitted to the others.
     """
 
     fmr: float
@@ -152,26 +153,30 @@ def thresholds_at(pairs: PairSimilarities, rates: tuple[float, ...] = FALSE_MATC
     """The threshold that keeps each false match rate; beyond what the identities support, along a normal tail.
 
     A rate is measured where 30 false matches of *independent* pairs of subjects would be expected: all pairs of clips
-    of the same two subjects count once. Beyond, the tail of the non-mated similarities is taken as normal: a straight
-    line of threshold against the normal quantile, through the rates from 0.1 down to the smallest supported one.
+    of the same two subjects count once. Beyond, the tail of the non-mated similarities is taken as normal on Fisher's
+    scale (the inverse hyperbolic tangent, on which correlations of few components are near normal): a straight line
+    against the normal quantile, through the rates from 0.1 down to the smallest supported one.
 
     Args:
-        pairs: similarities at one dim and one number of templates.
+        pairs: cosine similarities at one dim and one number of templates.
         rates: false match rates in (0, 1).
 
     Returns: one for each rate, in falling order of rate.
 
     Raises: NoTrialsError: as training.metrics.det_curve.
+
+    Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds.
     """
     require_trials(pairs.mated, pairs.non_mated)
     subject_pairs = independent_subject_pairs(pairs)
     supported = min(0.1, RULE_OF / subject_pairs)
     grid = np.geomspace(0.1, supported / 2 if supported == 0.1 else supported, TAIL_POINTS)
-    slope, shift = np.polyfit(norm.isf(grid), _quantiles(pairs.non_mated, grid), 1)
+    slope, shift = np.polyfit(norm.isf(grid), _fisher(_quantiles(pairs.non_mated, grid)), 1)
     found = []
     for rate in sorted(rates, reverse=True):
         measured = subject_pairs * rate >= RULE_OF
-        threshold = _quantiles(pairs.non_mated, np.array([rate]))[0] if measured else slope * norm.isf(rate) + shift
+        tail = float(np.tanh(slope * norm.isf(rate) + shift))
+        threshold = _quantiles(pairs.non_mated, np.array([rate]))[0] if measured else tail
         found.append(ThresholdAt(rate, float(threshold), bool(measured)))
     return tuple(found)
 
@@ -192,6 +197,11 @@ def _quantiles(non_mated: FloatArray, rates: Values) -> Values:
     at = rising.size - 1 - np.minimum(allowed, rising.size - 1)
     above: Values = np.nextafter(rising[at].astype(np.float32), np.float32(np.inf)).astype(np.float64)
     return above
+
+
+def _fisher(similarities: Values) -> Values:
+    transformed: Values = np.arctanh(np.clip(similarities, -LARGEST_COSINE, LARGEST_COSINE))
+    return transformed
 
 
 def _within(pairs: PairSimilarities, chosen: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:

@@ -116,7 +116,7 @@ class FeatureFolder:
         shards = [self._required_shard(number) for number in range(shard_count)]
         counts = np.concatenate([shard.window_counts for shard in shards])
         partial = self.path / f"{WINDOWS_NAME}.partial"
-        with _disk_full_named(partial):
+        with whole_or_nothing(partial):
             joined = np.lib.format.open_memmap(partial, "w+", np.float32, (int(counts.sum()), dim))
             position = 0
             for shard in shards:
@@ -162,7 +162,7 @@ def _as_npy(array: FloatArray) -> bytes:
 def _write_whole(path: Path, content: bytes) -> None:
     """Write under another name first: a file that is there is whole, whatever happened meanwhile."""
     partial = path.with_name(f"{path.name}.partial")
-    with _disk_full_named(partial):
+    with whole_or_nothing(partial):
         with partial.open("wb") as file:
             file.write(content)
             file.flush()
@@ -171,7 +171,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _disk_full_named(partial: Path) -> Iterator[None]:
+def whole_or_nothing(partial: Path) -> Iterator[None]:
     """Turn a full disk into its own error, and leave no half-written file behind."""
     try:
         yield

@@ -161,10 +161,11 @@ def _judge_threshold(domain: str, dim: int, fmr: float, threshold: float, pairs:
 
 
 def _with_as_norm(model: Model, data: Sequence[Features], strangers: Features, top: int) -> Report:
-    overlap = set(strangers.subjects) & {subject for features in data for subject in features.subjects}
+    judged = {name for features in data for name in (*features.subjects, *features.paths)}
+    overlap = {*strangers.subjects, *strangers.paths} & judged
     if overlap:
         raise DatasetError(
-            "The cohort holds identities that are judged.", value=sorted(overlap), remedy="Give other people."
+            "The cohort holds identities or clips that are judged.", value=sorted(overlap), remedy="Give other people."
         )
     clips = mean_by_group(model.embed_windows(strangers.windows), strangers.window_counts.tolist())
     cohort = cohort_embeddings(clips, strangers, None)

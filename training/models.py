@@ -59,6 +59,12 @@ class GraphBackbone:
     source: WeightSource
     input: AudioInput
     embedding_dim: int
+    detector: None = None
+
+    @property
+    def published(self) -> "GraphBackbone":
+        """Itself; the manifest holds what the frozen backbone reaches."""
+        return self
 
     def module(self) -> torch.nn.Module:
         """The graph behind torch's interface."""

@@ -1,7 +1,7 @@
 """A recipe: everything a training run depends on, in one validated, frozen value read from one YAML file."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,7 +14,7 @@ from training.errors import RecipeError
 from training.frozen import Frozen
 from training.losses import LossRecipe
 from training.optimisation import OptimisationRecipe
-from training.projections.families import FamilyRecipe
+from training.projections.families import ClosedFormRecipe, TrainedRecipe
 
 
 class DataRecipe(Frozen):
@@ -70,7 +70,7 @@ class Recipe(Frozen):
     backbone: BackboneRecipe = Ge2eRecipe()
     data: DataRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
-    projection: FamilyRecipe | AutoRecipe
+    projection: Annotated[ClosedFormRecipe | TrainedRecipe | AutoRecipe, Field(discriminator="family")]
     loss: LossRecipe = LossRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
     as_norm: AsNormRecipe | None = None

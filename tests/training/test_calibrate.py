@@ -1,13 +1,15 @@
 """Calibration against a slow general optimiser, minCllr against pooling by hand, thresholds against known normals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.stats import beta, norm
 
 from training.calibrate import calibrate, cllr, fit_logistic, independent_subject_pairs, min_cllr, thresholds_at
 from training.errors import NoTrialsError
-from training.trials import PairSimilarities
+from training.trials import PairSimilarities, all_pairs
 
 
 def normals(subjects: int, per_pair: int, seed: int = 0) -> PairSimilarities:
@@ -94,12 +96,25 @@ def test_calibrate_on_well_behaved_pairs_is_nearly_as_cheap_as_possible():
     assert fit.min_cllr <= fit.cllr <= fit.min_cllr + 0.02
 
 
-def test_thresholds_of_a_normal_equal_its_quantiles_measured_and_extrapolated():
+def test_thresholds_of_a_fisher_normal_equal_its_quantiles_measured_and_extrapolated():
     pairs = normals(60, 40)  # 1,770 independent pairs: supports 1e-1, not 1e-2
+    pairs = replace(pairs, non_mated=np.tanh(pairs.non_mated))
     points = thresholds_at(pairs)
     assert [point.measured for point in points] == [True, False, False, False]
     for point in points:
-        assert point.threshold == pytest.approx(0.2 + 0.1 * norm.isf(point.fmr), abs=0.012)
+        assert point.threshold == pytest.approx(np.tanh(0.2 + 0.1 * norm.isf(point.fmr)), abs=0.012)
+
+
+def test_thresholds_of_random_directions_equal_the_exact_distribution_of_their_cosine():
+    generator = np.random.default_rng(4)
+    dim, subjects = 16, 60
+    directions = generator.standard_normal((subjects * 20, dim)).astype(np.float32)
+    pairs = all_pairs(directions, [f"s{number // 20}" for number in range(subjects * 20)])
+    for point in thresholds_at(pairs):
+        # (1 + cosine) / 2 of random directions follows a beta distribution; at 1e-4 the tail of 1e-2 has to reach it
+        exact = 2 * beta.isf(point.fmr, (dim - 1) / 2, (dim - 1) / 2) - 1
+        assert point.threshold == pytest.approx(exact, abs=0.02)
+        assert point.threshold < 1
 
 
 def test_thresholds_when_measured_do_not_pass_their_rate():

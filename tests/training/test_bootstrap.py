@@ -1,0 +1,67 @@
+"""Weighted error rates against repeated pairs, and intervals on systems whose difference is known."""
+
+import numpy as np
+import pytest
+
+from tests.training.conftest import make_features
+from training.bootstrap import paired_difference
+from training.errors import NoTrialsError
+from training.metrics import equal_error_rate
+from training.trials import all_pairs
+
+
+@pytest.fixture
+def good():
+    features = make_features(identities=25, clips=4, dim=16, spread=0.7)
+    return all_pairs(features.pooled(), list(features.subjects))
+
+
+@pytest.fixture
+def bad():
+    features = make_features(identities=25, clips=4, dim=16, spread=2.0)
+    return all_pairs(features.pooled(), list(features.subjects))
+
+
+def slow_bootstrap(first, second, seed, resamples):
+    """Draw identities, and repeat every pair as often as the draw says."""
+    generator = np.random.default_rng(seed)
+    differences = []
+    for _ in range(resamples):
+        drawn = generator.integers(0, first.subject_count, first.subject_count)
+        times = [int(np.sum(drawn == subject)) for subject in range(first.subject_count)]
+        rates = []
+        for system in (first, second):
+            mated = [v for v, who in zip(system.mated, system.mated_subjects, strict=True) for _ in range(times[who])]
+            non_mated = [
+                v
+                for v, (a, b) in zip(system.non_mated, system.non_mated_subjects, strict=True)
+                for _ in range(times[a] * times[b])
+            ]
+            rates.append(equal_error_rate(np.array(mated), np.array(non_mated)))
+        differences.append(rates[0] - rates[1])
+    return np.quantile(differences, [0.025, 0.975])
+
+
+def test_paired_difference_equals_a_bootstrap_that_repeats_pairs(good, bad):
+    found = paired_difference(bad, good, seed=7, resamples=12)
+    assert (found.low, found.high) == pytest.approx(tuple(slow_bootstrap(bad, good, 7, 12)), abs=1e-9)
+    assert found.eer == pytest.approx(equal_error_rate(bad.mated, bad.non_mated))
+    assert found.other_eer == pytest.approx(equal_error_rate(good.mated, good.non_mated))
+
+
+def test_paired_difference_of_clearly_different_systems_is_significant_both_ways(good, bad):
+    assert paired_difference(bad, good, seed=0, resamples=100).significantly_worse
+    assert paired_difference(good, bad, seed=0, resamples=100).significantly_better
+
+
+def test_paired_difference_of_a_system_with_itself_is_nothing(good):
+    found = paired_difference(good, good, seed=0, resamples=50)
+    assert (found.low, found.high) == (0, 0)
+    assert not found.significantly_worse
+    assert not found.significantly_better
+
+
+def test_paired_difference_on_other_pairs_refuses(good):
+    features = make_features(identities=25, clips=3, dim=16)
+    with pytest.raises(NoTrialsError, match="same pairs"):
+        paired_difference(good, all_pairs(features.pooled(), list(features.subjects)), seed=0)

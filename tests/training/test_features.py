@@ -1,0 +1,224 @@
+"""The cache gives what the backbone gives, survives interruptions, and is never stale."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from service.media.audio import AudioLimits
+from tests.training.conftest import BANDS, RATE_HZ, TinyBackbone, voice, write_voices
+from training.augmentation import AugmentationRecipe, View
+from training.datasets.sample import Sample
+from training.errors import DiskFullError, FeatureError, TooManyUnreadableError
+from training.feature_cache import FeatureFolder, Shard, whole_or_nothing
+from training.features import extract_features, join_features
+
+LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    write_voices(tmp_path / "clips", range(3), 2)
+    return [Sample(path, f"c/{path.parent.name}", "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+
+
+class Counting(TinyBackbone):
+    """Counts how many windows its network sees beyond the two of the fingerprint."""
+
+    def module(self):
+        network = super().module()
+        self.seen.clear()
+        network.register_forward_hook(lambda _module, inputs, _output: self.seen.append(len(inputs[0])))
+        return network
+
+    @property
+    def seen(self) -> list[int]:
+        return self.__dict__.setdefault("_seen", [])
+
+
+def extract(samples, cache, quiet, backbone=None, view=None, limits=LIMITS):
+    return extract_features(samples, backbone or TinyBackbone(), cache, quiet, limits, view)
+
+
+def raise_disk_full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def expected_pooled(path: Path, start: float = 0.0, end: float = 1.0) -> np.ndarray:
+    """Windows cut by hand, every one embedded by itself."""
+    clip, _ = soundfile.read(path, dtype="float32")
+    piece = clip[int(start * len(clip)) : int(end * len(clip))].astype(np.float64)
+    level = np.sqrt(np.mean(piece**2))
+    piece = piece * max(1.0, 10 ** (-30 / 20) / level)
+    embedded, at = [], 0
+    while True:
+        window = np.zeros(3200)
+        part = piece[at : at + 3200]
+        window[: len(part)] = part
+        with torch.inference_mode():
+            embedded.append(TinyBackbone().module()(torch.tensor(window[None], dtype=torch.float32)).numpy()[0])
+        if at + 3200 >= len(piece):
+            return np.mean(embedded, axis=0)
+        at += 1600
+
+
+def test_extract_features_of_whole_clips_equals_windows_cut_by_hand(samples, tmp_path, quiet):
+    found = extract(samples, tmp_path / "cache", quiet)
+    assert found.subjects == tuple(sample.subject for sample in samples)
+    for row, sample in zip(found.pooled(), samples, strict=True):
+        assert np.allclose(row, expected_pooled(sample.path), atol=1e-5)
+
+
+def test_extract_features_of_halves_equals_each_half_by_itself(samples, tmp_path, quiet):
+    halves = [replace(samples[0], part=part, parts=2) for part in (0, 1)]
+    found = extract(halves, tmp_path / "cache", quiet).pooled()
+    assert np.allclose(found[0], expected_pooled(samples[0].path, 0, 0.5), atol=1e-5)
+    assert np.allclose(found[1], expected_pooled(samples[0].path, 0.5, 1), atol=1e-5)
+
+
+def test_extract_features_when_cached_maps_memory_and_does_not_run_the_backbone(samples, tmp_path, quiet):
+    backbone = Counting()
+    first = extract(samples, tmp_path / "cache", quiet, backbone)
+    assert sum(backbone.seen) > 2
+    again = extract(samples, tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2]
+    assert isinstance(again.windows, np.memmap)
+    assert np.array_equal(first.windows, again.windows)
+
+
+def test_extract_features_when_interrupted_goes_on_and_gives_the_same(tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr("training.features.SHARD_SAMPLES", 2)
+    write_voices(tmp_path / "clips", range(3), 2)
+    samples = [Sample(path, path.parent.name, "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+    whole = extract(samples, tmp_path / "other", quiet).pooled()
+
+    class Interrupted(Counting):
+        def module(self):
+            network = super().module()
+
+            def stop(_module, _inputs, _output):
+                if len(self.seen) == 4:  # the fingerprint and two shards are done
+                    raise KeyboardInterrupt
+
+            network.register_forward_hook(stop)
+            return network
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(samples, tmp_path / "cache", quiet, Interrupted())
+    backbone = Counting()
+    assert np.array_equal(extract(samples, tmp_path / "cache", quiet, backbone).pooled(), whole)
+    assert len(backbone.seen) == 2  # the fingerprint and the shard that was missing
+
+
+def test_extract_features_when_a_clip_changes_computes_anew(samples, tmp_path, quiet):
+    before = extract(samples, tmp_path / "cache", quiet).pooled()
+    stat = samples[0].path.stat()
+    soundfile.write(samples[0].path, voice(99, 0, 1.0, 0.0), RATE_HZ)
+    os.utime(samples[0].path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # times that claim nothing happened
+    after = extract(samples, tmp_path / "cache", quiet).pooled()
+    assert not np.allclose(before[0], after[0], atol=1e-3)
+    assert np.array_equal(before[1:], after[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limits": AudioLimits(max_duration_s=59, min_speech_s=0.1)},
+        {"backbone": TinyBackbone(input=replace(TinyBackbone().input, hop_samples=800))},
+        {"backbone": TinyBackbone(source=replace(TinyBackbone().source, sha256="1" * 64))},
+        {"view": View(1, 0, AugmentationRecipe(views=1))},
+        {"view": View(2, 0, AugmentationRecipe(views=1))},
+        {"view": View(1, 1, AugmentationRecipe(views=1))},
+        {"view": View(1, 0, AugmentationRecipe(views=1, noise_snr_db=(0.0, 5.0)))},
+    ],
+)
+def test_extract_features_when_anything_they_depend_on_changes_uses_another_folder(samples, tmp_path, quiet, change):
+    extract(samples, tmp_path / "cache", quiet)
+    extract(samples, tmp_path / "cache", quiet, view=View(9, 9, AugmentationRecipe(views=1)))
+    extract(samples, tmp_path / "cache", quiet, **change)
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 3
+
+
+def test_extract_features_when_the_backbones_code_changes_computes_anew(samples, tmp_path, quiet):
+    before = extract(samples, tmp_path / "cache", quiet).pooled()
+    # same name and weights, other behaviour: only what it makes of fixed windows gives it away
+    after = extract(samples, tmp_path / "cache", quiet, TinyBackbone(gain=30.0)).pooled()
+    assert np.abs(before - after).max() > 1e-2
+
+
+def test_extract_features_when_windows_do_not_fit_their_index_computes_anew(samples, tmp_path, quiet):
+    whole = extract(samples, tmp_path / "cache", quiet).pooled()
+    (stored,) = (tmp_path / "cache").glob("*/windows.npy")
+    np.save(stored, np.zeros((1, BANDS), np.float32))
+    assert np.array_equal(extract(samples, tmp_path / "cache", quiet).pooled(), whole)
+
+
+def test_extract_features_when_one_clip_in_many_is_unreadable_lists_it(tmp_path, quiet):
+    write_voices(tmp_path / "clips", range(1), 100, seconds=0.5)
+    (tmp_path / "clips/p000/broken.wav").write_bytes(b"RIFF nothing")
+    samples = [Sample(path, "c/0", "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+    found = extract(samples, tmp_path / "cache", quiet)
+    assert len(found.subjects) == 100
+    assert [Path(entry.path).name for entry in found.skipped] == ["broken.wav"]
+    assert extract(samples, tmp_path / "cache", quiet).skipped == found.skipped
+
+
+def test_extract_features_when_over_one_per_cent_is_unreadable_stops(samples, tmp_path, quiet):
+    samples[0].path.write_bytes(b"")
+    with pytest.raises(TooManyUnreadableError, match=r"1 of 6 clips .*0.wav"):
+        extract(samples, tmp_path / "cache", quiet)
+
+
+def test_extract_features_of_a_mel_matrix_refuses_before_anything_is_read(tmp_path, quiet):
+    np.save(tmp_path / "mel.npy", np.zeros((80, 300), np.float32))
+    with pytest.raises(FeatureError, match="mel matrix"):
+        extract([Sample(tmp_path / "mel.npy", "c/0", "d")], tmp_path / "cache", quiet)
+
+
+def test_extract_features_when_the_backbone_takes_something_else_refuses(samples, tmp_path, quiet):
+    wrong = TinyBackbone(input=replace(TinyBackbone().input, window_samples=1000))
+    with pytest.raises(FeatureError, match="1000 samples"):
+        extract(samples, tmp_path / "cache", quiet, wrong)
+    with pytest.raises(FeatureError, match="25 components"):
+        extract(samples, tmp_path / "cache", quiet, TinyBackbone(embedding_dim=25))
+
+
+def test_extract_features_of_nothing_refuses(tmp_path, quiet):
+    with pytest.raises(FeatureError, match="no samples"):
+        extract([], tmp_path / "cache", quiet)
+
+
+def test_whole_or_nothing_when_the_disk_is_full_leaves_no_partial_file(tmp_path):
+    partial = tmp_path / "shard.partial"
+    partial.write_bytes(b"half")
+    with pytest.raises(DiskFullError, match="Free some space"), whole_or_nothing(partial):
+        raise_disk_full()
+    assert not partial.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full (Linux)")
+def test_keep_shard_on_a_full_device_names_the_disk(tmp_path):
+    folder = FeatureFolder(tmp_path, {"key": 1})
+    folder.open()
+    (folder.path / "shard-00000.npz.partial").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError):
+        folder.keep_shard(0, Shard(np.zeros((2, 3), np.float32), np.array([2]), ()))
+    assert folder.shard(0) is None
+
+
+def test_join_features_of_different_widths_refuses(samples, tmp_path, quiet):
+    found = extract(samples, tmp_path / "cache", quiet)
+    with pytest.raises(FeatureError, match="one backbone"):
+        join_features([found, replace(found, windows=found.windows[:, :3])])
+
+
+def test_select_keeps_the_windows_of_the_chosen_clips(samples, tmp_path, quiet):
+    found = extract(samples, tmp_path / "cache", quiet)
+    kept = found.select(np.array([False, True, False, False, True, False]))
+    assert np.array_equal(kept.pooled(), found.pooled()[[1, 4]])
+    assert kept.subjects == (found.subjects[1], found.subjects[4])

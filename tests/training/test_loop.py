@@ -1,0 +1,228 @@
+"""The loop learns, keeps the best, stops, resumes exactly, and refuses a loss that is not a number."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.conftest import make_features
+from training.batches import TrainingClips, epoch_of_batches
+from training.errors import DatasetError, DivergedError
+from training.features import join_features
+from training.fit import window_embedder
+from training.loop import Plan, train
+from training.losses import LossRecipe
+from training.optimisation import OptimisationRecipe
+from training.projections.families import begin
+from training.projections.linear import LinearRecipe
+from training.projections.mlp import MlpRecipe
+from training.projections.refined import RefinedRecipe
+from training.selection import standing
+from training.validate import Accuracy, validate
+
+DIM, DIMS = 12, (3, 6, 12)
+
+
+class Kept:
+    """Remembers every state, as a folder would."""
+
+    def __init__(self, resume_from=None, stop_after=None):
+        self.resume_from, self.stop_after = resume_from, stop_after
+        self.states, self.best = [], None
+
+    def resume(self):
+        return self.resume_from
+
+    def epoch_done(self, state, best, current):  # noqa: ARG002 - the loop hands it over
+        self.states.append(deepcopy(state))
+        self.best = best
+        if state["epoch"] == self.stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def features():
+    return join_features(
+        [
+            make_features(identities=16, clips=5, dim=DIM, domain="a", seed=1),
+            make_features(identities=12, clips=4, dim=DIM, domain="b", seed=2, windows=3),
+        ]
+    )
+
+
+@pytest.fixture
+def judged():
+    return [
+        make_features(identities=10, clips=4, dim=DIM, domain=name, seed=seed) for name, seed in (("a", 8), ("b", 9))
+    ]
+
+
+def fit(features, judged, family=None, loss="sup_con", keeper=None, clips=None, **optimisation):
+    family = family or LinearRecipe()
+    values = {"epochs": 5, "identities_per_batch": 8, "clips_per_identity": 3, **optimisation}
+    plan = Plan(LossRecipe(kind=loss), OptimisationRecipe(**values), DIMS, seed=4)
+    raw = validate(lambda windows: windows, judged, DIMS)
+    projection = begin(features, family, DIM, seed=4)
+    clips = clips or TrainingClips(features, pooled=projection.is_affine)
+    keeper = keeper or Kept()
+    trained = train(projection, clips, lambda m: validate(window_embedder(m), judged, DIMS), raw, plan, keeper)
+    return trained, keeper, raw
+
+
+@pytest.mark.parametrize("loss", ["aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"])
+def test_train_with_every_loss_lowers_it(features, judged, loss):
+    trained, _, _ = fit(features, judged, loss=loss, epochs=8, warmup_epochs=0, learning_rate=3e-3)
+    losses = [entry["loss"] for entry in trained.history[1:]]
+    assert min(losses[4:]) < losses[0]
+    assert not trained.flat
+
+
+def test_train_keeps_the_epoch_that_validation_says_is_best(features, judged):
+    trained, keeper, raw = fit(features, judged, epochs=6)
+    again = standing(validate(window_embedder(trained.best), judged, DIMS), raw)
+    reached = [(entry["excess"], entry["ratio"]) for entry in trained.history]
+    assert reached[trained.best_epoch] == (again.excess, again.ratio)
+    assert again.excess == min(excess for excess, _ in reached)
+    assert len(keeper.states) == len(trained.history) == 7
+
+
+@pytest.mark.parametrize("family", [LinearRecipe(), MlpRecipe(hidden=16), RefinedRecipe()])
+def test_train_when_interrupted_and_resumed_ends_with_the_same_projection(features, judged, family):
+    whole, _, _ = fit(features, judged, family, average_from=0.4)
+    stopped = Kept(stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(features, judged, family, keeper=stopped, average_from=0.4)
+    resumed, keeper, _ = fit(features, judged, family, keeper=Kept(stopped.states[-1]), average_from=0.4)
+    assert len(keeper.states) == 2  # epochs 4 and 5
+    assert [entry["loss"] for entry in resumed.history] == [entry["loss"] for entry in whole.history]
+    rows = torch.tensor(features.pooled())
+    assert torch.equal(resumed.best(rows), whole.best(rows))
+
+
+def test_train_with_another_seed_gives_another_projection_and_with_the_same_the_same(features, judged):
+    rows = torch.tensor(features.pooled())
+    first, second = (fit(features, judged)[0].best(rows) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_train_when_nothing_gets_better_stops_early(features, judged):
+    trained, _, _ = fit(features, judged, epochs=50, patience_epochs=3, learning_rate=1e-9, floor_learning_rate=0)
+    assert len(trained.history) - 1 - trained.best_epoch == 3
+    assert len(trained.history) < 40
+
+
+def test_train_when_the_rate_is_nothing_says_that_the_loss_stayed_flat(features, judged):
+    # every identity in every batch, so that only learning could change the loss
+    trained, _, _ = fit(
+        features,
+        judged,
+        LinearRecipe(dropout=0),
+        learning_rate=1e-12,
+        loss_learning_rate=1e-12,
+        floor_learning_rate=0,
+        identities_per_batch=16,
+        clips_per_identity=5,
+    )
+    assert trained.flat
+
+
+def test_train_when_the_loss_is_nan_stops_and_keeps_the_last_good_epoch(features, judged):
+    class Poisoned(TrainingClips):
+        epochs = 0
+
+        def refresh(self):
+            self.epochs += 1
+            if self.epochs == 3:
+                self._rows = torch.full_like(self._rows, torch.nan)
+
+    keeper = Kept()
+    with pytest.raises(DivergedError, match="nan in epoch 3"):
+        fit(features, judged, keeper=keeper, clips=Poisoned(features, pooled=True))
+    assert [state["epoch"] for state in keeper.states] == [0, 1, 2]
+    assert torch.isfinite(keeper.best(torch.tensor(features.pooled()))).all()
+
+
+def test_averaging_gives_the_mean_of_the_parameters_after_every_step(features, judged):
+    trained = {}
+
+    class Watching(Kept):
+        def epoch_done(self, state, best, current):
+            super().epoch_done(state, best, current)
+            trained[state["epoch"]] = state["average_of"]["linear.weight"].clone() if state["average_of"] else None
+
+    fit(
+        features,
+        judged,
+        LinearRecipe(batch_norm=False, dropout=0),
+        keeper=Watching(),
+        epochs=4,
+        average_from=0.5,
+        identities_per_batch=16,
+        clips_per_identity=5,
+    )  # one step an epoch: the states are all steps there are
+    assert trained[2] is None
+    keeper = Kept()
+    fit(
+        features,
+        judged,
+        LinearRecipe(batch_norm=False, dropout=0),
+        keeper=keeper,
+        epochs=4,
+        average_from=0.5,
+        identities_per_batch=16,
+        clips_per_identity=5,
+    )
+    steps = [state["projection"]["linear.weight"] for state in keeper.states[3:]]
+    assert torch.allclose(trained[4], sum(steps) / len(steps), atol=1e-6)
+
+
+def test_draw_when_windows_are_not_pooled_gives_the_windows_of_the_chosen_clips(features):
+    batch = TrainingClips(features, pooled=False).draw(1, 5, 3, np.random.default_rng(0))
+    assert len(batch.labels) == 15
+    assert len(set(batch.labels.tolist())) == 5
+    assert len(batch.rows) == 45
+    assert torch.allclose(batch.pool(batch.rows), batch.raw, atol=1e-6)
+    pooled = features.pooled()
+    for row, label in zip(batch.raw.numpy(), batch.labels.tolist(), strict=True):
+        (at,) = np.flatnonzero(np.all(np.isclose(pooled, row), axis=1))
+        assert features.subjects[at] == sorted(set(features.subjects))[label]
+        assert features.domains[at] == "b"
+
+
+def test_epoch_of_batches_draws_every_domain_in_every_step(features):
+    steps = list(epoch_of_batches(TrainingClips(features, pooled=True), 4, 2, np.random.default_rng(0)))
+    assert len(steps) == 8  # 128 clips, 16 a step
+    assert all([batch.domain for batch in step] == [0, 1] for step in steps)
+
+
+def test_training_clips_of_a_domain_with_one_identity_refuse():
+    with pytest.raises(DatasetError, match="one identity"):
+        TrainingClips(make_features(identities=1, clips=3, dim=4), pooled=True)
+
+
+def accuracy(eer, mated=1000):
+    return Accuracy(eer, 0.0, {}, 10, mated, 1000)
+
+
+def test_standing_prefers_what_is_not_worse_than_raw_in_any_domain():
+    raw = {"a": {8: accuracy(0.10)}, "b": {8: accuracy(0.02)}}
+    tuned = standing({"a": {8: accuracy(0.03)}, "b": {8: accuracy(0.03)}}, raw)
+    careful = standing({"a": {8: accuracy(0.09)}, "b": {8: accuracy(0.02)}}, raw)
+    assert careful < tuned
+    assert tuned.excess == pytest.approx(0.0305 / 0.0205 - 1)
+    assert careful.excess == 0
+
+
+def test_standing_when_less_than_one_pair_differs_looks_at_the_other_domain():
+    raw = {"a": {8: accuracy(0.10)}, "b": {8: accuracy(0.02, mated=100)}}
+    first = standing({"a": {8: accuracy(0.08)}, "b": {8: accuracy(0.0199, mated=100)}}, raw)
+    second = standing({"a": {8: accuracy(0.07)}, "b": {8: accuracy(0.02, mated=100)}}, raw)
+    assert second < first
+    assert first.ratio < second.ratio
+
+
+def test_standing_ratio_is_the_geometric_mean_over_dims_of_the_worst_domain():
+    raw = {"a": {4: accuracy(0.5), 8: accuracy(0.1)}}
+    found = standing({"a": {4: accuracy(0.2), 8: accuracy(0.05)}}, raw)
+    assert found.ratio == pytest.approx(((0.2005 / 0.1005) * (0.0505 / 0.1005)) ** 0.5)

@@ -1,0 +1,79 @@
+"""A recipe says everything, and nothing that is not a key."""
+
+import pytest
+import yaml
+
+from training.candidates import AutoRecipe
+from training.errors import RecipeError
+from training.recipe import read_recipe, write_recipe
+
+
+def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
+    plain = read_recipe(recipe_path)
+    changed = read_recipe(
+        recipe_path, ("seed=9", "data.train.1.clip_parts=2", "loss.kind=triplet", "dims=[2, 4]", "as_norm.top=7")
+    )
+    assert (changed.seed, changed.data.train[1].clip_parts, changed.loss.kind) == (9, 2, "triplet")
+    assert (changed.dims, changed.as_norm.top) == ((2, 4), 7)
+    assert changed.data.train[0] == plain.data.train[0]
+    assert changed.optimisation == plain.optimisation
+
+
+@pytest.mark.parametrize(
+    ("override", "where"),
+    [
+        ("sed=1", "sed"),
+        ("optimisation.epoch=1", "optimisation.epoch"),
+        ("projection.centring=1", "centring"),
+        ("data.train.0.licens=x", "data.train.0.licens"),
+        ("dims=[8, 4]", "dims"),
+        ("dims=[]", "dims"),
+        ("optimisation.warmup_epochs=99", "optimisation"),
+        ("loss.dim_weights=[1, 2]", "dim_weights"),
+        ("augmentation.noise_snr_db=[40, 20]", "noise_snr_db"),
+        ("data.train.0.folds={fold: 2, folds: 2}", "folds"),
+        ("data.train.0.where={a: b}", "where"),
+        ("data.train.7.corpus=x", "does not lead"),
+        ("seed", "key.key=value"),
+        ("name=Not A Name", "name"),
+    ],
+)
+def test_read_recipe_with_a_bad_value_stops_and_names_it(recipe_path, override, where):
+    with pytest.raises(RecipeError, match=where.replace(".", r"\.")):
+        read_recipe(recipe_path, (override,))
+
+
+@pytest.mark.parametrize("text", ["- a list", "{", "just text"])
+def test_read_recipe_of_something_else_stops(tmp_path, text):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError):
+        read_recipe(tmp_path / "recipe.yaml", ("seed=1",))
+
+
+def test_write_recipe_is_read_back_the_same(recipe_path, tmp_path):
+    for overrides in ((), ("projection={family: auto}",), ("projection={family: refined}", "as_norm={}")):
+        recipe = read_recipe(recipe_path, overrides)
+        write_recipe(tmp_path / "again.yaml", recipe)
+        assert read_recipe(tmp_path / "again.yaml") == recipe
+
+
+def test_recipe_is_frozen(recipe_path):
+    with pytest.raises(ValueError, match="frozen"):
+        read_recipe(recipe_path).seed = 4
+
+
+def test_auto_candidates_of_one_name_stop(recipe_path):
+    one = {"name": "x", "projection": {"family": "rotation"}}
+    with pytest.raises(RecipeError, match="own name"):
+        read_recipe(
+            recipe_path,
+            (f"projection={yaml.safe_dump({'family': 'auto', 'candidates': [one, one]}, default_flow_style=True)}",),
+        )
+
+
+def test_auto_tries_every_family_and_every_loss():
+    candidates = AutoRecipe().candidates
+    families = {candidate.projection.family for candidate in candidates}
+    assert families == {"rotation", "whitening", "orthogonal", "linear", "mlp", "refined"}
+    losses = {candidate.loss.kind for candidate in candidates if not candidate.is_closed_form}
+    assert losses == {"aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"}
