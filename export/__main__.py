@@ -12,7 +12,7 @@ from service.errors import MatchkaError
 app = typer.Typer(help="Build, measure and prove model bundles.", no_args_is_help=True, add_completion=False)
 
 DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps fetched package files.")]
-SamplesDir = Annotated[Path, typer.Option(help="Folder of the recordings; voices lie in its folder `voice`.")]
+SamplesDir = Annotated[Path, typer.Option(help="Folder of recordings and pictures: `voice/`, `face/`.")]
 ModelsDir = Annotated[Path, typer.Option(help="Folder of the bundles.")]
 Checkpoint = Annotated[Path, typer.Argument(help="Folder that `matchka-train run` wrote.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the recipe's data sets, if they have moved.")]
@@ -32,19 +32,22 @@ def defaults(
     force: Annotated[bool, typer.Option("--force", help="Build even where the bundle is current.")] = False,
 ) -> None:
     """Build the default bundles from pinned packages; quick where they are there already."""
-    from export.defaults.shipped import VOICE_NAME, current_bundle, shipped_evidence, shipped_projection
+    from export.defaults.shipped import WEIGHTS, current_bundle, shipped_evidence, shipped_projection
 
     console = Console(stderr=True)
-    target = models_dir / VOICE_NAME
-    bundle = None if force else current_bundle(target)
-    if bundle is not None:
-        console.print(f"{target} is there and checks out: {VOICE_NAME} {bundle.manifest.version}.", highlight=False)
-        return
-    with console.status("Loading torch"):
-        from export.defaults.voice import build_voice
-    projection, evidence = shipped_projection(), shipped_evidence()
-    bundle = build_voice(target, projection, evidence, downloads_dir, samples_dir / "voice", console)
-    console.print(f"Wrote {target}: {VOICE_NAME} {bundle.manifest.version}.", highlight=False)
+    for name in WEIGHTS:
+        target = models_dir / name
+        bundle = None if force else current_bundle(target, name)
+        if bundle is not None:
+            console.print(f"{target} is there and checks out: {name} {bundle.manifest.version}.", highlight=False)
+            continue
+        with console.status("Loading torch"):
+            from export.defaults.face import build_face
+            from export.defaults.voice import build_voice
+        build = {"voice": build_voice, "face": build_face}[name]
+        projection, evidence = shipped_projection(name), shipped_evidence(name)
+        bundle = build(target, projection, evidence, downloads_dir, samples_dir / name, console)
+        console.print(f"Wrote {target}: {name} {bundle.manifest.version}.", highlight=False)
 
 
 @app.command()

@@ -5,16 +5,14 @@ from pathlib import Path
 import torch
 
 from export.compose import compose_graph
-from export.graph import WindowsToEmbeddings, export_graph
+from export.graph import RowsToEmbeddings, export_graph, graph_input
 from export.half import rounded_to_float16, store_as_float16
 from service.errors import ParityError
 from training.backbones.backbone import Backbone
 from training.backbones.onnx_file import OnnxFile
 
 
-def build_graph(
-    backbone: Backbone, projection: torch.nn.Module, path: Path, float16: bool = False
-) -> WindowsToEmbeddings:
+def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, float16: bool = False) -> RowsToEmbeddings:
     """Write the graph and return the torch module it must equal.
 
     Args:
@@ -34,9 +32,9 @@ def build_graph(
                 remedy="Bring a file with 16-bit weights, and leave --float16 out.",
             )
         compose_graph(backbone, projection, path)
-        return WindowsToEmbeddings(frozen, projection)
-    model = WindowsToEmbeddings(rounded_to_float16(frozen) if float16 else frozen, projection)
-    export_graph(model, backbone.input.window_samples, path)
+        return RowsToEmbeddings(frozen, projection)
+    model = RowsToEmbeddings(rounded_to_float16(frozen) if float16 else frozen, projection)
+    export_graph(model, graph_input(backbone.input), path)
     if float16:
         store_as_float16(path, model)
     return model

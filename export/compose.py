@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, version_converter
 
-from export.graph import BATCH_AXIS, INPUT_NAME, OUTPUT_NAME, strip_provenance, trace_graph
+from export.graph import BATCH_AXIS, OUTPUT_NAME, GraphInput, graph_input, strip_provenance, trace_graph
 from service.errors import ParityError
 from training.backbones.onnx_file import SMALLEST_NORM, OnnxFile
 
@@ -36,13 +36,13 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
         )
     with tempfile.TemporaryDirectory(prefix="matchka-compose-") as folder:
         part = Path(folder) / "projection.onnx"
-        trace_graph(projection.eval(), backbone.embedding_dim, part)
+        trace_graph(projection.eval(), GraphInput("unit_length", (backbone.embedding_dim,), "float32"), part)
         back = version_converter.convert_version(onnx.load(str(part)), opset)
     back.ir_version = front.ir_version
     front, back = compose.add_prefix(front, "backbone/"), compose.add_prefix(back, "projection/")
     _append_unit_length(front)
     joined = compose.merge_models(front, back, io_map=[(UNIT, back.graph.input[0].name)])
-    _rename(joined.graph, joined.graph.input[0].name, INPUT_NAME)
+    _rename(joined.graph, joined.graph.input[0].name, graph_input(backbone.input).name)
     _rename(joined.graph, joined.graph.output[0].name, OUTPUT_NAME)
     _fix_axis(joined.graph.input[0], backbone.input.window_samples)
     strip_provenance(joined)

@@ -1,30 +1,61 @@
-"""Front end, frozen backbone and projection -> one ONNX file that takes waveform windows and can stand alone."""
+"""Front end, frozen backbone and projection -> one ONNX file that takes windows or chips and can stand alone."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import onnx
 import torch
 
-INPUT_NAME: Final = "windows"
+from service.media.audio import AudioInput
+from service.media.faces.reader import ImageInput
+from service.session import InputDtype
+from training.backbones.backbone import ModelInput
+
 OUTPUT_NAME: Final = "embeddings"
 BATCH_AXIS: Final = "batch"
 OPSET: Final = 20  # what the exporter speaks itself; converting to another would need a second tool
 TRACED_BATCH: Final = 3  # 1 would be taken for a constant, and 2 broadcasts by accident more often than 3
 
 
-class WindowsToEmbeddings(torch.nn.Module):
-    """Backbone, then projection: float32 (n, window_samples) -> (n, full_dim), not rescaled after the projection.
+@dataclass(frozen=True)
+class GraphInput:
+    """The one input of a graph.
+
+    Attributes:
+        name: of the input.
+        shape: its axes behind the batch axis.
+        dtype: type of its numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: InputDtype
+
+
+def graph_input(spec: ModelInput) -> GraphInput:
+    """How a bundle's graph takes its input: waveform windows, or chips as pixels."""
+    match spec:
+        case AudioInput():
+            return GraphInput("windows", (spec.window_samples,), "float32")
+        case ImageInput():
+            return GraphInput("chips", (spec.chip_px, spec.chip_px, 3), "uint8")
+        case _:
+            assert_never(spec)
+
+
+class RowsToEmbeddings(torch.nn.Module):
+    """Backbone, then projection: rows of the input (n, ...) -> (n, full_dim), not rescaled after the projection.
 
     A clip's embedding is the mean over its windows, so that an affine projection of each window equals the projection
     of the mean of the backbone's unit-length windows.
 
     Args:
-        backbone: (n, window_samples) -> (n, embedding_dim), frozen.
+        backbone: windows or chips (n, ...) -> (n, embedding_dim), frozen.
         projection: (n, embedding_dim) -> (n, full_dim).
     """
 
@@ -35,43 +66,57 @@ class WindowsToEmbeddings(torch.nn.Module):
         self.requires_grad_(requires_grad=False)
         self.eval()
 
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """Embed a batch of windows."""
-        embeddings: torch.Tensor = self.projection(self.backbone(windows))
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of rows."""
+        embeddings: torch.Tensor = self.projection(self.backbone(rows))
         return embeddings
 
 
-def export_graph(model: torch.nn.Module, window_samples: int, path: Path) -> None:
-    """Write a module as one ONNX file: input `windows`, output `embeddings`, any batch size, no external data.
+def export_graph(model: torch.nn.Module, spec: GraphInput, path: Path) -> None:
+    """Write a module as one ONNX file: one input, output `embeddings`, any batch size, no external data.
 
     The same module gives the same bytes with the same library versions: traces of where the code lay are taken out.
 
     Args:
-        model: float32 (n, window_samples) -> (n, full_dim), in evaluation mode.
-        window_samples: samples of a window.
+        model: rows of the input (n, ...) -> (n, full_dim), in evaluation mode.
+        spec: its input.
         path: the file to write.
     """
-    trace_graph(model, window_samples, path)
+    trace_graph(model, spec, path)
+    tidy_graph(path)
+
+
+def tidy_graph(path: Path) -> None:
+    """Take the exporter's traces out of a file, check it, and write it in its place."""
     graph = onnx.load(str(path))
     strip_provenance(graph)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save_model(graph, path, save_as_external_data=False)
 
 
-def trace_graph(model: torch.nn.Module, input_size: int, path: Path) -> None:
-    """Write what the exporter makes of a module, notes and all: float32 (n, input_size) -> (n, anything).
+def trace_graph(
+    model: torch.nn.Module,
+    spec: GraphInput,
+    path: Path,
+    output_names: tuple[str, ...] = (OUTPUT_NAME,),
+    free_axes: tuple[int, ...] = (),
+) -> None:
+    """Write what the exporter makes of a module, notes and all: rows (n, ...) -> (n, anything).
 
     Args:
         model: in evaluation mode.
-        input_size: components of one input.
+        spec: its input; axes that are free have here the sizes that are traced.
         path: the file to write.
+        output_names: of what it returns.
+        free_axes: axes beside the first whose size may change.
     """
-    example = torch.zeros(TRACED_BATCH, input_size)
-    with _quiet_exporter():
+    example = torch.zeros(TRACED_BATCH, *spec.shape, dtype=getattr(torch, spec.dtype))
+    free = {0: torch.export.Dim(BATCH_AXIS)} | dict.fromkeys(free_axes, torch.export.Dim.DYNAMIC)
+    with quiet_exporter():
         # Tracing first and translating second keeps an LSTM one node; in one step it becomes a loop.
-        traced = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS)},))
+        traced = torch.export.export(model, (example,), dynamic_shapes=(free,))
         program = torch.onnx.export(
-            traced, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME], opset_version=OPSET, verbose=False
+            traced, input_names=[spec.name], output_names=list(output_names), opset_version=OPSET, verbose=False
         )
     if program is None:
         raise RuntimeError("torch.onnx.export of a traced program returns a program")
@@ -100,7 +145,7 @@ def strip_provenance(model: onnx.ModelProto) -> None:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Hold back three notes that are no news here, and nothing else."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level

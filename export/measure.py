@@ -9,22 +9,24 @@ from typing import Final
 import torch
 from rich.progress import Progress
 
+from export.detector import OrtDetector
 from export.dim_report import report_dims
 from export.evidence import GateResult
 from export.gate import judge
-from export.graph import INPUT_NAME
-from export.parity import cut_into_batches, require_parity
+from export.graph import graph_input
+from export.parity import deal_batches, real_rows, require_parity
 from service.bundle import DimReport, sha256_of
-from service.media.audio import AudioInput, AudioLimits, read_clip
+from service.media.audio import AudioInput, AudioLimits
 from service.session import OrtSession, Session
 from service.vectors import FloatArray
-from training.backbones.backbone import Backbone, WeightSource
+from training.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
 from training.datasets.sample import Sample
 from training.features import Features, extract_features
+from training.sample_reader import join_rows, open_reader
 from training.validate import Report, embed_by_domain, validate
 
 THREADS: Final = 2
-PARITY_CLIPS: Final = 12  # real clips, of all lengths there are
+PARITY_SAMPLES: Final = 12  # real ones; of clips, of all lengths there are
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,15 @@ class ServedGraph:
 
     name: str
     source: WeightSource
-    input: AudioInput
+    input: ModelInput
     embedding_dim: int
     session: Session
+    detector: DetectorSource | None
+
+    @property
+    def published(self) -> "ServedGraph":
+        """Itself."""
+        return self
 
     def module(self) -> torch.nn.Module:
         """The session behind torch's interface; its embeddings are not rescaled."""
@@ -88,8 +96,8 @@ class _SessionModule(torch.nn.Module):
         super().__init__()
         self.session = session
 
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.session.embed(windows.numpy()))
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.session.embed(rows.numpy()))
 
 
 def measure_graph(
@@ -98,7 +106,7 @@ def measure_graph(
     """Prove parity on real clips, then measure the file itself, on clips it reads for the first time.
 
     Args:
-        graph_path: the written graph.
+        graph_path: the written graph; of a face bundle, those of the detector lie beside it.
         model: the torch module it was made from.
         backbone: the frozen network in it.
         trials: what to measure on.
@@ -108,10 +116,11 @@ def measure_graph(
     """
     session = open_session(graph_path, backbone.input, trials.dims[-1])
     task = progress.add_task("comparing the graph with torch", total=1)
-    parity = require_parity(model, session, cut_into_batches(_clips(trials, backbone.input), backbone.input))
+    served = serve_graph(graph_path, backbone.input, session)
+    real = real_rows(open_reader(served, trials.limits, None), _spread(trials))
+    parity = require_parity(model, session, deal_batches(join_rows(real)))
     progress.advance(task)
-    raw_features = _features(backbone, trials, trials.cache_dir, progress)
-    served = ServedGraph("graph under test", _graph_source(graph_path), backbone.input, trials.dims[-1], session)
+    raw_features = _features(backbone.published, trials, trials.cache_dir, progress)
     with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
         features = _features(served, trials, Path(folder), progress)
         embedded, projected = embed_by_domain(_unchanged, features), validate(_unchanged, features, trials.dims)
@@ -124,23 +133,30 @@ def measure_graph(
     return Measured(parity, projected, raw, per_dim, gate)
 
 
-def open_session(graph_path: Path, spec: AudioInput, full_dim: int) -> OrtSession:
+def serve_graph(graph_path: Path, spec: ModelInput, session: Session) -> ServedGraph:
+    """A written graph behind the detector beside it, if it takes faces."""
+    detector = None if isinstance(spec, AudioInput) else OrtDetector(graph_path.parent)
+    return ServedGraph("graph under test", _graph_source(graph_path), spec, session.full_dim, session, detector)
+
+
+def open_session(graph_path: Path, spec: ModelInput, full_dim: int) -> OrtSession:
     """The written file, loaded as the service loads it.
 
     Raises: BundleError: its inputs or outputs are not what the manifest will say.
     """
-    return OrtSession(graph_path, INPUT_NAME, (spec.window_samples,), full_dim, THREADS)
+    expected = graph_input(spec)
+    return OrtSession(graph_path, expected.name, expected.shape, full_dim, THREADS, expected.dtype)
 
 
 def _features(backbone: Backbone, trials: Trials, folder: Path, progress: Progress) -> list[Features]:
     return [extract_features(samples, backbone, folder, progress, trials.limits) for samples in trials.validation]
 
 
-def _clips(trials: Trials, spec: AudioInput) -> list[FloatArray]:
-    """Real clips spread evenly over the validation data."""
+def _spread(trials: Trials) -> list[Sample]:
+    """Whole files spread evenly over the validation data."""
     paths = sorted({sample.path for samples in trials.validation for sample in samples})
-    chosen = paths[:: max(1, len(paths) // PARITY_CLIPS)][:PARITY_CLIPS]
-    return [read_clip(path.read_bytes(), spec.sample_rate_hz, trials.limits) for path in chosen]
+    chosen = paths[:: max(1, len(paths) // PARITY_SAMPLES)][:PARITY_SAMPLES]
+    return [Sample(path, "", "") for path in chosen]
 
 
 def _graph_source(graph_path: Path) -> WeightSource:

@@ -11,12 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from export.build import build_graph
 from export.checkpoint import Checkpoint, read_checkpoint
+from export.detector import export_detector
 from export.evidence import Evidence, write_evidence
 from export.gate import require_hashes, require_not_worse
 from export.layout import BASE_VERSION, REPORT_NAME
 from export.measure import Measured, Trials, measure_graph
-from export.write import Facts, as_source, content_version, library_versions, seal, staged_bundle
-from service.bundle import GRAPH_NAME, Bundle, Source, read_bundle, sha256_of
+from export.write import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
+from service.bundle import GRAPH_NAME, Bundle, Detector, Source, read_bundle, sha256_of
 from service.media.audio import AudioLimits
 from training.backbones.backbone import Backbone
 from training.backbones.choice import open_backbone
@@ -25,7 +26,7 @@ from training.tables import accuracy_table
 TRAINING_PAGE: Final = "report.html"
 PLOTS: Final = "plots"
 PLOT_SUFFIXES: Final = (".png", ".svg")
-TASK: Final = "speaker verification"
+TASKS: Final = {"audio": "speaker verification", "image": "face verification"}
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,13 @@ def export_bundle(folder: Path, target: Path, choices: Choices, console: Console
     checkpoint = read_checkpoint(folder, choices.data)
     backbone = open_backbone(checkpoint.recipe.backbone)
     with staged_bundle(target) as staged:
+        detector = write_detector(backbone, staged)
         measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
         reason = require_not_worse(measured.gate, choices.accept_worse)
         evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
         write_evidence(staged / REPORT_NAME, evidence)
         _copy_plots(folder, staged)
-        facts = bundle_facts(target.name, backbone, evidence, reason)
+        facts = bundle_facts(target.name, backbone, evidence, detector, reason)
         require_hashes(facts)
         seal(staged, facts)
     return read_bundle(target)
@@ -84,6 +86,7 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
     checkpoint = read_checkpoint(folder, choices.data)
     backbone = open_backbone(checkpoint.recipe.backbone)
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
+        write_detector(backbone, Path(scratch))
         measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, choices.float16, console)
     require_not_worse(measured.gate, accept_worse=None)
     evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export measure {folder.as_posix()}")
@@ -96,13 +99,23 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
     return evidence
 
 
-def bundle_facts(name: str, backbone: Backbone, evidence: Evidence, accepted_worse: str | None) -> Facts:
+def write_detector(backbone: Backbone, folder: Path) -> Detector | None:
+    """Write the graphs that find faces, where the backbone takes them.
+
+    Raises: ParityError, DownloadError, ChecksumError: as export_detector.
+    """
+    return None if backbone.detector is None else export_detector(backbone.detector, folder)
+
+
+def bundle_facts(
+    name: str, backbone: Backbone, evidence: Evidence, detector: Detector | None, accepted_worse: str | None
+) -> Facts:
     """The manifest's facts, out of measurements that belong to the files at hand."""
     version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
     return Facts(
         name=name,
         version=version,
-        task=TASK,
+        task=TASKS[input_spec(backbone.input).kind],
         input=backbone.input,
         full_dim=evidence.full_dim,
         dims=evidence.dims,
@@ -117,6 +130,7 @@ def bundle_facts(name: str, backbone: Backbone, evidence: Evidence, accepted_wor
         ),
         datasets=evidence.datasets,
         accepted_worse=accepted_worse,
+        detector=detector,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import onnx
@@ -19,7 +19,9 @@ from service.bundle import (
     SCHEMA_VERSION,
     AudioInputSpec,
     DatasetUse,
+    Detector,
     DimReport,
+    ImageInputSpec,
     Manifest,
     Output,
     Source,
@@ -27,7 +29,8 @@ from service.bundle import (
     sha256_of,
 )
 from service.media.audio import AudioInput
-from training.backbones.backbone import Backbone, WeightSource
+from service.media.faces.reader import ImageInput
+from training.backbones.backbone import Backbone, ModelInput, WeightSource
 
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 
@@ -42,7 +45,7 @@ class Facts:
     name: str
     version: str
     task: str
-    input: AudioInput
+    input: ModelInput
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
@@ -50,6 +53,7 @@ class Facts:
     projection: Source
     datasets: tuple[DatasetUse, ...]
     accepted_worse: str | None = None
+    detector: Detector | None = None
 
 
 @contextmanager
@@ -93,7 +97,8 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         name=facts.name,
         version=facts.version,
         task=facts.task,
-        input=AudioInputSpec(kind="audio", **asdict(facts.input)),
+        input=input_spec(facts.input),
+        detector=facts.detector,
         output=Output(kind="embedding"),
         full_dim=facts.full_dim,
         dims=facts.dims,
@@ -107,6 +112,23 @@ def seal(folder: Path, facts: Facts) -> Manifest:
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
+
+
+def input_spec(spec: ModelInput) -> AudioInputSpec | ImageInputSpec:
+    """What the graph takes, as the manifest writes it."""
+    match spec:
+        case AudioInput():
+            return AudioInputSpec(kind="audio", **asdict(spec))
+        case ImageInput():
+            template = spec.template
+            return ImageInputSpec(
+                kind="image",
+                chip_px=spec.chip_px,
+                template_points=template.points,
+                template_weights=template.weights,
+            )
+        case _:
+            assert_never(spec)
 
 
 def as_source(weights: WeightSource) -> Source:
@@ -130,13 +152,15 @@ def content_version(
 
     Returns: `base` and eight hexadecimal digits.
     """
-    parts = {
+    parts: dict[str, object] = {
         "backbone": backbone.source.sha256,
         "dims": list(dims),
         "float16": float16,
         "input": asdict(backbone.input),
         "projection": projection_sha256,
     }
+    if backbone.detector is not None:
+        parts |= {"detector": backbone.detector.sha256, "views": backbone.name}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{base}+{digest[:VERSION_DIGITS]}"
 

@@ -21,7 +21,7 @@ from training.backbones.backbone import Backbone
 from training.datasets.sample import Sample
 from training.errors import FeatureError, TooManyUnreadableError
 from training.feature_cache import FeatureFolder, Shard, Skipped
-from training.sample_reader import Rows, SampleReader, describe_reader, noise_rows, open_reader
+from training.sample_reader import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
@@ -212,8 +212,7 @@ def _embed_shard(
     counts = np.asarray([0 if isinstance(entry, Skipped) else len(entry) for entry in read], np.int64)
     if not windows:
         return Shard(np.zeros((0, backbone.embedding_dim), np.float32), counts, skipped)
-    rows: Rows = np.concatenate(windows)
-    return Shard(embed_windows(module, rows), counts, skipped)
+    return Shard(embed_windows(module, join_rows(windows)), counts, skipped)
 
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:

@@ -1,7 +1,8 @@
 """How the samples of a data set become rows of a backbone's input: windows of clips, or chips of pictures."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Any, Final, Protocol, TypeAlias, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,13 @@ def describe_reader(backbone: Backbone, limits: AudioLimits) -> dict[str, object
     if isinstance(backbone.input, AudioInput) or backbone.detector is None:
         return {"input": asdict(backbone.input), "limits": asdict(limits)}
     return {"input": asdict(backbone.input), "detector": backbone.detector.sha256}
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Rows of several samples of one kind, one behind the other."""
+    untyped: list[npt.NDArray[Any]] = list(parts)
+    joined: Rows = np.concatenate(untyped)
+    return joined
 
 
 def noise_rows(spec: ModelInput, count: int) -> Rows:

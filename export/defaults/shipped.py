@@ -1,4 +1,4 @@
-"""The projection and measurements this package carries, and whether a bundle on disk was built from them (no torch)."""
+"""The projections and measurements this package carries, and whether a bundle was built from them (no torch)."""
 
 from importlib import resources
 from pathlib import Path
@@ -7,37 +7,49 @@ from typing import Final
 from export.layout import BASE_VERSION, REPORT_NAME
 from service.bundle import Bundle, read_bundle, sha256_of
 from service.errors import BundleError
+from training.backbones.face_packages import DLIB_WEIGHTS, MTCNN_WEIGHTS
 from training.backbones.packages import GE2E_WEIGHTS
 
 VOICE_NAME: Final = "voice"
+FACE_NAME: Final = "face"
+# model -> sha256 of the weights its bundle is made of: those of the backbone first, those of the detector behind
+WEIGHTS: Final = {
+    VOICE_NAME: (GE2E_WEIGHTS.sha256,),
+    FACE_NAME: (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values())),
+}
 
 
-def shipped_projection() -> Path:
-    """The fitted projection of `voice`."""
-    return _shipped("voice.safetensors")
+def shipped_projection(name: str) -> Path:
+    """The fitted projection of a default model."""
+    return _shipped(f"{name}.safetensors")
 
 
-def shipped_evidence() -> Path:
+def shipped_evidence(name: str) -> Path:
     """What was measured of it."""
-    return _shipped("voice.json")
+    return _shipped(f"{name}.json")
 
 
-def current_bundle(target: Path) -> Bundle | None:
+def current_bundle(target: Path, name: str) -> Bundle | None:
     """The bundle at `target` if it checks out and was built from what is shipped now; else None.
 
     Every hash of the bundle is verified; a damaged one is not current.
+
+    Args:
+        target: the bundle's folder.
+        name: of the default model it should be.
     """
     try:
         bundle = read_bundle(target)
     except BundleError:
         return None
     manifest = bundle.manifest
+    found_by = manifest.detector.sources.values() if manifest.detector else ()
     same = (
-        manifest.name == VOICE_NAME
+        manifest.name == name
         and manifest.version.startswith(f"{BASE_VERSION}+")
-        and manifest.backbone.sha256 == GE2E_WEIGHTS.sha256
-        and manifest.projection.sha256 == sha256_of(shipped_projection())
-        and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence())
+        and sorted((manifest.backbone.sha256, *(source.sha256 for source in found_by))) == sorted(WEIGHTS[name])
+        and manifest.projection.sha256 == sha256_of(shipped_projection(name))
+        and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
     )
     return bundle if same else None
 

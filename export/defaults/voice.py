@@ -1,32 +1,12 @@
-"""The `voice` bundle: weights out of a pinned package + the shipped projection + the shipped measurements."""
+"""The `voice` bundle: GE2E, out of pinned packages, with the shipped projection."""
 
-import shutil
 from pathlib import Path
-from typing import Final
 
-import torch
 from rich.console import Console
-from rich.progress import Progress
 
-from export.build import build_graph
-from export.defaults.shipped import VOICE_NAME
-from export.evidence import Evidence, read_evidence, require_belongs
-from export.gate import require_not_worse
-from export.layout import REPORT_NAME
-from export.measure import open_session
-from export.parity import ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
-from export.run import bundle_facts
-from export.write import seal, staged_bundle
-from service.bundle import GRAPH_NAME, Bundle, read_bundle, sha256_of
-from service.errors import EvidenceError
-from service.media.audio import AudioLimits, read_clip
-from service.vectors import FloatArray
-from training.backbones.backbone import Backbone
+from export.defaults.assemble import assemble
+from service.bundle import Bundle
 from training.backbones.ge2e import Ge2e
-from training.projections.storage import ProjectionInfo, load_projection
-
-STEPS: Final = 4
-ANY_LENGTH: Final = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)
 
 
 def build_voice(
@@ -42,43 +22,6 @@ def build_voice(
         samples_dir: real recordings for the parity check, used where they are present.
         console: where progress goes.
 
-    Raises:
-        DownloadError, ChecksumError: no weights.
-        EvidenceError: the measurements belong to other files.
-        GateError: they show a projection that is worse than its frozen backbone.
-        ParityError: the graph does not compute what torch computes.
+    Raises: MatchkaError: as export.defaults.assemble.assemble.
     """
-    backbone = Ge2e(downloads)
-    projection, info = load_projection(projection_path)
-    evidence = read_evidence(evidence_path)
-    require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
-    _require_same_dims(evidence, info)
-    require_not_worse(evidence.gate, accept_worse=None)
-    with Progress(console=console) as progress, staged_bundle(target) as folder:
-        task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
-        model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
-        progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
-        _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
-        progress.update(task, advance=1, description=f"Building {target.name}: writing")
-        shutil.copyfile(evidence_path, folder / REPORT_NAME)
-        seal(folder, bundle_facts(VOICE_NAME, backbone, evidence, accepted_worse=None))
-        progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
-    return read_bundle(target)
-
-
-def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
-    """On made clips everywhere, and on real ones where they have been fetched."""
-    clips: list[FloatArray] = speech_like_clips(ODD_LENGTHS, backbone.input.sample_rate_hz)
-    recordings = sorted(samples_dir.rglob("*.wav"))
-    clips += [read_clip(path.read_bytes(), backbone.input.sample_rate_hz, ANY_LENGTH) for path in recordings]
-    session = open_session(graph, backbone.input, full_dim)
-    require_parity(model, session, cut_into_batches(clips, backbone.input))
-
-
-def _require_same_dims(evidence: Evidence, info: ProjectionInfo) -> None:
-    if evidence.dims != info.dims:
-        raise EvidenceError(
-            f"The projection was fitted for the dims {info.dims}; others were measured.",
-            value=evidence.dims,
-            remedy="Measure again with `matchka-export measure CHECKPOINT`.",
-        )
+    return assemble(target, Ge2e(downloads), projection_path, evidence_path, samples_dir, console)

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.graph import WindowsToEmbeddings, export_graph
+from export.graph import RowsToEmbeddings, export_graph, graph_input
 from tests.export.toy import TOY_DIM, TOY_INPUT, ToyBackbone
 
 
 @pytest.fixture(scope="session")
-def toy_model() -> WindowsToEmbeddings:
+def toy_model() -> RowsToEmbeddings:
     torch.manual_seed(1)
-    return WindowsToEmbeddings(ToyBackbone(), torch.nn.Linear(TOY_DIM, TOY_DIM))
+    return RowsToEmbeddings(ToyBackbone(), torch.nn.Linear(TOY_DIM, TOY_DIM))
 
 
 @pytest.fixture(scope="session")
-def toy_graph(toy_model: WindowsToEmbeddings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_graph(toy_model: RowsToEmbeddings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "model.onnx"
-    export_graph(toy_model, TOY_INPUT.window_samples, path)
+    export_graph(toy_model, graph_input(TOY_INPUT), path)
     return path

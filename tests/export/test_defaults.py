@@ -32,7 +32,9 @@ FROZEN = Path(__file__).with_name("voice_embedding.json")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("models") / "voice"
     try:
-        build_voice(target, shipped_projection(), shipped_evidence(), DOWNLOADS, Path("no-recordings"), QUIET)
+        build_voice(
+            target, shipped_projection("voice"), shipped_evidence("voice"), DOWNLOADS, Path("no-recordings"), QUIET
+        )
     except DownloadError as error:
         pytest.skip(f"the GE2E weights are neither in the cache nor to be fetched: {error}")
     return target
@@ -40,9 +42,9 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_build_voice_when_done_holds_the_shipped_measurements(voice: Path) -> None:
     manifest = json.loads((voice / "manifest.json").read_text())
-    evidence = json.loads(shipped_evidence().read_text())
+    evidence = json.loads(shipped_evidence("voice").read_text())
     assert manifest["per_dim"] == evidence["per_dim"]
-    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection().read_bytes()).hexdigest()
+    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("voice").read_bytes()).hexdigest()
     assert manifest["dims"] == [16, 32, 64, 128, 256]
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
 
@@ -58,7 +60,7 @@ def test_build_voice_when_embedding_a_known_clip_gives_the_frozen_embedding(voic
 
 
 def test_shipped_evidence_when_read_passed_the_gate_in_every_domain() -> None:
-    evidence = json.loads(shipped_evidence().read_text())
+    evidence = json.loads(shipped_evidence("voice").read_text())
     full = evidence["per_dim"]["256"]
     assert set(evidence["gate"]) == set(full["metrics"]) == {"read-english", "audiobooks"}
     for domain, result in evidence["gate"].items():
@@ -68,7 +70,7 @@ def test_shipped_evidence_when_read_passed_the_gate_in_every_domain() -> None:
 
 
 def test_shipped_projection_when_loaded_is_of_this_backbone_and_has_full_rank() -> None:
-    module, info = load_projection(shipped_projection())
+    module, info = load_projection(shipped_projection("voice"))
     assert info.backbone_sha256 == "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
     assert np.linalg.matrix_rank(module.state_dict()["weight"].numpy()) == 256
 
@@ -78,35 +80,41 @@ def test_current_bundle_when_built_from_what_is_shipped_is_current_until_a_byte_
 ) -> None:
     copy = tmp_path / "voice"
     shutil.copytree(voice, copy)
-    assert current_bundle(copy) is not None
+    assert current_bundle(copy, "voice") is not None
     with (copy / "model.onnx").open("ab") as file:
         file.write(b"\0")
-    assert current_bundle(copy) is None
-    assert current_bundle(tmp_path / "absent") is None
+    assert current_bundle(copy, "voice") is None
+    assert current_bundle(tmp_path / "absent", "voice") is None
 
 
 def test_build_voice_when_evidence_is_of_another_projection_writes_nothing(tmp_path: Path) -> None:
-    evidence = read_evidence(shipped_evidence()).model_copy(update={"projection_sha256": "0" * 64})
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"projection_sha256": "0" * 64})
     write_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(EvidenceError, match="projection"):
-        build_voice(tmp_path / "m" / "voice", shipped_projection(), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET)
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
+        )
     assert not (tmp_path / "m").exists()
 
 
 def test_build_voice_when_dims_were_measured_that_were_not_fitted_writes_nothing(tmp_path: Path) -> None:
-    evidence = read_evidence(shipped_evidence()).model_copy(update={"dims": (256,)})
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"dims": (256,)})
     write_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(EvidenceError, match="dims"):
-        build_voice(tmp_path / "m" / "voice", shipped_projection(), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET)
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
+        )
     assert not (tmp_path / "m").exists()
 
 
 def test_build_voice_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
-    evidence = read_evidence(shipped_evidence())
+    evidence = read_evidence(shipped_evidence("voice"))
     worse = {domain: result.model_copy(update={"low": 0.001}) for domain, result in evidence.gate.items()}
     write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": worse}))
     with pytest.raises(GateError, match="audiobooks"):
-        build_voice(tmp_path / "m" / "voice", shipped_projection(), tmp_path / "worse.json", DOWNLOADS, tmp_path, QUIET)
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "worse.json", DOWNLOADS, tmp_path, QUIET
+        )
     assert not (tmp_path / "m").exists()
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from export.graph import WindowsToEmbeddings, export_graph
+from export.graph import RowsToEmbeddings, export_graph, graph_input
 from export.measure import open_session
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
@@ -30,9 +30,9 @@ def test_export_graph_when_written_says_nothing_of_the_machine_it_was_made_on(to
 
 
 def test_export_graph_when_repeated_gives_the_same_bytes(
-    toy_model: WindowsToEmbeddings, toy_graph: Path, tmp_path: Path
+    toy_model: RowsToEmbeddings, toy_graph: Path, tmp_path: Path
 ) -> None:
-    export_graph(toy_model, TOY_INPUT.window_samples, tmp_path / "again.onnx")
+    export_graph(toy_model, graph_input(TOY_INPUT), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == toy_graph.read_bytes()
 
 
@@ -44,7 +44,7 @@ def test_export_graph_when_network_has_an_lstm_keeps_it_one_node(toy_graph: Path
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_graph_when_run_at_any_batch_equals_window_by_window(
-    batch: int, toy_model: WindowsToEmbeddings, toy_graph: Path
+    batch: int, toy_model: RowsToEmbeddings, toy_graph: Path
 ) -> None:
     windows = np.random.default_rng(batch).standard_normal((batch, TOY_INPUT.window_samples)).astype(np.float32) * 0.1
     one_by_one = np.concatenate([toy_model(torch.tensor(window[None])).numpy() for window in windows])
@@ -53,7 +53,7 @@ def test_graph_when_run_at_any_batch_equals_window_by_window(
 
 
 def test_graph_when_projection_is_affine_averages_as_the_projected_mean(
-    toy_model: WindowsToEmbeddings, toy_graph: Path
+    toy_model: RowsToEmbeddings, toy_graph: Path
 ) -> None:
     windows = np.random.default_rng(5).standard_normal((9, TOY_INPUT.window_samples)).astype(np.float32)
     units = toy_model.backbone(torch.tensor(windows)).numpy().astype(np.float64)

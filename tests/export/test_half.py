@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from export.graph import WindowsToEmbeddings, export_graph
+from export.graph import RowsToEmbeddings, export_graph, graph_input
 from export.half import rounded_to_float16, store_as_float16
 from export.measure import open_session
 from export.parity import ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
@@ -18,14 +18,14 @@ HIDDEN = 128  # enough for the exporter to keep the recurrent weights whole
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[WindowsToEmbeddings, Path, int, int]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[RowsToEmbeddings, Path, int, int]:
     """The rounded model, its graph, bytes before and after, and how many tensors were narrowed."""
     torch.manual_seed(2)
     backbone = ToyBackbone()
     backbone.lstm = torch.nn.LSTM(6, HIDDEN, batch_first=True)
-    model = WindowsToEmbeddings(rounded_to_float16(backbone), torch.nn.Identity())
+    model = RowsToEmbeddings(rounded_to_float16(backbone), torch.nn.Identity())
     path = tmp_path_factory.mktemp("half") / "model.onnx"
-    export_graph(model, TOY_INPUT.window_samples, path)
+    export_graph(model, graph_input(TOY_INPUT), path)
     before = path.stat().st_size
     return model, path, before, store_as_float16(path, model)
 
@@ -40,7 +40,7 @@ def test_rounded_to_float16_when_done_holds_only_values_of_16_bits_and_spares_th
 
 
 def test_store_as_float16_when_done_is_smaller_and_equals_the_rounded_network(
-    exported: tuple[WindowsToEmbeddings, Path, int, int],
+    exported: tuple[RowsToEmbeddings, Path, int, int],
 ) -> None:
     model, path, before, count = exported
     assert count >= 1
@@ -52,7 +52,7 @@ def test_store_as_float16_when_done_is_smaller_and_equals_the_rounded_network(
 
 
 def test_store_as_float16_when_done_keeps_the_front_end_and_both_ends_in_32_bits(
-    exported: tuple[WindowsToEmbeddings, Path, int, int],
+    exported: tuple[RowsToEmbeddings, Path, int, int],
 ) -> None:
     graph = onnx.load(str(exported[1])).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}

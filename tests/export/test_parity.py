@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from export.graph import WindowsToEmbeddings
+from export.graph import RowsToEmbeddings
 from export.measure import open_session
 from export.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
 from service.errors import ParityError
@@ -21,7 +21,7 @@ def batches() -> list[FloatArray]:
 
 
 def test_require_parity_when_graph_is_right_returns_the_largest_difference(
-    toy_model: WindowsToEmbeddings, toy_graph: Path, batches: list[FloatArray]
+    toy_model: RowsToEmbeddings, toy_graph: Path, batches: list[FloatArray]
 ) -> None:
     session = open_session(toy_graph, TOY_INPUT, TOY_DIM)
     found = require_parity(toy_model, session, batches)
@@ -33,7 +33,7 @@ def test_require_parity_when_graph_is_right_returns_the_largest_difference(
 
 
 def test_require_parity_when_one_weight_moved_refuses(
-    toy_model: WindowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
+    toy_model: RowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
 ) -> None:
     graph = onnx.load(str(toy_graph))
     bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "projection.bias")
@@ -46,7 +46,7 @@ def test_require_parity_when_one_weight_moved_refuses(
 
 
 def test_require_parity_when_graph_returns_nan_refuses(
-    toy_model: WindowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
+    toy_model: RowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
 ) -> None:
     graph = onnx.load(str(toy_graph))
     bias = next(tensor for tensor in graph.graph.initializer if tensor.name == "projection.bias")
@@ -57,7 +57,7 @@ def test_require_parity_when_graph_returns_nan_refuses(
 
 
 def test_require_parity_when_graph_was_traced_for_one_batch_size_refuses(
-    toy_model: WindowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
+    toy_model: RowsToEmbeddings, toy_graph: Path, batches: list[FloatArray], tmp_path: Path
 ) -> None:
     """A graph that says its batch is free and reshapes to a fixed one inside."""
     graph = onnx.load(str(toy_graph))

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from export.graph import export_graph
+from export.graph import export_graph, graph_input
 from export.run import Choices, export_bundle, export_shipped
 from service.bundle import read_bundle
 from service.errors import GateError, MatchkaError
@@ -203,7 +203,7 @@ def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
 ) -> None:
     """GE2E itself, exported and brought back as somebody's ONNX file, with another projection behind it."""
     theirs = tmp_path / "theirs.onnx"
-    export_graph(backbone.module(), backbone.input.window_samples, theirs)
+    export_graph(backbone.module(), graph_input(backbone.input), theirs)
     recipe: dict[str, object] = {
         "kind": "onnx",
         "path": str(theirs),
