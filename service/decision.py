@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Protocol
+from typing import Final, Protocol
 
 from service.bundle import DimReport
 from service.errors import InvalidFieldError
+
+LARGEST_COSINE: Final = 1.0 - 1e-7  # Fisher's z of 1 is infinite
 
 
 class Point(Protocol):
@@ -28,6 +30,15 @@ class Point(Protocol):
     def measured(self) -> bool:
         """Whether counted errors support it."""
         ...
+
+
+@dataclass(frozen=True)
+class ScaledPoint:
+    """A point whose threshold stands on a scale that goes on beyond 1."""
+
+    fmr: float
+    threshold: float
+    measured: bool
 
 
 @dataclass(frozen=True)
@@ -76,10 +87,11 @@ def decide(report: DimReport, similarity: float, template_count: int, fmr: float
 
 
 def threshold_at(report: DimReport, template_count: int, fmr: float) -> Threshold:
-    """The threshold for a false match rate, interpolated between operating points on the normal-quantile scale.
+    """The threshold for a false match rate, interpolated between operating points.
 
-    On that scale the tail of the non-mated similarities is close to a straight line; beyond the last point its slope
-    goes on. The points of the next larger number of templates are used, because more templates raise the non-mated
+    Fisher's z (the inverse hyperbolic tangent) of non-mated cosines is close to normal, so that z against the normal
+    quantile of the rate is close to a straight line; beyond the last point its slope goes on, and no threshold passes
+    1. The points of the next larger number of templates are used, because more templates raise the non-mated
     similarities and the larger threshold keeps the rate.
 
     Args:
@@ -89,11 +101,18 @@ def threshold_at(report: DimReport, template_count: int, fmr: float) -> Threshol
 
     Raises: InvalidFieldError: fmr out of range.
     """
-    return threshold_among(report.operating_points[_key_for(report.operating_points, template_count)], fmr)
+    points = report.operating_points[_key_for(report.operating_points, template_count)]
+    on_fisher_scale = [ScaledPoint(point.fmr, _fisher_z(point.threshold), point.measured) for point in points]
+    threshold = threshold_among(on_fisher_scale, fmr)
+    return Threshold(math.tanh(threshold.value), threshold.measured)
 
 
 def threshold_among(points: Sequence[Point], fmr: float) -> Threshold:
-    """The threshold for a false match rate among operating points that fall in fmr; see threshold_at.
+    """The threshold for a false match rate, on the straight line through the two points nearest to it.
+
+    Args:
+        points: falling in fmr; at least one.
+        fmr: false match rate, in (0, 1).
 
     Raises: InvalidFieldError: fmr out of range.
     """
@@ -157,6 +176,10 @@ def _neighbours(points: Sequence[Point], fmr: float) -> tuple[Point, Point]:
         if fmr >= upper.fmr:
             return lower, upper
     return points[-2], points[-1]
+
+
+def _fisher_z(cosine: float) -> float:
+    return math.atanh(max(-LARGEST_COSINE, min(LARGEST_COSINE, cosine)))
 
 
 def _quantile(fmr: float) -> float:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from tests.server_process import RunningServer, StartServer, stop
 
 from service.errors import RequestFailedError
+from tests.server_process import RunningServer, StartServer, stop
 
 DIMS = [16, 32, 64, 128, 256]
 

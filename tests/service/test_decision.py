@@ -33,12 +33,14 @@ def normal_quantile(fmr: float) -> float:
 
 
 def slow_threshold(points: list[tuple[float, float, bool]], fmr: float) -> float:
-    """A straight line through two points on the scale of normal quantiles."""
+    """A straight line of Fisher's z through two points on the scale of normal quantiles."""
     x = normal_quantile(fmr)
     xs = [normal_quantile(rate) for rate, _, _ in points]
     right = next((i for i in range(1, len(xs)) if x <= xs[i]), len(xs) - 1)
     (x0, x1), (t0, t1) = xs[right - 1 : right + 1], (points[right - 1][1], points[right][1])
-    return t0 + (t1 - t0) * (x - x0) / (x1 - x0)
+    z0, z1 = (0.5 * math.log((1 + t) / (1 - t)) for t in (t0, t1))
+    z = z0 + (z1 - z0) * (x - x0) / (x1 - x0)
+    return (math.exp(2 * z) - 1) / (math.exp(2 * z) + 1)
 
 
 @pytest.mark.parametrize("fmr", [0.9, 0.5, 0.11, 0.1, 0.0316, 0.01, 0.009, 0.005, 0.001, 1e-4, 1e-7, 1e-12])

@@ -21,6 +21,7 @@ from service.forms import (
     VerifyForm,
     check_fields,
     check_subject_id,
+    parts_of,
 )
 
 EMBED: dict[str, list[str | bytes]] = {"model": ["voice"], "file": [b"a"]}
@@ -121,7 +122,7 @@ def test_check_fields_with_a_field_the_call_does_not_have_is_refused(kind: type[
     assert "model" in refused.value.remedy
 
 
-@pytest.mark.parametrize("missing", ["model", "subject_id", "file"])
+@pytest.mark.parametrize("missing", ["model", "subject_id"])
 def test_check_fields_without_a_field_the_call_needs_names_it(missing: str):
     with pytest.raises(MissingFieldError, match=missing):
         check_fields(VerifyForm, {name: value for name, value in VERIFY.items() if name != missing})
@@ -168,3 +169,22 @@ def test_check_fields_with_a_single_field_given_twice_is_refused(name: str, valu
 def test_check_fields_with_text_for_a_file_or_a_file_for_text_is_refused(name: str, value: str | bytes):
     with pytest.raises(InvalidFieldError, match=f"field {name} must be"):
         check_fields(VerifyForm, {**VERIFY, name: [value]})
+
+
+def test_parts_of_a_form_for_one_model_needs_its_file_and_no_other():
+    assert parts_of(check_fields(VerifyForm, VERIFY)) is None
+    with pytest.raises(MissingFieldError, match="file"):
+        parts_of(check_fields(VerifyForm, {name: value for name, value in VERIFY.items() if name != "file"}))
+    with pytest.raises(InvalidFieldError, match="voice_file"):
+        parts_of(check_fields(VerifyForm, {**VERIFY, "voice_file": [b"v"]}))
+
+
+def test_parts_of_a_fused_form_needs_one_file_of_each_kind_and_nothing_else():
+    fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
+    with pytest.raises(MissingFieldError, match="face_file"):
+        parts_of(check_fields(VerifyForm, fused))
+    fused["face_file"] = [b"f"]
+    assert parts_of(check_fields(VerifyForm, fused)) == {"voice": b"v", "face": b"f"}
+    for name, value in {"file": b"x", "dim": "64", "face": "only"}.items():
+        with pytest.raises(InvalidFieldError, match="neither"):
+            parts_of(check_fields(VerifyForm, {**fused, name: [value]}))
