@@ -43,13 +43,26 @@ class Decisions:
 
 
 def differences_from_raw(
-    embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int], seed: int, resamples: int = RESAMPLES
+    embed_windows: EmbedWindows,
+    data: Sequence[Features],
+    published: Sequence[Features],
+    dims: Sequence[int],
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> dict[str, dict[int, Difference]]:
     """EER of a projection minus that of the raw backbone at the same dim, with 95 % intervals, per domain and dim.
 
+    Args:
+        embed_windows: the projection.
+        data: what it projects.
+        published: the same samples by the backbone as it was published.
+        dims: dims to compare at.
+        seed: the same seed draws the same identities.
+        resamples: draws.
+
     Raises: NoTrialsError: a domain has no pair of one kind.
     """
-    projected, raw = compared(embed_windows, data), compared(_unchanged, data)
+    projected, raw = compared(embed_windows, data), compared(_unchanged, published)
     return {
         domain: {dim: paired_difference(pairs_at(dim), raw[domain](dim), seed, resamples) for dim in dims}
         for domain, pairs_at in projected.items()

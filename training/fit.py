@@ -29,12 +29,14 @@ class Prepared:
         train: features of every training clip and of its views.
         closed_form: those of the recordings that closed-form fits are made on.
         validation: features of each validation data set.
-        raw: accuracy of the raw backbone on them.
+        published: the same of the backbone as it was published, which nothing of ours has touched.
+        raw: accuracy of that backbone.
     """
 
     train: Features
     closed_form: Features
     validation: list[Features]
+    published: list[Features]
     raw: Report
 
 

@@ -95,14 +95,20 @@ def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
         ]
         recordings += versions[:1] if dataset.closed_form else []
         counted += [*versions[:1] * dataset.repeat, *versions[1:]]
-    validation = [
-        with_trials(
-            extract_features(samples, backbone, recipe.data.cache_dir, progress, limits), dataset, samples, recipe.seed
-        )
-        for dataset, samples in zip(recipe.data.validation, validation_sets, strict=True)
-    ]
-    raw = validate(lambda windows: windows, validation, recipe.dims)
-    return Prepared(join_features(counted), join_features(recordings), validation, raw)
+    validation, published = (
+        [
+            with_trials(
+                extract_features(samples, network, recipe.data.cache_dir, progress, limits),
+                dataset,
+                samples,
+                recipe.seed,
+            )
+            for dataset, samples in zip(recipe.data.validation, validation_sets, strict=True)
+        ]
+        for network in (backbone, backbone.published)
+    )
+    raw = validate(lambda windows: windows, published, recipe.dims)
+    return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
 
 
 def flat(datasets: Sequence[Sequence[Sample]]) -> list[Sample]:

@@ -34,7 +34,7 @@ def write_summary(
     """
     best = fitted[0]
     embed = window_embedder(best.module)
-    differences = differences_from_raw(embed, prepared.validation, recipe.dims[-1:], recipe.seed)
+    differences = differences_from_raw(embed, prepared.validation, prepared.published, recipe.dims[-1:], recipe.seed)
     history = {entry.candidate.name: entry.history for entry in fitted}
     tables = {"Accuracy on unseen identities": accuracy_rows(best.report, prepared.raw)}
     content: dict[str, Any] = {
