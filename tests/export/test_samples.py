@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from export.samples import VOICE_CLIPS, write_samples
+from export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
 from service.errors import DownloadError
+from training.backbones.face_packages import FACE_RECOGNITION
 from training.backbones.packages import POCKETSPHINX
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ QUIET = Console(quiet=True)
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("samples") / "voice"
     try:
-        write_samples(target, DOWNLOADS, QUIET)
+        write_samples(VOICES, target, DOWNLOADS, QUIET)
     except DownloadError as error:
         pytest.skip(f"the recordings are neither in the cache nor to be fetched: {error}")
     return target
@@ -56,11 +57,26 @@ def test_write_samples_when_file_is_raw_keeps_every_sample(clips: Path) -> None:
 
 
 def test_write_samples_when_they_are_there_needs_no_package(clips: Path, tmp_path: Path) -> None:
-    assert len(write_samples(clips, tmp_path / "nothing-here", QUIET)) == 16
+    assert len(write_samples(VOICES, clips, tmp_path / "nothing-here", QUIET)) == 16
     assert not (tmp_path / "nothing-here").exists()
 
 
 def test_write_samples_when_one_is_missing_writes_it_again(clips: Path) -> None:
     (clips / "forever" / "input_2_16k.wav").unlink()
-    write_samples(clips, DOWNLOADS, QUIET)
+    write_samples(VOICES, clips, DOWNLOADS, QUIET)
     assert (clips / "forever" / "input_2_16k.wav").is_file()
+
+
+def test_write_samples_when_pictures_are_asked_for_writes_those_of_the_package(tmp_path: Path) -> None:
+    target = tmp_path / "face"
+    try:
+        pictures = write_samples(FACES, target, DOWNLOADS, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the pictures are neither in the cache nor to be fetched: {error}")
+    names = [picture.relative_to(target).as_posix() for picture in pictures]
+    assert names == ["biden/biden.jpg", "obama/obama.jpg", "obama/obama2.jpg", "obama/obama3.jpg"]
+    with tarfile.open(DOWNLOADS / FACE_RECOGNITION.file_name) as tar:
+        member = tar.extractfile("face_recognition-1.3.0/tests/test_images/obama2.jpg")
+        assert member is not None
+        assert (target / "obama" / "obama2.jpg").read_bytes() == member.read()
+    assert FACE_RECOGNITION.sha256 in (target / "SOURCE.txt").read_text()
