@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -36,6 +38,8 @@ def serve(
         settings.require_key_beyond_loopback()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
         with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
             application = create_app(settings, verifier)
             config = uvicorn.Config(

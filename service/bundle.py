@@ -44,7 +44,7 @@ class OperatingPoint(_Frozen):
     """
 
     fmr: float = Field(gt=0, lt=1)
-    threshold: float = Field(ge=-1.5, le=1.5)
+    threshold: float = Field(gt=-1, lt=1)
     measured: bool
 
 
