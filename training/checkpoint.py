@@ -15,6 +15,8 @@ PROJECTION_NAME: Final = "projection.safetensors"
 RECIPE_NAME: Final = "recipe.yaml"
 REPORT_NAME: Final = "report.json"
 STATE_NAME: Final = "latest.pt"
+# what torch's restricted unpickler raises on bytes that are not a state depends on the bytes
+_DAMAGED: Final = (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class CheckpointFolder:
             return None
         try:
             return dict(torch.load(path, weights_only=True))
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except _DAMAGED as error:
             raise CheckpointError(
                 f"The state {path} cannot be read.", value=error, remedy="Add --fresh to start anew."
             ) from error

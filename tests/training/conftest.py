@@ -169,6 +169,12 @@ def recipe_path(voices: Path, tiny_onnx: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Matrices here are tiny: on a busy machine a second thread is only waited for."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def quiet() -> Progress:
     return Progress(disable=True)

@@ -1,0 +1,262 @@
+"""Whole runs over a tiny world, through the command that people type."""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from service.media.audio import split_windows
+from service.vectors import mean_by_group
+from tests.training.conftest import BANDS, TINY_INPUT, TinyBackbone, write_voices
+from training.__main__ import main
+from training.backbones.choice import open_backbone
+from training.checkpoint import CheckpointFolder
+from training.datasets.folder import read_folders
+from training.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
+from training.metrics import equal_error_rate
+from training.projections.storage import load_projection
+from training.recipe import read_recipe
+from training.run import run
+
+
+def train(recipe_path, quiet, *overrides, fresh=False):
+    recipe = read_recipe(recipe_path, overrides)
+    return run(recipe, open_backbone(recipe.backbone), quiet, fresh=fresh)
+
+
+def command(monkeypatch, *arguments):
+    """Run `matchka-train`; returns the exit status."""
+    monkeypatch.setattr(sys, "argv", ["matchka-train", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def eer_by_hand(folder: Path, projection, dim: int) -> float:
+    """All pairs of clips of a folder per identity, one dot product at a time."""
+    clips = read_folders(folder)
+    network, embeddings = TinyBackbone().module(), []
+    for path, _ in clips:
+        samples, _ = soundfile.read(path, dtype="float32")
+        starts = range(0, len(samples) - TINY_INPUT.window_samples + TINY_INPUT.hop_samples, TINY_INPUT.hop_samples)
+        windows = np.zeros((len(starts), TINY_INPUT.window_samples), np.float32)
+        for row, start in zip(windows, starts, strict=True):
+            piece = samples[start : start + TINY_INPUT.window_samples]
+            row[: len(piece)] = piece
+        with torch.inference_mode():
+            embedding = projection(network(torch.from_numpy(windows))).numpy().mean(axis=0)[:dim].astype(np.float64)
+        embeddings.append(embedding / np.linalg.norm(embedding))
+    pairs = [(i, j) for i in range(len(clips)) for j in range(i)]
+    mated = [embeddings[i] @ embeddings[j] for i, j in pairs if clips[i][1] == clips[j][1]]
+    non_mated = [embeddings[i] @ embeddings[j] for i, j in pairs if clips[i][1] != clips[j][1]]
+    return equal_error_rate(np.array(mated, np.float32), np.array(non_mated, np.float32))
+
+
+def test_run_reports_the_accuracy_of_the_projection_it_wrote(recipe_path, voices, quiet):
+    outcome = train(recipe_path, quiet)
+    projection, info = load_projection(outcome.checkpoint / "projection.safetensors")
+    assert (info.family, info.dims, info.backbone) == ("linear", (4, 8, 24), "tiny")
+    for domain in ("studio", "street"):
+        for dim in (4, 24):
+            expected = eer_by_hand(voices / domain / "dev", projection, dim)
+            assert outcome.projected[domain][dim].eer == pytest.approx(expected, abs=1e-4)
+            raw = eer_by_hand(voices / domain / "dev", torch.nn.Identity(), dim)
+            assert outcome.raw[domain][dim].eer == pytest.approx(raw, abs=1e-4)
+
+
+def test_run_writes_everything_a_reader_needs(recipe_path, quiet):
+    folder = train(recipe_path, quiet, "as_norm={top: 5}").checkpoint
+    report = json.loads((folder / "report.json").read_text())
+    assert {"projected", "raw", "difference_from_raw", "decisions", "as_norm", "candidates", "history"} <= set(report)
+    assert set(report["decisions"]["studio"]["24"]) == {"1", "2", "3"}  # five clips each: halves hold no more
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 6  # epochs, dims, and two for each of two domains
+    assert "http" not in page
+    kept = folder / "candidates/linear"
+    assert sorted(path.name for path in kept.glob("epoch-*")) == [f"epoch-{n:04d}.safetensors" for n in (2, 4, 6)]
+    events = EventAccumulator(str(kept / "tensorboard")).Reload()
+    logged = [scalar.value for scalar in events.Scalars("EER studio/24")]
+    assert logged == pytest.approx([entry["report"]["studio"]["24"]["eer"] for entry in report["history"]["linear"]])
+    assert read_recipe(folder / "recipe.yaml").seed == 3
+
+
+def test_run_again_goes_on_from_its_state_and_another_recipe_is_refused(recipe_path, quiet):
+    first = train(recipe_path, quiet)
+    again = train(recipe_path, quiet)
+    assert again.projected == first.projected
+    with pytest.raises(CheckpointError, match="--fresh"):
+        train(recipe_path, quiet, "seed=4")
+    other = train(recipe_path, quiet, "seed=4", fresh=True)
+    assert other.fitted[0].history != first.fitted[0].history
+
+
+def test_run_auto_lets_validation_choose_among_families(recipe_path, quiet):
+    candidates = [
+        {"name": "turned", "projection": {"family": "rotation", "centring": 0}},
+        {"name": "white", "projection": {"family": "whitening"}},
+        {"name": "deep", "projection": {"family": "mlp", "hidden": 16}, "loss": {"kind": "sup_con"}},
+    ]
+    outcome = train(recipe_path, quiet, f"projection={json.dumps({'family': 'auto', 'candidates': candidates})}")
+    standings = [entry.standing for entry in outcome.fitted]
+    assert {entry.candidate.name for entry in outcome.fitted} == {"turned", "white", "deep"}
+    assert standings == sorted(standings)
+    best = outcome.fitted[0].candidate
+    assert load_projection(outcome.checkpoint / "projection.safetensors")[1].family == best.projection.family
+
+
+def test_run_auto_when_one_candidate_diverges_notes_it_and_goes_on(recipe_path, quiet):
+    candidates = [
+        {"name": "turned", "projection": {"family": "rotation"}},
+        {"name": "wild", "projection": {"family": "linear"}, "loss": {"kind": "aam_softmax", "scale": 1e38}},
+    ]
+    outcome = train(recipe_path, quiet, f"projection={json.dumps({'family': 'auto', 'candidates': candidates})}")
+    assert [entry.candidate.name for entry in outcome.fitted] == ["turned"]
+    assert "wild was given up" in outcome.notes[0]
+
+
+def test_run_with_views_trains_on_more_than_the_recordings(recipe_path, quiet):
+    outcome = train(recipe_path, quiet, "augmentation={views: 2, crop_s: 0.6, channel: 0}")
+    plain = train(recipe_path, quiet, "output_dir=" + str(outcome.checkpoint.with_name("plain")))
+    assert outcome.fitted[0].history[0]["report"] == plain.fitted[0].history[0]["report"]
+    assert outcome.fitted[0].history[-1]["loss"] != plain.fitted[0].history[-1]["loss"]
+
+
+def test_run_on_identities_it_is_judged_on_refuses_and_names_them(recipe_path, voices, quiet):
+    with pytest.raises(IdentityOverlapError, match="studio/p020"):
+        train(recipe_path, quiet, f"data.train.0.path={voices / 'studio/dev'}")
+
+
+def test_run_on_one_identity_refuses(recipe_path, tmp_path, quiet):
+    write_voices(tmp_path / "one", range(1), 3)
+    with pytest.raises(DatasetError, match="at least 2 identities"):
+        train(recipe_path, quiet, f"data.train.0.path={tmp_path / 'one'}")
+
+
+def test_run_at_more_dims_than_the_backbone_has_refuses(recipe_path, quiet):
+    with pytest.raises(RecipeError, match="24 components"):
+        train(recipe_path, quiet, "dims=[8, 25]")
+
+
+def test_run_lists_a_clip_it_could_not_read(recipe_path, voices, tmp_path, quiet):
+    shutil.copytree(voices / "studio/train", tmp_path / "train")
+    write_voices(tmp_path / "train", range(100, 120), 5, seconds=0.5)
+    (tmp_path / "train/p100/bad.wav").write_bytes(b"RIFF")
+    outcome = train(recipe_path, quiet, f"data.train.0.path={tmp_path / 'train'}")
+    assert outcome.skipped == 1
+    assert "p100/bad.wav" in (outcome.checkpoint / "report.html").read_text()
+
+
+def test_checkpoint_state_that_is_damaged_refuses(tmp_path):
+    folder = CheckpointFolder(tmp_path, "x")
+    folder.keep_state({"epoch": 1})
+    assert folder.state() == {"epoch": 1}
+    (tmp_path / "latest.pt").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        folder.prepare()
+
+
+def test_command_with_an_unknown_key_says_so_and_exits_2(recipe_path, monkeypatch, capsys):
+    assert command(monkeypatch, "run", recipe_path, "projektion=1") == 2
+    assert "projektion" in capsys.readouterr().err
+
+
+@pytest.fixture
+def bundle(tiny_onnx, tmp_path):
+    """A bundle whose graph is the tiny backbone: a manifest as the export writes it, in what training reads of it."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    shutil.copy(tiny_onnx, folder / "model.onnx")
+    points = [{"fmr": 0.1, "threshold": 0.9, "measured": True}]
+    manifest = {
+        "name": "tiny",
+        "version": "1",
+        "input": {
+            "kind": "audio",
+            "sample_rate_hz": TINY_INPUT.sample_rate_hz,
+            "window_samples": TINY_INPUT.window_samples,
+            "hop_samples": TINY_INPUT.hop_samples,
+            "context_samples": 0,
+            "level_dbfs": -30.0,
+        },
+        "full_dim": BANDS,
+        "dims": [8, BANDS],
+        "per_dim": {str(dim): {"operating_points": {"1": points}} for dim in (8, BANDS)},
+        "files": {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_evaluate_bundle_prints_what_its_graph_and_thresholds_do(bundle, voices, tmp_path, monkeypatch, capsys):
+    data, cache = voices / "street/dev", tmp_path / "cache"
+    assert command(monkeypatch, "evaluate", bundle, "--data", data, "--cache-dir", cache, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    loud = [point for point in found["thresholds"] if point["dim"] == 8]
+    assert [point["fmr"] for point in loud] == [0.1]
+    embeddings = graph_embeddings(bundle, data)
+    unit = embeddings[:, :8] / np.linalg.norm(embeddings[:, :8], axis=1, keepdims=True)
+    names = [who for _, who in read_folders(data)]
+    other = [unit[i] @ unit[j] for i in range(len(names)) for j in range(i) if names[i] != names[j]]
+    assert loud[0]["measured_fmr"] == pytest.approx(np.mean(np.array(other) >= 0.9), abs=2e-3)
+
+
+def graph_embeddings(bundle: Path, data: Path) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])
+    rows = []
+    for path, _ in read_folders(data):
+        windows = split_windows(soundfile.read(path, dtype="float32")[0], TINY_INPUT)
+        rows.append(mean_by_group(session.run(None, {"windows": windows})[0], [len(windows)])[0])
+    return np.stack(rows).astype(np.float64)
+
+
+def test_evaluate_bundle_whose_graph_was_changed_refuses(bundle, voices, monkeypatch, capsys):
+    (bundle / "model.onnx").write_bytes(b"another")
+    assert command(monkeypatch, "evaluate", bundle, "--data", voices / "street/dev") == 2
+    assert "not the one its manifest names" in capsys.readouterr().err
+
+
+def test_evaluate_with_a_cohort_of_the_judged_people_refuses(bundle, voices, tmp_path, monkeypatch, capsys):
+    data = voices / "street/dev"
+    arguments = ("--data", data, "--cohort", data, "--top", 3, "--cache-dir", tmp_path / "cache")
+    assert command(monkeypatch, "evaluate", bundle, *arguments) == 2
+    assert "cohort holds" in capsys.readouterr().err
+
+
+def test_evaluate_with_a_cohort_of_others_shows_as_norm(bundle, voices, tmp_path, monkeypatch, capsys):
+    arguments = ("--data", voices / "street/dev", "--cohort", voices / "street/train", "--top", 3, "--json")
+    assert command(monkeypatch, "evaluate", bundle, *arguments, "--cache-dir", tmp_path / "cache") == 0
+    assert set(json.loads(capsys.readouterr().out)["as_norm"]["dev"]) == {"8", "24"}
+
+
+def test_compare_checkpoint_and_bundle_on_the_checkpoints_own_data(
+    bundle, recipe_path, quiet, tmp_path, monkeypatch, capsys
+):
+    checkpoint = train(recipe_path, quiet, "projection={family: rotation, centring: 0}").checkpoint
+    assert command(monkeypatch, "compare", checkpoint, bundle, "--cache-dir", tmp_path / "cache") == 0
+    shown = capsys.readouterr().out
+    assert "studio" in shown
+    assert "street" in shown
+    assert command(monkeypatch, "compare", bundle, checkpoint) == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_evaluate_of_a_folder_that_is_neither_refuses(tmp_path, voices, monkeypatch, capsys):
+    assert command(monkeypatch, "evaluate", tmp_path, "--data", voices / "street/dev") == 2
+    assert "neither a bundle" in capsys.readouterr().err
+
+
+def test_bench_cache_gives_the_same_accuracy_both_ways(recipe_path, monkeypatch, capsys):
+    arguments = ("optimisation.epochs=4", "--threads", 1, "--identities", 6, "--clips-each", 3)
+    assert command(monkeypatch, "bench-cache", recipe_path, *arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (cached,) = [line for line in lines if "cache, filled first" in line]
+    (running,) = [line for line in lines if "backbone in every epoch │" in line]
+    assert cached.split("│")[3].strip() == running.split("│")[3].strip()
