@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from export.defaults.face import build_face
 from export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from export.defaults.voice import build_voice
 from export.evidence import read_evidence, write_evidence
@@ -29,8 +30,23 @@ FROZEN = Path(__file__).with_name("voice_embedding.json")
 
 
 @pytest.fixture(scope="module")
-def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("models") / "voice"
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def face(models: Path) -> Path:
+    target = models / "face"
+    try:
+        build_face(target, shipped_projection("face"), shipped_evidence("face"), DOWNLOADS, Path("no-pictures"), QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the weights of the face model are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="module")
+def voice(models: Path) -> Path:
+    target = models / "voice"
     try:
         build_voice(
             target, shipped_projection("voice"), shipped_evidence("voice"), DOWNLOADS, Path("no-recordings"), QUIET
@@ -134,8 +150,9 @@ def test_command_defaults_when_weights_cannot_be_fetched_says_so_and_exits_2(tmp
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_command_defaults_when_bundle_is_current_needs_no_torch(voice: Path) -> None:
+def test_command_defaults_when_bundles_are_current_needs_no_torch(voice: Path, face: Path) -> None:
     """A stand-in torch that raises on import: a current bundle must be found without it."""
+    assert face.parent == voice.parent
     trap = voice.parent.parent / "trap"
     trap.mkdir(exist_ok=True)
     (trap / "torch.py").write_text("raise AssertionError('torch was imported')")
