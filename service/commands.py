@@ -13,20 +13,26 @@ from rich.table import Table
 
 from service.client import Client
 from service.errors import MatchkaError
-from service.schemas import VerifyAnswer
+from service.schemas import FusedVerifyAnswer, VerifyAnswer
 from service.settings import read_settings
 
 NO_MATCH: Final = 1
 FAILED: Final = 2
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 COMPONENTS_SHOWN: Final = 8
 WARNING_STYLE: Final = "yellow"
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
-ModelName = Annotated[str, typer.Option("--model", help="Bundle to use.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="Bundle to use; by the first file's kind if left out: voice or face.")
+]
+FaceOption = Annotated[
+    str | None, typer.Option("--face", help="Which face: dominant, only, aligned; for identify also all.")
+]
 Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
-SampleFile = Annotated[Path, typer.Argument(help="WAV, FLAC, OGG or MP3.")]
-SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files: WAV, FLAC, OGG or MP3.")]
+SampleFile = Annotated[Path, typer.Argument(help="Audio (WAV, FLAC, OGG, MP3) or a picture (JPEG, PNG, WebP, BMP).")]
+SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files, all audio or all pictures.")]
 MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rate to keep; 0.001 by default.")]
 
 commands = typer.Typer()
@@ -44,6 +50,15 @@ def reported_errors() -> Iterator[None]:
         raise typer.Exit(FAILED) from error
 
 
+def model_for(model: str | None, file: Path) -> str:
+    """The model that was named, or the default one for a kind of file.
+
+    >>> model_for(None, Path("a.JPG")), model_for("own", Path("a.wav"))
+    ('face', 'own')
+    """
+    return model or ("face" if file.suffix.lower() in PICTURE_SUFFIXES else "voice")
+
+
 def connected(url: str | None) -> Client:
     """A client for the service of the command line or the environment."""
     settings = read_settings(url=url)
@@ -52,11 +67,16 @@ def connected(url: str | None) -> Client:
 
 @commands.command()
 def enroll(
-    subject_id: str, files: SampleFiles, model: ModelName = "voice", url: Url = None, json: Json = False
+    subject_id: str,
+    files: SampleFiles,
+    model: ModelName = None,
+    face: FaceOption = None,
+    url: Url = None,
+    json: Json = False,
 ) -> None:
     """Enrol a subject from one or more samples."""
     with reported_errors():
-        answer = connected(url).enroll(subject_id, list(files), model)
+        answer = connected(url).enroll(subject_id, list(files), model_for(model, files[0]), face)
     if json:
         _print_json(answer)
         return
@@ -70,15 +90,23 @@ def enroll(
 def verify(
     subject_id: str,
     file: SampleFile,
-    model: ModelName = "voice",
+    model: ModelName = None,
+    face: FaceOption = None,
     dim: Dim = None,
     max_fmr: MaxFmr = None,
+    with_face: Annotated[
+        Path | None, typer.Option("--with-face", help="A picture: decide on voice and face together.")
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Is this sample of the subject? Exit code 0: match, 1: no match, 2: error."""
     with reported_errors():
-        answer = connected(url).verify(subject_id, file, model, dim, max_fmr)
+        client = connected(url)
+        if with_face is not None:
+            answer: VerifyAnswer | FusedVerifyAnswer = client.verify_jointly(subject_id, file, with_face, max_fmr)
+        else:
+            answer = client.verify(subject_id, file, model_for(model, file), dim, max_fmr, face)
     _report_decision(answer, json)
 
 
@@ -86,7 +114,8 @@ def verify(
 def compare(
     file_a: SampleFile,
     file_b: SampleFile,
-    model: ModelName = "voice",
+    model: ModelName = None,
+    face: FaceOption = None,
     dim: Dim = None,
     max_fmr: MaxFmr = None,
     url: Url = None,
@@ -94,14 +123,15 @@ def compare(
 ) -> None:
     """Are these two samples of one subject? Exit code 0: match, 1: no match, 2: error."""
     with reported_errors():
-        answer = connected(url).compare(file_a, file_b, model, dim, max_fmr)
+        answer = connected(url).compare(file_a, file_b, model_for(model, file_a), dim, max_fmr, face)
     _report_decision(answer, json)
 
 
 @commands.command()
 def identify(
     file: SampleFile,
-    model: ModelName = "voice",
+    model: ModelName = None,
+    face: FaceOption = None,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Candidates to list; 5 by default.")] = None,
     dim: Dim = None,
     max_fpir: Annotated[float | None, typer.Option("--max-fpir", help="Share of strangers given a name.")] = None,
@@ -110,7 +140,7 @@ def identify(
 ) -> None:
     """Whose sample is this, if anybody's? Exit code 0: match, 1: unknown, 2: error."""
     with reported_errors():
-        answer = connected(url).identify(file, model, top_k, dim, max_fpir)
+        answer = connected(url).identify(file, model_for(model, file), top_k, dim, max_fpir, face)
     if json:
         _print_json(answer)
     else:
@@ -119,15 +149,26 @@ def identify(
             table.add_row(candidate.subject_id, f"{candidate.similarity:.3f}")
         table.caption = f"threshold {answer.threshold:.3f}, dim {answer.dim}, {answer.gallery_size} subjects"
         Console().print(table)
+        for number, found in enumerate(answer.faces or [], start=1):
+            left, top, right, bottom = found.face.box if found.face else (0.0, 0.0, 0.0, 0.0)
+            where = f"{left:.0f},{top:.0f} to {right:.0f},{bottom:.0f}"
+            Console().print(f"face {number} at {where}: {found.match or 'unknown'}")
     if answer.match is None:
         raise typer.Exit(NO_MATCH)
 
 
 @commands.command()
-def embed(files: SampleFiles, model: ModelName = "voice", dim: Dim = None, url: Url = None, json: Json = False) -> None:
+def embed(
+    files: SampleFiles,
+    model: ModelName = None,
+    face: FaceOption = None,
+    dim: Dim = None,
+    url: Url = None,
+    json: Json = False,
+) -> None:
     """Embed samples."""
     with reported_errors():
-        answer = connected(url).embed(list(files), model, dim)
+        answer = connected(url).embed(list(files), model_for(model, files[0]), dim, face)
     if json:
         _print_json(answer)
         return
@@ -219,7 +260,7 @@ def delete_template(template_id: str, url: Url = None) -> None:
         connected(url).delete_template(template_id)
 
 
-def _report_decision(answer: VerifyAnswer, json: bool) -> None:
+def _report_decision(answer: VerifyAnswer | FusedVerifyAnswer, json: bool) -> None:
     if json:
         _print_json(answer)
     else:

@@ -1,5 +1,6 @@
 """The demonstration: real people are enrolled, probed and identified over HTTP, and what happened is printed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,19 +13,38 @@ from service.client import Client
 from service.errors import InvalidFieldError, RequestFailedError
 from service.schemas import IdentifyAnswer
 
-# Folders of the samples (see `matchka-export samples`): how many of a person's clips are enrolled; the rest are probes.
-ENROLLED: Final = {"librivox": 3, "cards": 3, "goforward": 2}
-STRANGERS: Final = ("forever", "chan3")
 SUBJECT_PREFIX: Final = "demo:"
-MODEL: Final = "voice"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part, by the folders that `matchka-export samples` writes.
+
+    Attributes:
+        model: the model asked for, and the folder of its samples.
+        enrolled: person -> how many of the person's samples are enrolled; the rest are probes.
+        strangers: people who are not enrolled.
+        suffix: of the files.
+    """
+
+    model: str
+    enrolled: Mapping[str, int]
+    strangers: tuple[str, ...]
+    suffix: str
+
+
+CASTS: Final = (
+    Cast("voice", {"librivox": 3, "cards": 3, "goforward": 2}, ("forever", "chan3"), ".wav"),
+    Cast("face", {"obama": 2}, ("biden",), ".jpg"),
+)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A clip that was not enrolled, and the person it is of."""
+    """A sample that was not enrolled, and the person it is of."""
 
     person: str
-    clip: Path
+    sample: Path
 
 
 @dataclass(frozen=True)
@@ -41,73 +61,92 @@ class Result:
         own = self.similarities.get(self.probe.person)
         return own is not None and own == max(self.similarities.values())
 
+    @property
+    def is_identified(self) -> bool:
+        """Whether identify named the probe's own person."""
+        return self.identified.match == SUBJECT_PREFIX + self.probe.person
+
 
 def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
-    """Enrol three people, probe with their other clips and with two strangers, and print a table.
+    """Demonstrate every model that is served: enrol, probe with other samples and with strangers, print tables.
 
     Args:
         client: of a ready service.
-        samples: folder with one folder of WAV files for each person.
-        console: where the table goes.
+        samples: folder with one folder for each model, and in it one for each person.
+        console: where the tables go.
 
-    Returns: whether every probe of an enrolled person is most similar to its own person. Decisions do not enter.
+    Returns: whether every probe of an enrolled person is most similar to its own person, and, where only one person is
+        enrolled, more similar than any stranger. Decisions do not enter.
     """
-    clips = {person: _clips_of(samples, person) for person in (*ENROLLED, *STRANGERS)}
-    enrolment = Table("person", "enrolled from", title="Enrolled")
-    for person, count in ENROLLED.items():
-        _enroll_afresh(client, SUBJECT_PREFIX + person, clips[person][:count])
-        enrolment.add_row(person, ", ".join(clip.name for clip in clips[person][:count]))
+    served = {model.name for model in client.models().models}
+    outcomes = [_play(client, cast, samples / cast.model, console) for cast in CASTS if cast.model in served]
+    return all(outcomes)
+
+
+def _play(client: Client, cast: Cast, folder: Path, console: Console) -> bool:
+    files = {person: _samples_of(folder, person, cast) for person in (*cast.enrolled, *cast.strangers)}
+    enrolment = Table("person", "enrolled from", title=f"{cast.model}: enrolled")
+    for person, count in cast.enrolled.items():
+        _enroll_afresh(client, cast, person, files[person][:count])
+        enrolment.add_row(person, ", ".join(file.name for file in files[person][:count]))
     console.print(enrolment)
-    probes = [Probe(person, clip) for person in clips for clip in clips[person][ENROLLED.get(person, 0) :]]
-    results = [_probe(client, probe) for probe in track(probes, "Probing", console=console, transient=True)]
-    console.print(_result_table(results))
-    own = [result for result in results if result.probe.person in ENROLLED]
+    probes = [Probe(person, file) for person in files for file in files[person][cast.enrolled.get(person, 0) :]]
+    results = [_probe(client, cast, probe) for probe in track(probes, "Probing", console=console, transient=True)]
+    console.print(_result_table(cast, results))
+    own = [result for result in results if result.probe.person in cast.enrolled]
+    others = [result for result in results if result.probe.person in cast.strangers]
     nearest = sum(result.is_nearest_to_own for result in own)
-    named_strangers = sum(r.identified.match is not None for r in results if r.probe.person in STRANGERS)
     console.print(
-        f"{nearest} of {len(own)} probes are most similar to their own person; "
-        f"{sum(_is_right(r) for r in own)} of {len(own)} were identified as that person; "
-        f"{named_strangers} of {len(results) - len(own)} clips of strangers were given a name."
+        f"{cast.model}: {nearest} of {len(own)} probes are most similar to their own person; "
+        f"{sum(result.is_identified for result in own)} of {len(own)} were identified as that person; "
+        f"{sum(result.identified.match is not None for result in others)} of {len(others)} samples of strangers "
+        "were given a name.\n"
     )
-    return nearest == len(own)
+    return nearest == len(own) and (len(cast.enrolled) > 1 or _is_apart(own, others))
 
 
-def _clips_of(samples: Path, person: str) -> list[Path]:
-    clips = sorted((samples / person).glob("*.wav"))
-    if len(clips) <= ENROLLED.get(person, 0):
+def _is_apart(own: list[Result], others: list[Result]) -> bool:
+    """With one person enrolled, "nearest to its own" says nothing; then strangers must be less similar."""
+    least = min(max(result.similarities.values()) for result in own)
+    return all(max(result.similarities.values()) < least for result in others)
+
+
+def _samples_of(folder: Path, person: str, cast: Cast) -> list[Path]:
+    files = sorted((folder / person).glob(f"*{cast.suffix}"))
+    if len(files) <= cast.enrolled.get(person, 0):
         raise InvalidFieldError(
-            "The demonstration's recordings are not there.",
-            value=samples / person,
+            "The demonstration's samples are not there.",
+            value=folder / person,
             remedy="Fetch them with `matchka-export samples`.",
         )
-    return clips
+    return files
 
 
-def _enroll_afresh(client: Client, subject_id: str, clips: list[Path]) -> None:
+def _enroll_afresh(client: Client, cast: Cast, person: str, files: list[Path]) -> None:
+    subject_id = SUBJECT_PREFIX + person
     try:
         client.delete_subject(subject_id)  # left by an earlier demonstration
     except RequestFailedError as error:
         if error.code != "unknown_subject":
             raise
-    client.enroll(subject_id, list(clips), MODEL)
+    client.enroll(subject_id, list(files), cast.model)
 
 
-def _probe(client: Client, probe: Probe) -> Result:
-    sample = probe.clip.read_bytes()
-    similarities = {person: client.verify(SUBJECT_PREFIX + person, sample, MODEL).similarity for person in ENROLLED}
-    return Result(probe, similarities, client.identify(sample, MODEL))
+def _probe(client: Client, cast: Cast, probe: Probe) -> Result:
+    sample = probe.sample.read_bytes()
+    similarities = {
+        person: client.verify(SUBJECT_PREFIX + person, sample, cast.model).similarity for person in cast.enrolled
+    }
+    return Result(probe, similarities, client.identify(sample, cast.model))
 
 
-def _is_right(result: Result) -> bool:
-    return result.identified.match == SUBJECT_PREFIX + result.probe.person
-
-
-def _result_table(results: list[Result]) -> Table:
-    table = Table("probe", *ENROLLED, "threshold", "identified as", title="Similarity to each person")
+def _result_table(cast: Cast, results: list[Result]) -> Table:
+    title = f"{cast.model}: similarity to each person"
+    table = Table("probe", *cast.enrolled, "threshold", "identified as", title=title)
     for kind in ("", "stranger "):
         for result in results:
-            if (result.probe.person in STRANGERS) == bool(kind):
-                table.add_row(f"{kind}{result.probe.person} {result.probe.clip.stem}", *_cells(result))
+            if (result.probe.person in cast.strangers) == bool(kind):
+                table.add_row(f"{kind}{result.probe.person} {result.probe.sample.stem}", *_cells(result))
         table.add_section()
     return table
 

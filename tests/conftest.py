@@ -36,6 +36,12 @@ def voice_samples() -> Path:
     return ROOT / "build" / "samples" / "voice"
 
 
+@pytest.fixture(scope="session")
+def face_samples(voice_samples: Path) -> Path:
+    """The demonstration's pictures: one folder for each person."""
+    return voice_samples.parent / "face"
+
+
 def run_export(*arguments: str) -> None:
     """Run `matchka-export` and show what it said if it failed."""
     done = subprocess.run(
