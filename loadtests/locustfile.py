@@ -1,6 +1,7 @@
 """A mix of calls against a running service: 10 % enrol, 50 % verify, 25 % identify, 15 % embed.
 
-LOAD_SAMPLES names the folder of recordings; by default what `matchka-export samples` fetched.
+One call in FACE_SHARE (0.3 by default) sends a picture, the others a clip of 1 to 21 s; LOAD_SAMPLES names the folder of
+samples, by default what `matchka-export samples` fetched.
 """
 
 import itertools
@@ -11,18 +12,23 @@ from pathlib import Path
 import gevent
 from locust import FastHttpUser, constant, events, task
 from locust.env import Environment
-from payloads import Payload, form, read_clips
+from payloads import Payload, form, read_samples
 
-SAMPLES = Path(os.environ.get("LOAD_SAMPLES", "build/samples/voice"))
-CLIPS = read_clips(SAMPLES)
-PEOPLE = sorted(CLIPS)
+SAMPLES = Path(os.environ.get("LOAD_SAMPLES", "build/samples"))
+FACE_SHARE = float(os.environ.get("FACE_SHARE", "0.3"))
+PEOPLE = {"voice": read_samples(SAMPLES / "voice"), "face": read_samples(SAMPLES / "face")}
 FRESH_IDS = itertools.count()
 SUBJECTS_KEPT = 500  # enrolments beyond this start again from the first id, so that the gallery stays bounded
 
 
-def any_clip() -> bytes:
-    """A clip of anybody."""
-    return random.choice(CLIPS[random.choice(PEOPLE)])
+def any_model() -> str:
+    """The model of the next call."""
+    return "face" if random.random() < FACE_SHARE else "voice"
+
+
+def any_sample(model: str) -> bytes:
+    """A sample of anybody."""
+    return random.choice(PEOPLE[model][random.choice(sorted(PEOPLE[model]))])
 
 
 class Caller(FastHttpUser):
@@ -34,37 +40,45 @@ class Caller(FastHttpUser):
 
     def on_start(self) -> None:
         """Enrol everybody, so that verify finds them."""
-        for person in PEOPLE:
-            self._send("enroll", form(CLIPS[person][0], model="voice", subject_id=f"load:{person}"), 201, "set-up")
-        self.verify_payloads = [
-            form(clip, model="voice", subject_id=f"load:{person}") for person in PEOPLE for clip in CLIPS[person]
-        ]
-        self.search_payloads = [form(clip, model="voice") for person in PEOPLE for clip in CLIPS[person]]
+        self.verify_payloads: dict[str, list[Payload]] = {}
+        self.search_payloads: dict[str, list[Payload]] = {}
+        for model, people in PEOPLE.items():
+            for person, samples in people.items():
+                first = form(samples[0], model=model, subject_id=f"load:{person}")
+                self._send("enroll", first, 201, "set-up")
+            self.verify_payloads[model] = [
+                form(sample, model=model, subject_id=f"load:{person}") for person in people for sample in people[person]
+            ]
+            self.search_payloads[model] = [form(sample, model=model) for person in people for sample in people[person]]
 
     @task(10)
     def enroll(self) -> None:
-        """Enrol one clip under a fresh name."""
+        """Enrol one sample under a fresh name."""
+        model = any_model()
         subject = f"load:fresh:{next(FRESH_IDS) % SUBJECTS_KEPT}"
-        self._send("enroll", form(any_clip(), model="voice", subject_id=subject), 201)
+        self._send("enroll", form(any_sample(model), model=model, subject_id=subject), 201, f"enroll {model}")
 
     @task(50)
     def verify(self) -> None:
-        """Verify a clip against its own person."""
-        self._send("verify", random.choice(self.verify_payloads), 200)
+        """Verify a sample against its own person."""
+        model = any_model()
+        self._send("verify", random.choice(self.verify_payloads[model]), 200, f"verify {model}")
 
     @task(25)
     def identify(self) -> None:
-        """Search a clip in the gallery."""
-        self._send("identify", random.choice(self.search_payloads), 200)
+        """Search a sample in the gallery."""
+        model = any_model()
+        self._send("identify", random.choice(self.search_payloads[model]), 200, f"identify {model}")
 
     @task(15)
     def embed(self) -> None:
-        """Embed a clip."""
-        self._send("embed", random.choice(self.search_payloads), 200)
+        """Embed a sample."""
+        model = any_model()
+        self._send("embed", random.choice(self.search_payloads[model]), 200, f"embed {model}")
 
-    def _send(self, call: str, payload: Payload, expected: int, name: str | None = None) -> None:
+    def _send(self, call: str, payload: Payload, expected: int, name: str) -> None:
         with self.client.post(
-            f"/v1/{call}", data=payload.body, headers=payload.headers, name=name or call, catch_response=True
+            f"/v1/{call}", data=payload.body, headers=payload.headers, name=name, catch_response=True
         ) as answer:
             if answer.status_code != expected:
                 answer.failure(f"{answer.status_code}: {(answer.text or '')[:200]}")

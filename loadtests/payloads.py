@@ -19,21 +19,21 @@ class Payload:
         return {"Content-Type": self.content_type}
 
 
-def form(clip: bytes, **fields: str) -> Payload:
-    """A form with one clip."""
-    parts: dict[str, str | tuple[str, bytes]] = {**fields, "file": ("clip.wav", clip)}
+def form(sample: bytes, **fields: str) -> Payload:
+    """A form with one file."""
+    parts: dict[str, str | tuple[str, bytes]] = {**fields, "file": ("sample", sample)}
     body, content_type = encode_multipart_formdata(parts)
     return Payload(body, content_type)
 
 
-def read_clips(folder: Path) -> dict[str, list[bytes]]:
-    """The recordings of each person: folder/<person>/<clip>.wav.
+def read_samples(folder: Path) -> dict[str, list[bytes]]:
+    """The samples of each person: folder/<person>/<file>.
 
     Raises: FileNotFoundError: there are none; `matchka-export samples` fetches them.
     """
-    clips: dict[str, list[bytes]] = {}
-    for path in sorted(folder.glob("*/*.wav")):
-        clips.setdefault(path.parent.name, []).append(path.read_bytes())
-    if not clips:
-        raise FileNotFoundError(f"no recordings under {folder}; fetch them with `matchka-export samples`")
-    return clips
+    samples: dict[str, list[bytes]] = {}
+    for path in sorted(folder.glob("*/*.*")):
+        samples.setdefault(path.parent.name, []).append(path.read_bytes())
+    if not samples:
+        raise FileNotFoundError(f"no samples under {folder}; fetch them with `matchka-export samples`")
+    return samples
