@@ -1,7 +1,7 @@
 """A mix of calls against a running service: 10 % enrol, 50 % verify, 25 % identify, 15 % embed.
 
-One call in FACE_SHARE (0.3 by default) sends a picture, the others a clip of 1 to 21 s; LOAD_SAMPLES names the folder of
-samples, by default what `matchka-export samples` fetched.
+A share of FACE_SHARE (0.3 by default) sends a picture, the others a clip of 1 to 21 s; LOAD_SAMPLES names the folder
+of samples, by default what `matchka-export samples` fetched.
 """
 
 import itertools
