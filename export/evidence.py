@@ -29,6 +29,20 @@ class GateResult(BaseModel):
     high: float
 
 
+class IdentificationRates(BaseModel):
+    """Open-set identification at one dim; fields as in training.identification.Identification."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enrolled: int
+    probes: int
+    strangers: int
+    rank_1: float = Field(ge=0, le=1)
+    fnir_at_fpir: dict[str, float]
+    threshold: float
+    accuracy: float = Field(ge=0, le=1)
+
+
 class Evidence(BaseModel):
     """What was measured of one backbone with one projection.
 
@@ -43,6 +57,7 @@ class Evidence(BaseModel):
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
         per_dim: as service.bundle.Manifest.
+        identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
         commands: what to run to find the same again.
         libraries: versions it was measured with.
@@ -60,6 +75,7 @@ class Evidence(BaseModel):
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
+    identification: dict[str, dict[str, dict[str, IdentificationRates]]] | None = None
     datasets: tuple[DatasetUse, ...]
     commands: tuple[str, ...]
     libraries: dict[str, str]

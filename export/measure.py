@@ -22,6 +22,7 @@ from service.vectors import FloatArray
 from training.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
 from training.datasets.sample import Sample
 from training.features import Features, extract_features
+from training.identification import IdentificationReport, identification_report
 from training.sample_reader import join_rows, open_reader
 from training.validate import Report, embed_by_domain, validate
 
@@ -58,6 +59,8 @@ class Measured:
         raw: accuracy of the frozen backbone, truncated to the same dims.
         per_dim: as the manifest holds it.
         gate: graph against frozen backbone at full dim, per domain.
+        identified: gallery against probes, per domain and dim, where a domain has enough samples of people.
+        raw_identified: the same of the frozen backbone.
     """
 
     parity: float
@@ -65,6 +68,8 @@ class Measured:
     raw: Report
     per_dim: dict[str, DimReport]
     gate: dict[str, GateResult]
+    identified: IdentificationReport
+    raw_identified: IdentificationReport
 
 
 @dataclass(frozen=True)
@@ -124,13 +129,15 @@ def measure_graph(
     with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
         features = _features(served, trials, Path(folder), progress)
         embedded, projected = embed_by_domain(_unchanged, features), validate(_unchanged, features, trials.dims)
+        identified = identification_report(_unchanged, features, trials.dims)
     raw = validate(_unchanged, raw_features, trials.dims)
     task = progress.add_task("operating points", total=len(trials.dims))
     per_dim = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
     task = progress.add_task("drawing identities anew", total=1)
     gate = judge(embedded, embed_by_domain(_unchanged, raw_features), trials.dims[-1], trials.seed)
     progress.advance(task)
-    return Measured(parity, projected, raw, per_dim, gate)
+    raw_identified = identification_report(_unchanged, raw_features, trials.dims)
+    return Measured(parity, projected, raw, per_dim, gate, identified, raw_identified)
 
 
 def serve_graph(graph_path: Path, spec: ModelInput, session: Session) -> ServedGraph:

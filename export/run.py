@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from export.build import build_graph
 from export.checkpoint import Checkpoint, read_checkpoint
 from export.detector import export_detector
-from export.evidence import Evidence, write_evidence
+from export.evidence import Evidence, IdentificationRates, write_evidence
 from export.gate import require_hashes, require_not_worse
 from export.layout import BASE_VERSION, REPORT_NAME
 from export.measure import Measured, Trials, measure_graph
@@ -21,7 +21,7 @@ from service.bundle import GRAPH_NAME, Bundle, Detector, Source, read_bundle, sh
 from service.media.audio import AudioLimits
 from training.backbones.backbone import Backbone
 from training.backbones.choice import open_backbone
-from training.tables import accuracy_table
+from training.tables import accuracy_table, identification_table
 
 TRAINING_PAGE: Final = "report.html"
 PLOTS: Final = "plots"
@@ -147,6 +147,8 @@ def _build_and_measure(
         progress.advance(task)
         measured = measure_graph(graph_path, model, backbone, trials, progress)
     console.print(accuracy_table(measured.projected, measured.raw))
+    if measured.identified:
+        console.print(identification_table(measured.identified, measured.raw_identified))
     for domain, result in measured.gate.items():
         console.print(
             f"{domain}: EER {100 * result.eer:.2f} % at full dim, frozen backbone {100 * result.backbone_eer:.2f} %, "
@@ -168,10 +170,25 @@ def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, fl
         full_dim=checkpoint.info.dims[-1],
         dims=checkpoint.info.dims,
         per_dim=measured.per_dim,
+        identification=_identification(measured),
         datasets=checkpoint.datasets,
         commands=(command,),
         libraries=library_versions(),
     )
+
+
+def _identification(measured: Measured) -> dict[str, dict[str, dict[str, IdentificationRates]]] | None:
+    """What was found where some domain has enough samples of people; the frozen backbone beside it."""
+    if not measured.identified:
+        return None
+    found = {"raw": measured.raw_identified, "projected": measured.identified}
+    return {
+        name: {
+            domain: {str(dim): IdentificationRates(**asdict(rates)) for dim, rates in per_dim.items()}
+            for domain, per_dim in report.items()
+        }
+        for name, report in found.items()
+    }
 
 
 def _copy_plots(folder: Path, staged: Path) -> None:

@@ -25,6 +25,7 @@ from training.tables import (
     bench_table,
     candidate_table,
     difference_table,
+    identification_table,
     judgement_table,
     threshold_table,
 )
@@ -69,6 +70,8 @@ def run_command(
     if len(outcome.fitted) > 1:
         console.print(candidate_table(outcome.fitted))
     console.print(accuracy_table(outcome.projected, outcome.raw))
+    if outcome.identified:
+        console.print(identification_table(outcome.identified, outcome.raw_identified))
     for note in outcome.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
     console.print(f"{outcome.skipped} clips skipped. Checkpoint and report: {outcome.checkpoint}")

@@ -11,12 +11,15 @@ import onnxruntime
 import torch
 
 from service.media.audio import AudioInput
+from service.media.faces.alignment import Template
+from service.media.faces.reader import ImageInput
 from service.vectors import FloatArray
-from training.backbones.backbone import Backbone, WeightSource
+from training.backbones.backbone import Backbone, ModelInput, WeightSource
 from training.backbones.choice import open_backbone
 from training.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from training.errors import CheckpointError
 from training.fit import window_embedder
+from training.graph_detector import GraphDetector
 from training.projections.storage import load_projection
 from training.recipe import Recipe, read_recipe
 from training.validate import EmbedWindows
@@ -57,9 +60,9 @@ class GraphBackbone:
     path: Path
     name: str
     source: WeightSource
-    input: AudioInput
+    input: ModelInput
     embedding_dim: int
-    detector: None = None
+    detector: GraphDetector | None = None
 
     @property
     def published(self) -> "GraphBackbone":
@@ -108,11 +111,12 @@ def _open_bundle(path: Path) -> Model:
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
         sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
-        spec = {name: value for name, value in manifest["input"].items() if name != "kind"}
         if manifest["files"][GRAPH_NAME] != sha256:
             raise CheckpointError("The graph is not the one its manifest names.", value=sha256, remedy=_BUILD_AGAIN)
         source = WeightSource(manifest["name"], str(graph), manifest["version"], sha256, "see the manifest")
-        backbone = GraphBackbone(graph, manifest["name"], source, AudioInput(**spec), manifest["full_dim"])
+        spec = _input_of(manifest["input"])
+        detector = None if isinstance(spec, AudioInput) else GraphDetector(path)
+        backbone = GraphBackbone(graph, manifest["name"], source, spec, manifest["full_dim"], detector)
         thresholds = {
             int(dim): [(point["fmr"], point["threshold"]) for point in report["operating_points"]["1"]]
             for dim, report in manifest["per_dim"].items()
@@ -120,6 +124,14 @@ def _open_bundle(path: Path) -> Model:
         return Model(path, backbone, _unchanged, tuple(manifest["dims"]), thresholds, None)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The bundle {path} cannot be read.", value=error, remedy=_BUILD_AGAIN) from error
+
+
+def _input_of(entry: dict[str, Any]) -> ModelInput:
+    values = {name: value for name, value in entry.items() if name != "kind"}
+    if entry["kind"] == "audio":
+        return AudioInput(**values)
+    points = tuple((x, y) for x, y in values["template_points"])
+    return ImageInput(values["chip_px"], Template(points, tuple(values["template_weights"])))
 
 
 def _open_checkpoint(path: Path) -> Model:

@@ -18,7 +18,8 @@ from training.datasets.sample import Sample
 from training.datasets.splits import require_disjoint
 from training.errors import DatasetError, DivergedError, RecipeError
 from training.features import Features, extract_features, join_features
-from training.fit import Fitted, Prepared, fit_candidate
+from training.fit import Fitted, Prepared, fit_candidate, window_embedder
+from training.identification import IdentificationReport, identification_report
 from training.projections.storage import ProjectionInfo
 from training.recipe import Recipe, write_recipe
 from training.summary import write_summary
@@ -36,6 +37,8 @@ class Outcome:
         skipped: clips that could not be read.
         fitted: every candidate that was tried, the best first.
         notes: what a reader has to know: candidates that diverged, losses that stayed flat.
+        identified: gallery against probes, where a domain has enough samples of people.
+        raw_identified: the same of the raw backbone.
     """
 
     checkpoint: Path
@@ -44,6 +47,8 @@ class Outcome:
     skipped: int
     fitted: tuple[Fitted, ...]
     notes: tuple[str, ...]
+    identified: IdentificationReport
+    raw_identified: IdentificationReport
 
 
 def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool = False) -> Outcome:
@@ -75,8 +80,12 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
     folder.keep_projection(best.module, info, PROJECTION_NAME)
     notes += _flat_notes(fitted)
     skipped = [entry for features in (prepared.train, *prepared.validation) for entry in features.skipped]
-    write_summary(recipe, prepared, folder, fitted, notes, skipped)
-    return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes))
+    identified = (
+        identification_report(window_embedder(best.module), prepared.validation, recipe.dims),
+        identification_report(lambda windows: windows, prepared.published, recipe.dims),
+    )
+    write_summary(recipe, prepared, folder, fitted, notes, skipped, identified)
+    return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes), *identified)
 
 
 def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:

@@ -9,6 +9,7 @@ from training.checkpoint import CheckpointFolder
 from training.evaluation import as_norm_report, decisions, decisions_as_json, differences_from_raw
 from training.feature_cache import Skipped
 from training.fit import Fitted, Prepared, window_embedder
+from training.identification import IdentificationReport, identification_as_json, identification_rows
 from training.recipe import Recipe
 from training.report import Contents, accuracy_rows, write_report
 from training.validate import compared, report_as_json
@@ -21,6 +22,7 @@ def write_summary(
     fitted: Sequence[Fitted],
     notes: Sequence[str],
     skipped: Sequence[Skipped],
+    identified: tuple[IdentificationReport, IdentificationReport],
 ) -> None:
     """Measure what is left to measure, and write both reports.
 
@@ -31,6 +33,7 @@ def write_summary(
         fitted: every candidate, the best first.
         notes: what a reader has to know.
         skipped: clips that could not be read.
+        identified: gallery against probes, of the best candidate and of the raw backbone.
     """
     best = fitted[0]
     embed = window_embedder(best.module)
@@ -54,6 +57,13 @@ def write_summary(
         normalised = as_norm_report(embed, prepared.validation, prepared.closed_form, recipe.dims, recipe.as_norm)
         content["as_norm"] = report_as_json(normalised)
         tables["With AS-norm (raw: the same without it)"] = accuracy_rows(normalised, best.report)
+    if identified[0]:
+        projected, raw = identified
+        content["identification"] = {
+            "projected": identification_as_json(projected),
+            "raw": identification_as_json(raw),
+        }
+        tables["Identification: references of three samples, probes, strangers"] = identification_rows(projected, raw)
     tables["Candidates, the best first"] = _candidate_rows(fitted)
     folder.keep_report(content)
     contents = Contents(

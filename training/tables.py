@@ -7,6 +7,7 @@ from rich.table import Table
 from training.bootstrap import Difference
 from training.cache_bench import Timed
 from training.fit import Fitted
+from training.identification import IdentificationReport, identification_rows
 from training.judging import JudgedThreshold, Judgement
 from training.validate import Report
 
@@ -29,6 +30,17 @@ def accuracy_table(projected: Report, raw: Report) -> Table:
                 *(f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()),
             )
         table.add_section()
+    return table
+
+
+def identification_table(projected: IdentificationReport, raw: IdentificationReport) -> Table:
+    """Gallery against probes, the raw backbone first."""
+    header, *rows = identification_rows(projected, raw)
+    table = Table(title="Identification: references of three samples, probes, strangers")
+    for column in header:
+        table.add_column(column, justify="left" if column in header[:2] else "right")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
