@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from training.errors import ProjectionError
 from training.projections.affine import AffineProjection
@@ -52,7 +52,15 @@ def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -
     info = replace(info, kind=_kind_of(module))
     tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
-    save_file(tensors, path, metadata)
+    path.write_bytes(_in_fixed_order(save(tensors, metadata)))
+
+
+def _in_fixed_order(content: bytes) -> bytes:
+    """The same file with its header sorted: the library's order changes from run to run, and with it every sha256."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
 
 
 def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:

@@ -62,3 +62,13 @@ def test_load_projection_of_tensors_of_another_program_refuses(tmp_path):
     save_file({"weight": torch.zeros(2, 2)}, tmp_path / "p.safetensors", {"family": '"x"'})
     with pytest.raises(ProjectionError, match="not a projection of this project"):
         load_projection(tmp_path / "p.safetensors")
+
+
+def test_save_projection_when_repeated_writes_the_same_bytes(tmp_path):
+    """Versions of bundles follow the sha256 of this file."""
+    module = AffineProjection(np.eye(4, dtype=np.float32), np.zeros(4, np.float32))
+    written = set()
+    for number in range(8):
+        save_projection(tmp_path / f"{number}.safetensors", module, INFO)
+        written.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(written) == 1
