@@ -9,6 +9,7 @@ from training.losses import LossRecipe
 from training.projections.families import ClosedFormRecipe, FamilyRecipe
 from training.projections.linear import LinearRecipe
 from training.projections.mlp import MlpRecipe
+from training.projections.near_rotation import NearRotationRecipe
 from training.projections.orthogonal import OrthogonalRecipe
 from training.projections.refined import RefinedRecipe
 from training.projections.rotation import RotationRecipe
@@ -41,6 +42,7 @@ def default_candidates() -> tuple[CandidateRecipe, ...]:
         CandidateRecipe(name="rotation", projection=RotationRecipe(centring=0.0)),
         CandidateRecipe(name="rotation-centred", projection=RotationRecipe(centring=0.5)),
         CandidateRecipe(name="whitening", projection=WhiteningRecipe()),
+        CandidateRecipe(name="near-rotation", projection=NearRotationRecipe()),
         CandidateRecipe(name="orthogonal-sup_con", projection=OrthogonalRecipe(), loss=sup_con),
         CandidateRecipe(name="linear-aam", projection=LinearRecipe(), loss=aam),
         CandidateRecipe(name="linear-aam-distilled", projection=LinearRecipe(), loss=LossRecipe(distillation=10.0)),

@@ -14,7 +14,7 @@ from training.losses import LossRecipe, MatryoshkaLoss
 from training.optimisation import OptimisationRecipe
 from training.projections.statistics import domain_weights
 from training.projections.trainable import TrainableProjection
-from training.selection import Standing, standing
+from training.selection import Standing, best_of, can_still_win, standing
 from training.validate import Report, report_as_json
 
 FLAT_SHARE: Final = 0.01  # a loss that falls by less than this share of its first epoch's value taught nothing
@@ -130,10 +130,13 @@ class _Run:
         self.epoch = 0
         self.averaged_steps = 0
         self.average_of: dict[str, torch.Tensor] = {}
-        self.best: Standing | None = None
-        self.best_epoch = 0
-        self.best_weights: dict[str, torch.Tensor] = {}
+        self.standings: list[Standing] = []  # of the epochs from 0
+        self.weights: dict[int, dict[str, torch.Tensor]] = {}  # of the epochs that are or may become the best
         self.history: list[dict[str, Any]] = []
+
+    @property
+    def best_epoch(self) -> int:
+        return best_of(self.standings)
 
     @property
     def epochs_without_better(self) -> int:
@@ -179,7 +182,7 @@ class _Run:
         return copy
 
     def judge(self, report: Report, raw: Report, loss: float | None) -> None:
-        """Note the epoch, and keep its weights if it is the best."""
+        """Note the epoch, and keep its weights while it may be the best."""
         reached = standing(report, raw)
         self.history.append(
             {
@@ -190,13 +193,15 @@ class _Run:
                 "ratio": reached.ratio,
             }
         )
-        if self.best is None or reached < self.best:
-            self.best, self.best_epoch = reached, self.epoch
-            self.best_weights = {name: tensor.clone() for name, tensor in self.averaged().state_dict().items()}
+        self.standings.append(reached)
+        self.weights[self.epoch] = {name: tensor.clone() for name, tensor in self.averaged().state_dict().items()}
+        for epoch in list(self.weights):
+            if not can_still_win(self.standings[epoch], self.standings):
+                del self.weights[epoch]
 
     def best_module(self) -> torch.nn.Module:
         copy = deepcopy(self.projection)
-        copy.load_state_dict(self.best_weights)
+        copy.load_state_dict(self.weights[self.best_epoch])
         return copy.eval().exported()
 
     def state(self) -> dict[str, Any]:
@@ -207,9 +212,8 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "averaged_steps": self.averaged_steps,
             "average_of": self.average_of,
-            "best": None if self.best is None else list(astuple(self.best)),
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
+            "standings": [list(astuple(reached)) for reached in self.standings],
+            "weights": self.weights,
             "history": self.history,
         }
 
@@ -221,8 +225,8 @@ class _Run:
         self.loss.load_state_dict(state["loss"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.averaged_steps, self.average_of = state["averaged_steps"], state["average_of"]
-        self.best = None if state["best"] is None else Standing(*state["best"])
-        self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        self.standings = [Standing(*values) for values in state["standings"]]
+        self.weights = state["weights"]
 
 
 def _is_flat(history: list[dict[str, Any]]) -> bool:

@@ -22,6 +22,7 @@ from training.fit import Fitted, Prepared, fit_candidate, window_embedder
 from training.identification import IdentificationReport, identification_report
 from training.projections.storage import ProjectionInfo
 from training.recipe import Recipe, write_recipe
+from training.selection import best_of
 from training.summary import write_summary
 from training.validate import Report, validate
 
@@ -149,7 +150,8 @@ def _fit_all(
     recipe: Recipe, prepared: Prepared, identity: str, info: ProjectionInfo, progress: Progress, *, fresh: bool
 ) -> tuple[list[Fitted], list[str]]:
     """Every candidate, the best first; one that diverges is noted and the others go on, unless it is the only one."""
-    fitted, notes = [], []
+    fitted: list[Fitted] = []
+    notes: list[str] = []
     for candidate in recipe.candidates:
         folder = CheckpointFolder(recipe.output_dir / "candidates" / candidate.name, identity)
         if fresh:
@@ -163,7 +165,14 @@ def _fit_all(
             notes.append(f"{candidate.name} was given up: {error}")
     if not fitted:
         raise DivergedError("Every candidate diverged.", value=notes[0], remedy="Lower optimisation.learning_rate.")
-    return sorted(fitted, key=lambda entry: entry.standing), notes
+    return _best_first(fitted), notes
+
+
+def _best_first(fitted: list[Fitted]) -> list[Fitted]:
+    ordered, left = [], list(fitted)
+    while left:
+        ordered.append(left.pop(best_of([entry.standing for entry in left])))
+    return ordered
 
 
 def _flat_notes(fitted: Sequence[Fitted]) -> list[str]:

@@ -18,7 +18,7 @@ from training.projections.families import begin
 from training.projections.linear import LinearRecipe
 from training.projections.mlp import MlpRecipe
 from training.projections.refined import RefinedRecipe
-from training.selection import standing
+from training.selection import Standing, best_of, can_still_win, standing
 from training.validate import Accuracy, validate
 
 DIM, DIMS = 12, (3, 6, 12)
@@ -205,21 +205,37 @@ def accuracy(eer, mated=1000):
     return Accuracy(eer, 0.0, {}, 10, mated, 1000)
 
 
-def test_standing_prefers_what_is_not_worse_than_raw_in_any_domain():
+def test_best_of_prefers_what_is_not_worse_than_raw_in_any_domain():
     raw = {"a": {8: accuracy(0.10)}, "b": {8: accuracy(0.02)}}
     tuned = standing({"a": {8: accuracy(0.03)}, "b": {8: accuracy(0.03)}}, raw)
     careful = standing({"a": {8: accuracy(0.09)}, "b": {8: accuracy(0.02)}}, raw)
-    assert careful < tuned
+    assert best_of([tuned, careful]) == 1
     assert tuned.excess == pytest.approx(0.0305 / 0.0205 - 1)
     assert careful.excess == 0
 
 
-def test_standing_when_less_than_one_pair_differs_looks_at_the_other_domain():
-    raw = {"a": {8: accuracy(0.10)}, "b": {8: accuracy(0.02, mated=100)}}
-    first = standing({"a": {8: accuracy(0.08)}, "b": {8: accuracy(0.0199, mated=100)}}, raw)
-    second = standing({"a": {8: accuracy(0.07)}, "b": {8: accuracy(0.02, mated=100)}}, raw)
-    assert second < first
+def test_best_of_when_one_pair_differs_in_the_worst_domain_looks_at_the_others():
+    raw = {"a": {8: accuracy(0.10)}, "b": {8: accuracy(0.03, mated=100)}}
+    first = standing({"a": {8: accuracy(0.08)}, "b": {8: accuracy(0.0201, mated=100)}}, raw)
+    second = standing({"a": {8: accuracy(0.05)}, "b": {8: accuracy(0.03, mated=100)}}, raw)
+    third = standing({"a": {8: accuracy(0.04)}, "b": {8: accuracy(0.0305, mated=100)}}, raw)
     assert first.ratio < second.ratio
+    assert second.one_pair == pytest.approx(0.01 / 0.035)
+    assert best_of([first, second, third]) == 1
+    far = standing({"a": {8: accuracy(0.02)}, "b": {8: accuracy(0.005, mated=100)}}, raw)
+    assert best_of([first, second, far]) == 2
+
+
+def test_can_still_win_keeps_every_one_that_becomes_best_later():
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        values = generator.integers(0, 4, (6, 4)) / 4
+        seen = [Standing(max(0.0, excess - 0.5), *others) for excess, *others in values.tolist()]
+        for count in range(1, 7):
+            kept = [number for number in range(count) if can_still_win(seen[number], seen[:count])]
+            for later in range(count, 7):
+                best = best_of(seen[:later])
+                assert best >= count or any(seen[number] == seen[best] for number in kept)
 
 
 def test_standing_ratio_is_the_geometric_mean_over_dims_of_the_worst_domain():

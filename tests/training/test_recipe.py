@@ -74,6 +74,6 @@ def test_auto_candidates_of_one_name_stop(recipe_path):
 def test_auto_tries_every_family_and_every_loss():
     candidates = AutoRecipe().candidates
     families = {candidate.projection.family for candidate in candidates}
-    assert families == {"rotation", "whitening", "orthogonal", "linear", "mlp", "refined"}
+    assert families == {"rotation", "whitening", "near_rotation", "orthogonal", "linear", "mlp", "refined"}
     losses = {candidate.loss.kind for candidate in candidates if not candidate.is_closed_form}
     assert losses == {"aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"}
