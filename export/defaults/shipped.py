@@ -29,6 +29,11 @@ def shipped_evidence(name: str) -> Path:
     return _shipped(f"{name}.json")
 
 
+def shipped_fusion() -> Path:
+    """How the default models decide together."""
+    return _shipped(f"{VOICE_NAME}+{FACE_NAME}.json")
+
+
 def current_bundle(target: Path, name: str) -> Bundle | None:
     """The bundle at `target` if it checks out and was built from what is shipped now; else None.
 
