@@ -1,0 +1,59 @@
+"""The shipped fusion belongs to the shipped models, decides as the service does, and is never installed for others."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from export.defaults.shipped import shipped_evidence, shipped_fusion
+from export.evidence import read_evidence
+from export.fusion_file import install_fusion, read_fusion
+from export.layout import BASE_VERSION
+from export.write import content_version
+from service.bundle import Bundle, read_bundle
+from service.errors import EvidenceError
+from training.backbones.backbone import Backbone
+from training.backbones.dlib_resnet import DlibFace
+from training.backbones.ge2e import Ge2e
+
+
+@pytest.mark.parametrize(("name", "backbone"), [("voice", Ge2e()), ("face", DlibFace())])
+def test_shipped_fusion_when_read_names_the_versions_of_the_shipped_models(name: str, backbone: Backbone) -> None:
+    evidence = read_evidence(shipped_evidence(name))
+    version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
+    assert read_fusion(shipped_fusion()).models[name] == version, "learn it again with `matchka-export fuse`"
+
+
+def test_shipped_fusion_when_measured_beats_each_modality_at_every_pair_of_dims() -> None:
+    rates = json.loads(shipped_fusion().read_text())["eer"]
+    joint = [name for name in rates if "+" in name]
+    assert len(joint) == 5
+    for name in joint:
+        first, second = name.split("+")
+        assert rates[name] < 0.5 * min(rates[first], rates[second]), name
+
+
+def test_shipped_fusion_when_both_ratios_are_even_stays_near_even() -> None:
+    fusion = read_fusion(shipped_fusion())
+    assert abs(fusion.offset) < 1.0
+    assert all(0.5 < weight < 2.0 for weight in fusion.weights.values())
+    thresholds = [point.threshold for point in fusion.operating_points]
+    assert thresholds == sorted(thresholds)
+    assert all(math.isfinite(value) for value in thresholds)
+
+
+def test_install_fusion_when_versions_fit_copies_and_when_not_takes_it_away(models_dir: Path, tmp_path: Path) -> None:
+    bundles = {name: read_bundle(models_dir / name) for name in ("voice", "face")}
+    written = install_fusion(shipped_fusion(), bundles, tmp_path)
+    assert written == tmp_path / "voice+face" / "fusion.json"
+    assert written.read_bytes() == shipped_fusion().read_bytes()
+    other = bundles["face"].manifest.model_copy(update={"version": "2.0.0"})
+    assert install_fusion(shipped_fusion(), bundles | {"face": Bundle(tmp_path, other)}, tmp_path) is None
+    assert not written.exists()
+
+
+def test_read_fusion_when_it_is_not_one_refuses(tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text("{}")
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_fusion(tmp_path / "f.json")
