@@ -110,7 +110,7 @@ def test_compare_of_one_person_and_of_two_agrees_with_embeddings(server: Running
     assert different.similarity == pytest.approx(vectors[0] @ vectors[2], abs=1e-5)
     assert same.match
     assert not different.match
-    calibration = client.models().models[0].per_dim["256"].calibration["1"]
+    calibration = {m.name: m for m in client.models().models}["voice"].per_dim["256"].calibration["1"]
     for answer in (same, different):
         ratio = np.exp(calibration.scale * answer.similarity + calibration.offset)
         assert answer.probability == pytest.approx(ratio / (1 + ratio), abs=1e-6)
@@ -213,7 +213,7 @@ def test_keys_in_force_refuse_callers_without_one(start_server: StartServer, tmp
         wrong = requests.get(guarded.url + path, headers={"Authorization": "Bearer wrong"}, timeout=10)
         assert wrong.json()["code"] == "unauthorized"
     assert requests.get(f"{guarded.url}/healthz", timeout=10).json() == {"status": "alive"}
-    assert guarded.client(key).models().models[0].name == "voice"
+    assert {model.name for model in guarded.client(key).models().models} == {"voice", "face"}
     stop(guarded.process)
 
 

@@ -68,7 +68,7 @@ def test_require_parity_when_graph_was_traced_for_one_batch_size_refuses(
     graph.graph.initializer.append(shape)
     graph.graph.node.append(onnx.helper.make_node("Reshape", ["unfixed", "fixed"], ["embeddings"]))
     onnx.save(graph, str(tmp_path / "fixed.onnx"))
-    with pytest.raises(ParityError, match="batch of 1 windows"):
+    with pytest.raises(ParityError, match="batch of 1 rows"):
         require_parity(toy_model, open_session(tmp_path / "fixed.onnx", TOY_INPUT, TOY_DIM), batches)
 
 
