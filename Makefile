@@ -74,7 +74,7 @@ load: $(VENV)/.test bundles
 	@echo "report: build/load/report.html"
 
 accuracy: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)/speech
+	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

@@ -1,8 +1,8 @@
-"""EER of the embeddings a running service returns, at every dim, beside what its bundle states.
+"""EER of the embeddings a running service returns, at every dim, beside what its bundles state.
 
-    python loadtests/bench/served_accuracy.py --url http://127.0.0.1:8009 --data ../shared/data/speech
+    python loadtests/bench/served_accuracy.py --url http://127.0.0.1:8009 --data ../shared/data
 
-It speaks HTTP and computes the EER by itself, so it checks the bundle's own numbers from outside.
+It speaks HTTP and computes the EER by itself, so it checks the bundles' own numbers from outside.
 """
 
 import argparse
@@ -17,55 +17,59 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-DOMAIN = "read-english"
-FILES_PER_REQUEST = 10
+# What is measured of each model: the list of samples, its column of identities, and the domain its bundle reports.
+SETS = {
+    "voice": ("speech/utterances.csv", "speaker", "read-english"),
+    "face": ("face/images.csv", "identity", "news-photographs"),
+}
 TIMEOUT_S = 120
 
 Vectors = npt.NDArray[np.float64]
 
 
 def main() -> None:
-    """Embed every dev clip over HTTP and print the table."""
+    """Embed every dev sample over HTTP and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8009")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/speech"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     arguments = parser.parse_args()
-    clips = read_dev_clips(arguments.data)
-    model = requests.get(f"{arguments.url}/v1/models", timeout=TIMEOUT_S).json()["models"][0]
-    table = Table(
-        "dim", "served EER %", "bundle's EER %", "raw backbone EER %", title=f"{model['name']} {model['version']}"
-    )
-    full = embed_all(arguments.url, clips)
-    speakers = [speaker for speaker, _ in clips]
-    for dim in model["dims"]:
-        report = model["per_dim"][str(dim)]
-        stated, raw = (
-            report[kind].get(DOMAIN, {}).get("eer", float("nan")) for kind in ("metrics", "backbone_metrics")
-        )
-        table.add_row(
-            str(dim), *(f"{100 * eer:.2f}" for eer in (equal_error_rate(full[:, :dim], speakers), stated, raw))
-        )
-    Console().print(table)
+    for model in requests.get(f"{arguments.url}/v1/models", timeout=TIMEOUT_S).json()["models"]:
+        listing, column, domain = SETS[model["name"]]
+        samples = read_dev_samples(arguments.data / listing, column)
+        full, identities = embed_all(arguments.url, model["name"], samples)
+        title = f"{model['name']} {model['version']}: {len(identities)} of {len(samples)} samples"
+        table = Table("dim", "served EER %", "bundle's EER %", "raw backbone EER %", title=title)
+        for dim in model["dims"]:
+            report = model["per_dim"][str(dim)]
+            stated = report["metrics"].get(domain, {}).get("eer", float("nan"))
+            raw = report["backbone_metrics"].get(domain, {}).get("eer", float("nan"))
+            served = equal_error_rate(full[:, :dim], identities)
+            table.add_row(str(dim), *(f"{100 * eer:.2f}" for eer in (served, stated, raw)))
+        Console().print(table)
 
 
-def read_dev_clips(folder: Path) -> list[tuple[str, Path]]:
-    """Speaker and path of every clip of the dev split."""
-    with (folder / "utterances.csv").open(encoding="utf-8", newline="") as file:
-        clips = [(row["speaker"], folder / row["path"]) for row in csv.DictReader(file) if row["split"] == "dev"]
-    if not clips:
-        sys.exit(f"no dev clips in {folder}/utterances.csv")
-    return clips
+def read_dev_samples(listing: Path, column: str) -> list[tuple[str, Path]]:
+    """Identity and path of every sample of the dev split."""
+    with listing.open(encoding="utf-8", newline="") as file:
+        samples = [(r[column], listing.parent / r["path"]) for r in csv.DictReader(file) if r["split"] == "dev"]
+    if not samples:
+        sys.exit(f"no dev samples in {listing}")
+    return samples
 
 
-def embed_all(url: str, clips: list[tuple[str, Path]]) -> Vectors:
-    """Full embeddings of every clip, (clips, full_dim)."""
+def embed_all(url: str, model: str, samples: list[tuple[str, Path]]) -> tuple[Vectors, list[str]]:
+    """Full embeddings, (samples, full_dim), and their identities, without the samples the service refuses (no face)."""
     rows: list[list[float]] = []
-    for start in track(range(0, len(clips), FILES_PER_REQUEST), "Embedding", console=Console(stderr=True)):
-        parts = [("file", (path.name, path.read_bytes())) for _, path in clips[start : start + FILES_PER_REQUEST]]
-        answer = requests.post(f"{url}/v1/embed", data={"model": "voice"}, files=parts, timeout=TIMEOUT_S)
+    identities: list[str] = []
+    for identity, path in track(samples, f"Embedding ({model})", console=Console(stderr=True)):
+        parts = [("file", (path.name, path.read_bytes()))]
+        answer = requests.post(f"{url}/v1/embed", data={"model": model}, files=parts, timeout=TIMEOUT_S)
+        if answer.status_code == 422:
+            continue
         answer.raise_for_status()
         rows += answer.json()["embeddings"]
-    return np.asarray(rows)
+        identities.append(identity)
+    return np.asarray(rows), identities
 
 
 def equal_error_rate(prefixes: Vectors, speakers: list[str]) -> float:
