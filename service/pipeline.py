@@ -13,7 +13,8 @@ from service.gallery.flat import FlatGallery
 from service.gallery.gallery import Gallery
 from service.media.faces.reader import FaceChoice, FaceReading
 from service.model import Model
-from service.store.store import Reference, Store, Subject, SubjectSummary
+from service.store.records import Reference, Subject, SubjectSummary
+from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 
 DEFAULT_MAX_FMR: Final = 1e-3

@@ -4,85 +4,24 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
-from sqlalchemy import Engine, create_engine, delete, event, func, select
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownSubjectError, UnknownTemplateError
+from service.store.engine import open_engine
+from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary, Template
 from service.store.schema import Base, ReferenceRow, SchemaVersion, SubjectRow, TemplateRow
 from service.vectors import FloatArray, mean_reference
 
 SCHEMA_VERSION: Final = 1
 LITTLE_ENDIAN_FLOAT32: Final = np.dtype("<f4")
 LOGGER: Final = logging.getLogger("matchka.store")
-BUSY_TIMEOUT_MS: Final = 10_000  # a writer waits for another rather than fail
 READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A subject's reference for one model and version.
-
-    Attributes: embedding: float32, (full_dim,), the mean of its templates. template_count: how many those are.
-    """
-
-    subject_key: int
-    subject_id: str
-    template_count: int
-    embedding: FloatArray
-
-
-@dataclass(frozen=True)
-class Template:
-    """A stored template, without its embedding."""
-
-    template_id: str
-    model: str
-    version: str
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A subject and its templates, oldest first."""
-
-    subject_id: str
-    created_at: datetime
-    templates: tuple[Template, ...]
-
-
-@dataclass(frozen=True)
-class SubjectSummary:
-    """A subject and how many templates it has (of one model where a model was asked for, else of all)."""
-
-    subject_id: str
-    created_at: datetime
-    template_count: int
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """What an enrolment stored."""
-
-    template_ids: tuple[str, ...]
-    reference: Reference
-
-
-@dataclass(frozen=True)
-class Removal:
-    """What deleting a template left: the reference of its model and version now, or None if that is gone."""
-
-    subject_key: int
-    model: str
-    version: str
-    reference: Reference | None
 
 
 class Store:
@@ -94,7 +33,7 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _open_engine(url)
+        self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
         try:
             Base.metadata.create_all(self._engine)
@@ -298,32 +237,6 @@ def opened_store(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def _open_engine(url: str) -> Engine:
-    try:
-        engine = create_engine(url)
-    except (SQLAlchemyError, ImportError) as error:
-        raise StoreError(
-            "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL and its driver."
-        ) from error
-    if engine.dialect.name == "sqlite":
-        if engine.url.database in (None, "", ":memory:"):
-            raise StoreError(
-                "A database in memory would lose every enrolment.", value=url, remedy="Name a file in the database URL."
-            )
-        event.listen(engine, "connect", _configure_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged enrolment survives a power cut
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA secure_delete=ON")  # deleted templates are overwritten, not only unlinked
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    cursor.close()
 
 
 def _find_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow | None:

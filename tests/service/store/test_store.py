@@ -16,7 +16,8 @@ from service.errors import (
     UnknownTemplateError,
     ZeroVectorError,
 )
-from service.store.store import Enrolment, Store, opened_store
+from service.store.records import Enrolment
+from service.store.store import Store, opened_store
 
 DIM = 6
 
