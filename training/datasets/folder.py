@@ -1,4 +1,4 @@
-"""A folder per identity, clips anywhere below it; VoxCeleb's layout is this with folders named id12345."""
+"""A folder per identity, clips or pictures anywhere below it; VoxCeleb's layout is this with folders named id12345."""
 
 import re
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import Final
 from training.errors import DatasetError
 
 AUDIO_SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 UNREADABLE_SUFFIXES: Final = (".m4a", ".aac")  # VoxCeleb 2 as it is distributed; no decoder of ours reads them
 VOXCELEB_IDENTITY: Final = re.compile(r"id\d{5}")
 
 
 def read_folders(root: Path) -> list[tuple[Path, str]]:
-    """Clips of `root/identity/**/clip`.
+    """Clips of `root/identity/**/clip`, or pictures where there is no clip at all.
 
     Returns: (clip, identity), sorted.
 
@@ -42,9 +43,10 @@ def _identity_folders(root: Path) -> list[Path]:
 
 def _clips_below(folders: list[Path], root: Path | None = None) -> list[tuple[Path, str]]:
     files = [(path, folder.name) for folder in folders for path in folder.rglob("*") if path.is_file()]
-    clips = sorted((path, name) for path, name in files if path.suffix.lower() in AUDIO_SUFFIXES)
-    if clips:
-        return clips
+    for suffixes in (AUDIO_SUFFIXES, PICTURE_SUFFIXES):  # a picture among recordings is a cover or a plot
+        samples = sorted((path, name) for path, name in files if path.suffix.lower() in suffixes)
+        if samples:
+            return samples
     unreadable = [path for path, _ in files if path.suffix.lower() in UNREADABLE_SUFFIXES]
     if unreadable:
         raise DatasetError(
@@ -53,7 +55,8 @@ def _clips_below(folders: list[Path], root: Path | None = None) -> list[tuple[Pa
             remedy="Convert them first, for example with ffmpeg -i clip.m4a -ac 1 -ar 16000 clip.wav.",
         )
     raise DatasetError(
-        f"There is no clip ({', '.join(AUDIO_SUFFIXES)}) below the identities' folders.",
+        f"There is no clip ({', '.join(AUDIO_SUFFIXES)}) and no picture ({', '.join(PICTURE_SUFFIXES)}) below the "
+        "identities' folders.",
         value=root or (folders[0].parent if folders else "no folders"),
         remedy="Check the path and the layout.",
     )

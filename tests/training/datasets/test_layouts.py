@@ -31,6 +31,16 @@ def test_read_folders_takes_clips_at_any_depth_and_leaves_other_files(tmp_path):
     assert relative(tmp_path, read_folders(tmp_path)) == expected
 
 
+def test_read_folders_takes_pictures_only_where_there_is_no_clip(tmp_path):
+    touch(tmp_path / "faces", "ann/1.jpg", "bob/more/2.PNG", "bob/notes.txt")
+    assert relative(tmp_path / "faces", read_folders(tmp_path / "faces")) == [
+        ("ann/1.jpg", "ann"),
+        ("bob/more/2.PNG", "bob"),
+    ]
+    touch(tmp_path / "voices", "ann/1.wav", "ann/cover.jpg")
+    assert relative(tmp_path / "voices", read_folders(tmp_path / "voices")) == [("ann/1.wav", "ann")]
+
+
 def test_read_voxceleb_finds_identities_below_wav_and_ignores_other_folders(tmp_path):
     touch(tmp_path, "wav/id10001/vid_a/00001.wav", "wav/id10002/vid_b/00002.wav", "wav/idea/x/1.wav")
     expected = [("wav/id10001/vid_a/00001.wav", "id10001"), ("wav/id10002/vid_b/00002.wav", "id10002")]
