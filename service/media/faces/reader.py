@@ -106,7 +106,7 @@ class FaceReader:
         if not faces:
             raise NoFaceError(
                 "No face was found in the picture.",
-                remedy="Send a picture that shows the face from the front, at least 40 pixels wide.",
+                remedy="Send a picture that shows a face from the front, at least a twelfth of its shorter side wide.",
             )
         if choice == "all":
             return self._read_all(image, faces)
