@@ -16,9 +16,9 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings and photographs; its tests are skipped where it is absent."""
-    path = Path(os.environ.get("MATCHKA_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+    path = Path(os.environ.get("TEST_DATA_DIR", ROOT.parent / "shared" / "data")).resolve()
     if not (path / "speech" / "utterances.csv").is_file():
-        pytest.skip(f"real data set not found at {path}; set MATCHKA_TEST_DATA to its folder")
+        pytest.skip(f"real data set not found at {path}; set TEST_DATA_DIR to its folder")
     return path
 
 
