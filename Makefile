@@ -3,13 +3,14 @@
 # make test    the tests
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
+# make bench   training on the feature cache beside training that runs the backbone every epoch
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
 #                    which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load accuracy bundles clean
+.PHONY: help setup run test check lint types load accuracy bench bundles clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -75,6 +76,9 @@ load: $(VENV)/.test bundles
 
 accuracy: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
+
+bench: $(VENV)/.run
+	$(BIN)/matchka-train bench-cache training/recipes/speaker.yaml
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults
