@@ -63,7 +63,7 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     """A small part of the recipe's first training and first validation data set.
 
     Args:
-        recipe: as training.run.run; a closed-form family is replaced by linear, which is trained.
+        recipe: as training.run.run; a family that starts from a closed form is replaced by linear.
         backbone: the network it names.
         identities: taken of both data sets.
         clips_each: taken of each identity.
@@ -74,7 +74,8 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     (candidate, *others) = recipe.candidates
     if others:
         raise RecipeError("The bench trains one family.", value="auto", remedy="Override projection.family=linear.")
-    if isinstance(candidate.projection, ClosedFormRecipe):
+    # a closed form is not trained in epochs, and a start fitted to several domains has no place on one
+    if not isinstance(candidate.projection, LinearRecipe | MlpRecipe):
         recipe = recipe.model_copy(update={"projection": LinearRecipe()})
     recipe = recipe.model_copy(
         update={"optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.epochs})}
