@@ -1,6 +1,7 @@
 """The application: middleware, routes, and what it holds from start to end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -149,6 +150,8 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
         LOGGER.critical("The service cannot load and stops.", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
         return
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes)
     state.telemetry.watch_batches(verifier.batch_counts)
     state.verifier = verifier

@@ -6,55 +6,18 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
-from service.errors import ClientGoneError, MatchkaError, NotReadyError, OverloadedError
+from service.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take
+from service.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from service.patience import Patience, current_patience
 from service.session import InputArray, Session
 from service.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka")
-LEAST_SHARE_ROWS: Final = 2  # an LSTM's run of one row costs nearly that of two: below this splitting gains nothing
 SHUTDOWN_S: Final = 5.0  # a run takes well under a second
-
-
-@dataclass(frozen=True)
-class BatchPolicy:
-    """When a lane runs, and with how much.
-
-    Attributes:
-        max_rows: most rows of one run.
-        max_wait_s: longest time that a row waits for company while another lane runs; it never waits for an idle one.
-        max_queued_rows: most rows that wait for a lane; a request beyond is refused.
-        lanes: threads that run the graph at the same time.
-    """
-
-    max_rows: int = 16
-    max_wait_s: float = 0.0
-    max_queued_rows: int = 1024
-    lanes: int = 1
-
-
-def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
-    """How many of the waiting rows one lane takes: as many as fit, but its share where others are idle too.
-
-    A lone clip of several windows is done sooner when each core takes a part of it.
-
-    Args:
-        queued_rows: rows that wait, >= 1.
-        idle_lanes: lanes without work, the one that asks included, >= 1.
-        policy: its max_rows bounds the answer.
-
-    Returns: 1..min(queued_rows, policy.max_rows).
-
-    >>> policy = BatchPolicy(max_rows=16, lanes=2)
-    >>> [rows_to_take(rows, 2, policy) for rows in (1, 2, 3, 4, 7, 40)], rows_to_take(7, 1, policy)
-    ([1, 2, 2, 2, 4, 16], 7)
-    """
-    share = max(LEAST_SHARE_ROWS, -(-queued_rows // idle_lanes))
-    return min(queued_rows, policy.max_rows, share)
 
 
 @dataclass(frozen=True)
@@ -227,7 +190,7 @@ class Batcher:
         """Seconds that the rows in the queue may still wait for company; None for an empty queue."""
         if not self._queue:
             return None
-        if self._queued_rows >= self._policy.max_rows or self._idle_lanes == self._policy.lanes:
+        if self._queued_rows >= self._policy.enough_rows or self._idle_lanes == self._policy.lanes:
             return 0.0
         return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
 
@@ -258,7 +221,7 @@ class Batcher:
     def _run(self, parts: list[_Part]) -> None:
         """Run rows together; where that fails, each waiter's alone, so that the error finds the one that caused it."""
         try:
-            embeddings = self._session.embed(_joined(parts))
+            embeddings = self._embed_joined(parts)
         except BaseException as error:  # handed to every waiter
             if len(parts) > 1:
                 for part in parts:
@@ -274,6 +237,17 @@ class Batcher:
                 part.waiter.answer(part.start, embeddings[start : start + count])
                 start += count
 
+    def _embed_joined(self, parts: list[_Part]) -> FloatArray:
+        rows = [part.waiter.inputs[part.start : part.stop] for part in parts]
+        joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
+        embeddings = self._session.embed(joined)
+        if len(embeddings) != len(joined):
+            raise BundleError(
+                f"The graph returned {len(embeddings)} embeddings for {len(joined)} rows.",
+                remedy="Build the bundle again with `matchka-export defaults`.",
+            )
+        return embeddings
+
     def _fail(self, waiter: _Waiter, error: BaseException) -> None:
         broken_off = MatchkaError(
             "The run of the model was broken off.", value=repr(error), remedy="Report this with the server's log."
@@ -287,12 +261,6 @@ class Batcher:
             waiter.fail(_stopped_error())
         self._queue.clear()
         self._changed.notify_all()
-
-
-def _joined(parts: list[_Part]) -> InputArray:
-    rows = [part.waiter.inputs[part.start : part.stop] for part in parts]
-    joined: InputArray = rows[0] if len(rows) == 1 else np.concatenate(rows, dtype=rows[0].dtype)
-    return joined
 
 
 def _stopped_error() -> NotReadyError:

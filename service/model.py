@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from service.batcher import Batcher, BatchPolicy
+from service.batch_policy import BatchPolicy
+from service.batcher import Batcher
 from service.bundle import AudioInputSpec, Bundle, ImageInputSpec, Manifest
 from service.errors import InvalidFieldError, MatchkaError
 from service.media.audio import AudioInput, AudioLimits, read_clip, split_windows

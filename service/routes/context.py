@@ -77,7 +77,7 @@ def service_state(request: Request) -> ServiceState:
     return state
 
 
-def authorised_tenant(request: Request) -> str:
+async def authorised_tenant(request: Request) -> str:
     """The tenant of the request's key.
 
     Raises: UnauthorizedError: keys are in force and the request has none of them.
