@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-LEAST_SHARE_ROWS: Final = 2  # an LSTM's run of one row costs nearly that of two: below this splitting gains nothing
+LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
     Returns: 1..min(queued_rows, policy.max_rows).
 
     >>> policy = BatchPolicy(max_rows=16, lanes=2)
-    >>> [rows_to_take(rows, 2, policy) for rows in (1, 2, 3, 4, 7, 40)], rows_to_take(7, 1, policy)
-    ([1, 2, 2, 2, 4, 16], 7)
+    >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
+    ([1, 7, 4, 5, 16], 9)
     """
-    share = max(LEAST_SHARE_ROWS, -(-queued_rows // idle_lanes))
-    return min(queued_rows, policy.max_rows, share)
+    sharing_lanes = max(1, min(idle_lanes, queued_rows // LEAST_SHARE_ROWS))
+    return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))

@@ -156,7 +156,7 @@ class Batcher:
                     remedy="Try again after the seconds in Retry-After.",
                 )
             self._queue.append(waiter)
-            self._changed.notify(-(-rows // LEAST_SHARE_ROWS))  # as many lanes as can have a share
+            self._changed.notify(max(1, rows // LEAST_SHARE_ROWS))  # as many lanes as can have a share
 
     def _serve(self) -> None:
         """The life of a lane. Whatever ends it, nobody is left waiting."""

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     decode_threads: int = Field(default_factory=_cores, ge=1, description="Files decoded at once; one per core.")
     batch_rows: int = Field(16, ge=1, description="Most windows or chips of one run.")
     batch_wait_ms: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
+        2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
     )
     batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
     batch_lanes: int = Field(default_factory=_cores, ge=1, description="Runs of one model at once; one per core.")
