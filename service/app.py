@@ -1,13 +1,15 @@
 """The application: middleware, routes, and what it holds from start to end."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
+from threading import Semaphore
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -73,7 +75,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.settings = settings
     telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
-    app.state.service = ServiceState(KeyRing(settings), workers, telemetry)
+    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
     # The last one added is the first one entered: timing, then admission, then the size of the body.
@@ -94,8 +96,14 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
         StoreError: the database cannot be opened.
     """
     bundles = read_bundles(settings.models_dir)
-    served = [open_model(bundle, settings) for bundle in bundles]
-    with _owned_data_dir(settings), opened_store(settings.effective_database_url) as store:
+    decode_slots = Semaphore(settings.decode_threads)
+    with ExitStack() as stack:
+        served = []
+        for bundle in bundles:
+            served.append(open_model(bundle, settings, decode_slots))
+            stack.callback(served[-1].close)
+        stack.enter_context(_owned_data_dir(settings))
+        store = stack.enter_context(opened_store(settings.effective_database_url))
         yield Verifier(served, store, _fusions_of(bundles, settings))
 
 
@@ -142,7 +150,10 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
         LOGGER.critical("The service cannot load and stops.", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
         return
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes)
+    state.telemetry.watch_batches(verifier.batch_counts)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

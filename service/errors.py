@@ -95,7 +95,15 @@ class NotReadyError(MatchkaError):
 
 
 class OverloadedError(MatchkaError):
-    """More requests in flight than the service accepts."""
+    """More requests in flight than the service accepts, or more rows waiting for a model than its queue holds."""
+
+
+class DeadlinePassedError(MatchkaError):
+    """A request that waited longer than an answer may take; it was dropped."""
+
+
+class ClientGoneError(MatchkaError):
+    """A client that left before its answer; nobody reads this one."""
 
 
 # --- samples --------------------------------------------------------------------------------------------------------
@@ -291,7 +299,9 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
+    ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
     NotReadyError: (503, "not_ready"),
+    DeadlinePassedError: (503, "deadline_passed"),
     OverloadedError: (503, "overloaded"),
 }
 

@@ -1,21 +1,24 @@
 """A bundle at work: samples as bytes -> full embeddings, and what was seen of faces on the way."""
 
 from dataclasses import dataclass
+from threading import Semaphore
 from typing import Final, Protocol
 
 import numpy as np
 
+from service.batch_policy import BatchPolicy
+from service.batcher import Batcher
 from service.bundle import AudioInputSpec, Bundle, ImageInputSpec, Manifest
 from service.errors import InvalidFieldError, MatchkaError
 from service.media.audio import AudioInput, AudioLimits, read_clip, split_windows
 from service.media.faces.detection import FaceDetector
 from service.media.faces.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
 from service.media.image import ImageLimits
+from service.patience import patiently_holding
 from service.session import InputArray, OrtSession, Session, open_ort_session
 from service.settings import Settings
 from service.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
-MOST_ROWS_PER_RUN: Final = 32  # bounds the memory of one run; throughput is flat from 16 on
 WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once
 
 
@@ -83,6 +86,30 @@ class FaceSampleReader:
 
 
 @dataclass(frozen=True)
+class BoundedReader:
+    """A reader that no more threads use at once than there are slots.
+
+    Threads that only wait for their batch are many, for batches to fill; cores that decode, and the memory of decoded
+    files, are few.
+    """
+
+    reader: SampleReader
+    slots: Semaphore
+
+    def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
+        """As the reader does.
+
+        Raises: ClientGoneError, DeadlinePassedError: the answer is of no more use.
+        """
+        with patiently_holding(self.slots):
+            return self.reader.read(data, choice)
+
+    def example(self) -> InputArray:
+        """As the reader's."""
+        return self.reader.example()
+
+
+@dataclass(frozen=True)
 class Model:
     """One served bundle."""
 
@@ -112,14 +139,25 @@ class Model:
         faces: list[FaceReading | None] = []
         for number, data in enumerate(samples, start=1):
             try:
-                for reading in self.reader.read(data, choice):
-                    vectors.append(self._embed_one(reading.rows))
-                    faces.append(reading.face)
+                readings = self.reader.read(data, choice)
+                rows = self.session.embed(np.concatenate([reading.rows for reading in readings]))
+                vectors.append(mean_by_group(rows, [len(reading.rows) for reading in readings]))
+                faces.extend(reading.face for reading in readings)
             except MatchkaError as error:
                 if len(samples) > 1:
                     error.detail = f"File {number} of {len(samples)}: {error.detail}"
                 raise
         return Observed(truncate_and_normalise(np.concatenate(vectors), self.manifest.full_dim), tuple(faces))
+
+    @property
+    def batcher(self) -> Batcher | None:
+        """The session, where it batches."""
+        return self.session if isinstance(self.session, Batcher) else None
+
+    def close(self) -> None:
+        """Stop the session's threads, if it has any."""
+        if self.batcher is not None:
+            self.batcher.close()
 
     def warm_up(self) -> None:
         """Run the graph once, so that the first request does not pay for its set-up."""
@@ -137,26 +175,33 @@ class Model:
                 remedy="Leave face out, or use a model for faces.",
             )
 
-    def _embed_one(self, rows: InputArray) -> FloatArray:
-        parts = [
-            self.session.embed(rows[start : start + MOST_ROWS_PER_RUN])
-            for start in range(0, len(rows), MOST_ROWS_PER_RUN)
-        ]
-        return mean_by_group(np.concatenate(parts), [len(rows)])
 
+def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | None = None) -> Model:
+    """Load a verified bundle's graphs; the embedding one behind a batcher.
 
-def open_model(bundle: Bundle, settings: Settings) -> Model:
-    """Load a verified bundle's graphs.
+    Args:
+        bundle: what to serve.
+        settings: limits, and how to batch.
+        decode_slots: bounds how many files are decoded at once, over all models that share it.
 
     Raises: BundleError: a graph does not match the manifest.
     """
     spec = bundle.manifest.input
     if isinstance(spec, AudioInputSpec):
-        return _open_voice(bundle, spec, settings)
-    return _open_face(bundle, spec, settings)
+        session, reader = _open_voice(bundle, spec, settings)
+    else:
+        session, reader = _open_face(bundle, spec, settings)
+    policy = BatchPolicy(
+        max_rows=settings.batch_rows,
+        max_wait_s=settings.batch_wait_ms / 1000.0,
+        max_queued_rows=settings.batch_queue_rows,
+        lanes=settings.batch_lanes,
+    )
+    batcher = Batcher(session, policy, name=bundle.manifest.name)
+    return Model(bundle.manifest, batcher, BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads)))
 
 
-def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> Model:
+def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> tuple[Session, SampleReader]:
     audio_input = spec.as_audio_input()
     session = OrtSession(
         bundle.graph_path,
@@ -166,10 +211,10 @@ def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> Mod
         settings.session_threads,
     )
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return Model(bundle.manifest, session, VoiceSampleReader(audio_input, limits))
+    return session, VoiceSampleReader(audio_input, limits)
 
 
-def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> Model:
+def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> tuple[Session, SampleReader]:
     session = OrtSession(
         bundle.graph_path,
         "chips",
@@ -192,4 +237,4 @@ def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> Mode
     reader = FaceReader(
         FaceDetector(pnet, rnet, onet), spec.as_image_input(), ImageLimits(settings.max_image_megapixels), face_limits
     )
-    return Model(bundle.manifest, session, FaceSampleReader(reader, spec.chip_px))
+    return session, FaceSampleReader(reader, spec.chip_px)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, TypeAlias
 
+from service.batcher import BatchCounts
 from service.bundle import DimReport, Manifest
 from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
 from service.errors import UnknownModelError
@@ -293,6 +294,11 @@ class Verifier:
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
         return {key: len(gallery) for key, gallery in list(self._galleries.items())}
+
+    def batch_counts(self) -> dict[str, BatchCounts]:
+        """What the batcher of each model did and what waits in it, by model."""
+        batchers = {name: model.batcher for name, model in self._models.items()}
+        return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
     def require_model(self, name: str) -> Model:
         """A served model by its name.

@@ -15,6 +15,11 @@ PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """All that can be configured, each by the variable MATCHKA_ + its name in capitals."""
 
@@ -39,10 +44,22 @@ class Settings(BaseSettings):
     face_min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
     max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
     max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
-    workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode, embed and search."
+    request_timeout_s: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
     )
-    session_threads: int = Field(0, ge=0, description="Threads of one ONNX run; 0 = one per core.")
+    workers: int = Field(
+        default_factory=lambda: 8 * _cores(),
+        ge=1,
+        description="Requests worked on at once; most of their threads wait for a batch.",
+    )
+    decode_threads: int = Field(default_factory=_cores, ge=1, description="Files decoded at once; one per core.")
+    batch_rows: int = Field(16, ge=1, description="Most windows or chips of one run.")
+    batch_wait_ms: float = Field(
+        2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
+    )
+    batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
+    batch_lanes: int = Field(default_factory=_cores, ge=1, description="Runs of one model at once; one per core.")
+    session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

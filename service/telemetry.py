@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.batcher import BatchCounts
+
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
+BatchesOfModels = Callable[[], dict[str, BatchCounts]]
 GallerySizes = Callable[[], dict[tuple[str, str], int]]
 
 
@@ -34,6 +38,10 @@ class Telemetry:
     def watch_galleries(self, sizes: GallerySizes) -> None:
         """Report the sizes of the galleries whenever the metrics are read."""
         self._registry.register(_GalleryCollector(sizes))
+
+    def watch_batches(self, counts: BatchesOfModels) -> None:
+        """Report what the batchers did whenever the metrics are read."""
+        self._registry.register(_BatchCollector(counts))
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -79,3 +87,27 @@ class _GalleryCollector(Collector):
         for (tenant, model), size in self._sizes().items():
             family.add_metric([tenant, model], size)
         yield family
+
+
+class _BatchCollector(Collector):
+    def __init__(self, counts: BatchesOfModels) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        sizes = HistogramMetricFamily("matchka_batch_rows", "Windows or chips of one run", labels=["model"])
+        queued = GaugeMetricFamily(
+            "matchka_batch_queued_rows", "Windows or chips that wait for a run", labels=["model"]
+        )
+        dropped = CounterMetricFamily(
+            "matchka_batch_dropped", "Requests that left the queue unanswered", labels=["model", "reason"]
+        )
+        for model, counts in self._counts().items():
+            below = [
+                (str(edge), sum(n for rows, n in counts.runs.items() if rows <= edge)) for edge in BATCH_BUCKETS_ROWS
+            ]
+            buckets = [*below, ("+Inf", sum(counts.runs.values()))]
+            sizes.add_metric([model], buckets, sum_value=sum(rows * n for rows, n in counts.runs.items()))
+            queued.add_metric([model], counts.queued_rows)
+            for reason, requests in counts.dropped.items():
+                dropped.add_metric([model, reason], requests)
+        yield from (sizes, queued, dropped)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from service.auth import KeyRing
 from service.errors import InvalidFieldError, NotReadyError, UnknownFieldError
+from service.patience import Patience, working_for
 from service.pipeline import Verifier
 from service.telemetry import Telemetry
 
@@ -22,6 +24,7 @@ class ServiceState:
 
     keys: KeyRing
     workers: ThreadPoolExecutor
+    request_timeout_s: float
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
 
@@ -33,10 +36,39 @@ class Caller:
     tenant: str
     verifier: Verifier
     state: ServiceState
+    request: Request
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run a blocking call on a worker thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.state.workers, call)
+        """Run a blocking call on a worker thread, as long as its answer is of use.
+
+        Raises:
+            DeadlinePassedError: it took longer than the service lets a request take.
+            ClientDisconnect: the client left.
+        """
+        patience = Patience(self.state.request_timeout_s)
+        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, patience, call)
+        leaving = asyncio.ensure_future(self._client_leaves())
+        try:
+            await asyncio.wait((work, leaving), timeout=patience.remaining_s, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if leaving.done():
+                leaving.result()
+                raise ClientDisconnect
+            raise patience.deadline_error
+        finally:
+            patience.give_up()
+            leaving.cancel()
+            work.cancel()  # of no effect on what a worker has begun; that asks its patience
+
+    async def _client_leaves(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def _work(patience: Patience, call: Callable[[], T]) -> T:
+    with working_for(patience):
+        return call()
 
 
 def service_state(request: Request) -> ServiceState:
@@ -45,7 +77,7 @@ def service_state(request: Request) -> ServiceState:
     return state
 
 
-def authorised_tenant(request: Request) -> str:
+async def authorised_tenant(request: Request) -> str:
     """The tenant of the request's key.
 
     Raises: UnauthorizedError: keys are in force and the request has none of them.
@@ -67,7 +99,7 @@ async def caller_of(request: Request, tenant: Annotated[str, Depends(authorised_
             "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
         )
     _refuse_stray_parameters(request)
-    return Caller(tenant, state.verifier, state)
+    return Caller(tenant, state.verifier, state, request)
 
 
 def _refuse_stray_parameters(request: Request) -> None:

@@ -168,6 +168,9 @@ ELSEWHERE = {
     errors.NotReadyError,
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
+    # tests/service/test_patience.py and tests/service/test_batcher.py
+    errors.DeadlinePassedError,
+    errors.ClientGoneError,
     # pictures: tests/service/media/test_image.py, tests/service/media/faces and tests/end_to_end/test_face.py
     errors.NotImageError,
     errors.ImageTooLargeError,

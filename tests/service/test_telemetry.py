@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.batcher import BatchCounts
 from service.telemetry import RequestTimer, Telemetry
 
 
@@ -79,3 +80,19 @@ def test_two_telemetries_in_one_process_share_nothing():
     labels = (("call", "verify"), ("match", "true"), ("model", "voice"))
     assert samples(first)["matchka_decisions_total", labels] == 1.0
     assert ("matchka_decisions_total", labels) not in samples(second)
+
+
+def test_batches_are_reported_as_a_histogram_a_gauge_and_a_counter():
+    telemetry = Telemetry()
+    counts = BatchCounts(runs={1: 3, 2: 1, 5: 2, 100: 1}, queued_rows=4, dropped={"deadline": 2})
+    telemetry.watch_batches(lambda: {"voice": counts})
+    found = samples(telemetry)
+    buckets = {
+        dict(labels)["le"]: value for (name, labels), value in found.items() if name == "matchka_batch_rows_bucket"
+    }
+    assert buckets == {"1": 3, "2": 4, "4": 4, "8": 6, "16": 6, "32": 6, "64": 6, "+Inf": 7}
+    voice = ("model", "voice")
+    assert found["matchka_batch_rows_sum", (voice,)] == 3 * 1 + 1 * 2 + 2 * 5 + 100
+    assert found["matchka_batch_rows_count", (voice,)] == 7
+    assert found["matchka_batch_queued_rows", (voice,)] == 4
+    assert found["matchka_batch_dropped_total", (voice, ("reason", "deadline"))] == 2

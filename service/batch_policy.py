@@ -1,0 +1,48 @@
+"""When a batch runs and how large it is: pure arithmetic on what waits."""
+
+from dataclasses import dataclass
+from typing import Final
+
+LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
+
+
+@dataclass(frozen=True)
+class BatchPolicy:
+    """When a lane runs, and with how much.
+
+    Attributes:
+        max_rows: most rows of one run.
+        max_wait_s: longest time that a row waits for company while another lane runs; it never waits while none does.
+        max_queued_rows: most rows that wait for a lane; a request beyond is refused.
+        lanes: threads that run the graph at the same time.
+    """
+
+    max_rows: int = 16
+    max_wait_s: float = 0.0
+    max_queued_rows: int = 1024
+    lanes: int = 1
+
+    @property
+    def enough_rows(self) -> int:
+        """Rows that are not kept waiting: from half of a full run on, a row costs about as little as in a full one."""
+        return max(1, self.max_rows // 2)
+
+
+def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
+    """How many of the waiting rows one lane takes: as many as fit, but its share where others are idle too.
+
+    A lone clip of several windows is done sooner when each core takes a part of it.
+
+    Args:
+        queued_rows: rows that wait, >= 1.
+        idle_lanes: lanes without work, the one that asks included, >= 1.
+        policy: its max_rows bounds the answer.
+
+    Returns: 1..min(queued_rows, policy.max_rows).
+
+    >>> policy = BatchPolicy(max_rows=16, lanes=2)
+    >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
+    ([1, 7, 4, 5, 16], 9)
+    """
+    sharing_lanes = max(1, min(idle_lanes, queued_rows // LEAST_SHARE_ROWS))
+    return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))
