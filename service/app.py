@@ -30,6 +30,7 @@ from service.errors import (
     status_and_code,
 )
 from service.fusion import Fusion, read_fusions
+from service.gallery.opener import GalleryOpener
 from service.model import open_model
 from service.pipeline import Verifier
 from service.problems import problem_response
@@ -96,7 +97,8 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
     bundles = read_bundles(settings.models_dir)
     served = [open_model(bundle, settings) for bundle in bundles]
     with _owned_data_dir(settings), opened_store(settings.effective_database_url) as store:
-        yield Verifier(served, store, _fusions_of(bundles, settings))
+        galleries = GalleryOpener(settings.workers, settings.device == "gpu", settings.gpu_half_precision)
+        yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
 
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
@@ -142,7 +144,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
         LOGGER.critical("The service cannot load and stops.", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
         return
-    state.telemetry.watch_galleries(verifier.gallery_sizes)
+    state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

@@ -164,6 +164,7 @@ def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> Mod
         (audio_input.window_samples,),
         bundle.manifest.full_dim,
         settings.session_threads,
+        use_gpu=settings.device == "gpu",
     )
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
     return Model(bundle.manifest, session, VoiceSampleReader(audio_input, limits))
@@ -177,6 +178,7 @@ def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> Mode
         bundle.manifest.full_dim,
         settings.session_threads,
         input_dtype="uint8",
+        use_gpu=settings.device == "gpu",
     )
     pnet, rnet, onet = (
         open_ort_session(bundle.path / name, settings.session_threads)

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads that decode, embed and search."
     )
     session_threads: int = Field(0, ge=0, description="Threads of one ONNX run; 0 = one per core.")
+    device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
+    gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

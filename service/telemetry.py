@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.gallery.policy import Method
+
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 GallerySizes = Callable[[], dict[tuple[str, str], int]]
+GallerySearches = Callable[[], dict[tuple[str, str, Method], int]]
 
 
 class Telemetry:
@@ -31,9 +34,9 @@ class Telemetry:
             "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
         )
 
-    def watch_galleries(self, sizes: GallerySizes) -> None:
-        """Report the sizes of the galleries whenever the metrics are read."""
-        self._registry.register(_GalleryCollector(sizes))
+    def watch_galleries(self, sizes: GallerySizes, searches: GallerySearches) -> None:
+        """Report the galleries' sizes, and how they were searched, whenever the metrics are read."""
+        self._registry.register(_GalleryCollector(sizes, searches))
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -71,11 +74,18 @@ class RequestTimer:
 
 
 class _GalleryCollector(Collector):
-    def __init__(self, sizes: GallerySizes) -> None:
+    def __init__(self, sizes: GallerySizes, searches: GallerySearches) -> None:
         self._sizes = sizes
+        self._searches = searches
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily("matchka_gallery_subjects", "Subjects in the gallery", labels=["tenant", "model"])
         for (tenant, model), size in self._sizes().items():
             family.add_metric([tenant, model], size)
         yield family
+        searches = CounterMetricFamily(
+            "matchka_gallery_searches", "Searches, by how they were made", labels=["tenant", "model", "method"]
+        )
+        for labels, count in self._searches().items():
+            searches.add_metric(list(labels), count)
+        yield searches
