@@ -12,7 +12,7 @@ from service.vectors import FloatArray, inverse_lengths, quantise, squared_lengt
 
 BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader
 FIRST_ROWS: Final = 1_024  # room of a new gallery's block; doubled as it fills, so that small tenants stay small
-SEGMENT_DIM: Final = 64
+FIRST_CUTS: Final = (16, 64)  # then doubling; a cut more would cost every longer dim a pass more
 NO_KEY: Final = -1
 
 Keys: TypeAlias = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Query:
 class Block:
     """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
 
-    The columns are cut at 64, 128, 256, ... components; each piece is one array. The rows are dense: what is removed is
+    The columns are cut at 16, 64, 128, 256, ... components; each piece is one array. The rows are dense: what is removed is
     overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
 
     Args:
@@ -218,12 +218,11 @@ class _Codes:
 
 
 def _cuts(full_dim: int) -> list[tuple[int, int]]:
-    starts = [0]
-    stop = SEGMENT_DIM
-    while stop < full_dim:
-        starts.append(stop)
-        stop *= 2
-    return list(zip(starts, [*starts[1:], full_dim], strict=True))
+    stops = list(FIRST_CUTS)
+    while stops[-1] < full_dim:
+        stops.append(2 * stops[-1])
+    stops = [stop for stop in stops if stop < full_dim] + [full_dim]
+    return list(zip([0, *stops], stops, strict=False))
 
 
 def _largest(similarities: FloatArray, count: int, floor: float) -> Rows:
