@@ -32,6 +32,7 @@ from service.errors import (
     status_and_code,
 )
 from service.fusion import Fusion, read_fusions
+from service.gallery.opener import GalleryOpener
 from service.model import open_model
 from service.pipeline import Verifier
 from service.problems import problem_response
@@ -104,7 +105,8 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
             stack.callback(served[-1].close)
         stack.enter_context(_owned_data_dir(settings))
         store = stack.enter_context(opened_store(settings.effective_database_url))
-        yield Verifier(served, store, _fusions_of(bundles, settings))
+        galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
+        yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
 
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
@@ -152,7 +154,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
         return
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
-    state.telemetry.watch_galleries(verifier.gallery_sizes)
+    state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))

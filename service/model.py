@@ -209,6 +209,7 @@ def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> tup
         (audio_input.window_samples,),
         bundle.manifest.full_dim,
         settings.session_threads,
+        use_gpu=settings.device == "gpu",
     )
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
     return session, VoiceSampleReader(audio_input, limits)
@@ -222,6 +223,7 @@ def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> tupl
         bundle.manifest.full_dim,
         settings.session_threads,
         input_dtype="uint8",
+        use_gpu=settings.device == "gpu",
     )
     pnet, rnet, onet = (
         open_ort_session(bundle.path / name, settings.session_threads)

@@ -10,8 +10,9 @@ from service.bundle import DimReport, Manifest
 from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
 from service.errors import UnknownModelError
 from service.fusion import Fusion, decide_jointly
-from service.gallery.flat import FlatGallery
 from service.gallery.gallery import Gallery
+from service.gallery.opener import GalleryOpener
+from service.gallery.policy import Method
 from service.media.faces.reader import FaceChoice, FaceReading
 from service.model import Model
 from service.store.records import Reference, Subject, SubjectSummary
@@ -97,12 +98,20 @@ class Verifier:
         models: the served models.
         store: the system of record; the galleries are rebuilt from it by load().
         fusions: of served models, in the versions that are served.
+        galleries: opens them; on the CPU by default.
     """
 
-    def __init__(self, models: Iterable[Model], store: Store, fusions: Iterable[Fusion] = ()) -> None:
+    def __init__(
+        self,
+        models: Iterable[Model],
+        store: Store,
+        fusions: Iterable[Fusion] = (),
+        galleries: GalleryOpener | None = None,
+    ) -> None:
         self._models = {model.manifest.name: model for model in models}
         self._fusions = {fusion.name: fusion for fusion in fusions}
         self._store = store
+        self._opener = galleries or GalleryOpener()
         self._galleries: dict[tuple[str, str], Gallery] = {}
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
@@ -300,6 +309,14 @@ class Verifier:
         batchers = {name: model.batcher for name, model in self._models.items()}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
+    def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
+        """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
+        return {
+            (*key, method): count
+            for key, gallery in list(self._galleries.items())
+            for method, count in gallery.searches().items()
+        }
+
     def require_model(self, name: str) -> Model:
         """A served model by its name.
 
@@ -320,7 +337,7 @@ class Verifier:
     def _gallery(self, tenant: str, model: Model) -> Gallery:
         key = (tenant, model.manifest.name)
         # setdefault is atomic: two threads that meet here end with the same gallery
-        return self._galleries.get(key) or self._galleries.setdefault(key, FlatGallery(model.manifest.full_dim))
+        return self._galleries.get(key) or self._galleries.setdefault(key, self._opener.open(model.manifest.full_dim))
 
     def _candidates(
         self, tenant: str, model: Model, gallery: Gallery, probe: FloatArray, dim: int, top_k: int

@@ -1,5 +1,7 @@
 """A graph that embeds: the protocol every caller uses, and ONNX Runtime behind it."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -10,6 +12,9 @@ import onnxruntime
 from service.errors import BundleError, NonFiniteEmbeddingError
 from service.vectors import FloatArray
 
+LOGGER: Final = logging.getLogger("matchka.session")
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
 InputDtype: TypeAlias = Literal["float32", "uint8"]
 InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -32,12 +37,24 @@ class Session(Protocol):
         ...
 
 
-def open_ort_session(graph_path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Open a graph in ONNX Runtime on CPU.
+def choose_providers(use_gpu: bool, available: Sequence[str]) -> list[str]:
+    """What runs a graph, by preference: CUDA only where it is wanted and there.
+
+    >>> choose_providers(True, ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    return [CUDA, CPU] if use_gpu and CUDA in available else [CPU]
+
+
+def open_ort_session(graph_path: Path, threads: int, use_gpu: bool = False) -> onnxruntime.InferenceSession:
+    """Open a graph in ONNX Runtime, on CPU or, where it is wanted and there, on the GPU.
+
+    Without a GPU that ONNX Runtime can use, a line in the log says so and the CPU is used.
 
     Args:
         graph_path: the file.
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
+        use_gpu: run on the GPU if possible.
 
     Raises: BundleError: the file is no graph.
     """
@@ -46,18 +63,29 @@ def open_ort_session(graph_path: Path, threads: int) -> onnxruntime.InferenceSes
     # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    providers = choose_providers(use_gpu, onnxruntime.get_available_providers())
+    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, which no loader path names
     try:
-        return onnxruntime.InferenceSession(str(graph_path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(graph_path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
         raise BundleError(
             f"{graph_path} is not a graph ONNX Runtime can load.",
             value=error,
             remedy="Build the bundle again with `matchka-export defaults`.",
         ) from error
+    # ONNX Runtime falls back by itself, and silently, where the driver or a library is missing
+    if use_gpu and CUDA not in session.get_providers():
+        LOGGER.warning(
+            "ONNX Runtime has no GPU for %s (%s); it runs on the CPU.",
+            graph_path,
+            "CUDA did not start: check the driver" if CUDA in providers else "install matchka[gpu]",
+        )
+    return session
 
 
 class OrtSession:
-    """ONNX Runtime on CPU.
+    """ONNX Runtime on CPU or GPU.
 
     Args:
         graph_path: the bundle's graph.
@@ -66,6 +94,7 @@ class OrtSession:
         full_dim: components the graph must return.
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
         input_dtype: type of its input's numbers.
+        use_gpu: run on the GPU if possible; the log says if not.
 
     Raises: BundleError: the file is no graph, or its inputs or outputs are others.
     """
@@ -78,8 +107,9 @@ class OrtSession:
         full_dim: int,
         threads: int = 0,
         input_dtype: InputDtype = "float32",
+        use_gpu: bool = False,
     ) -> None:
-        self._session = open_ort_session(graph_path, threads)
+        self._session = open_ort_session(graph_path, threads, use_gpu)
         self._input_name = input_name
         self._input_dtype = np.dtype(input_dtype)
         self._full_dim = full_dim

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
     batch_lanes: int = Field(default_factory=_cores, ge=1, description="Runs of one model at once; one per core.")
     session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
+    device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
+    gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

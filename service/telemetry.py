@@ -10,11 +10,13 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batcher import BatchCounts
+from service.gallery.policy import Method
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 BatchesOfModels = Callable[[], dict[str, BatchCounts]]
 GallerySizes = Callable[[], dict[tuple[str, str], int]]
+GallerySearches = Callable[[], dict[tuple[str, str, Method], int]]
 
 
 class Telemetry:
@@ -35,9 +37,9 @@ class Telemetry:
             "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
         )
 
-    def watch_galleries(self, sizes: GallerySizes) -> None:
-        """Report the sizes of the galleries whenever the metrics are read."""
-        self._registry.register(_GalleryCollector(sizes))
+    def watch_galleries(self, sizes: GallerySizes, searches: GallerySearches) -> None:
+        """Report the galleries' sizes, and how they were searched, whenever the metrics are read."""
+        self._registry.register(_GalleryCollector(sizes, searches))
 
     def watch_batches(self, counts: BatchesOfModels) -> None:
         """Report what the batchers did whenever the metrics are read."""
@@ -79,14 +81,21 @@ class RequestTimer:
 
 
 class _GalleryCollector(Collector):
-    def __init__(self, sizes: GallerySizes) -> None:
+    def __init__(self, sizes: GallerySizes, searches: GallerySearches) -> None:
         self._sizes = sizes
+        self._searches = searches
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily("matchka_gallery_subjects", "Subjects in the gallery", labels=["tenant", "model"])
         for (tenant, model), size in self._sizes().items():
             family.add_metric([tenant, model], size)
         yield family
+        searches = CounterMetricFamily(
+            "matchka_gallery_searches", "Searches, by how they were made", labels=["tenant", "model", "method"]
+        )
+        for labels, count in self._searches().items():
+            searches.add_metric(list(labels), count)
+        yield searches
 
 
 class _BatchCollector(Collector):

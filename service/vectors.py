@@ -124,3 +124,55 @@ def mean_by_group(rows: FloatArray, group_sizes: list[int]) -> FloatArray:
     sums = np.add.reduceat(rows.astype(np.float64), starts, axis=0)
     means: FloatArray = (sums / np.asarray(group_sizes, np.float64)[:, None]).astype(np.float32)
     return means
+
+
+def squared_lengths(rows: FloatArray) -> npt.NDArray[np.float64]:
+    """The square of each row's L2 norm, in float64; those of a row's parts add up to that of the row.
+
+    Args: rows: float32, (n, dim).
+
+    >>> squared_lengths(np.array([[3, 4], [0, 0]], np.float32))
+    array([25.,  0.])
+    """
+    lengths: npt.NDArray[np.float64] = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+    return lengths
+
+
+def inverse_lengths(squared: npt.NDArray[np.float64]) -> FloatArray:
+    """What an inner product with each row has to be multiplied by to be a cosine; 0 for a row without direction.
+
+    Args: squared: float64, (n,), as squared_lengths gives it.
+
+    >>> inverse_lengths(np.array([25.0, 0.0]))
+    array([0.2, 0. ], dtype=float32)
+    """
+    # a length whose inverse float32 cannot hold is no direction either
+    has_direction = squared > float(np.finfo(np.float32).tiny) ** 2
+    inverse: FloatArray = np.where(has_direction, 1 / np.sqrt(np.where(has_direction, squared, 1)), 0).astype(
+        np.float32
+    )
+    return inverse
+
+
+def quantise(components: FloatArray) -> npt.NDArray[np.uint8]:
+    """Components of unit vectors in one byte each: the integer nearest to 127 times the component, plus 128.
+
+    Args: components: float32, (n, dim), each in [-1, 1].
+
+    >>> quantise(np.array([[-1, 0, 0.5]], np.float32))
+    array([[  1, 128, 192]], dtype=uint8)
+    """
+    codes: npt.NDArray[np.uint8] = (np.rint(components * np.float32(127)) + np.float32(128)).astype(np.uint8)
+    return codes
+
+
+def widen(vector: FloatArray) -> FloatArray:
+    """A vector scaled until its largest component is 127 or -127, and rounded: the order of inner products stays.
+
+    Args: vector: float32, (dim,); zero stays zero.
+
+    >>> widen(np.array([-0.5, 0.25, 0.0], np.float32))
+    array([-127.,   64.,    0.], dtype=float32)
+    """
+    largest = np.max(np.abs(vector))
+    return vector if largest == 0 else np.rint(vector * (np.float32(127) / largest))

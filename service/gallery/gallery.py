@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.gallery.policy import Method
 from service.vectors import FloatArray
 
 
@@ -21,6 +22,10 @@ class Gallery(Protocol):
         """Subjects held."""
         ...
 
+    def searches(self) -> dict[Method, int]:
+        """Searches made so far, by the method that the policy chose."""
+        ...
+
     def put(self, subject_keys: list[int], references: FloatArray) -> None:
         """Add references, replacing those of subjects already there.
 
@@ -31,7 +36,10 @@ class Gallery(Protocol):
         ...
 
     def remove(self, subject_key: int) -> None:
-        """Remove a subject; one that is not there is no error."""
+        """Remove a subject; one that is not there is no error.
+
+        No search that begins after this has returned shows it, and none of its numbers stay in the gallery's memory.
+        """
         ...
 
     def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:

@@ -1,14 +1,16 @@
 """ONNX Runtime behind the Session protocol, with real graphs."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from service.errors import BundleError, NonFiniteEmbeddingError
-from service.session import OrtSession
+from service.session import OrtSession, choose_providers
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 
@@ -92,3 +94,44 @@ def test_session_of_a_graph_cut_short_is_refused(graph: Path):
     graph.write_bytes(graph.read_bytes()[:-1000])
     with pytest.raises(BundleError):
         OrtSession(graph, "windows", (WINDOW,), FULL_DIM)
+
+
+has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+@pytest.mark.parametrize(
+    ("use_gpu", "available", "expected"),
+    [
+        (False, ["CUDAExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        (True, ["AzureExecutionProvider", "CPUExecutionProvider"], ["CPUExecutionProvider"]),
+        (
+            True,
+            ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        ),
+    ],
+)
+def test_providers_are_cuda_only_where_it_is_wanted_and_there(use_gpu: bool, available: list, expected: list):
+    assert choose_providers(use_gpu, available) == expected
+
+
+@pytest.mark.skipif(has_cuda, reason="this ONNX Runtime has CUDA")
+def test_session_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_the_log_says_so(
+    graph: Path, caplog: pytest.LogCaptureFixture
+):
+    inputs = np.random.default_rng(1).normal(0, 0.1, (3, WINDOW)).astype(np.float32)
+    with caplog.at_level(logging.WARNING, "matchka.session"):
+        session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1, use_gpu=True)
+    assert "runs on the CPU" in caplog.text
+    expected = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1).embed(inputs)
+    np.testing.assert_array_equal(session.embed(inputs), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_cuda, reason="this ONNX Runtime has no CUDA")
+def test_embed_on_the_gpu_equals_the_graphs_formula(graph: Path):
+    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, use_gpu=True)
+    inputs = np.random.default_rng(5).normal(0, 0.1, (33, WINDOW)).astype(np.float32)
+    bands, mix, bias = (weights.astype(np.float64) for weights in projection())
+    expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]
+    np.testing.assert_allclose(session.embed(inputs), expected, rtol=1e-2, atol=1e-2)

@@ -49,6 +49,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_BATCH_QUEUE_ROWS": "77",
         "MATCHKA_BATCH_LANES": "5",
         "MATCHKA_SESSION_THREADS": "2",
+        "MATCHKA_DEVICE": "gpu",
+        "MATCHKA_GPU_HALF_PRECISION": "true",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields)

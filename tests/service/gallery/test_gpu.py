@@ -1,0 +1,118 @@
+"""The GPU's gallery: one thread, true deletion, and a clear line where there is no GPU."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+import pytest
+
+from service.gallery.cpu import CpuGallery
+from service.gallery.gpu import GpuDevice, GpuGallery, open_gpu
+from service.gallery.opener import GalleryOpener
+
+has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+without_gpu = pytest.mark.skipif(has_gpu, reason="there is a GPU here")
+
+
+class WatchedIndexes:
+    """Makes FAISS' own CPU indexes and notes the threads that use them."""
+
+    def __init__(self) -> None:
+        self.made: list[faiss.IndexFlatIP] = []
+        self.threads: set[int] = set()
+
+    def make(self, dim: int) -> "WatchedIndex":
+        self.threads.add(threading.get_ident())
+        index = faiss.IndexFlatIP(dim)
+        self.made.append(index)
+        return WatchedIndex(index, self.threads)
+
+    def rows(self) -> np.ndarray:
+        """All vectors of full dim that lie in any index."""
+        return np.concatenate([index.reconstruct_n(0, index.ntotal) for index in self.made if index.d == 8])
+
+
+class WatchedIndex:
+    """What a GPU index has: no deletion and no selector."""
+
+    def __init__(self, index: faiss.IndexFlatIP, threads: set[int]) -> None:
+        self._index, self._threads = index, threads
+
+    def add(self, rows: np.ndarray) -> None:
+        self._threads.add(threading.get_ident())
+        self._index.add(rows)
+
+    def reset(self) -> None:
+        self._threads.add(threading.get_ident())
+        self._index.reset()
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        self._threads.add(threading.get_ident())
+        return self._index.search(queries, count)
+
+
+def test_gpu_gallery_used_from_threads_calls_the_device_from_one():
+    watched, rng = WatchedIndexes(), np.random.default_rng(0)
+    gallery = GpuGallery(8, GpuDevice(watched.make), shard_rows=16)
+
+    def work(key: int) -> None:
+        vector = rng.normal(size=8).astype(np.float32)
+        gallery.put([key], vector[None])
+        gallery.search(vector, 4 + key % 5, 3)
+        if key % 2:
+            gallery.remove(key)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(100)))
+    assert len(watched.threads) == 1
+    assert threading.get_ident() not in watched.threads
+    assert len(gallery) == 50
+
+
+def test_remove_and_replace_leave_no_copy_of_the_vector_on_the_device():
+    watched, rng = WatchedIndexes(), np.random.default_rng(1)
+    gallery = GpuGallery(8, GpuDevice(watched.make), shard_rows=16)
+    references = rng.normal(size=(40, 8)).astype(np.float32)
+    unit = references / np.linalg.norm(references, axis=1, keepdims=True)
+    gallery.put(list(range(40)), references)
+    gallery.search(references[0], 8, 1)
+
+    def copies(row: int) -> int:
+        return int(np.sum(np.all(np.abs(watched.rows() - unit[row]) < 1e-6, axis=1)))
+
+    assert [copies(row) for row in (3, 20, 39)] == [1, 1, 1]
+    gallery.remove(3)
+    gallery.put([20], rng.normal(size=(1, 8)).astype(np.float32))
+    assert [copies(row) for row in (3, 20, 39)] == [0, 0, 1]
+    assert len(watched.rows()) == 39
+
+
+@without_gpu
+def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "matchka.gallery"):
+        gallery = GalleryOpener(use_gpu=True).open(8)
+    assert isinstance(gallery, CpuGallery)
+    assert "on the CPU" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_search_on_a_gpu_at_scale_equals_brute_force_and_never_shows_what_was_removed(half_precision: bool):
+    device = open_gpu(half_precision)
+    if device is None:
+        pytest.skip("FAISS finds no NVIDIA GPU here")
+    rng = np.random.default_rng(2)
+    references = rng.normal(size=(200_000, 128)).astype(np.float32)
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
+    gallery = GpuGallery(128, device)
+    gallery.put(list(range(200_000)), references)
+    for key in range(0, 200_000, 20_011):
+        assert gallery.search(references[key], 128, 1)[0].subject_key == key
+        gallery.remove(key)
+        expected = references @ references[key]
+        expected[: key + 1 : 20_011] = -1
+        (best,) = gallery.search(references[key], 128, 1)
+        assert abs(best.similarity - expected.max()) < (2e-3 if half_precision else 1e-5)
+        assert best.subject_key != key
