@@ -39,7 +39,7 @@ class Query:
 class Block:
     """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
 
-    The columns are cut at 16, 64, 128, 256, ... components; each piece is one array. The rows are dense: what is removed is
+    The columns are cut at 16, 64, 128, ... components; each piece is one array. The rows are dense: what is removed is
     overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
 
     Args:
