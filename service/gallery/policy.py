@@ -4,7 +4,7 @@ from typing import Final, Literal, TypeAlias
 
 Method: TypeAlias = Literal["flat", "funnel", "gpu"]
 
-PREFIX_DIM: Final = 64  # at 32 the shortlist takes a third less time and misses one best subject in fifty
+PREFIX_DIM: Final = 64  # at 32 the shortlist takes a third less time and misses one best subject in seventy
 FUNNEL_FROM_COMPONENTS: Final = 5_000_000  # subjects x dim; below it the exact search takes about half a millisecond
 SHORTLIST: Final = 512  # of the whole gallery; where it was 128, one in a hundred of the ten best was missed
 SHORTLIST_OF_EACH_BLOCK: Final = 64

@@ -74,6 +74,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "face_min_eye_distance_px": 20.5,
         "face_min_sharpness": 0.1,
         "face_max_yaw": 0.7,
+        "device": "gpu",
+        "gpu_half_precision": True,
         "face_min_visible": 0.9,
         "max_in_flight": 65,
         "request_timeout_s": 12.5,
