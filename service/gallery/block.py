@@ -39,19 +39,14 @@ class Query:
 class Block:
     """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
 
-    <<<<<<< HEAD
-        The columns are cut at 16, 64, 128, 256, ... components; each piece is one array. The rows are dense: what is
-        removed is overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
-    =======
-        The columns are cut at 16, 64, 128, ... components; each piece is one array. The rows are dense: what is removed is
-        overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
-    >>>>>>> search
+    The columns are cut at 16, 64, 128, ... components; each piece is one array. The rows are dense: what is removed is
+    overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
 
-        Args:
-            full_dim: components of a reference.
-            prefix_dim: components kept once more in one byte each, for shortlists; 0 keeps none.
-            most_rows: its size when it is full.
-            first_rows: rows that it has room for at first.
+    Args:
+        full_dim: components of a reference.
+        prefix_dim: components kept once more in one byte each, for shortlists; 0 keeps none.
+        most_rows: its size when it is full.
+        first_rows: rows that it has room for at first.
     """
 
     def __init__(
