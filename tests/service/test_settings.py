@@ -86,8 +86,6 @@ def test_read_settings_takes_every_field_from_its_variable():
         "batch_queue_rows": 77,
         "batch_lanes": 5,
         "session_threads": 2,
-        "device": "gpu",
-        "gpu_half_precision": True,
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
