@@ -191,22 +191,24 @@ class Verifier:
     def delete_subject(self, tenant: str, subject_id: str) -> None:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         with self._write_lock:
-            key = self._store.delete_subject(tenant, subject_id)
+            key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
             for name in self._models:
                 self._gallery(tenant, self._models[name]).remove(key)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
         with self._write_lock:
-            removal = self._store.delete_template(tenant, template_id)
+            removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
             model = self._models.get(removal.model)
-            if model is None or model.manifest.version != removal.version:
-                return  # a template of a bundle that is not served is in no gallery
-            gallery = self._gallery(tenant, model)
-            if removal.reference is None:
-                gallery.remove(removal.subject_key)
-            else:
-                gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+            # a template of a bundle that is not served is in no gallery
+            if model is not None and model.manifest.version == removal.version:
+                gallery = self._gallery(tenant, model)
+                if removal.reference is None:
+                    gallery.remove(removal.subject_key)
+                else:
+                    gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
