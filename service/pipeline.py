@@ -1,94 +1,28 @@
 """The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from threading import Lock
-from typing import Final, TypeAlias
+from typing import Final
 
+from service.answers import Embeddings, Enrolled, FusedVerified, Identified, Verified
 from service.batcher import BatchCounts
-from service.bundle import DimReport, Manifest
-from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
+from service.bundle import Manifest
+from service.decision import Decision, decide
 from service.errors import UnknownModelError
 from service.fusion import Fusion, decide_jointly
 from service.gallery.gallery import Gallery
 from service.gallery.opener import GalleryOpener
 from service.gallery.policy import Method
-from service.media.faces.reader import FaceChoice, FaceReading
+from service.gallery.tenants import TenantGalleries
+from service.identification import Identification
+from service.media.faces.reader import FaceChoice
 from service.model import Model
-from service.store.records import Reference, Subject, SubjectSummary
+from service.store.records import Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 
 DEFAULT_MAX_FMR: Final = 1e-3
-DEFAULT_MAX_FPIR: Final = 1e-2
 DEFAULT_TOP_K: Final = 5
-MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
-
-
-Faces: TypeAlias = tuple[FaceReading | None, ...]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """float32, (samples, dim), each of unit length, what made them, and the face that each shows."""
-
-    manifest: Manifest
-    dim: int
-    vectors: FloatArray
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class SubjectSimilarity:
-    """A subject and its cosine similarity to the probe."""
-
-    subject_id: str
-    similarity: float
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """What an enrolment stored, and the subjects so similar that they may be the same person."""
-
-    template_ids: tuple[str, ...]
-    template_count: int
-    similar_subjects: list[SubjectSimilarity]
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A 1:1 decision and what it rests on; the faces are those of the probe, or of both samples compared."""
-
-    manifest: Manifest
-    dim: int
-    max_fmr: float
-    decision: Decision
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class FusedVerified:
-    """A 1:1 decision on two modalities at full dim, and the decision that each would make alone."""
-
-    name: str
-    max_fmr: float
-    decision: Decision
-    parts: dict[str, Verified]
-
-
-@dataclass(frozen=True)
-class Identified:
-    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says."""
-
-    manifest: Manifest
-    dim: int
-    max_fpir: float
-    match: str | None
-    candidates: list[SubjectSimilarity]
-    threshold: Threshold
-    gallery_size: int
-    face: FaceReading | None
 
 
 class Verifier:
@@ -111,8 +45,8 @@ class Verifier:
         self._models = {model.manifest.name: model for model in models}
         self._fusions = {fusion.name: fusion for fusion in fusions}
         self._store = store
-        self._opener = galleries or GalleryOpener()
-        self._galleries: dict[tuple[str, str], Gallery] = {}
+        self._galleries = TenantGalleries(galleries)
+        self._identification = Identification(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
 
@@ -149,7 +83,7 @@ class Verifier:
             enrolment = self._store.add_templates(tenant, subject_id, model_name, model.manifest.version, embeddings)
             gallery = self._gallery(tenant, model)
             gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
-        similar = self._similar_subjects(tenant, model, enrolment.reference)
+        similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
         return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
 
     def verify(
@@ -240,37 +174,11 @@ class Verifier:
         model, dim = self._model_at(model_name, dim, face)
         seen = model.observe([sample], face or "dominant")
         return [
-            self._identify_one(tenant, model, vector, found, top_k, dim, max_fpir)
+            self._identification.identify(
+                tenant, model.manifest, self._gallery(tenant, model), vector, found, top_k, dim, max_fpir
+            )
             for vector, found in zip(seen.vectors, seen.faces, strict=True)
         ]
-
-    def _identify_one(
-        self,
-        tenant: str,
-        model: Model,
-        probe: FloatArray,
-        face: FaceReading | None,
-        top_k: int,
-        dim: int,
-        max_fpir: float,
-    ) -> Identified:
-        gallery = self._gallery(tenant, model)
-        gallery_size = len(gallery)
-        fmr = fmr_for_fpir(max_fpir, gallery_size)
-        report = model.manifest.per_dim[str(dim)]
-        candidates, best_count = self._candidates(tenant, model, gallery, probe, dim, top_k)
-        threshold = threshold_at(report, best_count, fmr)
-        is_match = bool(candidates) and candidates[0].similarity >= threshold.value
-        return Identified(
-            model.manifest,
-            dim,
-            max_fpir,
-            candidates[0].subject_id if is_match else None,
-            candidates,
-            threshold,
-            gallery_size,
-            face,
-        )
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates."""
@@ -283,26 +191,28 @@ class Verifier:
     def delete_subject(self, tenant: str, subject_id: str) -> None:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         with self._write_lock:
-            key = self._store.delete_subject(tenant, subject_id)
+            key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
             for name in self._models:
                 self._gallery(tenant, self._models[name]).remove(key)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
         with self._write_lock:
-            removal = self._store.delete_template(tenant, template_id)
+            removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
             model = self._models.get(removal.model)
-            if model is None or model.manifest.version != removal.version:
-                return  # a template of a bundle that is not served is in no gallery
-            gallery = self._gallery(tenant, model)
-            if removal.reference is None:
-                gallery.remove(removal.subject_key)
-            else:
-                gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+            # a template of a bundle that is not served is in no gallery
+            if model is not None and model.manifest.version == removal.version:
+                gallery = self._gallery(tenant, model)
+                if removal.reference is None:
+                    gallery.remove(removal.subject_key)
+                else:
+                    gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
-        return {key: len(gallery) for key, gallery in list(self._galleries.items())}
+        return {(tenant, model): size for (tenant, model, _), size in self._galleries.sizes().items()}
 
     def batch_counts(self) -> dict[str, BatchCounts]:
         """What the batcher of each model did and what waits in it, by model."""
@@ -312,9 +222,9 @@ class Verifier:
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
         return {
-            (*key, method): count
-            for key, gallery in list(self._galleries.items())
-            for method, count in gallery.searches().items()
+            (tenant, model, method): count
+            for (tenant, model, _), searches in self._galleries.searches().items()
+            for method, count in searches.items()
         }
 
     def require_model(self, name: str) -> Model:
@@ -335,35 +245,8 @@ class Verifier:
         return model, model.manifest.require_dim(dim)
 
     def _gallery(self, tenant: str, model: Model) -> Gallery:
-        key = (tenant, model.manifest.name)
-        # setdefault is atomic: two threads that meet here end with the same gallery
-        return self._galleries.get(key) or self._galleries.setdefault(key, self._opener.open(model.manifest.full_dim))
-
-    def _candidates(
-        self, tenant: str, model: Model, gallery: Gallery, probe: FloatArray, dim: int, top_k: int
-    ) -> tuple[list[SubjectSimilarity], int]:
-        """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
-        found = gallery.search(probe, dim, top_k)
-        known = self._store.references_of_keys(
-            tenant, [candidate.subject_key for candidate in found], model.manifest.name, model.manifest.version
-        )
-        held = [candidate for candidate in found if candidate.subject_key in known]
-        best_count = known[held[0].subject_key].template_count if held else 1
-        return [SubjectSimilarity(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
-
-    def _similar_subjects(self, tenant: str, model: Model, reference: Reference) -> list[SubjectSimilarity]:
-        """Other subjects that identify would have taken for this one, at the default false positive rate."""
-        dim = model.manifest.full_dim
-        gallery = self._gallery(tenant, model)
-        fmr = fmr_for_fpir(DEFAULT_MAX_FPIR, len(gallery))
-        report: DimReport = model.manifest.per_dim[str(dim)]
-        # both sides are references, so the larger of the two counts sets the threshold
-        candidates, best_count = self._candidates(
-            tenant, model, gallery, reference.embedding, dim, MOST_SIMILAR_SUBJECTS + 1
-        )
-        threshold = threshold_at(report, max(best_count, reference.template_count), fmr)
-        others = [candidate for candidate in candidates if candidate.subject_id != reference.subject_id]
-        return [candidate for candidate in others[:MOST_SIMILAR_SUBJECTS] if candidate.similarity >= threshold.value]
+        manifest = model.manifest
+        return self._galleries.of(tenant, manifest.name, manifest.version, manifest.full_dim)
 
 
 def _decide(

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.answers import FusedVerified, Identified, Verified
 from service.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
 from service.fusion import JOINT
-from service.pipeline import FusedVerified, Identified, Verified
 from service.routes.context import Caller, CallerDep
 from service.routes.faces import face_answer, faces_answer
 from service.schemas import (

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.answers import Embeddings
 from service.forms import EmbedForm, body_schema, reads
-from service.pipeline import Embeddings
 from service.routes.context import CallerDep
 from service.routes.faces import faces_answer
 from service.schemas import EmbedAnswer

@@ -1,6 +1,8 @@
 """Tables of the system of record."""
 
+import uuid
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import (
     DateTime,
@@ -15,7 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-LONGEST_SUBJECT_ID = 256  # characters, fixed by the HTTP interface
+SCHEMA_VERSION: Final = 2
+LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -38,6 +41,13 @@ class SchemaVersion(Base):
 
     __tablename__ = "schema_version"
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+class IdentityRow(Base):
+    """One row: a random name of this store; a restored one has a new name, so nothing derived from the old fits it."""
+
+    __tablename__ = "store_identity"
+    identity: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid.uuid4().hex)
 
 
 class SubjectRow(Base):
@@ -68,8 +78,19 @@ class ReferenceRow(Base):
     """A subject's reference for one model and version: the mean of its templates, little-endian float32."""
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL
+    __table_args__ = (Index("references_of_version", "model", "version"),)
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
     model: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     template_count: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class DeletionRow(Base):
+    """A template that was deleted: ids and the time, no vector. Template ids are random and never come back."""
+
+    __tablename__ = "deletions"
+    template_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
+    deleted_at: Mapped[datetime] = mapped_column(UtcDateTime)
