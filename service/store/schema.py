@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -65,11 +66,18 @@ class TemplateRow(Base):
 
 
 class ReferenceRow(Base):
-    """A subject's reference for one model and version: the mean of its templates, little-endian float32."""
+    """A subject's reference for one model and version: the mean of its templates, little-endian float32.
+
+    The digest is that of the embedding (service/store/digest.py) and is written with it, always: a snapshot's row is
+    believed for its digest alone. NULL means that nobody has said, and no snapshot is believed.
+    """
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL
+    # the whole gallery's keys and digests without its embeddings: 4 % of their size
+    __table_args__ = (Index("references_listed", "model", "version", "subject_key", "digest"),)
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
     model: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     template_count: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[int | None] = mapped_column(BigInteger)

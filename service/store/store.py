@@ -13,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownSubjectError, UnknownTemplateError
+from service.store.digest import LITTLE_ENDIAN_FLOAT32, digests
 from service.store.engine import open_engine
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary, Template
 from service.store.schema import Base, ReferenceRow, SchemaVersion, SubjectRow, TemplateRow
+from service.store.upgrade import upgrade_tables
 from service.vectors import FloatArray, mean_reference
 
-SCHEMA_VERSION: Final = 1
-LITTLE_ENDIAN_FLOAT32: Final = np.dtype("<f4")
+SCHEMA_VERSION: Final = 2
 LOGGER: Final = logging.getLogger("matchka.store")
 READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
@@ -41,6 +42,8 @@ class Store:
                 found = session.scalar(select(SchemaVersion.version))
                 if found is None:
                     session.add(SchemaVersion(version=SCHEMA_VERSION))
+            if found is not None:
+                found = upgrade_tables(self._engine, found)
         except SQLAlchemyError as error:
             raise StoreError(
                 "The database cannot be opened.",
@@ -270,6 +273,7 @@ def _recompute_reference(session: Session, subject: SubjectRow, model: str, vers
         row = ReferenceRow(subject_key=subject.key, model=model, version=version)
         session.add(row)
     row.template_count, row.embedding = len(rows), _to_bytes(mean)
+    row.digest = int(digests(mean[None, :])[0])
     return Reference(subject.key, subject.subject_id, len(rows), mean)
 
 
