@@ -38,5 +38,5 @@ def digests(embeddings: FloatArray) -> npt.NDArray[np.int64]:
 def _factors(components: int) -> npt.NDArray[np.uint64]:
     # from a hash function, because the streams of random generators change with the library's version
     drawn = hashlib.shake_256(b"matchka reference digest 1").digest(8 * (components + 1))
-    odd = np.frombuffer(drawn, "<u8").astype(np.uint64) | np.uint64(1)  # a change of one component never cancels
-    return odd
+    # odd, so that a change of one component never cancels
+    return np.frombuffer(drawn, "<u8").astype(np.uint64) | np.uint64(1)
