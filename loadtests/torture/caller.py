@@ -12,7 +12,7 @@ from loadtests.torture.server import HOST
 TIMEOUT_S = 60.0
 
 
-class ConnectionLost(Exception):
+class ConnectionLostError(Exception):
     """No answer came; whether the call was carried out is not known."""
 
 
@@ -57,5 +57,5 @@ class Caller:
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise ConnectionLost(f"{method} {path}: {error!r}") from error
+            raise ConnectionLostError(f"{method} {path}: {error!r}") from error
         return Answer(answer.status, json.loads(content) if content else None)

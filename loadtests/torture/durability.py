@@ -25,7 +25,7 @@ from loadtests.torture.checks import check_quiet_server
 from loadtests.torture.chips import MODEL, ChipPool, embed_chips, make_chips
 from loadtests.torture.journal import Journal
 from loadtests.torture.scan import Vectors, scan_folder
-from loadtests.torture.server import ServerFailure, ServerProcess, free_port, start_server
+from loadtests.torture.server import ServerFailedError, ServerProcess, free_port, start_server
 from loadtests.torture.traffic import Client
 
 CLIENTS = 4
@@ -89,7 +89,7 @@ def main() -> None:
                 if run.journal.violations:
                     break
             _last_life(run)
-    except ServerFailure as error:
+    except ServerFailedError as error:
         failure = str(error)
     report = _report(run, arguments, time.monotonic() - started, failure)
     path = arguments.out / f"{arguments.name}.json"
@@ -101,7 +101,7 @@ def main() -> None:
 def live_and_die(run: Run, number: int) -> None:
     """Start, check, let clients in, kill, and look at what lies on the disk.
 
-    Raises: ServerFailure: see ServerProcess.
+    Raises: ServerFailedError: see ServerProcess.
     """
     server = run.start()
     if run.rng.random() < SHARE_KILLED_WHILE_STARTING:

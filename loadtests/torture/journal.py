@@ -120,7 +120,7 @@ class Journal:
             if now == before:
                 self._abandon(truth)
                 return None
-            if not self._allowed(truth, change, before, now):
+            if not self._allowed(change, before, now):
                 return self._mismatch(truth, now)
             self._apply(truth, sorted(now - before))
             # which of several new ids is which chip was in the answer that never came
@@ -180,7 +180,7 @@ class Journal:
         truth.version += 1
 
     @staticmethod
-    def _allowed(truth: SubjectTruth, change: Change, before: set[str], now: set[str]) -> bool:
+    def _allowed(change: Change, before: set[str], now: set[str]) -> bool:
         if change.kind == "enroll":
             return before < now and len(now - before) == len(change.chips)
         if change.kind == "delete_subject":

@@ -16,7 +16,7 @@ POLL_S = 0.01
 HOST = "127.0.0.1"
 
 
-class ServerFailure(Exception):
+class ServerFailedError(Exception):
     """The process did what it must not: it did not start, died by itself or left something behind."""
 
 
@@ -33,30 +33,32 @@ class ServerProcess:
     def wait_until_ready(self, bound_s: float = START_BOUND_S) -> None:
         """Ask /readyz until it answers 200.
 
-        Raises: ServerFailure: the process ended, or took longer than the bound.
+        Raises: ServerFailedError: the process ended, or took longer than the bound.
         """
         while time.monotonic() - self.started < bound_s:
             if self.process.poll() is not None:
-                raise ServerFailure(f"the server ended with {self.process.returncode} at its start:\n{self.log_tail()}")
+                raise ServerFailedError(
+                    f"the server ended with {self.process.returncode} at its start:\n{self.log_tail()}"
+                )
             if status_of(self.port, "/readyz") == 200:
                 self.ready_after_s = time.monotonic() - self.started
                 return
             time.sleep(POLL_S)
-        raise ServerFailure(f"the server was not ready after {bound_s:g} s:\n{self.log_tail()}")
+        raise ServerFailedError(f"the server was not ready after {bound_s:g} s:\n{self.log_tail()}")
 
     def kill(self) -> None:
         """SIGKILL.
 
-        Raises: ServerFailure: it was dead already, or a child outlived it.
+        Raises: ServerFailedError: it was dead already, or a child outlived it.
         """
         if self.process.poll() is not None:
-            raise ServerFailure(f"the server died by itself with {self.process.returncode}:\n{self.log_tail()}")
+            raise ServerFailedError(f"the server died by itself with {self.process.returncode}:\n{self.log_tail()}")
         children = children_of(self.process.pid)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(STOP_BOUND_S)
         left = [child for child in children if Path(f"/proc/{child}").exists()]
         if left:
-            raise ServerFailure(f"children outlived the server: {left}")
+            raise ServerFailedError(f"children outlived the server: {left}")
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 import numpy as np
 
-from loadtests.torture.caller import Answer, Caller, ConnectionLost
+from loadtests.torture.caller import Answer, Caller, ConnectionLostError
 from loadtests.torture.chips import MODEL, ChipPool
 from loadtests.torture.journal import Journal, Sight
 
@@ -35,7 +35,7 @@ class Client(Thread):
         self._pool = pool
         self._rng = random.Random(seed)
         self.finish = Event()
-        self.lost: ConnectionLost | None = None
+        self.lost: ConnectionLostError | None = None
         self.compared: Counter[str] = Counter()
 
     @property
@@ -49,7 +49,7 @@ class Client(Thread):
         try:
             while not self.finish.is_set():
                 self._rng.choices(actions, (30, 7, 13, 10, 20, 20))[0]()
-        except ConnectionLost as lost:
+        except ConnectionLostError as lost:
             self.lost = lost
         except Exception as error:  # a client that ends in silence would look like one that found nothing
             self._journal.complain(f"a client failed: {error!r}")
@@ -122,9 +122,7 @@ class Client(Thread):
     def _search(self) -> None:
         probe = self._rng.randrange(len(self._pool.chips))
         before = self._journal.sights()
-        answer = self._caller.post(
-            "identify", [self._pool.chips[probe]], model=MODEL, top_k=str(TOP_K), face="aligned"
-        )
+        answer = self._caller.post("identify", [self._pool.chips[probe]], model=MODEL, top_k=str(TOP_K), face="aligned")
         after = self._journal.sights()
         if not self._require(answer, 200, "identify"):
             return

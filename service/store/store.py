@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import numpy as np
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
@@ -15,12 +14,13 @@ from sqlalchemy.orm import sessionmaker
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
+from service.store.faults import as_matchka_error
 from service.store.ledger import note_deletions
 from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from service.store.rows import (
-    LITTLE_ENDIAN_FLOAT32,
     find_subject,
+    intact_rows,
     recompute_reference,
     require_subject,
     to_bytes,
@@ -49,10 +49,11 @@ class Store:
         try:
             bring_up_to_date(self._engine)
         except SQLAlchemyError as error:
+            fault = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
                 value=error,
-                remedy="Check MATCHKA_DATABASE_URL and its file's rights.",
+                remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self._eraser = LogEraser(self._engine)
         self._eraser.request()  # of what a process that was killed had deleted and not yet erased
@@ -142,10 +143,12 @@ class Store:
         """Every reference of a model and version, in batches of one tenant each.
 
         Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
+
+        Raises: StorageDamagedError: one is not what was stored.
         """
         with self._sessions() as session:
             rows = session.execute(
-                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding)
+                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding, ReferenceRow.digest)
                 .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
                 .where(ReferenceRow.model == model, ReferenceRow.version == version)
                 .order_by(SubjectRow.tenant, SubjectRow.key)
@@ -153,8 +156,8 @@ class Store:
             for partition in rows.partitions():
                 for tenant in sorted({row.tenant for row in partition}):
                     own = [row for row in partition if row.tenant == tenant]
-                    embeddings = np.frombuffer(b"".join(row.embedding for row in own), LITTLE_ENDIAN_FLOAT32)
-                    yield tenant, [row.key for row in own], embeddings.reshape(len(own), -1).astype(np.float32)
+                    keys = [row.key for row in own]
+                    yield tenant, keys, intact_rows(keys, [(row.embedding, row.digest) for row in own])
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.
