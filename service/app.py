@@ -152,7 +152,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
     except Exception as error:
-        known = as_matchka_error(error) if isinstance(error, SQLAlchemyError) else error
+        known = as_matchka_error(error) or error
         if isinstance(known, MatchkaError):
             LOGGER.critical("The service cannot load and stops: %s", known)
         else:
@@ -163,6 +163,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
+    state.telemetry.watch_erasures(verifier.erasures_waiting)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

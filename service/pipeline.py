@@ -51,7 +51,11 @@ class Verifier:
         self._write_lock = Lock()
 
     def load(self) -> None:
-        """Warm every model and fill the galleries from the store."""
+        """Warm every model and fill the galleries from the store.
+
+        Raises: StorageDamagedError: the store does not hold what was written.
+        """
+        self._store.require_intact()
         for name, model in self._models.items():
             model.warm_up()
             for tenant, keys, references in self._store.all_references(name, model.manifest.version):
@@ -209,6 +213,10 @@ class Verifier:
                 else:
                     gallery.put([removal.subject_key], removal.reference.embedding[None, :])
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes a long read of another process keeps in the database's log."""
+        return self._store.erasures_waiting
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from service.errors import MatchkaError, StorageDamagedError, StorageFailedError, StorageFullError
 
@@ -22,7 +22,7 @@ POSTGRESQL_UNREACHABLE: Final = ("08", "57P", "53", "25006", "58")  # connection
 POSTGRESQL_DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupted
 
 
-def as_matchka_error(error: SQLAlchemyError) -> MatchkaError | None:
+def as_matchka_error(error: Exception) -> MatchkaError | None:
     """The error for a database that is full, damaged or not to be had; None for one that is the program's own fault."""
     if not isinstance(error, DBAPIError):
         return None

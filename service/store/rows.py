@@ -115,7 +115,7 @@ def intact_rows(keys: Sequence[int], found: Sequence[tuple[bytes, int | None]]) 
 def damaged(what: str) -> StorageDamagedError:
     """The error for a part of the database that is not what was stored."""
     return StorageDamagedError(
-        "The database is damaged: a stored vector is not what was written.",
+        "The database is damaged: it does not hold what was written.",
         value=what,
         remedy="Check the disk, and restore a backup into a new data folder.",
     )

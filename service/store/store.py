@@ -15,6 +15,7 @@ from service.errors import NotEnrolledError, OtherVersionError, StoreError, Unkn
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.faults import as_matchka_error
+from service.store.intact import require_intact
 from service.store.ledger import note_deletions
 from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
@@ -48,7 +49,7 @@ class Store:
         self._sessions = sessionmaker(self._engine)
         try:
             bring_up_to_date(self._engine)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
             fault = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
@@ -250,6 +251,18 @@ class Store:
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
         return erased
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
+        return self._eraser.waiting
+
+    def require_intact(self) -> None:
+        """Look for damage that no digest shows; see service.store.intact.
+
+        Raises: StorageDamagedError: something is not what was written.
+        """
+        require_intact(self._engine)
 
     @property
     def identity(self) -> str:
