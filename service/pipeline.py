@@ -1,6 +1,8 @@
 """The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -9,6 +11,7 @@ from service.batcher import BatchCounts
 from service.bundle import Manifest
 from service.decision import Decision, decide
 from service.errors import UnknownModelError
+from service.filling import fill_galleries
 from service.fusion import Fusion, decide_jointly
 from service.gallery.gallery import Gallery
 from service.gallery.opener import GalleryOpener
@@ -55,11 +58,13 @@ class Verifier:
 
         Raises: StorageDamagedError: the store does not hold what was written.
         """
-        self._store.require_intact()
-        for name, model in self._models.items():
-            model.warm_up()
-            for tenant, keys, references in self._store.all_references(name, model.manifest.version):
-                self._gallery(tenant, model).put(keys, references)
+        # the look for damage keeps one core busy while the other fills
+        with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
+            intact = beside.submit(self._store.require_intact)
+            for model in self._models.values():
+                model.warm_up()
+                fill_galleries(self._store, model.manifest, partial(self._gallery, model=model))
+            intact.result()
 
     @property
     def manifests(self) -> list[Manifest]:

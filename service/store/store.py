@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from service.store.bulk import StoredReferences, read_references
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.faults import as_matchka_error
@@ -21,7 +22,6 @@ from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from service.store.rows import (
     find_subject,
-    intact_rows,
     recompute_reference,
     require_subject,
     to_bytes,
@@ -33,7 +33,6 @@ from service.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
-READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
 
 class Store:
@@ -140,25 +139,9 @@ class Store:
             ).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def all_references(self, model: str, version: str) -> Iterator[tuple[str, list[int], FloatArray]]:
-        """Every reference of a model and version, in batches of one tenant each.
-
-        Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
-
-        Raises: StorageDamagedError: one is not what was stored.
-        """
-        with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding, ReferenceRow.digest)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-                .order_by(SubjectRow.tenant, SubjectRow.key)
-            ).yield_per(READ_BATCH_ROWS)
-            for partition in rows.partitions():
-                for tenant in sorted({row.tenant for row in partition}):
-                    own = [row for row in partition if row.tenant == tenant]
-                    keys = [row.key for row in own]
-                    yield tenant, keys, intact_rows(keys, [(row.embedding, row.digest) for row in own])
+    def all_references(self, model: str, version: str) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys."""
+        return read_references(self._engine, model, version)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.
