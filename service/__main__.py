@@ -16,6 +16,7 @@ from service.app import create_app, opened_verifier
 from service.commands import FAILED, Url, commands, connected, reported_errors
 from service.demo import run_demonstration
 from service.errors import SettingsError
+from service.gallery_commands import gallery_commands
 from service.settings import Settings, read_settings
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
 )
 app.add_typer(commands)
+app.add_typer(gallery_commands, name="gallery")
 
 
 @app.command()

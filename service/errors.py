@@ -221,6 +221,14 @@ class StorageFailedError(MatchkaError):
     """The database cannot be read or written now: the disk failed, is read-only, or its server is away."""
 
 
+class BackupError(MatchkaError):
+    """A backup, an export or a ledger that cannot be written or read, or does not check out."""
+
+
+class RestoreRefusedError(MatchkaError):
+    """Restoring or importing would replace what is there, or bring back what was deleted, and nobody said it should."""
+
+
 class MissingPackageError(MatchkaError):
     """An optional package that this call needs is not installed."""
 
