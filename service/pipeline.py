@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from service.batcher import BatchCounts
 from service.bundle import DimReport, Manifest
-from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
+from service.decision import Decision, Threshold, decide, identification_threshold
 from service.errors import UnknownModelError
 from service.fusion import Fusion, decide_jointly
 from service.gallery.gallery import Gallery
@@ -256,10 +256,9 @@ class Verifier:
     ) -> Identified:
         gallery = self._gallery(tenant, model)
         gallery_size = len(gallery)
-        fmr = fmr_for_fpir(max_fpir, gallery_size)
         report = model.manifest.per_dim[str(dim)]
         candidates, best_count = self._candidates(tenant, model, gallery, probe, dim, top_k)
-        threshold = threshold_at(report, best_count, fmr)
+        threshold = identification_threshold(report, best_count, max_fpir, gallery_size)
         is_match = bool(candidates) and candidates[0].similarity >= threshold.value
         return Identified(
             model.manifest,
@@ -355,13 +354,13 @@ class Verifier:
         """Other subjects that identify would have taken for this one, at the default false positive rate."""
         dim = model.manifest.full_dim
         gallery = self._gallery(tenant, model)
-        fmr = fmr_for_fpir(DEFAULT_MAX_FPIR, len(gallery))
         report: DimReport = model.manifest.per_dim[str(dim)]
         # both sides are references, so the larger of the two counts sets the threshold
         candidates, best_count = self._candidates(
             tenant, model, gallery, reference.embedding, dim, MOST_SIMILAR_SUBJECTS + 1
         )
-        threshold = threshold_at(report, max(best_count, reference.template_count), fmr)
+        templates = max(best_count, reference.template_count)
+        threshold = identification_threshold(report, templates, DEFAULT_MAX_FPIR, len(gallery))
         others = [candidate for candidate in candidates if candidate.subject_id != reference.subject_id]
         return [candidate for candidate in others[:MOST_SIMILAR_SUBJECTS] if candidate.similarity >= threshold.value]
 
