@@ -97,7 +97,7 @@ def test_report_dims_when_galleries_grow_states_thresholds_of_the_stricter_domai
     for fpir, row in zip(table.max_fpirs, table.thresholds, strict=True):
         for size, threshold in zip(table.gallery_sizes, row, strict=True):
             rates = [tail.false_positive_rate(threshold, size) for tail in tails]
-            assert max(rates) == pytest.approx(fpir, rel=0.02)  # kept in both, and no stricter than needed
+            assert 0.9 * fpir < max(rates) <= fpir * 1.0001  # kept in both; six decimals make it a little stricter
 
 
 def test_report_dims_when_subjects_are_few_states_no_gallery_thresholds() -> None:
