@@ -1,18 +1,18 @@
 """FPIR and FNIR of galleries drawn from real people, and a model of them beyond the size of the data."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr, ndtri_exp
+from scipy.special import log_ndtr, ndtri
 
 from loadtests.identification.people import Person
 
 DRAWS = 60
 RESAMPLES = 1_000
 LARGEST_COSINE = 1 - 1e-7
+UPPER_SHARE = 0.2  # of a stranger's similarities, through which its tail is laid
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -145,7 +145,7 @@ def by_identity(
 
 @dataclass(frozen=True)
 class StrangerModel:
-    """Each stranger's similarities to a population of references as a normal distribution on Fisher's z.
+    """The upper tail of each stranger's similarities to references, normal on Fisher's z.
 
     Strangers differ in how alike they are to everybody, so each has a mean and a deviation of its own; the best of N
     independent draws passes a threshold with 1 - F(threshold)^N.
@@ -163,18 +163,19 @@ class StrangerModel:
         below = size * log_ndtr((_fisher_z(threshold) - self.means) / self.deviations)
         return float(np.mean(-np.expm1(below)))
 
-    def median_best(self, size: int) -> float:
-        """The similarity that the best of so many subjects passes for half of the strangers, roughly."""
-        z = self.means + self.deviations * ndtri_exp(np.full(self.means.shape, math.log(0.5) / size))
-        return float(np.median(np.tanh(z)))
-
 
 def fit_strangers(draws: Sequence[Held]) -> StrangerModel:
-    """Fit on the galleries given."""
-    z = [_fisher_z(held.strangers) for held in draws]
-    return StrangerModel(
-        np.concatenate([part.mean(axis=1) for part in z]), np.concatenate([part.std(axis=1, ddof=1) for part in z])
-    )
+    """Lay each stranger's line through the upper fifth of the order statistics of the galleries given."""
+    means, deviations = [], []
+    for held in draws:
+        z = np.sort(_fisher_z(held.strangers), axis=1)
+        count = z.shape[1]
+        start = count - max(2, round(UPPER_SHARE * count))
+        x = ndtri((np.arange(start, count) + 0.5) / count)
+        slopes = (z[:, start:] * (x - x.mean())).sum(axis=1) / ((x - x.mean()) ** 2).sum()
+        means.append(z[:, start:].mean(axis=1) - slopes * x.mean())
+        deviations.append(np.maximum(slopes, 1e-6))
+    return StrangerModel(np.concatenate(means), np.concatenate(deviations))
 
 
 def below_threshold(draws: Sequence[Held], threshold: float) -> float:

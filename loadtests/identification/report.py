@@ -23,10 +23,12 @@ times anew; where a gallery needs more subjects than that, people whom training 
 that are given a name. FNIR: share of probes that are not given their own. Intervals: 95 %, resampled by identity.
 All thresholds are the running service's.
 
-**Beyond the data** the expected FPIR is that of a model: Fisher's z of each stranger's similarities to the largest
-measured gallery is taken as normal, with a mean and deviation of that stranger's own, and the best of N subjects as
-the largest of N independent draws. The column *model* shows it at measured sizes too, so that one sees how far to
-believe it. FNIR beyond the data is the share of probes below the threshold.
+**Beyond the data** the expected FPIR is that of a model: a normal tail on Fisher's z through the upper fifth of
+each stranger's similarities to the largest measured gallery, and the best of N subjects as the largest of N
+independent draws. The column *model* shows it at measured sizes too, so that one sees how far to believe it. The
+bundle's own thresholds come from the same kind of model ([decision
+061](decisions/061-galleries-have-lookalikes.md)), fitted to the same unseen people without the galleries' other
+subjects. FNIR beyond the data, in brackets, is the share of probes below the threshold.
 
 ![FPIR and FNIR against gallery size](figures/identification.svg)
 """
