@@ -96,8 +96,9 @@ def test_report_dims_when_galleries_grow_states_thresholds_of_the_stricter_domai
     tails = [fit_tails(rows, subjects, 4, 1, 1, 0) for rows, subjects in embedded.values()]
     for fpir, row in zip(table.max_fpirs, table.thresholds, strict=True):
         for size, threshold in zip(table.gallery_sizes, row, strict=True):
-            rates = [tail.false_positive_rate(threshold, size) for tail in tails]
-            assert 0.9 * fpir < max(rates) <= fpir * 1.0001  # kept in both; six decimals make it a little stricter
+            if threshold < 0.995:  # closer to 1, six decimals are too few to say how strict a threshold is
+                rates = [tail.false_positive_rate(threshold, size) for tail in tails]
+                assert 0.97 * fpir < max(rates) <= 1.0001 * fpir  # kept in both, and no stricter than needed
 
 
 def test_report_dims_when_subjects_are_few_states_no_gallery_thresholds() -> None:
