@@ -56,6 +56,7 @@ class Measured:
         fnir: measured; None beyond the data.
         modelled_fpir: by the stranger model.
         modelled_fnir: share of probes below the threshold, whoever else is more alike.
+        fpir_of_pairs: what would be measured if thresholds counted on independent pairs alone.
     """
 
     size: int
@@ -68,6 +69,7 @@ class Measured:
     fnir: Rate | None
     modelled_fpir: float
     modelled_fnir: float
+    fpir_of_pairs: float | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def measure(
     rows = []
     for max_fpir in FPIRS:
         for size in (*by_size, *(size for size in BEYOND if size > largest)):
-            threshold = service.threshold(subject_id, probe, dim, max_fpir, size)
+            threshold, of_pairs = service.thresholds(subject_id, probe, templates, dim, max_fpir, size)
             held = by_size.get(size)
             rows.append(
                 Measured(
@@ -146,6 +148,7 @@ def measure(
                     false_negative_rate(held, threshold, generator) if held else None,
                     model.false_positive_rate(threshold, size),
                     below_threshold(by_size[largest], threshold),
+                    false_positive_rate(held, of_pairs, generator).value if held else None,
                 )
             )
     return rows
@@ -171,7 +174,7 @@ def check_decisions(service: Service, people: Sequence[Person], embedded: Sequen
         agreed += here == answer["match"]
         largest = max(largest, abs(answer["candidates"][0]["similarity"] - float(rows[number, best])))
     subject_id, probe = "s0", samples[0]
-    threshold = service.threshold(subject_id, probe, dim, FPIRS[0], len(draw.enrolled))
+    threshold, _ = service.thresholds(subject_id, probe, 1, dim, FPIRS[0], len(draw.enrolled))
     largest = max(largest, abs(threshold - answer["threshold"]))
     service.delete_everybody()
     return Checked(len(draw.enrolled), len(picked), agreed, largest)

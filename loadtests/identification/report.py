@@ -28,7 +28,8 @@ each stranger's similarities to the largest measured gallery, and the best of N 
 independent draws. The column *model* shows it at measured sizes too, so that one sees how far to believe it. The
 bundle's own thresholds come from the same kind of model ([decision
 061](decisions/061-galleries-have-lookalikes.md)), fitted to the same unseen people without the galleries' other
-subjects. FNIR beyond the data, in brackets, is the share of probes below the threshold.
+subjects. *By pairs alone*: the FPIR if the threshold counted on independent comparisons. FNIR beyond the data, in
+brackets, is the share of probes below the threshold.
 
 ![FPIR and FNIR against gallery size](figures/identification.svg)
 """
@@ -58,13 +59,15 @@ def write_report(content: dict[str, Any], docs: Path) -> None:
 def _table(rows: list[dict[str, Any]], dim: int) -> str:
     lines = [
         f"\n**dim {dim}**\n\n"
-        "| templates | subjects | FPIR asked % | FPIR measured % | model % | FNIR measured % | threshold |\n"
-        "|---|---|---|---|---|---|---|\n"
+        "| templates | subjects | FPIR asked % | FPIR measured % | by pairs alone % | model % | FNIR measured % "
+        "| threshold |\n"
+        "|---|---|---|---|---|---|---|---|\n"
     ]
     for row in rows:
         fnir = _percent(row["fnir"]) if row["fnir"] else f"({100 * row['modelled_fnir']:.1f})"
         lines.append(
             f"| {row['templates']} | {row['size']:,} | {100 * row['max_fpir']:g} | {_percent(row['fpir'])} "
+            f"| {_plain(row['fpir_of_pairs'])} "
             f"| {100 * row['modelled_fpir']:.2f} | {fnir} | {row['threshold']:.3f} |\n"
         )
     return "".join(lines)
@@ -74,6 +77,10 @@ def _percent(rate: dict[str, float] | None) -> str:
     if rate is None:
         return ""
     return f"{100 * rate['value']:.2f} ({100 * rate['low']:.2f}-{100 * rate['high']:.2f})"
+
+
+def _plain(rate: float | None) -> str:
+    return "" if rate is None else f"{100 * rate:.2f}"
 
 
 def _draw(content: dict[str, Any], path: Path) -> None:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import requests
 from rich.console import Console
 from rich.progress import track
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import ndtri
 
 from loadtests.identification.people import Person
 
@@ -68,14 +70,31 @@ class Service:
         """Search one sample."""
         return self._post("/v1/identify", {"dim": dim, "max_fpir": max_fpir, "top_k": 1}, [sample])
 
-    def threshold(self, subject_id: str, probe: bytes, dim: int, max_fpir: float, gallery_size: int) -> float:
-        """The threshold that identify would use for subjects with as many templates, in a gallery of any size.
+    def thresholds(
+        self, subject_id: str, probe: bytes, templates: int, dim: int, max_fpir: float, gallery_size: int
+    ) -> tuple[float, float]:
+        """The threshold of identify in a gallery of any size, and what it would be by independent pairs alone.
 
-        It is asked of verify, whose max_fmr is what DESIGN's rule makes of max_fpir over so many comparisons.
+        The second is asked of verify, whose max_fmr is what max_fpir leaves to each of so many comparisons; the first
+        is the higher of it and the model's table for whole galleries, read off here by the rule of decision 061.
+
+        Args:
+            subject_id: somebody enrolled with so many templates.
+            probe: any sample.
+            templates: of every subject in the gallery.
+            dim: components compared.
+            max_fpir: rate asked for.
+            gallery_size: subjects.
         """
         max_fmr = -math.expm1(math.log1p(-max_fpir) / gallery_size)
         fields = {"subject_id": subject_id, "dim": dim, "max_fmr": repr(max_fmr)}
-        return float(self._post("/v1/verify", fields, [probe])["threshold"])
+        of_pairs = float(self._post("/v1/verify", fields, [probe])["threshold"])
+        tables = self.about["per_dim"][str(dim)]["identification"]
+        if not tables:
+            return of_pairs, of_pairs
+        counts = sorted(int(count) for count in tables)
+        count = next((known for known in counts if known >= templates), counts[-1])
+        return max(of_pairs, table_threshold(tables[str(count)], max_fpir, gallery_size)), of_pairs
 
     def delete_everybody(self) -> None:
         """Empty the gallery."""
@@ -110,3 +129,12 @@ class Service:
         answer = requests.request(method, self.url + path, timeout=TIMEOUT_S)
         answer.raise_for_status()
         return answer.json()
+
+
+def table_threshold(table: dict[str, Any], max_fpir: float, gallery_size: int) -> float:
+    """What a model's table says of a rate and a size between or beyond its own."""
+    sizes, rates = np.log(table["gallery_sizes"]), -ndtri(table["max_fpirs"])
+    z = RegularGridInterpolator(
+        (rates, sizes), np.arctanh(table["thresholds"]), method="linear", bounds_error=False, fill_value=None
+    )
+    return float(np.tanh(z((-ndtri(max_fpir), math.log(gallery_size)))[()]))

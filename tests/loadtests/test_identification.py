@@ -13,6 +13,7 @@ from loadtests.identification.rates import (
     false_positive_rate,
     hold,
 )
+from loadtests.identification.served import table_threshold
 
 DIM = 5
 
@@ -82,3 +83,11 @@ def test_stranger_model_when_strangers_differ_is_the_mean_of_their_own_rates():
     below = [0.5 * math.erfc(-(z - m) / s / math.sqrt(2)) for m, s in ((0.0, 0.2), (0.4, 0.1))]
     expected = 1 - (below[0] ** 50 + below[1] ** 50) / 2
     assert model.false_positive_rate(0.5, 50) == pytest.approx(expected, rel=1e-9)
+
+
+def test_table_threshold_between_and_beyond_entries_is_straight_on_fishers_scale():
+    table = {"max_fpirs": [0.1, 0.01], "gallery_sizes": [1, 100], "thresholds": [[0.3, 0.6], [0.5, 0.7]]}
+    assert table_threshold(table, 0.01, 100) == pytest.approx(0.7)
+    half_way = math.tanh((math.atanh(0.3) + math.atanh(0.6)) / 2)
+    assert table_threshold(table, 0.1, 10) == pytest.approx(half_way)
+    assert table_threshold(table, 0.1, 10_000) == pytest.approx(math.tanh(2 * math.atanh(0.6) - math.atanh(0.3)))
