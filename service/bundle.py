@@ -57,17 +57,44 @@ class Calibration(_Frozen):
     min_cllr: float = Field(ge=0)
 
 
+class GalleryThresholds(_Frozen):
+    """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
+
+    `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
+    come from the tails of single strangers (training.strangers), measured at no more subjects than validated it.
+    """
+
+    max_fpirs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(min_length=2)
+    gallery_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
+    thresholds: tuple[tuple[Annotated[float, Field(gt=-1, lt=1)], ...], ...]
+
+    @model_validator(mode="after")
+    def _is_a_rising_table(self) -> "GalleryThresholds":
+        if list(self.max_fpirs) != sorted(set(self.max_fpirs), reverse=True):
+            raise ValueError("max_fpirs must fall, without repeats")
+        if list(self.gallery_sizes) != sorted(set(self.gallery_sizes)):
+            raise ValueError("gallery_sizes must rise, without repeats")
+        if [len(row) for row in self.thresholds] != [len(self.gallery_sizes)] * len(self.max_fpirs):
+            raise ValueError("thresholds must have a row for each of max_fpirs and a column for each of gallery_sizes")
+        columns = list(zip(*self.thresholds, strict=True))
+        if any(list(line) != sorted(line) for line in [*self.thresholds, *columns]):
+            raise ValueError("thresholds must not fall where a gallery grows or a rate falls")
+        return self
+
+
 class DimReport(_Frozen):
     """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
 
-    `calibration` and `operating_points` are keyed by the number of templates in the reference ("1", "2", "3", "5",
-    "10"): the mean of several templates shifts the similarities.
+    `calibration`, `operating_points` and `identification` are keyed by the number of templates in the reference ("1",
+    "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
+    written before there was one, and lacks numbers of templates that too few subjects had.
     """
 
     metrics: dict[str, Metrics]
     backbone_metrics: dict[str, Metrics]
     calibration: dict[TemplateCount, Calibration]
     operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
+    identification: dict[TemplateCount, GalleryThresholds] = {}
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":

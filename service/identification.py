@@ -4,7 +4,7 @@ from typing import Final
 
 from service.answers import Identified, SubjectSimilarity
 from service.bundle import Manifest
-from service.decision import fmr_for_fpir, threshold_at
+from service.decision import identification_threshold
 from service.gallery.gallery import Gallery
 from service.media.faces.reader import FaceReading
 from service.store.records import Reference
@@ -50,9 +50,8 @@ class Identification:
         Raises: InvalidFieldError: max_fpir out of range.
         """
         gallery_size = len(gallery)
-        fmr = fmr_for_fpir(max_fpir, gallery_size)
         candidates, best_count = self._candidates(tenant, manifest, gallery, probe, dim, top_k)
-        threshold = threshold_at(manifest.per_dim[str(dim)], best_count, fmr)
+        threshold = identification_threshold(manifest.per_dim[str(dim)], best_count, max_fpir, gallery_size)
         is_match = bool(candidates) and candidates[0].similarity >= threshold.value
         return Identified(
             manifest,
@@ -70,12 +69,12 @@ class Identification:
     ) -> list[SubjectSimilarity]:
         """Other subjects that identify would have taken for this one, at the default false positive rate."""
         dim = manifest.full_dim
-        fmr = fmr_for_fpir(DEFAULT_MAX_FPIR, len(gallery))
         # both sides are references, so the larger of the two counts sets the threshold
         candidates, best_count = self._candidates(
             tenant, manifest, gallery, reference.embedding, dim, MOST_SIMILAR_SUBJECTS + 1
         )
-        threshold = threshold_at(manifest.per_dim[str(dim)], max(best_count, reference.template_count), fmr)
+        templates = max(best_count, reference.template_count)
+        threshold = identification_threshold(manifest.per_dim[str(dim)], templates, DEFAULT_MAX_FPIR, len(gallery))
         others = [candidate for candidate in candidates if candidate.subject_id != reference.subject_id]
         return [candidate for candidate in others[:MOST_SIMILAR_SUBJECTS] if candidate.similarity >= threshold.value]
 
