@@ -63,6 +63,9 @@ CASES: dict[str, dict[str, Any]] = {
     | {"C": 16, "hop_length": 160, "block_2d_type": CONVNEXT, "group_divisor": 4, "stages_setup": B2_STAGES}
     | {"out_channels": 512, "global_context_att": False},
     # everything else the published code offers, in networks small enough to run in every test
+    "tiny": COMMON
+    | {"F": 24, "C": 8, "block_2d_type": GATED, "group_divisor": 2, "embed_dim": 32}
+    | {"stages_setup": stages((1, 1, 1, 12), (2, 1, 2, 6)), "hop_length": 160},
     "att": COMMON
     | {"F": 24, "C": 8, "block_1d_type": "att", "block_2d_type": "convnext_like_relu", "group_divisor": None}
     | {"stages_setup": stages((1, 1, 1, 6), (2, 1, 1.5, 6), (3, 1, 1, None)), "embed_dim": 32, "emb_bn": True},
