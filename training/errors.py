@@ -23,6 +23,10 @@ class FeatureError(MatchkaError):
     """Features of the wrong kind or width for what takes them."""
 
 
+class WeightsError(MatchkaError):
+    """A weights file that cannot be read safely, or is no checkpoint of the network it was given for."""
+
+
 class DiskFullError(MatchkaError):
     """No space left for features or checkpoints."""
 

@@ -4,7 +4,7 @@ A new backbone is a module beside this one, a recipe here, and a case in `open_b
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from training.backbones.dlib_resnet import DlibFace
 from training.backbones.ge2e import Ge2e
 from training.backbones.onnx_file import OnnxFile, file_sha256
 from training.backbones.packages import DEFAULT_CACHE_DIR
+from training.backbones.redimnet.frozen import HOP_SAMPLES, WINDOW_SAMPLES, Layer, RedimnetFile
 from training.frozen import Frozen
 
 
@@ -75,13 +76,41 @@ class OnnxRecipe(Frozen):
     licence: str = "not stated"
 
 
-BackboneRecipe = Annotated[Ge2eRecipe | DlibRecipe | OnnxRecipe, Field(discriminator="kind")]
+class RedimnetRecipe(Frozen):
+    """A ReDimNet of any published size, from its makers' checkpoint.
+
+    Attributes:
+        checkpoint: the file.
+        sha256: of the file; where given, another file is refused.
+        name: short name.
+        layer: `pooled` is what the published head takes, `embedding` what it returns.
+        window_samples: of one window, at 16 kHz.
+        hop_samples: between the starts of two windows.
+        source: where it comes from, for the bundle.
+        version: of it, for the bundle.
+        licence: of its weights, for the bundle.
+    """
+
+    kind: Literal["redimnet"]
+    checkpoint: Path
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    name: str = Field(default="redimnet", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    layer: Layer = "pooled"
+    window_samples: int = Field(default=WINDOW_SAMPLES, ge=16_000, le=960_000)
+    hop_samples: int = Field(default=HOP_SAMPLES, gt=0)
+    source: str = "not stated"
+    version: str = "not stated"
+    licence: str = "not stated"
 
 
-def open_backbone(recipe: Ge2eRecipe | DlibRecipe | OnnxRecipe) -> Backbone:
+AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | OnnxRecipe | RedimnetRecipe
+BackboneRecipe = Annotated[AnyRecipe, Field(discriminator="kind")]
+
+
+def open_backbone(recipe: AnyRecipe) -> Backbone:
     """The backbone a recipe asks for; its weights are read when its module is made.
 
-    Raises: ChecksumError: the file of an ONNX backbone is not there.
+    Raises: ChecksumError: the file of an ONNX backbone or of a checkpoint is not there.
     """
     match recipe:
         case Ge2eRecipe():
@@ -93,5 +122,11 @@ def open_backbone(recipe: Ge2eRecipe | DlibRecipe | OnnxRecipe) -> Backbone:
             source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
             window = AudioInput(**recipe.input.model_dump())
             return OnnxFile(recipe.path, recipe.name, source, window, recipe.embedding_dim)
+        case RedimnetRecipe():
+            sha256 = recipe.sha256 or file_sha256(recipe.checkpoint)
+            source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
+            return RedimnetFile(
+                recipe.checkpoint, source, recipe.name, recipe.layer, recipe.window_samples, recipe.hop_samples
+            )
         case _:
             assert_never(recipe)
