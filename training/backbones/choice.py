@@ -11,7 +11,9 @@ from pydantic import Field
 from service.media.audio import AudioInput
 from training.backbones.backbone import Backbone, WeightSource
 from training.backbones.dlib_resnet import DlibFace
+from training.backbones.edgeface import EdgeFace, EdgeFaceVariant
 from training.backbones.ge2e import Ge2e
+from training.backbones.mtcnn import Mtcnn
 from training.backbones.onnx_file import OnnxFile, file_sha256
 from training.backbones.packages import DEFAULT_CACHE_DIR
 from training.backbones.redimnet.frozen import HOP_SAMPLES, WINDOW_SAMPLES, Layer, RedimnetFile
@@ -39,6 +41,38 @@ class DlibRecipe(Frozen):
     kind: Literal["dlib"]
     downloads_dir: Path = DEFAULT_CACHE_DIR
     mirrored: bool = True
+
+
+class EdgeFaceRecipe(Frozen):
+    """EdgeFace behind the MTCNN detector, with weights out of a file on this machine.
+
+    Attributes:
+        path: the published checkpoint.
+        variant: which of the networks it holds.
+        sha256: of the file; where given, another file is refused.
+        downloads_dir: folder that keeps the detector's package file.
+        source: where it comes from, for the bundle.
+        version: of it, for the bundle.
+        licence: of its weights, for the bundle; it differs by where they were published (docs/decisions/071).
+    """
+
+    kind: Literal["edgeface"]
+    path: Path
+    variant: EdgeFaceVariant
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    downloads_dir: Path = DEFAULT_CACHE_DIR
+    source: str = "not stated"
+    version: str = "not stated"
+    licence: str = "not stated"
+
+    def open(self) -> EdgeFace:
+        """The backbone.
+
+        Raises: ChecksumError: the file is not there.
+        """
+        sha256 = self.sha256 or file_sha256(self.path)
+        source = WeightSource(f"EdgeFace {self.variant}", self.source, self.version, sha256, self.licence)
+        return EdgeFace(self.path, self.variant, source, Mtcnn(self.downloads_dir))
 
 
 class WindowRecipe(Frozen):
@@ -103,20 +137,22 @@ class RedimnetRecipe(Frozen):
     licence: str = "not stated"
 
 
-AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | OnnxRecipe | RedimnetRecipe
+AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | EdgeFaceRecipe | OnnxRecipe | RedimnetRecipe
 BackboneRecipe = Annotated[AnyRecipe, Field(discriminator="kind")]
 
 
 def open_backbone(recipe: AnyRecipe) -> Backbone:
     """The backbone a recipe asks for; its weights are read when its module is made.
 
-    Raises: ChecksumError: the file of an ONNX backbone or of a checkpoint is not there.
+    Raises: ChecksumError: the file of a backbone that is brought along is not there.
     """
     match recipe:
         case Ge2eRecipe():
             return Ge2e(recipe.downloads_dir)
         case DlibRecipe():
             return DlibFace(recipe.downloads_dir, recipe.mirrored)
+        case EdgeFaceRecipe():
+            return recipe.open()
         case OnnxRecipe():
             sha256 = recipe.sha256 or file_sha256(recipe.path)
             source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
