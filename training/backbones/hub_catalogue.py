@@ -80,7 +80,9 @@ VOXBLINK_TERMS: Final = (
     "themselves are published under MIT."
 )
 WAVLM_TERMS: Final = "The makers' licence is that of UniSpeech, Creative Commons BY-SA 3.0: share alike."
-EDGEFACE_TERMS: Final = "No commercial use by the makers' pages on the hub; the same files lie in their code's repository under BSD-3-Clause."
+EDGEFACE_TERMS: Final = (
+    "No commercial use, by the makers' pages on the hub; their repository, which holds these files, says BSD-3-Clause."
+)
 EDGEFACE_COMMIT: Final = "cfcae62a98f3643b564bf3281afcb3f1929e65f8"
 EDGEFACE_REPOSITORY: Final = f"https://raw.githubusercontent.com/otroshi/edgeface/{EDGEFACE_COMMIT}/checkpoints"
 HUGGING_FACE: Final = "https://huggingface.co"
