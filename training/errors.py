@@ -53,3 +53,7 @@ class WeightsAbsentError(MatchkaError):
 
 class LicenceError(MatchkaError):
     """A licence that was not accepted, so that nothing was downloaded."""
+
+
+class WeightsFileError(MatchkaError):
+    """A file of weights that holds code, or is of another kind than its name says."""

@@ -8,6 +8,7 @@ needs nobody else), or match probes of people it never saw against a gallery, as
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,7 @@ from training.datasets.sample import Sample
 from training.datasets.splits import first_clips, require_disjoint
 from training.errors import DatasetError, RecipeError
 from training.experiments.gallery_probe import GalleryProbe, gallery_probe, paired_similarity
+from training.experiments.results import RunFolder
 from training.experiments.trunk import DlibTail, DlibTrunk, descriptor_of
 from training.features import Features, embed_windows, extract_features, join_features
 from training.frozen import Frozen
@@ -33,6 +35,9 @@ from training.projections.linear import LinearProjection, LinearRecipe
 from training.recipe import Recipe
 
 Place = Literal["projection", "last block"]
+LossName = Literal["arcface", "info_nce"]
+Arm = tuple[Place, LossName, int]
+LOSSES: Final[tuple[LossName, ...]] = ("arcface", "info_nce")
 PLACES: Final[tuple[Place, ...]] = ("projection", "last block")
 EMBEDDING_DIM: Final = 128
 ALL: Final = 1_000_000
@@ -90,7 +95,7 @@ class FaceRun:
     """One arm with one seed."""
 
     place: Place
-    loss: str
+    loss: LossName
     seed: int
     epochs: tuple[FaceEpoch, ...]
 
@@ -130,12 +135,13 @@ class _Views:
         return _Views(self.high.select(kept), self.low.select(kept))
 
 
-def run_face_heads(base: Recipe, recipe: FaceHeadsRecipe, progress: Progress) -> FaceHeads:
+def run_face_heads(base: Recipe, recipe: FaceHeadsRecipe, output_dir: Path, progress: Progress) -> FaceHeads:
     """Run every arm with every seed.
 
     Args:
         base: its first training and its first validation data set are used, and its cache folder.
         recipe: the experiment.
+        output_dir: keeps every finished run, so that the same call goes on where it stopped.
         progress: shows how far it is.
 
     Raises:
@@ -152,16 +158,15 @@ def run_face_heads(base: Recipe, recipe: FaceHeadsRecipe, progress: Progress) ->
     descriptors = {name: views.through(tail) for name, views in activations.items()}
     untouched = _judge(descriptors, torch.nn.Identity(), 0, None, None)
     threshold = untouched.unseen.threshold
-    arms = [(place, loss, seed) for place in PLACES for loss in ("arcface", "info_nce") for seed in recipe.seeds]
-    task = progress.add_task("epochs of all arms", total=len(arms) * (recipe.epochs + 1))
+    folder = RunFolder(output_dir, base.data, recipe.model_copy(update={"seeds": (0,)}))
+    arms = [(place, loss, seed) for place in PLACES for loss in LOSSES for seed in recipe.seeds]
+    task = progress.add_task("runs", total=len(arms))
     runs = []
     for place, loss, seed in arms:
         rows = descriptors if place == "projection" else activations
-        epochs = []
-        for epoch in _epochs(rows, recipe, place, loss, seed, tail, threshold):
-            epochs.append(epoch)
-            progress.advance(task)
-        runs.append(FaceRun(place, loss, seed, tuple(epochs)))
+        arm = partial(_run_arm, rows, recipe, (place, loss, seed), tail, threshold, progress)
+        runs.append(folder.kept_or(f"{place}-{loss}-seed-{seed}".replace(" ", "-"), FaceRun, arm))
+        progress.advance(task)
     counts = {name: (len(set(v.high.subjects)), len(v.high.subjects)) for name, v in activations.items()}
     return FaceHeads(untouched, tuple(runs), counts)
 
@@ -189,16 +194,24 @@ def _read(base: Recipe, downloads: Path, recipe: FaceHeadsRecipe, progress: Prog
     return views, both(judged)
 
 
+def _run_arm(
+    rows: dict[str, _Views], recipe: FaceHeadsRecipe, arm: Arm, tail: DlibTail, fixed: float, progress: Progress
+) -> FaceRun:
+    place, loss, seed = arm
+    task = progress.add_task(f"{place}, {loss}, seed {seed}", total=recipe.epochs)
+    epochs = []
+    for epoch in _epochs(rows, recipe, arm, tail, fixed):
+        epochs.append(epoch)
+        progress.update(task, completed=epoch.epoch)
+    progress.remove_task(task)
+    return FaceRun(place, loss, seed, tuple(epochs))
+
+
 def _epochs(
-    rows: dict[str, _Views],
-    recipe: FaceHeadsRecipe,
-    place: Place,
-    loss_name: str,
-    seed: int,
-    tail: DlibTail,
-    fixed: float,
+    rows: dict[str, _Views], recipe: FaceHeadsRecipe, arm: Arm, tail: DlibTail, fixed: float
 ) -> Iterator[FaceEpoch]:
     """One arm with one seed: the start, then every epoch as it ends."""
+    place, loss_name, seed = arm
     torch.manual_seed(seed)
     model, rate = _begin(place, tail, recipe)
     clips = TrainingClips(join_features([rows["train"].high, rows["train"].low]), pooled=True)

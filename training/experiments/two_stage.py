@@ -7,6 +7,8 @@ shows (training loss, loss on other utterances of the same speakers) and what it
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -21,6 +23,7 @@ from training.datasets.reader import read_dataset
 from training.datasets.sample import Sample
 from training.datasets.splits import first_clips, require_disjoint
 from training.errors import DatasetError, RecipeError
+from training.experiments.results import RunFolder
 from training.experiments.spectra import Ge2eSpectra, TunedEncoder, embedded, encoder_of, one_row_of_each
 from training.features import Features, embed_windows, extract_features
 from training.frozen import Frozen
@@ -42,27 +45,31 @@ class TwoStageRecipe(Frozen):
         freeze_backbone_epochs: one arm for each; the backbone is frozen for so many epochs (9999: for ever).
         seeds: each arm is run with each.
         dims: of the classifiers, rising.
-        epochs: passes over the training clips, one window of each clip.
+        epochs: passes over the training clips, one window of 1.6 s of each clip.
         clips_each: training clips of each speaker.
         held_out_each: further clips of the same speakers, for the classification loss.
         validation_clips_each: clips of each unseen speaker.
-        identities: speakers at most, of every data set.
+        validate_every: epochs from one look at unseen speakers to the next.
+        speakers: trained on, at most.
+        unseen: speakers judged on in every domain, at most.
         learning_rate: of projection and classifiers.
         backbone_learning_rate: of the backbone once it is unfrozen.
         identities_per_batch: of two clips each.
         loss: as in a recipe.
     """
 
-    freeze_backbone_epochs: tuple[int, ...] = Field(default=(NEVER, 5), min_length=1)
+    freeze_backbone_epochs: tuple[int, ...] = Field(default=(NEVER, 4), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     dims: tuple[int, ...] = (32, 64, 128, 256)
-    epochs: int = Field(default=15, ge=2)
+    epochs: int = Field(default=16, ge=2)
     clips_each: int = Field(default=12, ge=2)
     held_out_each: int = Field(default=4, ge=1)
     validation_clips_each: int = Field(default=8, ge=2)
-    identities: int = Field(default=ALL, ge=2)
+    validate_every: int = Field(default=2, ge=1)
+    speakers: int = Field(default=ALL, ge=2)
+    unseen: int = Field(default=ALL, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
-    backbone_learning_rate: float = Field(default=1e-4, gt=0)
+    backbone_learning_rate: float = Field(default=3e-4, gt=0)
     identities_per_batch: int = Field(default=32, ge=2)
     loss: LossRecipe = LossRecipe()
 
@@ -129,12 +136,13 @@ class _Data:
     validation: tuple[_Part, ...]
 
 
-def run_two_stage(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> TwoStage:
+def run_two_stage(base: Recipe, recipe: TwoStageRecipe, output_dir: Path, progress: Progress) -> TwoStage:
     """Run every arm with every seed.
 
     Args:
         base: its first training data set and its validation data sets are used, and its cache folder.
         recipe: the experiment.
+        output_dir: keeps every finished run, so that the same call goes on where it stopped.
         progress: shows how far it is.
 
     Raises:
@@ -142,15 +150,15 @@ def run_two_stage(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> T
         MatchkaError: a data set or the weights are not there.
     """
     data = _prepare(base, recipe, progress)
+    shared = recipe.model_copy(update={"seeds": (0,), "freeze_backbone_epochs": (NEVER,)})
+    folder = RunFolder(output_dir, base.data, shared)
     arms = [(freeze, seed) for freeze in recipe.freeze_backbone_epochs for seed in recipe.seeds]
-    task = progress.add_task("epochs of all arms", total=len(arms) * (recipe.epochs + 1))
+    task = progress.add_task("runs", total=len(arms))
     runs = []
     for freeze, seed in arms:
-        epochs = []
-        for epoch in _Arm(data, recipe, freeze, seed).epochs():
-            epochs.append(epoch)
-            progress.advance(task)
-        runs.append(Run(freeze, seed, tuple(epochs)))
+        arm = partial(_run_arm, data, recipe, freeze, seed, progress)
+        runs.append(folder.kept_or(f"freeze-{freeze}-seed-{seed}", Run, arm))
+        progress.advance(task)
     raw = _rates(lambda windows: windows, [part.embeddings for part in data.validation], recipe.dims)
     parts = {"train": data.train, "held out": data.held_out, **{p.spectra.domains[0]: p for p in data.validation}}
     counts = {name: (len(set(p.spectra.subjects)), len(p.spectra.subjects)) for name, p in parts.items()}
@@ -163,8 +171,8 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
             "Only the GE2E encoder can be unfrozen here.", value=base.backbone.kind, remedy="Give a recipe with it."
         )
     per_speaker = recipe.clips_each + recipe.held_out_each
-    spoken = first_clips(read_dataset(base.data.train[0]), recipe.identities, per_speaker)
-    train = first_clips(spoken, recipe.identities, recipe.clips_each)
+    spoken = first_clips(read_dataset(base.data.train[0]), recipe.speakers, per_speaker)
+    train = first_clips(spoken, recipe.speakers, recipe.clips_each)
     held_out = [sample for sample in spoken if sample not in set(train)]
     if {sample.subject for sample in train} != {sample.subject for sample in held_out}:
         raise DatasetError(
@@ -173,7 +181,7 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
             remedy="Lower --clips-each or --held-out-each.",
         )
     judged = [
-        first_clips(read_dataset(dataset), recipe.identities, recipe.validation_clips_each)
+        first_clips(read_dataset(dataset), recipe.unseen, recipe.validation_clips_each)
         for dataset in base.data.validation
     ]
     require_disjoint(spoken, flat(judged))
@@ -187,6 +195,16 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
         return _Part(spectra, embedded(spectra, encoder))
 
     return _Data(encoder, part(train), part(held_out), tuple(part(samples) for samples in judged))
+
+
+def _run_arm(data: _Data, recipe: TwoStageRecipe, freeze: int, seed: int, progress: Progress) -> Run:
+    task = progress.add_task(f"frozen for {freeze} epochs, seed {seed}", total=recipe.epochs)
+    epochs = []
+    for epoch in _Arm(data, recipe, freeze, seed).epochs():
+        epochs.append(epoch)
+        progress.update(task, completed=epoch.epoch)
+    progress.remove_task(task)
+    return Run(freeze, seed, tuple(epochs))
 
 
 class _Arm:
@@ -209,7 +227,7 @@ class _Arm:
         )
 
     def epochs(self) -> Iterator[Epoch]:
-        """The start, then every epoch as it ends."""
+        """The start, then every epoch that is judged, as it ends."""
         yield self._judged(0, None)
         clips, frozen = TrainingClips(self.data.train.rows(frozen=self._frozen(1)), pooled=False), self._frozen(1)
         for epoch in range(1, self.recipe.epochs + 1):
@@ -223,7 +241,8 @@ class _Arm:
                 self._step(one_row_of_each(batch, generator), epoch - 1 + (step + 1) / len(steps), frozen=frozen)
                 for step, (batch,) in enumerate(steps)
             ]
-            yield self._judged(epoch, float(np.mean(losses)))
+            if epoch % self.recipe.validate_every == 0 or epoch == self.recipe.epochs:
+                yield self._judged(epoch, float(np.mean(losses)))
 
     def _frozen(self, epoch: int) -> bool:
         return epoch <= self.freeze
