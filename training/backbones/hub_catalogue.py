@@ -38,7 +38,7 @@ class HubWeights:
         files: the one with the parameters first.
         source: where they come from.
         version: revision or release.
-        licence: SPDX identifier of the weights.
+        licence: SPDX expression of what holds for the weights.
         terms: what has to be known before they are used, or "".
         parameters: how many numbers, as published, or None.
     """
@@ -76,8 +76,8 @@ REDIMNET_KNOWN: Final = {  # release files that others have recorded: sha256 and
     "b5-vox2-ft_lm": ("8b0c11bbf5a3a8bb39e5c072c4192d0b694d8c447cf126d4cd3c7346a04b39c8", 31_174_382),
 }
 VOXBLINK_TERMS: Final = (
-    "Trained on VoxBlink2, whose authors put models trained on it under CC BY-NC-SA 4.0 (no commercial use); the files "
-    "themselves are published under MIT."
+    "Published under MIT; trained on VoxBlink2, whose authors put every model trained on it under CC BY-NC-SA 4.0: no "
+    "commercial use."
 )
 WAVLM_TERMS: Final = "The makers' licence is that of UniSpeech, Creative Commons BY-SA 3.0: share alike."
 EDGEFACE_TERMS: Final = (
@@ -97,9 +97,9 @@ def _redimnet(model: str) -> HubWeights:
         kind="redimnet",
         title=f"ReDimNet {model}",
         files=(HubFile(f"{model}.pt", f"{REDIMNET_RELEASE}/{model}.pt", sha256, None, size_bytes),),
-        source="github.com/IDRnD/ReDimNet, release file",
+        source="github.com/IDRnD/ReDimNet",
         version="latest",  # the tag's name; it can move, so the checksum is the pin
-        licence="MIT",
+        licence="MIT AND CC-BY-NC-SA-4.0" if "vb2" in data else "MIT",
         terms=VOXBLINK_TERMS if "vb2" in data else "",
         parameters=REDIMNET_PARAMETERS.get(size),
     )
@@ -111,7 +111,7 @@ def _edgeface(model: str, parameters: int, git_blob: str) -> HubWeights:
         kind="edgeface",
         title=f"EdgeFace {model}",
         files=(HubFile(f"edgeface_{model}.pt", f"{EDGEFACE_REPOSITORY}/edgeface_{model}.pt", None, git_blob),),
-        source="github.com/otroshi/edgeface, checkpoints",
+        source="github.com/otroshi/edgeface",
         version=EDGEFACE_COMMIT,
         licence="CC-BY-NC-SA-4.0",
         terms=EDGEFACE_TERMS,

@@ -149,8 +149,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _cause(error: requests.RequestException) -> str:
-    """The kind of failure first: the text of the library is long, and only its beginning is shown."""
+def _cause(error: BaseException) -> str:
+    """What went wrong at the bottom; the library's own text is long, and only its beginning would be shown."""
+    while error.__context__ is not None:
+        error = error.__context__
     return f"{type(error).__name__}: {error}"
 
 
