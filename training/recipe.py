@@ -119,7 +119,7 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
             f"The recipe {path} cannot be read.", value=error, remedy="Check its path and YAML."
         ) from error
     for override in overrides:
-        _set(content, override)
+        put_override(content, override)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -137,7 +137,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-def _set(content: Any, override: str) -> None:
+def put_override(content: Any, override: str) -> None:
     """Put one override into the parsed YAML; a key that no recipe has is found by the validation after it."""
     dotted, equals, text = override.partition("=")
     keys = dotted.split(".")
