@@ -15,6 +15,7 @@ from service.gallery.opener import GalleryOpener
 from service.gallery.policy import Method
 from service.media.faces.reader import FaceChoice, FaceReading
 from service.model import Model
+from service.stages import Stage, StageReading
 from service.store.records import Reference, Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
@@ -146,7 +147,10 @@ class Verifier:
         for dim in model.manifest.dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
-            enrolment = self._store.add_templates(tenant, subject_id, model_name, model.manifest.version, embeddings)
+            with model.times.timed("store"):
+                enrolment = self._store.add_templates(
+                    tenant, subject_id, model_name, model.manifest.version, embeddings
+                )
             gallery = self._gallery(tenant, model)
             gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
         similar = self._similar_subjects(tenant, model, enrolment.reference)
@@ -164,11 +168,13 @@ class Verifier:
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be."""
         model, dim = self._model_at(model_name, dim, face)
-        reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
+        with model.times.timed("store"):
+            reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
         seen = model.observe([sample], face or "dominant")
-        decision = _decide(
-            model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
-        )
+        with model.times.timed("decide"):
+            decision = _decide(
+                model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
+            )
         return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
 
     def verify_jointly(
@@ -309,6 +315,10 @@ class Verifier:
         batchers = {name: model.batcher for name, model in self._models.items()}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
+    def stage_times(self) -> dict[str, dict[Stage, StageReading]]:
+        """What the stages of each model took so far, by model."""
+        return {name: model.times.readings() for name, model in self._models.items()}
+
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
         return {
@@ -343,10 +353,12 @@ class Verifier:
         self, tenant: str, model: Model, gallery: Gallery, probe: FloatArray, dim: int, top_k: int
     ) -> tuple[list[SubjectSimilarity], int]:
         """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
-        found = gallery.search(probe, dim, top_k)
-        known = self._store.references_of_keys(
-            tenant, [candidate.subject_key for candidate in found], model.manifest.name, model.manifest.version
-        )
+        with model.times.timed("search"):
+            found = gallery.search(probe, dim, top_k)
+        with model.times.timed("store"):
+            known = self._store.references_of_keys(
+                tenant, [candidate.subject_key for candidate in found], model.manifest.name, model.manifest.version
+            )
         held = [candidate for candidate in found if candidate.subject_key in known]
         best_count = known[held[0].subject_key].template_count if held else 1
         return [SubjectSimilarity(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
