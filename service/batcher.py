@@ -14,6 +14,7 @@ from service.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take
 from service.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from service.patience import Patience, current_patience
 from service.session import InputArray, Session
+from service.stages import StageTimes
 from service.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka")
@@ -83,12 +84,20 @@ class Batcher:
         session: runs the graph; called by the lanes only.
         policy: bounds and waits.
         clock: monotonic seconds.
+        name: of its threads.
+        times: where the time that rows wait, and that runs take, is added.
     """
 
     def __init__(
-        self, session: Session, policy: BatchPolicy, clock: Callable[[], float] = time.monotonic, name: str = "model"
+        self,
+        session: Session,
+        policy: BatchPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "model",
+        times: StageTimes | None = None,
     ) -> None:
         self._session = session
+        self._times = times or StageTimes()
         self._policy = policy
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
@@ -199,6 +208,8 @@ class Batcher:
         while most_rows and self._queue:
             waiter = self._queue[0]
             start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
+            if start == 0:
+                self._times.add("queue", self._clock() - waiter.queued_at)
             parts.append(_Part(waiter, start, stop))
             waiter.taken = stop
             most_rows -= stop - start
@@ -240,7 +251,8 @@ class Batcher:
     def _embed_joined(self, parts: list[_Part]) -> FloatArray:
         rows = [part.waiter.inputs[part.start : part.stop] for part in parts]
         joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
-        embeddings = self._session.embed(joined)
+        with self._times.timed("run"):
+            embeddings = self._session.embed(joined)
         if len(embeddings) != len(joined):
             raise BundleError(
                 f"The graph returned {len(embeddings)} embeddings for {len(joined)} rows.",

@@ -1,6 +1,6 @@
 """A bundle at work: samples as bytes -> full embeddings, and what was seen of faces on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Semaphore
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from service.media.image import ImageLimits
 from service.patience import patiently_holding
 from service.session import InputArray, OrtSession, Session, open_ort_session
 from service.settings import Settings
+from service.stages import StageTimes
 from service.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
 WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once
@@ -56,11 +57,14 @@ class VoiceSampleReader:
 
     audio_input: AudioInput
     limits: AudioLimits
+    times: StageTimes = field(default_factory=StageTimes)
 
     def read(self, data: bytes, _choice: FaceChoice) -> list[Reading]:
         """One reading: the clip's windows."""
-        clip = read_clip(data, self.audio_input.sample_rate_hz, self.limits)
-        return [Reading(split_windows(clip, self.audio_input), None)]
+        with self.times.timed("decode"):
+            clip = read_clip(data, self.audio_input.sample_rate_hz, self.limits)
+        with self.times.timed("prepare"):
+            return [Reading(split_windows(clip, self.audio_input), None)]
 
     def example(self) -> InputArray:
         """A window of quiet noise."""
@@ -74,10 +78,14 @@ class FaceSampleReader:
 
     faces: FaceReader
     chip_px: int
+    times: StageTimes = field(default_factory=StageTimes)
 
     def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
         """A reading for each face that the choice names."""
-        return [Reading(reading.chip[None], reading) for reading in self.faces.read(data, choice)]
+        with self.times.timed("decode"):
+            image = self.faces.decode(data)
+        with self.times.timed("prepare"):
+            return [Reading(reading.chip[None], reading) for reading in self.faces.readings_of(image, choice)]
 
     def example(self) -> InputArray:
         """A chip of grey noise."""
@@ -116,6 +124,7 @@ class Model:
     manifest: Manifest
     session: Session
     reader: SampleReader
+    times: StageTimes = field(default_factory=StageTimes)
 
     @property
     def takes_images(self) -> bool:
@@ -186,22 +195,25 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
 
     Raises: BundleError: a graph does not match the manifest.
     """
-    spec = bundle.manifest.input
+    spec, times = bundle.manifest.input, StageTimes()
     if isinstance(spec, AudioInputSpec):
-        session, reader = _open_voice(bundle, spec, settings)
+        session, reader = _open_voice(bundle, spec, settings, times)
     else:
-        session, reader = _open_face(bundle, spec, settings)
+        session, reader = _open_face(bundle, spec, settings, times)
     policy = BatchPolicy(
         max_rows=settings.batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
         max_queued_rows=settings.batch_queue_rows,
         lanes=settings.batch_lanes,
     )
-    batcher = Batcher(session, policy, name=bundle.manifest.name)
-    return Model(bundle.manifest, batcher, BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads)))
+    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times)
+    slots = decode_slots or Semaphore(settings.decode_threads)
+    return Model(bundle.manifest, batcher, BoundedReader(reader, slots), times)
 
 
-def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> tuple[Session, SampleReader]:
+def _open_voice(
+    bundle: Bundle, spec: AudioInputSpec, settings: Settings, times: StageTimes
+) -> tuple[Session, SampleReader]:
     audio_input = spec.as_audio_input()
     session = OrtSession(
         bundle.graph_path,
@@ -212,10 +224,12 @@ def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> tup
         use_gpu=settings.device == "gpu",
     )
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return session, VoiceSampleReader(audio_input, limits)
+    return session, VoiceSampleReader(audio_input, limits, times)
 
 
-def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> tuple[Session, SampleReader]:
+def _open_face(
+    bundle: Bundle, spec: ImageInputSpec, settings: Settings, times: StageTimes
+) -> tuple[Session, SampleReader]:
     session = OrtSession(
         bundle.graph_path,
         "chips",
@@ -239,4 +253,4 @@ def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings) -> tupl
     reader = FaceReader(
         FaceDetector(pnet, rnet, onet), spec.as_image_input(), ImageLimits(settings.max_image_megapixels), face_limits
     )
-    return session, FaceSampleReader(reader, spec.chip_px)
+    return session, FaceSampleReader(reader, spec.chip_px, times)

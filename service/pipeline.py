@@ -20,6 +20,7 @@ from service.gallery.tenants import TenantGalleries
 from service.identification import Identification
 from service.media.faces.reader import FaceChoice
 from service.model import Model
+from service.stages import Stage, StageReading
 from service.store.records import Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
@@ -89,7 +90,10 @@ class Verifier:
         for dim in model.manifest.dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
-            enrolment = self._store.add_templates(tenant, subject_id, model_name, model.manifest.version, embeddings)
+            with model.times.timed("store"):
+                enrolment = self._store.add_templates(
+                    tenant, subject_id, model_name, model.manifest.version, embeddings
+                )
             gallery = self._gallery(tenant, model)
             gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
         similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
@@ -107,11 +111,13 @@ class Verifier:
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be."""
         model, dim = self._model_at(model_name, dim, face)
-        reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
+        with model.times.timed("store"):
+            reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
         seen = model.observe([sample], face or "dominant")
-        decision = _decide(
-            model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
-        )
+        with model.times.timed("decide"):
+            decision = _decide(
+                model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
+            )
         return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
 
     def verify_jointly(
@@ -182,12 +188,13 @@ class Verifier:
         """
         model, dim = self._model_at(model_name, dim, face)
         seen = model.observe([sample], face or "dominant")
-        return [
-            self._identification.identify(
-                tenant, model.manifest, self._gallery(tenant, model), vector, found, top_k, dim, max_fpir
-            )
-            for vector, found in zip(seen.vectors, seen.faces, strict=True)
-        ]
+        with model.times.timed("search"):  # and the store's rows of what was found
+            return [
+                self._identification.identify(
+                    tenant, model.manifest, self._gallery(tenant, model), vector, found, top_k, dim, max_fpir
+                )
+                for vector, found in zip(seen.vectors, seen.faces, strict=True)
+            ]
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates."""
@@ -231,6 +238,10 @@ class Verifier:
         """What the batcher of each model did and what waits in it, by model."""
         batchers = {name: model.batcher for name, model in self._models.items()}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
+
+    def stage_times(self) -> dict[str, dict[Stage, StageReading]]:
+        """What the stages of each model took so far, by model."""
+        return {name: model.times.readings() for name, model in self._models.items()}
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""

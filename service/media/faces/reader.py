@@ -99,7 +99,14 @@ class FaceReader:
             EmptyFileError, NotImageError, ImageTooLargeError, TruncatedFileError: see read_image.
             NoFaceError, SeveralFacesError, PoorFaceError, TooManyFacesError: no face that can be used.
         """
-        image = read_image(data, self._image_limits)
+        return self.readings_of(self.decode(data), choice)
+
+    def decode(self, data: bytes) -> Image.Image:
+        """The first half of read(): the picture."""
+        return read_image(data, self._image_limits)
+
+    def readings_of(self, image: Image.Image, choice: FaceChoice) -> list[FaceReading]:
+        """The second half of read(): the faces of a picture."""
         if choice == "aligned":
             return [FaceReading(self._resized(image), None, None)]
         faces = self._detector.detect(image)
