@@ -170,7 +170,7 @@ def test_module_when_a_clip_is_shorter_than_the_window_embeds_the_repeated_clip(
     clip = made_clip(20_000)
     module = tiny.module()
     with torch.inference_mode():
-        served = module(torch.from_numpy(split_windows(clip, tiny.input)))
+        served = module(torch.tensor(split_windows(clip, tiny.input)))
         repeated = module(torch.from_numpy(np.tile(clip, 3)[None, :48_000]))
     np.testing.assert_allclose(served.numpy(), repeated.numpy(), atol=1e-6)
 
@@ -207,7 +207,10 @@ def test_module_when_the_file_is_another_or_absent_refuses(tiny: RedimnetFile, t
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [(CASES["att"], "stage0.0.w is missing"), (CASES["tiny"] | {"C": 16}, "(8, 1, 3, 3), not (16, 1, 3, 3)")],
+    [
+        (CASES["att"], "conv_block.dwconvs.0.bias is missing"),
+        (CASES["tiny"] | {"C": 16}, "(8, 1, 3, 3), not (16, 1, 3, 3)"),
+    ],
     ids=["kind", "size"],
 )
 def test_module_when_weights_are_of_another_network_names_what_differs(
