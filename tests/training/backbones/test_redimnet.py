@@ -133,6 +133,7 @@ def test_published_b2_when_counted_agrees_with_the_published_file() -> None:
     state = Redimnet(parse_config(CASES["b2"])).state_dict()
     assert (len(state), sum(tensor.numel() for tensor in state.values())) == (556, 5_100_983)
     assert parse_config(CASES["b2"]).pooled_dim == 2304
+    assert parameter_count(LinearProjection(2304, 256, LinearRecipe())) == 594_688
 
 
 @pytest.mark.parametrize("layer", ["pooled", "embedding"])
@@ -170,7 +171,7 @@ def test_module_when_a_clip_is_shorter_than_the_window_embeds_the_repeated_clip(
     clip = made_clip(20_000)
     module = tiny.module()
     with torch.inference_mode():
-        served = module(torch.from_numpy(split_windows(clip, tiny.input)))
+        served = module(torch.tensor(split_windows(clip, tiny.input)))
         repeated = module(torch.from_numpy(np.tile(clip, 3)[None, :48_000]))
     np.testing.assert_allclose(served.numpy(), repeated.numpy(), atol=1e-6)
 
@@ -207,7 +208,10 @@ def test_module_when_the_file_is_another_or_absent_refuses(tiny: RedimnetFile, t
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [(CASES["att"], "stage0.0.w is missing"), (CASES["tiny"] | {"C": 16}, "(8, 1, 3, 3), not (16, 1, 3, 3)")],
+    [
+        (CASES["att"], "conv_block.dwconvs.0.bias is missing"),
+        (CASES["tiny"] | {"C": 16}, "(8, 1, 3, 3), not (16, 1, 3, 3)"),
+    ],
     ids=["kind", "size"],
 )
 def test_module_when_weights_are_of_another_network_names_what_differs(
@@ -217,6 +221,13 @@ def test_module_when_weights_are_of_another_network_names_what_differs(
     with pytest.raises(WeightsError, match="of another network") as caught:
         backbone.module()
     assert words in str(caught.value)
+
+
+def test_module_when_a_small_file_describes_a_huge_network_refuses_before_it_is_built(tmp_path: Path) -> None:
+    huge = CASES["tiny"] | {"F": 256, "C": 256, "stages_setup": [(1, 1, 1, None, 1)] * 16}  # terabytes of weights
+    backbone = save_checkpoint(tmp_path / "a.pt", "tiny", model_config=huge)
+    with pytest.raises(WeightsError, match="of another network"):
+        backbone.module()
 
 
 def test_module_when_one_weight_is_missing_or_too_many_names_it(tiny: RedimnetFile, tmp_path: Path) -> None:

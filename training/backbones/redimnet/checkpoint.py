@@ -59,10 +59,12 @@ def build_network(path: Path, config: RedimnetConfig, state: Mapping[str, torch.
     Raises: WeightsError: the weights are of another network than the checkpoint describes.
     """
     try:
-        network = Redimnet(config)
+        with torch.device("meta"):  # shapes without memory: the file's own size bounds what is built after it
+            shapes = Redimnet(config).state_dict()
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise WeightsError(f"{path} describes no network that can be built.", value=error, remedy=_REMEDY) from error
-    _require_fit(path, network.state_dict(), state)
+    _require_fit(path, shapes, state)
+    network = Redimnet(config)
     network.load_state_dict(state)
     network.requires_grad_(requires_grad=False)
     return network.eval()
