@@ -19,6 +19,8 @@ from training.errors import FeatureError
 CONFIG_NAME: Final = "config.json"
 PREPROCESSOR_NAME: Final = "preprocessor_config.json"
 KNOWN: Final = {"hubert": "HubertModel", "wav2vec2": "Wav2Vec2Model", "wavlm": "WavLMModel"}
+# In the order in which the library looks for them; other files beside them (optimisers, adapters) are not read.
+WEIGHTS: Final = ("model.safetensors", "model-*.safetensors", "pytorch_model.bin", "pytorch_model-*.bin")
 WAVEFORM_EXTRACTOR: Final = "Wav2Vec2FeatureExtractor"
 # Parameters that only masked pre-training and added heads use; everything else must be in the file.
 UNUSED: Final = ("masked_spec_embed", "adapter.")
@@ -107,9 +109,9 @@ def weights_sha256(folder: Path) -> str:
 
     Raises: ChecksumError: there are none.
     """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    files = next((found for pattern in WEIGHTS if (found := sorted(folder.glob(pattern)))), [])
     if not files:
-        raise ChecksumError(f"{folder} holds no weights (.safetensors or .bin).", value=folder, remedy=_WHOLE)
+        raise ChecksumError(f"{folder} holds no weights.", value=f"none of {', '.join(WEIGHTS)}", remedy=_WHOLE)
     hashes = [file_sha256(file) for file in files]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
