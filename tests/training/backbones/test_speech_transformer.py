@@ -23,6 +23,8 @@ from training.backbones.speech_transformer import SpeechTransformer, open_speech
 from training.backbones.speech_transformer_folder import load_transformer, read_speech_facts, weights_sha256
 from training.backbones.speech_transformer_network import LayerStatistics
 from training.errors import FeatureError
+from training.projections.layer_sum import LayerSumRecipe
+from training.recipe import read_recipe
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")
 RATE_HZ = 16_000
@@ -287,3 +289,11 @@ def test_open_backbone_when_a_speech_transformer_is_asked_for_reads_the_recipe(w
     assert (backbone.name, backbone.source.licence) == ("wavlm-layers", "MIT")
     with pytest.raises(ValueError, match="layers: sum"):
         SpeechTransformerRecipe(kind="speech_transformer", path=wavlm, layers="apart", layer_weights=(1.0,) * LAYERS)
+
+
+def test_wavlm_recipe_when_read_learns_the_layers_of_a_base_network() -> None:
+    recipe = read_recipe(Path(__file__).parents[3] / "training" / "recipes" / "wavlm.yaml")
+    assert isinstance(recipe.backbone, SpeechTransformerRecipe)
+    assert recipe.backbone.layers == "apart"
+    assert isinstance(recipe.projection, LayerSumRecipe)
+    assert recipe.projection.layers == 12 + 1
