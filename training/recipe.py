@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from training.augmentation import AugmentationRecipe
-from training.backbones.choice import BackboneRecipe, Ge2eRecipe
+from training.backbones.choice import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
 from training.candidates import AutoRecipe, CandidateRecipe
 from training.datasets.recipe import DatasetRecipe
 from training.errors import RecipeError
@@ -15,6 +15,7 @@ from training.frozen import Frozen
 from training.losses import LossRecipe
 from training.optimisation import OptimisationRecipe
 from training.projections.families import ClosedFormRecipe, TrainedRecipe
+from training.projections.layer_sum import LayerSumRecipe
 
 
 class DataRecipe(Frozen):
@@ -89,6 +90,13 @@ class Recipe(Frozen):
             weights = loss.dim_weights
             if weights is not None and (len(weights) != len(self.dims) or min(weights) < 0 or sum(weights) <= 0):
                 raise ValueError("dim_weights needs one weight >= 0 for each of dims, not all 0")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_the_layers_kept_apart(self) -> "Recipe":
+        apart = isinstance(self.backbone, SpeechTransformerRecipe) and self.backbone.layers == "apart"
+        if any(isinstance(candidate.projection, LayerSumRecipe) != apart for candidate in self.candidates):
+            raise ValueError("backbone.layers: apart and projection.family: layer_sum belong together")
         return self
 
     @property

@@ -6,7 +6,7 @@ A new backbone is a module beside this one, a recipe here, and a case in `open_b
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, assert_never
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.media.audio import AudioInput
 from training.backbones.backbone import Backbone, WeightSource
@@ -17,6 +17,8 @@ from training.backbones.mtcnn import Mtcnn
 from training.backbones.onnx_file import OnnxFile, file_sha256
 from training.backbones.packages import DEFAULT_CACHE_DIR
 from training.backbones.redimnet.frozen import HOP_SAMPLES, WINDOW_SAMPLES, Layer, RedimnetFile
+from training.backbones.speech_transformer import HOP_S, WINDOW_S, SpeechTransformer, open_speech_transformer
+from training.backbones.speech_transformer_folder import weights_sha256
 from training.frozen import Frozen
 
 
@@ -73,6 +75,56 @@ class EdgeFaceRecipe(Frozen):
         sha256 = self.sha256 or file_sha256(self.path)
         source = WeightSource(f"EdgeFace {self.variant}", self.source, self.version, sha256, self.licence)
         return EdgeFace(self.path, self.variant, source, Mtcnn(self.downloads_dir))
+
+
+class SpeechTransformerRecipe(Frozen):
+    """HuBERT, wav2vec 2.0 or WavLM, out of a folder on this machine.
+
+    Attributes:
+        path: the folder: config.json, preprocessor_config.json and the weights.
+        layers: `sum` adds the layers up with fixed weights, for every family of projection; `apart` keeps them for
+            the family layer_sum, which learns their weights.
+        layer_weights: of the sum, one for the encoder's input and one for each layer; equal where not given.
+        window_s: length of a window.
+        hop_s: distance between the starts of two.
+        sha256: of the weights; where given, others are refused.
+        source: where they come from, for the bundle.
+        version: of them, for the bundle.
+        licence: of them, for the bundle.
+    """
+
+    kind: Literal["speech_transformer"]
+    path: Path
+    layers: Literal["sum", "apart"] = "sum"
+    layer_weights: tuple[float, ...] | None = None
+    window_s: float = Field(default=WINDOW_S, gt=0)
+    hop_s: float = Field(default=HOP_S, gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    source: str = "not stated"
+    version: str = "not stated"
+    licence: str = "not stated"
+
+    @model_validator(mode="after")
+    def _weighs_what_it_sums(self) -> "SpeechTransformerRecipe":
+        if self.layer_weights is not None and self.layers == "apart":
+            raise ValueError("layer_weights belong to layers: sum; those of layers: apart are learned")
+        return self
+
+    def open(self) -> SpeechTransformer:
+        """The backbone.
+
+        Raises: ChecksumError, FeatureError: as open_speech_transformer.
+        """
+        sha256 = self.sha256 or weights_sha256(self.path)
+        source = WeightSource(self.path.name, self.source, self.version, sha256, self.licence)
+        return open_speech_transformer(
+            self.path,
+            source,
+            layers_apart=self.layers == "apart",
+            layer_weights=self.layer_weights,
+            window_s=self.window_s,
+            hop_s=self.hop_s,
+        )
 
 
 class WindowRecipe(Frozen):
@@ -137,21 +189,23 @@ class RedimnetRecipe(Frozen):
     licence: str = "not stated"
 
 
-AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | EdgeFaceRecipe | OnnxRecipe | RedimnetRecipe
+AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | EdgeFaceRecipe | SpeechTransformerRecipe | OnnxRecipe | RedimnetRecipe
 BackboneRecipe = Annotated[AnyRecipe, Field(discriminator="kind")]
 
 
 def open_backbone(recipe: AnyRecipe) -> Backbone:
     """The backbone a recipe asks for; its weights are read when its module is made.
 
-    Raises: ChecksumError: the file of a backbone that is brought along is not there.
+    Raises:
+        ChecksumError: the file or folder of a backbone that is brought along is not there, or not whole.
+        FeatureError: it takes something else than waveforms.
     """
     match recipe:
         case Ge2eRecipe():
             return Ge2e(recipe.downloads_dir)
         case DlibRecipe():
             return DlibFace(recipe.downloads_dir, recipe.mirrored)
-        case EdgeFaceRecipe():
+        case EdgeFaceRecipe() | SpeechTransformerRecipe():
             return recipe.open()
         case OnnxRecipe():
             sha256 = recipe.sha256 or file_sha256(recipe.path)
