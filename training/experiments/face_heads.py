@@ -69,7 +69,7 @@ class FaceHeadsRecipe(Frozen):
     people_per_batch: int = Field(default=4, ge=2)
     images_per_person: int = Field(default=4, ge=2)
     people: int = Field(default=ALL, ge=2)
-    pictures_each: int = Field(default=10, ge=2)
+    pictures_each: int = Field(default=6, ge=2)
     arcface: LossRecipe = LossRecipe(kind="aam_softmax", margin=0.5, scale=64.0)
     info_nce: LossRecipe = LossRecipe(kind="info_nce", temperature=0.07)
 
