@@ -235,7 +235,7 @@ class MissingPackageError(MatchkaError):
 
 # --- building bundles -----------------------------------------------------------------------------------------------
 class DownloadError(MatchkaError):
-    """A package file could not be fetched through pip."""
+    """A file could not be fetched, through pip or from a hub."""
 
 
 class ChecksumError(MatchkaError):

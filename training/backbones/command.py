@@ -22,7 +22,7 @@ backbones_app = typer.Typer(help="Published weights by name.", no_args_is_help=T
 DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps what is fetched.")]
 # what the default models are made of: packages of the index, with the kind of backbone that takes each
 PACKAGES: Final = {"ge2e": RESEMBLYZER, "dlib": FACE_RECOGNITION_MODELS, "mtcnn": FACENET_PYTORCH}
-LEAST_WIDTH: Final = 150
+LEAST_WIDTH: Final = 170
 PACKAGE_PARAMETERS: Final = {"ge2e": 1_423_616, "dlib": 5_607_488, "mtcnn": 495_850}
 
 

@@ -64,7 +64,14 @@ def weights_of(name: str, cache_dir: Path = DEFAULT_CACHE_DIR) -> tuple[Path, We
         WeightsAbsentError: they were not pulled; the remedy is the command, or where to put the files by hand.
         ChecksumError: a file is not the one that was published, or not the one that was first pulled.
     """
-    weights = named(name)
+    return checked_weights(named(name), cache_dir)
+
+
+def checked_weights(weights: HubWeights, cache_dir: Path) -> tuple[Path, WeightSource]:
+    """As weights_of, of an entry that is at hand.
+
+    Raises: WeightsAbsentError, ChecksumError: as weights_of.
+    """
     records = HubRecords(cache_dir / HUB_FOLDER)
     found = {}
     for file in weights.files:

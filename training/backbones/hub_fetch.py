@@ -10,7 +10,7 @@ import requests
 
 from service.errors import DownloadError
 
-BLOCK_BYTES: Final = 1 << 18
+BLOCK_BYTES: Final = 1 << 14  # what an interruption loses at most
 OK, PARTIAL, RANGE_NOT_SATISFIABLE, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 206, 416, 429, 500
 
 

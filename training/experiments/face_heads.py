@@ -6,6 +6,7 @@ needs nobody else), or match probes of people it never saw against a gallery, as
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,8 +55,8 @@ class FaceHeadsRecipe(Frozen):
         low_resolution_px: rows and columns of a probe's face.
         people_per_batch: in a batch.
         images_per_person: in a batch, of both views.
-        identities: people at most, of training and of validation.
-        clips_each: photographs of each at most.
+        people: of training and of validation, at most.
+        pictures_each: photographs of each at most, so that nobody dominates.
         arcface: the classification loss.
         info_nce: the contrastive loss.
     """
@@ -67,8 +68,8 @@ class FaceHeadsRecipe(Frozen):
     low_resolution_px: int = Field(default=16, ge=4, le=150)
     people_per_batch: int = Field(default=4, ge=2)
     images_per_person: int = Field(default=4, ge=2)
-    identities: int = Field(default=ALL, ge=2)
-    clips_each: int = Field(default=ALL, ge=2)
+    people: int = Field(default=ALL, ge=2)
+    pictures_each: int = Field(default=6, ge=2)
     arcface: LossRecipe = LossRecipe(kind="aam_softmax", margin=0.5, scale=64.0)
     info_nce: LossRecipe = LossRecipe(kind="info_nce", temperature=0.07)
 
@@ -127,13 +128,6 @@ class _Views:
         high, low = (replace(part, windows=embed_windows(module, part.windows)) for part in (self.high, self.low))
         return _Views(high, low)
 
-    def several_each(self) -> "_Views":
-        """Only people of two photographs or more: those that a batch can hold different pictures of."""
-        subjects = np.asarray(self.high.subjects)
-        names, counts = np.unique(subjects, return_counts=True)
-        kept = np.isin(subjects, names[counts > 1])
-        return _Views(self.high.select(kept), self.low.select(kept))
-
 
 def run_face_heads(base: Recipe, recipe: FaceHeadsRecipe, output_dir: Path, progress: Progress) -> FaceHeads:
     """Run every arm with every seed.
@@ -172,26 +166,31 @@ def run_face_heads(base: Recipe, recipe: FaceHeadsRecipe, output_dir: Path, prog
 
 
 def _read(base: Recipe, downloads: Path, recipe: FaceHeadsRecipe, progress: Progress) -> tuple[_Views, _Views]:
-    train, judged = (
-        first_clips(read_dataset(datasets[0]), recipe.identities, recipe.clips_each)
-        for datasets in (base.data.train, base.data.validation)
-    )
+    train = first_clips(_several_each(read_dataset(base.data.train[0])), recipe.people, recipe.pictures_each)
+    judged = first_clips(read_dataset(base.data.validation[0]), recipe.people, recipe.pictures_each)
     require_disjoint(train, judged)
     limits = AudioLimits(base.data.max_duration_s, base.data.min_speech_s)  # of clips; pictures have none
 
-    def both(samples: list[Sample]) -> _Views:
-        trunks = (DlibTrunk(downloads), DlibTrunk(downloads, recipe.low_resolution_px))
-        high, low = (extract_features(samples, trunk, base.data.cache_dir, progress, limits) for trunk in trunks)
-        return _Views(*(replace(part, windows=np.array(part.windows)) for part in (high, low)))
+    trunk = DlibTrunk(downloads, recipe.low_resolution_px)
 
-    views = both(train).several_each()
-    if len(set(views.high.subjects)) < recipe.people_per_batch:
+    def both(samples: list[Sample]) -> _Views:
+        views = extract_features(samples, trunk, base.data.cache_dir, progress, limits)
+        high, low = (np.array(half) for half in np.split(views.windows, 2, axis=1))
+        return _Views(replace(views, windows=high), replace(views, windows=low))
+
+    if len({sample.subject for sample in train}) < recipe.people_per_batch:
         raise DatasetError(
             f"A batch needs {recipe.people_per_batch} people with two photographs.",
-            value=len(set(views.high.subjects)),
-            remedy="Add pictures, or lower --people-per-batch.",
+            value=len({sample.subject for sample in train}),
+            remedy="Add pictures, or set people_per_batch lower.",
         )
-    return views, both(judged)
+    return both(train), both(judged)
+
+
+def _several_each(samples: list[Sample]) -> list[Sample]:
+    """Only people of two photographs or more: those that a batch can hold different pictures of."""
+    counts = Counter(sample.subject for sample in samples)
+    return [sample for sample in samples if counts[sample.subject] > 1]
 
 
 def _run_arm(

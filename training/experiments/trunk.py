@@ -12,7 +12,6 @@ from service.media.faces.reader import ImageInput
 from training.backbones.backbone import WeightSource
 from training.backbones.dlib_resnet import DLIB_INPUT, DLIB_SOURCE, BothViews, DlibFace, DlibResNet
 from training.backbones.mtcnn import Mtcnn
-from training.backbones.packages import DEFAULT_CACHE_DIR
 
 ACTIVATION_SHAPE: Final = (256, 4, 4)  # channels, rows, columns in front of the last block
 ACTIVATION_VALUES: Final = 256 * 4 * 4
@@ -20,24 +19,26 @@ ACTIVATION_VALUES: Final = 256 * 4 * 4
 
 @dataclass(frozen=True)
 class DlibTrunk:
-    """All but the last block and the head, as a backbone whose "embedding" is the activation there, flattened.
+    """All but the last block and the head, as a backbone whose "embedding" are the activations there, flattened.
+
+    Those of the chip come first, those of its low-resolution copy behind them: a face is looked for once.
 
     Attributes:
         downloads: the folder that keeps package files.
-        low_resolution_px: chips are first shrunk to so many pixels and enlarged again; None leaves them.
+        low_resolution_px: rows and columns that the copy is shrunk to before it is enlarged again.
     """
 
-    downloads: Path = DEFAULT_CACHE_DIR
-    low_resolution_px: int | None = None
+    downloads: Path
+    low_resolution_px: int
 
     source: WeightSource = DLIB_SOURCE
     input: ImageInput = DLIB_INPUT
-    embedding_dim: int = ACTIVATION_VALUES
+    embedding_dim: int = 2 * ACTIVATION_VALUES
 
     @property
     def name(self) -> str:
-        """The cut, and the resolution."""
-        return "dlib-trunk" if self.low_resolution_px is None else f"dlib-trunk-{self.low_resolution_px}px"
+        """The cut, and the resolution of the copy."""
+        return f"dlib-trunk-{self.low_resolution_px}px"
 
     @property
     def published(self) -> "DlibTrunk":
@@ -50,7 +51,7 @@ class DlibTrunk:
         return Mtcnn(self.downloads)
 
     def module(self) -> torch.nn.Module:
-        """Chips (n, 150, 150, 3) -> (n, 4096)."""
+        """Chips (n, 150, 150, 3) -> (n, 8192)."""
         return _Trunk(descriptor_of(self.downloads), self.low_resolution_px).eval()
 
 
@@ -82,15 +83,14 @@ def descriptor_of(downloads: Path) -> DlibResNet:
 
 
 class _Trunk(torch.nn.Module):
-    def __init__(self, network: DlibResNet, low_resolution_px: int | None) -> None:
+    def __init__(self, network: DlibResNet, low_resolution_px: int) -> None:
         super().__init__()
         self.network, self.low_resolution_px = network, low_resolution_px
 
     def forward(self, chips: torch.Tensor) -> torch.Tensor:
-        if self.low_resolution_px is not None:
-            chips = low_resolution(chips, self.low_resolution_px)
-        activations: torch.Tensor = self.network.blocks[:-1](self.network.stem_of(chips))
-        return activations.flatten(1)
+        views = torch.cat([chips.float(), low_resolution(chips, self.low_resolution_px)])
+        activations: torch.Tensor = self.network.blocks[:-1](self.network.stem_of(views))
+        return torch.cat(activations.flatten(1).chunk(2), dim=1)
 
 
 def low_resolution(chips: torch.Tensor, side_px: int) -> torch.Tensor:

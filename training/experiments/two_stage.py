@@ -61,7 +61,7 @@ class TwoStageRecipe(Frozen):
     freeze_backbone_epochs: tuple[int, ...] = Field(default=(NEVER, 4), min_length=1)
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     dims: tuple[int, ...] = (32, 64, 128, 256)
-    epochs: int = Field(default=16, ge=2)
+    epochs: int = Field(default=16, ge=3)
     clips_each: int = Field(default=12, ge=2)
     held_out_each: int = Field(default=4, ge=1)
     validation_clips_each: int = Field(default=8, ge=2)
