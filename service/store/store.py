@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from service.store.census import has_version, subjects_without
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.ledger import note_deletions
@@ -21,6 +22,7 @@ from service.store.records import Enrolment, Reference, Removal, Subject, Subjec
 from service.store.rows import (
     LITTLE_ENDIAN_FLOAT32,
     find_subject,
+    from_bytes,
     recompute_reference,
     require_subject,
     to_bytes,
@@ -138,8 +140,30 @@ class Store:
             ).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def all_references(self, model: str, version: str) -> Iterator[tuple[str, list[int], FloatArray]]:
+    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+        """A subject's references for a model, float32, (full_dim,), by version."""
+        with self._sessions() as session:
+            rows = session.execute(
+                select(ReferenceRow.version, ReferenceRow.embedding).where(
+                    ReferenceRow.subject_key == subject_key, ReferenceRow.model == model
+                )
+            )
+            return {row.version: from_bytes(row.embedding) for row in rows}
+
+    def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
+        """Tenant and key of each subject that has templates of a model, but none of this version."""
+        with self._sessions() as session:
+            return subjects_without(session, model, version)
+
+    def all_references(
+        self, model: str, version: str, unless: Sequence[str] = ()
+    ) -> Iterator[tuple[str, list[int], FloatArray]]:
         """Every reference of a model and version, in batches of one tenant each.
+
+        Args:
+            model: the bundle's name.
+            version: the bundle's version.
+            unless: versions; subjects that have a reference of one of them are left out.
 
         Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
         """
@@ -148,6 +172,7 @@ class Store:
                 select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding)
                 .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
                 .where(ReferenceRow.model == model, ReferenceRow.version == version)
+                .where(*([~has_version(model, unless)] if unless else []))
                 .order_by(SubjectRow.tenant, SubjectRow.key)
             ).yield_per(READ_BATCH_ROWS)
             for partition in rows.partitions():
