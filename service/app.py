@@ -14,6 +14,7 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -38,10 +39,12 @@ from service.problems import problem_response
 from service.routes import decisions, embeddings, health, models, subjects
 from service.routes.context import ServiceState
 from service.settings import Settings
+from service.store.faults import as_matchka_error
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
+INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -109,10 +112,10 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold."""
-    versions = {bundle.manifest.name: bundle.manifest.version for bundle in bundles}
+    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
-        if all(versions.get(name) == version for name, version in fusion.models.items()):
+        if served.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)
@@ -123,14 +126,19 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
-    except Exception:
-        LOGGER.critical("The service cannot load and stops.", exc_info=True)
+    except Exception as error:
+        known = as_matchka_error(error) or error
+        if isinstance(known, MatchkaError):
+            LOGGER.critical("The service cannot load and stops: %s", known)
+        else:
+            LOGGER.critical("The service cannot load and stops.", exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)
         return
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
+    state.telemetry.watch_erasures(verifier.erasures_waiting)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 
@@ -138,9 +146,19 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(MatchkaError)
     async def known(_request: Request, error: MatchkaError) -> Response:
-        if status_and_code(error)[0] == 500:
+        _, code = status_and_code(error)
+        if code == INTERNAL_ERROR:
             LOGGER.error("a request failed", exc_info=error)
+        elif code.startswith("storage_"):
+            LOGGER.error("a request failed: %s", error)
         return problem_response(error)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def failed_database(request: Request, error: SQLAlchemyError) -> Response:
+        problem = as_matchka_error(error)
+        if problem is None:
+            raise error
+        return await known(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:

@@ -1,7 +1,9 @@
 """Galleries that follow the store: each subject is in the gallery of one version of a model, the newest that it has."""
 
 from collections import defaultdict
+from functools import partial
 
+from service.filling import fill_galleries
 from service.gallery.gallery import Gallery
 from service.gallery.opener import GalleryOpener
 from service.gallery.policy import Method
@@ -29,16 +31,17 @@ class GalleryKeeper:
         # keyed by tenant and model: keys of subjects that have templates of other versions than the current one only
         self._outdated: dict[tuple[str, str], set[int]] = defaultdict(set)
 
-    def load(self) -> None:
-        """Fill the galleries from the store."""
-        for name in self._served.names:
-            newer: list[str] = []
-            for model in self._served.versions(name):
-                version = model.manifest.version
-                for tenant, keys, references in self._store.all_references(name, version, unless=newer):
-                    self.of(tenant, model).put(keys, references)
-                newer.append(version)
-            for tenant, key in self._store.subjects_without(name, newer[0]):
+    def fill(self, model: Model) -> None:
+        """Fill the galleries of a model from the store, with the subjects that have no newer version that is served.
+
+        Raises: StorageDamagedError: a reference is not what was stored.
+        """
+        name, version = model.manifest.name, model.manifest.version
+        known = [other.manifest.version for other in self._served.versions(name)]
+        newer = known[: known.index(version)]
+        fill_galleries(self._store, model.manifest, partial(self.of, model=model), newer)
+        if not newer:
+            for tenant, key in self._store.subjects_without(name, version):
                 self._outdated[tenant, name].add(key)
 
     def of(self, tenant: str, model: Model) -> Gallery:

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from service.answers import Candidate, Identified, SubjectSimilarity
 from service.bundle import Manifest
 from service.decision import fmr_for_fpir, threshold_at
+from service.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from service.gallery.gallery import Gallery
-from service.media.faces.reader import FaceReading
+from service.media.faces.reader import FaceChoice, FaceReading
+from service.model import Model, Observed
 from service.store.records import Reference
 from service.store.store import Store
 from service.vectors import FloatArray
 
 DEFAULT_MAX_FPIR: Final = 1e-2
+LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 
@@ -73,9 +78,7 @@ class Identification:
             return Identified(first.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, face)
         best = candidates[0]
         match = best.subject_id if best.similarity >= best.threshold.value else None
-        return Identified(
-            best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, face
-        )
+        return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, face)
 
     def similar_subjects(
         self, tenant: str, manifest: Manifest, gallery: Gallery, reference: Reference
@@ -99,3 +102,33 @@ class Identification:
         held = [candidate for candidate in found if candidate.subject_key in known]
         best_count = known[held[0].subject_key].template_count if held else 1
         return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
+
+
+def observed_again(model: Model, sample: bytes, choice: FaceChoice) -> Observed | None:
+    """A probe as another version sees it; None where that finds no face that it could compare."""
+    try:
+        return model.observe([sample], choice)
+    except (NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError):
+        return None
+
+
+def same_face(faces: Sequence[FaceReading | None], wanted: FaceReading | None, number: int) -> int | None:
+    """Which of the faces that one version found is a face that another found; None where none is.
+
+    Versions may find faces with different networks, so faces are the same where their boxes overlap by at least half.
+    What has no box, a clip or an aligned chip, is its own counterpart by its number.
+    """
+    if wanted is None or wanted.face is None:
+        return number if number < len(faces) else None
+    overlaps = [
+        0.0 if face is None or face.face is None else _overlap(face.face.box, wanted.face.box) for face in faces
+    ]
+    best = max(range(len(faces)), key=overlaps.__getitem__, default=None)
+    return best if best is not None and overlaps[best] >= LEAST_OVERLAP else None
+
+
+def _overlap(a: FloatArray, b: FloatArray) -> float:
+    """Intersection over union of two boxes."""
+    width, height = np.maximum(0.0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
+    both = float(width * height)
+    return both / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - both)

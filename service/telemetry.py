@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +44,12 @@ class Telemetry:
     def watch_batches(self, counts: BatchesOfModels) -> None:
         """Report what the batchers did whenever the metrics are read."""
         self._registry.register(_BatchCollector(counts))
+
+    def watch_erasures(self, waiting: Callable[[], int]) -> None:
+        """Report how many deletions still have bytes in the database's log."""
+        Gauge(
+            "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
+        ).set_function(waiting)
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""

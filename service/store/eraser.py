@@ -4,7 +4,7 @@ import logging
 from threading import Condition, Thread
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 BLOCKING_MS: Final = 100  # an attempt keeps writers out while it waits for readers, so it waits no longer than this
@@ -56,34 +56,37 @@ class LogEraser:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def waiting(self) -> int:
+        """Requests that could not be carried out yet."""
+        with self._changed:
+            return self._requested - self._erased
+
     def _run(self) -> None:
         pause_s = FIRST_PAUSE_S
-        with self._engine.connect() as connection:
-            connection.detach()  # its short timeout must not go back to the pool
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={BLOCKING_MS}")
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._requested > self._erased or self._is_closing)
-                    ticket, is_last = self._requested, self._is_closing
-                done = ticket == self._erased or _emptied(connection)
-                with self._changed:
-                    if done:
-                        self._erased = ticket
-                        pause_s = FIRST_PAUSE_S
-                        self._changed.notify_all()
-                    if is_last:
-                        return
-                    if not done:
-                        self._changed.wait_for(lambda: self._is_closing, pause_s)
-                        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._requested > self._erased or self._is_closing)
+                ticket, is_last = self._requested, self._is_closing
+            done = ticket == self._erased or self._emptied()
+            with self._changed:
+                if done:
+                    self._erased = ticket
+                    pause_s = FIRST_PAUSE_S
+                    self._changed.notify_all()
+                if is_last:
+                    return
+                if not done:
+                    self._changed.wait_for(lambda: self._is_closing, pause_s)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-
-def _emptied(connection: Connection) -> bool:
-    try:
-        busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
-        return busy == 0
-    except SQLAlchemyError as error:  # a full disk, say: what is in the log is not lost, and the next attempt may do
-        LOGGER.warning("the write-ahead log could not be emptied: %s", error)
-        return False
-    finally:
-        connection.rollback()
+    def _emptied(self) -> bool:
+        try:
+            with self._engine.connect() as connection:
+                connection.detach()  # its short timeout must not go back to the pool
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={BLOCKING_MS}")
+                busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+                return busy == 0
+        except SQLAlchemyError as error:  # a full disk, say: the log is not lost, and the next attempt may do
+            LOGGER.warning("the write-ahead log could not be emptied, and is tried again: %s", error)
+            return False

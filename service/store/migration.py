@@ -4,7 +4,8 @@ from sqlalchemy import Engine, inspect, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import StoreError
-from service.store.schema import SCHEMA_VERSION, Base, IdentityRow, ReferenceRow, SchemaVersion
+from service.store.schema import SCHEMA_VERSION, Base, IdentityRow, SchemaVersion
+from service.store.upgrade import add_digests
 
 OLDEST_VERSION = 1
 
@@ -20,7 +21,7 @@ def version_of_tables(engine: Engine) -> int | None:
 def bring_up_to_date(engine: Engine) -> None:
     """Make the tables of a new database, or change those of an older version.
 
-    From 1 to 2: the ledger of deletions, the store's identity, and an index of references by version.
+    From 1 to 2: the ledger of deletions, the store's identity, and a digest for each embedding.
 
     Every step can be run again, and the version is written last: a run that was cut short is finished by the next.
 
@@ -35,8 +36,8 @@ def bring_up_to_date(engine: Engine) -> None:
     if found == SCHEMA_VERSION:
         return
     Base.metadata.create_all(engine)  # only what is missing
-    for index in ReferenceRow.metadata.tables[ReferenceRow.__tablename__].indexes:
-        index.create(engine, checkfirst=True)
+    if found is not None:
+        add_digests(engine)
     with Session(engine) as session, session.begin():
         if session.scalar(select(IdentityRow.identity)) is None:
             session.add(IdentityRow())

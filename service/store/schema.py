@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -15,7 +16,9 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+
+from service.store.digest import digest_of
 
 SCHEMA_VERSION: Final = 2
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
@@ -62,7 +65,7 @@ class SubjectRow(Base):
 
 
 class TemplateRow(Base):
-    """One sample's embedding: little-endian float32, full_dim components, unit length."""
+    """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest."""
 
     __tablename__ = "templates"
     __table_args__ = (Index("templates_of_subject", "subject_key", "model"),)
@@ -72,18 +75,35 @@ class TemplateRow(Base):
     version: Mapped[str] = mapped_column(String(64))
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    digest: Mapped[int | None] = mapped_column(BigInteger)
+
+    @validates("embedding")
+    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
+        self.digest = digest_of(embedding)
+        return embedding
 
 
 class ReferenceRow(Base):
-    """A subject's reference for one model and version: the mean of its templates, little-endian float32."""
+    """A subject's reference for one model and version: the mean of its templates, little-endian float32.
+
+    The digest is that of the embedding (service/store/digest.py) and is written with it, always: a snapshot's row is
+    believed for its digest alone, and an embedding that does not fit its digest is damaged.
+    """
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL
-    __table_args__ = (Index("references_of_version", "model", "version"),)
+    # the whole gallery's keys and digests without its embeddings: 4 % of their size
+    __table_args__ = (Index("references_listed", "model", "version", "subject_key", "digest"),)
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
     model: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     template_count: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[int | None] = mapped_column(BigInteger)
+
+    @validates("embedding")
+    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
+        self.digest = digest_of(embedding)
+        return embedding
 
 
 class DeletionRow(Base):

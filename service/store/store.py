@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import numpy as np
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
-from service.store.census import has_version, subjects_without
+from service.store.bulk import StoredReferences, read_references
+from service.store.census import subjects_without
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
+from service.store.faults import as_matchka_error
+from service.store.intact import require_intact
 from service.store.ledger import note_deletions
 from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from service.store.rows import (
-    LITTLE_ENDIAN_FLOAT32,
     find_subject,
-    from_bytes,
     recompute_reference,
     require_subject,
     to_bytes,
@@ -34,7 +34,6 @@ from service.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
-READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
 
 class Store:
@@ -50,11 +49,12 @@ class Store:
         self._sessions = sessionmaker(self._engine)
         try:
             bring_up_to_date(self._engine)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
+            fault = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
                 value=error,
-                remedy="Check MATCHKA_DATABASE_URL and its file's rights.",
+                remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self._eraser = LogEraser(self._engine)
         self._eraser.request()  # of what a process that was killed had deleted and not yet erased
@@ -143,43 +143,25 @@ class Store:
     def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
         """A subject's references for a model, float32, (full_dim,), by version."""
         with self._sessions() as session:
-            rows = session.execute(
-                select(ReferenceRow.version, ReferenceRow.embedding).where(
-                    ReferenceRow.subject_key == subject_key, ReferenceRow.model == model
-                )
+            rows = session.scalars(
+                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
             )
-            return {row.version: from_bytes(row.embedding) for row in rows}
+            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
 
     def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
         """Tenant and key of each subject that has templates of a model, but none of this version."""
         with self._sessions() as session:
             return subjects_without(session, model, version)
 
-    def all_references(
-        self, model: str, version: str, unless: Sequence[str] = ()
-    ) -> Iterator[tuple[str, list[int], FloatArray]]:
-        """Every reference of a model and version, in batches of one tenant each.
+    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
 
         Args:
             model: the bundle's name.
             version: the bundle's version.
             unless: versions; subjects that have a reference of one of them are left out.
-
-        Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
         """
-        with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-                .where(*([~has_version(model, unless)] if unless else []))
-                .order_by(SubjectRow.tenant, SubjectRow.key)
-            ).yield_per(READ_BATCH_ROWS)
-            for partition in rows.partitions():
-                for tenant in sorted({row.tenant for row in partition}):
-                    own = [row for row in partition if row.tenant == tenant]
-                    embeddings = np.frombuffer(b"".join(row.embedding for row in own), LITTLE_ENDIAN_FLOAT32)
-                    yield tenant, [row.key for row in own], embeddings.reshape(len(own), -1).astype(np.float32)
+        return read_references(self._engine, model, version, unless)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.
@@ -272,6 +254,18 @@ class Store:
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
         return erased
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
+        return self._eraser.waiting
+
+    def require_intact(self) -> None:
+        """Look for damage that no digest shows; see service.store.intact.
+
+        Raises: StorageDamagedError: something is not what was written.
+        """
+        require_intact(self._engine)
 
     @property
     def identity(self) -> str:

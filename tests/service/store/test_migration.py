@@ -72,7 +72,8 @@ def test_database_of_version_1_after_opening_holds_every_row_and_todays_tables(o
     after = {table: rows(old, f"SELECT * FROM {table}") for table in tables}
     for table, key_column in zip(tables, (0, 1, 0), strict=True):
         kept = [row for row in before[table] if row[key_column] != 9]
-        assert [row for row in after[table] if row[key_column] in (5, 6)] == kept
+        # the columns that there were; embeddings have a digest behind them now
+        assert [row[: len(kept[0])] for row in after[table] if row[key_column] in (5, 6)] == kept
 
 
 def test_migrated_database_has_the_tables_and_indexes_of_a_new_one(old: Path, tmp_path: Path):
@@ -87,9 +88,9 @@ def test_migrated_database_has_the_tables_and_indexes_of_a_new_one(old: Path, tm
     [
         "CREATE TABLE store_identity (identity VARCHAR(32) NOT NULL, PRIMARY KEY (identity));"
         "INSERT INTO store_identity VALUES ('named-before');",
-        "CREATE INDEX references_of_version ON subject_references (model, version);",
+        "ALTER TABLE subject_references ADD COLUMN digest BIGINT;",
     ],
-    ids=["identity", "index"],
+    ids=["identity", "column"],
 )
 def test_migration_that_was_cut_short_is_finished_by_the_next_start(old: Path, already_done: str):
     connection = sqlite3.connect(old)
