@@ -51,8 +51,10 @@ class GalleryKeeper:
 
     def settle(self, tenant: str, subject_key: int, name: str) -> None:
         """Put a subject into the gallery of the newest served version that it has, and take it out of all others."""
-        references = self._store.references_of_key(subject_key, name)
         versions = self._served.versions(name)
+        if not versions:
+            return  # templates of a model that is not served are in no gallery
+        references = self._store.references_of_key(subject_key, name)
         chosen = next((model for model in versions if model.manifest.version in references), None)
         # entered first, then removed: a search in between sees the subject, and counts it in the newer version only
         if chosen is not None:
@@ -60,7 +62,7 @@ class GalleryKeeper:
         for model in versions:
             if model is not chosen:
                 self.of(tenant, model).remove(subject_key)
-        if references and versions and versions[0].manifest.version not in references:
+        if references and versions[0].manifest.version not in references:
             self._outdated[tenant, name].add(subject_key)
         else:
             self._outdated[tenant, name].discard(subject_key)

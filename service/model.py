@@ -119,6 +119,11 @@ class Model:
     is_current: bool = True
 
     @property
+    def label(self) -> str:
+        """What tells it from the others that are served: its name, with the version behind where that is older."""
+        return self.manifest.name if self.is_current else f"{self.manifest.name} {self.manifest.version}"
+
+    @property
     def takes_images(self) -> bool:
         """Whether samples are pictures rather than audio."""
         return self.manifest.input.kind == "image"

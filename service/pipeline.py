@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
-from typing import Final
 
 from service.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from service.batcher import BatchCounts
@@ -21,9 +21,6 @@ from service.served import ServedModels
 from service.store.records import Reference, Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
-
-DEFAULT_MAX_FMR: Final = 1e-3
-DEFAULT_TOP_K: Final = 5
 
 
 class Verifier:
@@ -261,13 +258,8 @@ class Verifier:
         return self._keeper.sizes()
 
     def batch_counts(self) -> dict[str, BatchCounts]:
-        """What the batcher of each model did and what waits in it, by model; that of an older version has it behind."""
-        batchers = {
-            model.manifest.name
-            if model.is_current
-            else f"{model.manifest.name} {model.manifest.version}": model.batcher
-            for model in self._served
-        }
+        """What the batcher of each model did and what waits in it, by the model's label."""
+        batchers = {model.label: model.batcher for model in self._served}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
@@ -291,13 +283,11 @@ class Verifier:
         versions = self._served.versions(name)
         if len(versions) == 1:
             versions[0].manifest.require_dim(dim)  # before the subject is looked up: it holds for every subject
-        refused: OtherVersionError | None = None
-        for model in versions:
-            try:
+        *newer, last = versions
+        for model in newer:
+            with suppress(OtherVersionError):
                 return model, self._store.reference(tenant, subject_id, name, model.manifest.version)
-            except OtherVersionError as error:
-                refused = refused or error
-        raise refused or UnknownModelError("There is no such model.", value=name, remedy="See GET /v1/models.")
+        return last, self._store.reference(tenant, subject_id, name, last.manifest.version)
 
 
 def _decide(
