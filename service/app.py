@@ -112,10 +112,10 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold."""
-    versions = {bundle.manifest.name: bundle.manifest.version for bundle in bundles}
+    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
-        if all(versions.get(name) == version for name, version in fusion.models.items()):
+        if served.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)

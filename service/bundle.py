@@ -223,7 +223,7 @@ class Manifest(_Frozen):
         if dim not in self.dims:
             allowed = ", ".join(str(known) for known in self.dims)
             raise UntrainedDimError(
-                f"Model {self.name} was trained and validated at the dims {allowed}.",
+                f"Model {self.name} {self.version} was trained and validated at the dims {allowed}.",
                 value=dim,
                 remedy=f"Ask for one of {allowed}, or leave dim out for {self.full_dim}.",
             )

@@ -1,6 +1,6 @@
 """What `matchka gallery` says of a store beside its bundles and a running service."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ from service.client import Client
 from service.errors import BundleError
 from service.lineup import list_bundles
 from service.settings import Settings
-from service.store.census import census_of, subjects_to_reenroll
+from service.store.census import census_of, subjects_without
 from service.store.engine import file_of, reading
 from service.store.schema import ReferenceRow, SubjectRow
 
@@ -62,8 +62,9 @@ def status_of(session: Session, settings: Settings) -> StatusAnswer:
         current, problem = {}, str(error)
     census = census_of(session)
     reenroll: dict[str, dict[str, int]] = defaultdict(dict)
-    for (tenant, model), count in subjects_to_reenroll(session, current).items():
-        reenroll[tenant][model] = count
+    for model, version in current.items():
+        for tenant, count in Counter(tenant for tenant, _ in subjects_without(session, model, version)).items():
+            reenroll[tenant][model] = count
     file = file_of(settings.effective_database_url)
     return StatusAnswer(
         identity=census.identity,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine, Row, Select, func, select
 
+from service.store.census import has_version
 from service.store.rows import intact_rows
 from service.store.schema import ReferenceRow, SubjectRow
 from service.vectors import FloatArray
@@ -35,10 +36,16 @@ class StoredReferences:
         return intact_rows(self.keys, self.embeddings, self.digests)
 
 
-def read_references(engine: Engine, model: str, version: str) -> Iterator[StoredReferences]:
+def read_references(engine: Engine, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
     """Every reference of a model and version in the order of the subjects' keys, a few thousand at a time.
 
     The rows are neither made into objects nor sorted by tenant: either takes longer than reading them.
+
+    Args:
+        engine: of the store.
+        model: the bundle's name.
+        version: the bundle's version.
+        unless: versions; subjects that have a reference of one of them are left out.
     """
     with engine.connect() as connection:
         # both ends of an index, where asking for the different tenants would read all of it
@@ -49,7 +56,10 @@ def read_references(engine: Engine, model: str, version: str) -> Iterator[Stored
             )
         ).one()
         only = first if first == last else None
-        rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(_query(model, version, only is None))
+        query = _query(model, version, only is None)
+        if unless:
+            query = query.where(~has_version(model, unless))
+        rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
         for partition in rows.partitions():
             if only is not None:
                 yield _batch(only, partition)

@@ -1,9 +1,9 @@
 """How many of what a store holds."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from service.store.schema import DeletionRow, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
@@ -11,7 +11,7 @@ from service.store.schema import DeletionRow, IdentityRow, ReferenceRow, Subject
 
 @dataclass(frozen=True)
 class Holding:
-    """What a tenant holds of one version of a model. Attributes: vector_bytes: of one template."""
+    """What a tenant holds of one version of a model."""
 
     tenant: str
     model: str
@@ -60,28 +60,22 @@ def census_of(session: Session) -> Census:
     )
 
 
-def subjects_to_reenroll(session: Session, current_versions: Mapping[str, str]) -> dict[tuple[str, str], int]:
-    """Subjects with templates of a model, but none of its current version.
+def has_version(model: str, versions: Sequence[str]) -> Exists:
+    """SQL: does the subject of a reference row have a reference of one of these versions, too?"""
+    other = aliased(ReferenceRow)
+    return (
+        select(other.subject_key)
+        .where(other.subject_key == ReferenceRow.subject_key, other.model == model, other.version.in_(versions))
+        .exists()
+    )
 
-    Args:
-        session: of the store.
-        current_versions: model -> version.
 
-    Returns: their number, keyed by tenant and model; pairs that have none are left out.
-    """
-    found: dict[tuple[str, str], int] = {}
-    for model, version in current_versions.items():
-        current = aliased(ReferenceRow)
-        has_current = (
-            select(current.subject_key)
-            .where(current.subject_key == ReferenceRow.subject_key, current.model == model, current.version == version)
-            .exists()
-        )
-        rows = session.execute(
-            select(SubjectRow.tenant, func.count(func.distinct(SubjectRow.key)))
-            .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-            .where(ReferenceRow.model == model, ReferenceRow.version != version, ~has_current)
-            .group_by(SubjectRow.tenant)
-        )
-        found.update({(tenant, model): count for tenant, count in rows})
-    return found
+def subjects_without(session: Session, model: str, version: str) -> list[tuple[str, int]]:
+    """Tenant and key of each subject that has templates of a model, but none of this version."""
+    rows = session.execute(
+        select(SubjectRow.tenant, SubjectRow.key)
+        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(ReferenceRow.model == model, ReferenceRow.version != version, ~has_version(model, [version]))
+        .distinct()
+    )
+    return [(row.tenant, row.key) for row in rows]

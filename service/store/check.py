@@ -11,6 +11,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from service.store.digest import digest_of, digests
 from service.store.ledger import living_deletions
 from service.store.rows import from_bytes
 from service.store.schema import ReferenceRow, SubjectRow, TemplateRow
@@ -19,11 +20,13 @@ from service.vectors import FloatArray, mean_by_group, squared_lengths, truncate
 UNIT_TOLERANCE: Final = 1e-3  # of a template's length
 MEAN_TOLERANCE: Final = 1e-6  # of a reference's component: one rounding of float32 at length 1 is 6e-8
 BATCH_ROWS: Final = 10_000
+NOT_AS_WRITTEN: Final = "a {} whose digest is of other bytes"
 COMPONENT_BYTES: Final = 4
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
 GroupKey: TypeAlias = tuple[int, str, str]  # subject key, model, version
-TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding
+StoredReference: TypeAlias = tuple[int, bytes, int | None]  # template count, embedding, digest
+TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class CheckReport:
 def check_store(session: Session, progress: Progress) -> CheckReport:
     """Check every row.
 
-    The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length or not of the
-    size of their model and version, references that are not the mean of their templates, and templates that the
-    ledger calls deleted.
+    The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length, not of the
+    size of their model and version or not of their digest, references that are not the mean of their templates, and
+    templates that the ledger calls deleted.
 
     Args:
         session: see service.store.engine.reading for one state while others write.
@@ -123,7 +126,12 @@ def _sizes(session: Session) -> dict[tuple[str, str], int]:
 def _batches(session: Session) -> Iterator[list[TemplateLine]]:
     """Templates in the order of their subjects; no subject is in two batches."""
     query = select(
-        TemplateRow.subject_key, TemplateRow.model, TemplateRow.version, TemplateRow.template_id, TemplateRow.embedding
+        TemplateRow.subject_key,
+        TemplateRow.model,
+        TemplateRow.version,
+        TemplateRow.template_id,
+        TemplateRow.embedding,
+        TemplateRow.digest,
     ).order_by(TemplateRow.subject_key, TemplateRow.model, TemplateRow.version)
     held: list[TemplateLine] = []
     for partition in session.execute(query).yield_per(BATCH_ROWS).partitions():
@@ -140,7 +148,7 @@ def _check_batch(
     session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
 ) -> Iterator[Finding]:
     references = {
-        (row.subject_key, row.model, row.version): (row.template_count, row.embedding)
+        (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest)
         for row in session.execute(
             select(
                 ReferenceRow.subject_key,
@@ -148,6 +156,7 @@ def _check_batch(
                 ReferenceRow.version,
                 ReferenceRow.template_count,
                 ReferenceRow.embedding,
+                ReferenceRow.digest,
             ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
         )
     }
@@ -164,13 +173,16 @@ def _check_batch(
 
 
 def _check_vectors(
-    groups: list[tuple[GroupKey, list[TemplateLine]]], references: dict[GroupKey, tuple[int, bytes]]
+    groups: list[tuple[GroupKey, list[TemplateLine]]], references: dict[GroupKey, StoredReference]
 ) -> Iterator[Finding]:
     """Unit length and means, for groups whose vectors all have one size."""
     lines = [line for _, group in groups for line in group]
     rows = from_bytes(b"".join(line.embedding for line in lines)).reshape(len(lines), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         lengths = np.sqrt(squared_lengths(rows))
+    for line, digest in zip(lines, digests(rows).tolist(), strict=True):
+        if line.digest not in (None, digest):  # one without a digest cannot be judged
+            yield Finding(NOT_AS_WRITTEN.format("template"), f"template {line.template_id}")
     is_unit = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for NaN and infinity
     for place in np.flatnonzero(~is_unit).tolist():
         yield Finding(f"a template of length {lengths[place]:.6g}", f"template {lines[place].template_id}")
@@ -187,16 +199,16 @@ def _check_vectors(
             yield Finding(broken, _place(key))
 
 
-def _broken_reference(stored: tuple[int, bytes] | None, mean: FloatArray, template_count: int) -> str | None:
+def _broken_reference(stored: StoredReference | None, mean: FloatArray, template_count: int) -> str | None:
     if stored is None:
         return "templates without a reference"
-    count, embedding = stored
+    count, embedding, digest = stored
     if count != template_count:
         return f"a reference that counts {count} templates where there are {template_count}"
     # a comparison with NaN is false, so the rule is put the way in which NaN breaks it
     if len(embedding) != mean.nbytes or not np.all(np.abs(from_bytes(embedding) - mean) <= MEAN_TOLERANCE):
         return "a reference that is not the mean of its templates"
-    return None
+    return None if digest is None or digest_of(embedding) == digest else NOT_AS_WRITTEN.format("reference")
 
 
 def _place(key: Sequence[object], line: TemplateLine | None = None) -> str:

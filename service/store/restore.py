@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.errors import BackupError, RestoreRefusedError
+from service.errors import BackupError, RestoreRefusedError, StoreError
 from service.store.archive import Advance, copy_member, opened_archive, put_in_place
 from service.store.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from service.store.census import Census, census_of
@@ -158,14 +158,9 @@ def _ledger_to_keep(plan: RestorePlan) -> list[Deletion]:
     """
     if not plan.database.exists():
         return []
-    engine = open_engine(f"sqlite:///{plan.database}")
     try:
-        version = version_of_tables(engine)
-        if version is None or version < FIRST_WITH_LEDGER:
-            return []
-        with reading(engine) as session:
-            return list(deletions_in(session))
-    except SQLAlchemyError as error:
+        return _read_deletions(plan.database)
+    except (SQLAlchemyError, StoreError, UnicodeError) as error:  # the last where a damaged file's text is none
         if plan.resurrect or plan.has_ledger:
             return []
         raise RestoreRefusedError(
@@ -174,6 +169,16 @@ def _ledger_to_keep(plan: RestorePlan) -> list[Deletion]:
             value=error,
             remedy="Name a copy of it with --ledger, or accept that with --resurrect.",
         ) from error
+
+
+def _read_deletions(database: Path) -> list[Deletion]:
+    engine = open_engine(f"sqlite:///{database}")
+    try:
+        version = version_of_tables(engine)
+        if version is None or version < FIRST_WITH_LEDGER:
+            return []
+        with reading(engine) as session:
+            return list(deletions_in(session))
     finally:
         engine.dispose()
 

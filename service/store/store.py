@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +13,7 @@ from sqlalchemy.orm import sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from service.store.bulk import StoredReferences, read_references
+from service.store.census import subjects_without
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.faults import as_matchka_error
@@ -139,9 +140,28 @@ class Store:
             ).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def all_references(self, model: str, version: str) -> Iterator[StoredReferences]:
-        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys."""
-        return read_references(self._engine, model, version)
+    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+        """A subject's references for a model, float32, (full_dim,), by version."""
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
+            )
+            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
+
+    def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
+        """Tenant and key of each subject that has templates of a model, but none of this version."""
+        with self._sessions() as session:
+            return subjects_without(session, model, version)
+
+    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
+
+        Args:
+            model: the bundle's name.
+            version: the bundle's version.
+            unless: versions; subjects that have a reference of one of them are left out.
+        """
+        return read_references(self._engine, model, version, unless)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.

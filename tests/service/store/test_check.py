@@ -100,6 +100,8 @@ FIRST_OF_S5 = f"template_id = (SELECT min(template_id) FROM templates WHERE subj
             (),
             "a reference that counts 4 templates where there are 5",
         ),
+        (f"UPDATE templates SET digest = digest + 1 WHERE {FIRST_OF_S5}", (), "a template whose digest"),
+        (f"UPDATE subject_references SET digest = 5 WHERE subject_key = {OF_S5}", (), "a reference whose digest"),
         (f"DELETE FROM subject_references WHERE subject_key = {OF_S5}", (), "templates without a reference"),
         (f"DELETE FROM templates WHERE {FIRST_OF_S5}", (), "counts 5 templates where there are 4"),
         (f"UPDATE templates SET version = '2' WHERE {FIRST_OF_S5}", (), "templates without a reference"),
@@ -129,7 +131,13 @@ def test_reference_off_by_a_hundred_thousandth_is_found_and_by_one_rounding_is_n
             .fetchone()
         )
         moved = np.frombuffer(data, "<f4") + np.float32(step)
-        change(path, (f"UPDATE subject_references SET embedding = ? WHERE subject_key = {OF_S5}", (moved.tobytes(),)))
+        change(
+            path,
+            (
+                f"UPDATE subject_references SET embedding = ?, digest = NULL WHERE subject_key = {OF_S5}",
+                (moved.tobytes(),),
+            ),
+        )
         assert len(checked(path).findings) == expected
 
 
