@@ -1,4 +1,4 @@
-"""A server that is killed at any moment: nothing acknowledged is lost, nothing deleted comes back, every start is clean.
+"""A server that is killed at any moment: nothing acknowledged is lost, nothing deleted comes back, starts are clean.
 
 A few kills of what `make torture` does two hundred times.
 """

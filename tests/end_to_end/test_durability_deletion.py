@@ -92,9 +92,7 @@ def test_scan_finds_a_vector_in_any_form_at_any_byte(
     assert scan_folder(tmp_path, needles, list(needles))[0] == []
 
 
-def test_deleted_subject_is_in_no_file_while_the_server_runs_and_after_it(
-    gallery: Gallery, start_server: StartServer, voice_samples: Path
-):
+def test_deleted_subject_is_in_no_file_while_the_server_runs_and_after_it(gallery: Gallery):
     client = gallery.server.client()
     client.enroll("kept", gallery.clips[:1])
     client.enroll("deleted", gallery.clips[1:3])
@@ -147,9 +145,7 @@ def test_deletion_under_a_long_read_is_answered_and_erased_when_the_read_ends(
     client.delete_subject("meanwhile")
 
 
-def test_files_of_a_stopped_server_hold_nothing_that_was_deleted(
-    gallery: Gallery, start_server: StartServer, voice_samples: Path
-):
+def test_files_of_a_stopped_server_hold_nothing_that_was_deleted(gallery: Gallery):
     """The last test of this module: it stops the server."""
     client = gallery.server.client()
     client.enroll("first", gallery.clips[:2])
