@@ -49,7 +49,7 @@ def matchka(*environment: tuple[str, str]) -> Contestant:
 def plain(threads: int, workers: int) -> Contestant:
     """The plain handler: threads of one run (0: one per core), server processes."""
     uvicorn = ("-m", "uvicorn", "--app-dir", str(BENCH), "--no-access-log", "--log-level", "warning")
-    command = (sys.executable, *uvicorn, "--workers", str(workers), "plain_handler:app", "--port")
+    command = (sys.executable, *uvicorn, "--workers", str(workers), "--factory", "plain_handler:create_app", "--port")
     return Contestant(
         "plain", f"{workers} process(es), runs of {threads} thread(s)", command, (("PLAIN_THREADS", str(threads)),)
     )
