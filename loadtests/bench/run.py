@@ -13,15 +13,15 @@ from pathlib import Path
 from rich.console import Console
 
 BENCH = Path(__file__).parent
-# Name of the group -> its script and what it is told besides --output.
-GROUPS: dict[str, tuple[str, ...]] = {
-    "serving-phrase": ("serving.py", "--workload", "phrase"),
-    "serving-voice": ("serving.py", "--workload", "voice"),
-    "serving-chip": ("serving.py", "--workload", "chip"),
-    "one-request": ("one_request.py",),
-    "sustained": ("sustained.py",),
-    "search": ("search_rows.py",),
-    "training": ("training_rows.py",),
+# Name of the group -> its scripts, and what each is told besides --output; the second and later ones append.
+GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "serving-phrase": (("serving.py", "--workload", "phrase"),),
+    "serving-voice": (("serving.py", "--workload", "voice"),),
+    "serving-chip": (("serving.py", "--workload", "chip"),),
+    "one-request": (("one_request.py",),),
+    "sustained": (("sustained.py",),),
+    "search": (("search_rows.py",), ("start_rows.py",)),
+    "training": (("training_rows.py",),),
 }
 
 
@@ -33,16 +33,17 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     console = Console(stderr=True)
-    chosen = {name: words for name, words in GROUPS.items() if name.startswith(arguments.only)}
+    chosen = {name: scripts for name, scripts in GROUPS.items() if name.startswith(arguments.only)}
     if not chosen:
         sys.exit(f"no such group: {arguments.only}; there are {', '.join(GROUPS)}")
     failed = []
-    for number, (name, (script, *words)) in enumerate(chosen.items(), start=1):
+    for number, (name, scripts) in enumerate(chosen.items(), start=1):
         console.rule(f"{number} of {len(chosen)}: {name}")
-        command = [sys.executable, str(BENCH / script), *words, "--output", str(arguments.rows / f"{name}.jsonl")]
         begun = time.monotonic()
-        if subprocess.run(command, check=False).returncode != 0:
-            failed.append(name)
+        for script, *words in scripts:
+            command = [sys.executable, str(BENCH / script), *words, "--output", str(arguments.rows / f"{name}.jsonl")]
+            if subprocess.run(command, check=False).returncode != 0:
+                failed.append(f"{name} ({script})")
         console.print(f"{name}: {time.monotonic() - begun:.0f} s")
     table = [sys.executable, str(BENCH / "table.py"), "--rows", str(arguments.rows), "--docs", str(arguments.docs)]
     subprocess.run(table, check=True)
