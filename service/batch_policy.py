@@ -18,7 +18,7 @@ class BatchPolicy:
         least_wide_rows: fewest rows for which a run by itself is sooner done when all cores share it (run_is_wide).
     """
 
-    max_rows: int = 16
+    max_rows: int = 6
     max_wait_s: float = 0.0
     max_queued_rows: int = 1024
     lanes: int = 1
@@ -33,7 +33,8 @@ class BatchPolicy:
 def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
     """How many of the waiting rows one lane takes: as many as fit, but its share where others are idle too.
 
-    A lone clip of several windows is done sooner when each core takes a part of it.
+    A lone clip of several windows is done sooner when each core takes a part of it, and one that needs several runs
+    anyway is divided evenly, so that none of them is left with a few rows.
 
     Args:
         queued_rows: rows that wait, >= 1.
@@ -45,8 +46,11 @@ def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
     >>> policy = BatchPolicy(max_rows=16, lanes=2)
     >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
     ([1, 7, 4, 5, 16], 9)
+    >>> rows_to_take(7, 2, BatchPolicy(max_rows=6, lanes=2))
+    4
     """
-    sharing_lanes = max(1, min(idle_lanes, queued_rows // LEAST_SHARE_ROWS))
+    needed_runs = -(-queued_rows // policy.max_rows)
+    sharing_lanes = max(1, min(idle_lanes, max(needed_runs, queued_rows // LEAST_SHARE_ROWS)))
     return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))
 
 

@@ -208,7 +208,7 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
         else _open_face(bundle, spec, settings, times)
     )
     policy = BatchPolicy(
-        max_rows=settings.batch_rows,
+        max_rows=settings.effective_batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
         max_queued_rows=settings.batch_queue_rows,
         lanes=settings.batch_lanes,
