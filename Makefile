@@ -3,7 +3,7 @@
 # make test    the tests
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
-# make bench   training on the feature cache beside training that runs the backbone every epoch
+# make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 20 min)
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
@@ -77,8 +77,14 @@ load: $(VENV)/.test bundles
 accuracy: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
 
-bench: $(VENV)/.run
-	$(BIN)/matchka-train bench-cache training/recipes/speaker.yaml
+# LitServe is a contestant: beside the virtual environment, so that nothing else imports it
+LITSERVE := litserve==0.2.19 pyzmq==27.3.0
+build/bench/litserve/.installed: $(VENV)/.run
+	$(PIP) install --no-deps --upgrade --target $(@D) $(LITSERVE)
+	@touch $@
+
+bench: bundles build/bench/litserve/.installed
+	@$(BIN)/python loadtests/bench/run.py --only "$(ONLY)"
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

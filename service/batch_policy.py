@@ -15,12 +15,14 @@ class BatchPolicy:
         max_wait_s: longest time that a row waits for company while another lane runs; it never waits while none does.
         max_queued_rows: most rows that wait for a lane; a request beyond is refused.
         lanes: threads that run the graph at the same time.
+        least_wide_rows: fewest rows for which a run by itself is sooner done when all cores share it (run_is_wide).
     """
 
-    max_rows: int = 16
+    max_rows: int = 6
     max_wait_s: float = 0.0
     max_queued_rows: int = 1024
     lanes: int = 1
+    least_wide_rows: int = 1
 
     @property
     def enough_rows(self) -> int:
@@ -31,7 +33,8 @@ class BatchPolicy:
 def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
     """How many of the waiting rows one lane takes: as many as fit, but its share where others are idle too.
 
-    A lone clip of several windows is done sooner when each core takes a part of it.
+    A lone clip of several windows is done sooner when each core takes a part of it, and one that needs several runs
+    anyway is divided evenly, so that none of them is left with a few rows.
 
     Args:
         queued_rows: rows that wait, >= 1.
@@ -43,6 +46,28 @@ def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
     >>> policy = BatchPolicy(max_rows=16, lanes=2)
     >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
     ([1, 7, 4, 5, 16], 9)
+    >>> rows_to_take(7, 2, BatchPolicy(max_rows=6, lanes=2))
+    4
     """
-    sharing_lanes = max(1, min(idle_lanes, queued_rows // LEAST_SHARE_ROWS))
+    needed_runs = -(-queued_rows // policy.max_rows)
+    sharing_lanes = max(1, min(idle_lanes, max(needed_runs, queued_rows // LEAST_SHARE_ROWS)))
     return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))
+
+
+def run_is_wide(rows: int, queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> bool:
+    """Whether all cores should share one run: nothing else is there, and its rows are too few for lanes to share.
+
+    Threads within a run cost CPU time, so they are for a lone request, whose cores would idle.
+
+    Args:
+        rows: of the run.
+        queued_rows: rows that wait besides.
+        idle_lanes: lanes without work, the one that runs included.
+        policy: its lanes and bounds.
+
+    >>> policy = BatchPolicy(lanes=2, least_wide_rows=2)
+    >>> [run_is_wide(rows, 0, 2, policy) for rows in (1, 2, 7, 8)], run_is_wide(2, 0, 1, policy)
+    ([False, True, True, False], False)
+    """
+    alone = queued_rows == 0 and idle_lanes == policy.lanes
+    return alone and policy.least_wide_rows <= rows < 2 * LEAST_SHARE_ROWS

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from service.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take
+from service.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
 from service.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from service.patience import Patience, current_patience
 from service.session import InputArray, Session
@@ -74,6 +74,14 @@ class _Part:
     stop: int
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a lane does next: parts of waiters together, on the session that suits them."""
+
+    session: Session
+    parts: list[_Part]
+
+
 class Batcher:
     """A Session that shares the runs of another one between all threads that call it.
 
@@ -86,6 +94,7 @@ class Batcher:
         clock: monotonic seconds.
         name: of its threads.
         times: where the time that rows wait, and that runs take, is added.
+        wide: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
     """
 
     def __init__(
@@ -95,8 +104,10 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         name: str = "model",
         times: StageTimes | None = None,
+        wide: Session | None = None,
     ) -> None:
         self._session = session
+        self._wide = wide or session
         self._times = times or StageTimes()
         self._policy = policy
         self._clock = clock
@@ -171,8 +182,9 @@ class Batcher:
         """The life of a lane. Whatever ends it, nobody is left waiting."""
         parts: list[_Part] = []
         try:
-            while parts := self._take():
-                self._run(parts)
+            while run := self._take():
+                parts = run.parts
+                self._run(run)
                 with self._changed:
                     self._idle_lanes += 1
         except BaseException:  # handed to every waiter
@@ -183,8 +195,8 @@ class Batcher:
                 for part in parts:
                     part.waiter.fail(_stopped_error())
 
-    def _take(self) -> list[_Part]:
-        """Wait for the rows of the next run; none when there will be none."""
+    def _take(self) -> _Run | None:
+        """Wait for the rows of the next run; None when there will be none."""
         with self._changed:
             while not self._stopped:
                 for waiter in list(self._queue):
@@ -193,7 +205,7 @@ class Batcher:
                 if wait_s is not None and wait_s <= 0.0:
                     return self._dequeue(rows_to_take(self._queued_rows, self._idle_lanes, self._policy))
                 self._changed.wait(wait_s)
-        return []
+        return None
 
     def _seconds_to_wait(self) -> float | None:
         """Seconds that the rows in the queue may still wait for company; None for an empty queue."""
@@ -203,8 +215,9 @@ class Batcher:
             return 0.0
         return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
 
-    def _dequeue(self, most_rows: int) -> list[_Part]:
+    def _dequeue(self, rows: int) -> _Run:
         parts: list[_Part] = []
+        most_rows = rows
         while most_rows and self._queue:
             waiter = self._queue[0]
             start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
@@ -215,10 +228,11 @@ class Batcher:
             most_rows -= stop - start
             if stop == len(waiter.inputs):
                 self._queue.popleft()
+        is_wide = run_is_wide(rows, self._queued_rows, self._idle_lanes, self._policy)
         self._idle_lanes -= 1
         if self._queue:
             self._changed.notify()
-        return parts
+        return _Run(self._wide if is_wide else self._session, parts)
 
     def _drop_if_hopeless(self, waiter: _Waiter) -> None:
         """Tell a waiter whose patience ended; its rows that wait leave the queue, as do those of one that failed."""
@@ -229,14 +243,15 @@ class Batcher:
         if waiter.done.is_set() and waiter in self._queue:
             self._queue.remove(waiter)
 
-    def _run(self, parts: list[_Part]) -> None:
+    def _run(self, run: _Run) -> None:
         """Run rows together; where that fails, each waiter's alone, so that the error finds the one that caused it."""
+        parts = run.parts
         try:
-            embeddings = self._embed_joined(parts)
+            embeddings = self._embed_joined(run)
         except BaseException as error:  # handed to every waiter
             if len(parts) > 1:
                 for part in parts:
-                    self._run([part])
+                    self._run(_Run(run.session, [part]))
             else:
                 self._fail(parts[0].waiter, error)
             return
@@ -248,11 +263,11 @@ class Batcher:
                 part.waiter.answer(part.start, embeddings[start : start + count])
                 start += count
 
-    def _embed_joined(self, parts: list[_Part]) -> FloatArray:
-        rows = [part.waiter.inputs[part.start : part.stop] for part in parts]
+    def _embed_joined(self, run: _Run) -> FloatArray:
+        rows = [part.waiter.inputs[part.start : part.stop] for part in run.parts]
         joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
         with self._times.timed("run"):
-            embeddings = self._session.embed(joined)
+            embeddings = run.session.embed(joined)
         if len(embeddings) != len(joined):
             raise BundleError(
                 f"The graph returned {len(embeddings)} embeddings for {len(joined)} rows.",

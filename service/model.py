@@ -20,6 +20,8 @@ from service.settings import Settings
 from service.stages import StageTimes
 from service.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
+# Two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050).
+LEAST_WIDE_WINDOWS: Final = 2
 WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once
 
 
@@ -202,49 +204,47 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
     Raises: BundleError: a graph does not match the manifest.
     """
     spec, times = bundle.manifest.input, StageTimes()
-    if isinstance(spec, AudioInputSpec):
-        session, reader = _open_voice(bundle, spec, settings, times)
-    else:
-        session, reader = _open_face(bundle, spec, settings, times)
+    session = _open_graph(bundle, settings, settings.session_threads)
+    # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
+    has_wide = settings.device == "cpu" and settings.batch_lanes > 1 and settings.session_threads == 1
+    wide = _open_graph(bundle, settings, settings.batch_lanes) if has_wide else None
+    reader = (
+        _open_voice(spec, settings, times)
+        if isinstance(spec, AudioInputSpec)
+        else _open_face(bundle, spec, settings, times)
+    )
     policy = BatchPolicy(
-        max_rows=settings.batch_rows,
+        max_rows=settings.effective_batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
         max_queued_rows=settings.batch_queue_rows,
         lanes=settings.batch_lanes,
+        least_wide_rows=LEAST_WIDE_WINDOWS if isinstance(spec, AudioInputSpec) else 1,
     )
-    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times)
+    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
     return Model(bundle.manifest, batcher, bounded, times, bundle.is_current)
 
 
-def _open_voice(
-    bundle: Bundle, spec: AudioInputSpec, settings: Settings, times: StageTimes
-) -> tuple[Session, SampleReader]:
-    audio_input = spec.as_audio_input()
-    session = OrtSession(
+def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
+    spec = bundle.manifest.input
+    is_audio = isinstance(spec, AudioInputSpec)
+    return OrtSession(
         bundle.graph_path,
-        "windows",
-        (audio_input.window_samples,),
+        "windows" if is_audio else "chips",
+        (spec.window_samples,) if isinstance(spec, AudioInputSpec) else (spec.chip_px, spec.chip_px, 3),
         bundle.manifest.full_dim,
-        settings.session_threads,
+        threads,
+        input_dtype="float32" if is_audio else "uint8",
         use_gpu=settings.device == "gpu",
     )
+
+
+def _open_voice(spec: AudioInputSpec, settings: Settings, times: StageTimes) -> SampleReader:
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return session, VoiceSampleReader(audio_input, limits, times)
+    return VoiceSampleReader(spec.as_audio_input(), limits, times)
 
 
-def _open_face(
-    bundle: Bundle, spec: ImageInputSpec, settings: Settings, times: StageTimes
-) -> tuple[Session, SampleReader]:
-    session = OrtSession(
-        bundle.graph_path,
-        "chips",
-        (spec.chip_px, spec.chip_px, 3),
-        bundle.manifest.full_dim,
-        settings.session_threads,
-        input_dtype="uint8",
-        use_gpu=settings.device == "gpu",
-    )
+def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings, times: StageTimes) -> SampleReader:
     pnet, rnet, onet = (
         open_ort_session(bundle.path / name, settings.session_threads)
         for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
@@ -259,4 +259,4 @@ def _open_face(
     reader = FaceReader(
         FaceDetector(pnet, rnet, onet), spec.as_image_input(), ImageLimits(settings.max_image_megapixels), face_limits
     )
-    return session, FaceSampleReader(reader, spec.chip_px, times)
+    return FaceSampleReader(reader, spec.chip_px, times)

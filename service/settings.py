@@ -53,7 +53,9 @@ class Settings(BaseSettings):
         description="Requests worked on at once; most of their threads wait for a batch.",
     )
     decode_threads: int = Field(default_factory=_cores, ge=1, description="Files decoded at once; one per core.")
-    batch_rows: int = Field(16, ge=1, description="Most windows or chips of one run.")
+    batch_rows: int | None = Field(
+        None, ge=1, description="Most windows or chips of one run; 6 on a CPU and 32 on a GPU by default."
+    )
     batch_wait_ms: float = Field(
         2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
     )
@@ -86,6 +88,11 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+
+    @property
+    def effective_batch_rows(self) -> int:
+        """Most rows of one run. From 6 on a row costs a core no less, and all of a larger run wait for its end."""
+        return self.batch_rows or (6 if self.device == "cpu" else 32)
 
     @property
     def is_loopback(self) -> bool:

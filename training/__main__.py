@@ -142,6 +142,7 @@ def bench_cache_command(
     identities: Annotated[int, typer.Option(help="Identities trained on.", min=2)] = 30,
     clips_each: Annotated[int, typer.Option(help="Clips of each.", min=2)] = 10,
     threads: Threads = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the seconds of both as JSON.")] = False,
 ) -> None:
     """Time training on the cache beside training that runs the backbone in every epoch; prints the ratio."""
     torch.set_num_threads(threads)
@@ -150,6 +151,9 @@ def bench_cache_command(
         data = bench_data(value, open_backbone(value.backbone), identities, clips_each, progress)
         cached = on_cache(data, progress)
         running = running_backbone(data, progress)
+    if as_json:
+        typer.echo(json.dumps({"cache": cached.seconds, "backbone": running.seconds, "clips": len(data.train)}))
+        return
     Console().print(bench_table(cached, running, value.optimisation.epochs, len(data.train)))
 
 

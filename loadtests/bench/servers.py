@@ -17,6 +17,7 @@ from callers import Call, closed_loop
 BENCH = Path(__file__).parent
 READY_S = 120.0
 STOP_S = 10.0
+LITSERVE = Path("build/bench/litserve")  # where `make bench` puts it, apart from what the others import
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -49,7 +50,7 @@ def matchka(*environment: tuple[str, str]) -> Contestant:
 def plain(threads: int, workers: int) -> Contestant:
     """The plain handler: threads of one run (0: one per core), server processes."""
     uvicorn = ("-m", "uvicorn", "--app-dir", str(BENCH), "--no-access-log", "--log-level", "warning")
-    command = (sys.executable, *uvicorn, "--workers", str(workers), "plain_handler:app", "--port")
+    command = (sys.executable, *uvicorn, "--workers", str(workers), "--factory", "plain_handler:create_app", "--port")
     return Contestant(
         "plain", f"{workers} process(es), runs of {threads} thread(s)", command, (("PLAIN_THREADS", str(threads)),)
     )
@@ -57,7 +58,10 @@ def plain(threads: int, workers: int) -> Contestant:
 
 def litserve(batch: int, workers: int, threads: int) -> Contestant:
     """LitServe: requests of one batch (1: no batching), inference processes, threads of one run."""
-    environment = (("LIT_BATCH", batch), ("LIT_WORKERS", workers), ("PLAIN_THREADS", threads))
+    if not (LITSERVE / "litserve").is_dir():
+        sys.exit("LitServe is not installed; `make bench` does that before it measures")
+    path = os.pathsep.join([str(LITSERVE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = (("LIT_BATCH", batch), ("LIT_WORKERS", workers), ("PLAIN_THREADS", threads), ("PYTHONPATH", path))
     settings = f"batches of {batch}, {workers} inference process(es), runs of {threads} thread(s)"
     command = (sys.executable, str(BENCH / "litserve_server.py"), "--port")
     return Contestant("litserve", settings, command, tuple((name, str(value)) for name, value in environment))

@@ -15,7 +15,7 @@ import re
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ LIBRARIES = (
     "torch",
     "uvicorn",
 )
+LITSERVE = "build/bench/litserve"  # see servers.py
 BLOCK = re.compile(r"<!-- (machine|rows: [\w.-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -79,13 +80,9 @@ def machine() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # an optional contestant that is not installed
-    return found
+    """Of those that are installed."""
+    found = {name: next(iter(distributions(name=name, path=[*sys.path, LITSERVE])), None) for name in LIBRARIES}
+    return {name: package.version for name, package in found.items() if package is not None}
 
 
 def collect(folder: Path, kept_in: Path, here: dict[str, Any]) -> list[Measured]:

@@ -208,6 +208,34 @@ def test_embed_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
     assert watched.sizes[2:] == [7]
 
 
+@pytest.mark.parametrize(("rows", "is_wide"), [(1, False), (2, True), (7, True)])
+def test_embed_while_nothing_else_is_there_runs_wide_unless_it_is_too_small(ort: OrtSession, rows: int, is_wide: bool):
+    narrow, wide = WatchedSession(ort), WatchedSession(ort)
+    narrow.may_run.set()
+    wide.may_run.set()
+    batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2, least_wide_rows=2), wide=wide)
+    for _ in range(3):
+        found = batcher.embed(windows(rows))
+        np.testing.assert_allclose(found, expected(windows(rows)), rtol=1e-4, atol=1e-4)
+    batcher.close()
+    assert (sum(wide.sizes), sum(narrow.sizes)) == ((3 * rows, 0) if is_wide else (0, 3 * rows))
+
+
+def test_embed_while_another_lane_runs_does_not_take_its_core(ort: OrtSession):
+    narrow, wide = WatchedSession(ort), WatchedSession(ort)
+    narrow.may_run.set()
+    batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2), wide=wide)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.embed, windows(3))
+        wide.wait_for_a_run()
+        second = batcher.embed(windows(2, 1))
+        wide.may_run.set()
+        np.testing.assert_allclose(answer(first), expected(windows(3)), rtol=1e-4, atol=1e-4)
+    batcher.close()
+    np.testing.assert_allclose(second, expected(windows(2, 1)), rtol=1e-4, atol=1e-4)
+    assert (wide.sizes, narrow.sizes) == ([3], [2])
+
+
 def test_embed_alone_does_not_wait_for_company(watched: WatchedSession, start: Callable[[BatchPolicy], Callers]):
     callers = start(BatchPolicy(max_rows=16, max_wait_s=3600.0, lanes=2))
     watched.may_run.set()

@@ -1,0 +1,93 @@
+"""One verification at a time: its latency beside the sum of its stages.
+
+    python loadtests/bench/one_request.py --output build/bench/one-request.jsonl
+
+The stages are what the service counts of itself (matchka_stage_seconds) and `http`: the same upload, answered with an
+error by the first line of the verifier, so that it holds all of parsing, routing, threads and replying. What the sum
+lacks is what nobody counts.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+from callers import Call, Load, closed_loop, undisturbed
+from inputs import Workload, read_workload
+from rich.console import Console
+from rich.progress import Progress
+from rows import Row, alone, compared, write_rows
+from servers import Server, matchka, started
+
+STAGES = ("store", "decode", "prepare", "queue", "run", "decide")
+SUBJECT = "bench"
+WARM_S = 0.5
+
+
+def main() -> None:
+    """Enrol somebody, verify one after the other, write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--samples", type=Path, default=Path("build/samples"))
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.5)
+    arguments = parser.parse_args()
+    workloads = [read_workload(name, arguments.samples, arguments.models) for name in ("phrase", "voice", "face")]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
+        probe = workloads[0].calls()[0]
+        with started(matchka(), arguments.models, Path(folder), probe) as server, server.running():
+            for workload in progress.track(workloads, description="One request at a time"):
+                rows += measure(server, workload, arguments.rounds, arguments.seconds)
+    write_rows(arguments.output, rows)
+
+
+def measure(server: Server, workload: Workload, rounds: int, seconds: float) -> list[Row]:
+    """The rows of one workload."""
+    enrolled = closed_loop(server.port, workload.calls("/v1/enroll", subject_id=SUBJECT)[:1], 1, 0.0, 0.3, server.cpu_s)
+    if set(enrolled.failures) - {201}:
+        sys.exit(f"the bench cannot enrol {workload.name}: {enrolled.failures}")
+    verify = workload.calls("/v1/verify", subject_id=SUBJECT)
+    refused = workload.calls("/v1/verify", subject_id=SUBJECT, dim="1")
+    stages: dict[str, list[float]] = {stage: [] for stage in ("http", *STAGES)}
+    whole = []
+    for _ in range(rounds):
+        stages["http"].append(fmean(latencies_ms(server, refused, seconds / 2, answered=422)))
+        before = server.metrics()
+        whole.append(fmean(latencies_ms(server, verify, seconds, answered=200)))
+        after = server.metrics()
+        for stage in STAGES:
+            stages[stage].append(stage_ms(before, after, workload.model, stage))
+    sums = [sum(values) for values in zip(*stages.values(), strict=True)]
+    what, base = f"{workload.what}, verify", f"one-request/{workload.name}"
+    note = "reference: the sum of the means of its stages; lengths of several samples are averaged"
+    rows = [compared(f"{base}/verify", f"{what}: mean latency beside its stages", whole, sums, "ms", note)]
+    return rows + [alone(f"{base}/{stage}", f"{what}: {stage}", values, "ms", "") for stage, values in stages.items()]
+
+
+def latencies_ms(server: Server, calls: list[Call], seconds: float, answered: int) -> list[float]:
+    """Latency of each call of one client that waits for its answers, all of one status."""
+
+    def load() -> Load:
+        return closed_loop(server.port, calls, 1, WARM_S, seconds, server.cpu_s, expected=answered)
+
+    found = undisturbed(load)
+    if found.failures:
+        sys.exit(f"expected {answered}: {found.failures}")
+    return [latency * 1e3 for latency in found.latencies_s]
+
+
+def stage_ms(before: dict[str, float], after: dict[str, float], model: str, stage: str) -> float:
+    """Mean milliseconds of a stage between two readings of the metrics."""
+    labels = f'{{model="{model}",stage="{stage}"}}'
+    seconds, count = (
+        after[name] - before.get(name, 0.0)
+        for name in (f"matchka_stage_seconds_sum{labels}", f"matchka_stage_seconds_count{labels}")
+    )
+    return seconds / count * 1e3
+
+
+if __name__ == "__main__":
+    main()
