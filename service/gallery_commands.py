@@ -47,9 +47,12 @@ gallery_commands = typer.Typer(
 @contextmanager
 def private_settings() -> Iterator[Settings]:
     """The settings, errors reported, and whatever is written readable for its own user only."""
-    os.umask(0o077)  # templates are biometric data
-    with reported_errors():
-        yield read_settings()
+    before = os.umask(0o077)  # templates are biometric data
+    try:
+        with reported_errors():
+            yield read_settings()
+    finally:
+        os.umask(before)
 
 
 @contextmanager
