@@ -46,6 +46,8 @@ def serve(
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
         with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
             application = create_app(settings, verifier)
+            state = application.state.service
+            signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
             config = uvicorn.Config(
                 application,
                 log_level=settings.log_level,

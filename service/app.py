@@ -132,6 +132,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
             LOGGER.critical("The service cannot load and stops: %s", known)
         else:
             LOGGER.critical("The service cannot load and stops.", exc_info=True)
+        state.has_failed = True
         os.kill(os.getpid(), signal.SIGTERM)
         return
     gc.collect()

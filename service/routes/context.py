@@ -20,13 +20,17 @@ T = TypeVar("T")
 
 @dataclass
 class ServiceState:
-    """What an application holds while it runs. `verifier` is None until models are warm and galleries are loaded."""
+    """What an application holds while it runs.
+
+    `verifier` is None until models are warm and galleries are loaded; `has_failed` where they never will be.
+    """
 
     keys: KeyRing
     workers: ThreadPoolExecutor
     request_timeout_s: float
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
+    has_failed: bool = False
 
 
 @dataclass(frozen=True)
