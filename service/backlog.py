@@ -24,12 +24,20 @@ class Backlog:
         max_wait_s: the bound.
         workers: requests that are worked on at once; so many never wait.
         clock: monotonic seconds.
+        always_taken: so many are taken however long they wait.
     """
 
-    def __init__(self, max_wait_s: float, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_wait_s: float,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        always_taken: int = 0,
+    ) -> None:
         self._max_wait_s = max_wait_s
         self._workers = workers
         self._clock = clock
+        self._always_taken = always_taken
         self._at_work = 0
         self._last_change = 0.0  # of the number at work from or to none, or by an answer
         self._interval_s = 0.0
@@ -44,7 +52,7 @@ class Backlog:
 
         Raises: OverloadedError: as said.
         """
-        if self.expected_wait_s > self._max_wait_s:
+        if self._at_work >= self._always_taken and self.expected_wait_s > self._max_wait_s:
             raise OverloadedError(
                 f"{self._at_work} requests are waiting or at work; the answer would take {self.expected_wait_s:.0f} s.",
                 remedy="Try again after the seconds in Retry-After.",

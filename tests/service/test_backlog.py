@@ -2,6 +2,7 @@
 
 import heapq
 import random
+from contextlib import ExitStack
 
 import pytest
 
@@ -88,3 +89,16 @@ def test_one_long_request_does_not_close_the_door():
     backlog.require_room()
     with backlog.at_work(), backlog.at_work():
         now[0] += 0.01
+
+
+def test_require_room_when_so_few_are_at_work_takes_them_however_long_they_wait():
+    now = [0.0]
+    backlog = Backlog(1.0, 1, lambda: now[0], always_taken=3)
+    with backlog.at_work():
+        now[0] = 10.0  # one request took ten seconds
+    with ExitStack() as at_work:
+        for _ in range(3):
+            at_work.enter_context(backlog.at_work())
+        assert backlog.expected_wait_s > 1.0
+        with pytest.raises(OverloadedError):
+            backlog.require_room()
