@@ -128,6 +128,8 @@ def measure(
         draws = [draw_gallery(people, counts, wanted, templates, generator) for _ in range(DRAWS)]
         size = min(len(draw.enrolled) for draw in draws)  # smaller than wanted where the data have no more
         by_size[size] = [hold(draw.cut_to(size), embedded, dim) for draw in draws]
+        if size < wanted:
+            break  # a larger one would be the same again
     largest = max(by_size)
     model = fit_strangers(by_size[largest])
     subject_id, probe = _enrolled_with(service, people, embedded, templates)
