@@ -45,7 +45,7 @@ from service.store.faults import as_matchka_error
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
-BACKLOG_SHARE: Final = 0.5  # of the time to an answer that waiting may take: the rest is for the work itself
+BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
 LOCK_NAME: Final = "lock"
 INTERNAL_ERROR: Final = "internal_error"
@@ -81,7 +81,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.settings = settings
     telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
-    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, settings.workers)
+    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
