@@ -17,7 +17,9 @@ from service.commands import FAILED, Url, commands, connected, reported_errors
 from service.connections import allow_many_connections, patient_protocol
 from service.demo import run_demonstration
 from service.errors import SettingsError
+from service.gallery_commands import gallery_commands
 from service.settings import Settings, read_settings
+from service.transfer_commands import transfer_commands
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
@@ -26,6 +28,8 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
 )
 app.add_typer(commands)
+gallery_commands.add_typer(transfer_commands)
+app.add_typer(gallery_commands, name="gallery")
 
 
 @app.command()

@@ -30,6 +30,20 @@ class SubjectSimilarity:
 
 
 @dataclass(frozen=True)
+class Candidate(SubjectSimilarity):
+    """A subject that a search found: similarities of two versions are on scales of their own, each with a threshold."""
+
+    manifest: Manifest
+    dim: int
+    threshold: Threshold
+
+    @property
+    def margin(self) -> float:
+        """How far the similarity lies above its own version's threshold."""
+        return self.similarity - self.threshold.value
+
+
+@dataclass(frozen=True)
 class Enrolled:
     """What an enrolment stored, and the subjects so similar that they may be the same person."""
 
@@ -62,13 +76,32 @@ class FusedVerified:
 
 @dataclass(frozen=True)
 class Identified:
-    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says."""
+    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says.
+
+    `manifest`, `dim` and `threshold` are those of the first candidate.
+    """
 
     manifest: Manifest
     dim: int
     max_fpir: float
     match: str | None
-    candidates: list[SubjectSimilarity]
+    candidates: list[Candidate]
     threshold: Threshold
     gallery_size: int
     face: FaceReading | None
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A served bundle, and whom it answers for in one tenant.
+
+    Attributes:
+        is_current: enrolments go to it.
+        subjects: in its gallery.
+        subjects_to_reenroll: of the current version, subjects without a template of it; of any other, `subjects`.
+    """
+
+    manifest: Manifest
+    is_current: bool
+    subjects: int
+    subjects_to_reenroll: int

@@ -14,7 +14,6 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -23,18 +22,18 @@ from starlette.responses import Response
 from service.admission import BodyLimit, InFlightLimit
 from service.auth import KeyRing
 from service.backlog import Backlog
-from service.bundle import Bundle, read_bundles
+from service.bundle import Bundle
+from service.data_dir import owned_data_dir
 from service.errors import (
-    DataDirInUseError,
     InvalidFieldError,
     MatchkaError,
     MethodNotAllowedError,
-    StoreError,
     UnknownPathError,
     status_and_code,
 )
 from service.fusion import Fusion, read_fusions
 from service.gallery.opener import GalleryOpener
+from service.lineup import read_bundles
 from service.model import open_model
 from service.pipeline import Verifier
 from service.problems import problem_response
@@ -47,7 +46,6 @@ from service.telemetry import RequestTimer, Telemetry
 
 BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
-LOCK_NAME: Final = "lock"
 INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
 
@@ -109,7 +107,7 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
         for bundle in bundles:
             served.append(open_model(bundle, settings, decode_slots))
             stack.callback(served[-1].close)
-        stack.enter_context(_owned_data_dir(settings))
+        stack.enter_context(owned_data_dir(settings.data_dir))
         store = stack.enter_context(opened_store(settings.effective_database_url))
         galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
         yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
@@ -117,37 +115,14 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold."""
-    versions = {bundle.manifest.name: bundle.manifest.version for bundle in bundles}
+    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
-        if all(versions.get(name) == version for name, version in fusion.models.items()):
+        if served.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)
     return fitting
-
-
-@contextmanager
-def _owned_data_dir(settings: Settings) -> Iterator[None]:
-    lock = FileLock(settings.data_dir / LOCK_NAME, timeout=0)
-    try:
-        # templates are biometric data: nobody else on the machine may read them
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock.acquire()
-    except Timeout as error:
-        raise DataDirInUseError(
-            "Another process owns the data folder.",
-            value=settings.data_dir,
-            remedy="Stop it, or set MATCHKA_DATA_DIR to another folder.",
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            "The data folder cannot be written.", value=error, remedy="Check MATCHKA_DATA_DIR, its rights and the disk."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 async def _load(state: ServiceState, verifier: Verifier) -> None:

@@ -196,7 +196,7 @@ class Manifest(_Frozen):
         if dim not in self.dims:
             allowed = ", ".join(str(known) for known in self.dims)
             raise UntrainedDimError(
-                f"Model {self.name} was trained and validated at the dims {allowed}.",
+                f"Model {self.name} {self.version} was trained and validated at the dims {allowed}.",
                 value=dim,
                 remedy=f"Ask for one of {allowed}, or leave dim out for {self.full_dim}.",
             )
@@ -205,10 +205,11 @@ class Manifest(_Frozen):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk."""
+    """A verified bundle on disk. Attributes: is_current: false for an older version that is served beside a newer."""
 
     path: Path
     manifest: Manifest
+    is_current: bool = True
 
     @property
     def graph_path(self) -> Path:
@@ -233,7 +234,7 @@ def read_bundle(path: Path) -> Bundle:
 
     Raises: BundleError: no manifest, one that does not validate, a file missing, changed, or not listed.
     """
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     for name, expected in manifest.files.items():
         file = path / name
         if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
@@ -259,31 +260,14 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest)
 
 
-def read_bundles(models_dir: Path) -> list[Bundle]:
-    """Read every bundle in a folder, in the order of their folders' names.
-
-    Raises: BundleError: the folder is missing or empty, one bundle does not check out, or two share name and version.
-    """
-    folders = sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST_NAME}"))
-    if not folders:
-        raise BundleError(
-            f"There is no bundle in {models_dir}.",
-            remedy="Build the default ones with `matchka-export defaults`, or set MATCHKA_MODELS_DIR.",
-        )
-    bundles = [read_bundle(folder) for folder in folders]
-    names = [bundle.manifest.name for bundle in bundles]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise BundleError(
-            f"Two bundles in {models_dir} have the same name.", value=repeated, remedy="Keep one of them."
-        )
-    return bundles
-
-
 _REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Read a bundle's manifest; the files it names are not looked at.
+
+    Raises: BundleError: there is none, or it does not validate.
+    """
     try:
         text = (path / MANIFEST_NAME).read_text(encoding="utf-8")
         return Manifest.model_validate_json(text)

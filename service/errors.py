@@ -209,6 +209,14 @@ class StoreError(MatchkaError):
     """The database cannot be opened or is of another schema."""
 
 
+class BackupError(MatchkaError):
+    """A backup, an export or a ledger that cannot be written or read, or does not check out."""
+
+
+class RestoreRefusedError(MatchkaError):
+    """Restoring or importing would replace what is there, or bring back what was deleted, and nobody said it should."""
+
+
 class StorageFullError(MatchkaError):
     """The database cannot grow: the disk or a quota is full."""
 

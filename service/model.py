@@ -111,11 +111,17 @@ class BoundedReader:
 
 @dataclass(frozen=True)
 class Model:
-    """One served bundle."""
+    """One served bundle. Attributes: is_current: false for an older version that is served beside a newer."""
 
     manifest: Manifest
     session: Session
     reader: SampleReader
+    is_current: bool = True
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others that are served: its name, with the version behind where that is older."""
+        return self.manifest.name if self.is_current else f"{self.manifest.name} {self.manifest.version}"
 
     @property
     def takes_images(self) -> bool:
@@ -198,7 +204,8 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
         lanes=settings.batch_lanes,
     )
     batcher = Batcher(session, policy, name=bundle.manifest.name)
-    return Model(bundle.manifest, batcher, BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads)))
+    bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
+    return Model(bundle.manifest, batcher, bounded, bundle.is_current)
 
 
 def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings) -> tuple[Session, SampleReader]:

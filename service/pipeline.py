@@ -1,28 +1,26 @@
 """The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
-from typing import Final
 
-from service.answers import Embeddings, Enrolled, FusedVerified, Identified, Verified
+from service.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from service.batcher import BatchCounts
 from service.bundle import Manifest
 from service.decision import Decision, decide
-from service.errors import UnknownModelError
+from service.errors import OtherVersionError, UnknownModelError
 from service.fusion import Fusion, decide_jointly
-from service.gallery.gallery import Gallery
 from service.gallery.opener import GalleryOpener
 from service.gallery.policy import Method
-from service.gallery.tenants import TenantGalleries
-from service.identification import Identification
+from service.gallery_keeper import GalleryKeeper
+from service.identification import Identification, Search, observed_again, same_face
 from service.media.faces.reader import FaceChoice
 from service.model import Model
-from service.store.records import Subject, SubjectSummary
+from service.served import ServedModels
+from service.store.records import Reference, Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
-
-DEFAULT_MAX_FMR: Final = 1e-3
-DEFAULT_TOP_K: Final = 5
 
 
 class Verifier:
@@ -42,10 +40,10 @@ class Verifier:
         fusions: Iterable[Fusion] = (),
         galleries: GalleryOpener | None = None,
     ) -> None:
-        self._models = {model.manifest.name: model for model in models}
-        self._fusions = {fusion.name: fusion for fusion in fusions}
+        self._served = ServedModels(models)
+        self._fusions = tuple(fusions)
         self._store = store
-        self._galleries = TenantGalleries(galleries)
+        self._keeper = GalleryKeeper(self._served, store, galleries)
         self._identification = Identification(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
@@ -55,16 +53,35 @@ class Verifier:
 
         Raises: StorageDamagedError: the store does not hold what was written.
         """
-        self._store.require_intact()
-        for name, model in self._models.items():
-            model.warm_up()
-            for tenant, keys, references in self._store.all_references(name, model.manifest.version):
-                self._gallery(tenant, model).put(keys, references)
+        # the look for damage keeps one core busy while the other fills
+        with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
+            intact = beside.submit(self._store.require_intact)
+            for model in self._served:
+                model.warm_up()
+                self._keeper.fill(model)
+            intact.result()
 
     @property
     def manifests(self) -> list[Manifest]:
-        """The manifests of the served models, by name."""
-        return [self._models[name].manifest for name in sorted(self._models)]
+        """The manifests of the served models, by name; of one name, the current version first."""
+        return [model.manifest for model in self._served]
+
+    def versions(self, tenant: str) -> list[ServedVersion]:
+        """Every served bundle, in the order of `manifests`, and whom it answers for."""
+        outdated = self._keeper.subjects_to_reenroll()
+        found = []
+        for model in self._served:
+            size = len(self._keeper.of(tenant, model))
+            waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
+            found.append(ServedVersion(model.manifest, model.is_current, size, waiting))
+        return found
+
+    def subjects_to_reenroll(self) -> dict[str, int]:
+        """Subjects of all tenants without a template of the current version of a model, by model."""
+        totals = dict.fromkeys(self._served.names, 0)
+        for (_, model), count in self._keeper.subjects_to_reenroll().items():
+            totals[model] += count
+        return totals
 
     def embed(
         self, model_name: str, samples: list[bytes], dim: int | None = None, face: FaceChoice | None = None
@@ -77,7 +94,7 @@ class Verifier:
     def enroll(
         self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None
     ) -> Enrolled:
-        """Store a template for each sample; all of them or, where one fails, none."""
+        """Store a template of the current version for each sample; all of them or, where one fails, none."""
         model, _ = self._model_at(model_name, None, face)
         seen = model.observe(samples, face or "only")  # a second face would be enrolled by chance
         embeddings = seen.vectors
@@ -85,8 +102,8 @@ class Verifier:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
             enrolment = self._store.add_templates(tenant, subject_id, model_name, model.manifest.version, embeddings)
-            gallery = self._gallery(tenant, model)
-            gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
+            self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
+        gallery = self._keeper.of(tenant, model)
         similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
         return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
 
@@ -100,9 +117,10 @@ class Verifier:
         max_fmr: float,
         face: FaceChoice | None = None,
     ) -> Verified:
-        """Compare a probe with the reference of the subject it claims to be."""
-        model, dim = self._model_at(model_name, dim, face)
-        reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
+        """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
+        self._served.current(model_name).require_no_face_choice(face)
+        model, reference = self._reference(tenant, subject_id, model_name, dim)
+        dim = model.manifest.require_dim(dim)
         seen = model.observe([sample], face or "dominant")
         decision = _decide(
             model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
@@ -121,20 +139,31 @@ class Verifier:
             samples: model name -> file.
             max_fmr: false match rate to keep.
 
-        Raises: UnknownModelError: there is no such fusion of the served models.
+        Raises:
+            UnknownModelError: there is no such fusion of the served models.
+            OtherVersionError: there is none for the versions that the subject has.
         """
-        fusion = self._fusions.get(fusion_name)
-        if fusion is None:
+        fusions = [fusion for fusion in self._fusions if fusion.name == fusion_name]
+        if not fusions:
+            known = sorted({fusion.name for fusion in self._fusions})
             raise UnknownModelError(
                 "There is no such fusion of the served models.",
                 value=fusion_name,
-                remedy=f"Known: {', '.join(sorted(self._fusions)) or 'none'}; a fusion holds for one version of each.",
+                remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
             )
         parts = {name: self.verify(tenant, name, subject_id, sample, None, max_fmr) for name, sample in samples.items()}
-        reports = {name: self._models[name].manifest.per_dim[str(part.dim)] for name, part in parts.items()}
+        versions = {name: part.manifest.version for name, part in parts.items()}
+        fusion = next((fusion for fusion in fusions if fusion.models == versions), None)
+        if fusion is None:
+            raise OtherVersionError(
+                f"No fusion of the versions that the subject was enrolled with is served: {versions}.",
+                value=subject_id,
+                remedy="Enrol the subject again with each model.",
+            )
+        reports = {name: part.manifest.per_dim[str(part.dim)] for name, part in parts.items()}
         counts = {
-            name: self._store.reference(tenant, subject_id, name, part.manifest.version).template_count
-            for name, part in parts.items()
+            name: self._store.reference(tenant, subject_id, name, version).template_count
+            for name, version in versions.items()
         }
         similarities = {name: part.decision.similarity for name, part in parts.items()}
         decision = decide_jointly(fusion, reports, similarities, counts, max_fmr)
@@ -171,18 +200,32 @@ class Verifier:
         max_fpir: float,
         face: FaceChoice | None = None,
     ) -> list[Identified]:
-        """Search a probe in the tenant's gallery; the threshold follows from max_fpir and the gallery's size.
+        """Search a probe among the tenant's subjects; the threshold follows from max_fpir and their number.
+
+        While subjects of older versions are waiting to enrol again, the probe is embedded by those versions as well,
+        and searched among them.
 
         Returns: one decision; one for each face, most prominent first, where all faces were asked for.
         """
-        model, dim = self._model_at(model_name, dim, face)
-        seen = model.observe([sample], face or "dominant")
-        return [
-            self._identification.identify(
-                tenant, model.manifest, self._gallery(tenant, model), vector, found, top_k, dim, max_fpir
-            )
-            for vector, found in zip(seen.vectors, seen.faces, strict=True)
+        choice = face or "dominant"
+        model, model_dim = self._model_at(model_name, dim, face)
+        older = [
+            (other, other.manifest.require_dim(dim))
+            for other in self._served.versions(model_name)[1:]
+            if len(self._keeper.of(tenant, other))
         ]
+        seen = model.observe([sample], choice)
+        seen_by_older = [(other, other_dim, observed_again(other, sample, choice)) for other, other_dim in older]
+        found = []
+        for number, (vector, reading) in enumerate(zip(seen.vectors, seen.faces, strict=True)):
+            searches = [Search(model.manifest, model_dim, self._keeper.of(tenant, model), vector)]
+            for other, other_dim, again in seen_by_older:
+                place = None if again is None else same_face(again.faces, reading, number)
+                if again is not None and place is not None:
+                    gallery = self._keeper.of(tenant, other)
+                    searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
+            found.append(self._identification.identify(tenant, searches, reading, top_k, max_fpir))
+        return found
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates."""
@@ -196,22 +239,14 @@ class Verifier:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         with self._write_lock:
             key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
-            for name in self._models:
-                self._gallery(tenant, self._models[name]).remove(key)
+            self._keeper.remove(tenant, key)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
         with self._write_lock:
             removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
-            model = self._models.get(removal.model)
-            # a template of a bundle that is not served is in no gallery
-            if model is not None and model.manifest.version == removal.version:
-                gallery = self._gallery(tenant, model)
-                if removal.reference is None:
-                    gallery.remove(removal.subject_key)
-                else:
-                    gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+            self._keeper.settle(tenant, removal.subject_key, removal.model)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def erasures_waiting(self) -> int:
@@ -220,41 +255,39 @@ class Verifier:
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
-        return {(tenant, model): size for (tenant, model, _), size in self._galleries.sizes().items()}
+        return self._keeper.sizes()
 
     def batch_counts(self) -> dict[str, BatchCounts]:
-        """What the batcher of each model did and what waits in it, by model."""
-        batchers = {name: model.batcher for name, model in self._models.items()}
+        """What the batcher of each model did and what waits in it, by the model's label."""
+        batchers = {model.label: model.batcher for model in self._served}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
-        return {
-            (tenant, model, method): count
-            for (tenant, model, _), searches in self._galleries.searches().items()
-            for method, count in searches.items()
-        }
+        return self._keeper.searches()
 
     def require_model(self, name: str) -> Model:
-        """A served model by its name.
+        """The current version of a served model.
 
-        Raises: UnknownModelError: none has it.
+        Raises: UnknownModelError: none has the name.
         """
-        model = self._models.get(name)
-        if model is None:
-            raise UnknownModelError(
-                "There is no such model.", value=name, remedy=f"Use one of: {', '.join(sorted(self._models))}."
-            )
-        return model
+        return self._served.current(name)
 
     def _model_at(self, name: str, dim: int | None, face: FaceChoice | None = None) -> tuple[Model, int]:
-        model = self.require_model(name)
+        model = self._served.current(name)
         model.require_no_face_choice(face)
         return model, model.manifest.require_dim(dim)
 
-    def _gallery(self, tenant: str, model: Model) -> Gallery:
-        manifest = model.manifest
-        return self._galleries.of(tenant, manifest.name, manifest.version, manifest.full_dim)
+    def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
+        """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
+        versions = self._served.versions(name)
+        if len(versions) == 1:
+            versions[0].manifest.require_dim(dim)  # before the subject is looked up: it holds for every subject
+        *newer, last = versions
+        for model in newer:
+            with suppress(OtherVersionError):
+                return model, self._store.reference(tenant, subject_id, name, model.manifest.version)
+        return last, self._store.reference(tenant, subject_id, name, last.manifest.version)
 
 
 def _decide(

@@ -10,10 +10,10 @@ from service.fusion import JOINT
 from service.routes.context import Caller, CallerDep
 from service.routes.faces import face_answer, faces_answer
 from service.schemas import (
+    CandidateAnswer,
     FusedVerifyAnswer,
     IdentifiedFaceAnswer,
     IdentifyAnswer,
-    SubjectSimilarityAnswer,
     VerifyAnswer,
 )
 
@@ -87,8 +87,17 @@ def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
     )
 
 
-def _candidates(result: Identified) -> list[SubjectSimilarityAnswer]:
-    return [SubjectSimilarityAnswer(subject_id=c.subject_id, similarity=c.similarity) for c in result.candidates]
+def _candidates(result: Identified) -> list[CandidateAnswer]:
+    return [
+        CandidateAnswer(
+            subject_id=candidate.subject_id,
+            similarity=candidate.similarity,
+            version=candidate.manifest.version,
+            dim=candidate.dim,
+            threshold=candidate.threshold.value,
+        )
+        for candidate in result.candidates
+    ]
 
 
 def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:

@@ -1,12 +1,15 @@
 """Opening the database: SQLite in WAL mode with full synchronisation and secure deletion, or another by its URL."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import StoreError
@@ -37,6 +40,36 @@ def open_engine(url: str) -> Engine:
             _begin_file(Path(name))
         event.listen(engine, "connect", _configure_sqlite)
     return engine
+
+
+def file_of(url: str) -> Path | None:
+    """The file of an SQLite database, or None for any other.
+
+    >>> file_of("sqlite:///data/matchka.sqlite"), file_of("postgresql+psycopg://host/db")
+    (PosixPath('data/matchka.sqlite'), None)
+    """
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise StoreError(
+            "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL."
+        ) from error
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Read one unchanging state of the database, whatever others write meanwhile.
+
+    On SQLite this keeps the write-ahead log from being emptied until the end of the block.
+    """
+    if engine.dialect.name != "sqlite":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")  # Python's driver begins before writes only
+        with Session(connection) as session:
+            yield session
 
 
 def _begin_file(path: Path) -> None:

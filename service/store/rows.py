@@ -1,9 +1,9 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -91,24 +91,30 @@ def require_intact(embedding: bytes, digest: int | None, what: str) -> None:
         raise damaged(what)
 
 
-def intact_rows(keys: Sequence[int], found: Sequence[tuple[bytes, int | None]]) -> FloatArray:
-    """Embeddings and their digests as float32, (rows, full_dim), checked together, which is faster than one by one.
+def intact_rows(
+    keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
+) -> FloatArray:
+    """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.
 
     Args:
         keys: of the subjects, to name the damaged one.
-        found: an embedding and its digest for each, at least one.
+        embeddings: at least one.
+        stored: the digest of each, or None.
 
     Raises: StorageDamagedError: an embedding is not what was stored.
     """
-    size = Counter(len(embedding) for embedding, _ in found).most_common(1)[0][0]
-    for key, (embedding, _) in zip(keys, found, strict=True):
-        if len(embedding) != size or size % LITTLE_ENDIAN_FLOAT32.itemsize:
-            raise damaged(f"the reference of subject number {key}")
-    rows = np.frombuffer(b"".join(embedding for embedding, _ in found), LITTLE_ENDIAN_FLOAT32)
-    rows = rows.reshape(len(found), -1).astype(np.float32)
-    for key, (_, stored), now in zip(keys, found, digests(rows).tolist(), strict=True):
-        if stored is not None and stored != now:
-            raise damaged(f"the reference of subject number {key}")
+    sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
+    values, counts = np.unique(sizes, return_counts=True)
+    size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
+    is_damaged = (sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0)
+    if not np.any(is_damaged):
+        rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
+        rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
+        now = digests(rows)
+        # one without a digest cannot be judged
+        is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
+    if np.any(is_damaged):
+        raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
     return rows
 
 

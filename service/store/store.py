@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from service.store.bulk import StoredReferences, read_references
+from service.store.census import subjects_without
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.faults import as_matchka_error
@@ -21,7 +23,6 @@ from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from service.store.rows import (
     find_subject,
-    intact_rows,
     recompute_reference,
     require_subject,
     to_bytes,
@@ -33,7 +34,6 @@ from service.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
-READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
 
 class Store:
@@ -140,25 +140,28 @@ class Store:
             ).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def all_references(self, model: str, version: str) -> Iterator[tuple[str, list[int], FloatArray]]:
-        """Every reference of a model and version, in batches of one tenant each.
-
-        Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
-
-        Raises: StorageDamagedError: one is not what was stored.
-        """
+    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+        """A subject's references for a model, float32, (full_dim,), by version."""
         with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding, ReferenceRow.digest)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-                .order_by(SubjectRow.tenant, SubjectRow.key)
-            ).yield_per(READ_BATCH_ROWS)
-            for partition in rows.partitions():
-                for tenant in sorted({row.tenant for row in partition}):
-                    own = [row for row in partition if row.tenant == tenant]
-                    keys = [row.key for row in own]
-                    yield tenant, keys, intact_rows(keys, [(row.embedding, row.digest) for row in own])
+            rows = session.scalars(
+                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
+            )
+            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
+
+    def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
+        """Tenant and key of each subject that has templates of a model, but none of this version."""
+        with self._sessions() as session:
+            return subjects_without(session, model, version)
+
+    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
+
+        Args:
+            model: the bundle's name.
+            version: the bundle's version.
+            unless: versions; subjects that have a reference of one of them are left out.
+        """
+        return read_references(self._engine, model, version, unless)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.

@@ -72,7 +72,7 @@ def test_reference_with_a_flipped_bit_is_refused_wherever_it_is_read(path: Path)
             store.reference("t", "s7", "voice", "1")
         assert refused.value.value == "the reference of s7"
         with pytest.raises(StorageDamagedError):
-            list(store.all_references("voice", "1"))
+            [batch.rows() for batch in store.all_references("voice", "1")]
 
 
 def test_template_with_a_flipped_bit_never_becomes_part_of_a_reference(path: Path):
@@ -115,9 +115,10 @@ def answers(store: Store) -> list[tuple[str, np.ndarray]]:
     """All that a gallery is filled with, and what verify reads."""
     found: list[tuple[str, np.ndarray]] = []
     names = {summary.subject_id for summary in store.subjects("t", 100, None)}
-    for _, keys, rows in store.all_references("voice", "1"):
+    for batch in store.all_references("voice", "1"):
+        keys = batch.keys.tolist()
         by_key = store.references_of_keys("t", keys, "voice", "1")
-        found += [(by_key[key].subject_id, row) for key, row in zip(keys, rows, strict=True)]
+        found += [(by_key[key].subject_id, row) for key, row in zip(keys, batch.rows(), strict=True)]
     found += [(name, store.reference("t", name, "voice", "1").embedding) for name in sorted(names)]
     return found
 
@@ -235,3 +236,14 @@ def test_complaint_about_the_statement_is_no_fault_of_the_disk(path: Path):
     connection.close()
     assert as_matchka_error(DBAPIError("statement", {}, error)) is None
     assert as_matchka_error(SQLAlchemyError("of the library's own")) is None
+
+
+def test_reading_all_references_of_a_file_cut_short_is_damage_and_not_the_end(path: Path):
+    with opened_store(f"sqlite:///{path}") as store:
+        held = path.stat().st_size
+        with path.open("r+b") as file:
+            file.truncate(held // 2)
+        with pytest.raises((StorageDamagedError, DBAPIError)) as refused:
+            [batch.rows() for batch in store.all_references("voice", "1")]
+    known = as_matchka_error(refused.value) or refused.value
+    assert isinstance(known, StorageDamagedError)
