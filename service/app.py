@@ -44,8 +44,8 @@ from service.store.faults import as_matchka_error
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
-ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take, by default, however slow they are
-BACKLOG_SHARE: Final = 0.5  # of the time to an answer that waiting may take: the rest is for the work itself
+ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
+BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
 INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
@@ -80,7 +80,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.settings = settings
     telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
-    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, settings.workers, always_taken=ALWAYS_TAKEN)
+    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
@@ -144,7 +144,6 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
     state.telemetry.watch_erasures(verifier.erasures_waiting)
-    state.telemetry.watch_stages(verifier.stage_times)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

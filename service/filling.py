@@ -12,7 +12,7 @@ from service.gallery.gallery import Gallery
 from service.store.bulk import StoredReferences
 from service.store.store import Store
 
-MOST_WAITING: Final = 4  # batches read and not yet put: a few MB
+MOST_WAITING: Final = 8  # batches read and not yet put: a few MB
 LOGGER: Final = logging.getLogger("matchka")
 
 

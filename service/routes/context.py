@@ -45,15 +45,19 @@ class Caller:
     state: ServiceState
     request: Request
 
-    async def run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T], samples: int = 1) -> T:
         """Run a blocking call on a worker thread, as long as its answer is of use.
+
+        Args:
+            call: the work.
+            samples: files that it embeds; a call without any counts as one.
 
         Raises:
             OverloadedError: it would wait too long for its turn.
             DeadlinePassedError: it took longer than the service lets a request take.
             ClientDisconnect: the client left.
         """
-        with self.state.backlog.at_work():
+        with self.state.backlog.at_work(samples):
             return await self._run(call)
 
     async def _run(self, call: Callable[[], T]) -> T:

@@ -196,7 +196,7 @@ def test_body_beyond_the_limit_of_all_bodies_is_let_in_alone():
 
 def test_request_while_those_before_would_take_too_long_is_answered_503():
     now = [0.0]
-    backlog = Backlog(10.0, 2, lambda: now[0])
+    backlog = Backlog(10.0, lambda: now[0])
     app = CountingApp()
     limited = InFlightLimit(app, 100, backlog)
     waiting = ExitStack()

@@ -236,3 +236,14 @@ def test_complaint_about_the_statement_is_no_fault_of_the_disk(path: Path):
     connection.close()
     assert as_matchka_error(DBAPIError("statement", {}, error)) is None
     assert as_matchka_error(SQLAlchemyError("of the library's own")) is None
+
+
+def test_reading_all_references_of_a_file_cut_short_is_damage_and_not_the_end(path: Path):
+    with opened_store(f"sqlite:///{path}") as store:
+        held = path.stat().st_size
+        with path.open("r+b") as file:
+            file.truncate(held // 2)
+        with pytest.raises((StorageDamagedError, DBAPIError)) as refused:
+            [batch.rows() for batch in store.all_references("voice", "1")]
+    known = as_matchka_error(refused.value) or refused.value
+    assert isinstance(known, StorageDamagedError)
