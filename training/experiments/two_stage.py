@@ -189,12 +189,12 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
     limits = AudioLimits(base.data.max_duration_s, base.data.min_speech_s)
 
     def part(samples: list[Sample]) -> _Part:
-        spectra, embeddings = (
+        found = (
             extract_features(samples, backbone, base.data.cache_dir, progress, limits)
             for backbone in (Ge2eSpectra(downloads), Ge2e(downloads))
         )
         # in memory: they are read again in every epoch
-        return _Part(replace(spectra, windows=np.array(spectra.windows)), embeddings)
+        return _Part(*(replace(features, windows=np.array(features.windows)) for features in found))
 
     parts = (part(train), part(held_out), *(part(samples) for samples in judged))
     return _Data(encoder_of(downloads), parts[0], parts[1], parts[2:])
