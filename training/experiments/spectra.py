@@ -12,7 +12,6 @@ from training.backbones.backbone import WeightSource
 from training.backbones.ge2e import FRAMES, GE2E_INPUT, GE2E_SOURCE, MEL_BANDS, Ge2e, Ge2eEncoder
 from training.backbones.packages import DEFAULT_CACHE_DIR
 from training.batches import ClipBatch
-from training.features import Features, embed_windows
 from training.projections.linear import LinearProjection
 
 SPECTRUM_VALUES: Final = FRAMES * MEL_BANDS  # of one window of 1.6 s
@@ -61,18 +60,6 @@ class TunedEncoder(torch.nn.Module):
         return projected
 
 
-class UntouchedEncoder(torch.nn.Module):
-    """The encoder behind the cached spectra, without a projection: flattened spectra (n, 6400) -> (n, 256)."""
-
-    def __init__(self, encoder: Ge2eEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Unit-length embeddings."""
-        return self.encoder.embed_spectra(spectra.reshape(-1, FRAMES, MEL_BANDS))
-
-
 def encoder_of(downloads: Path) -> Ge2eEncoder:
     """The frozen encoder with the published weights.
 
@@ -81,11 +68,6 @@ def encoder_of(downloads: Path) -> Ge2eEncoder:
     module = Ge2e(downloads).module()
     assert isinstance(module, Ge2eEncoder)  # noqa: S101 - for mypy
     return module
-
-
-def embedded(spectra: Features, encoder: Ge2eEncoder) -> Features:
-    """What the untouched encoder makes of cached spectra; as long as it is frozen, nothing else is needed."""
-    return replace(spectra, windows=embed_windows(UntouchedEncoder(encoder), spectra.windows))
 
 
 def one_row_of_each(batch: ClipBatch, generator: np.random.Generator) -> ClipBatch:

@@ -17,14 +17,14 @@ from pydantic import Field
 from rich.progress import Progress
 
 from service.media.audio import AudioLimits
-from training.backbones.ge2e import EMBEDDING_DIM, Ge2eEncoder
+from training.backbones.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
 from training.batches import ClipBatch, TrainingClips, epoch_of_batches
 from training.datasets.reader import read_dataset
 from training.datasets.sample import Sample
 from training.datasets.splits import first_clips, require_disjoint
 from training.errors import DatasetError, RecipeError
 from training.experiments.results import RunFolder
-from training.experiments.spectra import Ge2eSpectra, TunedEncoder, embedded, encoder_of, one_row_of_each
+from training.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
 from training.features import Features, embed_windows, extract_features
 from training.frozen import Frozen
 from training.losses import LossRecipe, MatryoshkaLoss
@@ -62,9 +62,9 @@ class TwoStageRecipe(Frozen):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     dims: tuple[int, ...] = (32, 64, 128, 256)
     epochs: int = Field(default=16, ge=3)
-    clips_each: int = Field(default=12, ge=2)
-    held_out_each: int = Field(default=4, ge=1)
-    validation_clips_each: int = Field(default=8, ge=2)
+    clips_each: int = Field(default=10, ge=2)
+    held_out_each: int = Field(default=3, ge=1)
+    validation_clips_each: int = Field(default=6, ge=2)
     validate_every: int = Field(default=2, ge=1)
     speakers: int = Field(default=ALL, ge=2)
     unseen: int = Field(default=ALL, ge=2)
@@ -185,16 +185,19 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
         for dataset in base.data.validation
     ]
     require_disjoint(spoken, flat(judged))
-    encoder = encoder_of(base.backbone.downloads_dir)
-    front_end = Ge2eSpectra(base.backbone.downloads_dir)
+    downloads = base.backbone.downloads_dir
     limits = AudioLimits(base.data.max_duration_s, base.data.min_speech_s)
 
     def part(samples: list[Sample]) -> _Part:
-        spectra = extract_features(samples, front_end, base.data.cache_dir, progress, limits)
-        spectra = replace(spectra, windows=np.array(spectra.windows))  # in memory: read again in every epoch
-        return _Part(spectra, embedded(spectra, encoder))
+        found = (
+            extract_features(samples, backbone, base.data.cache_dir, progress, limits)
+            for backbone in (Ge2eSpectra(downloads), Ge2e(downloads))
+        )
+        # in memory: they are read again in every epoch
+        return _Part(*(replace(features, windows=np.array(features.windows)) for features in found))
 
-    return _Data(encoder, part(train), part(held_out), tuple(part(samples) for samples in judged))
+    parts = (part(train), part(held_out), *(part(samples) for samples in judged))
+    return _Data(encoder_of(downloads), parts[0], parts[1], parts[2:])
 
 
 def _run_arm(data: _Data, recipe: TwoStageRecipe, freeze: int, seed: int, progress: Progress) -> Run:

@@ -1,7 +1,5 @@
 """A backbone cut in two is the same backbone: what is cached in front of the cut loses nothing."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,7 @@ from training.backbones.dlib_file import ConvLayer, DlibWeights
 from training.backbones.dlib_resnet import DlibResNet
 from training.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
 from training.batches import TrainingClips
-from training.experiments.spectra import TunedEncoder, UntouchedEncoder, embedded, one_row_of_each
+from training.experiments.spectra import TunedEncoder, one_row_of_each
 from training.experiments.trunk import DlibTail, low_resolution
 from training.projections.linear import LinearProjection, LinearRecipe
 
@@ -57,12 +55,8 @@ def test_encoder_behind_its_spectra_is_the_whole_encoder():
     encoder = Ge2eEncoder().eval()
     windows = 0.03 * torch.randn(3, GE2E_INPUT.window_samples)
     spectra = encoder.mel(windows).flatten(1)
-    torch.testing.assert_close(UntouchedEncoder(encoder)(spectra), encoder(windows))
     projection = LinearProjection(256, 32, LinearRecipe()).eval()
     torch.testing.assert_close(TunedEncoder(encoder, projection)(spectra), projection(encoder(windows)))
-    with torch.no_grad():
-        features = replace(make_features(3, 1, 6400, windows=1), windows=spectra.numpy())
-        np.testing.assert_allclose(embedded(features, encoder).windows, encoder(windows).numpy(), atol=1e-6)
 
 
 def test_one_row_of_each_takes_a_window_of_every_clip_and_in_time_every_window():
