@@ -144,6 +144,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
     state.telemetry.watch_erasures(verifier.erasures_waiting)
+    state.telemetry.watch_stages(verifier.stage_times)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 
