@@ -54,8 +54,7 @@ def recipe(home: Path) -> Recipe:
     return read_recipe(
         RECIPE,
         (
-            f"backbone.checkpoint={home / 'tiny.pt'}",
-            "backbone.sha256=null",
+            f"backbone.path={home / 'tiny.pt'}",
             f"data.train={data('train')}",
             f"data.validation={data('dev')}",
             f"data.cache_dir={home / 'features'}",

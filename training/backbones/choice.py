@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from service.media.audio import AudioInput
 from training.backbones.backbone import Backbone, WeightSource
+from training.backbones.brought import Brought
 from training.backbones.dlib_resnet import DlibFace
 from training.backbones.edgeface import EdgeFace, EdgeFaceVariant
 from training.backbones.ge2e import Ge2e
@@ -45,64 +46,40 @@ class DlibRecipe(Frozen):
     mirrored: bool = True
 
 
-class EdgeFaceRecipe(Frozen):
-    """EdgeFace behind the MTCNN detector, with weights out of a file on this machine.
+class EdgeFaceRecipe(Brought):
+    """EdgeFace behind the MTCNN detector, out of a published checkpoint.
 
-    Attributes:
-        path: the published checkpoint.
-        variant: which of the networks it holds.
-        sha256: of the file; where given, another file is refused.
-        downloads_dir: folder that keeps the detector's package file.
-        source: where it comes from, for the bundle.
-        version: of it, for the bundle.
-        licence: of its weights, for the bundle; it differs by where they were published (docs/decisions/071).
+    Attributes: variant: which of the networks it holds. The licence differs by where it was published (decision 071).
     """
 
     kind: Literal["edgeface"]
-    path: Path
     variant: EdgeFaceVariant
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    downloads_dir: Path = DEFAULT_CACHE_DIR
-    source: str = "not stated"
-    version: str = "not stated"
-    licence: str = "not stated"
 
     def open(self) -> EdgeFace:
         """The backbone.
 
-        Raises: ChecksumError: the file is not there.
+        Raises: ChecksumError, WeightsAbsentError: as Brought.place.
         """
-        sha256 = self.sha256 or file_sha256(self.path)
-        source = WeightSource(f"EdgeFace {self.variant}", self.source, self.version, sha256, self.licence)
-        return EdgeFace(self.path, self.variant, source, Mtcnn(self.downloads_dir))
+        path, source = self.place(f"EdgeFace {self.variant}", file_sha256)
+        return EdgeFace(path, self.variant, source, Mtcnn(self.downloads_dir))
 
 
-class SpeechTransformerRecipe(Frozen):
-    """HuBERT, wav2vec 2.0 or WavLM, out of a folder on this machine.
+class SpeechTransformerRecipe(Brought):
+    """HuBERT, wav2vec 2.0 or WavLM, out of a folder: config.json, preprocessor_config.json and the weights.
 
     Attributes:
-        path: the folder: config.json, preprocessor_config.json and the weights.
         layers: `sum` adds the layers up with fixed weights, for every family of projection; `apart` keeps them for
             the family layer_sum, which learns their weights.
         layer_weights: of the sum, one for the encoder's input and one for each layer; equal where not given.
         window_s: length of a window.
         hop_s: distance between the starts of two.
-        sha256: of the weights; where given, others are refused.
-        source: where they come from, for the bundle.
-        version: of them, for the bundle.
-        licence: of them, for the bundle.
     """
 
     kind: Literal["speech_transformer"]
-    path: Path
     layers: Literal["sum", "apart"] = "sum"
     layer_weights: tuple[float, ...] | None = None
     window_s: float = Field(default=WINDOW_S, gt=0)
     hop_s: float = Field(default=HOP_S, gt=0)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    source: str = "not stated"
-    version: str = "not stated"
-    licence: str = "not stated"
 
     @model_validator(mode="after")
     def _weighs_what_it_sums(self) -> "SpeechTransformerRecipe":
@@ -113,12 +90,11 @@ class SpeechTransformerRecipe(Frozen):
     def open(self) -> SpeechTransformer:
         """The backbone.
 
-        Raises: ChecksumError, FeatureError: as open_speech_transformer.
+        Raises: ChecksumError, FeatureError, WeightsAbsentError: as Brought.place and open_speech_transformer.
         """
-        sha256 = self.sha256 or weights_sha256(self.path)
-        source = WeightSource(self.path.name, self.source, self.version, sha256, self.licence)
+        path, source = self.place("" if self.path is None else self.path.name, weights_sha256)
         return open_speech_transformer(
-            self.path,
+            path,
             source,
             layers_apart=self.layers == "apart",
             layer_weights=self.layer_weights,
@@ -162,31 +138,29 @@ class OnnxRecipe(Frozen):
     licence: str = "not stated"
 
 
-class RedimnetRecipe(Frozen):
+class RedimnetRecipe(Brought):
     """A ReDimNet of any published size, from its makers' checkpoint.
 
     Attributes:
-        checkpoint: the file.
-        sha256: of the file; where given, another file is refused.
         name: short name.
         layer: `pooled` is what the published head takes, `embedding` what it returns.
         window_samples: of one window, at 16 kHz.
         hop_samples: between the starts of two windows.
-        source: where it comes from, for the bundle.
-        version: of it, for the bundle.
-        licence: of its weights, for the bundle.
     """
 
     kind: Literal["redimnet"]
-    checkpoint: Path
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     name: str = Field(default="redimnet", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     layer: Layer = "pooled"
     window_samples: int = Field(default=WINDOW_SAMPLES, ge=16_000, le=960_000)
     hop_samples: int = Field(default=HOP_SAMPLES, gt=0)
-    source: str = "not stated"
-    version: str = "not stated"
-    licence: str = "not stated"
+
+    def open(self) -> RedimnetFile:
+        """The backbone.
+
+        Raises: ChecksumError, WeightsAbsentError: as Brought.place.
+        """
+        path, source = self.place(self.name, file_sha256)
+        return RedimnetFile(path, source, self.name, self.layer, self.window_samples, self.hop_samples)
 
 
 AnyRecipe: TypeAlias = Ge2eRecipe | DlibRecipe | EdgeFaceRecipe | SpeechTransformerRecipe | OnnxRecipe | RedimnetRecipe
@@ -205,18 +179,12 @@ def open_backbone(recipe: AnyRecipe) -> Backbone:
             return Ge2e(recipe.downloads_dir)
         case DlibRecipe():
             return DlibFace(recipe.downloads_dir, recipe.mirrored)
-        case EdgeFaceRecipe() | SpeechTransformerRecipe():
+        case EdgeFaceRecipe() | SpeechTransformerRecipe() | RedimnetRecipe():
             return recipe.open()
         case OnnxRecipe():
             sha256 = recipe.sha256 or file_sha256(recipe.path)
             source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
             window = AudioInput(**recipe.input.model_dump())
             return OnnxFile(recipe.path, recipe.name, source, window, recipe.embedding_dim)
-        case RedimnetRecipe():
-            sha256 = recipe.sha256 or file_sha256(recipe.checkpoint)
-            source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
-            return RedimnetFile(
-                recipe.checkpoint, source, recipe.name, recipe.layer, recipe.window_samples, recipe.hop_samples
-            )
         case _:
             assert_never(recipe)

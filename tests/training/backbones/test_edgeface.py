@@ -182,7 +182,7 @@ def test_open_backbone_when_edgeface_is_asked_for_reads_the_recipe(xs: EdgeFace,
 def test_edgeface_recipe_when_read_names_the_published_file_and_trains_every_dim_up_to_all() -> None:
     recipe = read_recipe(RECIPE)
     assert isinstance(recipe.backbone, EdgeFaceRecipe)
-    assert (recipe.backbone.path.name, recipe.backbone.variant) == ("edgeface_xs_gamma_06.pt", "xs")
+    assert (recipe.backbone.weights, recipe.backbone.variant) == ("edgeface-xs_gamma_06", "xs")
     assert recipe.dims[-1] == 512
     with pytest.raises(RecipeError, match="variant"):
         read_recipe(RECIPE, ("backbone.variant=xl",))

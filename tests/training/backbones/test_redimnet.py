@@ -189,7 +189,7 @@ def test_published_when_the_layer_is_pooled_is_the_makers_embedding(tiny: Redimn
 
 
 def test_open_backbone_when_recipe_names_a_checkpoint_declares_what_it_says(tiny: RedimnetFile) -> None:
-    content = {"kind": "redimnet", "checkpoint": str(tiny.checkpoint), "name": "redimnet-tiny", "licence": "MIT"}
+    content = {"kind": "redimnet", "path": str(tiny.checkpoint), "name": "redimnet-tiny", "licence": "MIT"}
     backbone = open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
     assert isinstance(backbone, RedimnetFile)
     assert backbone.source == WeightSource("redimnet-tiny", "not stated", "not stated", tiny.source.sha256, "MIT")
