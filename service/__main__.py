@@ -14,6 +14,7 @@ from rich.console import Console
 
 from service.app import create_app, opened_verifier
 from service.commands import FAILED, Url, commands, connected, reported_errors
+from service.connections import allow_many_connections, patient_protocol
 from service.demo import run_demonstration
 from service.errors import SettingsError
 from service.gallery_commands import gallery_commands
@@ -40,6 +41,7 @@ def serve(
     with reported_errors():
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
+        allow_many_connections()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
@@ -54,6 +56,7 @@ def serve(
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_S,
+                http=patient_protocol(settings.max_idle_s),
             )
             uvicorn.Server(config).run(sockets=[listener])
             if application.state.service.verifier is None:

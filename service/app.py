@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from service.admission import BodyLimit, InFlightLimit
 from service.auth import KeyRing
+from service.backlog import Backlog
 from service.bundle import Bundle
 from service.data_dir import owned_data_dir
 from service.errors import (
@@ -43,6 +44,7 @@ from service.store.faults import as_matchka_error
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
+BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
 INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
@@ -77,12 +79,13 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.settings = settings
     telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
-    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, telemetry)
+    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s)
+    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
     # The last one added is the first one entered: timing, then admission, then the size of the body.
-    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib)
-    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight)
+    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
+    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     _add_error_handlers(app)
     return app

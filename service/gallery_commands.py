@@ -24,6 +24,7 @@ from service.settings import Settings, read_settings
 from service.store.backup import default_name, require_file, write_backup
 from service.store.check import CheckReport, check_store
 from service.store.engine import file_of, open_engine, reading
+from service.store.faults import as_matchka_error
 from service.store.ledger import deletions_in
 from service.store.ledger_file import read_ledger, write_ledger
 from service.store.migration import version_of_tables
@@ -47,9 +48,12 @@ gallery_commands = typer.Typer(
 @contextmanager
 def private_settings() -> Iterator[Settings]:
     """The settings, errors reported, and whatever is written readable for its own user only."""
-    os.umask(0o077)  # templates are biometric data
-    with reported_errors():
-        yield read_settings()
+    before = os.umask(0o077)  # templates are biometric data
+    try:
+        with reported_errors():
+            yield read_settings()
+    finally:
+        os.umask(before)
 
 
 @contextmanager
@@ -83,7 +87,9 @@ def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
         with reading(engine) as session:
             yield engine, session
     except SQLAlchemyError as error:
-        raise StoreError("The database cannot be read.", value=error, remedy="Restore a backup.") from error
+        known = as_matchka_error(error)
+        remedy = known.remedy if known else "Check MATCHKA_DATABASE_URL, or restore a backup."
+        raise StoreError("The database cannot be read.", value=error, remedy=remedy) from error
     finally:
         engine.dispose()
 

@@ -35,7 +35,8 @@ async def verify(
         )
         return _answer(caller, "verify", result)
     fused = await caller.run(
-        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr)
+        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr),
+        samples=len(samples),
     )
     return _fused_answer(caller, fused)
 
@@ -44,7 +45,8 @@ async def verify(
 async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(CompareForm))]) -> VerifyAnswer:
     """Compare two samples; nothing is stored."""
     result = await caller.run(
-        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face)
+        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face),
+        samples=2,
     )
     return _answer(caller, "compare", result)
 

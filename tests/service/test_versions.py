@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
+from typer.testing import CliRunner
 
+from service.__main__ import app
 from service.app import opened_verifier
 from service.decision import fmr_for_fpir, threshold_at
 from service.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
@@ -221,6 +223,30 @@ def test_same_face_is_the_one_whose_box_overlaps_by_half():
     assert same_face([], reading(0, 0, 10, 10), 0) is None
     assert same_face([None, None], None, 1) == 1
     assert same_face([None], None, 1) is None
+
+
+def test_prune_removes_what_was_superseded_and_nothing_else(folder: Path):
+    with opened_verifier(small_settings(folder)) as verifier:
+        verifier.load()
+        reenrol(verifier, 1, 2)
+        old = [t.template_id for p in ("p1", "p2") for t in verifier.subject(TENANT, p).templates if t.version == OLD]
+    variables = {"MATCHKA_MODELS_DIR": str(folder / "models"), "MATCHKA_DATA_DIR": str(folder / "data")}
+    status = CliRunner().invoke(app, ["gallery", "status", "--json"], env=variables)
+    assert json.loads(status.stdout)["subjects_to_reenroll"] == {TENANT: {"voice": 4}}
+    assert (
+        "4 subjects of default have to enrol again with voice"
+        in CliRunner().invoke(app, ["gallery", "status"], env=variables).stdout
+    )
+    pruned = CliRunner().invoke(app, ["gallery", "prune", "voice", "--json"], env=variables)
+    assert json.loads(pruned.stdout) == {"model": "voice", "current": NEW, "removed": 2}
+    ledger = folder / "ledger.jsonl"
+    assert CliRunner().invoke(app, ["gallery", "ledger", str(ledger)], env=variables).exit_code == 0
+    assert {json.loads(line)["template_id"] for line in ledger.read_text().splitlines()} == set(old)
+    with opened_verifier(small_settings(folder)) as verifier:
+        verifier.load()
+        assert state(verifier) == [(NEW, True, 2, 4), (OLD, False, 4, 4)]
+        assert [t.version for t in verifier.subject(TENANT, "p1").templates] == [NEW]
+        assert [t.version for t in verifier.subject(TENANT, "p3").templates] == [OLD]
 
 
 def test_both_versions_over_http_say_who_has_to_enrol_again(folder: Path):
