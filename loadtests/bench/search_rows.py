@@ -86,9 +86,9 @@ def measured(files: list[str], drawn: tuple[int, int], dim: int, engines: Path |
     wanted = {"flat": ("ours", "flat"), "funnel": ("ours", "funnel"), "faiss": ("faiss-flat", "flat")}
     wanted["faiss-2"] = ("faiss-flat --threads 2", "flat")
     if size >= 1_000_000 and dim == DIM:
-        wanted |= {f"ivf-{n}": ("faiss-ivf", f"nprobe={n}") for n in (8, 16, 32, 64)}
+        wanted |= {f"ivf-{n}": ("faiss-ivf", f"nprobe={n}") for n in (32, 64, 128, 192)}
         if with_hnsw:
-            wanted |= {f"hnsw-{n}": ("faiss-hnsw", f"ef={n}") for n in (64, 128, 256)}
+            wanted |= {f"hnsw-{n}": ("faiss-hnsw", f"ef={n}") for n in (64, 128, 256, 512)}
     if engines:
         wanted |= {name: (name, "search") for name in ("milvus-lite", "qdrant-local")}
     with ExitStack() as stack:
