@@ -27,7 +27,7 @@ BENCH = Path(__file__).parent
 DIM = 256
 TOP_K = 10
 PROBES = 200
-WARM = 20  # first probes, which are not counted
+WARM = 10  # first probes, which are not counted
 BLOCKS = 5  # repeats: medians over a fifth of the probes each
 STATED = "drawn subjects and mated probes (gallery_model.py)"
 
@@ -65,28 +65,30 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("build/bench/search.jsonl"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--dims", type=int, nargs="+", default=[DIM])
+    parser.add_argument("--probes", type=int, default=PROBES)
     parser.add_argument("--engines-python", type=Path)
     parser.add_argument("--hnsw", action="store_true")
     arguments = parser.parse_args()
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             files = [str(Path(folder) / name) for name in ("references.npy", "probes.npy")]
-            for file, rows in zip(files, load_gallery_model().draw(size, PROBES), strict=True):
+            for file, rows in zip(files, load_gallery_model().draw(size, arguments.probes), strict=True):
                 np.save(file, rows)
             for dim in arguments.dims:
                 engines = arguments.engines_python if size == 100_000 and dim == DIM else None
-                rows_of = measured(files, size, dim, engines, arguments.hnsw)
+                rows_of = measured(files, (size, arguments.probes), dim, engines, arguments.hnsw)
                 append_rows(arguments.output, rows_of)
 
 
-def measured(files: list[str], size: int, dim: int, engines: Path | None, with_hnsw: bool) -> list[Row]:
-    """Rows of one gallery at one dim."""
+def measured(files: list[str], drawn: tuple[int, int], dim: int, engines: Path | None, with_hnsw: bool) -> list[Row]:
+    """Rows of one gallery at one dim; drawn are its subjects and probes."""
+    size, probes = drawn
     wanted = {"flat": ("ours", "flat"), "funnel": ("ours", "funnel"), "faiss": ("faiss-flat", "flat")}
     wanted["faiss-2"] = ("faiss-flat --threads 2", "flat")
     if size >= 1_000_000 and dim == DIM:
-        wanted |= {f"ivf-{n}": ("faiss-ivf", f"nprobe={n}") for n in (8, 16, 32, 64)}
+        wanted |= {f"ivf-{n}": ("faiss-ivf", f"nprobe={n}") for n in (32, 64, 128, 192)}
         if with_hnsw:
-            wanted |= {f"hnsw-{n}": ("faiss-hnsw", f"ef={n}") for n in (64, 128, 256)}
+            wanted |= {f"hnsw-{n}": ("faiss-hnsw", f"ef={n}") for n in (64, 128, 256, 512)}
     if engines:
         wanted |= {name: (name, "search") for name in ("milvus-lite", "qdrant-local")}
     with ExitStack() as stack:
@@ -97,7 +99,7 @@ def measured(files: list[str], size: int, dim: int, engines: Path | None, with_h
             name: Contestant(processes[command][0], method, dim, processes[command][1])
             for name, (command, method) in wanted.items()
         }
-        for number in range(PROBES):
+        for number in range(probes):
             for contestant in contestants.values():
                 contestant.ask(number)
     return list(rows_of(contestants, size, dim))

@@ -1,10 +1,11 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from service.errors import StorageDamagedError, UnknownSubjectError
@@ -32,6 +33,16 @@ def require_subject(session: Session, tenant: str, subject_id: str) -> SubjectRo
             remedy="Enrol it, or list the known ones with GET /v1/subjects.",
         )
     return subject
+
+
+def summaries_query() -> Select[tuple[int, str, datetime, int]]:
+    """Key, id, time of enrolment and template count of some subjects: of_tenant, keys, of_model, of_version."""
+    return (
+        select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
+        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
+        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+    )
 
 
 def recompute_reference(session: Session, subject: SubjectRow, model: str, version: str) -> Reference | None:

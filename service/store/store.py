@@ -25,6 +25,7 @@ from service.store.rows import (
     find_subject,
     recompute_reference,
     require_subject,
+    summaries_query,
     to_bytes,
     to_reference,
     to_subject,
@@ -47,6 +48,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
+        self._summaries = summaries_query()  # made once: each identify asks it, and making it takes longer than it
         try:
             bring_up_to_date(self._engine)
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
@@ -131,13 +133,9 @@ class Store:
 
     def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
         """Subject id and template count for each of some subject keys; keys that are gone are left out."""
-        with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(SubjectRow.tenant == tenant, SubjectRow.key.in_(keys))
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-            ).all()
+        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._summaries, values).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
     def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
