@@ -20,8 +20,8 @@ import numpy as np
 HEAD_END = b"\r\n\r\n"
 STATUS = slice(9, 12)  # of `HTTP/1.1 200 OK`
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-DISTURBED_SHARE = 0.1  # of one core
-MOST_TRIES = 4
+DISTURBED_CORES = 0.1
+MOST_TRIES = 3
 DRAIN_S = 60.0  # answers that are still out when a load ends are awaited so long
 
 
@@ -56,9 +56,14 @@ class Load:
     other_cpu_s: float
 
     @property
+    def other_cores(self) -> float:
+        """Cores that something else on this machine kept busy."""
+        return self.other_cpu_s / self.seconds
+
+    @property
     def is_disturbed(self) -> bool:
-        """Whether something else on this machine took enough CPU time to spoil the measurement."""
-        return self.other_cpu_s > DISTURBED_SHARE * self.seconds
+        """Whether that spoils the measurement."""
+        return self.other_cores > DISTURBED_CORES
 
     @property
     def rate(self) -> float:

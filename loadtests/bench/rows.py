@@ -77,6 +77,12 @@ def alone(row_id: str, what: str, values: Sequence[float], unit: str, note: str,
     return Row(row_id, what, middle, None, None, unit, (min(values), max(values)), target or None, met, note)
 
 
+def disturbance(base: str, cores: Sequence[float]) -> Row:
+    """How far the machine was not its own: cores that other processes kept busy during each load of a group."""
+    what, note = "cores that other processes took meanwhile", "above 0.1 cores the figures of this group are too slow"
+    return alone(f"{base}/others", what, cores, "cores", note, "<= 0.1")
+
+
 def is_met(value: float, target: str) -> bool:
     """Whether a value reaches `>= bound` or `<= bound`.
 

@@ -20,13 +20,13 @@ from inputs import Workload, read_workload
 from raw_graph import Cost, RawGraph, Setting, mean_rows
 from rich.console import Console
 from rich.progress import Progress
-from rows import Row, alone, compared, write_rows
+from rows import Row, alone, compared, disturbance, write_rows
 from servers import Contestant, Server, litserve, matchka, plain, started
 
 MANY = 32
 WARM_S = 0.7
 SEARCH_S = 1.5
-STAGES = ("decode", "prepare")
+DECODING = ("decode", "prepare")
 
 
 @dataclass
@@ -38,11 +38,13 @@ class Round:
         one: name -> its load with one client.
         raw: the graph by itself.
         decode_cpu_s: CPU seconds in which ours decoded and prepared one sample.
+        run_cpu_s: CPU seconds of its share of the runs of the graph.
         plain_decode_cpu_s: the same work without checks, in a loop of its own.
     """
 
     raw: Cost
     decode_cpu_s: float
+    run_cpu_s: float
     plain_decode_cpu_s: float
     many: dict[str, Load] = field(default_factory=dict)
     one: dict[str, Load] = field(default_factory=dict)
@@ -147,7 +149,7 @@ def take_turns(
 ) -> Round:
     """One turn of everybody."""
     graph, setting = raw
-    found = Round(graph.cost(setting, seconds / 2), 0.0, graph.preparation_cpu_s())
+    found = Round(graph.cost(setting, seconds / 2), 0.0, 0.0, graph.preparation_cpu_s())
     for name, server in many.items():
         if name != "matchka":
             found.many[name] = contest.load(server, MANY, seconds)
@@ -156,29 +158,30 @@ def take_turns(
             before = server.metrics()
         found.many[name] = contest.load(server, MANY, seconds)
         with server.running():
-            found.decode_cpu_s = stage_cpu_s(before, server.metrics(), contest.workload.model)
+            after = server.metrics()
+        found.decode_cpu_s = stage_cpu_s(before, after, contest.workload.model, DECODING)
+        found.run_cpu_s = stage_cpu_s(before, after, contest.workload.model, ("run",))
     for name, server in one.items():
         found.one[name] = contest.load(server, 1, seconds / 2)
     return found
 
 
-def stage_cpu_s(before: dict[str, float], after: dict[str, float], model: str) -> float:
-    """CPU seconds in which a sample was decoded and prepared, on average between two readings of the metrics."""
-    total = 0.0
-    for stage in STAGES:
-        labels = f'{{model="{model}",stage="{stage}"}}'
-        spent, count = (
-            after[name] - before[name]
-            for name in (f"matchka_stage_cpu_seconds_total{labels}", f"matchka_stage_seconds_count{labels}")
-        )
-        total += spent / count
-    return total
+def stage_cpu_s(before: dict[str, float], after: dict[str, float], model: str, stages: tuple[str, ...]) -> float:
+    """CPU seconds of some stages for each sample that was decoded between two readings of the metrics."""
+
+    def grown(name: str, stage: str) -> float:
+        labelled = f'{name}{{model="{model}",stage="{stage}"}}'
+        return after[labelled] - before[labelled]
+
+    spent = sum(grown("matchka_stage_cpu_seconds_total", stage) for stage in stages)
+    return spent / grown("matchka_stage_seconds_count", "decode")
 
 
 def rows_of(workload: Workload, taken: list[Round], notes: dict[tuple[int, str], str], setting: Setting) -> list[Row]:
     """What was measured, as rows."""
     name, what = workload.name, workload.what
-    rows = cpu_rows(workload, taken, setting)
+    loads = [load for turn in taken for load in (*turn.many.values(), *turn.one.values())]
+    rows = [*cpu_rows(workload, taken, setting), disturbance(f"serving/{name}", [load.other_cores for load in loads])]
     for other in ("plain", "litserve"):
         note = notes[MANY, other]
         ours, theirs = ([turn.many[who] for turn in taken] for who in ("matchka", other))
@@ -204,6 +207,7 @@ def cpu_rows(workload: Workload, taken: list[Round], setting: Setting) -> list[R
     all_ms = [load.server_cpu_each_s * 1e3 for load in loads]
     decode_ms = [turn.decode_cpu_s * 1e3 for turn in taken]
     inference_ms = [whole - decode for whole, decode in zip(all_ms, decode_ms, strict=True)]
+    rest_ms = [whole - turn.run_cpu_s * 1e3 for whole, turn in zip(inference_ms, taken, strict=True)]
     raw_rate = [turn.raw.rate / mean_rows(load.rows) for turn, load in zip(taken, loads, strict=True)]
     note = f"ONNX Runtime: {setting}; {mean_rows(loads[0].rows):.2f} rows a sample"
     plain_decode = [turn.plain_decode_cpu_s * 1e3 for turn in taken]
@@ -221,6 +225,8 @@ def cpu_rows(workload: Workload, taken: list[Round], setting: Setting) -> list[R
             "decoding: the plain handler's, without checks, in a loop of its own on one core",
         ),
         compared(f"{base}/rate", f"{what}: throughput", [x.rate for x in loads], raw_rate, "embeddings/s", note),
+        alone(f"{base}/run", f"{what}: of that, runs of the graph", [turn.run_cpu_s * 1e3 for turn in taken], "ms", ""),
+        alone(f"{base}/rest", f"{what}: of that, HTTP, threads, batching", rest_ms, "ms", ""),
         alone(f"{base}/client", f"{what}: the bench client's own CPU of a request", client, "ms", ""),
     ]
 

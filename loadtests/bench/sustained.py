@@ -19,7 +19,7 @@ from inputs import read_workload
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
-from rows import Row, alone, compared, write_rows
+from rows import Row, alone, compared, disturbance, write_rows
 from servers import Server, matchka, started
 
 BOUND_MS = 500.0
@@ -105,7 +105,8 @@ def rows_of(what: str, highest: float, found: dict[float, list[Load]]) -> list[R
         rows.append(
             compared(f"sustained/{share:.0%}/p99-over-p50", f"{label}: p99 over p50", *pair, "ms", note, "<= 3")
         )
-    return rows
+    others = [load.other_cores for loads in found.values() for load in loads]
+    return [*rows, disturbance("sustained", others)]
 
 
 def draw(path: Path, highest: float, found: dict[float, list[Load]]) -> None:
