@@ -17,7 +17,7 @@ from training.calibrate import LARGEST_COSINE
 from training.errors import NoTrialsError
 from training.trials import number_subjects
 
-UPPER_SHARE: Final = 0.2  # of a stranger's similarities, through which its tail is laid; docs/decisions/061
+UPPER_SHARE: Final = 0.2  # of a stranger's similarities, through which its tail is laid; docs/decisions/062
 LEAST_SUBJECTS: Final = 30  # fewer say too little about who looks like whom
 HIGHEST_Z: Final = 12.0  # artanh of a cosine that no float32 tells from 1
 

@@ -27,7 +27,7 @@ All thresholds are the running service's.
 each stranger's similarities to the largest measured gallery, and the best of N subjects as the largest of N
 independent draws. The column *model* shows it at measured sizes too, so that one sees how far to believe it. The
 bundle's own thresholds come from the same kind of model ([decision
-061](decisions/061-galleries-have-lookalikes.md)), fitted to the same unseen people without the galleries' other
+062](decisions/062-galleries-have-lookalikes.md)), fitted to the same unseen people without the galleries' other
 subjects. *By pairs alone*: the FPIR if the threshold counted on independent comparisons. FNIR beyond the data, in
 brackets, is the share of probes below the threshold.
 

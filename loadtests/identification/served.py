@@ -76,7 +76,7 @@ class Service:
         """The threshold of identify in a gallery of any size, and what it would be by independent pairs alone.
 
         The second is asked of verify, whose max_fmr is what max_fpir leaves to each of so many comparisons; the first
-        is the higher of it and the model's table for whole galleries, read off here by the rule of decision 061.
+        is the higher of it and the model's table for whole galleries, read off here by the rule of decision 062.
 
         Args:
             subject_id: somebody enrolled with so many templates.
