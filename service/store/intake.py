@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import BackupError, RestoreRefusedError
 from service.store.archive import Advance, copy_member, opened_archive
+from service.store.digest import digests
 from service.store.export_reading import batches_of
 from service.store.ledger import (
     Deletion,
@@ -98,9 +99,8 @@ class _Intake:
         try:
             self.session.flush()
             subjects = known | new
-            for line, living, vectors in wanted:
-                self._store(subjects[line.subject_id], line, living, vectors)
-            self.session.flush()
+            if wanted:
+                self._store([(subjects[line.subject_id].key, line, living, rows) for line, living, rows in wanted])
         except IntegrityError as error:
             raise RestoreRefusedError(
                 "A template of this export is there already, of another subject or tenant; nothing was imported.",
@@ -160,19 +160,36 @@ class _Intake:
         )
         return True
 
-    def _store(self, subject: SubjectRow, line: SubjectLine, living: list[int], rows: FloatArray) -> None:
-        """Store templates and their mean; the subject has no others of this model and version."""
-        manifest = self.report.manifest
-        of = {"subject_key": subject.key, "model": manifest.model, "version": manifest.version}
-        for place, row in zip(living, rows, strict=True):
-            entry = line.templates[place]
-            created_at = entry.created_at.astimezone(UTC)
-            template = TemplateRow(template_id=entry.template_id, embedding=to_bytes(row), created_at=created_at, **of)
-            self.session.add(template)
-        mean = mean_reference(rows)
-        self.session.add(ReferenceRow(template_count=len(living), embedding=to_bytes(mean), **of))
-        self.report.subjects += 1
-        self.report.templates += len(living)
+    def _store(self, wanted: list[tuple[int, SubjectLine, list[int], FloatArray]]) -> None:
+        """Store templates and their means; the subjects have no others of this model and version.
+
+        The rows go past the objects that would give them their digests one by one: that took nearly twice as long.
+        """
+        of = {"model": self.report.manifest.model, "version": self.report.manifest.version}
+        templates = [
+            {
+                "template_id": line.templates[place].template_id,
+                "subject_key": key,
+                "created_at": line.templates[place].created_at.astimezone(UTC),
+                **of,
+            }
+            for key, line, living, _ in wanted
+            for place in living
+        ]
+        vectors = np.concatenate([rows for _, _, _, rows in wanted])
+        self.session.execute(insert(TemplateRow), _with_vectors(templates, vectors))
+        references = [{"subject_key": key, "template_count": len(living), **of} for key, _, living, _ in wanted]
+        means = np.stack([mean_reference(rows) for _, _, _, rows in wanted])
+        self.session.execute(insert(ReferenceRow), _with_vectors(references, means))
+        self.report.subjects += len(wanted)
+        self.report.templates += len(templates)
+
+
+def _with_vectors(rows: list[dict[str, Any]], vectors: FloatArray) -> list[dict[str, Any]]:
+    return [
+        row | {"embedding": to_bytes(vector), "digest": digest}
+        for row, vector, digest in zip(rows, vectors, digests(vectors).tolist(), strict=True)
+    ]
 
 
 def take_in(

@@ -269,7 +269,7 @@ def test_backup_that_is_cut_short_or_of_another_kind_is_refused(archive: Path, t
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE templates SET embedding = zeroblob(length(embedding))", "a template of length 0"),
+        ("UPDATE templates SET embedding = zeroblob(length(embedding)), digest = NULL", "a template of length 0"),
         ("UPDATE subject_references SET template_count = 1", "a reference that counts"),
         ("DELETE FROM templates WHERE subject_key = 2", "a subject without templates"),
     ],
