@@ -320,7 +320,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
     ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
-    StorageDamagedError: (500, "storage_damaged"),
+    StorageDamagedError: (503, "storage_damaged"),
     NotReadyError: (503, "not_ready"),
     DeadlinePassedError: (503, "deadline_passed"),
     OverloadedError: (503, "overloaded"),

@@ -231,7 +231,7 @@ def test_database_with_a_flipped_bit_in_a_vector_is_never_answered_from(models: 
             continue
         with pytest.raises(RequestFailedError) as failed:
             server.client().enroll("p1", [sample(1, 1)])
-        assert (failed.value.status, failed.value.code) == (500, "storage_damaged")
+        assert (failed.value.status, failed.value.code) == (503, "storage_damaged")
         require_right_answers(server, {0, 1, 2})
         assert stop(server.process) == 0
     assert refused == 1
