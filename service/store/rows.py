@@ -1,7 +1,7 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def require_subject(session: Session, tenant: str, subject_id: str) -> SubjectRo
     return subject
 
 
-def summaries_query() -> Select[tuple[int, str, datetime, int]]:
+def summaries_query() -> Select[*tuple[Any, ...]]:
     """Key, id, time of enrolment and template count of some subjects: of_tenant, keys, of_model, of_version."""
     return (
         select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
