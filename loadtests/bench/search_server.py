@@ -27,11 +27,13 @@ class Service:
         process: it.
         port: of 127.0.0.1.
         ready_s: seconds from the start of its process to the first 200 of /readyz.
+        ready_cpu_s: CPU seconds that it had used by then.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     ready_s: float
+    ready_cpu_s: float
 
     @property
     def url(self) -> str:
@@ -77,7 +79,7 @@ def started_service(models: Path, data: Path, stop_with: signal.Signals = signal
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         _wait_until_ready(process, port, log)
-        yield Service(process, port, time.perf_counter() - begun)
+        yield Service(process, port, time.perf_counter() - begun, _cpu_s(process.pid))
     finally:
         process.send_signal(stop_with)
         with suppress(subprocess.TimeoutExpired):
@@ -95,6 +97,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
         except (URLError, OSError):
             time.sleep(POLL_S)
     sys.exit(f"the service does not become ready:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _cpu_s(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _free_port() -> int:

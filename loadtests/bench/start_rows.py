@@ -41,12 +41,14 @@ def measured_rows(models: Path, store: Path) -> Iterator[Row]:
     size, full_dim = _size_of(store)
     clean: list[float] = []
     killed: list[float] = []
+    cpu: list[float] = []
     resident: list[int] = []
     with started_service(models, store):
         pass  # reads the file once, so that every later start finds it in the page cache
     for _ in range(REPEATS):
         with started_service(models, store, stop_with=signal.SIGKILL) as service:
             clean.append(service.ready_s)
+            cpu.append(service.ready_cpu_s)
             resident.append(service.resident_bytes())
         with started_service(models, store) as service:
             killed.append(service.ready_s)
@@ -54,6 +56,7 @@ def measured_rows(models: Path, store: Path) -> Iterator[Row]:
     of = f"{size:,} subjects x {full_dim}"
     yield alone(f"start.store/{size}", f"process start to /readyz, {of}, after a clean stop", clean, "s", DRAWN, "<= 6")
     yield alone(f"start.killed/{size}", f"process start to /readyz, {of}, after SIGKILL", killed, "s", DRAWN, "<= 6")
+    yield alone(f"start.cpu/{size}", f"CPU seconds of such a start, {of}", cpu, "s", "of all threads together")
     yield alone("start.empty", "process start to /readyz, nobody enrolled", empty, "s", "the same models")
     vector = size * full_dim * BYTES_OF_A_COMPONENT
     ratios = [(bytes_ - min(nobody)) / vector for bytes_ in resident]
