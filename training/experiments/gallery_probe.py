@@ -27,6 +27,7 @@ class GalleryProbe:
         eer: of probes against references.
         threshold: which lets through FIXED_FMR of the non-mated ones, or that which was given.
         accepted: share of probes whose most similar reference is their own and passes the threshold.
+        false_matches: share of the non-mated similarities that pass it.
     """
 
     references: int
@@ -37,6 +38,7 @@ class GalleryProbe:
     eer: float
     threshold: float
     accepted: float
+    false_matches: float
 
 
 def gallery_probe(
@@ -78,6 +80,7 @@ def gallery_probe(
         eer=equal_error_rate(similarities[own], similarities[~own]),
         threshold=threshold,
         accepted=float(np.mean(right & (similarities.max(axis=1) >= threshold))),
+        false_matches=float(np.mean(similarities[~own] >= threshold)),
     )
 
 

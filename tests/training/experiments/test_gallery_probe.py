@@ -41,6 +41,7 @@ def test_gallery_probe_is_what_loops_over_people_and_photographs_give():
     assert found.non_mated == pytest.approx(np.mean(non_mated), abs=1e-6)
     assert found.rank_1 == right / 4
     assert found.accepted == accepted / 4
+    assert found.false_matches == pytest.approx(np.mean([value >= 0.2 for value in non_mated]))
     thresholds = sorted([*mated, *non_mated])
     rates = [(np.mean([m < t for m in mated]), np.mean([n >= t for n in non_mated])) for t in thresholds]
     least, most = max(min(pair) for pair in rates), min(max(pair) for pair in rates)
@@ -63,6 +64,7 @@ def test_gallery_probe_when_no_threshold_is_given_lets_one_in_a_thousand_strange
                 similarities.append(float(probe @ reference / np.linalg.norm(reference)))
     passed = np.mean(np.array(similarities) >= found.threshold)
     assert 0 < passed <= 2e-3
+    assert found.false_matches == pytest.approx(passed)
 
 
 @pytest.mark.parametrize("subjects", [["ada", "bob"], ["ada", "ada"]])
