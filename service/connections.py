@@ -52,15 +52,17 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
         self._is_in_head = False
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """The server's call where an answer is handed over."""
+        self._idle_since = self._loop.time()
+        super().on_response_complete()
+
     def _look_again(self) -> None:
         self._next_look = self._loop.call_later(self.max_idle_s / CHECKS, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
         is_asking: Any = self.cycle is not None and not self.cycle.response_complete
-        if is_asking:
-            self._idle_since = now
-        elif now - self._idle_since >= self.max_idle_s:
+        if not is_asking and self._loop.time() - self._idle_since >= self.max_idle_s:
             # close() would wait for a client that takes nothing
             self._watched.abort()
             return

@@ -1,6 +1,7 @@
 """Clients that hang, say nothing, leave or lie, on real sockets of a real server: all others are served."""
 
 import contextlib
+import http.client
 import json
 import socket
 import struct
@@ -36,9 +37,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     assert "Traceback" not in running.log.read_text()
 
 
-def connect(server: RunningServer) -> socket.socket:
+def connect_to(server: RunningServer) -> tuple[str, int]:
     host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    return host, int(port)
+
+
+def connect(server: RunningServer) -> socket.socket:
+    return socket.create_connection(connect_to(server), timeout=PATIENCE_S)
 
 
 def closed_by_server(connection: socket.socket) -> bool:
@@ -95,6 +100,20 @@ def test_head_that_comes_drop_by_drop_is_not_waited_for(server: RunningServer, f
                 time.sleep(0.1)
         assert IDLE_S / 2 < time.monotonic() - began < PATIENCE_S
     require_served(server, 1)
+
+
+def test_connection_that_is_used_again_and_again_is_never_closed(server: RunningServer):
+    """Each request is short, so that whoever looks at the connection nearly always finds it without one."""
+    connection = http.client.HTTPConnection(*connect_to(server), timeout=PATIENCE_S)
+    connection.connect()
+    first = connection.sock
+    began = time.monotonic()
+    while time.monotonic() - began < 3 * IDLE_S:
+        connection.request("GET", "/healthz")
+        assert json.loads(connection.getresponse().read()) == {"status": "alive"}
+        assert connection.sock is first, "it was opened anew"
+        time.sleep(IDLE_S / 20)
+    connection.close()
 
 
 def test_head_without_end_is_refused(server: RunningServer):
