@@ -20,7 +20,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-chip": (("serving.py", "--workload", "chip"),),
     "one-request": (("one_request.py",),),
     "sustained": (("sustained.py",),),
-    "search": (("search_rows.py",), ("start_rows.py",)),
+    "search": (("search_rows.py",), ("identify_rows.py",), ("start_rows.py",)),
     "training": (("training_rows.py",),),
 }
 

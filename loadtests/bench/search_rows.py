@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from gallery_model import load_gallery_model
 from rich.console import Console
-from rows import Row, append_rows, compared
+from rows import Row, append_rows, compared, write_rows
 
 BENCH = Path(__file__).parent
 DIM = 256
@@ -60,7 +60,7 @@ class Contestant:
 
 
 def main() -> None:
-    """Measure and append the rows."""
+    """Measure and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("build/bench/search.jsonl"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--engines-python", type=Path)
     parser.add_argument("--hnsw", action="store_true")
     arguments = parser.parse_args()
+    write_rows(arguments.output, [])
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             files = [str(Path(folder) / name) for name in ("references.npy", "probes.npy")]

@@ -84,7 +84,7 @@ def _write(connection: sqlite3.Connection, start: int, references: Vectors, vers
 
 
 def digests_of(rows: Vectors) -> npt.NDArray[np.int64]:
-    """The digest that the store keeps of each embedding: docs/decisions/060-no-snapshots.md has the formula.
+    """The digest that the store keeps of each embedding: docs/decisions/052-no-snapshots.md has the formula.
 
     Args: rows: float32, (rows, full_dim).
     """
