@@ -4,13 +4,15 @@
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 20 min)
+# make torture kill the server KILLS=200 times under traffic, then flood it; reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
+# make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
 #                    which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load accuracy bench bundles clean
+.PHONY: help setup run test check lint types load accuracy identification bench torture bundles clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -74,8 +76,17 @@ load: $(VENV)/.test bundles
 	    --run-time $(DURATION) --stop-timeout 10 --only-summary --html build/load/report.html --csv build/load/report
 	@echo "report: build/load/report.html"
 
+KILLS ?= 200
+SEED ?= 1
+torture: $(VENV)/.test bundles
+	$(BIN)/python -m loadtests.torture.durability --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python -m loadtests.torture.overload --seconds 60
+
 accuracy: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
+
+identification: $(VENV)/.test bundles
+	@sh loadtests/with_server.sh $(BIN) identified $(BIN)/python -m loadtests.identification.measure --data $(DATA)
 
 # LitServe is a contestant: beside the virtual environment, so that nothing else imports it
 LITSERVE := litserve==0.2.19 pyzmq==27.3.0

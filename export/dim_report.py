@@ -1,17 +1,21 @@
 """What the manifest says about each dim: accuracy per domain beside the raw backbone, calibration, operating points."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from service.bundle import Calibration, DimReport, Metrics, OperatingPoint
+from service.bundle import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
 from service.vectors import FloatArray
 from training.calibrate import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
 from training.errors import NoTrialsError
+from training.strangers import StrangerTails, fit_tails
 from training.trials import PairSimilarities, all_pairs, reference_pairs
 from training.validate import Report
 
 DRAWS: Final = 4  # references per subject and template count; more draws repeat the same clips
+MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
+GALLERY_SIZES: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 Embedded = Mapping[str, tuple[FloatArray, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
 
@@ -41,6 +45,7 @@ def report_dims(
             backbone_metrics=_metrics(raw, dim),
             calibration=calibration,
             operating_points=points,
+            identification=_identification(embedded, dim, seed),
         )
         done()
     return reports
@@ -65,6 +70,34 @@ def _decide(
         source = pairs.get(hardest) or next(iter(pairs.values()))
         calibration[str(templates)] = Calibration(**asdict(calibrate(source, seed)))
     return calibration, points
+
+
+def _identification(embedded: Embedded, dim: int, seed: int) -> dict[str, GalleryThresholds]:
+    """Thresholds for whole galleries, for every number of templates that enough subjects of some domain have."""
+    found: dict[str, GalleryThresholds] = {}
+    for templates in TEMPLATE_COUNTS:
+        tails: list[StrangerTails] = []
+        for embeddings, subjects in embedded.values():
+            try:
+                tails.append(fit_tails(embeddings, subjects, dim, templates, DRAWS, seed))
+            except NoTrialsError:
+                continue
+        if tails:
+            found[str(templates)] = GalleryThresholds(
+                max_fpirs=MAX_FPIRS,
+                gallery_sizes=GALLERY_SIZES,
+                # the highest of any domain, so that the rate holds in all of them
+                thresholds=tuple(
+                    tuple(_rounded(max(tail.threshold(fpir, size) for tail in tails)) for size in GALLERY_SIZES)
+                    for fpir in MAX_FPIRS
+                ),
+            )
+    return found
+
+
+def _rounded(cosine: float) -> float:
+    """Six decimals, upwards, and below 1: no similarity of two clips reaches it."""
+    return min(math.ceil(cosine * 1e6) / 1e6, 1.0 - 1e-6)
 
 
 def strictest(per_domain: Sequence[Sequence[ThresholdAt]]) -> tuple[OperatingPoint, ...]:

@@ -14,9 +14,12 @@ from rich.console import Console
 
 from service.app import create_app, opened_verifier
 from service.commands import FAILED, Url, commands, connected, reported_errors
+from service.connections import allow_many_connections, patient_protocol
 from service.demo import run_demonstration
 from service.errors import SettingsError
+from service.gallery_commands import gallery_commands
 from service.settings import Settings, read_settings
+from service.transfer_commands import transfer_commands
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
@@ -25,6 +28,8 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
 )
 app.add_typer(commands)
+gallery_commands.add_typer(transfer_commands)
+app.add_typer(gallery_commands, name="gallery")
 
 
 @app.command()
@@ -36,18 +41,22 @@ def serve(
     with reported_errors():
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
+        allow_many_connections()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
         with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
             application = create_app(settings, verifier)
+            state = application.state.service
+            signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
             config = uvicorn.Config(
                 application,
                 log_level=settings.log_level,
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=SHUTDOWN_S,
+                http=patient_protocol(settings.max_idle_s),
             )
             uvicorn.Server(config).run(sockets=[listener])
             if application.state.service.verifier is None:

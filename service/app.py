@@ -14,36 +14,40 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.admission import BodyLimit, InFlightLimit
 from service.auth import KeyRing
-from service.bundle import Bundle, read_bundles
+from service.backlog import Backlog
+from service.bundle import Bundle
+from service.data_dir import owned_data_dir
 from service.errors import (
-    DataDirInUseError,
     InvalidFieldError,
     MatchkaError,
     MethodNotAllowedError,
-    StoreError,
     UnknownPathError,
     status_and_code,
 )
 from service.fusion import Fusion, read_fusions
 from service.gallery.opener import GalleryOpener
+from service.lineup import read_bundles
 from service.model import open_model
 from service.pipeline import Verifier
 from service.problems import problem_response
 from service.routes import decisions, embeddings, health, models, subjects
 from service.routes.context import ServiceState
 from service.settings import Settings
+from service.store.faults import as_matchka_error
 from service.store.store import opened_store
 from service.telemetry import RequestTimer, Telemetry
 
+ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
+BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
-LOCK_NAME: Final = "lock"
+INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -76,12 +80,13 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.settings = settings
     telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
-    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, telemetry)
+    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
+    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
     # The last one added is the first one entered: timing, then admission, then the size of the body.
-    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib)
-    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight)
+    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
+    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     _add_error_handlers(app)
     return app
@@ -103,7 +108,7 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
         for bundle in bundles:
             served.append(open_model(bundle, settings, decode_slots))
             stack.callback(served[-1].close)
-        stack.enter_context(_owned_data_dir(settings))
+        stack.enter_context(owned_data_dir(settings.data_dir))
         store = stack.enter_context(opened_store(settings.effective_database_url))
         galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
         yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
@@ -111,51 +116,34 @@ def opened_verifier(settings: Settings) -> Iterator[Verifier]:
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold."""
-    versions = {bundle.manifest.name: bundle.manifest.version for bundle in bundles}
+    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
-        if all(versions.get(name) == version for name, version in fusion.models.items()):
+        if served.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)
     return fitting
 
 
-@contextmanager
-def _owned_data_dir(settings: Settings) -> Iterator[None]:
-    lock = FileLock(settings.data_dir / LOCK_NAME, timeout=0)
-    try:
-        # templates are biometric data: nobody else on the machine may read them
-        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock.acquire()
-    except Timeout as error:
-        raise DataDirInUseError(
-            "Another process owns the data folder.",
-            value=settings.data_dir,
-            remedy="Stop it, or set MATCHKA_DATA_DIR to another folder.",
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            "The data folder cannot be written.", value=error, remedy="Check MATCHKA_DATA_DIR, its rights and the disk."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 async def _load(state: ServiceState, verifier: Verifier) -> None:
     """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
-    except Exception:
-        LOGGER.critical("The service cannot load and stops.", exc_info=True)
+    except Exception as error:
+        known = as_matchka_error(error) or error
+        if isinstance(known, MatchkaError):
+            LOGGER.critical("The service cannot load and stops: %s", known)
+        else:
+            LOGGER.critical("The service cannot load and stops.", exc_info=True)
+        state.has_failed = True
         os.kill(os.getpid(), signal.SIGTERM)
         return
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.telemetry.watch_batches(verifier.batch_counts)
+    state.telemetry.watch_erasures(verifier.erasures_waiting)
     state.telemetry.watch_stages(verifier.stage_times)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
@@ -164,9 +152,19 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(MatchkaError)
     async def known(_request: Request, error: MatchkaError) -> Response:
-        if status_and_code(error)[0] == 500:
+        _, code = status_and_code(error)
+        if code == INTERNAL_ERROR:
             LOGGER.error("a request failed", exc_info=error)
+        elif code.startswith("storage_"):
+            LOGGER.error("a request failed: %s", error)
         return problem_response(error)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def failed_database(request: Request, error: SQLAlchemyError) -> Response:
+        problem = as_matchka_error(error)
+        if problem is None:
+            raise error
+        return await known(request, problem)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:

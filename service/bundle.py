@@ -57,17 +57,44 @@ class Calibration(_Frozen):
     min_cllr: float = Field(ge=0)
 
 
+class GalleryThresholds(_Frozen):
+    """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
+
+    `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
+    come from the tails of single strangers (training.strangers), measured at no more subjects than validated it.
+    """
+
+    max_fpirs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(min_length=2)
+    gallery_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
+    thresholds: tuple[tuple[Annotated[float, Field(gt=-1, lt=1)], ...], ...]
+
+    @model_validator(mode="after")
+    def _is_a_rising_table(self) -> "GalleryThresholds":
+        if list(self.max_fpirs) != sorted(set(self.max_fpirs), reverse=True):
+            raise ValueError("max_fpirs must fall, without repeats")
+        if list(self.gallery_sizes) != sorted(set(self.gallery_sizes)):
+            raise ValueError("gallery_sizes must rise, without repeats")
+        if [len(row) for row in self.thresholds] != [len(self.gallery_sizes)] * len(self.max_fpirs):
+            raise ValueError("thresholds must have a row for each of max_fpirs and a column for each of gallery_sizes")
+        columns = list(zip(*self.thresholds, strict=True))
+        if any(list(line) != sorted(line) for line in [*self.thresholds, *columns]):
+            raise ValueError("thresholds must not fall where a gallery grows or a rate falls")
+        return self
+
+
 class DimReport(_Frozen):
     """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
 
-    `calibration` and `operating_points` are keyed by the number of templates in the reference ("1", "2", "3", "5",
-    "10"): the mean of several templates shifts the similarities.
+    `calibration`, `operating_points` and `identification` are keyed by the number of templates in the reference ("1",
+    "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
+    written before there was one, and lacks numbers of templates that too few subjects had.
     """
 
     metrics: dict[str, Metrics]
     backbone_metrics: dict[str, Metrics]
     calibration: dict[TemplateCount, Calibration]
     operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
+    identification: dict[TemplateCount, GalleryThresholds] = {}
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":
@@ -196,7 +223,7 @@ class Manifest(_Frozen):
         if dim not in self.dims:
             allowed = ", ".join(str(known) for known in self.dims)
             raise UntrainedDimError(
-                f"Model {self.name} was trained and validated at the dims {allowed}.",
+                f"Model {self.name} {self.version} was trained and validated at the dims {allowed}.",
                 value=dim,
                 remedy=f"Ask for one of {allowed}, or leave dim out for {self.full_dim}.",
             )
@@ -205,10 +232,11 @@ class Manifest(_Frozen):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk."""
+    """A verified bundle on disk. Attributes: is_current: false for an older version that is served beside a newer."""
 
     path: Path
     manifest: Manifest
+    is_current: bool = True
 
     @property
     def graph_path(self) -> Path:
@@ -233,7 +261,7 @@ def read_bundle(path: Path) -> Bundle:
 
     Raises: BundleError: no manifest, one that does not validate, a file missing, changed, or not listed.
     """
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     for name, expected in manifest.files.items():
         file = path / name
         if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
@@ -259,31 +287,14 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest)
 
 
-def read_bundles(models_dir: Path) -> list[Bundle]:
-    """Read every bundle in a folder, in the order of their folders' names.
-
-    Raises: BundleError: the folder is missing or empty, one bundle does not check out, or two share name and version.
-    """
-    folders = sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST_NAME}"))
-    if not folders:
-        raise BundleError(
-            f"There is no bundle in {models_dir}.",
-            remedy="Build the default ones with `matchka-export defaults`, or set MATCHKA_MODELS_DIR.",
-        )
-    bundles = [read_bundle(folder) for folder in folders]
-    names = [bundle.manifest.name for bundle in bundles]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise BundleError(
-            f"Two bundles in {models_dir} have the same name.", value=repeated, remedy="Keep one of them."
-        )
-    return bundles
-
-
 _REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Read a bundle's manifest; the files it names are not looked at.
+
+    Raises: BundleError: there is none, or it does not validate.
+    """
     try:
         text = (path / MANIFEST_NAME).read_text(encoding="utf-8")
         return Manifest.model_validate_json(text)

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidFieldError, MissingFieldError, RequestFailedError, ServiceUnreachableError
@@ -34,6 +35,7 @@ AnswerT = TypeVar("AnswerT", bound=BaseModel)
 DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
 POLL_S: Final = 0.1
 SHORTEST_WAIT_S: Final = 0.2  # for one answer, when the time to wait is nearly over
+GALLERY_METRIC: Final = "matchka_gallery_subjects"
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -141,6 +143,16 @@ class Client:
     def models(self) -> ModelsAnswer:
         """The served bundles."""
         return _answer(self._send("GET", "/v1/models"), ModelsAnswer)
+
+    def gallery_sizes(self) -> dict[tuple[str, str], int]:
+        """Subjects in each gallery of the service, keyed by tenant and model."""
+        text = self._send("GET", "/metrics").text
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        gallery = families.get(GALLERY_METRIC)
+        return {
+            (sample.labels["tenant"], sample.labels["model"]): int(sample.value)
+            for sample in (gallery.samples if gallery else ())
+        }
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Wait until the service is ready.

@@ -188,9 +188,8 @@ def models(url: Url = None, json: Json = False) -> None:
         _print_json(answer)
         return
     for model in answer.models:
-        table = Table(
-            "dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=f"{model.name} {model.version}"
-        )
+        title = f"{model.name} {model.version}{'' if model.current else ' (older)'}"
+        table = Table("dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=title)
         for dim in model.dims:
             report = model.per_dim[str(dim)]
             point = min(report.operating_points["1"], key=lambda p: abs(p.fmr - 1e-3))
@@ -201,6 +200,9 @@ def models(url: Url = None, json: Json = False) -> None:
                     str(dim), domain, f"{100 * metrics.eer:.2f}", f"{100 * raw:.2f}", f"{point.threshold:.3f}{note}"
                 )
         Console().print(table)
+        if model.current and model.subjects_to_reenroll:
+            waiting = f"{model.subjects_to_reenroll} subjects have to enrol again with {model.name} {model.version}"
+            Console().print(waiting, style=WARNING_STYLE, highlight=False)
 
 
 @commands.command()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import NormalDist
 from typing import Final, Protocol
 
-from service.bundle import DimReport
+from service.bundle import DimReport, GalleryThresholds
 from service.errors import InvalidFieldError
 
 LARGEST_COSINE: Final = 1.0 - 1e-7  # Fisher's z of 1 is infinite
@@ -149,6 +149,47 @@ def fmr_for_fpir(max_fpir: float, gallery_size: int) -> float:
         )
     # expm1 and log1p keep the precision that 1 - (1 - p)^(1/N) loses when N is a million
     return -math.expm1(math.log1p(-max_fpir) / max(1, gallery_size))
+
+
+def identification_threshold(report: DimReport, template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
+    """The threshold that keeps a false positive identification rate over a whole gallery.
+
+    It is the higher of two: that of independent comparisons at fmr_for_fpir, and that of strangers some of whom
+    resemble many people, where the bundle states it. The second overtakes the first as the gallery grows.
+
+    Args:
+        report: what the bundle states of the dim.
+        template_count: templates in the reference of the best candidate, >= 1.
+        max_fpir: share of strangers that may be given a name, in (0, 1).
+        gallery_size: subjects compared with, >= 0.
+
+    Raises: InvalidFieldError: max_fpir out of range.
+    """
+    of_pairs = threshold_at(report, template_count, fmr_for_fpir(max_fpir, gallery_size))
+    if not report.identification:
+        return of_pairs
+    table = report.identification[_key_for(report.identification, template_count)]
+    of_strangers = _table_threshold(table, max_fpir, gallery_size)
+    return of_pairs if of_pairs.value >= of_strangers else Threshold(of_strangers, measured=False)
+
+
+def _table_threshold(table: GalleryThresholds, max_fpir: float, gallery_size: int) -> float:
+    """Between the table's entries: straight on Fisher's z, in the logarithm of the size and the rate's quantile.
+
+    Beyond its largest size and its rarest rate the last slopes go on; below its smallest size the smallest serves.
+    """
+    sizes = [math.log(size) for size in table.gallery_sizes]
+    quantiles = [_quantile(rate) for rate in table.max_fpirs]
+    size = max(sizes[0], math.log(max(1, gallery_size)))
+    by_rate = [_on_line(sizes, [_fisher_z(value) for value in row], size) for row in table.thresholds]
+    return math.tanh(_on_line(quantiles, by_rate, _quantile(max_fpir)))
+
+
+def _on_line(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """The piecewise straight line through points of rising x, its ends going on."""
+    right = next((number for number in range(1, len(xs) - 1) if x <= xs[number]), len(xs) - 1)
+    share = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return ys[right - 1] + share * (ys[right] - ys[right - 1])
 
 
 def probability_of(report: DimReport, similarity: float, template_count: int) -> float | None:

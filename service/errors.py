@@ -209,6 +209,26 @@ class StoreError(MatchkaError):
     """The database cannot be opened or is of another schema."""
 
 
+class BackupError(MatchkaError):
+    """A backup, an export or a ledger that cannot be written or read, or does not check out."""
+
+
+class RestoreRefusedError(MatchkaError):
+    """Restoring or importing would replace what is there, or bring back what was deleted, and nobody said it should."""
+
+
+class StorageFullError(MatchkaError):
+    """The database cannot grow: the disk or a quota is full."""
+
+
+class StorageDamagedError(MatchkaError):
+    """The database file, or a vector in it, is not what was written."""
+
+
+class StorageFailedError(MatchkaError):
+    """The database cannot be read or written now: the disk failed, is read-only, or its server is away."""
+
+
 class MissingPackageError(MatchkaError):
     """An optional package that this call needs is not installed."""
 
@@ -300,9 +320,12 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
     ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
+    StorageDamagedError: (503, "storage_damaged"),
     NotReadyError: (503, "not_ready"),
     DeadlinePassedError: (503, "deadline_passed"),
     OverloadedError: (503, "overloaded"),
+    StorageFailedError: (503, "storage_failed"),
+    StorageFullError: (507, "storage_full"),
 }
 
 

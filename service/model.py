@@ -121,12 +121,18 @@ class BoundedReader:
 
 @dataclass(frozen=True)
 class Model:
-    """One served bundle."""
+    """One served bundle. Attributes: is_current: false for an older version that is served beside a newer."""
 
     manifest: Manifest
     session: Session
     reader: SampleReader
     times: StageTimes = field(default_factory=StageTimes)
+    is_current: bool = True
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others that are served: its name, with the version behind where that is older."""
+        return self.manifest.name if self.is_current else f"{self.manifest.name} {self.manifest.version}"
 
     @property
     def takes_images(self) -> bool:
@@ -215,8 +221,8 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
         least_wide_rows=LEAST_WIDE_WINDOWS if isinstance(spec, AudioInputSpec) else 1,
     )
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
-    slots = decode_slots or Semaphore(settings.decode_threads)
-    return Model(bundle.manifest, batcher, BoundedReader(reader, slots), times)
+    bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
+    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current)
 
 
 def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:

@@ -1,95 +1,27 @@
 """The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Lock
-from typing import Final, TypeAlias
 
+from service.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from service.batcher import BatchCounts
-from service.bundle import DimReport, Manifest
-from service.decision import Decision, Threshold, decide, fmr_for_fpir, threshold_at
-from service.errors import UnknownModelError
+from service.bundle import Manifest
+from service.decision import Decision, decide
+from service.errors import OtherVersionError, UnknownModelError
 from service.fusion import Fusion, decide_jointly
-from service.gallery.gallery import Gallery
 from service.gallery.opener import GalleryOpener
 from service.gallery.policy import Method
-from service.media.faces.reader import FaceChoice, FaceReading
+from service.gallery_keeper import GalleryKeeper
+from service.identification import Identification, Search, observed_again, same_face
+from service.media.faces.reader import FaceChoice
 from service.model import Model
+from service.served import ServedModels
 from service.stages import Stage, StageReading
 from service.store.records import Reference, Subject, SubjectSummary
 from service.store.store import Store
 from service.vectors import FloatArray, cosine_similarity, truncate_and_normalise
-
-DEFAULT_MAX_FMR: Final = 1e-3
-DEFAULT_MAX_FPIR: Final = 1e-2
-DEFAULT_TOP_K: Final = 5
-MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
-
-
-Faces: TypeAlias = tuple[FaceReading | None, ...]
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """float32, (samples, dim), each of unit length, what made them, and the face that each shows."""
-
-    manifest: Manifest
-    dim: int
-    vectors: FloatArray
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class SubjectSimilarity:
-    """A subject and its cosine similarity to the probe."""
-
-    subject_id: str
-    similarity: float
-
-
-@dataclass(frozen=True)
-class Enrolled:
-    """What an enrolment stored, and the subjects so similar that they may be the same person."""
-
-    template_ids: tuple[str, ...]
-    template_count: int
-    similar_subjects: list[SubjectSimilarity]
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A 1:1 decision and what it rests on; the faces are those of the probe, or of both samples compared."""
-
-    manifest: Manifest
-    dim: int
-    max_fmr: float
-    decision: Decision
-    faces: Faces
-
-
-@dataclass(frozen=True)
-class FusedVerified:
-    """A 1:1 decision on two modalities at full dim, and the decision that each would make alone."""
-
-    name: str
-    max_fmr: float
-    decision: Decision
-    parts: dict[str, Verified]
-
-
-@dataclass(frozen=True)
-class Identified:
-    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says."""
-
-    manifest: Manifest
-    dim: int
-    max_fpir: float
-    match: str | None
-    candidates: list[SubjectSimilarity]
-    threshold: Threshold
-    gallery_size: int
-    face: FaceReading | None
 
 
 class Verifier:
@@ -109,25 +41,48 @@ class Verifier:
         fusions: Iterable[Fusion] = (),
         galleries: GalleryOpener | None = None,
     ) -> None:
-        self._models = {model.manifest.name: model for model in models}
-        self._fusions = {fusion.name: fusion for fusion in fusions}
+        self._served = ServedModels(models)
+        self._fusions = tuple(fusions)
         self._store = store
-        self._opener = galleries or GalleryOpener()
-        self._galleries: dict[tuple[str, str], Gallery] = {}
+        self._keeper = GalleryKeeper(self._served, store, galleries)
+        self._identification = Identification(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
 
     def load(self) -> None:
-        """Warm every model and fill the galleries from the store."""
-        for name, model in self._models.items():
-            model.warm_up()
-            for tenant, keys, references in self._store.all_references(name, model.manifest.version):
-                self._gallery(tenant, model).put(keys, references)
+        """Warm every model and fill the galleries from the store.
+
+        Raises: StorageDamagedError: the store does not hold what was written.
+        """
+        # the look for damage keeps one core busy while the other fills
+        with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
+            intact = beside.submit(self._store.require_intact)
+            for model in self._served:
+                model.warm_up()
+                self._keeper.fill(model)
+            intact.result()
 
     @property
     def manifests(self) -> list[Manifest]:
-        """The manifests of the served models, by name."""
-        return [self._models[name].manifest for name in sorted(self._models)]
+        """The manifests of the served models, by name; of one name, the current version first."""
+        return [model.manifest for model in self._served]
+
+    def versions(self, tenant: str) -> list[ServedVersion]:
+        """Every served bundle, in the order of `manifests`, and whom it answers for."""
+        outdated = self._keeper.subjects_to_reenroll()
+        found = []
+        for model in self._served:
+            size = len(self._keeper.of(tenant, model))
+            waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
+            found.append(ServedVersion(model.manifest, model.is_current, size, waiting))
+        return found
+
+    def subjects_to_reenroll(self) -> dict[str, int]:
+        """Subjects of all tenants without a template of the current version of a model, by model."""
+        totals = dict.fromkeys(self._served.names, 0)
+        for (_, model), count in self._keeper.subjects_to_reenroll().items():
+            totals[model] += count
+        return totals
 
     def embed(
         self, model_name: str, samples: list[bytes], dim: int | None = None, face: FaceChoice | None = None
@@ -140,7 +95,7 @@ class Verifier:
     def enroll(
         self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None
     ) -> Enrolled:
-        """Store a template for each sample; all of them or, where one fails, none."""
+        """Store a template of the current version for each sample; all of them or, where one fails, none."""
         model, _ = self._model_at(model_name, None, face)
         seen = model.observe(samples, face or "only")  # a second face would be enrolled by chance
         embeddings = seen.vectors
@@ -151,9 +106,9 @@ class Verifier:
                 enrolment = self._store.add_templates(
                     tenant, subject_id, model_name, model.manifest.version, embeddings
                 )
-            gallery = self._gallery(tenant, model)
-            gallery.put([enrolment.reference.subject_key], enrolment.reference.embedding[None, :])
-        similar = self._similar_subjects(tenant, model, enrolment.reference)
+            self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
+        gallery = self._keeper.of(tenant, model)
+        similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
         return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
 
     def verify(
@@ -166,10 +121,10 @@ class Verifier:
         max_fmr: float,
         face: FaceChoice | None = None,
     ) -> Verified:
-        """Compare a probe with the reference of the subject it claims to be."""
-        model, dim = self._model_at(model_name, dim, face)
-        with model.times.timed("store"):
-            reference = self._store.reference(tenant, subject_id, model_name, model.manifest.version)
+        """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
+        self._served.current(model_name).require_no_face_choice(face)
+        model, reference = self._reference(tenant, subject_id, model_name, dim)
+        dim = model.manifest.require_dim(dim)
         seen = model.observe([sample], face or "dominant")
         with model.times.timed("decide"):
             decision = _decide(
@@ -189,20 +144,31 @@ class Verifier:
             samples: model name -> file.
             max_fmr: false match rate to keep.
 
-        Raises: UnknownModelError: there is no such fusion of the served models.
+        Raises:
+            UnknownModelError: there is no such fusion of the served models.
+            OtherVersionError: there is none for the versions that the subject has.
         """
-        fusion = self._fusions.get(fusion_name)
-        if fusion is None:
+        fusions = [fusion for fusion in self._fusions if fusion.name == fusion_name]
+        if not fusions:
+            known = sorted({fusion.name for fusion in self._fusions})
             raise UnknownModelError(
                 "There is no such fusion of the served models.",
                 value=fusion_name,
-                remedy=f"Known: {', '.join(sorted(self._fusions)) or 'none'}; a fusion holds for one version of each.",
+                remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
             )
         parts = {name: self.verify(tenant, name, subject_id, sample, None, max_fmr) for name, sample in samples.items()}
-        reports = {name: self._models[name].manifest.per_dim[str(part.dim)] for name, part in parts.items()}
+        versions = {name: part.manifest.version for name, part in parts.items()}
+        fusion = next((fusion for fusion in fusions if fusion.models == versions), None)
+        if fusion is None:
+            raise OtherVersionError(
+                f"No fusion of the versions that the subject was enrolled with is served: {versions}.",
+                value=subject_id,
+                remedy="Enrol the subject again with each model.",
+            )
+        reports = {name: part.manifest.per_dim[str(part.dim)] for name, part in parts.items()}
         counts = {
-            name: self._store.reference(tenant, subject_id, name, part.manifest.version).template_count
-            for name, part in parts.items()
+            name: self._store.reference(tenant, subject_id, name, version).template_count
+            for name, version in versions.items()
         }
         similarities = {name: part.decision.similarity for name, part in parts.items()}
         decision = decide_jointly(fusion, reports, similarities, counts, max_fmr)
@@ -239,44 +205,33 @@ class Verifier:
         max_fpir: float,
         face: FaceChoice | None = None,
     ) -> list[Identified]:
-        """Search a probe in the tenant's gallery; the threshold follows from max_fpir and the gallery's size.
+        """Search a probe among the tenant's subjects; the threshold follows from max_fpir and their number.
+
+        While subjects of older versions are waiting to enrol again, the probe is embedded by those versions as well,
+        and searched among them.
 
         Returns: one decision; one for each face, most prominent first, where all faces were asked for.
         """
-        model, dim = self._model_at(model_name, dim, face)
-        seen = model.observe([sample], face or "dominant")
-        return [
-            self._identify_one(tenant, model, vector, found, top_k, dim, max_fpir)
-            for vector, found in zip(seen.vectors, seen.faces, strict=True)
+        choice = face or "dominant"
+        model, model_dim = self._model_at(model_name, dim, face)
+        older = [
+            (other, other.manifest.require_dim(dim))
+            for other in self._served.versions(model_name)[1:]
+            if len(self._keeper.of(tenant, other))
         ]
-
-    def _identify_one(
-        self,
-        tenant: str,
-        model: Model,
-        probe: FloatArray,
-        face: FaceReading | None,
-        top_k: int,
-        dim: int,
-        max_fpir: float,
-    ) -> Identified:
-        gallery = self._gallery(tenant, model)
-        gallery_size = len(gallery)
-        fmr = fmr_for_fpir(max_fpir, gallery_size)
-        report = model.manifest.per_dim[str(dim)]
-        candidates, best_count = self._candidates(tenant, model, gallery, probe, dim, top_k)
-        threshold = threshold_at(report, best_count, fmr)
-        is_match = bool(candidates) and candidates[0].similarity >= threshold.value
-        return Identified(
-            model.manifest,
-            dim,
-            max_fpir,
-            candidates[0].subject_id if is_match else None,
-            candidates,
-            threshold,
-            gallery_size,
-            face,
-        )
+        seen = model.observe([sample], choice)
+        seen_by_older = [(other, other_dim, observed_again(other, sample, choice)) for other, other_dim in older]
+        found = []
+        for number, (vector, reading) in enumerate(zip(seen.vectors, seen.faces, strict=True)):
+            searches = [Search(model.manifest, model_dim, self._keeper.of(tenant, model), vector)]
+            for other, other_dim, again in seen_by_older:
+                place = None if again is None else same_face(again.faces, reading, number)
+                if again is not None and place is not None:
+                    gallery = self._keeper.of(tenant, other)
+                    searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
+            with model.times.timed("search"):  # and the store's rows of what was found
+                found.append(self._identification.identify(tenant, searches, reading, top_k, max_fpir))
+        return found
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates."""
@@ -289,93 +244,61 @@ class Verifier:
     def delete_subject(self, tenant: str, subject_id: str) -> None:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         with self._write_lock:
-            key = self._store.delete_subject(tenant, subject_id)
-            for name in self._models:
-                self._gallery(tenant, self._models[name]).remove(key)
+            key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
+            self._keeper.remove(tenant, key)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
         with self._write_lock:
-            removal = self._store.delete_template(tenant, template_id)
-            model = self._models.get(removal.model)
-            if model is None or model.manifest.version != removal.version:
-                return  # a template of a bundle that is not served is in no gallery
-            gallery = self._gallery(tenant, model)
-            if removal.reference is None:
-                gallery.remove(removal.subject_key)
-            else:
-                gallery.put([removal.subject_key], removal.reference.embedding[None, :])
+            removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
+            self._keeper.settle(tenant, removal.subject_key, removal.model)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes a long read of another process keeps in the database's log."""
+        return self._store.erasures_waiting
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
-        return {key: len(gallery) for key, gallery in list(self._galleries.items())}
+        return self._keeper.sizes()
 
     def batch_counts(self) -> dict[str, BatchCounts]:
-        """What the batcher of each model did and what waits in it, by model."""
-        batchers = {name: model.batcher for name, model in self._models.items()}
+        """What the batcher of each model did and what waits in it, by the model's label."""
+        batchers = {model.label: model.batcher for model in self._served}
         return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
 
     def stage_times(self) -> dict[str, dict[Stage, StageReading]]:
-        """What the stages of each model took so far, by model."""
-        return {name: model.times.readings() for name, model in self._models.items()}
+        """What the stages of requests took so far, by the model's label."""
+        return {model.label: model.times.readings() for model in self._served}
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
-        return {
-            (*key, method): count
-            for key, gallery in list(self._galleries.items())
-            for method, count in gallery.searches().items()
-        }
+        return self._keeper.searches()
 
     def require_model(self, name: str) -> Model:
-        """A served model by its name.
+        """The current version of a served model.
 
-        Raises: UnknownModelError: none has it.
+        Raises: UnknownModelError: none has the name.
         """
-        model = self._models.get(name)
-        if model is None:
-            raise UnknownModelError(
-                "There is no such model.", value=name, remedy=f"Use one of: {', '.join(sorted(self._models))}."
-            )
-        return model
+        return self._served.current(name)
 
     def _model_at(self, name: str, dim: int | None, face: FaceChoice | None = None) -> tuple[Model, int]:
-        model = self.require_model(name)
+        model = self._served.current(name)
         model.require_no_face_choice(face)
         return model, model.manifest.require_dim(dim)
 
-    def _gallery(self, tenant: str, model: Model) -> Gallery:
-        key = (tenant, model.manifest.name)
-        # setdefault is atomic: two threads that meet here end with the same gallery
-        return self._galleries.get(key) or self._galleries.setdefault(key, self._opener.open(model.manifest.full_dim))
-
-    def _candidates(
-        self, tenant: str, model: Model, gallery: Gallery, probe: FloatArray, dim: int, top_k: int
-    ) -> tuple[list[SubjectSimilarity], int]:
-        """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
-        with model.times.timed("search"):
-            found = gallery.search(probe, dim, top_k)
-        with model.times.timed("store"):
-            known = self._store.references_of_keys(
-                tenant, [candidate.subject_key for candidate in found], model.manifest.name, model.manifest.version
-            )
-        held = [candidate for candidate in found if candidate.subject_key in known]
-        best_count = known[held[0].subject_key].template_count if held else 1
-        return [SubjectSimilarity(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
-
-    def _similar_subjects(self, tenant: str, model: Model, reference: Reference) -> list[SubjectSimilarity]:
-        """Other subjects that identify would have taken for this one, at the default false positive rate."""
-        dim = model.manifest.full_dim
-        gallery = self._gallery(tenant, model)
-        fmr = fmr_for_fpir(DEFAULT_MAX_FPIR, len(gallery))
-        report: DimReport = model.manifest.per_dim[str(dim)]
-        # both sides are references, so the larger of the two counts sets the threshold
-        candidates, best_count = self._candidates(
-            tenant, model, gallery, reference.embedding, dim, MOST_SIMILAR_SUBJECTS + 1
-        )
-        threshold = threshold_at(report, max(best_count, reference.template_count), fmr)
-        others = [candidate for candidate in candidates if candidate.subject_id != reference.subject_id]
-        return [candidate for candidate in others[:MOST_SIMILAR_SUBJECTS] if candidate.similarity >= threshold.value]
+    def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
+        """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
+        versions = self._served.versions(name)
+        if len(versions) == 1:
+            versions[0].manifest.require_dim(dim)  # before the subject is looked up: it holds for every subject
+        *newer, last = versions
+        for model in newer:
+            with suppress(OtherVersionError), model.times.timed("store"):
+                return model, self._store.reference(tenant, subject_id, name, model.manifest.version)
+        with last.times.timed("store"):
+            return last, self._store.reference(tenant, subject_id, name, last.manifest.version)
 
 
 def _decide(

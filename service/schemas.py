@@ -97,21 +97,35 @@ class FusedVerifyAnswer(Answer):
     parts: dict[str, VerifyAnswer]
 
 
+class CandidateAnswer(SubjectSimilarityAnswer):
+    """A subject that identify found. Versions of a model have scales of their own: similarities compare within one.
+
+    `threshold` is that of the version, at `dim`; candidates are ordered by how far their similarity lies above it.
+    """
+
+    version: str
+    dim: int
+    threshold: float
+
+
 class IdentifiedFaceAnswer(Answer):
     """One face of several that were looked up."""
 
     face: FaceAnswer | None
     match: str | None
-    candidates: list[SubjectSimilarityAnswer]
+    candidates: list[CandidateAnswer]
     threshold: float
     threshold_measured: bool
 
 
 class IdentifyAnswer(Answer):
-    """A 1:N decision: `match` is null for a stranger, whatever the candidates."""
+    """A 1:N decision: `match` is null for a stranger, whatever the candidates.
+
+    `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
+    """
 
     match: str | None
-    candidates: list[SubjectSimilarityAnswer]
+    candidates: list[CandidateAnswer]
     threshold: float
     threshold_measured: bool
     max_fpir: float
@@ -157,7 +171,11 @@ class SubjectsAnswer(Answer):
 
 
 class ModelAnswer(Answer):
-    """A served bundle: what it takes, its dims, and for each what was measured."""
+    """A served bundle: what it takes, its dims, and for each what was measured.
+
+    Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
+    `subjects_to_reenroll` those that have no template of the current one.
+    """
 
     name: str
     version: str
@@ -170,6 +188,9 @@ class ModelAnswer(Answer):
     projection: Source
     datasets: list[DatasetUse]
     accepted_worse: str | None
+    current: bool
+    subjects: int
+    subjects_to_reenroll: int
 
 
 class ModelsAnswer(Answer):
@@ -182,6 +203,12 @@ class HealthAnswer(Answer):
     """State of the process."""
 
     status: str
+
+
+class ReadyAnswer(HealthAnswer):
+    """Ready, and how many subjects have no template of the current version of a model, by model."""
+
+    subjects_to_reenroll: dict[str, int]
 
 
 class Problem(Answer):

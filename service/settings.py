@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     face_min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")
     face_max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
     face_min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
+    max_bodies_mib: float = Field(
+        256.0, gt=0, allow_inf_nan=False, description="Bodies of all requests together; more are answered 503."
+    )
+    max_idle_s: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="Longest time that a connection may take to begin a request."
+    )
     max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
     max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
     request_timeout_s: float = Field(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,6 +47,12 @@ class Telemetry:
     def watch_batches(self, counts: BatchesOfModels) -> None:
         """Report what the batchers did whenever the metrics are read."""
         self._registry.register(_BatchCollector(counts))
+
+    def watch_erasures(self, waiting: Callable[[], int]) -> None:
+        """Report how many deletions still have bytes in the database's log."""
+        Gauge(
+            "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
+        ).set_function(waiting)
 
     def watch_stages(self, readings: StagesOfModels) -> None:
         """Report what the stages of requests took whenever the metrics are read."""

@@ -13,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.errors import MatchkaError
 from service.media.audio import AudioLimits
 from training.backbones.choice import open_backbone
+from training.backbones.command import backbones_app
 from training.cache_bench import bench_data, on_cache, running_backbone
 from training.data_argument import datasets_of
 from training.errors import DatasetError
+from training.experiments.command import experiment_app
 from training.judging import Conditions, compare, judge, judgement_as_json
 from training.models import open_model
 from training.recipe import read_recipe
@@ -31,6 +33,8 @@ from training.tables import (
 )
 
 app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
+app.add_typer(backbones_app, name="backbones")
+app.add_typer(experiment_app, name="experiment")
 
 LONGEST_CLIP_S: Final = 600.0  # as a recipe's defaults
 LEAST_SPEECH_S: Final = 0.2

@@ -16,6 +16,7 @@ from training.backbones.backbone import Backbone
 from training.batches import ClipBatch, ClipSource, TrainingClips
 from training.datasets.reader import read_dataset
 from training.datasets.sample import Sample
+from training.datasets.splits import first_clips
 from training.errors import RecipeError
 from training.features import Features, extract_features
 from training.fit import window_embedder
@@ -81,9 +82,9 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
         update={"optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.epochs})}
     )
     limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
-    judged = _some(read_dataset(recipe.data.validation[0]), identities, clips_each)
+    judged = first_clips(read_dataset(recipe.data.validation[0]), identities, clips_each)
     validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, limits)
-    trained = _some(read_dataset(recipe.data.train[0]), identities, clips_each)
+    trained = first_clips(read_dataset(recipe.data.train[0]), identities, clips_each)
     return BenchData(recipe, backbone, trained, [validation], limits)
 
 
@@ -160,15 +161,3 @@ def _train(data: BenchData, features: Features, source: ClipSource) -> Report:
 
 def _is_affine(data: BenchData) -> bool:
     return not isinstance(data.recipe.projection, MlpRecipe)
-
-
-def _some(samples: list[Sample], identities: int, clips_each: int) -> list[Sample]:
-    """The first clips of the first identities."""
-    kept: list[Sample] = []
-    counts: dict[str, int] = {}
-    for sample in samples:
-        if sample.subject in counts or len(counts) < identities:
-            counts[sample.subject] = counts.get(sample.subject, 0) + 1
-            if counts[sample.subject] <= clips_each:
-                kept.append(sample)
-    return kept

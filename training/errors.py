@@ -23,6 +23,10 @@ class FeatureError(MatchkaError):
     """Features of the wrong kind or width for what takes them."""
 
 
+class WeightsError(MatchkaError):
+    """A weights file that cannot be read safely, or is no checkpoint of the network it was given for."""
+
+
 class DiskFullError(MatchkaError):
     """No space left for features or checkpoints."""
 
@@ -41,3 +45,19 @@ class DivergedError(MatchkaError):
 
 class CheckpointError(MatchkaError):
     """A checkpoint folder that is not one, or belongs to another recipe."""
+
+
+class UnknownWeightsError(MatchkaError):
+    """Published weights of a name that is not in the catalogue."""
+
+
+class WeightsAbsentError(MatchkaError):
+    """Published weights that have to be pulled first; nothing is downloaded without being asked for."""
+
+
+class LicenceError(MatchkaError):
+    """A licence that was not accepted, so that nothing was downloaded."""
+
+
+class WeightsFileError(MatchkaError):
+    """A file of weights that holds code, or is of another kind than its name says."""

@@ -62,12 +62,13 @@ def identification_report(
     Args:
         embed_windows: as training.validate.validate.
         data: features of identities that trained nothing.
-        dims: dims to truncate to.
+        dims: dims to truncate to; embeddings with fewer components are compared as a whole.
     """
     found: IdentificationReport = {}
     for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
         try:
-            found[domain] = {dim: identify(embeddings, subjects, dim) for dim in dims}
+            # a published embedding may be narrower than what a projection makes of the features before it
+            found[domain] = {dim: identify(embeddings, subjects, min(dim, embeddings.shape[1])) for dim in dims}
         except NoTrialsError:
             continue
     return found

@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from training.augmentation import AugmentationRecipe
-from training.backbones.choice import BackboneRecipe, Ge2eRecipe
+from training.backbones.choice import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
 from training.candidates import AutoRecipe, CandidateRecipe
 from training.datasets.recipe import DatasetRecipe
 from training.errors import RecipeError
@@ -15,6 +15,7 @@ from training.frozen import Frozen
 from training.losses import LossRecipe
 from training.optimisation import OptimisationRecipe
 from training.projections.families import ClosedFormRecipe, TrainedRecipe
+from training.projections.layer_sum import LayerSumRecipe
 
 
 class DataRecipe(Frozen):
@@ -91,6 +92,13 @@ class Recipe(Frozen):
                 raise ValueError("dim_weights needs one weight >= 0 for each of dims, not all 0")
         return self
 
+    @model_validator(mode="after")
+    def _learns_the_layers_kept_apart(self) -> "Recipe":
+        apart = isinstance(self.backbone, SpeechTransformerRecipe) and self.backbone.layers == "apart"
+        if any(isinstance(candidate.projection, LayerSumRecipe) != apart for candidate in self.candidates):
+            raise ValueError("backbone.layers: apart and projection.family: layer_sum belong together")
+        return self
+
     @property
     def candidates(self) -> tuple[CandidateRecipe, ...]:
         """What is tried: one family, or those of `family: auto`."""
@@ -119,7 +127,7 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
             f"The recipe {path} cannot be read.", value=error, remedy="Check its path and YAML."
         ) from error
     for override in overrides:
-        _set(content, override)
+        put_override(content, override)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -137,7 +145,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 
-def _set(content: Any, override: str) -> None:
+def put_override(content: Any, override: str) -> None:
     """Put one override into the parsed YAML; a key that no recipe has is found by the validation after it."""
     dotted, equals, text = override.partition("=")
     keys = dotted.split(".")

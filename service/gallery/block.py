@@ -84,7 +84,7 @@ class Block:
             if stop > len(self._keys):
                 self._resize(min(max(stop, 2 * len(self._keys)), self._most_rows))
             self._keys[start:stop] = keys
-            self._write(np.arange(start, stop), rows)
+            self._write(slice(start, stop), rows)
             self._set_size(stop)
 
     def replace(self, at: Rows, rows: FloatArray) -> None:
@@ -158,7 +158,7 @@ class Block:
         similarities *= self._inverse[query.dim][at]
         return similarities
 
-    def _write(self, at: Rows, rows: FloatArray) -> None:
+    def _write(self, at: Rows | slice, rows: FloatArray) -> None:
         for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
             segment[at] = rows[:, start:stop]
         for dim, inverse in self._inverse.items():

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from service.gallery.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
-from service.gallery.gallery import Candidate
+from service.gallery.gallery import Candidate, SubjectKeys
 from service.gallery.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
 from service.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
-ROWS_AT_ONCE: Final = 4_096  # rows written under one lock: about a millisecond for which readers of a block wait
+ROWS_AT_ONCE: Final = 1_024  # rows written under one lock: they and what is made of them stay in the processor's cache
 
 Found: TypeAlias = list[tuple[float, int, Block]]
 
@@ -64,7 +64,7 @@ class CpuGallery:
         """Searches made so far, by method."""
         return dict(self._searches)
 
-    def put(self, subject_keys: list[int], references: FloatArray) -> None:
+    def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add or replace references; see Gallery.put."""
         keys = np.asarray(subject_keys, np.int64)
         if not len(keys):

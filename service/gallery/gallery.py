@@ -1,10 +1,16 @@
 """The contract of a gallery."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from service.gallery.policy import Method
 from service.vectors import FloatArray
+
+SubjectKeys: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Gallery(Protocol):
         """Searches made so far, by the method that the policy chose."""
         ...
 
-    def put(self, subject_keys: list[int], references: FloatArray) -> None:
+    def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add references, replacing those of subjects already there.
 
         Args:

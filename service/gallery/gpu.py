@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.gallery.block import Block, Keys
-from service.gallery.gallery import Candidate
+from service.gallery.gallery import Candidate, SubjectKeys
 from service.gallery.policy import Method
 from service.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
@@ -107,7 +107,7 @@ class GpuGallery:
         """Searches made so far, by method."""
         return {"gpu": self._searches}
 
-    def put(self, subject_keys: list[int], references: FloatArray) -> None:
+    def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add or replace references; see Gallery.put."""
         rows = truncate_and_normalise_or_zero(references, self._full_dim)
         self._device.owner.submit(self._put, np.asarray(subject_keys, np.int64), rows).result()

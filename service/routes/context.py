@@ -1,6 +1,7 @@
 """What every handler needs: the caller's tenant, the verifier once it is ready, and the way off the event loop."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from service.auth import KeyRing
+from service.backlog import Backlog
 from service.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from service.patience import Patience, working_for
 from service.pipeline import Verifier
@@ -20,13 +22,18 @@ T = TypeVar("T")
 
 @dataclass
 class ServiceState:
-    """What an application holds while it runs. `verifier` is None until models are warm and galleries are loaded."""
+    """What an application holds while it runs.
+
+    `verifier` is None until models are warm and galleries are loaded; `has_failed` where they never will be.
+    """
 
     keys: KeyRing
     workers: ThreadPoolExecutor
     request_timeout_s: float
+    backlog: Backlog = field(default_factory=lambda: Backlog(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
+    has_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,22 @@ class Caller:
     state: ServiceState
     request: Request
 
-    async def run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T], samples: int = 1) -> T:
         """Run a blocking call on a worker thread, as long as its answer is of use.
 
+        Args:
+            call: the work.
+            samples: files that it embeds; a call without any counts as one.
+
         Raises:
+            OverloadedError: it would wait too long for its turn.
             DeadlinePassedError: it took longer than the service lets a request take.
             ClientDisconnect: the client left.
         """
+        with self.state.backlog.at_work(samples):
+            return await self._run(call)
+
+    async def _run(self, call: Callable[[], T]) -> T:
         patience = Patience(self.state.request_timeout_s)
         work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, patience, call)
         leaving = asyncio.ensure_future(self._client_leaves())

@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.answers import FusedVerified, Identified, Verified
 from service.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
 from service.fusion import JOINT
-from service.pipeline import FusedVerified, Identified, Verified
 from service.routes.context import Caller, CallerDep
 from service.routes.faces import face_answer, faces_answer
 from service.schemas import (
+    CandidateAnswer,
     FusedVerifyAnswer,
     IdentifiedFaceAnswer,
     IdentifyAnswer,
-    SubjectSimilarityAnswer,
     VerifyAnswer,
 )
 
@@ -35,7 +35,8 @@ async def verify(
         )
         return _answer(caller, "verify", result)
     fused = await caller.run(
-        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr)
+        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr),
+        samples=len(samples),
     )
     return _fused_answer(caller, fused)
 
@@ -44,7 +45,8 @@ async def verify(
 async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(CompareForm))]) -> VerifyAnswer:
     """Compare two samples; nothing is stored."""
     result = await caller.run(
-        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face)
+        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face),
+        samples=2,
     )
     return _answer(caller, "compare", result)
 
@@ -85,8 +87,17 @@ def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
     )
 
 
-def _candidates(result: Identified) -> list[SubjectSimilarityAnswer]:
-    return [SubjectSimilarityAnswer(subject_id=c.subject_id, similarity=c.similarity) for c in result.candidates]
+def _candidates(result: Identified) -> list[CandidateAnswer]:
+    return [
+        CandidateAnswer(
+            subject_id=candidate.subject_id,
+            similarity=candidate.similarity,
+            version=candidate.manifest.version,
+            dim=candidate.dim,
+            threshold=candidate.threshold.value,
+        )
+        for candidate in result.candidates
+    ]
 
 
 def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from service.answers import Embeddings
 from service.forms import EmbedForm, body_schema, reads
-from service.pipeline import Embeddings
 from service.routes.context import CallerDep
 from service.routes.faces import faces_answer
 from service.schemas import EmbedAnswer
@@ -17,7 +17,9 @@ router = APIRouter()
 @router.post("/v1/embed", openapi_extra=body_schema(EmbedForm), summary="Embed samples at a trained dim")
 async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(EmbedForm))]) -> EmbedAnswer:
     """Embeddings of unit length; nothing is stored."""
-    result = await caller.run(lambda: caller.verifier.embed(form.model, form.file, form.dim, form.face))
+    result = await caller.run(
+        lambda: caller.verifier.embed(form.model, form.file, form.dim, form.face), samples=len(form.file)
+    )
     return EmbedAnswer(
         model=result.manifest.name,
         version=result.manifest.version,

@@ -1,7 +1,7 @@
 """What a reply says of the faces that were used."""
 
+from service.answers import Faces
 from service.media.faces.reader import FaceReading
-from service.pipeline import Faces
 from service.schemas import FaceAnswer, QualityAnswer
 
 

@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.errors import NotReadyError
 from service.routes.context import authorised_tenant, service_state
-from service.schemas import HealthAnswer
+from service.schemas import HealthAnswer, ReadyAnswer
 
 router = APIRouter()
 
@@ -17,11 +17,12 @@ async def healthz() -> HealthAnswer:
 
 
 @router.get("/readyz", summary="Can it serve?")
-async def readyz(request: Request) -> HealthAnswer:
+async def readyz(request: Request) -> ReadyAnswer:
     """200 when the models are warm and the gallery is loaded; 503 before."""
-    if service_state(request).verifier is None:
+    verifier = service_state(request).verifier
+    if verifier is None:
         raise NotReadyError("The models are not warm or the gallery is not loaded yet.", remedy="Try again.")
-    return HealthAnswer(status="ready")
+    return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
 
 
 @router.get("/metrics", summary="Prometheus metrics", dependencies=[Depends(authorised_tenant)])

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from service.bundle import Manifest
+from service.answers import ServedVersion
 from service.routes.context import CallerDep
 from service.schemas import ModelAnswer, ModelsAnswer
 
@@ -12,10 +12,11 @@ router = APIRouter()
 @router.get("/v1/models", summary="The served bundles, and what was measured of them")
 async def list_models(caller: CallerDep) -> ModelsAnswer:
     """Dims, operating points and metrics of every bundle."""
-    return ModelsAnswer(models=[_answer(manifest) for manifest in caller.verifier.manifests])
+    return ModelsAnswer(models=[_answer(served) for served in caller.verifier.versions(caller.tenant)])
 
 
-def _answer(manifest: Manifest) -> ModelAnswer:
+def _answer(served: ServedVersion) -> ModelAnswer:
+    manifest = served.manifest
     return ModelAnswer(
         name=manifest.name,
         version=manifest.version,
@@ -28,4 +29,7 @@ def _answer(manifest: Manifest) -> ModelAnswer:
         projection=manifest.projection,
         datasets=list(manifest.datasets),
         accepted_worse=manifest.accepted_worse,
+        current=served.is_current,
+        subjects=served.subjects,
+        subjects_to_reenroll=served.subjects_to_reenroll,
     )

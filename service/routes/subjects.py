@@ -26,7 +26,8 @@ router = APIRouter()
 async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
     """Store one template for each file, all or none; they are searchable when this answers."""
     enrolled = await caller.run(
-        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.face)
+        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.face),
+        samples=len(form.file),
     )
     manifest = caller.verifier.require_model(form.model).manifest
     return EnrollAnswer(

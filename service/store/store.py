@@ -2,26 +2,39 @@
 
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import numpy as np
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import sessionmaker
 
-from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownSubjectError, UnknownTemplateError
+from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from service.store.bulk import StoredReferences, read_references
+from service.store.census import subjects_without
 from service.store.engine import open_engine
-from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary, Template
-from service.store.schema import Base, ReferenceRow, SchemaVersion, SubjectRow, TemplateRow
-from service.vectors import FloatArray, mean_reference
+from service.store.eraser import LogEraser
+from service.store.faults import as_matchka_error
+from service.store.intact import require_intact
+from service.store.ledger import note_deletions
+from service.store.migration import bring_up_to_date
+from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
+from service.store.rows import (
+    find_subject,
+    recompute_reference,
+    require_subject,
+    summaries_query,
+    to_bytes,
+    to_reference,
+    to_subject,
+)
+from service.store.schema import IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+from service.vectors import FloatArray
 
-SCHEMA_VERSION: Final = 1
-LITTLE_ENDIAN_FLOAT32: Final = np.dtype("<f4")
+ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
-READ_BATCH_ROWS: Final = 10_000  # references read at once when the gallery is rebuilt
 
 
 class Store:
@@ -35,26 +48,22 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
+        self._summaries = summaries_query()  # made once: each identify asks it, and making it takes longer than it
         try:
-            Base.metadata.create_all(self._engine)
-            with self._sessions.begin() as session:
-                found = session.scalar(select(SchemaVersion.version))
-                if found is None:
-                    session.add(SchemaVersion(version=SCHEMA_VERSION))
-        except SQLAlchemyError as error:
+            bring_up_to_date(self._engine)
+        except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
+            fault = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
                 value=error,
-                remedy="Check MATCHKA_DATABASE_URL and its file's rights.",
+                remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
-        if found not in (None, SCHEMA_VERSION):
-            raise StoreError(
-                f"The database has tables of version {found}; this program needs {SCHEMA_VERSION}.",
-                remedy="Use the program version that made it, or another data folder.",
-            )
+        self._eraser = LogEraser(self._engine)
+        self._eraser.request()  # of what a process that was killed had deleted and not yet erased
 
     def close(self) -> None:
         """Close every connection."""
+        self._eraser.close()
         self._engine.dispose()
 
     def add_templates(
@@ -72,7 +81,7 @@ class Store:
         now = datetime.now(UTC)
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         with self._sessions.begin() as session:
-            subject = _find_subject(session, tenant, subject_id)
+            subject = find_subject(session, tenant, subject_id)
             if subject is None:
                 subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
                 session.add(subject)
@@ -84,12 +93,12 @@ class Store:
                         subject_key=subject.key,
                         model=model,
                         version=version,
-                        embedding=_to_bytes(embedding),
+                        embedding=to_bytes(embedding),
                         created_at=now,
                     )
                 )
             session.flush()
-            reference = _recompute_reference(session, subject, model, version)
+            reference = recompute_reference(session, subject, model, version)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
         return Enrolment(ids, reference)
@@ -103,10 +112,10 @@ class Store:
             OtherVersionError: its templates are of another version.
         """
         with self._sessions() as session:
-            subject = _require_subject(session, tenant, subject_id)
+            subject = require_subject(session, tenant, subject_id)
             row = session.get(ReferenceRow, (subject.key, model, version))
             if row is not None:
-                return _to_reference(row, subject.subject_id)
+                return to_reference(row, subject.subject_id)
             other = session.scalar(
                 select(ReferenceRow.version).where(ReferenceRow.subject_key == subject.key, ReferenceRow.model == model)
             )
@@ -124,32 +133,33 @@ class Store:
 
     def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
         """Subject id and template count for each of some subject keys; keys that are gone are left out."""
-        with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(SubjectRow.tenant == tenant, SubjectRow.key.in_(keys))
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-            ).all()
+        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._summaries, values).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def all_references(self, model: str, version: str) -> Iterator[tuple[str, list[int], FloatArray]]:
-        """Every reference of a model and version, in batches of one tenant each.
-
-        Yields: tenant, subject keys, embeddings float32 (keys, full_dim).
-        """
+    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+        """A subject's references for a model, float32, (full_dim,), by version."""
         with self._sessions() as session:
-            rows = session.execute(
-                select(SubjectRow.tenant, SubjectRow.key, ReferenceRow.embedding)
-                .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-                .where(ReferenceRow.model == model, ReferenceRow.version == version)
-                .order_by(SubjectRow.tenant, SubjectRow.key)
-            ).yield_per(READ_BATCH_ROWS)
-            for partition in rows.partitions():
-                for tenant in sorted({row.tenant for row in partition}):
-                    own = [row for row in partition if row.tenant == tenant]
-                    embeddings = np.frombuffer(b"".join(row.embedding for row in own), LITTLE_ENDIAN_FLOAT32)
-                    yield tenant, [row.key for row in own], embeddings.reshape(len(own), -1).astype(np.float32)
+            rows = session.scalars(
+                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
+            )
+            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
+
+    def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
+        """Tenant and key of each subject that has templates of a model, but none of this version."""
+        with self._sessions() as session:
+            return subjects_without(session, model, version)
+
+    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
+
+        Args:
+            model: the bundle's name.
+            version: the bundle's version.
+            unless: versions; subjects that have a reference of one of them are left out.
+        """
+        return read_references(self._engine, model, version, unless)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.
@@ -157,7 +167,7 @@ class Store:
         Raises: UnknownSubjectError: no such subject.
         """
         with self._sessions() as session:
-            return _to_subject(session, _require_subject(session, tenant, subject_id))
+            return to_subject(session, require_subject(session, tenant, subject_id))
 
     def subjects(self, tenant: str, limit: int, after: str | None) -> list[SubjectSummary]:
         """A page of subjects in the order of their ids, starting behind `after`."""
@@ -178,24 +188,36 @@ class Store:
         with self._sessions() as session:
             return [SubjectSummary(*row) for row in session.execute(query)]
 
-    def delete_subject(self, tenant: str, subject_id: str) -> int:
-        """Delete a subject with all its templates and references, of every model.
+    def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> int:
+        """Delete a subject with all its templates and references, of every model, and note them in the ledger.
+
+        Args:
+            tenant: owner of the subject.
+            subject_id: whose.
+            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
 
         Returns: its key, which is never used again.
 
         Raises: UnknownSubjectError: no such subject.
         """
         with self._sessions.begin() as session:
-            subject = _require_subject(session, tenant, subject_id)
+            subject = require_subject(session, tenant, subject_id)
             key = subject.key
+            ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == key)).all()
+            note_deletions(session, subject, ids, datetime.now(UTC))
             session.execute(delete(TemplateRow).where(TemplateRow.subject_key == key))
             session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
             session.delete(subject)
-        self._erase_from_log()
+        self._erase(wait_s)
         return key
 
-    def delete_template(self, tenant: str, template_id: str) -> Removal:
+    def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
         """Delete one template and recompute the reference; a subject whose last template goes, goes with it.
+
+        Args:
+            tenant: owner of the template.
+            template_id: which.
+            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
 
         Raises: UnknownTemplateError: no such template.
         """
@@ -211,22 +233,48 @@ class Store:
                 )
             template, subject = found
             key, model, version = subject.key, template.model, template.version
+            note_deletions(session, subject, [template_id], datetime.now(UTC))
             session.delete(template)
             session.flush()
-            reference = _recompute_reference(session, subject, model, version)
+            reference = recompute_reference(session, subject, model, version)
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
                 session.delete(subject)
-        self._erase_from_log()
+        self._erase(wait_s)
         return Removal(key, model, version, reference)
 
-    def _erase_from_log(self) -> None:
-        """Empty SQLite's write-ahead log, where what was deleted would stay readable until the next checkpoint."""
-        if self._engine.dialect.name != "sqlite":
-            return
-        with self._engine.connect() as connection:
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
-        if busy:
-            LOGGER.warning("a long read kept the write-ahead log from being emptied after a deletion")
+    def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
+        """Wait until nothing that was deleted so far is left in SQLite's write-ahead log.
+
+        Returns: False where a long read of another process, a backup say, keeps it there for longer; it is erased in
+            the background as soon as that read ends.
+        """
+        erased = self._eraser.wait(wait_s)
+        if not erased:
+            LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
+        return erased
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
+        return self._eraser.waiting
+
+    def require_intact(self) -> None:
+        """Look for damage that no digest shows; see service.store.intact.
+
+        Raises: StorageDamagedError: something is not what was written.
+        """
+        require_intact(self._engine)
+
+    @property
+    def identity(self) -> str:
+        """The random name of this store, 32 hexadecimal digits; a restored store has a new one."""
+        with self._sessions() as session:
+            return session.scalars(select(IdentityRow.identity)).one()
+
+    def _erase(self, wait_s: float) -> None:
+        self._eraser.request()
+        if wait_s > 0:
+            self.wait_until_erased(wait_s)
 
 
 @contextmanager
@@ -237,62 +285,3 @@ def opened_store(url: str) -> Iterator[Store]:
         yield store
     finally:
         store.close()
-
-
-def _find_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow | None:
-    return session.scalar(select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id))
-
-
-def _require_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow:
-    subject = _find_subject(session, tenant, subject_id)
-    if subject is None:
-        raise UnknownSubjectError(
-            "There is no such subject.",
-            value=subject_id,
-            remedy="Enrol it, or list the known ones with GET /v1/subjects.",
-        )
-    return subject
-
-
-def _recompute_reference(session: Session, subject: SubjectRow, model: str, version: str) -> Reference | None:
-    rows = session.scalars(
-        select(TemplateRow.embedding)
-        .where(TemplateRow.subject_key == subject.key, TemplateRow.model == model, TemplateRow.version == version)
-        .order_by(TemplateRow.created_at, TemplateRow.template_id)
-    ).all()
-    row = session.get(ReferenceRow, (subject.key, model, version))
-    if not rows:
-        if row is not None:
-            session.delete(row)
-        return None
-    mean = mean_reference(np.stack([_from_bytes(data) for data in rows]))
-    if row is None:
-        row = ReferenceRow(subject_key=subject.key, model=model, version=version)
-        session.add(row)
-    row.template_count, row.embedding = len(rows), _to_bytes(mean)
-    return Reference(subject.key, subject.subject_id, len(rows), mean)
-
-
-def _to_subject(session: Session, row: SubjectRow) -> Subject:
-    templates = session.scalars(
-        select(TemplateRow)
-        .where(TemplateRow.subject_key == row.key)
-        .order_by(TemplateRow.created_at, TemplateRow.template_id)
-    )
-    return Subject(
-        row.subject_id,
-        row.created_at,
-        tuple(Template(t.template_id, t.model, t.version, t.created_at) for t in templates),
-    )
-
-
-def _to_reference(row: ReferenceRow, subject_id: str) -> Reference:
-    return Reference(row.subject_key, subject_id, row.template_count, _from_bytes(row.embedding))
-
-
-def _to_bytes(embedding: FloatArray) -> bytes:
-    return embedding.astype(LITTLE_ENDIAN_FLOAT32).tobytes()
-
-
-def _from_bytes(data: bytes) -> FloatArray:
-    return np.frombuffer(data, LITTLE_ENDIAN_FLOAT32).astype(np.float32)

@@ -9,6 +9,7 @@ import pytest
 from export.dim_report import report_dims, strictest
 from service.bundle import DimReport
 from training.calibrate import ThresholdAt
+from training.strangers import fit_tails
 from training.validate import Accuracy
 
 DIM = 6
@@ -85,3 +86,22 @@ def test_strictest_when_domains_differ_takes_the_highest_threshold_of_each_rate(
         (0.1, 0.6, True),
         (0.01, 0.8, False),
     ]
+
+
+def test_report_dims_when_galleries_grow_states_thresholds_of_the_stricter_domain(
+    embedded: dict[str, Domain], reports: dict[str, DimReport]
+) -> None:
+    table = reports["4"].identification["1"]
+    assert set(reports["4"].identification) == {"1", "2", "3"}  # nobody has five clips
+    tails = [fit_tails(rows, subjects, 4, 1, 1, 0) for rows, subjects in embedded.values()]
+    for fpir, row in zip(table.max_fpirs, table.thresholds, strict=True):
+        for size, threshold in zip(table.gallery_sizes, row, strict=True):
+            if threshold < 0.995:  # closer to 1, six decimals are too few to say how strict a threshold is
+                rates = [tail.false_positive_rate(threshold, size) for tail in tails]
+                assert 0.97 * fpir < max(rates) <= 1.0001 * fpir  # kept in both, and no stricter than needed
+
+
+def test_report_dims_when_subjects_are_few_states_no_gallery_thresholds() -> None:
+    accuracy = {"few": {DIM: Accuracy(0.2, 0.5, {"0.01": 0.5}, 20, 100, 1000)}}
+    found = report_dims({"few": people(20, 4, 0.7, 1)}, accuracy, accuracy, (DIM,), 0, lambda: None)
+    assert found[str(DIM)].identification == {}

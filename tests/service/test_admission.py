@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from service import admission
 from service.admission import LINGER_BODIES, MIB, BodyLimit, InFlightLimit
+from service.backlog import Backlog
 
 LIMIT = MIB  # of every BodyLimit below
 
@@ -144,6 +146,74 @@ def test_refusal_passes_through_an_application_that_catches_every_exception():
     connection = Connection([bytes(LIMIT)] * 3)
     connection.run(BodyLimit(stubborn, 1.0))
     refusal(connection)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_bodies_that_together_pass_the_limit_are_answered_503_until_others_end(announced: bool):
+    async def scenario() -> None:
+        release = asyncio.Event()
+
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            while (await receive()).get("more_body"):
+                pass
+            await release.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        limited = BodyLimit(app, 1.0, 1.5)
+        half = LIMIT // 2
+
+        def body_of(size: int) -> tuple[Connection, Any]:
+            connection = Connection([bytes(size // 2), bytes(size // 2)], length(size) if announced else [])
+            scope = {"type": "http", "method": "POST", "path": "/v1/embed", "headers": connection.headers}
+            return connection, limited(scope, connection.receive, connection.send)
+
+        inside = [body_of(size) for size in (LIMIT, half)]
+        tasks = [asyncio.create_task(call) for _, call in inside]
+        await asyncio.sleep(0.01)
+        beyond, call = body_of(2)
+        await call
+        assert beyond.status == 503
+        assert json.loads(beyond.body)["code"] == "overloaded"
+        assert (b"retry-after", b"1") in beyond.sent[0]["headers"]
+        release.set()
+        await asyncio.gather(*tasks)
+        assert [connection.status for connection, _ in inside] == [200, 200]
+        later, call = body_of(LIMIT)
+        await call
+        assert later.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_body_beyond_the_limit_of_all_bodies_is_let_in_alone():
+    app = CountingApp()
+    connection = Connection([bytes(LIMIT)])
+    connection.run(BodyLimit(app, 1.0, 0.1))
+    assert connection.status == 200
+    assert app.received == LIMIT
+
+
+def test_request_while_those_before_would_take_too_long_is_answered_503():
+    now = [0.0]
+    backlog = Backlog(10.0, lambda: now[0])
+    app = CountingApp()
+    limited = InFlightLimit(app, 100, backlog)
+    waiting = ExitStack()
+    for _ in range(20):
+        waiting.enter_context(backlog.at_work())  # nothing is known yet of how long they take
+    ends = [waiting.pop_all()]
+    with backlog.at_work():
+        now[0] += 60.0
+    connection = Connection([b""])
+    connection.run(limited)
+    assert connection.status == 503
+    assert json.loads(connection.body)["code"] == "overloaded"
+    assert app.calls == 0
+    ends[0].close()
+    again = Connection([b""])
+    again.run(limited)
+    assert again.status == 200
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.bundle import Manifest, read_bundle, read_bundles, sha256_of
+from service.bundle import Manifest, read_bundle, sha256_of
 from service.errors import BundleError, UntrainedDimError
+from service.lineup import read_bundles
 from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle
 
 Change = Callable[[dict[str, Any]], None]
@@ -171,12 +172,50 @@ def test_read_bundles_of_a_folder_without_bundles_is_refused(tmp_path: Path, exi
     assert "MATCHKA_MODELS_DIR" in refused.value.remedy
 
 
-def test_read_bundles_with_one_name_twice_is_refused(tmp_path: Path):
-    write_bundle(tmp_path / "a", "voice")
-    write_bundle(tmp_path / "b", "voice", version="2.0.0")
-    with pytest.raises(BundleError, match="same name") as refused:
+def test_read_bundles_of_two_versions_takes_the_one_in_the_folder_of_the_models_name_as_current(tmp_path: Path):
+    write_bundle(tmp_path / "voice", "voice", version="1.9.0")
+    write_bundle(tmp_path / "a", "voice", version="1.0.0")
+    write_bundle(tmp_path / "z", "voice", version="3.0.0")
+    write_bundle(tmp_path / "elsewhere", "alone")
+    found = [(b.manifest.name, b.manifest.version, b.is_current) for b in read_bundles(tmp_path)]
+    assert found == [
+        ("alone", "1.0.0", True),
+        ("voice", "1.9.0", True),
+        ("voice", "3.0.0", False),
+        ("voice", "1.0.0", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        ({"a": "1.0.0", "b": "2.0.0"}, "cannot be said which version of voice is current"),
+        ({"voice": "1.0.0", "b": "1.0.0"}, "the same version"),
+    ],
+)
+def test_read_bundles_of_versions_that_cannot_stand_side_by_side_is_refused(
+    tmp_path: Path, folders: dict[str, str], said: str
+):
+    for folder, version in folders.items():
+        write_bundle(tmp_path / folder, "voice", version=version)
+    with pytest.raises(BundleError, match=said) as refused:
         read_bundles(tmp_path)
-    assert refused.value.value == "['voice']"
+    assert refused.value.remedy
+
+
+def test_read_bundles_of_versions_of_different_kinds_of_samples_is_refused(tmp_path: Path):
+    write_bundle(tmp_path / "voice")
+    folder = write_bundle(tmp_path / "newer", version="2.0.0")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    points = [[float(n), float(n * n)] for n in range(5)]
+    manifest["input"] = {"kind": "image", "chip_px": 8, "template_points": points, "template_weights": [1.0] * 5}
+    source = manifest["backbone"]
+    graphs = ("pnet.onnx", "rnet.onnx", "onet.onnx")
+    manifest["detector"] = {"kind": "mtcnn", "sources": dict.fromkeys(graphs, source)}
+    manifest["files"] |= dict.fromkeys(graphs, "0" * 64)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="different kinds"):
+        read_bundles(tmp_path)
 
 
 def test_read_bundles_with_one_bad_bundle_among_good_ones_is_refused(tmp_path: Path):

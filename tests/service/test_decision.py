@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bundle import DimReport
-from service.decision import decide, fmr_for_fpir, probability_of, threshold_at
+from service.decision import decide, fmr_for_fpir, identification_threshold, probability_of, threshold_at
 from service.errors import InvalidFieldError
 from tests.service.conftest import CALIBRATION, POINTS, dim_report
 
@@ -137,3 +137,86 @@ def test_fmr_for_fpir_of_an_empty_gallery_is_that_of_one_subject():
 def test_fmr_for_fpir_of_a_rate_that_is_none_is_refused(fpir: float):
     with pytest.raises(InvalidFieldError, match="between 0 and 1"):
         fmr_for_fpir(fpir, 10)
+
+
+TABLE = {
+    "max_fpirs": [0.1, 0.01],
+    "gallery_sizes": [1, 100, 10_000],
+    "thresholds": [[0.3, 0.6, 0.8], [0.5, 0.7, 0.9]],
+}
+
+
+def report_with_table(
+    points: dict[str, list[tuple[float, float, bool]]], counts: tuple[str, ...] = ("1",)
+) -> DimReport:
+    made = report(points).model_dump()
+    return DimReport.model_validate({**made, "identification": dict.fromkeys(counts, TABLE)})
+
+
+LOW_POINTS = {"1": [(0.5, -0.9, True), (1e-9, -0.8, False)]}
+
+
+@pytest.mark.parametrize(
+    ("max_fpir", "size", "expected_z"),
+    [
+        (0.1, 1, math.atanh(0.3)),
+        (0.1, 0, math.atanh(0.3)),  # an empty gallery counts as one
+        (0.01, 10_000, math.atanh(0.9)),
+        (0.1, 10, (math.atanh(0.3) + math.atanh(0.6)) / 2),  # half way in the logarithm of the size
+        (0.01, 1_000_000, 2 * math.atanh(0.9) - math.atanh(0.7)),  # the last slope goes on
+    ],
+)
+def test_identification_threshold_between_entries_is_straight_on_fishers_scale(
+    max_fpir: float, size: int, expected_z: float
+):
+    found = identification_threshold(report_with_table(LOW_POINTS), 1, max_fpir, size)
+    assert found.value == pytest.approx(math.tanh(expected_z), abs=1e-9)
+    assert not found.measured
+
+
+def test_identification_threshold_between_rates_is_straight_in_the_normal_quantile():
+    share = (normal_quantile(0.03) - normal_quantile(0.1)) / (normal_quantile(0.01) - normal_quantile(0.1))
+    expected = math.tanh(math.atanh(0.6) + share * (math.atanh(0.7) - math.atanh(0.6)))
+    found = identification_threshold(report_with_table(LOW_POINTS), 1, 0.03, 100).value
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_identification_threshold_when_pairs_ask_for_more_takes_theirs():
+    strict = {"1": [(0.5, 0.95, True), (0.1, 0.96, True)]}
+    found = identification_threshold(report_with_table(strict), 1, 0.1, 1)
+    assert found.value == pytest.approx(0.96)
+    assert found.measured
+
+
+def test_identification_threshold_without_table_follows_the_pairs():
+    expected = threshold_at(report(), 3, 1 - (1 - 0.01) ** (1 / 50))
+    assert identification_threshold(report(), 3, 0.01, 50).value == pytest.approx(expected.value, abs=1e-9)
+
+
+def test_identification_threshold_with_more_templates_than_tables_takes_the_largest_table():
+    some = report_with_table(LOW_POINTS, ("1", "3"))
+    assert identification_threshold(some, 10, 0.01, 100).value == pytest.approx(0.7)
+
+
+@given(st.floats(1e-6, 0.5), st.integers(1, 10**8), st.integers(1, 10**8))
+def test_identification_threshold_never_falls_as_the_gallery_grows(max_fpir: float, a: int, b: int):
+    small, large = sorted((a, b))
+    some = report_with_table(LOW_POINTS)
+    one, other = (identification_threshold(some, 1, max_fpir, size).value for size in (small, large))
+    assert one <= other + 1e-12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_fpirs": [0.01, 0.1]},
+        {"gallery_sizes": [100, 1, 10_000]},
+        {"thresholds": [[0.3, 0.6, 0.8]]},
+        {"thresholds": [[0.3, 0.6, 0.8], [0.5, 0.7]]},
+        {"thresholds": [[0.3, 0.6, 0.5], [0.5, 0.7, 0.9]]},
+        {"thresholds": [[0.6, 0.7, 0.8], [0.5, 0.7, 0.9]]},
+    ],
+)
+def test_dim_report_when_its_gallery_table_is_not_one_refuses(change: dict[str, object]):
+    with pytest.raises(ValueError, match="must"):
+        DimReport.model_validate({**report().model_dump(), "identification": {"1": {**TABLE, **change}}})

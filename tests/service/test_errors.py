@@ -171,6 +171,10 @@ ELSEWHERE = {
     # tests/service/test_patience.py and tests/service/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,
+    # tests/service/store/test_faults.py and tests/end_to_end/test_durability_storage.py
+    errors.StorageFullError,
+    errors.StorageDamagedError,
+    errors.StorageFailedError,
     # pictures: tests/service/media/test_image.py, tests/service/media/faces and tests/end_to_end/test_face.py
     errors.NotImageError,
     errors.ImageTooLargeError,

@@ -97,10 +97,13 @@ class DlibResNet(nn.Module):
             chips: uint8 or float in 0..255, (batch, 150, 150, 3), RGB.
         Returns: float32, (batch, 128).
         """
-        x = (chips.permute(0, 3, 1, 2).float() - self.rgb_mean) / RGB_DIVISOR
-        x = functional.max_pool2d(functional.relu(self.stem(x)), 3, stride=2)
-        embeddings: Tensor = self.head(self.blocks(x).mean(dim=(2, 3)))
+        embeddings: Tensor = self.head(self.blocks(self.stem_of(chips)).mean(dim=(2, 3)))
         return embeddings
+
+    def stem_of(self, chips: Tensor) -> Tensor:
+        """What the first block takes: chips as forward -> float32, (batch, 32, 35, 35)."""
+        x = (chips.permute(0, 3, 1, 2).float() - self.rgb_mean) / RGB_DIVISOR
+        return functional.max_pool2d(functional.relu(self.stem(x)), 3, stride=2)
 
 
 class BothViews(nn.Module):

@@ -55,7 +55,11 @@ class Ge2eEncoder(torch.nn.Module):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Embed waveform windows: float32, (n, 25840) -> (n, 256), each of unit length and without negatives."""
-        _, (hidden, _) = self.lstm(self.mel(windows))
+        return self.embed_spectra(self.mel(windows))
+
+    def embed_spectra(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Embed mel spectrograms: float32, (n, frames, 40) -> (n, 256), as forward."""
+        _, (hidden, _) = self.lstm(spectra)
         raw = torch.relu(self.linear(hidden[-1]))
         norms = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
         return raw / torch.clamp(norms, min=SMALLEST_NORM)

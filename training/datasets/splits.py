@@ -27,6 +27,24 @@ def identity_fold(samples: list[Sample], fold: int, folds: int, seed: int) -> li
     return [sample for sample in samples if sample.subject in kept]
 
 
+def first_clips(samples: list[Sample], identities: int, clips_each: int) -> list[Sample]:
+    """The first clips of the first identities.
+
+    Args:
+        samples: of any number of identities.
+        identities: kept, or all where there are fewer.
+        clips_each: kept of each identity, or all where it has fewer.
+    """
+    kept: list[Sample] = []
+    counts: dict[str, int] = {}
+    for sample in samples:
+        if sample.subject in counts or len(counts) < identities:
+            counts[sample.subject] = counts.get(sample.subject, 0) + 1
+            if counts[sample.subject] <= clips_each:
+                kept.append(sample)
+    return kept
+
+
 def require_disjoint(train: Iterable[Sample], validation: Iterable[Sample]) -> None:
     """Refuse to validate on an identity, or a file, that is trained on.
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from service.vectors import FloatArray
 from training.features import Features
 from training.projections.affine import AffineProjection
+from training.projections.layer_sum import LayerSumProjection, LayerSumRecipe, summed_features
 from training.projections.linear import LinearProjection, LinearRecipe
 from training.projections.mlp import MlpProjection, MlpRecipe
 from training.projections.near_rotation import NearRotationRecipe, fit_near_rotation
@@ -19,7 +20,7 @@ from training.projections.trainable import TrainableProjection, require_narrower
 from training.projections.whitening import WhiteningRecipe, fit_whitening
 
 ClosedFormRecipe = RotationRecipe | WhiteningRecipe | NearRotationRecipe
-TrainedRecipe = LinearRecipe | MlpRecipe | OrthogonalRecipe | RefinedRecipe
+TrainedRecipe = LinearRecipe | MlpRecipe | OrthogonalRecipe | RefinedRecipe | LayerSumRecipe
 FamilyRecipe = Annotated[ClosedFormRecipe | TrainedRecipe, Field(discriminator="family")]
 
 
@@ -65,6 +66,12 @@ def begin(features: Features, recipe: TrainedRecipe, full_dim: int, seed: int) -
         return MlpProjection(in_dim, full_dim, recipe)
     if isinstance(recipe, OrthogonalRecipe):
         return OrthogonalProjection(fit_rotation(features, RotationRecipe(centring=0.0)), full_dim)
+    if isinstance(recipe, LayerSumRecipe):
+        return LayerSumProjection(recipe.layers, _refined(summed_features(features, recipe.layers), recipe, full_dim))
+    return _refined(features, recipe, full_dim)
+
+
+def _refined(features: Features, recipe: RefinedRecipe | LayerSumRecipe, full_dim: int) -> RefinedProjection:
     start = fit_closed_form(features, recipe.start, full_dim)
     return RefinedProjection(_with_unit_lengths(start, features.pooled()), recipe.pull)
 

@@ -11,11 +11,13 @@ from safetensors.torch import save
 
 from training.errors import ProjectionError
 from training.projections.affine import AffineProjection
+from training.projections.layer_sum import LayerSum, SummedProjection
 from training.projections.mlp import MlpProjection, MlpRecipe
 
 FORMAT: Final = "matchka-projection-1"
 AFFINE: Final = "affine"
 MLP: Final = "mlp"
+LAYER_SUM: Final = "layer_sum"
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ProjectionInfo:
 
     Attributes:
         family: how it was fitted (rotation, whitening, linear, mlp, ...).
-        kind: what it is: affine (weight, bias) or mlp.
+        kind: what it is: affine (weight, bias), layer_sum (weights of layers before an affine one) or mlp.
         dims: the dims it was trained and validated for, rising; the last is full_dim.
         backbone: name of the backbone.
         backbone_sha256: of the backbone's weights; it fits no other.
@@ -44,7 +46,7 @@ def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -
 
     Args:
         path: ends in .safetensors.
-        module: an AffineProjection or MlpProjection.
+        module: an AffineProjection, SummedProjection or MlpProjection.
         info: goes into the file's metadata; its kind is that of the module.
 
     Raises: ProjectionError: a module of another kind.
@@ -84,6 +86,8 @@ def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
 def _kind_of(module: torch.nn.Module) -> str:
     if isinstance(module, AffineProjection):
         return AFFINE
+    if isinstance(module, SummedProjection):
+        return LAYER_SUM
     if isinstance(module, MlpProjection):
         return MLP
     raise ProjectionError(
@@ -94,6 +98,9 @@ def _kind_of(module: torch.nn.Module) -> str:
 def _rebuild(kind: str, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
     if kind == AFFINE and set(tensors) == {"weight", "bias"}:
         return AffineProjection(tensors["weight"].numpy(), tensors["bias"].numpy())
+    if kind == LAYER_SUM and set(tensors) == {"layer_sum.weights", "affine.weight", "affine.bias"}:
+        affine = AffineProjection(tensors["affine.weight"].numpy(), tensors["affine.bias"].numpy())
+        return SummedProjection(LayerSum(tensors["layer_sum.weights"]), affine)
     if kind == MLP and {"first.weight", "second.weight"} <= set(tensors):
         hidden, in_dim = tensors["first.weight"].shape
         module = MlpProjection(in_dim, tensors["second.weight"].shape[0], MlpRecipe(hidden=hidden))

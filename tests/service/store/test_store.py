@@ -117,22 +117,35 @@ def test_all_references_are_those_of_one_model_and_version_by_tenant(store: Stor
         enrol(store, subject, units(1, 98), "voice", "2", tenant=tenant)
     found = {
         (tenant, key): row
-        for tenant, keys, rows in store.all_references("voice", "1")
-        for key, row in zip(keys, rows, strict=True)
+        for batch in store.all_references("voice", "1")
+        for tenant, key, row in zip([batch.tenant] * len(batch.keys), batch.keys.tolist(), batch.rows(), strict=True)
     }
     assert found.keys() == expected.keys()
     for place, row in found.items():
         np.testing.assert_allclose(row, expected[place], atol=1e-7)
 
 
-def test_all_references_larger_than_one_batch_are_all_there(store: Store, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("service.store.store.READ_BATCH_ROWS", 4)
-    keys = {enrol(store, f"s{n}", units(1, n), tenant="ab"[n > 5]).reference.subject_key: n for n in range(11)}
+@pytest.mark.parametrize("tenants", ["a", "ab"])
+def test_all_references_larger_than_one_batch_are_all_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tenants: str
+):
+    monkeypatch.setattr("service.store.bulk.ROWS_AT_ONCE", 4)
+    keys = {
+        enrol(store, f"s{n}", units(1, n), tenant=tenants[n % len(tenants)]).reference.subject_key: n for n in range(11)
+    }
     batches = list(store.all_references("voice", "1"))
-    assert [tenant for tenant, _, _ in batches] == ["a", "a", "b", "b"]
-    for _, batch_keys, rows in batches:
-        np.testing.assert_allclose(rows, np.concatenate([units(1, keys[key]) for key in batch_keys]), atol=1e-7)
-    assert sorted(key for _, batch, _ in batches for key in batch) == sorted(keys)
+    assert len(batches) == 3 * len(tenants)  # of four rows, each tenant's own
+    for batch in batches:
+        assert {tenants[keys[key] % len(tenants)] for key in batch.keys.tolist()} == {batch.tenant}
+        expected = np.concatenate([units(1, keys[key]) for key in batch.keys.tolist()])
+        np.testing.assert_allclose(batch.rows(), expected, atol=1e-7)
+    assert sorted(key for batch in batches for key in batch.keys.tolist()) == sorted(keys)
+
+
+def test_all_references_of_a_store_that_holds_none_are_none(store: Store):
+    assert list(store.all_references("voice", "1")) == []
+    enrol(store, "ada", units(1), model="face")
+    assert list(store.all_references("voice", "1")) == []
 
 
 def test_references_of_keys_leave_out_the_gone_the_foreign_and_the_other_version(store: Store):

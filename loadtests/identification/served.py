@@ -1,0 +1,140 @@
+"""What the running service says: embeddings of samples, thresholds, and whole identifications."""
+
+import base64
+import hashlib
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import requests
+from rich.console import Console
+from rich.progress import track
+from scipy.interpolate import RegularGridInterpolator
+from scipy.special import ndtri
+
+from loadtests.identification.people import Person
+
+TIMEOUT_S = 120
+CALLERS = 4
+FILES_AT_ONCE = 8
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Service:
+    """A running service and one of its models.
+
+    Args:
+        url: its address.
+        model: name of the model.
+    """
+
+    def __init__(self, url: str, model: str) -> None:
+        self.url = url
+        self.model = model
+        served = self._json("GET", "/v1/models")["models"]
+        self.about: dict[str, Any] = next(entry for entry in served if entry["name"] == model)
+
+    def embed(self, samples: Sequence[bytes]) -> list[Vectors | None]:
+        """The full embedding of each sample, unit length; None where it is refused (no face, too short)."""
+        try:
+            answer = self._post("/v1/embed", {"encoding": "base64"}, samples)
+        except requests.HTTPError:
+            if len(samples) == 1:
+                return [None]
+            return [self.embed([sample])[0] for sample in samples]
+        return [np.frombuffer(base64.b64decode(text), "<f4") for text in answer["embeddings"]]
+
+    def embed_people(self, people: Sequence[Person], cache_dir: Path) -> list[Vectors]:
+        """Embeddings of everybody, (samples, full_dim) each, in the order of the people; kept in a cache."""
+        content = hashlib.sha256(self.about["version"].encode())
+        for person in people:
+            for sample in person.samples:
+                content.update(hashlib.sha256(sample).digest())
+        path = cache_dir / f"{self.model}-{content.hexdigest()[:16]}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, *self._embed_everybody(people))
+        with np.load(path) as kept:
+            return [kept[f"arr_{number}"] for number in range(len(people))]
+
+    def enroll(self, subject_id: str, samples: Sequence[bytes]) -> None:
+        """Add templates to a subject."""
+        self._post("/v1/enroll", {"subject_id": subject_id, **self._faces()}, samples)
+
+    def identify(self, sample: bytes, dim: int, max_fpir: float) -> dict[str, Any]:
+        """Search one sample."""
+        return self._post("/v1/identify", {"dim": dim, "max_fpir": max_fpir, "top_k": 1}, [sample])
+
+    def thresholds(
+        self, subject_id: str, probe: bytes, templates: int, dim: int, max_fpir: float, gallery_size: int
+    ) -> tuple[float, float]:
+        """The threshold of identify in a gallery of any size, and what it would be by independent pairs alone.
+
+        The second is asked of verify, whose max_fmr is what max_fpir leaves to each of so many comparisons; the first
+        is the higher of it and the model's table for whole galleries, read off here by the rule of decision 062.
+
+        Args:
+            subject_id: somebody enrolled with so many templates.
+            probe: any sample.
+            templates: of every subject in the gallery.
+            dim: components compared.
+            max_fpir: rate asked for.
+            gallery_size: subjects.
+        """
+        max_fmr = -math.expm1(math.log1p(-max_fpir) / gallery_size)
+        fields = {"subject_id": subject_id, "dim": dim, "max_fmr": repr(max_fmr)}
+        of_pairs = float(self._post("/v1/verify", fields, [probe])["threshold"])
+        tables = self.about["per_dim"][str(dim)]["identification"]
+        if not tables:
+            return of_pairs, of_pairs
+        counts = sorted(int(count) for count in tables)
+        count = next((known for known in counts if known >= templates), counts[-1])
+        return max(of_pairs, table_threshold(tables[str(count)], max_fpir, gallery_size)), of_pairs
+
+    def delete_everybody(self) -> None:
+        """Empty the gallery."""
+        while page := self._json("GET", "/v1/subjects?limit=100")["subjects"]:
+            for subject in page:
+                requests.delete(f"{self.url}/v1/subjects/{subject['subject_id']}", timeout=TIMEOUT_S).raise_for_status()
+
+    def _embed_everybody(self, people: Sequence[Person]) -> list[Vectors]:
+        def embed_one(person: Person) -> Vectors:
+            found = []
+            for start in range(0, len(person.samples), FILES_AT_ONCE):
+                found += self.embed(person.samples[start : start + FILES_AT_ONCE])
+            kept = [vector for vector in found if vector is not None]
+            return np.stack(kept) if kept else np.empty((0, self.about["full_dim"]), np.float32)
+
+        console = Console(stderr=True)
+        with ThreadPoolExecutor(CALLERS) as callers:
+            embedded = callers.map(embed_one, people)
+            return list(track(embedded, f"Embedding ({self.model})", total=len(people), console=console))
+
+    def _faces(self) -> dict[str, str]:
+        return {"face": "dominant"} if self.model == "face" else {}
+
+    def _post(self, path: str, fields: dict[str, Any], samples: Sequence[bytes]) -> Any:
+        parts = [("file", (f"sample-{number}", sample)) for number, sample in enumerate(samples)]
+        form = {"model": self.model, **fields}
+        answer = requests.post(self.url + path, data=form, files=parts, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _json(self, method: str, path: str) -> Any:
+        answer = requests.request(method, self.url + path, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.json()
+
+
+def table_threshold(table: dict[str, Any], max_fpir: float, gallery_size: int) -> float:
+    """What a model's table says of a rate and a size between or beyond its own."""
+    sizes, rates = np.log(table["gallery_sizes"]), -ndtri(table["max_fpirs"])
+    z = RegularGridInterpolator(
+        (rates, sizes), np.arctanh(table["thresholds"]), method="linear", bounds_error=False, fill_value=None
+    )
+    return float(np.tanh(z((-ndtri(max_fpir), math.log(gallery_size)))[()]))

@@ -1,0 +1,61 @@
+"""A cheap HTTP client: one connection that stays open, forms built by hand, and no opinion about statuses."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from urllib3.filepost import encode_multipart_formdata
+
+from loadtests.torture.server import HOST
+
+TIMEOUT_S = 60.0
+
+
+class ConnectionLostError(Exception):
+    """No answer came; whether the call was carried out is not known."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and the JSON that came with it."""
+
+    status: int
+    body: Any
+
+
+class Caller:
+    """One connection to the service; not to be shared between threads."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+        self.requests = 0
+
+    def post(self, call: str, files: list[bytes], **fields: str) -> Answer:
+        """A form with files to /v1/`call`."""
+        parts: list[tuple[str, Any]] = [*fields.items(), *(("file", ("sample", data)) for data in files)]
+        body, content_type = encode_multipart_formdata(parts)
+        return self._send("POST", f"/v1/{call}", body, {"Content-Type": content_type})
+
+    def get(self, path: str) -> Answer:
+        """GET /v1/`path`."""
+        return self._send("GET", f"/v1/{path}", None, {})
+
+    def delete(self, path: str) -> Answer:
+        """DELETE /v1/`path`."""
+        return self._send("DELETE", f"/v1/{path}", None, {})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        self.requests += 1
+        try:
+            self._connection.request(method, path, body, headers)
+            answer = self._connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise ConnectionLostError(f"{method} {path}: {error!r}") from error
+        return Answer(answer.status, json.loads(content) if content else None)

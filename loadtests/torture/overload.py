@@ -1,0 +1,186 @@
+"""Send five times what the server can answer, and look at what it promises then: memory, latency, refusals, health.
+
+    python -m loadtests.torture.overload --seconds 60
+
+Exit status 1: a bound was passed; the report says which.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from loadtests.torture.caller import Caller
+from loadtests.torture.flood import Connections, Outcome, closed_loop, open_loop, request_bytes
+from loadtests.torture.server import ServerProcess, free_port, start_server, status_of
+
+MODEL = "voice"
+CALLERS = 16
+LOOK_EVERY_S = 0.25
+# What is promised under overload.
+MEMORY_BOUND_MIB = 1024.0
+LATENCY_BOUND_S = 15.0  # of an accepted request, at its 99th percentile
+HEALTH_BOUND_S = 2.0  # of /healthz and /readyz, at their 99th percentile, on cores that the flood shares
+RECOVERY_BOUND_S = 10.0
+
+
+@dataclass
+class Watch:
+    """What was seen of the server beside the flood."""
+
+    memory_mib: list[float] = field(default_factory=list)
+    health_s: list[float] = field(default_factory=list)
+    wrong_health: list[str] = field(default_factory=list)
+
+    async def look(self, server: ServerProcess) -> None:
+        """Look until cancelled."""
+        while True:
+            self.memory_mib.append(server.memory_mib())
+            for path in ("/healthz", "/readyz"):
+                began = time.perf_counter()
+                status = await asyncio.to_thread(status_of, server.port, path, 30.0)
+                self.health_s.append(time.perf_counter() - began)
+                if status != 200:
+                    self.wrong_health.append(f"{path} answered {status}")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def main() -> None:
+    """Run, report, and exit with 1 where a bound was passed."""
+    arguments = _arguments()
+    console = Console(stderr=True)
+    folder = arguments.out / "overload"
+    shutil.rmtree(folder, ignore_errors=True)
+    models_dir = folder / "models"
+    models_dir.mkdir(parents=True)
+    (models_dir / MODEL).symlink_to((arguments.models_dir / MODEL).resolve())
+    server = start_server(free_port(), folder / "data", models_dir, folder / "server.log")
+    try:
+        server.wait_until_ready()
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+        ) as progress:
+            progress.add_task(f"Flooding ({arguments.times:g} times what it can answer)", total=None)
+            report = asyncio.run(_flood(server, _requests(server.port, arguments.samples), arguments))
+        report["ended_with"] = server.stop()
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+    if report["ended_with"] != 0:
+        report["broken"].append(f"the server ended with {report['ended_with']} after SIGTERM")
+    (arguments.out / "overload.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console.print_json(json.dumps(report))
+    sys.exit(1 if report["broken"] else 0)
+
+
+async def _flood(server: ServerProcess, requests: list[bytes], arguments: argparse.Namespace) -> dict:
+    warm = await closed_loop(server.port, requests, CALLERS, arguments.measure_seconds)
+    rate = len(warm.latency_s) / arguments.measure_seconds
+    watch = Watch([server.memory_mib()])
+    looking = asyncio.create_task(watch.look(server))
+    began = time.perf_counter()
+    flood = await open_loop(server.port, requests, arguments.times * rate, arguments.seconds)
+    took = time.perf_counter() - began
+    looking.cancel()
+    recovered_s = await _recovery(server.port, requests, 2 * max(warm.latency_s))
+    report = {
+        "sustained_per_s": round(rate, 1),
+        "sustained_latency_s": _spread(warm.latency_s),
+        "offered_per_s": round(sum(flood.statuses.values()) / took, 1),
+        "flood_s": round(took, 1),
+        "answers": {str(status): count for status, count in sorted(flood.statuses.items())},
+        "accepted_per_s": round(len(flood.latency_s) / took, 1),
+        "accepted_latency_s": _spread(flood.latency_s),
+        "refused_latency_s": _spread(flood.refusal_s),
+        "health_latency_s": _spread(watch.health_s),
+        "memory_mib": {
+            "before": round(watch.memory_mib[0]),
+            "peak": round(server.memory_mib("VmHWM")),
+            "after": round(server.memory_mib()),
+        },
+        "recovered_after_s": round(recovered_s, 2),
+    }
+    return {**report, "broken": _broken(report, flood, watch)}
+
+
+async def _recovery(port: int, requests: list[bytes], normal_s: float) -> float:
+    """Seconds until a request is answered with success in a normal time."""
+    began = time.perf_counter()
+    connections = Connections(port)
+    while time.perf_counter() - began < 10 * RECOVERY_BOUND_S:
+        outcome = Outcome()
+        await connections.call(requests[0], outcome)
+        if outcome.latency_s and outcome.latency_s[0] <= normal_s:
+            break
+    connections.close()
+    return time.perf_counter() - began
+
+
+def _broken(report: dict, flood: Outcome, watch: Watch) -> list[str]:
+    broken = [*watch.wrong_health[:5]]
+    strange = {status for status in flood.statuses if not 200 <= status < 300 and status not in (429, 503)}
+    if strange:
+        broken.append(f"requests were answered with {sorted(strange)} (0: not at all)")
+    if not flood.latency_s:
+        broken.append("nothing was answered")
+    if flood.without_retry_after:
+        broken.append(f"{flood.without_retry_after} refusals without Retry-After")
+    for name, value, bound in (
+        ("memory_mib", report["memory_mib"]["peak"], MEMORY_BOUND_MIB),
+        ("accepted_latency_s", report["accepted_latency_s"].get("p99", 0.0), LATENCY_BOUND_S),
+        ("health_latency_s", report["health_latency_s"].get("p99", 0.0), HEALTH_BOUND_S),
+        ("recovered_after_s", report["recovered_after_s"], RECOVERY_BOUND_S),
+    ):
+        if value > bound:
+            broken.append(f"{name} is {value}, and {bound:g} is promised")
+    return broken
+
+
+def _requests(port: int, samples: Path) -> list[bytes]:
+    """Enrol everybody, and make the requests: two thirds verify, one third identify."""
+    caller = Caller(port)
+    made = []
+    for person in sorted(path for path in samples.iterdir() if path.is_dir()):
+        clips = [clip.read_bytes() for clip in sorted(person.glob("*.wav"))]
+        answer = caller.post("enroll", clips[:2], model=MODEL, subject_id=person.name)
+        if answer.status != 201:
+            raise RuntimeError(f"enroll answered {answer}")
+        for clip in clips:
+            made += [request_bytes("verify", clip, model=MODEL, subject_id=person.name)] * 2
+            made.append(request_bytes("identify", clip, model=MODEL))
+    caller.close()
+    random.Random(1).shuffle(made)
+    return made
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    if len(seconds) < 2:
+        return {}
+    cuts = statistics.quantiles(seconds, n=100)
+    return {"p50": round(cuts[49], 3), "p95": round(cuts[94], 3), "p99": round(cuts[98], 3)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
+    parser.add_argument("--measure-seconds", type=float, default=15.0, help="of finding out what it can answer")
+    parser.add_argument("--times", type=float, default=5.0, help="how many times that is sent")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("--samples", type=Path, default=Path("build/samples/voice"))
+    parser.add_argument("--out", type=Path, default=Path("build/torture"))
+    arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

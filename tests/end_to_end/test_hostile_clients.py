@@ -1,0 +1,251 @@
+"""Clients that hang, say nothing, leave or lie, on real sockets of a real server: all others are served."""
+
+import contextlib
+import http.client
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+
+from tests.server_process import RunningServer, start, stop
+from tests.service.conftest import embedding_of, encoded, sample, voice, write_bundle
+from tests.service.test_errors import make_fragile
+
+IDLE_S = 2.0  # time that the server gives a connection to begin a request
+PATIENCE_S = 60.0
+SILENT_CONNECTIONS = 1000
+FORM = b"multipart/form-data; boundary=x"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Two models: `voice`, and `fragile`, whose graph returns NaN for clips at full scale."""
+    folder = tmp_path_factory.mktemp("hostile")
+    write_bundle(folder / "models" / "voice")
+    make_fragile(write_bundle(folder / "models" / "fragile", "fragile"))
+    running = start(folder / "models", folder / "data", None, True, {"MATCHKA_MAX_IDLE_S": str(IDLE_S)})
+    yield running
+    assert stop(running.process) == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+def connect_to(server: RunningServer) -> tuple[str, int]:
+    host, port = server.url.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+def connect(server: RunningServer) -> socket.socket:
+    return socket.create_connection(connect_to(server), timeout=PATIENCE_S)
+
+
+def closed_by_server(connection: socket.socket) -> bool:
+    """Wait until the server closes a connection; whatever it says before is read."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def embed(server: RunningServer, person: int, model: str = "voice") -> requests.Response:
+    return requests.post(
+        f"{server.url}/v1/embed", data={"model": model}, files={"file": ("a", sample(person))}, timeout=PATIENCE_S
+    )
+
+
+def require_served(server: RunningServer, person: int) -> None:
+    answer = embed(server, person)
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_allclose(answer.json()["embeddings"][0], embedding_of(voice(person)), atol=1e-5)
+
+
+def form_head(length: int) -> bytes:
+    return b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (FORM, length)
+
+
+def test_thousand_silent_connections_are_closed_and_others_are_served_beside_them(server: RunningServer):
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(SILENT_CONNECTIONS)]
+        for person in range(5):
+            require_served(server, person)
+        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+        assert all(closed_by_server(connection) for connection in silent)
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Slow: 1\r\n"),
+        (b"GET /hea", b"l"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Slow: 1\r\n"),
+    ],
+    ids=["header after header", "letter after letter", "the second request"],
+)
+def test_head_that_comes_drop_by_drop_is_not_waited_for(server: RunningServer, first: bytes, more: bytes):
+    with connect(server) as connection:
+        connection.sendall(first)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < PATIENCE_S:
+                connection.sendall(more)
+                time.sleep(0.1)
+        assert IDLE_S / 2 < time.monotonic() - began < PATIENCE_S
+    require_served(server, 1)
+
+
+def test_connection_that_is_used_again_and_again_is_never_closed(server: RunningServer):
+    """Each request is short, so that whoever looks at the connection nearly always finds it without one."""
+    connection = http.client.HTTPConnection(*connect_to(server), timeout=PATIENCE_S)
+    connection.connect()
+    first = connection.sock
+    began = time.monotonic()
+    while time.monotonic() - began < 3 * IDLE_S:
+        connection.request("GET", "/healthz")
+        assert json.loads(connection.getresponse().read()) == {"status": "alive"}
+        assert connection.sock is first, "it was opened anew"
+        time.sleep(IDLE_S / 20)
+    connection.close()
+
+
+def test_head_without_end_is_refused(server: RunningServer):
+    sent = 0
+    with connect(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 26:
+                connection.sendall(bytes(65536).replace(b"\0", b"x"))
+                sent += 65536
+    assert sent < 1 << 24, "it was read on and on"
+    require_served(server, 1)
+
+
+def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
+    """Thirty-two embeddings as numbers, again and again, of which it reads none."""
+    files = [("file", ("a", sample(1)))] * 32
+    request = requests.Request("POST", f"{server.url}/v1/embed", data={"model": "voice"}, files=files).prepare()
+    head = "POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+    with connect(server) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        for _ in range(3):
+            connection.sendall(head.encode() + b"\r\n" + bytes(request.body or b""))
+        require_served(server, 1)
+        time.sleep(2 * IDLE_S)
+        with contextlib.suppress(ConnectionError, BrokenPipeError):
+            for _ in range(1000):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+            pytest.fail("the connection is still there")
+    require_served(server, 1)
+
+
+def test_client_that_hangs_within_its_upload_holds_up_nobody(server: RunningServer):
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            hanging = stack.enter_context(connect(server))
+            hanging.sendall(form_head(100_000) + b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nvo')
+        for person in range(5):
+            require_served(server, person)
+        assert requests.get(f"{server.url}/healthz", timeout=PATIENCE_S).json() == {"status": "alive"}
+    require_served(server, 6)
+
+
+def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call from many threads that begin together."""
+    barrier = threading.Barrier(count)
+
+    def one(number: int) -> Any:
+        barrier.wait(PATIENCE_S)
+        return call(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def body_of(person: int, model: str = "voice") -> bytes:
+    request = requests.Request(
+        "POST", "http://x/v1/embed", data={"model": model}, files={"file": ("a", sample(person))}
+    ).prepare()
+    head = "POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+    return head.encode() + b"\r\n" + bytes(request.body or b"")
+
+
+def test_clients_that_leave_while_their_batch_runs_change_nothing_for_the_others(server: RunningServer):
+    def leave(person: int) -> None:
+        with connect(server) as connection:
+            connection.sendall(body_of(person))
+            # closed with a reset, at once, so that the server learns of it in the middle of the work
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def call(person: int) -> requests.Response | None:
+        return leave(person) if person % 3 == 0 else embed(server, person)
+
+    for _ in range(3):
+        for person, answer in enumerate(at_once(24, call)):
+            if answer is not None:
+                assert answer.status_code == 200, answer.text
+                np.testing.assert_allclose(answer.json()["embeddings"][0], embedding_of(voice(person)), atol=1e-5)
+    assert 'status="500"' not in requests.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+
+
+BAD = {
+    "no audio": (b"this is no audio " * 100, "not_audio"),
+    "not a number": (encoded(np.where(np.arange(16000) == 9, np.nan, voice(1)), subtype="FLOAT"), "non_finite_samples"),
+    "NaN of the graph": (encoded(0.99 * np.sin(np.arange(16000.0)), subtype="FLOAT"), "non_finite_embedding"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_among_31_good_ones_at_the_same_moment_fails_alone(server: RunningServer, name: str):
+    data, code = BAD[name]
+
+    def call(number: int) -> requests.Response:
+        if number == 17:
+            return requests.post(
+                f"{server.url}/v1/embed", data={"model": "fragile"}, files={"file": ("a", data)}, timeout=PATIENCE_S
+            )
+        return embed(server, number, "fragile")
+
+    for _ in range(3):
+        answers = at_once(32, call)
+        poisoned = answers.pop(17)
+        assert (poisoned.status_code, poisoned.json()["code"]) == (422, code)
+        assert [answer.status_code for answer in answers] == [200] * 31
+        people = [person for person in range(32) if person != 17]
+        for person, answer in zip(people, answers, strict=True):
+            alone = embed(server, person, "fragile").json()["embeddings"][0] if person < 4 else None
+            together = answer.json()["embeddings"][0]
+            np.testing.assert_allclose(together, embedding_of(voice(person)), atol=1e-5)
+            if alone is not None:
+                np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_bytes_that_are_no_http_are_refused_without_harm(server: RunningServer):
+    rng = np.random.default_rng(1)
+    for seed in range(20):
+        with connect(server) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(rng.bytes(200 + 50 * seed) + b"\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(65536)
+            assert not answer or answer.startswith(b"HTTP/1.1 400")
+    require_served(server, 1)
+
+
+def test_problem_of_a_request_refused_while_its_body_is_sent_reaches_the_client(server: RunningServer):
+    """The refusal comes before the body has ended; the client sends on and reads it afterwards."""
+    with connect(server) as connection:
+        connection.sendall(b"POST /v1/embed?stray=1 HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\n" % FORM)
+        connection.sendall(b"Content-Length: 4000000\r\n\r\n")
+        for _ in range(4):
+            connection.sendall(bytes(1_000_000))
+            time.sleep(0.05)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 422"), answer[:200]
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "unknown_field"

@@ -1,0 +1,164 @@
+"""EdgeFace through the whole exporter on real photographs, with made weights, and served: no step is special to it."""
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from export.detector import OrtDetector
+from export.run import Choices, export_bundle
+from service.bundle import Bundle, read_bundle
+from service.client import Client
+from service.errors import MatchkaError
+from service.media.faces.reader import FaceLimits, FaceReader
+from service.media.image import ImageLimits
+from service.vectors import truncate_and_normalise
+from tests.server_process import start, stop
+from tests.training.backbones.named_weights import weights_by_name
+from training.backbones.choice import EdgeFaceRecipe
+from training.backbones.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
+from training.backbones.edgeface_network import EdgeFaceNetwork
+from training.projections.affine import AffineProjection
+from training.projections.storage import ProjectionInfo, save_projection
+
+pytestmark = pytest.mark.shared_data
+DOWNLOADS = Path(__file__).parents[2] / "build" / "downloads"
+DIMS = (16, 64)
+PEOPLE, PICTURES = 12, 3
+ANY_FACE = FaceLimits(0.0, 0.0, 9.0, 0.0, 1)
+Rows = list[dict[str, str]]
+
+
+def pictures_of(faces: Path, split: str) -> Rows:
+    """A few pictures of the first people of a split that have as many."""
+    with (faces / "images.csv").open(encoding="utf-8", newline="") as file:
+        rows = sorted((row for row in csv.DictReader(file) if row["split"] == split), key=lambda row: row["identity"])
+    people = [list(group) for _, group in groupby(rows, key=lambda row: row["identity"])]
+    return [row for group in people if len(group) >= PICTURES for row in group[:PICTURES]][: PEOPLE * PICTURES]
+
+
+@pytest.fixture(scope="module")
+def faces(shared_data: Path) -> Path:
+    return shared_data / "face"
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> EdgeFace:
+    path = tmp_path_factory.mktemp("weights") / "edgeface_xxs.pt"
+    shapes = {name: tuple(tensor.shape) for name, tensor in EdgeFaceNetwork(SHAPES["xxs"]).state_dict().items()}
+    torch.save(weights_by_name(shapes, seed=3), path)
+    recipe = EdgeFaceRecipe(kind="edgeface", path=path, variant="xxs", downloads_dir=DOWNLOADS, licence="made up")
+    backbone = recipe.open()
+    try:
+        backbone.detector.open()
+    except MatchkaError as error:
+        pytest.skip(f"the detector's weights are neither in the cache nor to be fetched: {error}")
+    return backbone
+
+
+@pytest.fixture(scope="module")
+def projection() -> AffineProjection:
+    generator = np.random.default_rng(4)
+    rows = np.linalg.qr(generator.standard_normal((512, DIMS[-1])))[0].T
+    return AffineProjection(rows.astype(np.float32), np.zeros(DIMS[-1], np.float32))
+
+
+@pytest.fixture(scope="module")
+def bundle(
+    faces: Path, backbone: EdgeFace, projection: AffineProjection, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """A checkpoint as training leaves it, through `matchka-export run`."""
+    home = tmp_path_factory.mktemp("edgeface")
+    for split in ("train", "dev"):
+        with (home / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = [(str(faces / row["path"]), row["identity"]) for row in pictures_of(faces, split)]
+            csv.writer(file).writerows([("path", "identity"), *rows])
+    checkpoint = home / "checkpoint"
+    checkpoint.mkdir()
+    info = ProjectionInfo("rotation", "affine", DIMS, backbone.name, backbone.source.sha256, ())
+    save_projection(checkpoint / "projection.safetensors", projection, info)
+    dataset = {"corpus": "lfw", "domain": "photographs", "layout": "csv", "subject_column": "identity"}
+    recipe = {
+        "name": "edgeface",
+        "dims": list(DIMS),
+        "backbone": {
+            "kind": "edgeface",
+            "path": str(backbone.path),
+            "variant": "xxs",
+            "sha256": backbone.source.sha256,
+            "downloads_dir": str(DOWNLOADS),
+            "licence": "made up",
+        },
+        "data": {
+            "train": [dataset | {"path": str(home / "train.csv")}],
+            "validation": [dataset | {"path": str(home / "dev.csv")}],
+            "cache_dir": str(home / "cache"),
+        },
+        "projection": {"family": "rotation"},
+        "output_dir": str(checkpoint),
+    }
+    (checkpoint / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    # random weights tell nobody apart; fewer components of them may do so significantly worse
+    choices = Choices(accept_worse="random weights")
+    return export_bundle(checkpoint, home / "models" / "face-edgeface", choices, Console(quiet=True))
+
+
+@pytest.fixture(scope="module")
+def client(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    models = tmp_path_factory.mktemp("served") / "models"
+    shutil.copytree(bundle.path, models / bundle.path.name)
+    server = start(models, models.parent / "data", None, True, {})
+    yield server.client()
+    stop(server.process)
+
+
+def embedded_by_hand(chip: np.ndarray, backbone: EdgeFace, projection: AffineProjection) -> np.ndarray:
+    with torch.inference_mode():
+        raw = backbone.module().network(torch.tensor(chip)[None]).numpy()[0].astype(float)
+    projected = projection.weight.numpy().astype(float) @ (raw / np.sqrt(np.sum(raw**2)))
+    return projected / np.sqrt(np.sum(projected**2))
+
+
+def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights(bundle: Bundle) -> None:
+    manifest = read_bundle(bundle.path).manifest
+    assert manifest.name == "face-edgeface"
+    assert manifest.input.as_image_input() == EDGEFACE_INPUT
+    assert (manifest.backbone.name, manifest.backbone.licence) == ("EdgeFace xxs", "made up")
+    assert manifest.dims == DIMS
+    assert set(manifest.files) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
+
+
+def test_embed_of_an_aligned_chip_equals_torch(
+    client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection
+) -> None:
+    chip = np.random.default_rng(9).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(chip).save(file, "PNG")
+    answer = client.embed([file.getvalue()], bundle.manifest.name, face="aligned")
+    assert answer.faces == [None]
+    np.testing.assert_allclose(answer.embeddings[0], embedded_by_hand(chip, backbone, projection), atol=1e-4)
+
+
+def test_embed_of_a_photograph_finds_aligns_and_equals_torch_at_each_dim(
+    client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
+) -> None:
+    photograph = (faces / pictures_of(faces, "dev")[0]["path"]).read_bytes()
+    reader = FaceReader(OrtDetector(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    chip = reader.read(photograph, "dominant")[0].chip
+    assert chip.shape == (112, 112, 3)
+    expected = embedded_by_hand(chip, backbone, projection)
+    for dim in DIMS:
+        answer = client.embed([photograph], bundle.manifest.name, dim=dim)
+        assert answer.faces is not None
+        assert answer.faces[0] is not None
+        prefix = truncate_and_normalise(expected[None].astype(np.float32), dim)[0]
+        np.testing.assert_allclose(answer.embeddings[0], prefix, atol=1e-4)

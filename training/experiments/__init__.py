@@ -1,0 +1,1 @@
+"""Experiments: questions about training that this project's own data and backbones answer in minutes."""
