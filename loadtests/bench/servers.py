@@ -132,7 +132,7 @@ def started(contestant: Contestant, models: Path, folder: Path, probe: Call) -> 
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*contestant.command, str(port)], env=environment, stdout=output, stderr=output, start_new_session=True
+            [*contestant.command, str(port)], env=environment, stdout=output, stderr=output, process_group=0
         )
     server = Server(contestant, process, port, log)
     try:
