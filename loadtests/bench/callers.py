@@ -252,7 +252,15 @@ async def _open_loop(
             done.set()
 
     async def send(call: Call, at: float) -> None:
-        connection = idle.pop() if idle else await _connect(port, answered)
+        while idle and idle[-1].transport.is_closing():
+            idle.pop()  # a server that refused its last call may have closed it since
+        nonlocal left
+        try:
+            connection = idle.pop() if idle else await _connect(port, answered)
+        except OSError:
+            record.failures[0] += 1
+            left -= 1
+            return
         connection.send(call, at)
 
     async def arrivals() -> None:
