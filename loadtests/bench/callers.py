@@ -252,11 +252,9 @@ async def _open_loop(
             done.set()
 
     async def send(call: Call, at: float) -> None:
-        while idle and idle[-1].transport.is_closing():
-            idle.pop()  # a server that refused its last call may have closed it since
         nonlocal left
         try:
-            connection = idle.pop() if idle else await _connect(port, answered)
+            connection = _usable(idle) or await _connect(port, answered)
         except OSError:
             record.failures[0] += 1
             left -= 1
@@ -279,6 +277,15 @@ async def _open_loop(
     for connection in idle:
         connection.transport.close()
     return load
+
+
+def _usable(idle: "deque[_Connection]") -> _Connection | None:
+    """The connection used last, unless the server closed it since, as it does behind a refusal."""
+    while idle:
+        connection = idle.pop()
+        if not connection.transport.is_closing():
+            return connection
+    return None
 
 
 async def _measured(record: _Record, warm_s: float, seconds: float, cpu_s: Callable[[], float]) -> Load:
