@@ -1,6 +1,5 @@
 """A gallery asked over standard input answers as brute force does."""
 
-import itertools
 import json
 import subprocess
 import sys
