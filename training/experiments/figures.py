@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from training.experiments.face_heads import LOSSES, PLACES, FaceHeads
 from training.experiments.two_stage import NEVER, Epoch, Run, TwoStage
 
-DPI: Final = 80  # keeps the files small enough for a repository
+DPI: Final = 70  # keeps the files below 200 kB, small enough for a repository
 COLOURS: Final = ("tab:blue", "tab:red", "tab:orange", "tab:green")
 
 
