@@ -99,7 +99,7 @@ def _epochs(history: Sequence[Mapping[str, Any]], raw: Report) -> Figure:
             (line,) = at.plot([entry["epoch"] for entry in history], rates, label=f"dim {dim}")
             at.axhline(100 * raw[domain][int(dim)].eer, color=line.get_color(), linestyle=":", linewidth=0.8)
         at.set(title=f"{domain} (dotted: raw)", xlabel="epoch", ylabel="EER %")
-        at.legend()
+        at.legend(loc="upper right")
     return figure
 
 
@@ -111,7 +111,7 @@ def _against_dim(contents: Contents) -> Figure:
         at.set(title=domain, xlabel="dim", ylabel="EER %", xscale="log", xticks=contents.dims)
         at.set_xticklabels([str(dim) for dim in contents.dims])
         at.minorticks_off()
-        at.legend()
+        at.legend(loc="upper right")
     return figure
 
 
@@ -127,7 +127,7 @@ def _det(pairs_at: Callable[[int], PairSimilarities], dims: Sequence[int]) -> Fi
     ticks, labels = norm.ppf(SHOWN_RATES), [f"{100 * rate:g}" for rate in SHOWN_RATES]
     at.set(xlabel="FMR %", ylabel="FNMR %", xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
     at.set(xlim=(norm.ppf(0.0005), norm.ppf(0.5)), ylim=(norm.ppf(0.0005), norm.ppf(0.5)))
-    at.legend()
+    at.legend(loc="upper right")
     return figure
 
 
@@ -136,7 +136,7 @@ def _histogram(pairs: PairSimilarities) -> Figure:
     for label, similarities in (("non-mated", pairs.non_mated), ("mated", pairs.mated)):
         at.hist(similarities, bins=HISTOGRAM_BINS, density=True, alpha=0.6, label=label)
     at.set(xlabel="similarity", ylabel="density")
-    at.legend()
+    at.legend(loc="upper right")
     return figure
 
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 import soundfile
 
-from tests.server_process import RunningServer
+from tests.server_process import RunningServer, whole_answer
 
 MIB = 1 << 20
 Post = Callable[..., requests.Response]
@@ -210,7 +210,7 @@ def test_streamed_body_over_the_limit_is_refused_while_it_streams(server: Runnin
             connection.sendall(b"%x\r\n" % len(block) + block + b"\r\n")
             if sent >= 25 * MIB:
                 break
-        answer = connection.recv(65536)
+        answer = whole_answer(connection)
     assert answer.startswith(b"HTTP/1.1 413"), answer[:200]
     assert b"body_too_large" in answer
 

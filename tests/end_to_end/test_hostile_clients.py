@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import requests
 
-from tests.server_process import RunningServer, start, stop
+from tests.server_process import RunningServer, start, stop, whole_answer
 from tests.service.conftest import embedding_of, encoded, sample, voice, write_bundle
 from tests.service.test_errors import make_fragile
 
@@ -246,6 +246,6 @@ def test_problem_of_a_request_refused_while_its_body_is_sent_reaches_the_client(
         for _ in range(4):
             connection.sendall(bytes(1_000_000))
             time.sleep(0.05)
-        answer = connection.recv(65536)
+        answer = whole_answer(connection)
     assert answer.startswith(b"HTTP/1.1 422"), answer[:200]
     assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "unknown_field"

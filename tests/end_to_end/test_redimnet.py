@@ -55,6 +55,7 @@ def recipe(home: Path) -> Recipe:
         RECIPE,
         (
             f"backbone.path={home / 'tiny.pt'}",
+            "backbone.licence=MIT",
             f"data.train={data('train')}",
             f"data.validation={data('dev')}",
             f"data.cache_dir={home / 'features'}",

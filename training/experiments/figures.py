@@ -36,7 +36,7 @@ def draw_two_stage(found: TwoStage, path: Path) -> None:
         at = figure.add_subplot(grid[0, column * width : (column + 1) * width])
         _arms(at, arms, found.runs, value)
         at.set(title=title, ylim=(0, None))
-        at.legend(fontsize=8)
+        at.legend(fontsize=8, loc="upper right")
     for row, domain in enumerate(domains):
         for column, dim in enumerate(dims):
             at = figure.add_subplot(grid[1 + row, 2 * column : 2 * column + 2])
@@ -81,7 +81,7 @@ def draw_face_heads(found: FaceHeads, path: Path) -> None:
             at.axhline(value(found.untouched), color="black", linestyle=":", linewidth=1, label="untouched backbone")
             at.set(title=title, xlabel="epoch")
         row[0].set_ylabel(place)
-        row[0].legend(fontsize=8)
+        row[0].legend(fontsize=8, loc="upper right")
     _save(figure, path)
 
 
