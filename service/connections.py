@@ -24,7 +24,9 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
         super().connection_made(transport)
         self._watched = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
-        self._idle_since = self._loop.time()
+        self._idle_since = self._taken_at = self._loop.time()
+        self._unsent_bytes = 0
+        self._answering: Any = None
         self._head_bytes = 0
         self._is_in_head = False
         self._look_again()
@@ -32,6 +34,7 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
         self._next_look.cancel()
+        self._forget_answer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,14 +60,29 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
         self._idle_since = self._loop.time()
         super().on_response_complete()
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answering = cycle  # the server's own `cycle` is the newest request, which may wait behind this one
+        super()._start_asgi_task(cycle, app)
+
+    def _forget_answer(self) -> None:
+        """Write no more of an answer that waits for its client, whose connection ends."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+
     def _look_again(self) -> None:
         self._next_look = self._loop.call_later(self.max_idle_s / CHECKS, self._look)
 
     def _look(self) -> None:
+        now = self._loop.time()
         is_asking: Any = self.cycle is not None and not self.cycle.response_complete
-        if not is_asking and self._loop.time() - self._idle_since >= self.max_idle_s:
-            # close() would wait for a client that takes nothing
-            self._watched.abort()
+        is_silent = not is_asking and now - self._idle_since >= self.max_idle_s
+        # an answer that is not taken is not complete either: the server waits to hand over the rest of it
+        unsent_bytes = self._watched.get_write_buffer_size()
+        if not unsent_bytes or unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes, self._taken_at = unsent_bytes, now
+        if is_silent or now - self._taken_at >= self.max_idle_s:
+            self._forget_answer()
+            self._watched.abort()  # close() would wait for a client that takes nothing
             return
         self._look_again()
 
