@@ -157,8 +157,9 @@ def _wait_until_ready(server: Server, probe: Call) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    for sent in (signal.SIGCONT, signal.SIGTERM):
-        os.killpg(process.pid, sent)
+    with suppress(ProcessLookupError):  # it may have ended by itself
+        for sent in (signal.SIGCONT, signal.SIGTERM):
+            os.killpg(process.pid, sent)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
     with suppress(ProcessLookupError):

@@ -1,10 +1,11 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Executable, bindparam, select
+from sqlalchemy import Executable, Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from service.errors import StorageDamagedError, UnknownSubjectError
@@ -40,6 +41,16 @@ def summaries_query() -> Executable:
         select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
         .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
         .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
+        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+    )
+
+
+def reference_query() -> Executable:
+    """What to_reference() needs of one subject: of_tenant, of_subject, of_model, of_version."""
+    return (
+        select(ReferenceRow.subject_key, ReferenceRow.template_count, ReferenceRow.embedding, ReferenceRow.digest)
+        .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"))
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
     )
 
@@ -83,7 +94,7 @@ def to_subject(session: Session, row: SubjectRow) -> Subject:
     )
 
 
-def to_reference(row: ReferenceRow, subject_id: str) -> Reference:
+def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
     """A stored reference.
 
     Raises: StorageDamagedError: it is not what was stored.

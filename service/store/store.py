@@ -24,6 +24,7 @@ from service.store.records import Enrolment, Reference, Removal, Subject, Subjec
 from service.store.rows import (
     find_subject,
     recompute_reference,
+    reference_query,
     require_subject,
     summaries_query,
     to_bytes,
@@ -48,7 +49,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
-        self._summaries = summaries_query()  # made once: each identify asks it, and making it takes longer than it
+        # made once: each verify asks the one and each identify the other, and making them takes longer than they
+        self._reference, self._summaries = reference_query(), summaries_query()
         try:
             bring_up_to_date(self._engine)
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
@@ -111,11 +113,13 @@ class Store:
             NotEnrolledError: it has no templates of this model.
             OtherVersionError: its templates are of another version.
         """
+        values = {"of_tenant": tenant, "of_subject": subject_id, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            found = connection.execute(self._reference, values).one_or_none()
+        if found is not None:
+            return to_reference(found, subject_id)
         with self._sessions() as session:
             subject = require_subject(session, tenant, subject_id)
-            row = session.get(ReferenceRow, (subject.key, model, version))
-            if row is not None:
-                return to_reference(row, subject.subject_id)
             other = session.scalar(
                 select(ReferenceRow.version).where(ReferenceRow.subject_key == subject.key, ReferenceRow.model == model)
             )
