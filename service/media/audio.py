@@ -1,6 +1,7 @@
 """Audio: bytes -> mono samples at the model's rate -> level -> the waveform windows the graph takes."""
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +32,7 @@ UNSTATED_FRAMES: Final = 2**63 - 1  # what libsndfile says of a FLAC stream whos
 READ_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory of one block whatever the channel count
 SILENCE_DBFS: Final = -70.0  # a muted 16-bit microphone with dither lies near -90, a whisper above -60
 AUDIBLE_BELOW_LOUD_DB: Final = 30.0  # speech sounds lie within 30 dB of the loud ones; pauses below
+RMS_BLOCK_SAMPLES: Final = 1024
 FRAME_MS: Final = 20  # the usual speech frame
 
 
@@ -78,9 +80,8 @@ def read_clip(data: bytes, sample_rate_hz: int, limits: AudioLimits) -> FloatArr
         AudioTooLongError, SilenceError, TooLittleSpeechError: outside the limits.
     """
     samples = _decode(data, sample_rate_hz, limits.max_duration_s)
-    _require_finite(samples)  # the resampler can overflow on samples that were finite
     # Float files may pass full scale, and the level rule only raises: an unbounded peak would reach the graph.
-    peak = float(np.max(np.abs(samples), initial=0.0))
+    peak = _finite_peak(samples)  # again, as the resampler can overflow on samples that were finite
     if peak > 1.0:
         samples = samples / np.float32(peak)
     _require_speech(samples, sample_rate_hz, limits.min_speech_s)
@@ -101,15 +102,16 @@ def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
 
     Source: the window rule is that of Wan et al. 2018, arXiv:1710.10467, as its public GE2E implementation applies it.
     """
-    levelled = raise_level(samples, spec.level_dbfs)
     useful = spec.window_samples - 2 * spec.context_samples  # samples a window adds beyond its context
     # windows until the clip's end is covered; on real speech, leaving out a last window that is mostly zeros costs
     # accuracy (docs/decisions/030)
-    count = 1 + max(0, -(-(levelled.size - useful) // spec.hop_samples))
+    count = 1 + max(0, -(-(samples.size - useful) // spec.hop_samples))
     length = spec.window_samples + (count - 1) * spec.hop_samples
     padded = np.zeros(length, np.float32)
-    kept = levelled[: length - spec.context_samples]
-    padded[spec.context_samples : spec.context_samples + kept.size] = kept
+    kept = samples[: length - spec.context_samples]
+    np.multiply(
+        kept, _gain(samples, spec.level_dbfs), out=padded[spec.context_samples : spec.context_samples + kept.size]
+    )
     views = np.lib.stride_tricks.sliding_window_view(padded, spec.window_samples)
     return np.ascontiguousarray(views[:: spec.hop_samples])
 
@@ -126,11 +128,8 @@ def raise_level(samples: FloatArray, level_dbfs: float) -> FloatArray:
     >>> raise_level(np.full(4, 0.125, np.float32), 20.0 * np.log10(0.5))
     array([0.5, 0.5, 0.5, 0.5], dtype=float32)
     """
-    rms = _rms(samples)
-    if rms == 0.0:
-        return samples
-    gain = 10.0 ** (level_dbfs / 20.0) / rms
-    return samples if gain <= 1.0 else samples * np.float32(gain)
+    gain = _gain(samples, level_dbfs)
+    return samples if gain == 1.0 else samples * gain
 
 
 def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
@@ -149,10 +148,10 @@ def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
     1.0
     """
     frame = max(1, sample_rate_hz * FRAME_MS // 1000)
-    frames = samples[: samples.size // frame * frame].reshape(-1, frame).astype(np.float64)
+    frames = samples[: samples.size // frame * frame].reshape(-1, frame)
     if frames.size == 0:
         return 0.0
-    levels = np.sqrt(np.mean(frames**2, axis=1))
+    levels = np.sqrt(np.vecdot(frames, frames) / frame)
     # the 95th percentile is the level of the loud frames and ignores single clicks; at least the mean level
     # so that a short word in a long pause is judged by its own level
     loud = max(float(np.percentile(levels, 95)), _rms(samples))
@@ -207,7 +206,7 @@ def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s:
             raise AudioTooLongError(
                 f"The clip is longer than {max_duration_s:g} s.", remedy=f"Send at most {max_duration_s:g} s of audio."
             )
-        _require_finite(block)
+        _finite_peak(block)
         # a float64 mean cannot overflow on float files whose samples are near the float32 limit; that of one channel
         # is the channel, and numpy takes as long over it as the decoder over the file
         mono = block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
@@ -221,11 +220,14 @@ def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s:
     return np.concatenate(blocks)
 
 
-def _require_finite(samples: FloatArray) -> None:
-    if not np.all(np.isfinite(samples)):
+def _finite_peak(samples: FloatArray) -> float:
+    """The largest magnitude, 0 where there is nothing. Both extremes are NaN where any sample is."""
+    peak = max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
+    if not math.isfinite(peak):
         raise NonFiniteSamplesError(
             "The clip holds samples that are NaN or infinite.", remedy="Write the file again from a clean recording."
         )
+    return peak
 
 
 def _require_sample_rate(rate_hz: int) -> None:
@@ -254,8 +256,18 @@ def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: floa
         )
 
 
+def _gain(samples: FloatArray, level_dbfs: float) -> np.float32:
+    """What raises a clip to a level: at least 1, and 1 for silence."""
+    rms = _rms(samples)
+    return np.float32(max(1.0, 10.0 ** (level_dbfs / 20.0) / rms)) if rms > 0.0 else np.float32(1.0)
+
+
 def _rms(samples: FloatArray) -> float:
-    return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    """Root mean square. float32 within a block and float64 beyond it: no copy, and exact to 1e-7."""
+    whole = samples.size // RMS_BLOCK_SAMPLES * RMS_BLOCK_SAMPLES
+    blocks, rest = samples[:whole].reshape(-1, RMS_BLOCK_SAMPLES), samples[whole:]
+    energy = float(np.vecdot(blocks, blocks).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
+    return math.sqrt(energy / samples.size)
 
 
 def _not_audio(what: str) -> NotAudioError:
