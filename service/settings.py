@@ -66,7 +66,11 @@ class Settings(BaseSettings):
         2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
     )
     batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
-    batch_lanes: int = Field(default_factory=_cores, ge=1, description="Runs of one model at once; one per core.")
+    batch_lanes: int = Field(
+        default_factory=lambda: _cores() + 1,
+        ge=1,
+        description="Runs of one model at once; one more than cores, so that none idles between two runs.",
+    )
     session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
     gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
@@ -94,6 +98,11 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+
+    @property
+    def cores(self) -> int:
+        """Cores that this process may use."""
+        return _cores()
 
     @property
     def effective_batch_rows(self) -> int:

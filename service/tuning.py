@@ -1,0 +1,24 @@
+"""How this process is set for many threads that take turns on few cores (docs/decisions/053)."""
+
+import ctypes
+import platform
+import sys
+from typing import Final
+
+# A thread that comes back from the graph waits for Python's lock, and its core idles: by default 5 ms before it asks.
+TURN_S: Final = 0.0005
+# Parameters of glibc's mallopt(3). A decoded clip is larger than the 128 KiB from which on memory is fetched from the
+# system and given back each time, which stops all threads for a moment.
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
+KEPT_MIB: Final = 64  # free memory at the end of a heap that is not given back
+OWN_BLOCK_MIB: Final = 32  # blocks from this size on are given back at once; glibc takes no larger figure
+
+
+def tune_process() -> None:
+    """Set the length of a thread's turn, and keep freed memory for the next sample; the latter with glibc only."""
+    sys.setswitchinterval(TURN_S)
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, OWN_BLOCK_MIB << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_MIB << 20)
