@@ -218,8 +218,8 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
         max_rows=settings.effective_batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
         max_queued_rows=settings.batch_queue_rows,
-        lanes=settings.batch_lanes,
-        cores=settings.cores,
+        lanes=settings.effective_batch_lanes,
+        cores=settings.cores if settings.device == "cpu" else 1,
         least_wide_rows=LEAST_WIDE_WINDOWS if isinstance(spec, AudioInputSpec) else 1,
     )
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)

@@ -66,10 +66,8 @@ class Settings(BaseSettings):
         2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
     )
     batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
-    batch_lanes: int = Field(
-        default_factory=lambda: _cores() + 1,
-        ge=1,
-        description="Runs of one model at once; one more than cores, so that none idles between two runs.",
+    batch_lanes: int | None = Field(
+        None, ge=1, description="Runs of one model at once; one more than cores on a CPU and 2 on a GPU by default."
     )
     session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
@@ -108,6 +106,11 @@ class Settings(BaseSettings):
     def effective_batch_rows(self) -> int:
         """Most rows of one run. From 6 on a row costs a core no less, and all of a larger run wait for its end."""
         return self.batch_rows or (6 if self.device == "cpu" else 32)
+
+    @property
+    def effective_batch_lanes(self) -> int:
+        """Runs of one model at once: one more than runs at a time, so that nothing idles between two of them."""
+        return self.batch_lanes or (self.cores + 1 if self.device == "cpu" else 2)
 
     @property
     def is_loopback(self) -> bool:

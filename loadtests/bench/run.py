@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 BENCH = Path(__file__).parent
+ENGINES = Path("build/bench/engines/bin/python")  # where `make bench` puts Milvus Lite and Qdrant
 # Name of the group -> its scripts, and what each is told besides --output; the second and later ones append.
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-phrase": (("serving.py", "--workload", "phrase"),),
@@ -20,7 +21,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-chip": (("serving.py", "--workload", "chip"),),
     "one-request": (("one_request.py",),),
     "sustained": (("sustained.py",),),
-    "search": (("search_rows.py",), ("identify_rows.py",), ("start_rows.py",)),
+    "search": (("search_rows.py", "--engines-python", str(ENGINES)), ("identify_rows.py",), ("start_rows.py",)),
     "training": (("training_rows.py",),),
 }
 

@@ -4,8 +4,8 @@
 
 Every contestant is a process of its own and times itself; they are asked in turn for the same probe, so that a busy
 moment of the machine meets all of them. Recall is against the exact answer of FAISS. `--engines-python` names an
-interpreter with pymilvus, milvus-lite and qdrant-client, which nothing else here needs. `--hnsw` adds HNSW at a
-million, which takes minutes to build.
+interpreter with pymilvus, milvus-lite and qdrant-client, which nothing else here needs; `make bench` installs one.
+`--hnsw` adds HNSW at a million, which takes minutes to build.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from rows import Row, append_rows, compared, write_rows
 
 BENCH = Path(__file__).parent
 DIM = 256
+SMALL_DIM = 16
 TOP_K = 10
 PROBES = 200
 WARM = 10  # first probes, which are not counted
@@ -64,18 +65,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("build/bench/search.jsonl"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--dims", type=int, nargs="+", default=[DIM])
+    parser.add_argument("--dims", type=int, nargs="+", help=f"{DIM}; for the largest gallery {SMALL_DIM} as well")
     parser.add_argument("--probes", type=int, default=PROBES)
     parser.add_argument("--engines-python", type=Path)
     parser.add_argument("--hnsw", action="store_true")
     arguments = parser.parse_args()
+    if arguments.engines_python and not arguments.engines_python.is_file():
+        sys.exit(f"no interpreter at {arguments.engines_python}; `make bench` makes one")
     write_rows(arguments.output, [])
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             files = [str(Path(folder) / name) for name in ("references.npy", "probes.npy")]
             for file, rows in zip(files, load_gallery_model().draw(size, arguments.probes), strict=True):
                 np.save(file, rows)
-            for dim in arguments.dims:
+            for dim in arguments.dims or ((DIM, SMALL_DIM) if size == max(arguments.sizes) else (DIM,)):
                 engines = arguments.engines_python if size == 100_000 and dim == DIM else None
                 rows_of = measured(files, (size, arguments.probes), dim, engines, arguments.hnsw)
                 append_rows(arguments.output, rows_of)

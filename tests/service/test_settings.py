@@ -1,5 +1,6 @@
 """Settings: every variable is known, in range, or refused by its name."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,17 @@ def test_read_settings_takes_every_field_from_its_variable():
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
+
+
+def test_batches_by_default_follow_the_device_and_a_setting_holds_for_both():
+    cores = len(os.sched_getaffinity(0))
+    found = {device: read_settings({"MATCHKA_DEVICE": device}) for device in ("cpu", "gpu")}
+    assert (found["cpu"].effective_batch_rows, found["cpu"].effective_batch_lanes) == (6, cores + 1)
+    assert (found["gpu"].effective_batch_rows, found["gpu"].effective_batch_lanes) == (32, 2)
+    for device in ("cpu", "gpu"):
+        given = {"MATCHKA_DEVICE": device, "MATCHKA_BATCH_ROWS": "9", "MATCHKA_BATCH_LANES": "7"}
+        settings = read_settings(given)
+        assert (settings.effective_batch_rows, settings.effective_batch_lanes) == (9, 7)
 
 
 def test_read_settings_of_the_process_environment_are_read(monkeypatch: pytest.MonkeyPatch):
