@@ -14,6 +14,7 @@ from rich.console import Console
 
 BENCH = Path(__file__).parent
 ENGINES = Path("build/bench/engines/bin/python")  # where `make bench` puts Milvus Lite and Qdrant
+MILLION = Path("build/bench/store")  # a store of a million subjects, made once
 # Name of the group -> its scripts, and what each is told besides --output; the second and later ones append.
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-phrase": (("serving.py", "--workload", "phrase"),),
@@ -21,7 +22,12 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-chip": (("serving.py", "--workload", "chip"),),
     "one-request": (("one_request.py",),),
     "sustained": (("sustained.py",),),
-    "search": (("search_rows.py", "--engines-python", str(ENGINES)), ("identify_rows.py",), ("start_rows.py",)),
+    "search": (
+        ("search_rows.py", "--engines-python", str(ENGINES)),
+        ("identify_rows.py",),
+        ("start_rows.py", "--store", str(MILLION)),
+        ("identify_rows.py", "--store", str(MILLION)),
+    ),
     "training": (("training_rows.py",),),
 }
 
