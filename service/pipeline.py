@@ -90,7 +90,9 @@ class Verifier:
         """Embed samples at a trained dim."""
         model, dim = self._model_at(model_name, dim, face)
         seen = model.observe(samples, face or "dominant")
-        return Embeddings(model.manifest, dim, truncate_and_normalise(seen.vectors, dim), seen.faces)
+        is_whole = dim == model.manifest.full_dim  # of unit length already
+        vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
+        return Embeddings(model.manifest, dim, vectors, seen.faces)
 
     def enroll(
         self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None

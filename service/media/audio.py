@@ -30,9 +30,11 @@ WITH_CHECKED_LENGTH: Final = (b"RIFF", b"fLaC", b"OggS")  # their decoders stop 
 UNKNOWN_TO_LIBSNDFILE: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT and SF_ERR_UNSUPPORTED_ENCODING
 UNSTATED_FRAMES: Final = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length out
 READ_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory of one block whatever the channel count
+PCM_16_STEP: Final = np.float32(1 / 32_768)
 SILENCE_DBFS: Final = -70.0  # a muted 16-bit microphone with dither lies near -90, a whisper above -60
 AUDIBLE_BELOW_LOUD_DB: Final = 30.0  # speech sounds lie within 30 dB of the loud ones; pauses below
 RMS_BLOCK_SAMPLES: Final = 1024
+LOUD_SHARE: Final = 0.95
 FRAME_MS: Final = 20  # the usual speech frame
 
 
@@ -154,7 +156,8 @@ def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
     levels = np.sqrt(np.vecdot(frames, frames) / frame)
     # the 95th percentile is the level of the loud frames and ignores single clicks; at least the mean level
     # so that a short word in a long pause is judged by its own level
-    loud = max(float(np.percentile(levels, 95)), _rms(samples))
+    at = int(LOUD_SHARE * (levels.size - 1))
+    loud = max(float(np.partition(levels, at)[at]), _rms(samples))
     floor = max(loud * 10.0 ** (-AUDIBLE_BELOW_LOUD_DB / 20.0), 10.0 ** (SILENCE_DBFS / 20.0))
     return float(np.count_nonzero(levels >= floor) * frame / sample_rate_hz)
 
@@ -189,7 +192,10 @@ def _decode(data: bytes, sample_rate_hz: int, max_duration_s: float) -> FloatArr
 
 def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s: float) -> FloatArray:
     most_frames = int(max_duration_s * file.samplerate)
-    block_frames = max(1, READ_BLOCK_SAMPLES // file.channels)
+    # one frame more than the header states, whose absence tells the end; it may be wrong, so more blocks can follow
+    stated = file.frames if 0 < file.frames < most_frames else most_frames
+    block_frames = min(stated + 1, max(1, READ_BLOCK_SAMPLES // file.channels))
+    is_16_bit = file.subtype == "PCM_16"
     resampler = (
         None
         if file.samplerate == sample_rate_hz
@@ -199,14 +205,18 @@ def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s:
     frames = 0
     is_last = False
     while not is_last:
-        block = file.read(block_frames, dtype="float32", always_2d=True)
+        block = file.read(block_frames, dtype="int16" if is_16_bit else "float32", always_2d=True)
         frames += len(block)
         is_last = len(block) < block_frames
         if frames > most_frames:
             raise AudioTooLongError(
                 f"The clip is longer than {max_duration_s:g} s.", remedy=f"Send at most {max_duration_s:g} s of audio."
             )
-        _finite_peak(block)
+        if is_16_bit:
+            # libsndfile converts in pieces of 8 KiB, each fetched by a call into Python; as they are, all come in one
+            block = block * PCM_16_STEP
+        else:
+            _finite_peak(block)
         # a float64 mean cannot overflow on float files whose samples are near the float32 limit; that of one channel
         # is the channel, and numpy takes as long over it as the decoder over the file
         mono = block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float64).astype(np.float32)
@@ -217,7 +227,7 @@ def _read_blocks(file: soundfile.SoundFile, sample_rate_hz: int, max_duration_s:
     # libsndfile guesses the length of MP3 and of streams; only a lossless container states it to the sample
     if file.format == "FLAC" and frames < declared != UNSTATED_FRAMES:
         raise _truncated(f"{declared - frames} of {declared} samples are missing")
-    return np.concatenate(blocks)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _finite_peak(samples: FloatArray) -> float:
