@@ -3,7 +3,7 @@
 # make test    the tests
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
-# make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 30 min)
+# make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
 # make torture kill the server KILLS=200 times under traffic, then flood it; reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
@@ -101,7 +101,7 @@ build/bench/engines/.installed:
 	$(@D)/bin/python -m pip --disable-pip-version-check install $(ENGINES)
 	@touch $@
 
-bench: bundles build/bench/litserve/.installed build/bench/engines/.installed
+bench: bundles build/bench/litserve/.installed $(if $(filter-out search%,$(ONLY)),,build/bench/engines/.installed)
 	@$(BIN)/python loadtests/bench/run.py --only "$(ONLY)"
 
 bundles: $(VENV)/.run

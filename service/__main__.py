@@ -43,26 +43,27 @@ def serve(
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
         allow_many_connections()
-        tune_process()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
-        with _bound_socket(settings) as listener, opened_verifier(settings) as verifier:
-            application = create_app(settings, verifier)
-            state = application.state.service
-            signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
-            config = uvicorn.Config(
-                application,
-                log_level=settings.log_level,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-                http=patient_protocol(settings.max_idle_s),
-            )
-            uvicorn.Server(config).run(sockets=[listener])
-            if application.state.service.verifier is None:
-                raise typer.Exit(FAILED)
+        with _bound_socket(settings) as listener:
+            tune_process()
+            with opened_verifier(settings) as verifier:
+                application = create_app(settings, verifier)
+                state = application.state.service
+                signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
+                config = uvicorn.Config(
+                    application,
+                    log_level=settings.log_level,
+                    access_log=False,
+                    server_header=False,
+                    timeout_graceful_shutdown=SHUTDOWN_S,
+                    http=patient_protocol(settings.max_idle_s),
+                )
+                uvicorn.Server(config).run(sockets=[listener])
+                if application.state.service.verifier is None:
+                    raise typer.Exit(FAILED)
 
 
 @app.command()

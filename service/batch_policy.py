@@ -15,7 +15,8 @@ class BatchPolicy:
         max_wait_s: longest time that a row waits for company while another lane runs; it never waits while none does.
         max_queued_rows: most rows that wait for a lane; a request beyond is refused.
         lanes: threads that run the graph at the same time.
-        cores: among so many lanes, at most, the rows of a lone request are divided; None: among all.
+        most_shares: lanes among which waiting rows are divided, at most; those beyond it are there so that nothing
+            idles between two runs. None: all lanes.
         least_wide_rows: fewest rows for which a run by itself is sooner done when all cores share it (run_is_wide).
     """
 
@@ -23,7 +24,7 @@ class BatchPolicy:
     max_wait_s: float = 0.0
     max_queued_rows: int = 1024
     lanes: int = 1
-    cores: int | None = None
+    most_shares: int | None = None
     least_wide_rows: int = 1
 
     @property
@@ -45,15 +46,17 @@ def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
 
     Returns: 1..min(queued_rows, policy.max_rows).
 
-    >>> policy = BatchPolicy(max_rows=16, lanes=3, cores=2)
+    >>> policy = BatchPolicy(max_rows=16, lanes=2)
     >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
     ([1, 7, 4, 5, 16], 9)
-    >>> rows_to_take(7, 3, BatchPolicy(max_rows=6, lanes=3, cores=2))
-    4
+    >>> policy = BatchPolicy(max_rows=6, lanes=3, most_shares=2)
+    >>> [rows_to_take(rows, 3, policy) for rows in (6, 7)], rows_to_take(8, 2, policy)
+    ([6, 4], 6)
     """
     needed_runs = -(-queued_rows // policy.max_rows)
     shares = max(needed_runs, queued_rows // LEAST_SHARE_ROWS)
-    sharing_lanes = max(1, min(idle_lanes, policy.cores or policy.lanes, shares))
+    idle_shares = idle_lanes - (policy.lanes - (policy.most_shares or policy.lanes))
+    sharing_lanes = max(1, min(idle_shares, shares))
     return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))
 
 

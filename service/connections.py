@@ -1,6 +1,7 @@
 """Connections that ask nothing: bounds on the time and size of a request's head, and on the time to take an answer."""
 
 import asyncio
+import struct
 import sys
 from typing import Any, ClassVar, Final, cast
 
@@ -13,8 +14,9 @@ CHECKS: Final = 4  # looks at a connection within the time that it has
 class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # one of two classes, found at import
     """The server's HTTP protocol, which by itself lets a silent connection stay for ever.
 
-    A connection is closed when it has not begun a request for max_idle_s, is that long in sending a head, or does not
-    take an answer for that long. Requests under way have limits of their own (service/forms.py, service/patience.py).
+    A connection is closed when it has not begun a request for max_idle_s, is that long in sending a head, or takes
+    nothing of an answer for that long. Requests under way have limits of their own (service/forms.py,
+    service/patience.py).
     """
 
     max_idle_s: ClassVar[float] = 10.0
@@ -25,7 +27,7 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
         self._watched = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         self._idle_since = self._taken_at = self._loop.time()
-        self._unsent_bytes = 0
+        self._left_bytes = 0
         self._answering: Any = None
         self._head_bytes = 0
         self._is_in_head = False
@@ -68,23 +70,37 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
         """Write no more of an answer that waits for its client, whose connection ends."""
         if self._answering is not None:
             self._answering.disconnected = True
+            self._answering.message_event.set()  # whoever asks it for more is told as well
 
     def _look_again(self) -> None:
         self._next_look = self._loop.call_later(self.max_idle_s / CHECKS, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
+        now, left_bytes = self._loop.time(), _bytes_left(self._watched)
+        if left_bytes != self._left_bytes:
+            self._left_bytes, self._taken_at = left_bytes, now
         is_asking: Any = self.cycle is not None and not self.cycle.response_complete
-        is_silent = not is_asking and now - self._idle_since >= self.max_idle_s
-        # an answer that is not taken is not complete either: the server waits to hand over the rest of it
-        unsent_bytes = self._watched.get_write_buffer_size()
-        if not unsent_bytes or unsent_bytes != self._unsent_bytes:
-            self._unsent_bytes, self._taken_at = unsent_bytes, now
-        if is_silent or now - self._taken_at >= self.max_idle_s:
+        # an answer may be complete before its client has taken it, and one that is not taken may never be complete
+        waits_for_client = left_bytes > 0 or not is_asking
+        if waits_for_client and now - max(self._idle_since, self._taken_at) >= self.max_idle_s:
             self._forget_answer()
             self._watched.abort()  # close() would wait for a client that takes nothing
             return
         self._look_again()
+
+
+def _bytes_left(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the client's system has not taken: here and, on Linux, in this system."""
+    left = transport.get_write_buffer_size()
+    found = transport.get_extra_info("socket")
+    if sys.platform == "linux" and found is not None and found.fileno() >= 0:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+        (queued,) = struct.unpack("i", answer)
+        left += int(queued)
+    return left
 
 
 def patient_protocol(max_idle_s: float) -> type[asyncio.Protocol]:

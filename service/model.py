@@ -207,8 +207,8 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
     spec, times = bundle.manifest.input, StageTimes()
     session = _open_graph(bundle, settings, settings.session_threads)
     # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
-    has_wide = settings.device == "cpu" and settings.cores > 1 and settings.session_threads == 1
-    wide = _open_graph(bundle, settings, settings.cores) if has_wide else None
+    has_wide = settings.batch_shares > 1 and settings.session_threads == 1
+    wide = _open_graph(bundle, settings, settings.batch_shares) if has_wide else None
     reader = (
         _open_voice(spec, settings, times)
         if isinstance(spec, AudioInputSpec)
@@ -219,7 +219,7 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
         max_wait_s=settings.batch_wait_ms / 1000.0,
         max_queued_rows=settings.batch_queue_rows,
         lanes=settings.effective_batch_lanes,
-        cores=settings.cores if settings.device == "cpu" else 1,
+        most_shares=settings.batch_shares,
         least_wide_rows=LEAST_WIDE_WINDOWS if isinstance(spec, AudioInputSpec) else 1,
     )
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)

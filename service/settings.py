@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         256.0, gt=0, allow_inf_nan=False, description="Bodies of all requests together; more are answered 503."
     )
     max_idle_s: float = Field(
-        10.0, gt=0, allow_inf_nan=False, description="Longest time that a connection may take to begin a request."
+        10.0, gt=0, allow_inf_nan=False, description="Longest time to begin a request, or to take nothing of an answer."
     )
     max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
     max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
@@ -98,19 +98,19 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
 
     @property
-    def cores(self) -> int:
-        """Cores that this process may use."""
-        return _cores()
-
-    @property
     def effective_batch_rows(self) -> int:
         """Most rows of one run. From 6 on a row costs a core no less, and all of a larger run wait for its end."""
         return self.batch_rows or (6 if self.device == "cpu" else 32)
 
     @property
     def effective_batch_lanes(self) -> int:
-        """Runs of one model at once: one more than runs at a time, so that nothing idles between two of them."""
-        return self.batch_lanes or (self.cores + 1 if self.device == "cpu" else 2)
+        """Lanes of a model: one more than can run at full speed, so that nothing idles between two runs."""
+        return self.batch_lanes or (_cores() + 1 if self.device == "cpu" else 2)
+
+    @property
+    def batch_shares(self) -> int:
+        """Parts into which one request's rows are divided, and threads of a lone run: each has a core."""
+        return min(_cores(), self.effective_batch_lanes) if self.device == "cpu" else 1
 
     @property
     def is_loopback(self) -> bool:

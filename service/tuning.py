@@ -11,6 +11,8 @@ TURN_S: Final = 0.0005
 # system and given back each time, which stops all threads for a moment.
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
+M_ARENA_MAX: Final = -8
+MOST_HEAPS: Final = 4  # that threads share; by default eight for each core, each of which would keep as much
 KEPT_MIB: Final = 64  # free memory at the end of a heap that is not given back
 OWN_BLOCK_MIB: Final = 32  # blocks from this size on are given back at once; glibc takes no larger figure
 
@@ -20,5 +22,6 @@ def tune_process() -> None:
     sys.setswitchinterval(TURN_S)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, MOST_HEAPS)
         libc.mallopt(M_MMAP_THRESHOLD, OWN_BLOCK_MIB << 20)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_MIB << 20)

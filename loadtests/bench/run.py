@@ -23,7 +23,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "one-request": (("one_request.py",),),
     "sustained": (("sustained.py",),),
     "search": (
-        ("search_rows.py", "--engines-python", str(ENGINES)),
+        ("search_rows.py", "--engines-python", str(ENGINES), "--hnsw"),
         ("identify_rows.py",),
         ("start_rows.py", "--store", str(MILLION)),
         ("identify_rows.py", "--store", str(MILLION)),

@@ -112,26 +112,24 @@ def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
     padded = np.zeros(length, np.float32)
     kept = samples[: length - spec.context_samples]
     np.multiply(
-        kept, _gain(samples, spec.level_dbfs), out=padded[spec.context_samples : spec.context_samples + kept.size]
+        kept, level_gain(samples, spec.level_dbfs), out=padded[spec.context_samples : spec.context_samples + kept.size]
     )
     views = np.lib.stride_tricks.sliding_window_view(padded, spec.window_samples)
     return np.ascontiguousarray(views[:: spec.hop_samples])
 
 
-def raise_level(samples: FloatArray, level_dbfs: float) -> FloatArray:
-    """Raise a clip to an RMS level; a louder clip is returned as it is, a silent one too.
+def level_gain(samples: FloatArray, level_dbfs: float) -> np.float32:
+    """What raises a clip to an RMS level: 1 for a louder clip and for a silent one.
 
     Args:
         samples: float32, (samples,), full scale 1.
         level_dbfs: RMS level in dB relative to full scale.
 
-    Returns: float32, (samples,).
-
-    >>> raise_level(np.full(4, 0.125, np.float32), 20.0 * np.log10(0.5))
-    array([0.5, 0.5, 0.5, 0.5], dtype=float32)
+    >>> float(level_gain(np.full(4, 0.125, np.float32), 20.0 * np.log10(0.5)))
+    4.0
     """
-    gain = _gain(samples, level_dbfs)
-    return samples if gain == 1.0 else samples * gain
+    rms = _rms(samples)
+    return np.float32(max(1.0, 10.0 ** (level_dbfs / 20.0) / rms)) if rms > 0.0 else np.float32(1.0)
 
 
 def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
@@ -251,7 +249,7 @@ def _require_sample_rate(rate_hz: int) -> None:
 
 def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: float) -> None:
     level_dbfs = 20.0 * float(np.log10(max(_rms(samples), 1e-12)))
-    if level_dbfs < SILENCE_DBFS:
+    if samples.size and level_dbfs < SILENCE_DBFS:  # a few samples may leave none at another rate
         raise SilenceError(
             f"The clip is silent (RMS below {SILENCE_DBFS:g} dBFS).",
             value=f"{level_dbfs:.1f} dBFS",
@@ -266,18 +264,12 @@ def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: floa
         )
 
 
-def _gain(samples: FloatArray, level_dbfs: float) -> np.float32:
-    """What raises a clip to a level: at least 1, and 1 for silence."""
-    rms = _rms(samples)
-    return np.float32(max(1.0, 10.0 ** (level_dbfs / 20.0) / rms)) if rms > 0.0 else np.float32(1.0)
-
-
 def _rms(samples: FloatArray) -> float:
-    """Root mean square. float32 within a block and float64 beyond it: no copy, and exact to 1e-7."""
+    """Root mean square, 0 of nothing. float32 within a block and float64 beyond it: no copy, and exact to 1e-7."""
     whole = samples.size // RMS_BLOCK_SAMPLES * RMS_BLOCK_SAMPLES
     blocks, rest = samples[:whole].reshape(-1, RMS_BLOCK_SAMPLES), samples[whole:]
     energy = float(np.vecdot(blocks, blocks).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
-    return math.sqrt(energy / samples.size)
+    return math.sqrt(energy / max(1, samples.size))
 
 
 def _not_audio(what: str) -> NotAudioError:

@@ -123,6 +123,8 @@ class Store:
             other = session.scalar(
                 select(ReferenceRow.version).where(ReferenceRow.subject_key == subject.key, ReferenceRow.model == model)
             )
+        if other == version:  # enrolled between the two looks
+            return self.reference(tenant, subject_id, model, version)
         if other is not None:
             raise OtherVersionError(
                 f"The subject was enrolled with version {other} of model {model}; {version} is served.",

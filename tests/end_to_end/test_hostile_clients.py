@@ -129,6 +129,15 @@ def test_head_without_end_is_refused(server: RunningServer):
     require_served(server, 1)
 
 
+def slow_connection(server: RunningServer, buffer_bytes: int) -> socket.socket:
+    """A connection whose own system keeps few bytes that were not read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    connection.settimeout(PATIENCE_S)
+    connection.connect(connect_to(server))
+    return connection
+
+
 def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
     """Its answers are more than the system keeps for it, so the server is left with the rest of them."""
     with connect(server) as connection:
@@ -136,6 +145,37 @@ def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
         require_served(server, 1)
         assert is_let_go(connection), "the connection is still there"
     require_served(server, 1)
+
+
+def test_client_that_takes_its_answers_slowly_gets_all_of_them(server: RunningServer):
+    """Of more than the system keeps for it, a little at a time for longer than it may take nothing; then the rest."""
+    with slow_connection(server, 1 << 16) as connection:
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 199)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        begun, taken = time.monotonic(), bytearray()
+        while time.monotonic() < begun + 4 * IDLE_S:
+            taken += connection.recv(1 << 15)
+            time.sleep(0.2)
+        while part := connection.recv(1 << 16):
+            taken += part
+    assert taken.count(b"HTTP/1.1 200 OK\r\n") == 200
+    assert taken.endswith(b'{"status":"alive"}')
+
+
+def test_client_that_takes_one_long_answer_slowly_gets_all_of_it(server: RunningServer):
+    """The server has handed it over long before, and waits for no more of this client."""
+    files = [("file", ("a", sample(1)))] * 32
+    request = requests.Request("POST", f"{server.url}/v1/embed", data={"model": "voice"}, files=files).prepare()
+    with slow_connection(server, 1 << 12) as connection:
+        head = "POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+        connection.sendall(head.encode() + b"\r\n" + bytes(request.body or b""))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        length, taken = int(answer.headers["content-length"]), bytearray()
+        while len(taken) < length and (part := answer.read1(max(1, length // 30))):
+            taken += part
+            time.sleep(4 * IDLE_S / 30)
+    assert len(json.loads(taken)["embeddings"]) == 32
 
 
 def is_let_go(connection: socket.socket) -> bool:

@@ -221,6 +221,32 @@ def test_embed_while_nothing_else_is_there_runs_wide_unless_it_is_too_small(ort:
     assert (sum(wide.sizes), sum(narrow.sizes)) == ((3 * rows, 0) if is_wide else (0, 3 * rows))
 
 
+@pytest.mark.parametrize(("rows", "sizes"), [(4, [4]), (9, [4, 5]), (12, [6, 6])])
+def test_embed_with_a_lane_more_than_cores_divides_rows_among_cores_only(
+    watched: WatchedSession, start: Callable[[BatchPolicy], Callers], rows: int, sizes: list[int]
+):
+    callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
+    watched.may_run.set()
+    np.testing.assert_allclose(answer(callers.send(windows(rows))), expected(windows(rows)), rtol=1e-4, atol=1e-4)
+    assert sorted(watched.sizes) == sizes
+
+
+def test_embed_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
+    watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
+):
+    callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
+    first = callers.send(windows(1))
+    watched.wait_for_a_run()
+    second = callers.send(windows(8, 1))
+    watched.wait_for_a_run()
+    watched.wait_for_a_run()
+    watched.may_run.set()
+    np.testing.assert_allclose(answer(second), expected(windows(8, 1)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answer(first), expected(windows(1)), rtol=1e-4, atol=1e-4)
+    assert watched.sizes[0] == 1
+    assert sorted(watched.sizes[1:]) == [2, 6]
+
+
 def test_embed_while_another_lane_runs_does_not_take_its_core(ort: OrtSession):
     narrow, wide = WatchedSession(ort), WatchedSession(ort)
     narrow.may_run.set()

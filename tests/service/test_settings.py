@@ -10,6 +10,7 @@ from service.errors import KeyRequiredError, SettingsError
 from service.settings import Settings, read_settings
 
 KEY = "0123456789abcdef"
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def test_read_settings_of_an_empty_environment_are_those_of_the_design():
@@ -96,15 +97,25 @@ def test_read_settings_takes_every_field_from_its_variable():
     assert settings.effective_database_url == "sqlite:///x.sqlite"
 
 
-def test_batches_by_default_follow_the_device_and_a_setting_holds_for_both():
-    cores = len(os.sched_getaffinity(0))
-    found = {device: read_settings({"MATCHKA_DEVICE": device}) for device in ("cpu", "gpu")}
-    assert (found["cpu"].effective_batch_rows, found["cpu"].effective_batch_lanes) == (6, cores + 1)
-    assert (found["gpu"].effective_batch_rows, found["gpu"].effective_batch_lanes) == (32, 2)
-    for device in ("cpu", "gpu"):
-        given = {"MATCHKA_DEVICE": device, "MATCHKA_BATCH_ROWS": "9", "MATCHKA_BATCH_LANES": "7"}
-        settings = read_settings(given)
-        assert (settings.effective_batch_rows, settings.effective_batch_lanes) == (9, 7)
+@pytest.mark.parametrize(
+    ("device", "rows", "lanes_beyond_cores", "shares"), [("cpu", 6, 1, CORES), ("gpu", 32, 2 - CORES, 1)]
+)
+def test_batches_by_default_follow_the_device(device: str, rows: int, lanes_beyond_cores: int, shares: int):
+    settings = read_settings({"MATCHKA_DEVICE": device})
+    assert settings.effective_batch_rows == rows
+    assert settings.effective_batch_lanes == CORES + lanes_beyond_cores
+    assert settings.batch_shares == shares
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_batches_that_are_set_hold_on_every_device(device: str):
+    given = {"MATCHKA_DEVICE": device, "MATCHKA_BATCH_ROWS": "9", "MATCHKA_BATCH_LANES": "7"}
+    settings = read_settings(given)
+    assert (settings.effective_batch_rows, settings.effective_batch_lanes) == (9, 7)
+
+
+def test_one_lane_leaves_the_other_cores_to_others():
+    assert read_settings({"MATCHKA_BATCH_LANES": "1"}).batch_shares == 1
 
 
 def test_read_settings_of_the_process_environment_are_read(monkeypatch: pytest.MonkeyPatch):

@@ -1,9 +1,12 @@
 """What a process is set to, seen from within a process of its own."""
 
 import json
+import os
 import platform
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,9 +39,75 @@ def told(how: str) -> dict[str, Any]:
     return content
 
 
+# Twenty-four threads that hold 24 MiB each at the same time, and let go of it; counts what stays.
+FLOOD = """
+import gc, json, threading
+from pathlib import Path
+import numpy as np
+from service.tuning import tune_process
+
+def resident_mib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+def decode():
+    picture = np.ones(6_291_456, np.float32)
+    everybody.wait(60)
+    everybody.wait(60)
+    del picture
+    everybody.wait(60)  # a thread that ends would give its heap to the next
+
+tune_process()
+everybody = threading.Barrier(25)
+before = resident_mib()
+threads = [threading.Thread(target=decode) for _ in range(24)]
+for thread in threads:
+    thread.start()
+everybody.wait(60)
+peak = resident_mib() - before
+everybody.wait(60)
+everybody.wait(60)
+print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
+"""
+
+# `matchka serve`, up to where it would open its bundles.
+SERVER = """
+import json, sys
+import service.__main__ as command_line
+
+def tell(settings):
+    print(json.dumps({"turn_s": sys.getswitchinterval()}))
+    sys.exit(0)
+
+command_line.opened_verifier = tell
+sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
+command_line.main()
+"""
+
+
+def test_serve_tunes_its_process(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVER, str(port)]
+    folder = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": folder}
+    )
+    assert json.loads(done.stdout)["turn_s"] == pytest.approx(0.0005)
+
+
 def test_tuned_process_takes_short_turns():
     assert told("untouched")["turn_s"] == pytest.approx(0.005)
     assert told("tuned")["turn_s"] == pytest.approx(0.0005)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_tuned_process_gives_the_memory_of_a_flood_back():
+    done = subprocess.run([sys.executable, "-c", FLOOD], check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout)
+    assert found["peak_mib"] > 500
+    assert found["kept_mib"] < 4 * 64 + 32
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")

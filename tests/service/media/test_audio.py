@@ -23,7 +23,7 @@ from service.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from service.media.audio import AudioInput, AudioLimits, audible_seconds, raise_level, read_clip, split_windows
+from service.media.audio import AudioInput, AudioLimits, audible_seconds, level_gain, read_clip, split_windows
 from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)
@@ -196,6 +196,12 @@ def test_read_clip_needs_half_a_second_of_speech(seconds: float, usable: bool, r
             read_clip(data, RATE_HZ, LIMITS)
 
 
+@pytest.mark.parametrize(("rate_hz", "samples"), [(44_100, 1), (96_000, 2), (384_000, 11)])
+def test_read_clip_of_samples_that_leave_none_at_the_models_rate_is_too_little_speech(rate_hz: int, samples: int):
+    with pytest.raises(TooLittleSpeechError):
+        read_clip(encoded(np.full(samples, 0.5), rate_hz), RATE_HZ, LIMITS)
+
+
 def test_read_clip_of_a_single_sample_is_too_little_speech():
     with pytest.raises(TooLittleSpeechError, match=r"0\.00 s"):
         read_clip(encoded(np.array([0.9])), RATE_HZ, LIMITS)
@@ -310,17 +316,26 @@ def test_split_windows_result_does_not_share_memory_with_the_clip():
 
 
 @pytest.mark.parametrize("rms", [1e-4, 1e-3, 0.0316, 0.0317, 0.5])
-def test_raise_level_raises_quiet_clips_to_minus_30_dbfs_and_leaves_loud_ones(rms: float):
+def test_level_gain_raises_quiet_clips_to_minus_30_dbfs_and_leaves_loud_ones(rms: float):
     samples = np.random.default_rng(0).normal(size=8000)
     samples = (samples / np.sqrt(np.mean(samples**2)) * rms).astype(np.float32)
-    found = raise_level(samples, -30.0)
+    found = samples * level_gain(samples, -30.0)
     reached = math.sqrt(math.fsum(float(x) ** 2 for x in found) / 8000)
     assert reached == pytest.approx(max(rms, 10**-1.5), rel=1e-5)
     assert found[17] / samples[17] == pytest.approx(reached / rms, rel=1e-5)
 
 
-def test_raise_level_of_silence_is_silence():
-    np.testing.assert_array_equal(raise_level(np.zeros(100, np.float32), -30.0), np.zeros(100, np.float32))
+def test_level_gain_of_silence_and_of_nothing_is_one():
+    assert level_gain(np.zeros(100, np.float32), -30.0) == 1.0
+    assert level_gain(np.zeros(0, np.float32), -30.0) == 1.0
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1025, 5000, 48_000])
+@pytest.mark.parametrize("offset", [0.0, 0.001])
+def test_level_gain_of_any_length_equals_an_exact_sum(size: int, offset: float):
+    samples = (np.random.default_rng(size).normal(0, 1e-4, size) + offset).astype(np.float32)
+    exact = math.sqrt(math.fsum(float(x) ** 2 for x in samples) / size)
+    assert level_gain(samples, -30.0) == pytest.approx(10**-1.5 / exact, rel=3e-7)
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])

@@ -1,5 +1,6 @@
 """The system of record on real SQLite files: nothing is lost, nothing is half done, nothing deleted stays."""
 
+import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from service.errors import (
     NotEnrolledError,
@@ -172,6 +174,19 @@ def test_reference_of_another_model_is_not_enrolled_and_of_another_version_says_
         store.reference("t", "ada", "face", "1")
     with pytest.raises(OtherVersionError, match="version 1 of model voice; 2 is served"):
         store.reference("t", "ada", "voice", "2")
+
+
+def test_reference_of_a_subject_that_is_enrolled_meanwhile_is_found(store: Store):
+    looks = itertools.count()
+
+    def enrol_meanwhile(*_: object) -> None:
+        if next(looks) == 0:
+            enrol(store, "ada", units(1))
+
+    event.listen(Engine, "after_cursor_execute", enrol_meanwhile)
+    found = store.reference("t", "ada", "voice", "1")
+    event.remove(Engine, "after_cursor_execute", enrol_meanwhile)
+    np.testing.assert_allclose(found.embedding, units(1)[0], atol=1e-6)
 
 
 def test_references_of_two_versions_are_means_of_their_own_templates_only(store: Store):
