@@ -107,7 +107,7 @@ def test_tuned_process_gives_the_memory_of_a_flood_back():
     done = subprocess.run([sys.executable, "-c", FLOOD], check=True, stdout=subprocess.PIPE, text=True)
     found = json.loads(done.stdout)
     assert found["peak_mib"] > 500
-    assert found["kept_mib"] < 4 * 64 + 32
+    assert found["kept_mib"] < 4 * (64 + 24)  # a block may lie across the mark
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
