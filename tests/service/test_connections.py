@@ -1,8 +1,17 @@
 """What the connections take from the server's own protocol; tests/end_to_end/test_hostile_clients.py has the rest."""
 
 import inspect
+import socket
+import threading
+import time
+from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from service.connections import patient_protocol
+
+PATIENCE_S = 20.0
 
 
 def test_server_still_has_what_is_overridden():
@@ -14,3 +23,31 @@ def test_server_still_has_what_is_overridden():
 def vars_of(kind: type) -> list[str]:
     """Attributes that its constructor sets."""
     return [word.removeprefix("self.") for word in inspect.getsource(kind.__init__).split() if word.startswith("self.")]
+
+
+def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
+    """The server itself tells the newest request of a connection, which waits behind the one that is being answered."""
+    begun, told = threading.Event(), threading.Event()
+
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    config = uvicorn.Config(application, lifespan="off", log_level="critical", http=patient_protocol(PATIENCE_S))
+    server = uvicorn.Server(config)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        with socket.create_connection(listener.getsockname()) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+            assert begun.wait(PATIENCE_S)
+            time.sleep(0.2)  # for the second to be read
+        was_told = told.wait(PATIENCE_S)
+        server.should_exit = server.force_exit = True
+        thread.join(PATIENCE_S)
+    assert was_told
