@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -157,7 +157,9 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     Raises: SettingsError: an unknown MATCHKA_ variable, or a value out of range.
     """
     variables = os.environ if environment is None else environment
-    given = {name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)}
+    given: dict[str, Any] = {
+        name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)
+    }
     unknown = sorted(set(given) - set(Settings.model_fields))
     if unknown:
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
@@ -166,9 +168,9 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
             value=", ".join(PREFIX + name.upper() for name in unknown),
             remedy=f"Unset it, or use one of {known}.",
         )
-    given.update({name: value for name, value in overrides.items() if value is not None})  # type: ignore[misc]
+    given.update({name: value for name, value in overrides.items() if value is not None})
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import typer
 from rich.console import Console
@@ -28,7 +28,7 @@ from service.lineup import Listed, list_bundles
 from service.settings import Settings
 from service.store.census import census_of
 from service.store.engine import open_engine
-from service.store.intake import ImportPlan, take_in
+from service.store.intake import Existing, ImportPlan, take_in
 from service.store.ledger_file import read_ledger
 from service.store.migration import bring_up_to_date
 from service.store.portable import write_export
@@ -80,7 +80,7 @@ def import_command(
         raise typer.BadParameter("one of fail, skip, replace", param_hint="--existing")
     with private_settings() as settings, owned_data_dir(settings.data_dir):
         deletions = tuple(read_ledger(ledger)) if ledger else ()
-        plan = ImportPlan(file, tenant, existing, resurrect, deletions)  # type: ignore[arg-type]
+        plan = ImportPlan(file, tenant, cast(Existing, existing), resurrect, deletions)
         full_dims = {
             (b.manifest.name, b.manifest.version): b.manifest.full_dim for b in list_bundles(settings.models_dir)
         }

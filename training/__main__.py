@@ -8,7 +8,6 @@ from typing import Annotated, Final
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.errors import MatchkaError
 from service.media.audio import AudioLimits
@@ -20,6 +19,7 @@ from training.errors import DatasetError
 from training.experiments.command import experiment_app
 from training.judging import Conditions, compare, judge, judgement_as_json
 from training.models import open_model
+from training.progress import show_progress
 from training.recipe import read_recipe
 from training.run import run
 from training.tables import (
@@ -159,17 +159,6 @@ def bench_cache_command(
 
 def _conditions(cache_dir: Path) -> Conditions:
     return Conditions(AudioLimits(LONGEST_CLIP_S, LEAST_SPEECH_S), cache_dir, seed=0)
-
-
-def show_progress() -> Progress:
-    """Bars on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 def main() -> None:

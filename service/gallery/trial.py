@@ -12,12 +12,15 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from service.gallery.cpu import CpuGallery
 from service.gallery.policy import Method, choose_method
 from service.vectors import FloatArray
+
+FIXED: Final[dict[str, Method]] = {"flat": "flat", "funnel": "funnel"}  # any other name leaves it to the policy
 
 
 class Chooser:
@@ -46,7 +49,7 @@ def main() -> None:
     _answer({"put_s": time.perf_counter() - begun})
     for line in sys.stdin:
         method, dim, top_k, number = line.split()
-        chooser.fixed = {"flat": "flat", "funnel": "funnel"}.get(method)  # type: ignore[assignment]
+        chooser.fixed = FIXED.get(method)
         begun = time.perf_counter()
         found = gallery.search(probes[int(number)], int(dim), int(top_k))
         ms = 1e3 * (time.perf_counter() - begun)

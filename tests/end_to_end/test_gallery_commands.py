@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -29,8 +30,8 @@ class Gallery:
         assert done.exit_code == code, (done.output, done.exception)
         return done
 
-    def json(self, *arguments: object, code: int = 0) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.run(*arguments, "--json", code=code).stdout)
+    def json(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run(*arguments, "--json", code=code).stdout)
         return found
 
 
@@ -119,7 +120,7 @@ def test_export_taken_into_another_store_answers_alike(
 def test_status_and_verify_say_what_is_there(serving: RunningServer, models_dir: Path, tmp_path: Path) -> None:
     gallery = Gallery(models_dir, serving.data_dir, serving.url)
     status = gallery.json("status")
-    held = {(h["model"], h["subjects"], h["templates"], h["current"]) for h in status["holdings"]}  # type: ignore[attr-defined]
+    held = {(h["model"], h["subjects"], h["templates"], h["current"]) for h in status["holdings"]}
     assert held == {("voice", 2, 5, True), ("face", 1, 1, True)}
     assert status["subjects_to_reenroll"] == {}
     assert "voice" in gallery.run("status").stdout

@@ -9,7 +9,6 @@ import torch
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from training.errors import RecipeError
@@ -18,6 +17,7 @@ from training.experiments.figures import draw_face_heads, draw_two_stage
 from training.experiments.tables import face_heads_rows, loss_rows, two_stage_rows
 from training.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from training.frozen import Frozen
+from training.progress import show_progress
 from training.recipe import put_override, read_recipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Frozen)
@@ -46,7 +46,7 @@ def two_stage_command(
     """A frozen voice backbone beside one that is unfrozen after some epochs; see docs/experiments/two-stage.md."""
     torch.set_num_threads(threads)
     base, wanted = read_recipe(recipe, tuple(overrides or ())), _recipe(TwoStageRecipe, values or ())
-    with _progress() as progress:
+    with show_progress() as progress:
         found = run_two_stage(base, wanted, out, progress)
     _write(TypeAdapter(TwoStage).dump_json(found, indent=1), out / "two-stage.json")
     draw_two_stage(found, out / "two-stage.png")
@@ -66,7 +66,7 @@ def face_heads_command(
     """Classification against contrastive tuning of faces, watched in two ways; see docs/experiments/face-heads.md."""
     torch.set_num_threads(threads)
     base, wanted = read_recipe(recipe, tuple(overrides or ())), _recipe(FaceHeadsRecipe, values or ())
-    with _progress() as progress:
+    with show_progress() as progress:
         found = run_face_heads(base, wanted, out, progress)
     _write(TypeAdapter(FaceHeads).dump_json(found, indent=1), out / "face-heads.json")
     draw_face_heads(found, out / "face-heads.png")
@@ -106,13 +106,3 @@ def _table(rows: Sequence[Sequence[str]]) -> Table:
     for row in rows[1:]:
         table.add_row(*row)
     return table
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
