@@ -265,7 +265,7 @@ def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: floa
 
 
 def _rms(samples: FloatArray) -> float:
-    """Root mean square, 0 of nothing. float32 within a block and float64 beyond it: no copy, and exact to 1e-7."""
+    """Root mean square, 0 of nothing. float32 within a block and float64 beyond it: no copy, and exact to 3e-7."""
     whole = samples.size // RMS_BLOCK_SAMPLES * RMS_BLOCK_SAMPLES
     blocks, rest = samples[:whole].reshape(-1, RMS_BLOCK_SAMPLES), samples[whole:]
     energy = float(np.vecdot(blocks, blocks).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
