@@ -1,6 +1,5 @@
-"""Multipart forms: read in memory, checked field by field, and described for OpenAPI from the same class."""
+"""Forms: checked field by field, and described for OpenAPI from the same class."""
 
-import asyncio
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable
@@ -8,28 +7,20 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from service.errors import (
     InvalidFieldError,
     InvalidSubjectIdError,
-    MalformedFormError,
     MatchkaError,
     MissingFieldError,
-    TooManyFilesError,
     UnknownFieldError,
-    UnsupportedContentTypeError,
-    UploadTimeoutError,
 )
 from service.fusion import JOINT
-from service.settings import Settings
+from service.multipart import MULTIPART, read_multipart
 
 LONGEST_SUBJECT_ID: Final = 256
 SUBJECT_ID_PUNCTUATION: Final = frozenset("._:@-")
-MOST_TEXT_FIELDS: Final = 32  # a form of this interface has at most six
 NUMBER: Final = re.compile(r"[-+.0-9eE]+")
-MULTIPART: Final = "multipart/form-data"
 
 FormT = TypeVar("FormT", bound="Form")
 
@@ -175,7 +166,7 @@ def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:
     """A dependency that reads a request's body as one kind of form."""
 
     async def read(request: Request) -> FormT:
-        return check_fields(kind, await _parse(request))
+        return check_fields(kind, await read_multipart(request))
 
     return read
 
@@ -204,62 +195,6 @@ def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> For
         return kind(**values)
     except ValidationError as error:
         raise _field_error(kind, error) from error
-
-
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser with files kept in memory: samples of people do not belong in a temporary folder."""
-
-    spool_max_size = 1 << 40
-    is_complete = False
-
-    def on_end(self) -> None:
-        """Called at the closing boundary, which a form that was cut short does not have."""
-        self.is_complete = True
-
-    def close_files(self) -> None:
-        """Close what a form left open."""
-        for file in self._files_to_close_on_error:
-            file.close()
-
-
-async def _parse(request: Request) -> dict[str, list[str | bytes]]:
-    content_type = request.headers.get("content-type", "")
-    if content_type.split(";")[0].strip().lower() != MULTIPART:
-        raise UnsupportedContentTypeError(
-            f"The body must be {MULTIPART}.", value=content_type or "no content type", remedy="Send a form with files."
-        )
-    settings: Settings = request.app.state.settings
-    max_files = settings.max_files
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=max_files, max_fields=MOST_TEXT_FIELDS)
-    try:
-        async with asyncio.timeout(settings.max_upload_s):
-            form = await parser.parse()
-    except TimeoutError as error:
-        raise UploadTimeoutError(
-            f"The body did not arrive within {settings.max_upload_s:g} s.", remedy="Send it faster, or in parts."
-        ) from error
-    except MultiPartException as error:
-        if "Too many files" in error.message:
-            raise TooManyFilesError(
-                f"One request may carry at most {max_files} files.", remedy="Send the rest in another request."
-            ) from error
-        raise MalformedFormError(
-            "The form cannot be read.", value=error.message, remedy="Let an HTTP library build the multipart body."
-        ) from error
-    if not parser.is_complete:
-        parser.close_files()
-        raise MalformedFormError("The form ends before its closing boundary.", remedy="Send the whole body.")
-    return await _collect(form)
-
-
-async def _collect(form: FormData) -> dict[str, list[str | bytes]]:
-    fields: dict[str, list[str | bytes]] = {}
-    try:
-        for name, value in form.multi_items():
-            fields.setdefault(name, []).append(await value.read() if isinstance(value, UploadFile) else value)
-    finally:
-        await form.close()
-    return fields
 
 
 def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> object:
