@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from service.errors import InvalidFieldError
+from service.errors import InvalidFieldError, InvalidSubjectIdError
 from service.forms import EnrollForm, body_schema, check_subject_id, reads
 from service.routes.context import CallerDep
 from service.routes.faces import faces_answer
@@ -102,8 +102,8 @@ def _from_cursor(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        return base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
+        return check_subject_id(base64.b64decode(cursor, altchars=b"-_", validate=True).decode())
+    except (binascii.Error, ValueError, InvalidSubjectIdError) as error:
         raise InvalidFieldError(
             "cursor is not one of ours.", value=cursor, remedy="Pass next_cursor of the page before, unchanged."
         ) from error

@@ -16,7 +16,7 @@ from service.store.digest import LITTLE_ENDIAN_FLOAT32
 from service.store.ledger import deletions_in
 from service.store.ledger_file import line_of
 from service.store.rows import require_intact
-from service.store.schema import LONGEST_SUBJECT_ID, SubjectRow, TemplateRow
+from service.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
 
 MANIFEST_NAME: Final = "export.json"
 SUBJECTS_NAME: Final = "subjects.jsonl"
@@ -56,7 +56,7 @@ class TemplateEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    template_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    template_id: str = Field(pattern=f"^{TEMPLATE_ID}$")
     created_at: AwareDatetime
 
 

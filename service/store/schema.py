@@ -22,6 +22,7 @@ from service.store.digest import digest_of
 
 SCHEMA_VERSION: Final = 2
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
+TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -1,6 +1,7 @@
 """Reads and writes of the system of record; each write is one transaction, committed before the call returns."""
 
 import logging
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from service.store.rows import (
     to_reference,
     to_subject,
 )
-from service.store.schema import IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+from service.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from service.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
@@ -227,6 +228,8 @@ class Store:
 
         Raises: UnknownTemplateError: no such template.
         """
+        if not re.fullmatch(TEMPLATE_ID, template_id):  # PostgreSQL fails on text that has a NUL
+            raise _no_such_template(template_id)
         with self._sessions.begin() as session:
             found = session.execute(
                 select(TemplateRow, SubjectRow)
@@ -234,9 +237,7 @@ class Store:
                 .where(TemplateRow.template_id == template_id, SubjectRow.tenant == tenant)
             ).one_or_none()
             if found is None:
-                raise UnknownTemplateError(
-                    "There is no such template.", value=template_id, remedy="List them with GET /v1/subjects/{id}."
-                )
+                raise _no_such_template(template_id)
             template, subject = found
             key, model, version = subject.key, template.model, template.version
             note_deletions(session, subject, [template_id], datetime.now(UTC))
@@ -281,6 +282,12 @@ class Store:
         self._eraser.request()
         if wait_s > 0:
             self.wait_until_erased(wait_s)
+
+
+def _no_such_template(template_id: str) -> UnknownTemplateError:
+    return UnknownTemplateError(
+        "There is no such template.", value=template_id, remedy="List them with GET /v1/subjects/{id}."
+    )
 
 
 @contextmanager

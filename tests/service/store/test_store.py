@@ -349,3 +349,16 @@ def test_store_in_a_file_that_is_no_database_is_refused(path: Path):
     path.write_bytes(b"this is no database, whatever its name says" * 100)
     with pytest.raises(StoreError, match="cannot be opened"):
         Store(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("template_id", ["", "a\0b", "\ud800", "0" * 31 + "\n", "0" * 32 + "\n", "A" * 32, "x" * 10**6])
+def test_delete_template_of_no_templates_form_is_refused_before_the_database_is_asked(store: Store, template_id: str):
+    statements: list[str] = []
+    listener = lambda *call: statements.append(call[2])  # noqa: E731
+    event.listen(Engine, "before_cursor_execute", listener)
+    try:
+        with pytest.raises(UnknownTemplateError):
+            store.delete_template("t", template_id)
+    finally:
+        event.remove(Engine, "before_cursor_execute", listener)
+    assert statements == []
