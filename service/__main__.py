@@ -20,7 +20,7 @@ from service.errors import SettingsError
 from service.gallery_commands import gallery_commands
 from service.settings import Settings, read_settings
 from service.transfer_commands import transfer_commands
-from service.tuning import tune_process
+from service.tuning import forbid_core_dumps, tune_process
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
@@ -43,6 +43,7 @@ def serve(
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
         allow_many_connections()
+        forbid_core_dumps()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket

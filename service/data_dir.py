@@ -1,5 +1,8 @@
-"""The data folder: one process owns it."""
+"""The data folder: one process owns it, and no other user of the machine looks into it."""
 
+import logging
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +13,13 @@ from filelock import FileLock, Timeout
 from service.errors import DataDirInUseError, StoreError
 
 LOCK_NAME: Final = "lock"
+OWN_RIGHTS: Final = 0o700  # templates are biometric data: nobody else on the machine may read them
+LOGGER: Final = logging.getLogger("matchka.data_dir")
 
 
 @contextmanager
 def owned_data_dir(data_dir: Path) -> Iterator[None]:
-    """Make the folder where it is missing, and own it until the end of the block.
+    """Make the folder where it is missing, close it to other users, and own it until the end of the block.
 
     Raises:
         DataDirInUseError: another process owns it.
@@ -22,8 +27,7 @@ def owned_data_dir(data_dir: Path) -> Iterator[None]:
     """
     lock = FileLock(data_dir / LOCK_NAME, timeout=0)
     try:
-        # templates are biometric data: nobody else on the machine may read them
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        data_dir.mkdir(parents=True, exist_ok=True, mode=OWN_RIGHTS)
         lock.acquire()
     except Timeout as error:
         raise DataDirInUseError(
@@ -36,9 +40,29 @@ def owned_data_dir(data_dir: Path) -> Iterator[None]:
             "The data folder cannot be written.", value=error, remedy="Check MATCHKA_DATA_DIR, its rights and the disk."
         ) from error
     try:
+        _close_to_others(data_dir)
         yield
     finally:
         lock.release()
+
+
+def _close_to_others(data_dir: Path) -> None:
+    """Take other users' rights to the folder away; the log says so, and says where that cannot be done."""
+    mode = data_dir.stat().st_mode
+    if sys.platform == "win32" or not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    found = f"{stat.S_IMODE(mode):04o}"
+    if mode & stat.S_ISVTX:  # /tmp and its like: it was never this service's alone
+        LOGGER.warning(
+            "the data folder %s is everybody's (rights %s); set MATCHKA_DATA_DIR to another", data_dir, found
+        )
+        return
+    try:
+        data_dir.chmod(OWN_RIGHTS)
+    except OSError as error:
+        LOGGER.warning("other users can look into the data folder %s (rights %s): %s", data_dir, found, error.strerror)
+    else:
+        LOGGER.warning("the data folder %s was open to other users (rights %s) and is closed now", data_dir, found)
 
 
 def is_owned(data_dir: Path) -> bool:

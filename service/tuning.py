@@ -1,4 +1,4 @@
-"""How this process is set for many threads that take turns on few cores (docs/decisions/053)."""
+"""How this process is set: for many threads that take turns on few cores (docs/decisions/053), and to leave no core."""
 
 import ctypes
 import platform
@@ -15,6 +15,14 @@ M_ARENA_MAX: Final = -8
 MOST_HEAPS: Final = 4  # that threads share; by default eight for each core, each of which would keep as much
 KEPT_MIB: Final = 64  # free memory at the end of a heap that is not given back
 OWN_BLOCK_MIB: Final = 32  # blocks from this size on are given back at once; glibc takes no larger figure
+
+
+def forbid_core_dumps() -> None:
+    """Let a crash write no image of this process: it would hold templates and samples of people."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def tune_process() -> None:

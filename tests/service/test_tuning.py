@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import socket
 import subprocess
 import sys
@@ -72,11 +73,12 @@ print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
 
 # `matchka serve`, up to where it would open its bundles.
 SERVER = """
-import json, sys
+import json, resource, sys
 import service.__main__ as command_line
 
 def tell(settings):
-    print(json.dumps({"turn_s": sys.getswitchinterval()}))
+    core_bytes = resource.getrlimit(resource.RLIMIT_CORE)
+    print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
     sys.exit(0)
 
 command_line.opened_verifier = tell
@@ -85,16 +87,37 @@ command_line.main()
 """
 
 
-def test_serve_tunes_its_process(tmp_path: Path):
+@pytest.fixture(scope="module")
+def serving_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `matchka serve` says of its own process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVER, str(port)]
-    folder = str(Path(__file__).parents[2])
     done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": folder}
+        [sys.executable, "-c", SERVER, str(port)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path_factory.mktemp("serving"),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        preexec_fn=allow_core_dumps,
     )
-    assert json.loads(done.stdout)["turn_s"] == pytest.approx(0.0005)
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+def allow_core_dumps() -> None:
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def test_serve_tunes_its_process(serving_process: dict[str, Any]):
+    assert serving_process["turn_s"] == pytest.approx(0.0005)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="this system allows no core dumps at all")
+def test_serve_leaves_no_core_where_the_system_would_write_one(serving_process: dict[str, Any]):
+    assert serving_process["core_bytes"] == [0, 0]
 
 
 def test_tuned_process_takes_short_turns():
