@@ -25,9 +25,12 @@ from service.backlog import Backlog
 from service.bundle import Bundle
 from service.data_dir import owned_data_dir
 from service.errors import (
+    INTERNAL_ERROR,
     InvalidFieldError,
     MatchkaError,
     MethodNotAllowedError,
+    OutOfMemoryError,
+    UnexpectedError,
     UnknownPathError,
     status_and_code,
 )
@@ -47,7 +50,6 @@ from service.telemetry import RequestTimer, Telemetry
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
-INTERNAL_ERROR: Final = "internal_error"
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -89,6 +91,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     _add_error_handlers(app)
+    _add_framework_error_handlers(app)
     return app
 
 
@@ -166,6 +169,18 @@ def _add_error_handlers(app: FastAPI) -> None:
             raise error
         return await known(request, problem)
 
+    @app.exception_handler(MemoryError)
+    async def exhausted(_request: Request, error: MemoryError) -> Response:
+        LOGGER.error("a request was refused for want of memory", exc_info=error)
+        return problem_response(
+            OutOfMemoryError(
+                "The service has no memory left for this request.",
+                remedy="Try again after the seconds in Retry-After, or send fewer or smaller files.",
+            )
+        )
+
+
+def _add_framework_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -191,4 +206,4 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unexpected(_request: Request, _error: Exception) -> Response:
         # The server logs the traceback; the caller learns nothing of it.
-        return problem_response(MatchkaError("The service failed.", remedy="Report this with the server's log."))
+        return problem_response(UnexpectedError("The service failed.", remedy="Report this with the server's log."))

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet
 LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
 
 
@@ -35,6 +36,10 @@ def shorten(text: str) -> str:
     # a form may smuggle in half a surrogate pair, which no reply can carry
     printable = text[:LONGEST_ECHO].encode("utf-8", "replace").decode("utf-8")
     return printable if len(text) <= LONGEST_ECHO else f"{printable}… ({len(text)} characters)"
+
+
+class UnexpectedError(MatchkaError):
+    """A failure that nobody foresaw; the service's log has it."""
 
 
 # --- the request as a whole -----------------------------------------------------------------------------------------
@@ -96,6 +101,10 @@ class NotReadyError(MatchkaError):
 
 class OverloadedError(MatchkaError):
     """More requests in flight than the service accepts, or more rows waiting for a model than its queue holds."""
+
+
+class OutOfMemoryError(MatchkaError):
+    """The system gave no more memory for this request."""
 
 
 class DeadlinePassedError(MatchkaError):
@@ -324,15 +333,24 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     NotReadyError: (503, "not_ready"),
     DeadlinePassedError: (503, "deadline_passed"),
     OverloadedError: (503, "overloaded"),
+    OutOfMemoryError: (503, "out_of_memory"),
     StorageFailedError: (503, "storage_failed"),
     StorageFullError: (507, "storage_full"),
 }
 
 
 def status_and_code(error: MatchkaError) -> tuple[int, str]:
-    """The HTTP status and stable code of an error; (500, "internal_error") for one no caller should ever meet.
+    """The HTTP status and stable code of an error: its class's own, or those of the nearest listed parent.
+
+    Returns: (500, "internal_error") for one no caller should ever meet.
 
     >>> status_and_code(SilenceError("silent", remedy="speak"))
     (422, 'silence')
     """
-    return STATUS_AND_CODE.get(type(error), (500, "internal_error"))
+    return status_and_code_of(type(error))
+
+
+def status_and_code_of(kind: type[MatchkaError]) -> tuple[int, str]:
+    """status_and_code() of an error class."""
+    listed = (STATUS_AND_CODE[parent] for parent in kind.__mro__ if parent in STATUS_AND_CODE)
+    return next(listed, (500, INTERNAL_ERROR))

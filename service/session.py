@@ -16,6 +16,7 @@ LOGGER: Final = logging.getLogger("matchka.session")
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
+NO_MEMORY: Final = "Failed to allocate memory"  # how ONNX Runtime's message, and nothing else of its error, says so
 InputDtype: TypeAlias = Literal["float32", "uint8"]
 InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
@@ -32,7 +33,9 @@ class Session(Protocol):
     def embed(self, inputs: InputArray) -> FloatArray:
         """Embed a batch: (n, ...) -> float32, (n, full_dim), finite, not rescaled. Safe to call from threads.
 
-        Raises: NonFiniteEmbeddingError: the graph returned NaN or infinity.
+        Raises:
+            NonFiniteEmbeddingError: the graph returned NaN or infinity.
+            MemoryError: there is none for so many rows.
         """
         ...
 
@@ -122,10 +125,16 @@ class OrtSession:
 
     def embed(self, inputs: InputArray) -> FloatArray:
         """Embed a batch; see Session.embed."""
-        (embeddings,) = self._session.run(None, {self._input_name: np.ascontiguousarray(inputs, self._input_dtype)})
+        given = {self._input_name: np.ascontiguousarray(inputs, self._input_dtype)}
+        try:
+            (embeddings,) = self._session.run(None, given)
+        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
+            if NO_MEMORY in str(error):
+                raise MemoryError(f"ONNX Runtime has no memory for {len(inputs)} rows.") from error
+            raise
         if not np.all(np.isfinite(embeddings)):
             raise NonFiniteEmbeddingError(
-                "The model returned NaN or infinity for this sample.", remedy="Send another recording."
+                "The model returned NaN or infinity for this sample.", remedy="Send another sample."
             )
         checked: FloatArray = embeddings
         return checked

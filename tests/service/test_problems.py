@@ -11,6 +11,7 @@ from service.errors import (
     SilenceError,
     StoreError,
     UnauthorizedError,
+    UnexpectedError,
     shorten,
     status_and_code,
 )
@@ -40,9 +41,23 @@ def test_problem_response_of_401_and_503_carries_their_headers_and_of_others_non
 
 
 def test_problem_response_of_an_error_no_caller_should_meet_is_500_internal_error():
-    for error in (StoreError("d", remedy="r"), MatchkaError("d", remedy="r")):
+    for error in (StoreError("d", remedy="r"), UnexpectedError("d", remedy="r"), MatchkaError("d", remedy="r")):
         assert json.loads(problem_response(error).body)["code"] == "internal_error"
         assert problem_response(error).status_code == 500
+
+
+class _MutedError(SilenceError):
+    """A kind of an error of the table that the table does not know."""
+
+
+class _MutedMicrophoneError(_MutedError):
+    """A kind of that."""
+
+
+@pytest.mark.parametrize("kind", [_MutedError, _MutedMicrophoneError])
+def test_problem_response_of_an_unlisted_kind_of_a_listed_error_is_its_parents(kind: type[SilenceError]):
+    response = problem_response(kind("d", remedy="r"))
+    assert (response.status_code, json.loads(response.body)["code"]) == (422, "silence")
 
 
 @pytest.mark.parametrize("value", ["x" * 121, "x" * 10**6, "é" * 500])
