@@ -12,7 +12,7 @@ from importlib.metadata import version
 from threading import Semaphore
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
@@ -38,10 +38,11 @@ from service.fusion import Fusion, read_fusions
 from service.gallery.opener import GalleryOpener
 from service.lineup import read_bundles
 from service.model import open_model
+from service.openapi import DescribedApi
 from service.pipeline import Verifier
 from service.problems import problem_response
-from service.routes import decisions, embeddings, health, models, subjects
-from service.routes.context import ServiceState
+from service.routes import decisions, docs, embeddings, health, models, subjects
+from service.routes.context import ServiceState, authorised_tenant
 from service.settings import Settings
 from service.store.faults import as_matchka_error
 from service.store.store import opened_store
@@ -73,11 +74,12 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
                 await loading
                 app.state.service.workers.shutdown()
 
-    app = FastAPI(
+    app = DescribedApi(
         title="matchka",
         summary="Voice and face verification at a selectable Matryoshka dimension.",
         version=version("matchka"),
         lifespan=lifespan,
+        openapi_url=None,  # routes/docs.py has the document and the page
     )
     app.state.settings = settings
     telemetry = Telemetry()
@@ -86,6 +88,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
+    if settings.docs != "off":
+        app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
     # The last one added is the first one entered: timing, then admission, then the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)

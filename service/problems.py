@@ -1,12 +1,15 @@
 """Errors -> application/problem+json replies."""
 
+from typing import Final
+
 from starlette.responses import Response
 
 from service.errors import MatchkaError, status_and_code
 from service.schemas import Problem
 
-RETRY_AFTER_S = "1"
-MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S: Final = "1"
+MEDIA_TYPE: Final = "application/problem+json"
+HEADERS: Final = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": RETRY_AFTER_S}}  # that statuses call for
 
 
 def problem_response(error: MatchkaError) -> Response:
@@ -21,5 +24,4 @@ def problem_response(error: MatchkaError) -> Response:
         value=error.value,
         remedy=error.remedy,
     )
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": RETRY_AFTER_S}}.get(status, {})
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(problem.model_dump_json(), status, HEADERS.get(status), MEDIA_TYPE)

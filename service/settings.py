@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
     api_key: SecretStr | None = Field(None, description="The first API key; needed on any but a loopback address.")
+    docs: str = Field(
+        "key", pattern="^(key|open|off)$", description="Who may read /docs: callers with a key, everybody, nobody."
+    )
     models_dir: Path = Field(Path("models"), description="Folder of bundles.")
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")

@@ -25,7 +25,13 @@ async def readyz(request: Request) -> ReadyAnswer:
     return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
 
 
-@router.get("/metrics", summary="Prometheus metrics", dependencies=[Depends(authorised_tenant)])
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    dependencies=[Depends(authorised_tenant)],
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
 async def metrics(request: Request) -> Response:
     """Counters and histograms in Prometheus' text format; needs a key where keys are in force."""
     return Response(service_state(request).telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import sqlite3
 import time
@@ -21,6 +22,8 @@ from service import errors
 from service.app import create_app, opened_verifier
 from service.bundle import sha256_of
 from service.errors import STATUS_AND_CODE, MatchkaError
+from service.openapi import NOT_OF_A_CALL
+from service.settings import read_settings
 from tests.service.conftest import SmallServer, encoded, sample, serving, small_settings, voice, write_bundle
 
 KEY = "0123456789abcdef0123"
@@ -160,14 +163,27 @@ CASES = [
     verify(errors.NotEnrolledError, "ada", model="fragile"),
     verify(errors.OtherVersionError, "old", subject_id="old"),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/0123", "0123"),
+    Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/" + "0" * 32, "0" * 32),
+    Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/%00", "\0"),
+    Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/" + "0" * 32 + "%0A", "0" * 32 + "\n"),
+    Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/%ED%A0%80", "\ufffd" * 3),
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=YQBi", "YQBi"),  # a NUL
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=YQli", "YQli"),  # a tab
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=7aCA", "7aCA"),  # half a surrogate pair
+    Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=%00", "\0"),
+    Case(errors.InvalidSubjectIdError, "DELETE", "/v1/subjects/a%00b", "a\0b"),
+    Case(errors.InvalidSubjectIdError, "GET", "/v1/subjects/%ED%A0%80", "\ufffd" * 3),
+    verify(errors.InvalidSubjectIdError, "a\0b", subject_id="a\0b"),
     Case(errors.BodyTooLargeError, "POST", "/v1/embed", None, {"model": "voice"}, [file(bytes(7 << 20))]),
 ]
+DOCUMENT = create_app(read_settings({})).openapi()
 ELSEWHERE = {
     errors.UnauthorizedError,
     errors.OverloadedError,
     errors.NotReadyError,
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
+    errors.OutOfMemoryError,  # tests/service/test_memory.py
     # tests/service/test_patience.py and tests/service/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,
@@ -200,6 +216,16 @@ def check_problem(response: requests.Response, error: type[MatchkaError]) -> dic
     return problem
 
 
+def declared_codes(method: str, target: str, status: int) -> list[str]:
+    """What the OpenAPI document says that a call may answer with a status."""
+    for path, operations in DOCUMENT["paths"].items():
+        if re.fullmatch(re.sub(r"{[a-z_]+}", "[^/]+", path), target.partition("?")[0]):
+            answer = operations[method.lower()]["responses"][str(status)]
+            codes: list[str] = answer["content"]["application/problem+json"]["schema"]["properties"]["code"]["enum"]
+            return codes
+    raise AssertionError(f"the document has no {target}")
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.error.__name__}-{case.method}")
 def test_request_that_is_refused_is_answered_with_its_problem(server: SmallServer, case: Case):
     response = requests.request(
@@ -211,6 +237,8 @@ def test_request_that_is_refused_is_answered_with_its_problem(server: SmallServe
         timeout=TIMEOUT_S,
     )
     problem = check_problem(response, case.error)
+    if case.error not in NOT_OF_A_CALL:
+        assert problem["code"] in declared_codes(case.method, case.path, response.status_code)
     if case.value is not None:
         assert problem["value"] == case.value
 
