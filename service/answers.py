@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from service.bundle import Manifest
 from service.decision import Decision, Threshold
+from service.fusion import Require
 from service.media.faces.reader import FaceReading
 from service.vectors import FloatArray
 
@@ -55,23 +56,47 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class Verified:
-    """A 1:1 decision and what it rests on; the faces are those of the probe, or of both samples compared."""
+    """A 1:1 decision and what it rests on.
+
+    Attributes:
+        template_count: templates in the reference that was compared; 1 where two samples were.
+        faces: of the probe, or of both samples compared.
+    """
 
     manifest: Manifest
     dim: int
     max_fmr: float
     decision: Decision
+    template_count: int
     faces: Faces
 
 
 @dataclass(frozen=True)
 class FusedVerified:
-    """A 1:1 decision on two modalities at full dim, and the decision that each would make alone."""
+    """A 1:1 decision on two modalities at full dim.
+
+    Attributes:
+        max_fmr: what the fused ratio keeps.
+        max_fmr_each: what each part keeps on its own; None where the fused ratio alone decides.
+        fused: the fused ratio against its threshold.
+        parts: each part against its own threshold, at max_fmr_each, or at max_fmr where there is none.
+    """
 
     name: str
     max_fmr: float
-    decision: Decision
+    max_fmr_each: float | None
+    fused: Decision
     parts: dict[str, Verified]
+
+    @property
+    def require(self) -> Require:
+        """What has to pass: `both` parts beside the fused ratio, or the fused ratio (`sum`) alone."""
+        return "sum" if self.max_fmr_each is None else "both"
+
+    @property
+    def match(self) -> bool:
+        """Whether all that is required passes."""
+        return self.fused.match and (self.require == "sum" or all(p.decision.match for p in self.parts.values()))
 
 
 @dataclass(frozen=True)

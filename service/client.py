@@ -90,10 +90,32 @@ class Client:
         return self._post("verify", VerifyAnswer, fields, _parts("file", [sample]))
 
     def verify_jointly(
-        self, subject_id: str, voice_sample: Sample, face_sample: Sample, max_fmr: float | None = None
+        self,
+        subject_id: str,
+        voice_sample: Sample,
+        face_sample: Sample,
+        max_fmr: float | None = None,
+        require: str | None = None,
+        max_fmr_each: float | None = None,
     ) -> FusedVerifyAnswer:
-        """Compare a voice and a face with the references of a subject; one decision on both."""
-        fields: dict[str, Value] = {"model": "voice+face", "subject_id": subject_id, "max_fmr": max_fmr}
+        """Compare a voice and a face with the references of a subject; one decision on both.
+
+        Args:
+            subject_id: enrolled with both models.
+            voice_sample: a clip.
+            face_sample: a picture.
+            max_fmr: false match rate that both together keep; 1e-3 by default.
+            require: `both` (default), each part has to pass on its own as well; `sum`, a strong part makes up for a
+                weak one.
+            max_fmr_each: with `both`, the false match rate that each part keeps on its own; 1e-2 by default.
+        """
+        fields: dict[str, Value] = {
+            "model": "voice+face",
+            "subject_id": subject_id,
+            "max_fmr": max_fmr,
+            "require": require,
+            "max_fmr_each": max_fmr_each,
+        }
         parts = _parts("voice_file", [voice_sample]) + _parts("face_file", [face_sample])
         return self._post("verify", FusedVerifyAnswer, fields, parts)
 

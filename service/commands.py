@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.client import Client
-from service.errors import MatchkaError
+from service.errors import InvalidFieldError, MatchkaError
+from service.joint_table import print_parts
 from service.schemas import FusedVerifyAnswer, VerifyAnswer
 from service.settings import read_settings
 
@@ -97,6 +98,16 @@ def verify(
     with_face: Annotated[
         Path | None, typer.Option("--with-face", help="A picture: decide on voice and face together.")
     ] = None,
+    require: Annotated[
+        str | None,
+        typer.Option(
+            "--require", help="With --with-face: both (each has to pass as well; the default), or their sum alone."
+        ),
+    ] = None,
+    max_fmr_each: Annotated[
+        float | None,
+        typer.Option("--max-fmr-each", help="With --require both: the rate that each alone keeps; 0.01 by default."),
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
@@ -104,9 +115,19 @@ def verify(
     with reported_errors():
         client = connected(url)
         if with_face is not None:
-            answer: VerifyAnswer | FusedVerifyAnswer = client.verify_jointly(subject_id, file, with_face, max_fmr)
+            answer: VerifyAnswer | FusedVerifyAnswer = client.verify_jointly(
+                subject_id, file, with_face, max_fmr, require, max_fmr_each
+            )
+        elif require is not None or max_fmr_each is not None:
+            raise InvalidFieldError(
+                "--require and --max-fmr-each belong to --with-face.",
+                value=require or max_fmr_each,
+                remedy="Name a picture with --with-face, or leave them out.",
+            )
         else:
             answer = client.verify(subject_id, file, model_for(model, file), dim, max_fmr, face)
+    if isinstance(answer, FusedVerifyAnswer) and not json:
+        print_parts(answer, Console())
     _report_decision(answer, json)
 
 

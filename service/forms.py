@@ -15,7 +15,7 @@ from service.errors import (
     MissingFieldError,
     UnknownFieldError,
 )
-from service.fusion import JOINT
+from service.fusion import JOINT, Require
 from service.multipart import MULTIPART, read_multipart
 
 LONGEST_SUBJECT_ID: Final = 256
@@ -100,7 +100,11 @@ class EnrollForm(Form):
 
 
 class VerifyForm(Form):
-    """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim."""
+    """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim.
+
+    `require` and `max_fmr_each` belong to `model=voice+face`. `both`: the fused ratio keeps `max_fmr`, and each part
+    alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one.
+    """
 
     subject_id: SubjectId
     file: FileBytes | None = None
@@ -109,6 +113,17 @@ class VerifyForm(Form):
     dim: Dim = None
     max_fmr: Rate = 1e-3
     face: OneFace = None
+    require: Annotated[
+        Require, Field(description="voice+face: both parts must pass beside their sum, or the sum alone.")
+    ] = "both"
+    max_fmr_each: Annotated[
+        Rate, Field(description="voice+face with require=both: the false match rate that each part alone keeps.")
+    ] = 1e-2
+
+    @property
+    def part_floor(self) -> float | None:
+        """The false match rate that each part has to keep alone, or None where only their sum counts."""
+        return self.max_fmr_each if self.require == "both" else None
 
 
 def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
@@ -124,6 +139,11 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
                 value=form.model,
                 remedy="Send the file as `file`.",
             )
+        for name in ("require", "max_fmr_each"):
+            if name in form.model_fields_set:
+                raise InvalidFieldError(
+                    f"{name} belongs to model=voice+face.", value=form.model, remedy="Leave it out; max_fmr decides."
+                )
         if form.file is None:
             raise MissingFieldError("The field file is missing.", value="file", remedy="Send the probe as `file`.")
         return None
@@ -132,6 +152,12 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
             "A fused verification takes voice_file and face_file, and neither file, dim nor face.",
             value=form.model,
             remedy="Leave those out; both models are compared at full dim.",
+        )
+    if form.require == "sum" and "max_fmr_each" in form.model_fields_set:
+        raise InvalidFieldError(
+            "max_fmr_each asks something of each part, and require=sum nothing.",
+            value=form.max_fmr_each,
+            remedy="Leave max_fmr_each out, or ask for require=both.",
         )
     given = {"voice": form.voice_file, "face": form.face_file}
     for name, file in given.items():

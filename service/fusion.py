@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +12,8 @@ from service.errors import BundleError
 
 FUSION_NAME: Final = "fusion.json"
 JOINT: Final = "+"  # joins the names of the models in a fusion's name
+
+Require: TypeAlias = Literal["both", "sum"]  # what has to pass: each part beside the fused ratio, or the ratio alone
 
 
 class _Frozen(BaseModel):
@@ -71,7 +73,9 @@ def read_fusions(models_dir: Path) -> list[Fusion]:
 def decide_jointly(
     fusion: Fusion, reports: dict[str, DimReport], similarities: dict[str, float], counts: dict[str, int], fmr: float
 ) -> Decision:
-    """One decision from one similarity of each model.
+    """The fused ratio of one similarity of each model against its threshold.
+
+    The sum alone is not two factors: a ratio far above its threshold makes up for one far below.
 
     Args:
         fusion: the learned weights.

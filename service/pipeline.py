@@ -132,10 +132,16 @@ class Verifier:
             decision = _decide(
                 model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
             )
-        return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
+        return Verified(model.manifest, dim, max_fmr, decision, reference.template_count, seen.faces)
 
     def verify_jointly(
-        self, tenant: str, fusion_name: str, subject_id: str, samples: dict[str, bytes], max_fmr: float
+        self,
+        tenant: str,
+        fusion_name: str,
+        subject_id: str,
+        samples: dict[str, bytes],
+        max_fmr: float,
+        max_fmr_each: float | None,
     ) -> FusedVerified:
         """Compare one probe of each modality with the references of the subject it claims to be.
 
@@ -144,7 +150,8 @@ class Verifier:
             fusion_name: for example `voice+face`.
             subject_id: enrolled with both models.
             samples: model name -> file.
-            max_fmr: false match rate to keep.
+            max_fmr: false match rate that the fused ratio keeps.
+            max_fmr_each: false match rate that each part has to keep on its own; None asks nothing of the parts.
 
         Raises:
             UnknownModelError: there is no such fusion of the served models.
@@ -158,7 +165,10 @@ class Verifier:
                 value=fusion_name,
                 remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
             )
-        parts = {name: self.verify(tenant, name, subject_id, sample, None, max_fmr) for name, sample in samples.items()}
+        part_fmr = max_fmr if max_fmr_each is None else max_fmr_each
+        parts = {
+            name: self.verify(tenant, name, subject_id, sample, None, part_fmr) for name, sample in samples.items()
+        }
         versions = {name: part.manifest.version for name, part in parts.items()}
         fusion = next((fusion for fusion in fusions if fusion.models == versions), None)
         if fusion is None:
@@ -168,13 +178,11 @@ class Verifier:
                 remedy="Enrol the subject again with each model.",
             )
         reports = {name: part.manifest.per_dim[str(part.dim)] for name, part in parts.items()}
-        counts = {
-            name: self._store.reference(tenant, subject_id, name, version).template_count
-            for name, version in versions.items()
-        }
+        # of the reference that was compared: the subject may have been changed since
+        counts = {name: part.template_count for name, part in parts.items()}
         similarities = {name: part.decision.similarity for name, part in parts.items()}
-        decision = decide_jointly(fusion, reports, similarities, counts, max_fmr)
-        return FusedVerified(fusion_name, max_fmr, decision, parts)
+        fused = decide_jointly(fusion, reports, similarities, counts, max_fmr)
+        return FusedVerified(fusion_name, max_fmr, max_fmr_each, fused, parts)
 
     def compare(
         self,
@@ -189,7 +197,7 @@ class Verifier:
         model, dim = self._model_at(model_name, dim, face)
         seen = model.observe([sample_a, sample_b], face or "dominant")
         decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
-        return Verified(model.manifest, dim, max_fmr, decision, seen.faces)
+        return Verified(model.manifest, dim, max_fmr, decision, 1, seen.faces)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from service.bundle import DatasetUse, DimReport, Source
+from service.fusion import Require
 
 
 class Answer(BaseModel):
@@ -82,7 +83,9 @@ class VerifyAnswer(Answer):
 class FusedVerifyAnswer(Answer):
     """A 1:1 decision on two modalities; similarity and threshold are 2 p - 1 of the posterior, on [-1, 1].
 
-    `dim` names no single embedding and is 0; `parts` holds what each model would have decided alone.
+    `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
+    `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
+    `max_fmr`. `dim` names no single embedding and is 0.
     """
 
     match: bool
@@ -90,6 +93,8 @@ class FusedVerifyAnswer(Answer):
     threshold: float
     threshold_measured: bool
     max_fmr: float
+    require: Require
+    max_fmr_each: float | None
     probability: float | None
     dim: int
     model: str

@@ -35,7 +35,9 @@ async def verify(
         )
         return _answer(caller, "verify", result)
     fused = await caller.run(
-        lambda: caller.verifier.verify_jointly(caller.tenant, form.model, form.subject_id, samples, form.max_fmr),
+        lambda: caller.verifier.verify_jointly(
+            caller.tenant, form.model, form.subject_id, samples, form.max_fmr, form.part_floor
+        ),
         samples=len(samples),
     )
     return _fused_answer(caller, fused)
@@ -121,15 +123,17 @@ def _verify_answer(result: Verified) -> VerifyAnswer:
 
 
 def _fused_answer(caller: Caller, result: FusedVerified) -> FusedVerifyAnswer:
-    decision = result.decision
-    _count(caller, "verify", result.name, decision.match)
+    fused = result.fused
+    _count(caller, "verify", result.name, result.match)
     return FusedVerifyAnswer(
-        match=decision.match,
-        similarity=decision.similarity,
-        threshold=decision.threshold.value,
-        threshold_measured=decision.threshold.measured,
+        match=result.match,
+        similarity=fused.similarity,
+        threshold=fused.threshold.value,
+        threshold_measured=fused.threshold.measured,
         max_fmr=result.max_fmr,
-        probability=decision.probability,
+        require=result.require,
+        max_fmr_each=result.max_fmr_each,
+        probability=fused.probability,
         dim=0,
         model=result.name,
         version=JOINT.join(part.manifest.version for part in result.parts.values()),

@@ -177,6 +177,9 @@ def test_parts_of_a_form_for_one_model_needs_its_file_and_no_other():
         parts_of(check_fields(VerifyForm, {name: value for name, value in VERIFY.items() if name != "file"}))
     with pytest.raises(InvalidFieldError, match="voice_file"):
         parts_of(check_fields(VerifyForm, {**VERIFY, "voice_file": [b"v"]}))
+    for name, value in {"require": "both", "max_fmr_each": "0.01"}.items():  # their defaults, but given
+        with pytest.raises(InvalidFieldError, match=f"{name} belongs to"):
+            parts_of(check_fields(VerifyForm, {**VERIFY, name: [value]}))
 
 
 def test_parts_of_a_fused_form_needs_one_file_of_each_kind_and_nothing_else():
@@ -188,3 +191,25 @@ def test_parts_of_a_fused_form_needs_one_file_of_each_kind_and_nothing_else():
     for name, value in {"file": b"x", "dim": "64", "face": "only"}.items():
         with pytest.raises(InvalidFieldError, match="neither"):
             parts_of(check_fields(VerifyForm, {**fused, name: [value]}))
+
+
+@pytest.mark.parametrize(
+    ("given", "floor"),
+    [
+        ({}, 1e-2),
+        ({"require": ["both"]}, 1e-2),
+        ({"max_fmr_each": ["0.05"]}, 0.05),
+        ({"require": ["sum"]}, None),
+    ],
+)
+def test_part_floor_of_a_fused_form_is_there_unless_the_sum_alone_counts(
+    given: dict[str, list[str | bytes]], floor: float | None
+):
+    fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
+    assert check_fields(VerifyForm, {**fused, **given}).part_floor == floor
+
+
+def test_parts_of_a_fused_form_that_asks_each_part_and_only_their_sum_is_refused():
+    fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
+    with pytest.raises(InvalidFieldError, match="max_fmr_each asks"):
+        parts_of(check_fields(VerifyForm, {**fused, "require": ["sum"], "max_fmr_each": ["0.05"]}))
