@@ -6,13 +6,14 @@
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
 # make torture kill the server KILLS=200 times under traffic, then flood it; reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
+# make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
 #                    which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load accuracy identification bench torture bundles clean
+.PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -84,6 +85,9 @@ torture: $(VENV)/.test bundles
 
 accuracy: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
+
+fusion: $(VENV)/.test bundles
+	@sh loadtests/with_server.sh $(BIN) fused $(BIN)/python -m loadtests.fusion.measure --data $(DATA)
 
 identification: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) identified $(BIN)/python -m loadtests.identification.measure --data $(DATA)
