@@ -11,6 +11,7 @@ from rich.table import Table
 
 from service.client import Client
 from service.errors import InvalidFieldError, RequestFailedError
+from service.joint_demo import demonstrate_jointly
 from service.schemas import IdentifyAnswer
 
 SUBJECT_PREFIX: Final = "demo:"
@@ -80,6 +81,8 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
     """
     served = {model.name for model in client.models().models}
     outcomes = [_play(client, cast, samples / cast.model, console) for cast in CASTS if cast.model in served]
+    if served.issuperset(cast.model for cast in CASTS):
+        demonstrate_jointly(client, samples, console)
     return all(outcomes)
 
 

@@ -1,14 +1,18 @@
-"""Voice and face together over real HTTP: one decision from two calibrated ratios."""
+"""Voice and face together over real HTTP: both have to pass, and so has the sum of two calibrated ratios."""
 
+import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from rich.console import Console
 
-from service.errors import RequestFailedError
+from service.errors import InvalidFieldError, RequestFailedError
+from service.joint_demo import demonstrate_jointly
 from tests.server_process import RunningServer
 
 
@@ -52,7 +56,8 @@ def test_verify_on_both_equals_the_weighted_sum_of_the_parts(
         fused += fusion["weights"][model.name] * ratio
     assert answer.probability == pytest.approx(1 / (1 + math.exp(-fused)), abs=1e-6)
     assert answer.match is match
-    assert answer.match == (answer.similarity >= answer.threshold)
+    each = all(part.similarity >= part.threshold for part in answer.parts.values())
+    assert answer.match == (answer.similarity >= answer.threshold and each)
 
 
 def test_verify_on_both_without_one_of_the_files_is_refused(
@@ -78,3 +83,57 @@ def test_verify_on_both_of_a_subject_without_a_face_is_refused(
         client.verify_jointly("voice-only", clip, face_samples / "biden" / "biden.jpg")
     assert (refused.value.status, refused.value.code) == (404, "not_enrolled")
     client.delete_subject("voice-only")
+
+
+@pytest.mark.parametrize(
+    ("clip", "picture", "failed"),
+    [("cards/001.wav", "obama/obama3.jpg", {"voice"}), ("librivox/0920.wav", "biden/biden.jpg", {"face"})],
+)
+def test_verify_on_both_with_one_wrong_part_is_refused_and_says_which(
+    server: RunningServer,
+    voice_samples: Path,
+    face_samples: Path,
+    enrolled: str,
+    clip: str,
+    picture: str,
+    failed: set[str],
+) -> None:
+    probes = voice_samples / clip, face_samples / picture
+    answer = server.client().verify_jointly(enrolled, *probes)
+    assert not answer.match
+    assert {name for name, part in answer.parts.items() if not part.match} == failed
+    assert (answer.require, answer.max_fmr_each) == ("both", 1e-2)
+
+
+def test_verify_on_their_sum_lets_the_right_face_make_up_for_the_wrong_voice(
+    server: RunningServer, voice_samples: Path, face_samples: Path, enrolled: str
+) -> None:
+    probes = voice_samples / "cards" / "001.wav", face_samples / "obama" / "obama3.jpg"
+    answer = server.client().verify_jointly(enrolled, *probes, require="sum")
+    assert answer.match
+    assert not answer.parts["voice"].match
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_demonstration_of_both_shows_what_the_sum_lets_pass_and_leaves_nobody_behind(
+    server: RunningServer, voice_samples: Path
+) -> None:
+    client = server.client()
+    before = [subject.subject_id for subject in client.subjects().subjects]
+    console = Console(record=True, width=120, file=io.StringIO())
+    demonstrate_jointly(client, voice_samples.parent, console)
+    rows = re.findall(
+        r"│ (own person|wrong voice|wrong face|both wrong) +│ (\w+).*?│ (\w+).*?│ (\w+) +│ (\w+) +│",
+        console.export_text(),
+    )
+    assert rows[:2] == [("own person", "yes", "yes", "yes", "yes"), ("wrong voice", "no", "yes", "no", "yes")]
+    assert [row[3] for row in rows[2:]] == ["no", "no"]
+    assert [subject.subject_id for subject in client.subjects().subjects] == before
+
+
+def test_demonstration_of_both_without_its_samples_says_where_they_come_from(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidFieldError, match="samples are not there") as refused:
+        demonstrate_jointly(server.client(), tmp_path, Console(file=io.StringIO()))
+    assert "matchka-export samples" in refused.value.remedy
