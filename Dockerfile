@@ -1,7 +1,7 @@
 # Four stages: what both others install, build the bundles (torch), build the runtime environment (no torch), and keep
 # only what serves.
 #
-#   docker build -t matchka .            # --build-arg TORCH_INDEX_URL=… points pip at PyTorch's CPU wheels
+#   docker build -t matchka .            # --build-arg TORCH_INDEX_URL=… points pip at an index of PyTorch's CPU wheels
 #   docker run -p 8000:8000 -e MATCHKA_API_KEY="$(openssl rand -hex 32)" -v matchka:/data matchka
 #
 # Without MATCHKA_API_KEY the container refuses to listen.

@@ -9,45 +9,45 @@
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
-# TORCH_INDEX_URL=…  an index (or a folder) of PyTorch's CPU wheels; without it pip takes the index's own torch,
-#                    which on Linux brings several GB of CUDA packages
+# TORCH_INDEX_URL=…  address of an index, or a folder, of PyTorch's CPU wheels; without it pip takes the index's own
+#                    torch, which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
+# PORT=…             of `make run` (8000), and of the server that load, accuracy and identification start (8009)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles clean
 
 PYTHON ?= python3
-PORT ?= 8000
 DATA ?= ../shared/data
 EXTRA ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAINTS := .ci/constraints.txt
-INDEX := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
-URL := http://127.0.0.1:$(PORT)
+INDEX := $(if $(TORCH_INDEX_URL),$(if $(findstring ://,$(TORCH_INDEX_URL)),--extra-index-url,--find-links) '$(TORCH_INDEX_URL)')
+INSTALL := sh .ci/install.sh $(PYTHON) $(VENV) $(INDEX) -c $(CONSTRAINTS)
+INTERRUPTED := $(wildcard $(VENV)/.installing)
+RUN_PORT := $(or $(PORT),8000)
+LOAD_PORT := $(or $(PORT),8009)
+URL := http://127.0.0.1:$(RUN_PORT)
+LOAD_URL := http://127.0.0.1:$(LOAD_PORT)
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
 
 setup: $(VENV)/.run
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	    || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.run: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install $(INDEX) -c $(CONSTRAINTS) -e '.[$(EXTRA),train]'
+$(VENV)/.run: pyproject.toml $(CONSTRAINTS) $(INTERRUPTED)
+	$(INSTALL) -e '.[$(EXTRA),train]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(PIP) install $(INDEX) -c $(CONSTRAINTS) -e '.[$(EXTRA),train,test]'
+	$(INSTALL) -e '.[$(EXTRA),train,test]'
 	@touch $@
 
 run: bundles
 	@if $(BIN)/matchka wait --timeout 0 --url $(URL) 2>/dev/null; then \
-	    echo "A service already answers on port $(PORT); choose another with PORT="; exit 1; fi
-	@$(BIN)/matchka serve --port $(PORT) & server=$$!; \
+	    echo "A service already answers on port $(RUN_PORT); choose another with PORT="; exit 1; fi
+	@$(BIN)/matchka serve --port $(RUN_PORT) & server=$$!; \
 	trap 'kill $$server 2>/dev/null; wait $$server 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
 	$(BIN)/matchka wait --timeout 120 --url $(URL) & waiting=$$!; \
 	while kill -0 $$waiting 2>/dev/null; do kill -0 $$server 2>/dev/null || { kill $$waiting; exit 1; }; sleep 0.1; done; \
@@ -72,8 +72,8 @@ check: lint types test
 USERS ?= 16
 DURATION ?= 60s
 load: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) load $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
-	    --host http://127.0.0.1:8009 --users $(USERS) --spawn-rate $(USERS) \
+	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) load $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
+	    --host $(LOAD_URL) --users $(USERS) --spawn-rate $(USERS) \
 	    --run-time $(DURATION) --stop-timeout 10 --only-summary --html build/load/report.html --csv build/load/report
 	@echo "report: build/load/report.html"
 
@@ -84,13 +84,15 @@ torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.overload --seconds 60
 
 accuracy: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) accuracy $(BIN)/python loadtests/bench/served_accuracy.py --data $(DATA)
+	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) accuracy $(BIN)/python loadtests/bench/served_accuracy.py \
+	    --url $(LOAD_URL) --data $(DATA)
 
 fusion: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) fused $(BIN)/python -m loadtests.fusion.measure --data $(DATA)
 
 identification: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) identified $(BIN)/python -m loadtests.identification.measure --data $(DATA)
+	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) identified $(BIN)/python -m loadtests.identification.measure \
+	    --url $(LOAD_URL) --data $(DATA)
 
 # LitServe is a contestant: beside the virtual environment, so that nothing else imports it
 LITSERVE := litserve==0.2.19 pyzmq==27.3.0
