@@ -6,9 +6,10 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
-from service.errors import MatchkaError
+from service.errors import MatchkaError, extra_required
 
 app = typer.Typer(help="Build, measure and prove model bundles.", no_args_is_help=True, add_completion=False)
 
@@ -129,9 +130,10 @@ def fuse(
 def main() -> None:
     """Entry point; an error of ours is one message and exit status 2."""
     try:
-        app()
+        with extra_required("cpu,train"):
+            app()
     except MatchkaError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

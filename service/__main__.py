@@ -12,11 +12,10 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from service.app import create_app, opened_verifier
 from service.commands import FAILED, Url, commands, connected, reported_errors
 from service.connections import allow_many_connections, patient_protocol
 from service.demo import run_demonstration
-from service.errors import SettingsError
+from service.errors import SettingsError, extra_required
 from service.gallery_commands import gallery_commands
 from service.settings import Settings, read_settings
 from service.transfer_commands import transfer_commands
@@ -40,6 +39,8 @@ def serve(
 ) -> None:
     """Run the service until it is stopped."""
     with reported_errors():
+        with extra_required("cpu"):  # the other commands need no more than a plain installation has
+            from service.app import create_app, opened_verifier
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
         allow_many_connections()

@@ -1,9 +1,12 @@
 """Every error a caller can meet, and the one table that gives each its HTTP status and stable code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet
 LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
+OWN_PACKAGES: Final = ("service", "training", "export")  # one of them not found is a defect, not a missing extra
 
 
 class MatchkaError(Exception):
@@ -240,6 +243,28 @@ class StorageFailedError(MatchkaError):
 
 class MissingPackageError(MatchkaError):
     """An optional package that this call needs is not installed."""
+
+
+@contextmanager
+def extra_required(extra: str) -> Iterator[None]:
+    """Name the extra to install where an import fails for want of a package.
+
+    Args:
+        extra: of pyproject.toml, as pip takes it: "cpu", or "cpu,train".
+
+    Raises: MissingPackageError: a package that is not ours could not be found.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", *OWN_PACKAGES):
+            raise
+        raise MissingPackageError(
+            "A package that this command needs is not installed.",
+            value=package,
+            remedy=f"Run `pip install '.[{extra}]'` in the repository, or `pip install 'matchka[{extra}]'` elsewhere.",
+        ) from error
 
 
 # --- building bundles -----------------------------------------------------------------------------------------------

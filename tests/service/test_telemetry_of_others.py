@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("entry", ["service.__main__", "export.__main__", "training.__main__"])
+@pytest.mark.parametrize(
+    "entry", ["service.__main__", "service.app", "export.__main__", "training.__main__", "training.commands"]
+)
 def test_reporting_of_onnx_runtime_is_off_before_its_import(entry: str):
     watch = (
         "import builtins, os, sys\n"

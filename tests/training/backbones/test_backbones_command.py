@@ -5,9 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from training.__main__ import app
 from training.backbones.hub_catalogue import CATALOGUE
 from training.backbones.packages import RESEMBLYZER
+from training.commands import app
 from training.errors import LicenceError, UnknownWeightsError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from training.__main__ import app
+from training.commands import app
 from training.errors import CheckpointError, DatasetError, RecipeError
 
 LARGEST_FIGURE = 200_000  # bytes; both are kept in docs/experiments
