@@ -13,7 +13,13 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ValidationError
 
-from service.errors import InvalidFieldError, MissingFieldError, RequestFailedError, ServiceUnreachableError
+from service.errors import (
+    InvalidFieldError,
+    MissingFieldError,
+    RequestFailedError,
+    ServiceUnreachableError,
+    SettingsError,
+)
 from service.schemas import (
     EmbedAnswer,
     EnrollAnswer,
@@ -26,6 +32,7 @@ from service.schemas import (
     SubjectsAnswer,
     VerifyAnswer,
 )
+from service.settings import read_settings
 
 Sample: TypeAlias = Path | str | bytes
 Part: TypeAlias = tuple[str, tuple[str, bytes]]
@@ -36,6 +43,11 @@ DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
 POLL_S: Final = 0.1
 SHORTEST_WAIT_S: Final = 0.2  # for one answer, when the time to wait is nearly over
 GALLERY_METRIC: Final = "matchka_gallery_subjects"
+# where the service can only speak of headers and paths, which who calls it by this client never sees
+REMEDIES: Final = {
+    "unauthorized": "Set MATCHKA_API_KEY to the service's key, or give it to Client(api_key=…).",
+    "unknown_path": "Set MATCHKA_URL to the service's root, without /v1; client and service have to be of one version.",
+}
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -43,25 +55,31 @@ class Client:
     """A connection to a running service. Not safe to share between threads; make one for each.
 
     Args:
-        url: where the service is.
-        api_key: sent as a bearer token where given.
+        url: where the service is; MATCHKA_URL by default.
+        api_key: sent as a bearer token; MATCHKA_API_KEY by default, none where it is empty.
         timeout_s: longest wait for one answer.
 
+    Raises: SettingsError: no http(s) address, a key that no header can carry, or a setting that is out of range.
     Every method raises:
         RequestFailedError: the service refused; the error carries its code, the value and the remedy.
         ServiceUnreachableError: there was no answer.
     """
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8000", api_key: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self, url: str | None = None, api_key: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> None:
-        self._url = url.rstrip("/")
+        if url is None or api_key is None:
+            settings = read_settings(url=url)
+            url = settings.url
+            if api_key is None and settings.api_key is not None:
+                api_key = settings.api_key.get_secret_value()
+        self._url = _checked_url(url)
         self._timeout_s = timeout_s
         self._session = requests.Session()
         # a proxy for the internet must not be asked for this machine
         self._session.trust_env = urlsplit(self._url).hostname not in LOOPBACK_HOSTS
         if api_key:
-            self._session.auth = _Bearer(api_key)
+            self._session.auth = _Bearer(_checked_key(api_key))
 
     def embed(
         self, samples: list[Sample], model: str = "voice", dim: int | None = None, face: str | None = None
@@ -217,7 +235,7 @@ class Client:
             )
         except requests.RequestException as error:
             raise ServiceUnreachableError(
-                "The service does not answer.",
+                _what_failed(error, timeout_s or self._timeout_s),
                 value=self._url,
                 remedy="Start it with `matchka serve`, or set MATCHKA_URL to where it runs.",
             ) from error
@@ -235,6 +253,44 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._header
         return request
+
+
+def _checked_url(url: str) -> str:
+    """The address without its last slash.
+
+    >>> _checked_url("http://127.0.0.1:8000/")
+    'http://127.0.0.1:8000'
+    """
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or above 65535
+        is_address = False
+    if not is_address:
+        raise SettingsError(
+            "This is no address of a service.",
+            value=url,
+            remedy="Write MATCHKA_URL (--url) as http://HOST:PORT, for example http://127.0.0.1:8000.",
+        )
+    return url.rstrip("/")
+
+
+def _checked_key(api_key: str) -> str:
+    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        raise SettingsError(
+            "An API key holds printable ASCII characters without spaces only.",
+            remedy="Copy the service's key into MATCHKA_API_KEY once more.",
+        )
+    return api_key
+
+
+def _what_failed(error: requests.RequestException, timeout_s: float) -> str:
+    """The nearest reason that can be told from outside, without the library's own words."""
+    if isinstance(error, requests.Timeout):
+        return f"The service does not answer within {timeout_s:g} s."
+    if isinstance(error, requests.exceptions.SSLError):
+        return "No trusted TLS connection to the service can be made; http:// needs none."
+    return "The service does not answer."
 
 
 def _parts(name: str, samples: list[Sample]) -> list[Part]:
@@ -274,5 +330,9 @@ def _failure(response: requests.Response) -> RequestFailedError | ServiceUnreach
             remedy="Check the URL.",
         )
     return RequestFailedError(
-        problem.detail, remedy=problem.remedy, value=problem.value, status=problem.status, code=problem.code
+        problem.detail,
+        remedy=REMEDIES.get(problem.code, problem.remedy),
+        value=problem.value,
+        status=problem.status,
+        code=problem.code,
     )

@@ -1,17 +1,22 @@
 """The client against a real server: every method, and every way an answer can fail to come."""
 
 import http.server
+import socket
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from service.client import Client
-from service.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError
+from service.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
+from service.settings import Settings
 from tests.service.conftest import DIMS, VERSION, SmallServer, cosine, embedding_of, sample, voice
+
+KEY = "0123456789abcdef"
 
 
 def test_embed_of_paths_and_bytes_gives_the_slow_embeddings(small_server: SmallServer, tmp_path: Path):
@@ -116,6 +121,61 @@ def test_service_that_is_not_there_is_unreachable():
             call()
         assert failed.value.value == "http://127.0.0.1:1"
         assert "matchka serve" in failed.value.remedy
+
+
+def test_client_without_arguments_takes_url_and_key_from_the_environment(
+    start_small_server: Callable[[Settings], SmallServer], settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    server = start_small_server(settings.model_copy(update={"api_key": SecretStr(KEY)}))
+    monkeypatch.setenv("MATCHKA_URL", server.url)
+    with pytest.raises(RequestFailedError) as refused:
+        Client().models()
+    assert refused.value.code == "unauthorized"
+    assert "MATCHKA_API_KEY" in refused.value.remedy
+    assert len(Client(api_key=KEY).models().models) == 1
+    monkeypatch.setenv("MATCHKA_API_KEY", KEY)
+    assert len(Client().models().models) == 1
+    monkeypatch.setenv("MATCHKA_URL", "http://127.0.0.1:1")
+    assert len(Client(server.url).models().models) == 1
+    with pytest.raises(ServiceUnreachableError) as failed:
+        Client().models()
+    assert failed.value.value == "http://127.0.0.1:1"
+    with pytest.raises(RequestFailedError, match="needs an API key"):
+        Client(server.url, api_key="").models()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "localhost:8000", "http://", "http://a:99999", "ftp://a", "//a"])
+def test_url_that_is_no_address_of_a_service_is_refused_with_an_example(url: str):
+    with pytest.raises(SettingsError, match="no address") as refused:
+        Client(url)
+    assert refused.value.value == url
+    assert "http://127.0.0.1:8000" in refused.value.remedy
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "\u043a\u043b\u044e\u0447"])
+def test_key_that_no_header_can_carry_is_refused_and_not_shown(key: str):
+    with pytest.raises(SettingsError, match="printable ASCII") as refused:
+        Client("http://127.0.0.1:1", key)
+    assert key not in str(refused.value)
+
+
+def test_url_of_a_path_within_the_service_is_said_to_need_the_root(small_server: SmallServer):
+    with pytest.raises(RequestFailedError) as refused:
+        Client(f"{small_server.url}/v1").models()
+    assert (refused.value.code, "without /v1" in refused.value.remedy) == ("unknown_path", True)
+
+
+def test_service_that_speaks_no_tls_is_told_apart_from_none(small_server: SmallServer):
+    with pytest.raises(ServiceUnreachableError, match="http:// needs none"):
+        Client(small_server.url.replace("http://", "https://")).models()
+
+
+def test_service_that_takes_too_long_is_told_apart_from_none():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(ServiceUnreachableError, match=r"within 0\.1 s"):
+            Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1).models()
 
 
 @pytest.fixture(params=[(200, b"<html>hello</html>"), (200, b"[]"), (404, b"<html>gone</html>"), (502, b"")])
