@@ -21,7 +21,7 @@ from service.data_dir import is_owned, owned_data_dir
 from service.errors import StoreError
 from service.gallery_state import disagreements_with_service, print_status, status_of
 from service.settings import Settings, read_settings
-from service.store.backup import default_name, require_file, write_backup
+from service.store.backup import backup_file, require_file, write_backup
 from service.store.check import CheckReport, check_store
 from service.store.engine import file_of, open_engine, reading
 from service.store.faults import as_matchka_error
@@ -111,14 +111,17 @@ def sqlite_file(settings: Settings) -> Path:
 
 @gallery_commands.command()
 def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write, or a folder: then the file is named by the time.")],
+    target: Annotated[
+        str, typer.Argument(help="The file to write, or a folder (FOLDER/): then the file is named by the time.")
+    ],
     json: JsonOption = False,
 ) -> None:
     """Write a backup of everything, while the service serves or not."""
     with private_settings() as settings:
-        file = target / default_name(datetime.now(UTC)) if target.is_dir() else target
+        database = require_file(sqlite_file(settings))
+        file = backup_file(target, datetime.now(UTC))
         with progress_bar("copying", bytes_counted=True) as advance:
-            manifest = write_backup(sqlite_file(settings), file, advance)
+            manifest = write_backup(database, file, advance)
     if json:
         typer.echo(json_format.dumps({"file": str(file), **manifest.model_dump(mode="json")}))
         return

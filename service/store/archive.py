@@ -128,6 +128,8 @@ def opened_archive(
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
             text = archive.read(manifest_name)
+        except IsADirectoryError as error:
+            raise BackupError("This is a folder.", value=path, remedy="Name a file in it.") from error
         except (OSError, zipfile.BadZipFile, EOFError) as error:
             raise BackupError(f"{path} cannot be read.", value=error, remedy=GET_ANOTHER) from error
         except KeyError as error:

@@ -1,5 +1,6 @@
 """Backups of a store in an SQLite file: one consistent state, copied while others read and write."""
 
+import os
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from service.store.schema import SCHEMA_VERSION
 MANIFEST_NAME: Final = "backup.json"
 DATABASE_NAME: Final = "matchka.sqlite"
 PAGES_AT_ONCE: Final = 2_000  # 8 MB: often enough for a progress bar
+SEPARATORS: Final = tuple(filter(None, (os.sep, os.altsep)))
 SUFFIX: Final = ".matchka-backup"
 
 
@@ -52,6 +54,26 @@ def default_name(now: datetime) -> str:
     'matchka-20260102T030405Z.matchka-backup'
     """
     return f"matchka-{now:%Y%m%dT%H%M%SZ}{SUFFIX}"
+
+
+def backup_file(target: str, now: datetime) -> Path:
+    """The file to write: the target itself, or one that is named by the time in a folder.
+
+    A folder is what exists as one, or is written with a slash at its end; such a one is made where it is missing.
+
+    Raises: BackupError: the folder cannot be made.
+    """
+    folder = Path(target)
+    if not folder.is_dir():
+        if not target.endswith(SEPARATORS):
+            return folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackupError(
+                "The folder of backups cannot be made.", value=target, remedy=f"Name another one ({error.strerror})."
+            ) from error
+    return folder / default_name(now)
 
 
 def write_backup(database: Path, target: Path, advance: Advance) -> BackupManifest:

@@ -117,6 +117,26 @@ def test_export_taken_into_another_store_answers_alike(
     stop(second.process)
 
 
+def test_backup_into_a_folder_writes_a_file_named_by_the_time(
+    serving: RunningServer, models_dir: Path, tmp_path: Path
+) -> None:
+    gallery = Gallery(models_dir, serving.data_dir, serving.url)
+    folder = tmp_path / "new" / "backups"
+    first = Path(gallery.run("backup", f"{folder}/").stdout.split(":")[0])
+    assert list(folder.iterdir()) == [first]
+    assert folder.stat().st_mode & 0o077 == 0
+    existing = tmp_path / "existing"
+    existing.mkdir()
+    second = Path(gallery.json("backup", existing)["file"])
+    assert list(existing.iterdir()) == [second]
+    assert gallery.json("backup", tmp_path / "a.backup")["file"] == str(tmp_path / "a.backup")
+    assert "cannot be made" in gallery.run("backup", f"{tmp_path}/a.backup/", code=2).stderr
+    missing = Gallery(models_dir, tmp_path / "missing", serving.url)
+    assert "Name a file in it." in missing.run("restore", existing, code=2).stderr
+    assert "no database" in missing.run("backup", f"{tmp_path}/none/", code=2).stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_status_and_verify_say_what_is_there(serving: RunningServer, models_dir: Path, tmp_path: Path) -> None:
     gallery = Gallery(models_dir, serving.data_dir, serving.url)
     status = gallery.json("status")
