@@ -12,10 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.client import Client
+from service.decision_table import decision_table
 from service.errors import InvalidFieldError, MatchkaError
-from service.joint_table import print_parts
 from service.schemas import FusedVerifyAnswer, VerifyAnswer
-from service.settings import read_settings
 
 NO_MATCH: Final = 1
 FAILED: Final = 2
@@ -62,8 +61,7 @@ def model_for(model: str | None, file: Path) -> str:
 
 def connected(url: str | None) -> Client:
     """A client for the service of the command line or the environment."""
-    settings = read_settings(url=url)
-    return Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
+    return Client(url)
 
 
 @commands.command()
@@ -82,7 +80,9 @@ def enroll(
         _print_json(answer)
         return
     console = Console()
-    console.print(f"enrolled {answer.subject_id}: {len(files)} new, {answer.template_count} templates in all")
+    noun = "template" if answer.template_count == 1 else "templates"
+    counted = f"{len(answer.template_ids)} new, {answer.template_count} {answer.model} {noun} in all"
+    console.print(f"enrolled {answer.subject_id}: {counted}", highlight=False, soft_wrap=True)
     for other in answer.similar_subjects:
         console.print(f"may be the same person as {other.subject_id} ({other.similarity:.3f})", style=WARNING_STYLE)
 
@@ -126,8 +126,6 @@ def verify(
             )
         else:
             answer = client.verify(subject_id, file, model_for(model, file), dim, max_fmr, face)
-    if isinstance(answer, FusedVerifyAnswer) and not json:
-        print_parts(answer, Console())
     _report_decision(answer, json)
 
 
@@ -287,18 +285,7 @@ def _report_decision(answer: VerifyAnswer | FusedVerifyAnswer, json: bool) -> No
     if json:
         _print_json(answer)
     else:
-        table = Table("match", "similarity", "threshold", "probability", "dim", "max FMR")
-        probability = "-" if answer.probability is None else f"{answer.probability:.4f}"
-        threshold = f"{answer.threshold:.3f}{'' if answer.threshold_measured else ' (extrapolated)'}"
-        table.add_row(
-            "yes" if answer.match else "no",
-            f"{answer.similarity:.3f}",
-            threshold,
-            probability,
-            str(answer.dim),
-            f"{answer.max_fmr:g}",
-        )
-        Console().print(table)
+        Console().print(decision_table(answer))
     if not answer.match:
         raise typer.Exit(NO_MATCH)
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from click.testing import Result
 from rich.console import Console
+from typer.testing import CliRunner
 
+from service.__main__ import app
 from service.errors import InvalidFieldError, RequestFailedError
 from service.joint_demo import demonstrate_jointly
 from tests.server_process import RunningServer
@@ -58,6 +61,42 @@ def test_verify_on_both_equals_the_weighted_sum_of_the_parts(
     assert answer.match is match
     each = all(part.similarity >= part.threshold for part in answer.parts.values())
     assert answer.match == (answer.similarity >= answer.threshold and each)
+
+
+def run(server: RunningServer, *arguments: object) -> Result:
+    environment = {"MATCHKA_URL": server.url, "COLUMNS": "200", "TERM": "dumb"}
+    return CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
+
+
+def test_enroll_of_a_face_beside_voices_counts_the_templates_of_each_model(
+    server: RunningServer, voice_samples: Path, face_samples: Path
+) -> None:
+    clips = sorted((voice_samples / "cards").glob("*.wav"))
+    said = [
+        run(server, "enroll", "counted", *files).stdout.splitlines()[0]
+        for files in (clips[:2], [face_samples / "obama" / "obama.jpg"], clips[2:3])
+    ]
+    server.client().delete_subject("counted")
+    assert said == [
+        "enrolled counted: 2 new, 2 voice templates in all",
+        "enrolled counted: 1 new, 1 face template in all",
+        "enrolled counted: 1 new, 3 voice templates in all",
+    ]
+
+
+def test_verify_on_both_shows_what_each_decides_and_neither_dim_nor_similarity_of_the_whole(
+    server: RunningServer, voice_samples: Path, face_samples: Path, enrolled: str
+) -> None:
+    clip, picture = voice_samples / "librivox" / "0920.wav", face_samples / "obama" / "obama3.jpg"
+    answer = server.client().verify_jointly(enrolled, clip, picture)
+    said = run(server, "verify", enrolled, clip, "--with-face", picture).stdout
+    assert "together: match" in said
+    assert "together: probability over 0.9999, at least" in said
+    rows = [re.split(r"\s*[│|]\s*", line.strip(" │|")) for line in said.splitlines() if "yes" in line]
+    assert [(row[0], row[2], row[-1]) for row in rows] == [
+        (name, f"{part.similarity:.3f}", str(part.dim)) for name, part in answer.parts.items()
+    ]
+    assert "1.000" not in said
 
 
 def test_verify_on_both_without_one_of_the_files_is_refused(

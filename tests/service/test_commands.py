@@ -30,7 +30,7 @@ def run(server: SmallServer, *arguments: object, **variables: str) -> Result:
 def test_enroll_then_verify_then_delete_says_what_happened(small_server: SmallServer, clips: Path):
     done = run(small_server, "enroll", "cli:1", clips / "1-0.wav", clips / "1-1.wav")
     assert done.exit_code == 0, done.output
-    assert "enrolled cli:1: 2 new, 2 templates in all" in done.output
+    assert "enrolled cli:1: 2 new, 2 voice templates in all" in done.output
     again = run(small_server, "enroll", "cli:again", clips / "1-0.wav", clips / "1-1.wav")
     assert "may be the same person as cli:1 (1.000)" in again.output
 
