@@ -1,4 +1,7 @@
-"""The demonstration: real people are enrolled, probed and identified over HTTP, and what happened is printed."""
+"""The demonstration: real people are enrolled, probed and identified over HTTP, and what happened is printed.
+
+Its subjects have ids that nobody else has, and are deleted at its end, so that they never answer in others' place.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from service.client import Client
-from service.errors import InvalidFieldError, RequestFailedError
+from service.demo_subjects import DemoSubjects
+from service.errors import InvalidFieldError
 from service.joint_demo import demonstrate_jointly
 from service.schemas import IdentifyAnswer
-
-SUBJECT_PREFIX: Final = "demo:"
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Result:
-    """What the service said of a probe: its similarity to each enrolled person, and identify's answer."""
+    """What the service said of a probe: its similarity to each enrolled person, identify's answer, and whom it names.
+
+    `identified_as` is a person of the demonstration, another subject's id, or None for a stranger.
+    """
 
     probe: Probe
     similarities: dict[str, float]
     identified: IdentifyAnswer
+    identified_as: str | None
 
     @property
     def is_nearest_to_own(self) -> bool:
@@ -65,11 +72,13 @@ class Result:
     @property
     def is_identified(self) -> bool:
         """Whether identify named the probe's own person."""
-        return self.identified.match == SUBJECT_PREFIX + self.probe.person
+        return self.identified_as == self.probe.person
 
 
 def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
     """Demonstrate every model that is served: enrol, probe with other samples and with strangers, print tables.
+
+    Nobody whom it enrolled is left at its end, whether it succeeds, fails or is interrupted.
 
     Args:
         client: of a ready service.
@@ -80,21 +89,28 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         enrolled, more similar than any stranger. Decisions do not enter.
     """
     served = {model.name for model in client.models().models}
-    outcomes = [_play(client, cast, samples / cast.model, console) for cast in CASTS if cast.model in served]
-    if served.issuperset(cast.model for cast in CASTS):
-        demonstrate_jointly(client, samples, console)
-    return all(outcomes)
+    subjects = DemoSubjects(client, console)
+    try:
+        outcomes = [
+            _play(client, subjects, cast, samples / cast.model, console) for cast in CASTS if cast.model in served
+        ]
+        if served.issuperset(cast.model for cast in CASTS):
+            demonstrate_jointly(client, subjects, samples, console)
+        return all(outcomes)
+    finally:
+        subjects.delete_all()
 
 
-def _play(client: Client, cast: Cast, folder: Path, console: Console) -> bool:
+def _play(client: Client, subjects: DemoSubjects, cast: Cast, folder: Path, console: Console) -> bool:
     files = {person: _samples_of(folder, person, cast) for person in (*cast.enrolled, *cast.strangers)}
-    enrolment = Table("person", "enrolled from", title=f"{cast.model}: enrolled")
+    table = Table("person", "enrolled from", title=f"{cast.model}: enrolled")
     for person, count in cast.enrolled.items():
-        _enroll_afresh(client, cast, person, files[person][:count])
-        enrolment.add_row(person, ", ".join(file.name for file in files[person][:count]))
-    console.print(enrolment)
+        subjects.enroll(person, files[person][:count], cast.model)
+        table.add_row(person, ", ".join(file.name for file in files[person][:count]))
+    console.print(table)
     probes = [Probe(person, file) for person in files for file in files[person][cast.enrolled.get(person, 0) :]]
-    results = [_probe(client, cast, probe) for probe in track(probes, "Probing", console=console, transient=True)]
+    shown = track(probes, "Probing", console=console, transient=True)
+    results = [_probe(client, subjects, cast, probe) for probe in shown]
     console.print(_result_table(cast, results))
     own = [result for result in results if result.probe.person in cast.enrolled]
     others = [result for result in results if result.probe.person in cast.strangers]
@@ -125,22 +141,13 @@ def _samples_of(folder: Path, person: str, cast: Cast) -> list[Path]:
     return files
 
 
-def _enroll_afresh(client: Client, cast: Cast, person: str, files: list[Path]) -> None:
-    subject_id = SUBJECT_PREFIX + person
-    try:
-        client.delete_subject(subject_id)  # left by an earlier demonstration
-    except RequestFailedError as error:
-        if error.code != "unknown_subject":
-            raise
-    client.enroll(subject_id, list(files), cast.model)
-
-
-def _probe(client: Client, cast: Cast, probe: Probe) -> Result:
+def _probe(client: Client, subjects: DemoSubjects, cast: Cast, probe: Probe) -> Result:
     sample = probe.sample.read_bytes()
     similarities = {
-        person: client.verify(SUBJECT_PREFIX + person, sample, cast.model).similarity for person in cast.enrolled
+        person: client.verify(subjects.subject_of(person), sample, cast.model).similarity for person in cast.enrolled
     }
-    return Result(probe, similarities, client.identify(sample, cast.model))
+    identified = client.identify(sample, cast.model)
+    return Result(probe, similarities, identified, subjects.person_of(identified.match))
 
 
 def _result_table(cast: Cast, results: list[Result]) -> Table:
@@ -157,6 +164,4 @@ def _result_table(cast: Cast, results: list[Result]) -> Table:
 def _cells(result: Result) -> list[str]:
     best = max(result.similarities.values())
     similarities = [f"[bold]{s:.3f}[/]" if s == best else f"{s:.3f}" for s in result.similarities.values()]
-    match = result.identified.match
-    name = "unknown" if match is None else match.removeprefix(SUBJECT_PREFIX)
-    return [*similarities, f"{result.identified.threshold:.3f}", name]
+    return [*similarities, f"{result.identified.threshold:.3f}", escape(result.identified_as or "unknown")]

@@ -1,7 +1,5 @@
 """The demonstration of voice and face together: one or both of them wrong, and why a sum is not enough."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from service.client import Client
+from service.demo_subjects import DemoSubjects
 from service.errors import InvalidFieldError, RequestFailedError
 from service.schemas import FusedVerifyAnswer, VerifyAnswer
 
-PERSON: Final = "demo:voice-and-face"  # put together: no recordings and pictures of one person are at hand
+PERSON: Final = "voice-and-face"  # put together: no recordings and pictures of one person are at hand
 VOICE: Final = ("librivox/0870.wav", "librivox/0880.wav", "librivox/0890.wav")
 FACE: Final = ("obama/obama.jpg", "obama/obama2.jpg")
 OWN_VOICE, WRONG_VOICE = "librivox/0920.wav", "cards/001.wav"
@@ -25,29 +24,32 @@ PROBES: Final = {
 }
 
 
-def demonstrate_jointly(client: Client, samples: Path, console: Console) -> None:
-    """Enrol one person with voice and face, probe with right and wrong ones, print a table, and delete the person.
+def demonstrate_jointly(client: Client, subjects: DemoSubjects, samples: Path, console: Console) -> None:
+    """Enrol one person with voice and face, probe with right and wrong ones, and print a table.
 
     Args:
         client: of a ready service that has both models.
+        subjects: enrols the person, and deletes it later.
         samples: as run_demonstration.
         console: where the table goes.
     """
     voices, faces = samples / "voice", samples / "face"
-    with _enrolled(client, [voices / name for name in VOICE], [faces / name for name in FACE]):
-        table = Table("probe", "voice", "face", "both (default)", "sum alone", title="voice+face: is it the person?")
-        for name, (voice, face) in PROBES.items():
-            probe = voices / voice, faces / face
-            try:
-                both = client.verify_jointly(PERSON, *probe)
-                summed = client.verify_jointly(PERSON, *probe, require="sum")
-            except RequestFailedError as error:
-                if error.code != "unknown_model":
-                    raise
-                console.print("voice+face: no fusion of the served versions.\n")
-                return
-            parts = (_part(both.parts[part]) for part in ("voice", "face"))
-            table.add_row(name, *parts, _passes(both), _passes(summed))
+    subjects.enroll(PERSON, _present([voices / name for name in VOICE]), "voice")
+    subjects.enroll(PERSON, _present([faces / name for name in FACE]), "face")
+    person = subjects.subject_of(PERSON)
+    table = Table("probe", "voice", "face", "both (default)", "sum alone", title="voice+face: is it the person?")
+    for name, (voice, face) in PROBES.items():
+        probe = voices / voice, faces / face
+        try:
+            both = client.verify_jointly(person, *probe)
+            summed = client.verify_jointly(person, *probe, require="sum")
+        except RequestFailedError as error:
+            if error.code != "unknown_model":
+                raise
+            console.print("voice+face: no fusion of the served versions.\n")
+            return
+        parts = (_part(both.parts[part]) for part in ("voice", "face"))
+        table.add_row(name, *parts, _passes(both), _passes(summed))
     console.print(table)
     console.print(
         f"voice+face: each part has to pass on its own (max_fmr_each {both.max_fmr_each:g}) beside their sum (max_fmr "
@@ -56,31 +58,15 @@ def demonstrate_jointly(client: Client, samples: Path, console: Console) -> None
     )
 
 
-@contextmanager
-def _enrolled(client: Client, voices: list[Path], faces: list[Path]) -> Iterator[None]:
-    """The person, enrolled afresh and deleted at the end."""
-    missing = next((file for file in (*voices, *faces) if not file.exists()), None)
+def _present(files: list[Path]) -> list[Path]:
+    missing = next((file for file in files if not file.exists()), None)
     if missing is not None:
         raise InvalidFieldError(
             "The demonstration's samples are not there.",
             value=missing,
             remedy="Fetch them with `matchka-export samples`.",
         )
-    _delete(client)  # left by an earlier demonstration that was interrupted
-    client.enroll(PERSON, list(voices), "voice")
-    try:
-        client.enroll(PERSON, list(faces), "face")
-        yield
-    finally:
-        _delete(client)
-
-
-def _delete(client: Client) -> None:
-    try:
-        client.delete_subject(PERSON)
-    except RequestFailedError as error:
-        if error.code != "unknown_subject":
-            raise
+    return files
 
 
 def _part(answer: VerifyAnswer) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from service.__main__ import app
+from service.demo_subjects import DemoSubjects
 from service.errors import InvalidFieldError, RequestFailedError
 from service.joint_demo import demonstrate_jointly
 from tests.server_process import RunningServer
@@ -160,7 +161,9 @@ def test_demonstration_of_both_shows_what_the_sum_lets_pass_and_leaves_nobody_be
     client = server.client()
     before = [subject.subject_id for subject in client.subjects().subjects]
     console = Console(record=True, width=120, file=io.StringIO())
-    demonstrate_jointly(client, voice_samples.parent, console)
+    subjects = DemoSubjects(client, console)
+    demonstrate_jointly(client, subjects, voice_samples.parent, console)
+    subjects.delete_all()
     rows = re.findall(
         r"│ (own person|wrong voice|wrong face|both wrong) +│ (\w+).*?│ (\w+).*?│ (\w+) +│ (\w+) +│",
         console.export_text(),
@@ -174,5 +177,6 @@ def test_demonstration_of_both_without_its_samples_says_where_they_come_from(
     server: RunningServer, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidFieldError, match="samples are not there") as refused:
-        demonstrate_jointly(server.client(), tmp_path, Console(file=io.StringIO()))
+        console = Console(file=io.StringIO())
+        demonstrate_jointly(server.client(), DemoSubjects(server.client(), console), tmp_path, console)
     assert "matchka-export samples" in refused.value.remedy

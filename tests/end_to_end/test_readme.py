@@ -5,38 +5,68 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server_process import RunningServer
+from tests.server_process import RunningServer, StartServer, stop
 
 ROOT = Path(__file__).parent.parent.parent
 EXIT_CODE = re.compile(r"# exit code (\d)")
+SAID = re.compile(r"# (match: \w+)")
 
 
-def commands_of(section: str) -> list[tuple[str, int]]:
-    """Each `matchka` and `curl` line of a section's shell blocks, and the exit code its comment states."""
+def commands_of(section: str) -> list[tuple[str, int, str]]:
+    """Each `matchka` and `curl` line of a section's shell blocks, with its comment's exit code and answer."""
     text = (ROOT / "README.md").read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
     found = []
     for line in lines:
-        stated = EXIT_CODE.search(line)
+        stated, said = EXIT_CODE.search(line), SAID.search(line)
         if line.startswith(("matchka ", "curl ")):
-            found.append((line.split("#")[0].strip(), int(stated.group(1)) if stated else 0))
+            code = int(stated.group(1)) if stated else 0
+            found.append((line.split("#")[0].strip(), code, said.group(1) if said else ""))
     return found
 
 
-@pytest.mark.usefixtures("voice_samples", "face_samples")
-def test_commands_of_the_readme_when_run_in_order_exit_as_it_says(server: RunningServer) -> None:
+def run(command: str, server: RunningServer, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a line of the README against a server."""
+    environment = {**os.environ, "MATCHKA_URL": server.url, "MATCHKA_DATA_DIR": str(server.data_dir)}
+    words = shlex.split(command.replace("http://127.0.0.1:8000", server.url))
+    line = [sys.executable, "-m", "service", *words[1:]] if words[0] == "matchka" else [words[0], "-sf", *words[1:]]
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def after_demo(start_server: StartServer, face_samples: Path, tmp_path: Path) -> Iterator[RunningServer]:
+    """A server of its own that the demonstration has been run on, as `make run` leaves it."""
+    assert face_samples == ROOT / "build" / "samples" / "face"
+    server = start_server(tmp_path / "data")
+    shown = run("matchka demo", server)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    yield server
+    stop(server.process)
+
+
+def test_commands_of_the_readme_after_the_demonstration_answer_as_it_says(after_demo: RunningServer) -> None:
     commands = commands_of("Five minutes")
     assert len(commands) >= 10
-    environment = {**os.environ, "MATCHKA_URL": server.url}
-    for command, expected in commands:
-        words = shlex.split(command.replace("http://127.0.0.1:8000", server.url))
-        run = [sys.executable, "-m", "service", *words[1:]] if words[0] == "matchka" else [words[0], "-sf", *words[1:]]
-        done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert [said for *_, said in commands if said] == ["match: ada"]
+    for command, expected, said in commands:
+        done = run(command, after_demo)
         assert done.returncode == expected, f"{command}\n{done.stdout}{done.stderr}"
+        assert said in done.stdout, f"{command}\n{done.stdout}"
+
+
+def test_gallery_commands_of_the_readme_when_run_exit_as_it_says(after_demo: RunningServer, tmp_path: Path) -> None:
+    commands = commands_of("What is enrolled")
+    assert len(commands) >= 3
+    for command, expected, _ in commands:
+        done = run(command, after_demo, tmp_path)
+        assert done.returncode == expected, f"{command}\n{done.stdout}{done.stderr}"
+    (backup,) = (tmp_path / "backups").iterdir()
+    assert backup.suffix == ".matchka-backup"
 
 
 def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samples: Path, tmp_path: Path) -> None:
@@ -45,8 +75,9 @@ def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samp
     for name, clip in {"a.wav": "0870", "b.ogg": "0880", "probe.mp3": "0920"}.items():
         # the service looks at the bytes, not at the name
         (tmp_path / name).write_bytes((voice_samples / "librivox" / f"{clip}.wav").read_bytes())
-    code = code.replace("http://127.0.0.1:8000", server.url)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "MATCHKA_URL": server.url}
+    run_it = [sys.executable, "-c", code]
+    done = subprocess.run(run_it, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     match, similarity, threshold, probability = done.stdout.split()
     assert (match == "True") == (float(similarity) >= float(threshold))
@@ -54,7 +85,7 @@ def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samp
     server.client().delete_subject("ada")
 
 
-@pytest.mark.parametrize("target", ["setup", "run", "test", "check", "load", "accuracy"])
+@pytest.mark.parametrize("target", ["setup", "run", "test", "check", "load", "accuracy", "identification"])
 def test_targets_that_the_readme_names_exist(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
