@@ -165,21 +165,21 @@ def test_two_files_for_verify_are_refused(post: Post, good: bytes) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
 def test_wrong_content_type_is_refused(server: RunningServer, content_type: str) -> None:
-    answer = requests.post(f"{server.url}/v1/embed", data=b"{}", headers={"Content-Type": content_type}, timeout=30)
+    answer = requests.post(f"{server.url}/v1/embed", data=b"{}", headers={"Content-Type": content_type}, timeout=120)
     require_problem(answer, 415, "unsupported_content_type")
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=xyz"])
 def test_body_that_is_no_form_is_refused(server: RunningServer, content_type: str) -> None:
     answer = requests.post(
-        f"{server.url}/v1/embed", data=b"no form", headers={"Content-Type": content_type}, timeout=30
+        f"{server.url}/v1/embed", data=b"no form", headers={"Content-Type": content_type}, timeout=120
     )
     require_problem(answer, 400, "malformed_form")
 
 
 def test_query_parameter_that_belongs_into_the_form_is_refused(server: RunningServer, good: bytes) -> None:
     answer = requests.post(
-        f"{server.url}/v1/embed?dim=64", data={"model": "voice"}, files={"file": ("a", good)}, timeout=30
+        f"{server.url}/v1/embed?dim=64", data={"model": "voice"}, files={"file": ("a", good)}, timeout=120
     )
     require_problem(answer, 422, "unknown_field")
 
@@ -218,18 +218,18 @@ def test_streamed_body_over_the_limit_is_refused_while_it_streams(server: Runnin
 @pytest.mark.parametrize("subject_id", ["nobody", "x" * 300, "a%20b", "%00", "%FF"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_subject_that_is_not_there_is_a_4xx(server: RunningServer, method: str, subject_id: str) -> None:
-    answer = requests.request(method, f"{server.url}/v1/subjects/{subject_id}", timeout=30)
+    answer = requests.request(method, f"{server.url}/v1/subjects/{subject_id}", timeout=120)
     expected = (404, "unknown_subject") if subject_id == "nobody" else (422, "invalid_subject_id")
     require_problem(answer, *expected)
 
 
 def test_unknown_path_method_cursor_and_limit_are_4xx(server: RunningServer) -> None:
-    require_problem(requests.get(f"{server.url}/v1/nothing", timeout=30), 404, "unknown_path")
-    require_problem(requests.get(f"{server.url}/v1/verify", timeout=30), 405, "method_not_allowed")
-    require_problem(requests.get(f"{server.url}/v1/subjects?cursor=%25", timeout=30), 422, "invalid_field")
-    require_problem(requests.get(f"{server.url}/v1/subjects?limit=0", timeout=30), 422, "invalid_field")
-    require_problem(requests.get(f"{server.url}/v1/subjects?page=2", timeout=30), 422, "unknown_field")
-    require_problem(requests.delete(f"{server.url}/v1/templates/none", timeout=30), 404, "unknown_template")
+    require_problem(requests.get(f"{server.url}/v1/nothing", timeout=120), 404, "unknown_path")
+    require_problem(requests.get(f"{server.url}/v1/verify", timeout=120), 405, "method_not_allowed")
+    require_problem(requests.get(f"{server.url}/v1/subjects?cursor=%25", timeout=120), 422, "invalid_field")
+    require_problem(requests.get(f"{server.url}/v1/subjects?limit=0", timeout=120), 422, "invalid_field")
+    require_problem(requests.get(f"{server.url}/v1/subjects?page=2", timeout=120), 422, "unknown_field")
+    require_problem(requests.delete(f"{server.url}/v1/templates/none", timeout=120), 404, "unknown_template")
 
 
 def test_server_log_after_all_bad_input_holds_no_traceback(server: RunningServer) -> None:

@@ -14,7 +14,7 @@ import requests
 from loadtests.torture.scan import Found, scan_folder
 from tests.server_process import RunningServer, StartServer, stop
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 CLIPS = ("cards/001.wav", "cards/002.wav", "librivox/0870.wav", "librivox/0880.wav")
 
 
@@ -34,7 +34,7 @@ class Gallery:
         return scan_folder(self.server.data_dir, needles, ["unit"])[0]
 
     def metric(self, name: str) -> float:
-        lines = requests.get(f"{self.server.url}/metrics", timeout=10).text.splitlines()
+        lines = requests.get(f"{self.server.url}/metrics", timeout=120).text.splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 

@@ -18,7 +18,7 @@ from service.errors import RequestFailedError, ServiceUnreachableError
 from tests.server_process import RunningServer, start, stop
 from tests.service.conftest import embedding_of, sample, voice, write_bundle
 
-START_S = 60
+START_S = 120
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def require_full_disk_is_survived(server: RunningServer, make_room: Callable[[],
     assert people, "some were stored before"
     require_right_answers(server, people)
     for path in ("/healthz", "/readyz"):
-        assert requests.get(server.url + path, timeout=20).status_code == 200
+        assert requests.get(server.url + path, timeout=120).status_code == 200
     make_room()
     server.client().enroll("p1999", [sample(1999)])
     people.add(1999)

@@ -176,7 +176,7 @@ def test_demonstration_of_both_shows_what_the_sum_lets_pass_and_leaves_nobody_be
 def test_demonstration_of_both_without_its_samples_says_where_they_come_from(
     server: RunningServer, tmp_path: Path
 ) -> None:
+    console = Console(file=io.StringIO())
     with pytest.raises(InvalidFieldError, match="samples are not there") as refused:
-        console = Console(file=io.StringIO())
         demonstrate_jointly(server.client(), DemoSubjects(server.client(), console), tmp_path, console)
     assert "matchka-export samples" in refused.value.remedy

@@ -209,10 +209,10 @@ def test_keys_in_force_refuse_callers_without_one(start_server: StartServer, tmp
     key = "k" * 32
     guarded = start_server(tmp_path / "data", MATCHKA_API_KEY=key)
     for path in ("/v1/models", "/v1/subjects", "/metrics"):
-        assert requests.get(guarded.url + path, timeout=10).status_code == 401
-        wrong = requests.get(guarded.url + path, headers={"Authorization": "Bearer wrong"}, timeout=10)
+        assert requests.get(guarded.url + path, timeout=120).status_code == 401
+        wrong = requests.get(guarded.url + path, headers={"Authorization": "Bearer wrong"}, timeout=120)
         assert wrong.json()["code"] == "unauthorized"
-    assert requests.get(f"{guarded.url}/healthz", timeout=10).json() == {"status": "alive"}
+    assert requests.get(f"{guarded.url}/healthz", timeout=120).json() == {"status": "alive"}
     assert {model.name for model in guarded.client(key).models().models} == {"voice", "face"}
     stop(guarded.process)
 

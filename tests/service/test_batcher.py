@@ -28,7 +28,7 @@ from service.patience import Patience, working_for
 from service.session import OrtSession, Session
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
-PATIENCE_OF_TESTS_S = 20.0  # a waiter that hangs fails its test after this long
+PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long
 
 
 def windows(count: int, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.connections import patient_protocol
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 def test_server_still_has_what_is_overridden():

@@ -124,8 +124,8 @@ def test_wait_until_ready_of_a_silent_port_ends_in_time():
         s.listen()
         started = time.monotonic()
         with pytest.raises(errors.ServiceUnreachableError):
-            Client(f"http://127.0.0.1:{s.getsockname()[1]}", timeout_s=4).wait_until_ready(0.3)
-        assert time.monotonic() - started < 2
+            Client(f"http://127.0.0.1:{s.getsockname()[1]}", timeout_s=240).wait_until_ready(0.3)
+        assert time.monotonic() - started < 120  # far more than it may wait, and half of what one answer may take
 
 
 def test_loopback_is_reached_past_a_proxy(small, monkeypatch):
@@ -143,7 +143,7 @@ def test_embed_of_no_samples_says_so(small):
 
 
 def post(s, body, ct="multipart/form-data; boundary=x", path="/v1/embed"):
-    return requests.post(s.url + path, data=body, headers={"Content-Type": ct}, timeout=10)
+    return requests.post(s.url + path, data=body, headers={"Content-Type": ct}, timeout=120)
 
 
 @pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "idna", "punycode", "hex", "utf-16"])
@@ -159,7 +159,7 @@ def test_odd_charsets_are_answered_with_a_problem(small, charset):
 
 
 def test_405_names_the_allowed_methods(small):
-    assert requests.get(small.url + "/v1/embed", timeout=5).headers.get("allow") == "POST"
+    assert requests.get(small.url + "/v1/embed", timeout=120).headers.get("allow") == "POST"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_client_that_goes_away_is_no_internal_error(small):
         )
         time.sleep(0.2)
     time.sleep(0.3)
-    text = requests.get(small.url + "/metrics", timeout=5).text
+    text = requests.get(small.url + "/metrics", timeout=120).text
     assert 'status="500"' not in text, text
 
 

@@ -19,7 +19,7 @@ from service.problems import problem_response
 from service.routes.context import Caller, ServiceState
 from service.settings import Settings
 
-LONG_S = 20.0
+LONG_S = 120.0
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ def test_both_versions_over_http_say_who_has_to_enrol_again(folder: Path):
     try:
         client = server.client()
         client.enroll("p1", [sample(1, 1)])
-        ready = requests.get(f"{server.url}/readyz", timeout=20).json()
+        ready = requests.get(f"{server.url}/readyz", timeout=120).json()
         assert ready == {"status": "ready", "subjects_to_reenroll": {"voice": 5}}
         listed = [(m.name, m.version, m.current, m.subjects, m.subjects_to_reenroll) for m in client.models().models]
         assert listed == [("voice", NEW, True, 1, 5), ("voice", OLD, False, 5, 5)]

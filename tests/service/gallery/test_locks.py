@@ -5,9 +5,11 @@ import time
 
 from service.gallery.locks import SharedLock
 
+PATIENCE_S = 120.0  # a thread that hangs fails its test after this long
+
 
 def test_readers_hold_the_lock_together():
-    lock, both_inside = SharedLock(), threading.Barrier(2, timeout=10)
+    lock, both_inside = SharedLock(), threading.Barrier(2, timeout=PATIENCE_S)
 
     def read() -> None:
         with lock.shared():
@@ -57,15 +59,19 @@ def test_writer_gets_in_although_readers_overlap_for_ever():
             with lock.shared():
                 time.sleep(0.002)
 
+    def write() -> None:
+        for _ in range(20):
+            with lock.exclusive():
+                pass
+
     readers = [threading.Thread(target=read) for _ in range(4)]
     for reader in readers:
         reader.start()
-    began = time.perf_counter()
-    for _ in range(20):
-        with lock.exclusive():
-            pass
-    took_s = time.perf_counter() - began
+    writer = threading.Thread(target=write)
+    writer.start()
+    writer.join(PATIENCE_S)
+    has_written = not writer.is_alive()
     done.set()
-    for reader in readers:
-        reader.join()
-    assert took_s < 5
+    for thread in (*readers, writer):
+        thread.join()
+    assert has_written

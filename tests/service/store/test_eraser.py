@@ -10,7 +10,7 @@ import pytest
 
 from service.store.store import Store, opened_store
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 @pytest.fixture
