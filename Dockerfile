@@ -2,39 +2,55 @@
 # only what serves.
 #
 #   docker build -t matchka .            # --build-arg TORCH_INDEX_URL=… points pip at an index of PyTorch's CPU wheels
-#   docker run -p 8000:8000 -e MATCHKA_API_KEY="$(openssl rand -hex 32)" -v matchka:/data matchka
 #
-# Without MATCHKA_API_KEY the container refuses to listen.
+# How to run it, with few rights: README.md, "Docker". Without MATCHKA_API_KEY the container refuses to listen.
+#
+# A release is built with --build-arg RELEASE=1 and refuses whatever is not pinned by a digest: the base image
+# (--build-arg PYTHON_IMAGE=…@sha256:…) and the CUDA packages that the package index's own torch brings (TORCH_INDEX_URL).
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
-# Dependencies come before code, with nothing of the project but its metadata (pip installs an empty package), so that
-# only a changed pyproject.toml or constraint fetches them again.
+# Dependencies come before code, so that only a changed pin fetches them again. Every file that pip takes has its sha256
+# in .ci/requirements-*.txt (`make lock`); --only-binary because building from source fetches build tools without one.
 FROM ${PYTHON_IMAGE} AS dependencies
+ARG PYTHON_IMAGE
+ARG RELEASE=
+RUN if [ -n "$RELEASE" ] && [ "${PYTHON_IMAGE##*@sha256:}" = "$PYTHON_IMAGE" ]; then \
+        echo "A release build needs its base image by digest: --build-arg PYTHON_IMAGE=$PYTHON_IMAGE@sha256:..." >&2; \
+        exit 1; fi
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     ORT_DISABLE_TELEMETRY=1
 WORKDIR /src
 RUN python -m venv /opt/venv
-COPY pyproject.toml ./
-COPY .ci/constraints.txt .ci/
-RUN touch README.md LICENSE && /opt/venv/bin/python -m pip install -c .ci/constraints.txt '.[cpu]'
+COPY .ci/requirements-serve.txt .ci/
+RUN /opt/venv/bin/python -m pip install --require-hashes --only-binary :all: -r .ci/requirements-serve.txt
 
 FROM dependencies AS export
 ARG TORCH_INDEX_URL=
-RUN /opt/venv/bin/python -m pip install \
-        ${TORCH_INDEX_URL:+--extra-index-url ${TORCH_INDEX_URL}} -c .ci/constraints.txt '.[cpu,train]'
+ARG RELEASE=
+COPY .ci/requirements-export.txt .ci/requirements-torch*.txt .ci/
+# Without dependencies, for those of torch differ by index: the package index's own brings CUDA packages, which are of the
+# versions that this torch names but have no sha256 here. `pip check` tells whether any are missing.
+RUN /opt/venv/bin/python -m pip install --no-deps --require-hashes --only-binary :all: \
+        ${TORCH_INDEX_URL:+--extra-index-url ${TORCH_INDEX_URL}} \
+        -r .ci/requirements-export.txt -r .ci/requirements-torch${TORCH_INDEX_URL:+-cpu}.txt \
+    && if ! /opt/venv/bin/python -m pip check; then \
+        if [ -n "$RELEASE" ]; then echo "A release build needs PyTorch's CPU wheels: TORCH_INDEX_URL" >&2; exit 1; fi; \
+        /opt/venv/bin/python -m pip install --only-binary :all: torch; fi
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY training training
 COPY export export
-RUN /opt/venv/bin/python -m pip install --no-deps --force-reinstall . \
+RUN /opt/venv/bin/python -m pip install --no-index --no-deps --no-build-isolation . \
     && /opt/venv/bin/matchka-export defaults --models-dir /models \
     && chmod -R a=rX /models
 
 FROM dependencies AS environment
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 # Only service/ is here to be installed, so the other two entry points would lead nowhere; pip itself is done after this.
-RUN /opt/venv/bin/python -m pip install --no-deps --force-reinstall . \
+RUN /opt/venv/bin/python -m pip install --no-index --no-deps --no-build-isolation . \
+    && /opt/venv/bin/python -m pip check \
     && rm /opt/venv/bin/matchka-train /opt/venv/bin/matchka-export \
     && /opt/venv/bin/python -m pip uninstall --yes setuptools pip
 

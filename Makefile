@@ -7,6 +7,7 @@
 # make torture kill the server KILLS=200 times under traffic, then flood it; reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
+# make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  address of an index, or a folder, of PyTorch's CPU wheels; without it pip takes the index's own
@@ -14,7 +15,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles clean
+.PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles lock clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -109,6 +110,22 @@ build/bench/engines/.installed:
 
 bench: bundles build/bench/litserve/.installed $(if $(filter-out search%,$(ONLY)),,build/bench/engines/.installed)
 	@$(BIN)/python loadtests/bench/run.py --only "$(ONLY)"
+
+# uv asks its own settings for the package index (UV_DEFAULT_INDEX), not pip's. The hashes are of all platforms' files. What
+# builds the bundles is resolved for macOS, where the index's torch brings no CUDA packages. PyTorch's CPU wheels lie in
+# another index: their hashes, in .ci/requirements-torch-cpu.txt, are kept by hand.
+build/lock/bin/uv:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check install uv==0.13.9
+
+COMPILE := build/lock/bin/uv pip compile --quiet --no-annotate --custom-compile-command 'make lock' --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --python-version 3.11 --constraint $(CONSTRAINTS)
+lock: build/lock/bin/uv
+	echo setuptools | $(COMPILE) --python-platform linux pyproject.toml - --extra cpu \
+	    --output-file .ci/requirements-serve.txt
+	echo setuptools | MACOSX_DEPLOYMENT_TARGET=14.0 $(COMPILE) --python-platform macos pyproject.toml - --extra cpu \
+	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt
+	echo torch | $(COMPILE) --no-deps - --output-file .ci/requirements-torch.txt
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

@@ -1,0 +1,95 @@
+"""What the image installs is pinned by sha256, and is what the tests ran with."""
+
+import os
+import re
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = SERVE, EXPORT, TORCH, TORCH_CPU = [
+    f"requirements-{part}.txt" for part in ("serve", "export", "torch", "torch-cpu")
+]
+ENTRY = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
+IMAGE = {"python_version": "3.11", "python_full_version": "3.11.0", "sys_platform": "linux", "platform_system": "Linux"}
+
+
+def text_of(file: str) -> str:
+    return (ROOT / ".ci" / file).read_text(encoding="utf-8")
+
+
+def locked(*files: str) -> dict[str, str]:
+    """Version of each package that the files hold, without the name of a build (`+cpu`)."""
+    return {entry["name"]: entry["version"].split("+")[0] for file in files for entry in ENTRY.finditer(text_of(file))}
+
+
+def needed(requirements: list[str]) -> dict[str, Requirement]:
+    """Every package that has to be there for `requirements`, walked through what is installed here."""
+    found: dict[str, Requirement] = {}
+    waiting = [(Requirement(line), "") for line in requirements]
+    while waiting:
+        requirement, extra = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if requirement.marker and not requirement.marker.evaluate({**IMAGE, "extra": extra}):
+            continue
+        if name.startswith(("nvidia-", "cuda-")) or name in found or name == "triton":
+            continue  # the CUDA packages of the index's own torch: never in a release build
+        found[name] = requirement
+        try:
+            lines = distribution(name).requires or []
+        except PackageNotFoundError:
+            pytest.skip(f"{name} is not installed here")
+        waiting += [(Requirement(line), extra) for line in lines for extra in ("", *requirement.extras)]
+    return found
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_lock_when_read_holds_nothing_but_pins_with_hashes(file: str) -> None:
+    left = ENTRY.sub("", re.sub(r"^#.*\n", "", text_of(file), flags=re.M))
+    assert locked(file)
+    assert left == ""  # no index, no address, no entry without a hash
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_lock_beside_the_constraints_has_their_versions(file: str) -> None:
+    lines = [Requirement(line) for line in text_of("constraints.txt").splitlines() if not line.startswith("#")]
+    constraints = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in lines}
+    pins = locked(file)
+    assert pins == {name: constraints.get(name) for name in pins}
+
+
+@pytest.mark.parametrize(
+    ("files", "extras"),
+    [((SERVE,), ["cpu"]), ((EXPORT, TORCH), ["cpu", "train"]), ((EXPORT, TORCH_CPU), ["cpu", "train"])],
+)
+def test_lock_beside_the_project_holds_what_it_needs(files: tuple[str, ...], extras: list[str]) -> None:
+    project = PROJECT["project"]
+    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    requirements = needed([*PROJECT["build-system"]["requires"], *project["dependencies"], *optional])
+    pins = locked(*files)
+    assert set(pins) == set(requirements), "run `make lock`"
+    assert all(requirement.specifier.contains(pins[name]) for name, requirement in requirements.items())
+
+
+@pytest.mark.parametrize(
+    ("release", "image", "status"),
+    [
+        ("", "docker.io/library/python:3.11-slim-bookworm", 0),
+        ("1", "docker.io/library/python:3.11-slim-bookworm", 1),
+        ("1", f"docker.io/library/python:3.11-slim-bookworm@sha256:{'0' * 64}", 0),
+        ("1", "registry.example:5000/python", 1),
+    ],
+)
+def test_dockerfile_when_a_release_is_built_wants_its_base_by_digest(release: str, image: str, status: int) -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (check,) = re.findall(r"^RUN (if \[ -n \"\$RELEASE\" \].*?(?<!\\))$", dockerfile, re.M | re.S)
+    environment = {**os.environ, "RELEASE": release, "PYTHON_IMAGE": image}
+    done = subprocess.run(["sh", "-c", check], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert ("--build-arg PYTHON_IMAGE=" in done.stderr) == bool(status)
