@@ -85,7 +85,9 @@ def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samp
     server.client().delete_subject("ada")
 
 
-@pytest.mark.parametrize("target", ["setup", "run", "test", "check", "load", "accuracy", "identification"])
+@pytest.mark.parametrize(
+    "target", ["setup", "run", "test", "check", "load", "accuracy", "identification", "fusion", "lock"]
+)
 def test_targets_that_the_readme_names_exist(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
