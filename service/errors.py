@@ -160,7 +160,15 @@ class NotImageError(MatchkaError):
 
 
 class ImageTooLargeError(MatchkaError):
-    """A picture of more pixels than the limit."""
+    """A picture of more pixels, or of more memory while it is decoded, than the limit."""
+
+
+class ImageTooThinError(MatchkaError):
+    """A picture far longer than wide."""
+
+
+class ImageTooComplexError(MatchkaError):
+    """A picture's file whose decoding takes more work than its pixels warrant."""
 
 
 class NoFaceError(MatchkaError):
@@ -346,6 +354,8 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     AudioTooLongError: (422, "audio_too_long"),
     NotImageError: (422, "not_image"),
     ImageTooLargeError: (422, "image_too_large"),
+    ImageTooThinError: (422, "image_too_thin"),
+    ImageTooComplexError: (422, "image_too_complex"),
     NoFaceError: (422, "no_face"),
     SeveralFacesError: (422, "several_faces"),
     PoorFaceError: (422, "poor_face"),

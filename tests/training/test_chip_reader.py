@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from service.errors import DownloadError
 from service.media.audio import AudioLimits
-from service.media.faces.alignment import choose_dominant, extract_chip, fit_similarity
+from service.media.faces.alignment import by_prominence, extract_chip, fit_similarity
 from service.media.faces.reader import ImageInput
 from training.augmentation import AugmentationRecipe, View
 from training.backbones.backbone import WeightSource
@@ -90,7 +90,7 @@ def test_extract_features_when_given_pictures_embeds_the_chip_cut_by_hand(pictur
     detector = Mtcnn(DOWNLOADS).open()
     for row, path in zip(features.windows, features.paths, strict=True):
         image = Image.open(path).convert("RGB")
-        face = detector.refine_landmarks(image, choose_dominant(detector.detect(image), *image.size))
+        face = detector.look_again(image, by_prominence(detector.detect(image), *image.size)[0])
         chip = extract_chip(image, fit_similarity(face.landmarks, TEMPLATE), 150).astype(float)
         colours = np.array([chip[y : y + 75, x : x + 75].mean(axis=(0, 1)) for y in (0, 75) for x in (0, 75)]).ravel()
         np.testing.assert_allclose(row, colours / np.sqrt(np.sum(colours**2)), atol=1e-5)

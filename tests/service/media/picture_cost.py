@@ -1,0 +1,47 @@
+"""What reading a picture costs a process: `python -m tests.service.media.picture_cost MODELS_DIR CHOICE FILE...`.
+
+One line of JSON for each file: the code it was refused with, or null; by how much the resident memory ever rose above
+what it was before the first file; the processor time. The face bundle's own networks look at each picture.
+"""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+from service.bundle import read_bundle
+from service.errors import MatchkaError, status_and_code
+from service.media.faces.reader import FaceChoice
+from service.model import open_model
+from service.settings import read_settings
+
+
+def resident_mib(name: str) -> float:
+    """A line of /proc/self/status, in MiB: VmRSS, resident now; VmHWM, the most since the mark was reset."""
+    (kib,) = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kib) / 1024
+
+
+def main(models_dir: Path, choice: FaceChoice, files: list[Path]) -> None:
+    """Read each file as the service does, with its default limits."""
+    model = open_model(read_bundle(models_dir / "face"), read_settings({}, models_dir=models_dir, session_threads=1))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_mib("VmRSS")
+    for file in files:
+        data, code = file.read_bytes(), None
+        started = time.process_time()
+        try:
+            model.reader.read(data, choice)
+        except MatchkaError as error:
+            code = status_and_code(error)[1]
+        seconds, growth = time.process_time() - started, resident_mib("VmHWM") - before
+        sys.stdout.write(json.dumps({"name": file.name, "code": code, "growth_mib": growth, "cpu_s": seconds}) + "\n")
+        sys.stdout.flush()
+    model.close()
+
+
+if __name__ == "__main__":
+    (chosen,) = [choice for choice in get_args(FaceChoice) if choice == sys.argv[2]]
+    main(Path(sys.argv[1]), chosen, [Path(name) for name in sys.argv[3:]])
