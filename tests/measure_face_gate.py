@@ -19,8 +19,7 @@ from service.errors import MatchkaError
 from service.media.faces.alignment import by_prominence, expected_box
 from service.media.faces.detection import Face, FaceDetector
 from service.media.faces.reader import (
-    MIN_CONFIDENCE_IN_CHIP,
-    MIN_CONFIDENCE_IN_PICTURE,
+    MIN_CONFIDENCE,
     FaceLimits,
     FaceReader,
     ImageInput,
@@ -72,7 +71,7 @@ def show(name: str, confidences: Iterable[float], limit: float) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    gate, limit = Gate(arguments.models_dir / "face"), MIN_CONFIDENCE_IN_CHIP
+    gate, limit = Gate(arguments.models_dir / "face"), MIN_CONFIDENCE
     with (arguments.data / "face" / "images.csv").open(newline="", encoding="utf-8") as file:
         paths = [arguments.data / "face" / row["path"] for row in csv.DictReader(file)][:: arguments.every]
     chips, in_photographs = [], []
@@ -103,14 +102,14 @@ def main(arguments: argparse.Namespace) -> None:
         mixed = (Image.fromarray(scrambled(np.asarray(chip), blocks, rng)) for chip in chips)
         show(f"faces scrambled in {blocks} x {blocks} blocks", map(gate.of_chip, mixed), limit)
     sys.stdout.write("\n| photographs | count | pass | | least | median | most |\n|---|---|---|---|---|---|---|\n")
-    show("of people (not found: 0)", in_photographs, MIN_CONFIDENCE_IN_PICTURE)
+    show("of people (not found: 0)", in_photographs, limit)
     for side in (150, 320, 640):
         seen = [gate.of_picture(one.picture) for one in junk_pictures(SEED, OF_EACH_PHOTOGRAPH, side)]
         found_ones = sum(one is not None for one in seen)
         show(
             f"junk of {side} px, {found_ones} found by the cascade",
             (one or 0.0 for one in seen),
-            MIN_CONFIDENCE_IN_PICTURE,
+            limit,
         )
 
 

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from PIL import Image, ImageEnhance
 from loadtests.torture.caller import Caller
 
 SIDE_PX = 150
-FILES_AT_ONCE = 32
+FACES = Path(__file__).parents[1] / "sample_faces.json"  # left, top and side of the chip in each pinned picture
 MODEL = "face"
 
 Vectors = npt.NDArray[np.float64]
@@ -37,32 +39,45 @@ class ChipPool:
         return float(reference @ self.embeddings[probe] / np.linalg.norm(reference))
 
 
-def make_chips(samples: Path, count: int, seed: int) -> list[bytes]:
-    """Crops of real faces, turned, mirrored, blended and recoloured until each is somebody else to the model.
+def draw_chips(samples: Path, seed: int) -> Iterator[bytes]:
+    """Real faces, aligned, then turned, stretched, mirrored, blended and recoloured until each is somebody else.
+
+    Args:
+        samples: folder of `matchka-export samples`; where the faces lie in them is in sample_faces.json.
+        seed: the same seed draws the same chips, without end.
 
     Raises: FileNotFoundError: there are no pictures; `matchka-export samples` fetches them.
     """
-    paths = sorted(samples.glob("*/*.jpg"))
+    places: dict[str, list[int]] = json.loads(FACES.read_text(encoding="utf-8"))
+    paths = [path for path in sorted(samples.glob("*/*.jpg")) if path.name in places]
     if not paths:
         raise FileNotFoundError(f"no pictures under {samples}; fetch them with `matchka-export samples`")
     pictures = []
     for path in paths:
+        left, top, side = places[path.name]
+        margin = side // 6
         with Image.open(path) as image:
-            pictures.append(image.convert("RGB").resize((400, 400)))
+            face = image.convert("RGB").crop((left - margin, top - margin, left + side + margin, top + side + margin))
+        pictures.append(face.resize((2 * SIDE_PX, 2 * SIDE_PX)))
     rng = random.Random(seed)
-    return [_chip(pictures, rng) for _ in range(count)]
+    while True:
+        yield _chip(pictures, rng)
 
 
-def embed_chips(caller: Caller, chips: list[bytes]) -> ChipPool:
-    """Ask the service for the embedding of each chip."""
+def embed_chips(caller: Caller, chips: Iterator[bytes], count: int) -> ChipPool:
+    """Ask the service for the embedding of each chip, until it has taken so many for faces."""
+    kept: list[bytes] = []
     rows: list[npt.NDArray[np.float32]] = []
-    for start in range(0, len(chips), FILES_AT_ONCE):
-        part = chips[start : start + FILES_AT_ONCE]
-        answer = caller.post("embed", part, model=MODEL, face="aligned", encoding="base64")
-        if answer.status != 200:
+    for chip in chips:
+        answer = caller.post("embed", [chip], model=MODEL, face="aligned", encoding="base64")
+        if answer.status == 200:
+            kept.append(chip)
+            rows.append(np.frombuffer(base64.b64decode(answer.body["embeddings"][0]), "<f4"))
+        elif answer.body["code"] != "no_face":
             raise RuntimeError(f"embed answered {answer}")
-        rows += [np.frombuffer(base64.b64decode(text), "<f4") for text in answer.body["embeddings"]]
-    return ChipPool(chips, np.stack(rows).astype(np.float64))
+        if len(kept) == count:
+            break
+    return ChipPool(kept, np.stack(rows).astype(np.float64))
 
 
 def _chip(pictures: list[Image.Image], rng: random.Random) -> bytes:
@@ -75,9 +90,10 @@ def _chip(pictures: list[Image.Image], rng: random.Random) -> bytes:
 
 
 def _part(picture: Image.Image, rng: random.Random) -> Image.Image:
-    side = rng.randint(130, 360)
-    left, top = rng.randint(0, 400 - side), rng.randint(0, 400 - side)
-    part = picture.rotate(rng.uniform(-25, 25)).crop((left, top, left + side, top + side))
+    turned = picture.rotate(rng.uniform(-20, 20), Image.Resampling.BILINEAR)
+    width, height = (rng.randint(170, 280) for _ in range(2))
+    left, top = ((2 * SIDE_PX - side) // 2 + rng.randint(-10, 10) for side in (width, height))
+    part = turned.crop((left, top, left + width, top + height))
     if rng.random() < 0.5:
         part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return part.resize((SIDE_PX, SIDE_PX))

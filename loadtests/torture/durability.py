@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loadtests.torture.caller import Caller
 from loadtests.torture.checks import check_quiet_server
-from loadtests.torture.chips import MODEL, ChipPool, embed_chips, make_chips
+from loadtests.torture.chips import MODEL, ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal
 from loadtests.torture.scan import Vectors, scan_folder
 from loadtests.torture.server import ServerFailedError, ServerProcess, free_port, start_server
@@ -184,11 +184,10 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> Run:
     models_dir.mkdir(parents=True)
     (models_dir / MODEL).symlink_to((arguments.models_dir / MODEL).resolve())
     port = free_port()
-    chips = make_chips(arguments.samples, CHIPS, arguments.seed)
     server = start_server(port, folder / "empty", models_dir, folder / "embedding.log")
     server.wait_until_ready()
     caller = Caller(port)
-    pool = embed_chips(caller, chips)
+    pool = embed_chips(caller, draw_chips(arguments.samples, arguments.seed), CHIPS)
     caller.close()
     server.stop()
     names = [f"s{number:03d}" for number in range(CLIENTS * SUBJECTS_OF_EACH)]

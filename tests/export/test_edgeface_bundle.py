@@ -138,9 +138,10 @@ def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights
 
 
 def test_embed_of_an_aligned_chip_equals_torch(
-    client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection
+    client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
 ) -> None:
-    chip = np.random.default_rng(9).integers(0, 256, (112, 112, 3), dtype=np.uint8)
+    reader = FaceReader(OrtDetector(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    chip = reader.read((faces / pictures_of(faces, "dev")[0]["path"]).read_bytes(), "dominant")[0].chip
     file = io.BytesIO()
     Image.fromarray(chip).save(file, "PNG")
     answer = client.embed([file.getvalue()], bundle.manifest.name, face="aligned")

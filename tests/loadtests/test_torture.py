@@ -1,16 +1,20 @@
 """The torture finds what it is there to find: each broken promise, put before it by hand."""
 
+import io
 import random
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from loadtests.torture.caller import Answer
-from loadtests.torture.chips import ChipPool, make_chips
+from loadtests.torture.caller import Answer, Caller
+from loadtests.torture.chips import ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal, Sight
 from loadtests.torture.server import ServerFailedError, free_port, start_server
 from loadtests.torture.traffic import compare_ranking
+from tests.server_process import RunningServer
 
 RNG = random.Random(1)
 
@@ -113,10 +117,25 @@ def test_compare_ranking_finds_the_missing_the_deleted_the_changed_and_the_unsor
 
 
 def test_chips_of_one_seed_are_the_same_and_all_differ(face_samples: Path):
-    chips = make_chips(face_samples, 12, seed=4)
-    assert chips == make_chips(face_samples, 12, seed=4)
+    chips = list(islice(draw_chips(face_samples, seed=4), 12))
+    assert chips == list(islice(draw_chips(face_samples, seed=4), 12))
     assert len(set(chips)) == 12
-    assert chips != make_chips(face_samples, 12, seed=5)
+    assert chips != list(islice(draw_chips(face_samples, seed=5), 12))
+
+
+def test_embed_chips_of_faces_and_of_none_keeps_the_faces_and_tells_them_apart(
+    server: RunningServer, face_samples: Path
+):
+    grey = io.BytesIO()
+    Image.new("RGB", (150, 150), (90, 90, 90)).save(grey, "PNG")
+    caller = Caller(int(server.url.rsplit(":", 1)[1]))
+    drawn = draw_chips(face_samples, seed=4)
+    pool = embed_chips(caller, chain([grey.getvalue()], drawn), 24)
+    caller.close()
+    assert len(pool.chips) == len(pool.embeddings) == 24
+    assert grey.getvalue() not in pool.chips
+    alike = pool.embeddings @ pool.embeddings.T - np.eye(24)
+    assert alike.max() < 0.9999
 
 
 def test_server_that_does_not_start_or_is_dead_already_is_a_failure(tmp_path: Path):

@@ -191,9 +191,11 @@ ELSEWHERE = {
     errors.StorageFullError,
     errors.StorageDamagedError,
     errors.StorageFailedError,
-    # pictures: tests/service/media/test_image.py, tests/service/media/faces and tests/end_to_end/test_face.py
+    # pictures: tests/service/media/test_image.py and tests/end_to_end/test_face.py
     errors.NotImageError,
     errors.ImageTooLargeError,
+    errors.ImageTooThinError,
+    errors.ImageTooComplexError,
     errors.NoFaceError,
     errors.SeveralFacesError,
     errors.PoorFaceError,

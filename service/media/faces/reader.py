@@ -21,10 +21,9 @@ from service.media.faces.windows import PixelArray
 from service.media.image import ImageLimits, read_image
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
-# Mean confidence of the detector's second look below which there is no face: in a picture, where three networks have
-# found one already, and in a chip, where nothing has. Measured in docs/decisions/045.
-MIN_CONFIDENCE_IN_PICTURE: Final = 0.7
-MIN_CONFIDENCE_IN_CHIP: Final = 0.85
+# Mean confidence of the detector's second look below which there is no face, whether the cascade found one or the
+# sample came aligned. Measured in docs/decisions/045.
+MIN_CONFIDENCE: Final = 0.85
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
 
 
@@ -132,7 +131,7 @@ class FaceReader:
         chip = image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0)
         landmarks = np.asarray(self._spec.template.points, dtype=np.float32)
         seen = self._detector.look_again(chip, Face(expected_box(self._spec.template), landmarks, 0.0))
-        if seen.confidence < MIN_CONFIDENCE_IN_CHIP:
+        if seen.confidence < MIN_CONFIDENCE:
             raise NoFaceError(
                 "The aligned picture shows no face in its middle.",
                 remedy="Leave face=aligned out, so that the face is found and aligned; or send another picture.",
@@ -156,7 +155,7 @@ class FaceReader:
     def _align(self, image: Image.Image, face: Face) -> FaceReading | None:
         """A found face and its chip; None where the second look sees none."""
         refined = self._detector.look_again(image, face)
-        if refined.confidence < MIN_CONFIDENCE_IN_PICTURE:
+        if refined.confidence < MIN_CONFIDENCE:
             return None
         similarity = fit_similarity(refined.landmarks, self._spec.template)
         chip = extract_chip(image, similarity, self._spec.chip_px)

@@ -1,7 +1,8 @@
 """What reading a picture costs a process: `python -m tests.service.media.picture_cost MODELS_DIR CHOICE FILE...`.
 
-One line of JSON for each file: the code it was refused with, or null; by how much the resident memory ever rose above
-what it was before the first file; the processor time. The face bundle's own networks look at each picture.
+One line of JSON for each file: the code it was refused with, or null; how far the resident memory rose above what it
+was before this file, and how far it is afterwards above what it was before the first one; the processor time. The face
+bundle's own networks look at each picture.
 """
 
 import json
@@ -27,9 +28,10 @@ def resident_mib(name: str) -> float:
 def main(models_dir: Path, choice: FaceChoice, files: list[Path]) -> None:
     """Read each file as the service does, with its default limits."""
     model = open_model(read_bundle(models_dir / "face"), read_settings({}, models_dir=models_dir, session_threads=1))
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident_mib("VmRSS")
+    at_first = resident_mib("VmRSS")
     for file in files:
+        Path("/proc/self/clear_refs").write_text("5")  # the mark begins again at what is resident now
+        before = resident_mib("VmRSS")
         data, code = file.read_bytes(), None
         started = time.process_time()
         try:
@@ -37,7 +39,10 @@ def main(models_dir: Path, choice: FaceChoice, files: list[Path]) -> None:
         except MatchkaError as error:
             code = status_and_code(error)[1]
         seconds, growth = time.process_time() - started, resident_mib("VmHWM") - before
-        sys.stdout.write(json.dumps({"name": file.name, "code": code, "growth_mib": growth, "cpu_s": seconds}) + "\n")
+        del data
+        kept = resident_mib("VmRSS") - at_first
+        row = {"name": file.name, "code": code, "growth_mib": growth, "kept_mib": kept, "cpu_s": seconds}
+        sys.stdout.write(json.dumps(row) + "\n")
         sys.stdout.flush()
     model.close()
 
