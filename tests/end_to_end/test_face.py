@@ -204,6 +204,12 @@ def noisy(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
+def with_more_passes(picture: bytes, count: int) -> bytes:
+    whole = jpeg(Image.open(io.BytesIO(picture)), progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + last * count + whole[-2:]
+
+
 def with_icc(picture: bytes) -> bytes:
     return jpeg(Image.open(io.BytesIO(picture)), icc_profile=random.Random(1).randbytes(60_000))
 
@@ -227,6 +233,10 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "noise": (lambda _: encoded(noisy(320, 240), "PNG"), "no_face"),
     "30000 x 30000": (lambda _: png_of_huge_size(30_000, 30_000), "image_too_large"),
     "6000 x 6000": (lambda _: png_of_huge_size(6_000, 6_000), "image_too_large"),
+    "2000000 x 1": (lambda _: png_of_huge_size(2_000_000, 1), "image_too_thin"),
+    "24000 x 1000": (lambda _: png_of_huge_size(24_000, 1_000), "image_too_thin"),
+    "15 x 15": (lambda _: encoded(noisy(15, 15), "PNG"), "no_face"),
+    "100 passes": (lambda good: with_more_passes(good, 100), "image_too_complex"),
 }
 
 
@@ -242,6 +252,32 @@ def test_bad_picture_is_refused_with_its_code_and_stores_nothing(
     )
     assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
     assert "face:bad" not in {s.subject_id for s in server.client().subjects(limit=1000).subjects}
+
+
+NOBODY: dict[str, Callable[[], Image.Image]] = {
+    "grey": lambda: Image.new("RGB", (150, 150), (128,) * 3),
+    "one pixel": lambda: noisy(1, 1),
+    "noise": lambda: noisy(150, 150),
+    "enlarged": lambda: noisy(4, 4).resize((150, 150), Image.Resampling.BICUBIC),
+}
+
+
+@pytest.mark.parametrize("name", NOBODY)
+def test_aligned_picture_of_nobody_is_refused_at_each_call_and_stores_nothing(
+    server: RunningServer, enrolled: str, name: str
+) -> None:
+    client, picture = server.client(), encoded(NOBODY[name](), "PNG")
+    calls: list[Callable[[], object]] = [
+        lambda: client.enroll("face:nobody", [picture], "face", face="aligned"),
+        lambda: client.embed([picture], "face", face="aligned"),
+        lambda: client.verify(enrolled, picture, "face", face="aligned"),
+        lambda: client.identify(picture, "face", face="aligned"),
+    ]
+    for call in calls:
+        with pytest.raises(RequestFailedError) as refused:
+            call()
+        assert (refused.value.status, refused.value.code) == (422, "no_face")
+    assert "face:nobody" not in {s.subject_id for s in client.subjects(limit=1000).subjects}
 
 
 @pytest.mark.parametrize("spoil", [with_icc, with_broken_exif])
