@@ -170,7 +170,7 @@ def allowed_sizes() -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, RETRY], ids=["usual", "retry"])
-def test_padded_pyramid_of_every_allowed_size_has_at_most_twelve_times_the_pixels_of_a_square_ones(
+def test_padded_pyramid_of_every_allowed_size_has_at_most_eight_times_the_pixels_of_a_square_ones(
     settings: DetectorSettings,
 ) -> None:
     def padded_px(width: int, height: int) -> int:
@@ -183,8 +183,8 @@ def test_padded_pyramid_of_every_allowed_size_has_at_most_twelve_times_the_pixel
         return sum(int(width * height) for width, height in sides)
 
     square = padded_px(SIDE, SIDE)
-    assert max(padded_px(*size) for size in allowed_sizes()) <= 12 * square
-    assert max(padded_px(*size[::-1]) for size in allowed_sizes()) <= 12 * square
+    assert max(padded_px(*size) for size in allowed_sizes()) <= 8 * square
+    assert max(padded_px(*size[::-1]) for size in allowed_sizes()) <= 8 * square
 
 
 @pytest.mark.parametrize("size", [(640, 480), (250, 250), (3_000, 2_000), (1_920, 1_080), (1_200, 200), (120, 700)])
