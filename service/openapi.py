@@ -68,6 +68,8 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.UnsupportedSampleRateError,
             errors.NotImageError,
             errors.ImageTooLargeError,
+            errors.ImageTooThinError,
+            errors.ImageTooComplexError,
             errors.NoFaceError,
             errors.SeveralFacesError,
             errors.PoorFaceError,
