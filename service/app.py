@@ -16,11 +16,12 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.admission import BodyLimit, InFlightLimit
-from service.auth import KeyRing
+from service.admission import BodyLimit, InFlightLimit, Refusals
+from service.auth import KeyGate, KeyRing
 from service.backlog import Backlog
 from service.bundle import Bundle
 from service.data_dir import owned_data_dir
@@ -34,8 +35,10 @@ from service.errors import (
     UnknownPathError,
     status_and_code,
 )
+from service.failed_keys import FailedKeys
 from service.fusion import Fusion, read_fusions
 from service.gallery.opener import GalleryOpener
+from service.hosts import HostGuard
 from service.lineup import read_bundles
 from service.model import open_model
 from service.openapi import DescribedApi
@@ -80,6 +83,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
         version=version("matchka"),
         lifespan=lifespan,
         openapi_url=None,  # routes/docs.py has the document and the page
+        redirect_slashes=False,  # a redirect would go wherever the caller's Host says
     )
     app.state.settings = settings
     telemetry = Telemetry()
@@ -90,13 +94,43 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
         app.include_router(router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
-    # The last one added is the first one entered: timing, then admission, then the size of the body.
+    # The last one added is the first one entered: timing, then who may ask, then admission, then the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
+    _add_guards(app, settings)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     _add_error_handlers(app)
     _add_framework_error_handlers(app)
     return app
+
+
+def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
+    """Build what a second listener serves: /healthz, /readyz and /metrics of a service that create_app built.
+
+    Args:
+        settings: as of that service.
+        state: that service's own.
+    """
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.state.service = state
+    app.include_router(health.router)
+    _add_guards(app, settings)
+    _add_error_handlers(app)
+    return app
+
+
+def _add_guards(app: FastAPI, settings: Settings) -> None:
+    """Look at who asks; what is refused here or further in holds nothing while it is answered."""
+    app.add_middleware(KeyGate, keys=KeyRing(settings), failed=FailedKeys())
+    app.add_middleware(HostGuard, is_keyless=settings.api_key is None)
+    app.add_middleware(Refusals, max_body_mib=settings.max_body_mib)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
 
 
 @contextmanager

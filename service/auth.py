@@ -1,14 +1,21 @@
-"""API keys -> tenant."""
+"""API keys -> tenant, and the door that opens to them only."""
 
+import asyncio
 import hashlib
 import hmac
 from typing import Final
 
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.admission import GUARDED_PREFIX, Refused
 from service.errors import UnauthorizedError
+from service.failed_keys import FailedKeys
 from service.settings import Settings
 
 DEFAULT_TENANT: Final = "default"
 SCHEME: Final = "bearer "
+METRICS_PATH: Final = "/metrics"
 
 
 class KeyRing:
@@ -36,6 +43,35 @@ class KeyRing:
             if hmac.compare_digest(digest, presented):
                 return tenant
         raise UnauthorizedError("The API key is not known.", remedy="Check the key in the Authorization header.")
+
+
+class KeyGate:
+    """ASGI middleware: refuses a caller without a valid key before anything else is done for it.
+
+    So such a caller holds no place in flight, none of its body is read or counted, and only the refusals of an address
+    that comes again and again wait.
+
+    Args:
+        app: what is behind it.
+        keys: those in force.
+        failed: what is remembered of refused callers.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, failed: FailedKeys) -> None:
+        self._app = app
+        self._keys = keys
+        self._failed = failed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and (scope["path"].startswith(GUARDED_PREFIX) or scope["path"] == METRICS_PATH):
+            try:
+                self._keys.tenant_of(Headers(scope=scope).get("authorization"))
+            except UnauthorizedError as error:
+                address, _ = scope.get("client") or ("unknown", 0)
+                await asyncio.sleep(self._failed.note(address))
+                raise Refused(error) from error
+        await self._app(scope, receive, send)
 
 
 def _digest(key: str) -> bytes:

@@ -118,6 +118,18 @@ class ClientGoneError(MatchkaError):
     """A client that left before its answer; nobody reads this one."""
 
 
+class InvalidHostError(MatchkaError):
+    """A request of HTTP/1.1 whose Host header is missing, empty or given twice."""
+
+
+class ForbiddenHostError(MatchkaError):
+    """A Host that does not name this machine, where no key is in force."""
+
+
+class CrossSiteError(MatchkaError):
+    """A request that a page of another origin made, where no key is in force."""
+
+
 # --- samples --------------------------------------------------------------------------------------------------------
 class EmptyFileError(MatchkaError):
     """A file of no bytes."""
@@ -327,7 +339,10 @@ class RequestFailedError(MatchkaError):
 
 STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     MalformedFormError: (400, "malformed_form"),
+    InvalidHostError: (400, "invalid_host"),
     UnauthorizedError: (401, "unauthorized"),
+    ForbiddenHostError: (403, "forbidden_host"),
+    CrossSiteError: (403, "cross_site"),
     UnknownPathError: (404, "unknown_path"),
     UnknownModelError: (404, "unknown_model"),
     UnknownSubjectError: (404, "unknown_subject"),

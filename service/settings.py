@@ -1,23 +1,35 @@
 """Settings: one frozen value, and the only reader of the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from service.errors import KeyRequiredError, SettingsError
 
 PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
+ORIGIN: Final = re.compile(r"https?://[^\s/?#@*]+")
 
 
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read_origins(value: object) -> object:
+    """Split a list at its commas, and accept what a browser sends as an origin."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("must be http:// or https:// and a host each, without a path, and never *")
+    return origins
 
 
 class Settings(BaseSettings):
@@ -27,10 +39,16 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    health_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of a second listener with /healthz, /readyz and /metrics only."
+    )
     url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
     api_key: SecretStr | None = Field(None, description="The first API key; needed on any but a loopback address.")
     docs: str = Field(
         "key", pattern="^(key|open|off)$", description="Who may read /docs: callers with a key, everybody, nobody."
+    )
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_read_origins)] = Field(
+        (), description="Origins whose pages may call, separated by commas; needs a key."
     )
     models_dir: Path = Field(Path("models"), description="Folder of bundles.")
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
@@ -52,6 +70,7 @@ class Settings(BaseSettings):
         10.0, gt=0, allow_inf_nan=False, description="Longest time to begin a request, or to take nothing of an answer."
     )
     max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
+    max_connections: int = Field(2048, ge=1, description="Connections open at once; more are answered 503.")
     max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
     request_timeout_s: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
@@ -126,7 +145,7 @@ class Settings(BaseSettings):
             return False
 
     def require_key_beyond_loopback(self) -> None:
-        """Refuse to listen beyond this machine without a key, or with one that is too short.
+        """Refuse to listen beyond this machine or to answer other origins without a key, or with one that is too short.
 
         Raises: KeyRequiredError: as said.
         """
@@ -141,6 +160,12 @@ class Settings(BaseSettings):
             raise KeyRequiredError(
                 "MATCHKA_API_KEY may hold printable ASCII characters without spaces only.",
                 remedy="Make one with `openssl rand -hex 32`.",
+            )
+        if not key and self.allowed_origins:
+            raise KeyRequiredError(
+                "Answering pages of other origins needs an API key.",
+                value=", ".join(self.allowed_origins),
+                remedy="Set MATCHKA_API_KEY (`openssl rand -hex 32` makes one), or unset MATCHKA_ALLOWED_ORIGINS.",
             )
         if not key and not self.is_loopback:
             raise KeyRequiredError(

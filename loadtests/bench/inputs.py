@@ -107,5 +107,5 @@ def manifest(models: Path, name: str) -> dict[str, Any]:
 
 def _request(path: str, parts: dict[str, str | tuple[str, bytes]]) -> bytes:
     body, content_type = encode_multipart_formdata(parts)
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -70,7 +70,10 @@ def require_served(server: RunningServer, person: int) -> None:
 
 
 def form_head(length: int) -> bytes:
-    return b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (FORM, length)
+    return b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
+        FORM,
+        length,
+    )
 
 
 def test_thousand_silent_connections_are_closed_and_others_are_served_beside_them(server: RunningServer):
@@ -85,9 +88,12 @@ def test_thousand_silent_connections_are_closed_and_others_are_served_beside_the
 @pytest.mark.parametrize(
     ("first", "more"),
     [
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Slow: 1\r\n"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X-Slow: 1\r\n"),
         (b"GET /hea", b"l"),
-        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Slow: 1\r\n"),
+        (
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+            b"X-Slow: 1\r\n",
+        ),
     ],
     ids=["header after header", "letter after letter", "the second request"],
 )
@@ -120,7 +126,7 @@ def test_connection_that_is_used_again_and_again_is_never_closed(server: Running
 def test_head_without_end_is_refused(server: RunningServer):
     sent = 0
     with connect(server) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
         with contextlib.suppress(ConnectionError):
             while sent < 1 << 26:
                 connection.sendall(bytes(65536).replace(b"\0", b"x"))
@@ -141,7 +147,7 @@ def slow_connection(server: RunningServer, buffer_bytes: int) -> socket.socket:
 def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
     """Its answers are more than the system keeps for it, so the server is left with the rest of them."""
     with connect(server) as connection:
-        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
         require_served(server, 1)
         assert is_let_go(connection), "the connection is still there"
     require_served(server, 1)
@@ -150,8 +156,8 @@ def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
 def test_client_that_takes_its_answers_slowly_gets_all_of_them(server: RunningServer):
     """Of more than the system keeps for it, a little at a time for longer than it may take nothing; then the rest."""
     with slow_connection(server, 1 << 16) as connection:
-        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 199)
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 199)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         begun, taken = time.monotonic(), bytearray()
         while time.monotonic() < begun + 4 * IDLE_S:
             taken += connection.recv(1 << 15)
@@ -167,7 +173,9 @@ def test_client_that_takes_one_long_answer_slowly_gets_all_of_it(server: Running
     files = [("file", ("a", sample(1)))] * 32
     request = requests.Request("POST", f"{server.url}/v1/embed", data={"model": "voice"}, files=files).prepare()
     with slow_connection(server, 1 << 12) as connection:
-        head = "POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+        head = "POST /v1/embed HTTP/1.1\r\nHost: localhost\r\n" + "".join(
+            f"{k}: {v}\r\n" for k, v in request.headers.items()
+        )
         connection.sendall(head.encode() + b"\r\n" + bytes(request.body or b""))
         answer = http.client.HTTPResponse(connection)
         answer.begin()
@@ -186,7 +194,7 @@ def is_let_go(connection: socket.socket) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         except BlockingIOError:
             pass  # not taken, and not refused yet
         except ConnectionError:
@@ -223,7 +231,9 @@ def body_of(person: int, model: str = "voice") -> bytes:
     request = requests.Request(
         "POST", "http://x/v1/embed", data={"model": model}, files={"file": ("a", sample(person))}
     ).prepare()
-    head = "POST /v1/embed HTTP/1.1\r\nHost: x\r\n" + "".join(f"{k}: {v}\r\n" for k, v in request.headers.items())
+    head = "POST /v1/embed HTTP/1.1\r\nHost: localhost\r\n" + "".join(
+        f"{k}: {v}\r\n" for k, v in request.headers.items()
+    )
     return head.encode() + b"\r\n" + bytes(request.body or b"")
 
 
@@ -291,7 +301,7 @@ def test_bytes_that_are_no_http_are_refused_without_harm(server: RunningServer):
 def test_problem_of_a_request_refused_while_its_body_is_sent_reaches_the_client(server: RunningServer):
     """The refusal comes before the body has ended; the client sends on and reads it afterwards."""
     with connect(server) as connection:
-        connection.sendall(b"POST /v1/embed?stray=1 HTTP/1.1\r\nHost: x\r\nContent-Type: %b\r\n" % FORM)
+        connection.sendall(b"POST /v1/embed?stray=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: %b\r\n" % FORM)
         connection.sendall(b"Content-Length: 4000000\r\n\r\n")
         for _ in range(4):
             connection.sendall(bytes(1_000_000))

@@ -102,7 +102,7 @@ def test_sigterm_beside_silent_and_hanging_clients_ends_within_their_limits(mode
     silent = [socket.create_connection(address(server), timeout=PATIENCE_S) for _ in range(20)]
     hanging = socket.create_connection(address(server), timeout=PATIENCE_S)
     hanging.sendall(
-        b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 1000\r\n\r\n--x"
     )
     assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
@@ -131,7 +131,7 @@ def test_large_bodies_of_many_clients_are_bounded_together(models: Path, tmp_pat
     def upload() -> None:
         with socket.create_connection(address(server), timeout=PATIENCE_S) as connection:
             connection.sendall(
-                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                 b"Content-Length: %d\r\n\r\n" % (10 * MIB)
             )
             try:

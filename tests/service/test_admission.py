@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,10 +11,20 @@ from typing import Any
 import pytest
 
 from service import admission
-from service.admission import LINGER_BODIES, MIB, BodyLimit, InFlightLimit
+from service.admission import LINGER_BODIES, MIB, Refusals
 from service.backlog import Backlog
 
-LIMIT = MIB  # of every BodyLimit below
+LIMIT = MIB  # of every body_limit below
+
+
+def body_limit(app: Any, max_body_mib: float, max_bodies_mib: float = math.inf) -> Refusals:
+    """The limit with what answers for it."""
+    return Refusals(admission.BodyLimit(app, max_body_mib, max_bodies_mib), max_body_mib)
+
+
+def in_flight_limit(app: Any, max_in_flight: int, backlog: Backlog | None = None) -> Refusals:
+    """The limit with what answers for it."""
+    return Refusals(admission.InFlightLimit(app, max_in_flight, backlog), 1.0)
 
 
 @dataclass
@@ -92,7 +103,7 @@ def refusal(connection: Connection) -> dict[str, Any]:
 def test_body_up_to_the_limit_reaches_the_application_whole(sizes: list[int], announced: bool):
     app = CountingApp()
     connection = Connection([bytes(size) for size in sizes], length(sum(sizes)) if announced else [])
-    connection.run(BodyLimit(app, 1.0))
+    connection.run(body_limit(app, 1.0))
     assert connection.status == 200
     assert connection.body == str(sum(sizes)).encode()
 
@@ -101,7 +112,7 @@ def test_body_up_to_the_limit_reaches_the_application_whole(sizes: list[int], an
 def test_body_announced_beyond_the_limit_is_refused_before_the_application_starts(announced: int):
     app = CountingApp()
     connection = Connection([bytes(1000)], length(announced))
-    connection.run(BodyLimit(app, 1.0))
+    connection.run(body_limit(app, 1.0))
     assert refusal(connection)["value"] == f"{announced} bytes"
     assert app.calls == 0
 
@@ -110,21 +121,21 @@ def test_body_announced_beyond_the_limit_is_refused_before_the_application_start
 def test_body_that_streams_beyond_the_limit_is_refused_when_it_passes_it(headers: list[tuple[bytes, bytes]]):
     app = CountingApp()
     connection = Connection([bytes(LIMIT // 4)] * 20, headers)
-    connection.run(BodyLimit(app, 1.0))
+    connection.run(body_limit(app, 1.0))
     assert refusal(connection)["value"] == f"more than {LIMIT} bytes"
     assert app.received <= LIMIT
 
 
 def test_refused_body_is_drained_up_to_its_end_so_that_the_client_reads_the_answer():
     connection = Connection([bytes(LIMIT // 4)] * 12, length(3 * LIMIT))
-    connection.run(BodyLimit(CountingApp(), 1.0))
+    connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
     assert connection.read == 12
 
 
 def test_refused_body_without_end_is_drained_only_so_far():
     connection = Connection([bytes(LIMIT // 4)] * 1000)
-    connection.run(BodyLimit(CountingApp(), 1.0))
+    connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
     assert connection.read * (LIMIT // 4) <= (2 + LINGER_BODIES) * LIMIT
 
@@ -132,7 +143,7 @@ def test_refused_body_without_end_is_drained_only_so_far():
 def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(admission, "LINGER_S", 0.05)
     connection = Connection([bytes(LIMIT + 1)], hangs_after=True)
-    connection.run(BodyLimit(CountingApp(), 1.0))
+    connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
 
 
@@ -144,7 +155,7 @@ def test_refusal_passes_through_an_application_that_catches_every_exception():
             pytest.fail("the application saw the refusal")
 
     connection = Connection([bytes(LIMIT)] * 3)
-    connection.run(BodyLimit(stubborn, 1.0))
+    connection.run(body_limit(stubborn, 1.0))
     refusal(connection)
 
 
@@ -160,7 +171,7 @@ def test_bodies_that_together_pass_the_limit_are_answered_503_until_others_end(a
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-        limited = BodyLimit(app, 1.0, 1.5)
+        limited = body_limit(app, 1.0, 1.5)
         half = LIMIT // 2
 
         def body_of(size: int) -> tuple[Connection, Any]:
@@ -189,7 +200,7 @@ def test_bodies_that_together_pass_the_limit_are_answered_503_until_others_end(a
 def test_body_beyond_the_limit_of_all_bodies_is_let_in_alone():
     app = CountingApp()
     connection = Connection([bytes(LIMIT)])
-    connection.run(BodyLimit(app, 1.0, 0.1))
+    connection.run(body_limit(app, 1.0, 0.1))
     assert connection.status == 200
     assert app.received == LIMIT
 
@@ -198,7 +209,7 @@ def test_request_while_those_before_would_take_too_long_is_answered_503():
     now = [0.0]
     backlog = Backlog(10.0, lambda: now[0])
     app = CountingApp()
-    limited = InFlightLimit(app, 100, backlog)
+    limited = in_flight_limit(app, 100, backlog)
     waiting = ExitStack()
     for _ in range(20):
         waiting.enter_context(backlog.at_work())  # nothing is known yet of how long they take
@@ -223,12 +234,12 @@ def test_other_scopes_pass_both_limits_untouched(kind: str):
     async def app(scope: Any, _receive: Any, _send: Any) -> None:
         seen.append(scope["type"])
 
-    for limited in (BodyLimit(app, 1.0), InFlightLimit(app, 0)):
+    for limited in (body_limit(app, 1.0), in_flight_limit(app, 0)):
         asyncio.run(limited({"type": kind}, None, None))
     assert seen == [kind, kind]
 
 
-async def occupied(limited: InFlightLimit, count: int, release: asyncio.Event) -> AsyncIterator[list[Connection]]:
+async def occupied(limited: Refusals, count: int, release: asyncio.Event) -> AsyncIterator[list[Connection]]:
     connections = [Connection([b""]) for _ in range(count)]
     scope = {"type": "http", "method": "POST", "path": "/v1/embed", "headers": []}
     tasks = [asyncio.create_task(limited(scope, c.receive, c.send)) for c in connections]
@@ -247,7 +258,7 @@ def test_requests_beyond_the_limit_are_answered_503_until_others_end(limit: int)
             await release.wait()
             await CountingApp()(scope, receive, send)
 
-        limited = InFlightLimit(app, limit)
+        limited = in_flight_limit(app, limit)
         scope = {"type": "http", "method": "POST", "path": "/v1/embed", "headers": []}
         health = {**scope, "path": "/healthz"}
         async for inside in occupied(limited, limit, release):
@@ -273,7 +284,7 @@ def test_requests_that_fail_give_their_place_back():
     async def failing(_scope: Any, _receive: Any, _send: Any) -> None:
         raise ZeroDivisionError
 
-    limited = InFlightLimit(failing, 1)
+    limited = in_flight_limit(failing, 1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             Connection([b""]).run(limited)

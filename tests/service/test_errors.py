@@ -111,6 +111,9 @@ CASES = [
     Case(errors.UnknownPathError, "POST", "/", "POST /"),
     Case(errors.MethodNotAllowedError, "GET", "/v1/embed", "GET /v1/embed"),
     Case(errors.MethodNotAllowedError, "PUT", "/v1/subjects/ada", "PUT /v1/subjects/ada"),
+    Case(errors.UnknownPathError, "GET", "/v1/subjects/", "GET /v1/subjects/"),  # and no redirect
+    Case(errors.ForbiddenHostError, "GET", "/v1/subjects", "evil.example", headers={"Host": "evil.example"}),
+    Case(errors.CrossSiteError, "DELETE", "/v1/subjects/ada", "http://evil", headers={"Origin": "http://evil"}),
     Case(errors.UnsupportedContentTypeError, "POST", "/v1/embed", "no content type"),
     Case(
         errors.UnsupportedContentTypeError,
@@ -184,6 +187,8 @@ ELSEWHERE = {
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
     errors.OutOfMemoryError,  # tests/service/test_memory.py
+    # tests/service/test_hosts.py
+    errors.InvalidHostError,
     # tests/service/test_patience.py and tests/service/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,
@@ -276,7 +281,7 @@ def hanging_request(url: str) -> Iterator[None]:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(
-            f"POST /v1/embed HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Type: {FORM}\r\n"
+            f"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Type: {FORM}\r\n"
             "Content-Length: 1000\r\n\r\n".encode()
             + PART[:20]
         )
@@ -313,7 +318,8 @@ def test_request_before_the_models_are_warm_is_not_ready(tmp_path: Path, path: s
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "root_path": ""}
+    scope["headers"] = [(b"host", b"localhost")]
     asyncio.run(create_app(small_settings(tmp_path))(scope, receive, send))  # its lifespan has not begun
     problem = json.loads(sent[1]["body"])
     assert (sent[0]["status"], problem["code"]) == STATUS_AND_CODE[errors.NotReadyError]
@@ -338,7 +344,7 @@ def test_body_that_does_not_arrive_in_time_is_refused(tmp_path: Path):
         host, port = running.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as connection:
             connection.sendall(
-                b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+                b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                 b"Content-Length: 1000\r\n\r\n--x"
             )
             answer = connection.recv(65536)

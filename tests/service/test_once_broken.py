@@ -199,7 +199,7 @@ def test_client_that_goes_away_is_no_internal_error(small):
     host, port = small.url[7:].split(":")
     with socket.create_connection((host, int(port))) as c:
         c.sendall(
-            b"POST /v1/embed HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
             b"Content-Length: 1000\r\n\r\n--x"
         )
         time.sleep(0.2)

@@ -26,6 +26,9 @@ def test_read_settings_takes_every_field_from_its_variable():
     given = {
         "MATCHKA_HOST": "0.0.0.0",
         "MATCHKA_PORT": "9000",
+        "MATCHKA_HEALTH_PORT": "9001",
+        "MATCHKA_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
+        "MATCHKA_MAX_CONNECTIONS": "99",
         "MATCHKA_URL": "http://elsewhere:1",
         "MATCHKA_API_KEY": KEY,
         "MATCHKA_DOCS": "open",
@@ -65,6 +68,9 @@ def test_read_settings_takes_every_field_from_its_variable():
     assert read == {
         "host": "0.0.0.0",
         "port": 9000,
+        "health_port": 9001,
+        "allowed_origins": ("https://a.example", "http://localhost:3000"),
+        "max_connections": 99,
         "url": "http://elsewhere:1",
         "docs": "open",
         "models_dir": Path("/m"),
@@ -143,6 +149,11 @@ def test_read_settings_with_an_unknown_variable_is_refused(name: str):
         ("PORT", "65536"),
         ("PORT", "http"),
         ("PORT", ""),
+        ("HEALTH_PORT", "0"),
+        ("ALLOWED_ORIGINS", "*"),
+        ("ALLOWED_ORIGINS", "https://a.example/page"),
+        ("ALLOWED_ORIGINS", "https://a.example,b.example"),
+        ("MAX_CONNECTIONS", "0"),
         ("MAX_BODY_MIB", "0"),
         ("MAX_BODY_MIB", "-1"),
         ("MAX_BODY_MIB", "nan"),
@@ -203,3 +214,10 @@ def test_require_key_beyond_loopback_refuses_a_key_that_can_be_guessed(host: str
     with pytest.raises(KeyRequiredError, match="at least 16") as refused:
         read_settings({"MATCHKA_HOST": host, "MATCHKA_API_KEY": key}).require_key_beyond_loopback()
     assert not key or key not in str(refused.value)
+
+
+def test_require_key_beyond_loopback_refuses_other_origins_without_a_key():
+    given = {"MATCHKA_ALLOWED_ORIGINS": "https://a.example"}
+    with pytest.raises(KeyRequiredError, match="other origins"):
+        read_settings(given).require_key_beyond_loopback()
+    read_settings({**given, "MATCHKA_API_KEY": KEY}).require_key_beyond_loopback()
