@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
 
-from tests.server_process import RunningServer, start, stop, whole_answer
+from tests.server_process import RunningServer, free_port, start, stop, whole_answer
 from tests.service.conftest import embedding_of, encoded, sample, voice, write_bundle
 from tests.service.test_errors import make_fragile
 
@@ -121,6 +122,31 @@ def test_connection_that_is_used_again_and_again_is_never_closed(server: Running
         assert connection.sock is first, "it was opened anew"
         time.sleep(IDLE_S / 20)
     connection.close()
+
+
+@pytest.mark.parametrize("header", [b"X-Long: " + b"x" * 100_000, b"X: y\r\n" * 20_000 + b"X: y"])
+def test_head_that_is_too_large_is_refused_when_it_comes_in_one_piece(server: RunningServer, header: bytes):
+    with connect(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % header)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400")
+    require_served(server, 1)
+
+
+def test_every_answer_is_kept_by_nobody_and_is_what_it_says(server: RunningServer):
+    answers = [
+        requests.get(f"{server.url}{path}", headers=headers, timeout=PATIENCE_S)
+        for path, headers in (
+            ("/healthz", {}),
+            ("/v1/subjects", {}),
+            ("/v1/subjects/", {}),
+            ("/v1/subjects", {"Host": "evil.example"}),
+            ("/healthz", {"X-Long": "x" * 70_000}),
+        )
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 404, 403, 400]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_head_without_end_is_refused(server: RunningServer):
@@ -309,3 +335,98 @@ def test_problem_of_a_request_refused_while_its_body_is_sent_reaches_the_client(
         answer = whole_answer(connection)
     assert answer.startswith(b"HTTP/1.1 422"), answer[:200]
     assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "unknown_field"
+
+
+@contextlib.contextmanager
+def running(folder: Path, **variables: str) -> Iterator[RunningServer]:
+    """A server of its own settings, which ends well."""
+    write_bundle(folder / "models" / "voice")
+    server = start(folder / "models", folder / "data", None, True, variables)
+    try:
+        yield server
+    finally:
+        status = stop(server.process)
+    assert status == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+LINGERING = 150
+KEY = "0123456789abcdef0123"
+
+
+def test_callers_without_a_key_that_announce_bodies_and_send_none_take_nothing_from_others(tmp_path: Path):
+    """More of them than places in flight, and more bytes than all bodies may have."""
+
+    def linger(server: RunningServer, number: int) -> socket.socket:
+        connection = connect(server)
+        wrong = b"Authorization: Bearer wrong\r\nHost:" if number % 2 else b"Host:"
+        connection.sendall(form_head(99_999_999).replace(b"Host:", wrong))
+        return connection
+
+    with running(tmp_path, MATCHKA_API_KEY=KEY) as server, requests.Session() as keyed, contextlib.ExitStack() as stack:
+        keyed.headers["Authorization"] = f"Bearer {KEY}"
+        lingering = [stack.enter_context(linger(server, number)) for number in range(LINGERING)]
+        for person in range(30):
+            answer = keyed.post(
+                f"{server.url}/v1/embed",
+                data={"model": "voice"},
+                files={"file": ("a", sample(person))},
+                timeout=PATIENCE_S,
+            )
+            assert answer.status_code == 200, answer.text
+        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+        assert all(whole_answer(connection).startswith(b"HTTP/1.1 401") for connection in lingering)
+        assert all(closed_by_server(connection) for connection in lingering)
+    assert server.log.read_text().count("requests without a valid key from 127.0.0.1") == 1
+
+
+def test_connections_beyond_the_bound_are_told_so_and_silent_ones_make_room(tmp_path: Path):
+    with running(tmp_path, MATCHKA_MAX_CONNECTIONS="5") as server, contextlib.ExitStack() as stack:
+        time.sleep(1.5)  # for the connection that asked whether it is ready to count as silent
+        working = [stack.enter_context(connect(server)) for _ in range(5)]
+        for connection in working:
+            connection.sendall(form_head(1000) + b"--x")
+        time.sleep(1.5)  # these are not silent, however long they take
+        with connect(server) as beyond:
+            beyond.sendall(form_head(300_000) + bytes(300_000))
+            answer = whole_answer(beyond)
+        assert answer.startswith(b"HTTP/1.1 503"), answer
+        assert b"\r\nretry-after: 1\r\n" in answer
+        assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "overloaded"
+        stack.close()
+        until_served(server)
+        silent = [stack.enter_context(connect(server)) for _ in range(5)]
+        until_served(server)
+        assert closed_by_server(silent[0])
+
+
+def until_served(server: RunningServer) -> None:
+    """Ask until there is room again: a connection counts as silent, or as gone, a moment after it is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while embed(server, 1).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_health_listener_answers_health_and_nothing_else(tmp_path: Path):
+    port = free_port()
+    beside, key = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {KEY}"}
+    with running(tmp_path, MATCHKA_API_KEY=KEY, MATCHKA_HEALTH_PORT=str(port)) as server:
+        for url in (server.url, beside):
+            assert requests.get(f"{url}/healthz", timeout=PATIENCE_S).json() == {"status": "alive"}
+            assert requests.get(f"{url}/readyz", timeout=PATIENCE_S).json()["status"] == "ready"
+            assert requests.get(f"{url}/metrics", timeout=PATIENCE_S).status_code == 401
+            metrics = requests.get(f"{url}/metrics", headers=key, timeout=PATIENCE_S)
+            assert 'matchka_requests_total{path="/readyz",status="200"}' in metrics.text
+        for path in ("/v1/models", "/docs", "/openapi.json"):
+            assert requests.get(beside + path, headers=key, timeout=PATIENCE_S).status_code == 404
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{beside}/healthz", timeout=PATIENCE_S)
+
+
+def test_health_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    port = free_port()
+    server = start(tmp_path / "models", tmp_path / "data", port, False, {"MATCHKA_HEALTH_PORT": str(port)})
+    assert server.process.wait(PATIENCE_S) == 2
+    assert f"127.0.0.1:{port}" in server.log.read_text()

@@ -86,6 +86,9 @@ class CountingApp:
         await send({"type": "http.response.body", "body": str(self.received).encode()})
 
 
+CHUNKED = [(b"transfer-encoding", b"chunked")]
+
+
 def length(count: int | str) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(count).encode())]
 
@@ -117,7 +120,7 @@ def test_body_announced_beyond_the_limit_is_refused_before_the_application_start
     assert app.calls == 0
 
 
-@pytest.mark.parametrize("headers", [[], length(10)], ids=["no length", "a length that lies"])
+@pytest.mark.parametrize("headers", [CHUNKED, length(10)], ids=["no length", "a length that lies"])
 def test_body_that_streams_beyond_the_limit_is_refused_when_it_passes_it(headers: list[tuple[bytes, bytes]]):
     app = CountingApp()
     connection = Connection([bytes(LIMIT // 4)] * 20, headers)
@@ -134,7 +137,7 @@ def test_refused_body_is_drained_up_to_its_end_so_that_the_client_reads_the_answ
 
 
 def test_refused_body_without_end_is_drained_only_so_far():
-    connection = Connection([bytes(LIMIT // 4)] * 1000)
+    connection = Connection([bytes(LIMIT // 4)] * 1000, CHUNKED)
     connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
     assert connection.read * (LIMIT // 4) <= (2 + LINGER_BODIES) * LIMIT
@@ -142,7 +145,7 @@ def test_refused_body_without_end_is_drained_only_so_far():
 
 def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(admission, "LINGER_S", 0.05)
-    connection = Connection([bytes(LIMIT + 1)], hangs_after=True)
+    connection = Connection([bytes(LIMIT + 1)], CHUNKED, hangs_after=True)
     connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
 
@@ -288,3 +291,52 @@ def test_requests_that_fail_give_their_place_back():
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             Connection([b""]).run(limited)
+
+
+@pytest.mark.parametrize(
+    ("headers", "drained"),
+    [
+        ([], 0),
+        (length(0), 0),
+        (length(admission.LEFT_TO_SERVER_BYTES), 0),
+        (length(admission.LEFT_TO_SERVER_BYTES + 1), 3),
+        ([*length(10), (b"connection", b"Close")], 3),
+        ([*length(10), (b"expect", b"100-continue")], 3),
+        ([(b"transfer-encoding", b"chunked")], 3),
+    ],
+)
+def test_refusal_closes_the_connection_where_the_server_cannot_be_left_with_the_rest(
+    headers: list[tuple[bytes, bytes]], drained: int
+):
+    connection = Connection([b"abc"] * 3, headers)
+    connection.run(in_flight_limit(CountingApp(), 0))
+    assert connection.status == 503
+    assert connection.read == drained
+    assert ((b"connection", b"close") in connection.sent[0]["headers"]) == (drained > 0)
+    assert json.loads(connection.body)["code"] == "overloaded"
+
+
+def test_refusal_that_lingers_holds_no_place_and_is_not_counted(monkeypatch: pytest.MonkeyPatch):
+    """Bodies that are announced, or stream, beyond the limit, and whose clients go silent."""
+    monkeypatch.setattr(admission, "LINGER_S", 60.0)
+
+    async def scenario() -> None:
+        app = CountingApp()
+        limits = Refusals(admission.InFlightLimit(admission.BodyLimit(app, 1.0, 1.0), 1), 1.0)
+        announced = Connection([], length(99_999_999), hangs_after=True)
+        streamed = Connection([bytes(LIMIT + 1)], CHUNKED, hangs_after=True)
+        tasks = []
+        for silent in (announced, streamed):
+            scope = {"type": "http", "method": "POST", "path": silent.path, "headers": silent.headers}
+            tasks.append(asyncio.create_task(limits(scope, silent.receive, silent.send)))
+            await asyncio.sleep(0.01)
+            assert silent.status == 413
+            assert not tasks[-1].done()
+        honest = Connection([bytes(LIMIT)], length(LIMIT))
+        await limits({**scope, "headers": honest.headers}, honest.receive, honest.send)
+        assert honest.status == 200
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())

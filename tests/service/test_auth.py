@@ -1,9 +1,14 @@
-"""API keys."""
+"""API keys, and what becomes of a request without one."""
+
+import asyncio
+from typing import Any
 
 import pytest
 
-from service.auth import DEFAULT_TENANT, KeyRing
+from service.admission import Refused
+from service.auth import DEFAULT_TENANT, KeyGate, KeyRing
 from service.errors import UnauthorizedError
+from service.failed_keys import FREE, INTERVAL_S, FailedKeys
 from service.settings import read_settings
 
 KEY = "correct horse battery staple"
@@ -47,3 +52,61 @@ def test_tenant_of_a_caller_without_the_key_is_refused_without_repeating_it(keys
         keys.tenant_of(header)
     assert refused.value.value is None
     assert KEY not in str(refused.value)
+
+
+class CountingApp:
+    calls = 0
+
+    async def __call__(self, _scope: Any, _receive: Any, _send: Any) -> None:
+        self.calls += 1
+
+
+async def never(*_given: Any) -> Any:
+    raise AssertionError("a body was read, or an answer sent")
+
+
+def scope_of(path: str, key: str | None, client: tuple[str, int] | None = ("192.0.2.1", 1)) -> dict[str, Any]:
+    headers = [] if key is None else [(b"authorization", f"Bearer {key}".encode())]
+    return {"type": "http", "method": "POST", "path": path, "headers": headers, "client": client}
+
+
+@pytest.mark.parametrize("path", ["/v1/embed", "/v1/subjects/ada", "/v1/", "/metrics"])
+@pytest.mark.parametrize("client", [("192.0.2.1", 1), None])
+def test_request_without_a_valid_key_is_refused_before_its_body_is_read(
+    keys: KeyRing, path: str, client: tuple[str, int] | None
+):
+    app = CountingApp()
+    gate = KeyGate(app, keys, FailedKeys())
+    for key in (None, "wrong"):
+        with pytest.raises(Refused) as refused:
+            asyncio.run(gate(scope_of(path, key, client), never, never))
+        assert refused.value.response.status_code == 401
+    assert app.calls == 0
+    asyncio.run(gate(scope_of(path, KEY, client), never, never))
+    assert app.calls == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_is_open_without_a_key(keys: KeyRing, path: str):
+    app = CountingApp()
+    asyncio.run(KeyGate(app, keys, FailedKeys())(scope_of(path, None), never, never))
+    assert app.calls == 1
+
+
+def test_caller_with_the_key_is_served_while_the_refusals_of_its_own_address_wait(keys: KeyRing):
+    async def scenario() -> None:
+        app = CountingApp()
+        gate = KeyGate(app, keys, FailedKeys(lambda: 0.0))
+        tasks = [asyncio.create_task(gate(scope_of("/v1/embed", "wrong"), never, never)) for _ in range(FREE + 20)]
+        await asyncio.sleep(INTERVAL_S / 2)
+        assert [task.done() for task in tasks] == [True] * FREE + [False] * 20
+        await asyncio.wait_for(gate(scope_of("/v1/embed", KEY), never, never), INTERVAL_S / 4)
+        assert app.calls == 1
+        await asyncio.sleep(INTERVAL_S)
+        assert not tasks[-1].done()
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(one, Refused | asyncio.CancelledError) for one in ended)
+
+    asyncio.run(scenario())
