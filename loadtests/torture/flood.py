@@ -9,6 +9,7 @@ from urllib3.filepost import encode_multipart_formdata
 
 from loadtests.torture.server import HOST
 
+# More open requests than any server answers in time; a generator that queued what goes beyond would measure itself.
 MOST_CONNECTIONS = 1500
 ANSWER_BOUND_S = 60.0
 
@@ -22,12 +23,16 @@ class Outcome:
         latency_s: of those answered with success.
         refusal_s: of those refused with 429 or 503.
         without_retry_after: refusals that did not say when to try again.
+        unsent: requests whose time came while every connection of the generator waited for an answer.
+        late_s: how long after its time each of the others was sent.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
     latency_s: list[float] = field(default_factory=list)
     refusal_s: list[float] = field(default_factory=list)
     without_retry_after: int = 0
+    unsent: int = 0
+    late_s: list[float] = field(default_factory=list)
 
     def note(self, status: int, seconds: float, head: bytes) -> None:
         """Count an answer."""
@@ -46,6 +51,11 @@ class Connections:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    @property
+    def all_wait(self) -> bool:
+        """Whether every connection waits for an answer."""
+        return self._places.locked()
 
     async def call(self, request: bytes, outcome: Outcome) -> None:
         """Send a request and wait for its answer, which is noted."""
@@ -106,7 +116,11 @@ async def closed_loop(port: int, requests: list[bytes], callers: int, seconds: f
 
 
 async def open_loop(port: int, requests: list[bytes], rate: float, seconds: float) -> Outcome:
-    """Requests at a fixed rate, each sent at its time however many are unanswered."""
+    """Requests at a fixed rate, each sent at its time however many are unanswered, as far as one process can.
+
+    One process builds, sends and reads all of them, so it may offer less than it is asked for, and later; what it
+    offered, left out and sent late is in the outcome.
+    """
     outcome, connections = Outcome(), Connections(port)
     began = time.perf_counter()
     tasks = []
@@ -116,6 +130,10 @@ async def open_loop(port: int, requests: list[bytes], rate: float, seconds: floa
             await asyncio.sleep(delay)
         elif number % 16 == 0:
             await asyncio.sleep(0)  # answers have to be read even where sending is behind its time
+        if connections.all_wait:
+            outcome.unsent += 1
+            continue
+        outcome.late_s.append(time.perf_counter() - began - number / rate)
         tasks.append(asyncio.create_task(connections.call(requests[number % len(requests)], outcome)))
     await asyncio.gather(*tasks)
     connections.close()

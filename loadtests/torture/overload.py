@@ -2,6 +2,8 @@
 
     python -m loadtests.torture.overload --seconds 60
 
+The flood comes from one process on the same cores, which offers what it can; the report says how much that was. Health
+is looked at from another, at both of the server's listeners; the one for health alone has to keep its bound.
 Exit status 1: a bound was passed; the report says which.
 """
 
@@ -11,9 +13,9 @@ import json
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -21,37 +23,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from loadtests.torture.caller import Caller
 from loadtests.torture.flood import Connections, Outcome, closed_loop, open_loop, request_bytes
-from loadtests.torture.server import ServerProcess, free_port, start_server, status_of
+from loadtests.torture.server import ServerProcess, free_port, start_server
 
 MODEL = "voice"
 CALLERS = 16
-LOOK_EVERY_S = 0.25
 # What is promised under overload.
 MEMORY_BOUND_MIB = 1024.0
 LATENCY_BOUND_S = 15.0  # of an accepted request, at its 99th percentile
-HEALTH_BOUND_S = 2.0  # of /healthz and /readyz, at their 99th percentile, on cores that the flood shares
+HEALTH_BOUND_S = 2.0  # of /healthz and /readyz on the health listener, at their 99th percentile
 RECOVERY_BOUND_S = 10.0
-
-
-@dataclass
-class Watch:
-    """What was seen of the server beside the flood."""
-
-    memory_mib: list[float] = field(default_factory=list)
-    health_s: list[float] = field(default_factory=list)
-    wrong_health: list[str] = field(default_factory=list)
-
-    async def look(self, server: ServerProcess) -> None:
-        """Look until cancelled."""
-        while True:
-            self.memory_mib.append(server.memory_mib())
-            for path in ("/healthz", "/readyz"):
-                began = time.perf_counter()
-                status = await asyncio.to_thread(status_of, server.port, path, 30.0)
-                self.health_s.append(time.perf_counter() - began)
-                if status != 200:
-                    self.wrong_health.append(f"{path} answered {status}")
-            await asyncio.sleep(LOOK_EVERY_S)
 
 
 def main() -> None:
@@ -63,14 +43,15 @@ def main() -> None:
     models_dir = folder / "models"
     models_dir.mkdir(parents=True)
     (models_dir / MODEL).symlink_to((arguments.models_dir / MODEL).resolve())
-    server = start_server(free_port(), folder / "data", models_dir, folder / "server.log")
+    health_port = free_port()
+    server = start_server(free_port(), folder / "data", models_dir, folder / "server.log", health_port=health_port)
     try:
         server.wait_until_ready()
         with Progress(
             TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
         ) as progress:
             progress.add_task(f"Flooding ({arguments.times:g} times what it can answer)", total=None)
-            report = asyncio.run(_flood(server, _requests(server.port, arguments.samples), arguments))
+            report = asyncio.run(_flood(server, health_port, _requests(server.port, arguments.samples), arguments))
         report["ended_with"] = server.stop()
     finally:
         if server.process.poll() is None:
@@ -82,34 +63,41 @@ def main() -> None:
     sys.exit(1 if report["broken"] else 0)
 
 
-async def _flood(server: ServerProcess, requests: list[bytes], arguments: argparse.Namespace) -> dict:
+async def _flood(server: ServerProcess, health_port: int, requests: list[bytes], arguments: argparse.Namespace) -> dict:
     warm = await closed_loop(server.port, requests, CALLERS, arguments.measure_seconds)
     rate = len(warm.latency_s) / arguments.measure_seconds
-    watch = Watch([server.memory_mib()])
-    looking = asyncio.create_task(watch.look(server))
+    before_mib = server.memory_mib()
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "loadtests.torture.watch", f"main={server.port}", f"health={health_port}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     began = time.perf_counter()
     flood = await open_loop(server.port, requests, arguments.times * rate, arguments.seconds)
     took = time.perf_counter() - began
-    looking.cancel()
+    seen = json.loads(watch.communicate()[0])
     recovered_s = await _recovery(server.port, requests, 2 * max(warm.latency_s))
     report = {
         "sustained_per_s": round(rate, 1),
         "sustained_latency_s": _spread(warm.latency_s),
+        "asked_per_s": round(arguments.times * rate, 1),
         "offered_per_s": round(sum(flood.statuses.values()) / took, 1),
+        "not_offered": flood.unsent,
+        "offered_late_s": _spread(flood.late_s),
         "flood_s": round(took, 1),
         "answers": {str(status): count for status, count in sorted(flood.statuses.items())},
         "accepted_per_s": round(len(flood.latency_s) / took, 1),
         "accepted_latency_s": _spread(flood.latency_s),
         "refused_latency_s": _spread(flood.refusal_s),
-        "health_latency_s": _spread(watch.health_s),
+        "health_latency_s": {name: _spread(seconds) for name, seconds in seen["latency_s"].items()},
         "memory_mib": {
-            "before": round(watch.memory_mib[0]),
+            "before": round(before_mib),
             "peak": round(server.memory_mib("VmHWM")),
             "after": round(server.memory_mib()),
         },
         "recovered_after_s": round(recovered_s, 2),
     }
-    return {**report, "broken": _broken(report, flood, watch)}
+    return {**report, "broken": _broken(report, flood, seen["wrong"], arguments.patience)}
 
 
 async def _recovery(port: int, requests: list[bytes], normal_s: float) -> float:
@@ -125,8 +113,8 @@ async def _recovery(port: int, requests: list[bytes], normal_s: float) -> float:
     return time.perf_counter() - began
 
 
-def _broken(report: dict, flood: Outcome, watch: Watch) -> list[str]:
-    broken = [*watch.wrong_health[:5]]
+def _broken(report: dict, flood: Outcome, wrong_health: list[str], patience: float) -> list[str]:
+    broken = wrong_health[:5]
     strange = {status for status in flood.statuses if not 200 <= status < 300 and status not in (429, 503)}
     if strange:
         broken.append(f"requests were answered with {sorted(strange)} (0: not at all)")
@@ -136,9 +124,9 @@ def _broken(report: dict, flood: Outcome, watch: Watch) -> list[str]:
         broken.append(f"{flood.without_retry_after} refusals without Retry-After")
     for name, value, bound in (
         ("memory_mib", report["memory_mib"]["peak"], MEMORY_BOUND_MIB),
-        ("accepted_latency_s", report["accepted_latency_s"].get("p99", 0.0), LATENCY_BOUND_S),
-        ("health_latency_s", report["health_latency_s"].get("p99", 0.0), HEALTH_BOUND_S),
-        ("recovered_after_s", report["recovered_after_s"], RECOVERY_BOUND_S),
+        ("accepted_latency_s", report["accepted_latency_s"].get("p99", 0.0), patience * LATENCY_BOUND_S),
+        ("health_latency_s", report["health_latency_s"]["health"].get("p99", 0.0), patience * HEALTH_BOUND_S),
+        ("recovered_after_s", report["recovered_after_s"], patience * RECOVERY_BOUND_S),
     ):
         if value > bound:
             broken.append(f"{name} is {value}, and {bound:g} is promised")
@@ -174,6 +162,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
     parser.add_argument("--measure-seconds", type=float, default=15.0, help="of finding out what it can answer")
     parser.add_argument("--times", type=float, default=5.0, help="how many times that is sent")
+    parser.add_argument("--patience", type=float, default=1.0, help="by which the bounds on time are multiplied")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--samples", type=Path, default=Path("build/samples/voice"))
     parser.add_argument("--out", type=Path, default=Path("build/torture"))

@@ -36,11 +36,23 @@ def address(server: RunningServer) -> tuple[str, int]:
 def test_flood_of_five_times_the_sustainable_load_keeps_every_bound(
     models_dir: Path, voice_samples: Path, tmp_path: Path
 ):
-    """A few seconds of what `make torture` does for a minute; the bounds are in loadtests/torture/overload.py."""
+    """A few seconds of what `make torture` does for a minute; the bounds are in loadtests/torture/overload.py.
+
+    Those on time are ten times as wide here: a machine that is busy with other work says nothing about the service.
+    """
     done = subprocess.run(
         [
             *(sys.executable, "-m", "loadtests.torture.overload", "--seconds", "4", "--measure-seconds", "2"),
-            *("--models-dir", str(models_dir), "--samples", str(voice_samples), "--out", str(tmp_path)),
+            *(
+                "--patience",
+                "10",
+                "--models-dir",
+                str(models_dir),
+                "--samples",
+                str(voice_samples),
+                "--out",
+                str(tmp_path),
+            ),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -50,6 +62,8 @@ def test_flood_of_five_times_the_sustainable_load_keeps_every_bound(
     assert (tmp_path / "overload.json").is_file(), done.stdout + done.stderr
     report = json.loads((tmp_path / "overload.json").read_text())
     assert report["broken"] == []
+    # a probe waits for one pass of its own listener's loop, an accepted request for its turn at the models
+    assert report["health_latency_s"]["health"]["p50"] < report["accepted_latency_s"]["p50"]
     assert report["answers"]["200"] > 0
     assert report["answers"]["503"] > 0, "five times the sustainable load was no overload"
     assert set(report["answers"]) == {"200", "503"}

@@ -1,0 +1,45 @@
+"""Look at a server's health from a process of its own, which the flood's generator does not hold up.
+
+    python -m loadtests.torture.watch main=8000 health=8001
+
+Asks each port for /healthz and /readyz in turn until its standard input ends, then prints what it saw as JSON.
+"""
+
+import json
+import sys
+import threading
+import time
+
+from loadtests.torture.server import status_of
+
+LOOK_EVERY_S = 0.25
+ANSWER_BOUND_S = 60.0
+
+
+def main() -> None:
+    ports = {name: int(port) for name, port in (argument.split("=") for argument in sys.argv[1:])}
+    latency_s: dict[str, list[float]] = {name: [] for name in ports}
+    wrong: list[str] = []
+    threads = [
+        threading.Thread(target=_look, args=(name, port, latency_s[name], wrong), daemon=True)
+        for name, port in ports.items()
+    ]
+    for thread in threads:
+        thread.start()
+    sys.stdin.read()
+    sys.stdout.write(json.dumps({"latency_s": latency_s, "wrong": wrong}))
+
+
+def _look(name: str, port: int, latency_s: list[float], wrong: list[str]) -> None:
+    while True:
+        for path in ("/healthz", "/readyz"):
+            began = time.perf_counter()
+            status = status_of(port, path, ANSWER_BOUND_S)
+            latency_s.append(time.perf_counter() - began)
+            if status != 200:
+                wrong.append(f"{path} of the {name} listener answered {status}")
+        time.sleep(LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    main()
