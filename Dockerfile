@@ -67,15 +67,16 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     MATCHKA_HOST=0.0.0.0 \
+    MATCHKA_HEALTH_PORT=8001 \
     MATCHKA_MODELS_DIR=/models \
     MATCHKA_DATA_DIR=/data
 USER 10001
 WORKDIR /data
 VOLUME /data
-EXPOSE 8000
+EXPOSE 8000 8001
 # Without a proxy: Docker sets the client's proxies in every container's environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-I", "-c", \
     "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open( \
-        'http://127.0.0.1:' + os.environ.get('MATCHKA_PORT', '8000') + '/readyz', timeout=4)"]
+        'http://127.0.0.1:' + os.environ['MATCHKA_HEALTH_PORT'] + '/readyz', timeout=4)"]
 ENTRYPOINT ["matchka"]
 CMD ["serve"]
