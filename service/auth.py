@@ -16,6 +16,7 @@ from service.settings import Settings
 DEFAULT_TENANT: Final = "default"
 SCHEME: Final = "bearer "
 METRICS_PATH: Final = "/metrics"
+MOST_WAITING: Final = 128  # refusals at once; what a caller has sent of its body meanwhile stays in memory
 
 
 class KeyRing:
@@ -49,7 +50,7 @@ class KeyGate:
     """ASGI middleware: refuses a caller without a valid key before anything else is done for it.
 
     So such a caller holds no place in flight, none of its body is read or counted, and only the refusals of an address
-    that comes again and again wait.
+    that comes again and again wait, 128 of them at a time.
 
     Args:
         app: what is behind it.
@@ -61,6 +62,7 @@ class KeyGate:
         self._app = app
         self._keys = keys
         self._failed = failed
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -69,9 +71,18 @@ class KeyGate:
                 self._keys.tenant_of(Headers(scope=scope).get("authorization"))
             except UnauthorizedError as error:
                 address, _ = scope.get("client") or ("unknown", 0)
-                await asyncio.sleep(self._failed.note(address))
+                await self._wait(self._failed.note(address))
                 raise Refused(error) from error
         await self._app(scope, receive, send)
+
+    async def _wait(self, seconds: float) -> None:
+        if not seconds or self._waiting >= MOST_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
 
 
 def _digest(key: str) -> bytes:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from service.errors import shorten
+
 FREE: Final = 10  # refusals in a row that are not slowed: a wrong key is mostly a mistake
 INTERVAL_S: Final = 0.2  # between two refusals of one address from then on
 LONGEST_S: Final = 5.0  # that one refusal waits
@@ -61,5 +63,5 @@ def _network_of(address: str) -> str:
     try:
         found = ip_address(address)
     except ValueError:
-        return address  # a name that a proxy sent
+        return shorten(address)  # what a proxy sent
     return str(ip_network((found, IPV6_NETWORK_BITS), strict=False)) if found.version == 6 else address

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.admission import Refused
-from service.auth import DEFAULT_TENANT, KeyGate, KeyRing
+from service.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
 from service.errors import UnauthorizedError
 from service.failed_keys import FREE, INTERVAL_S, FailedKeys
 from service.settings import read_settings
@@ -108,5 +108,19 @@ def test_caller_with_the_key_is_served_while_the_refusals_of_its_own_address_wai
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(one, Refused | asyncio.CancelledError) for one in ended)
+
+    asyncio.run(scenario())
+
+
+def test_refusals_beyond_those_that_may_wait_are_answered_at_once(keys: KeyRing):
+    async def scenario() -> None:
+        gate = KeyGate(CountingApp(), keys, FailedKeys(lambda: 0.0))
+        count = FREE + MOST_WAITING + 50
+        tasks = [asyncio.create_task(gate(scope_of("/v1/embed", "wrong"), never, never)) for _ in range(count)]
+        await asyncio.sleep(INTERVAL_S / 4)
+        assert sum(not task.done() for task in tasks) == MOST_WAITING
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(scenario())

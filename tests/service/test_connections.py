@@ -1,5 +1,6 @@
 """What the connections take from the server's own protocol; tests/end_to_end/test_hostile_clients.py has the rest."""
 
+import asyncio
 import inspect
 import socket
 import threading
@@ -9,7 +10,11 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.__main__ import _bound_socket, _server_config
+from service.app import create_app
 from service.connections import patient_protocol
+from service.settings import Settings
+from tests.server_process import free_port
 
 PATIENCE_S = 120.0
 
@@ -51,3 +56,39 @@ def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
         server.should_exit = server.force_exit = True
         thread.join(PATIENCE_S)
     assert was_told
+
+
+WAITING = 30
+
+
+def test_server_takes_all_connections_that_wait_in_one_round_and_sends_small_answers_at_once(settings: Settings):
+    """A loop that takes one in each round lets /healthz wait behind a flood for as many rounds as there are others."""
+    config = _server_config(create_app(settings), settings, 100)
+    accepted_in: list[int] = []
+    sent_at_once: list[bool] = []
+    current_round = 0
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted_in.append(current_round)
+            accepted = transport.get_extra_info("socket")
+            sent_at_once.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
+            transport.abort()  # type: ignore[attr-defined]
+
+    async def scenario() -> None:
+        nonlocal current_round
+        listener = _bound_socket("127.0.0.1", free_port())
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=listener, backlog=config.backlog)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(WAITING)]
+        while len(accepted_in) < WAITING:
+            current_round += 1
+            await asyncio.sleep(0)
+        for client in clients:
+            client.close()
+        server.close()
+        await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(asyncio.wait_for(scenario(), PATIENCE_S))
+    assert max(accepted_in) - min(accepted_in) < WAITING / 3
+    assert all(sent_at_once)

@@ -65,6 +65,11 @@ def test_what_is_remembered_of_addresses_is_bounded_and_the_oldest_is_forgotten(
     assert failed.note(ADDRESS) == 0.0
 
 
+def test_what_a_proxy_says_instead_of_an_address_is_shortened(caplog: pytest.LogCaptureFixture):
+    FailedKeys(Clock()).note("x" * 60_000)
+    assert len(caplog.text) < 500
+
+
 def test_refusals_of_an_address_are_logged_with_their_number_once_a_minute(caplog: pytest.LogCaptureFixture):
     clock = Clock()
     failed = FailedKeys(clock)
