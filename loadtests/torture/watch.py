@@ -20,25 +20,29 @@ def main() -> None:
     ports = {name: int(port) for name, port in (argument.split("=") for argument in sys.argv[1:])}
     latency_s: dict[str, list[float]] = {name: [] for name in ports}
     wrong: list[str] = []
+    ended = threading.Event()
     threads = [
-        threading.Thread(target=_look, args=(name, port, latency_s[name], wrong), daemon=True)
-        for name, port in ports.items()
+        threading.Thread(target=_look, args=(name, port, latency_s[name], wrong, ended)) for name, port in ports.items()
     ]
     for thread in threads:
         thread.start()
     sys.stdin.read()
+    ended.set()
+    for thread in threads:
+        thread.join()  # each looks at least once
     sys.stdout.write(json.dumps({"latency_s": latency_s, "wrong": wrong}))
 
 
-def _look(name: str, port: int, latency_s: list[float], wrong: list[str]) -> None:
-    while True:
+def _look(name: str, port: int, latency_s: list[float], wrong: list[str], ended: threading.Event) -> None:
+    is_over = False
+    while not is_over:
         for path in ("/healthz", "/readyz"):
             began = time.perf_counter()
             status = status_of(port, path, ANSWER_BOUND_S)
             latency_s.append(time.perf_counter() - began)
             if status != 200:
                 wrong.append(f"{path} of the {name} listener answered {status}")
-        time.sleep(LOOK_EVERY_S)
+        is_over = ended.wait(LOOK_EVERY_S)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """The torture finds what it is there to find: each broken promise, put before it by hand."""
 
+import asyncio
 import io
+import json
 import random
+import subprocess
+import sys
 from itertools import chain, islice
 from pathlib import Path
 
@@ -9,11 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loadtests.torture import flood
 from loadtests.torture.caller import Answer, Caller
 from loadtests.torture.chips import ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal, Sight
 from loadtests.torture.server import ServerFailedError, free_port, start_server
 from loadtests.torture.traffic import compare_ranking
+from tests.conftest import ROOT
 from tests.server_process import RunningServer
 
 RNG = random.Random(1)
@@ -144,3 +150,33 @@ def test_server_that_does_not_start_or_is_dead_already_is_a_failure(tmp_path: Pa
         server.wait_until_ready()
     with pytest.raises(ServerFailedError, match="died by itself"):
         server.kill()
+
+
+def test_flood_says_what_it_could_not_offer(monkeypatch: pytest.MonkeyPatch):
+    """Of a server that never answers, with fewer connections than requests."""
+    monkeypatch.setattr(flood, "MOST_CONNECTIONS", 5)
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1.0)
+        writer.close()
+
+    async def scenario() -> flood.Outcome:
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        outcome = await flood.open_loop(server.sockets[0].getsockname()[1], [b"x"], 200.0, 0.2)
+        server.close()
+        return outcome
+
+    outcome = asyncio.run(scenario())
+    assert outcome.statuses[0] == sum(outcome.statuses.values()) == len(outcome.late_s) >= 5
+    assert outcome.unsent == 40 - len(outcome.late_s) > 0
+
+
+def test_watch_reports_each_listener_and_those_that_do_not_answer():
+    command = [sys.executable, "-m", "loadtests.torture.watch", f"main={free_port()}", f"health={free_port()}"]
+    watch = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    seen = json.loads(watch.communicate()[0])
+    assert set(seen["latency_s"]) == {"main", "health"}
+    assert {wrong.split(" of ")[1] for wrong in seen["wrong"]} == {
+        "the main listener answered 0",
+        "the health listener answered 0",
+    }
