@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -104,11 +105,18 @@ def start_server(port: int, data_dir: Path, models_dir: Path, log: Path, **setti
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as taken:
-        taken.bind((HOST, 0))
-        port: int = taken.getsockname()[1]
-    return port
+    """A port of the loopback interface that nothing listens on.
+
+    Below those that systems give to outgoing connections: one of a flood's might have it before the server does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as taken:
+            try:
+                taken.bind((HOST, port))
+            except OSError:
+                continue
+        return port
 
 
 def status_of(port: int, path: str, timeout_s: float = 5.0) -> int:

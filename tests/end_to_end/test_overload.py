@@ -43,16 +43,8 @@ def test_flood_of_five_times_the_sustainable_load_keeps_every_bound(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "loadtests.torture.overload", "--seconds", "4", "--measure-seconds", "2"),
-            *(
-                "--patience",
-                "10",
-                "--models-dir",
-                str(models_dir),
-                "--samples",
-                str(voice_samples),
-                "--out",
-                str(tmp_path),
-            ),
+            *("--models-dir", str(models_dir), "--samples", str(voice_samples), "--out", str(tmp_path)),
+            *("--patience", "10"),
         ],
         cwd=ROOT,
         capture_output=True,
