@@ -17,7 +17,16 @@ NOT_OF_A_CALL: Final = frozenset({errors.UnknownPathError, errors.MethodNotAllow
 
 # A call that has all of the first column may answer the errors of the second. What a call has: see _traits_of().
 ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]] = (
-    (frozenset(), (errors.UnexpectedError, errors.OutOfMemoryError)),
+    (
+        frozenset(),
+        (
+            errors.InvalidHostError,
+            errors.ForbiddenHostError,
+            errors.CrossSiteError,
+            errors.UnexpectedError,
+            errors.OutOfMemoryError,
+        ),
+    ),
     (frozenset({"key"}), (errors.UnauthorizedError,)),
     (frozenset({"/readyz"}), (errors.NotReadyError,)),
     (
