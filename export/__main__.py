@@ -78,12 +78,13 @@ def run(
     data: Data = None,
     float16: Float16 = False,
     accept_worse: Annotated[str | None, typer.Option(help="Why a worse graph ships all the same.")] = None,
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
 ) -> None:
     """Export a checkpoint, measure the graph, and write the bundle if it passes the gate."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
         from export.run import Choices, export_bundle
-    bundle = export_bundle(checkpoint, models_dir / name, Choices(data, float16, accept_worse), console)
+    bundle = export_bundle(checkpoint, models_dir / name, Choices(data, float16, accept_worse, downloads_dir), console)
     console.print(f"Wrote {bundle.path}: {name} {bundle.manifest.version}.", highlight=False)
 
 

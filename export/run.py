@@ -16,11 +16,13 @@ from export.evidence import Evidence, IdentificationRates, write_evidence
 from export.gate import require_hashes, require_not_worse
 from export.layout import BASE_VERSION, REPORT_NAME
 from export.measure import Measured, Trials, measure_graph
+from export.speech_activity import write_speech_activity
 from export.write import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
-from service.bundle import GRAPH_NAME, Bundle, Detector, Source, read_bundle, sha256_of
+from service.bundle import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
 from service.media.audio import AudioLimits
 from training.backbones.backbone import Backbone
 from training.backbones.choice import open_backbone
+from training.backbones.packages import DEFAULT_CACHE_DIR
 from training.tables import accuracy_table, identification_table
 
 TRAINING_PAGE: Final = "report.html"
@@ -37,11 +39,13 @@ class Choices:
         data: where the manifests of the recipe's data sets lie now; None where the recipe says.
         float16: keep the backbone's weights as 16-bit floats.
         accept_worse: why a significantly worse graph ships all the same; None refuses it.
+        downloads: the folder that keeps package files.
     """
 
     data: Path | None = None
     float16: bool = False
     accept_worse: str | None = None
+    downloads: Path = DEFAULT_CACHE_DIR
 
 
 def export_bundle(folder: Path, target: Path, choices: Choices, console: Console) -> Bundle:
@@ -61,12 +65,13 @@ def export_bundle(folder: Path, target: Path, choices: Choices, console: Console
     backbone = open_backbone(checkpoint.recipe.backbone)
     with staged_bundle(target) as staged:
         detector = write_detector(backbone, staged)
+        speech = write_speech_activity(backbone.input, staged, choices.downloads, console)
         measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
         reason = require_not_worse(measured.gate, choices.accept_worse)
         evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
         write_evidence(staged / REPORT_NAME, evidence)
         _copy_plots(folder, staged)
-        facts = bundle_facts(target.name, backbone, evidence, detector, reason)
+        facts = bundle_facts(target.name, backbone, evidence, detector, speech, reason)
         require_hashes(facts)
         seal(staged, facts)
     return read_bundle(target)
@@ -108,7 +113,12 @@ def write_detector(backbone: Backbone, folder: Path) -> Detector | None:
 
 
 def bundle_facts(
-    name: str, backbone: Backbone, evidence: Evidence, detector: Detector | None, accepted_worse: str | None
+    name: str,
+    backbone: Backbone,
+    evidence: Evidence,
+    detector: Detector | None,
+    speech_activity: SpeechActivity | None,
+    accepted_worse: str | None,
 ) -> Facts:
     """The manifest's facts, out of measurements that belong to the files at hand."""
     version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
@@ -131,6 +141,7 @@ def bundle_facts(
         datasets=evidence.datasets,
         accepted_worse=accepted_worse,
         detector=detector,
+        speech_activity=speech_activity,
     )
 
 

@@ -25,6 +25,7 @@ from service.bundle import (
     Manifest,
     Output,
     Source,
+    SpeechActivity,
     read_bundle,
     sha256_of,
 )
@@ -54,6 +55,7 @@ class Facts:
     datasets: tuple[DatasetUse, ...]
     accepted_worse: str | None = None
     detector: Detector | None = None
+    speech_activity: SpeechActivity | None = None
 
 
 @contextmanager
@@ -99,6 +101,7 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         task=facts.task,
         input=input_spec(facts.input),
         detector=facts.detector,
+        speech_activity=facts.speech_activity,
         output=Output(kind="embedding"),
         full_dim=facts.full_dim,
         dims=facts.dims,

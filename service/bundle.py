@@ -11,9 +11,11 @@ from service.errors import BundleError, UntrainedDimError
 from service.media.audio import AudioInput
 from service.media.faces.alignment import Template
 from service.media.faces.reader import ImageInput
+from service.media.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
+SPEECH_GRAPH_NAME: Final = "speech.onnx"
 SCHEMA_VERSION: Final = 1
 HASH_BLOCK_BYTES: Final = 1 << 20
 
@@ -174,6 +176,13 @@ class Detector(_Frozen):
     sources: dict[Literal["pnet.onnx", "rnet.onnx", "onet.onnx"], Source] = Field(min_length=3)
 
 
+class SpeechActivity(_Frozen):
+    """The graph `speech.onnx` that tells speech from other sounds at enrolment, and where it came from."""
+
+    kind: Literal["silero"]
+    source: Source
+
+
 class Output(_Frozen):
     """What the graph returns; only embeddings are served today."""
 
@@ -189,6 +198,7 @@ class Manifest(_Frozen):
     task: str
     input: Annotated[AudioInputSpec | ImageInputSpec, Field(discriminator="kind")]
     detector: Detector | None = None
+    speech_activity: SpeechActivity | None = None  # bundles written before there was one judge by level alone
     output: Output
     full_dim: int = Field(gt=0)
     dims: tuple[int, ...]
@@ -208,7 +218,13 @@ class Manifest(_Frozen):
             raise ValueError("per_dim must have exactly one entry for each of dims")
         if (self.detector is not None) != (self.input.kind == "image"):
             raise ValueError("a detector belongs to an image input, and to no other")
+        if self.speech_activity is not None and not (
+            self.input.kind == "audio" and self.input.sample_rate_hz == SPEECH_RATE_HZ
+        ):
+            raise ValueError(f"speech_activity belongs to an audio input of {SPEECH_RATE_HZ} Hz, and to no other")
         graphs = {GRAPH_NAME, *(self.detector.sources if self.detector else ())}
+        if self.speech_activity is not None:
+            graphs.add(SPEECH_GRAPH_NAME)
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         return self

@@ -155,6 +155,10 @@ class TooLittleSpeechError(MatchkaError):
     """Less audible material than a voice embedding needs."""
 
 
+class NoSpeechError(MatchkaError):
+    """A clip to be enrolled that is loud enough, but in which nobody speaks."""
+
+
 class NonFiniteSamplesError(MatchkaError):
     """Samples that are NaN or infinite."""
 
@@ -214,6 +218,10 @@ class NotEnrolledError(MatchkaError):
 
 class OtherVersionError(MatchkaError):
     """The subject's templates were made by another version of the model."""
+
+
+class DuplicateSampleError(MatchkaError):
+    """A sample that is enrolled for this subject already, or sent twice."""
 
 
 class UnknownTemplateError(MatchkaError):
@@ -350,6 +358,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     UnknownTemplateError: (404, "unknown_template"),
     MethodNotAllowedError: (405, "method_not_allowed"),
     OtherVersionError: (409, "other_version"),
+    DuplicateSampleError: (409, "duplicate_sample"),
     UploadTimeoutError: (408, "upload_timeout"),
     BodyTooLargeError: (413, "body_too_large"),
     UnsupportedContentTypeError: (415, "unsupported_content_type"),
@@ -365,6 +374,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     NoSamplesError: (422, "no_samples"),
     SilenceError: (422, "silence"),
     TooLittleSpeechError: (422, "too_little_speech"),
+    NoSpeechError: (422, "no_speech"),
     NonFiniteSamplesError: (422, "non_finite_samples"),
     AudioTooLongError: (422, "audio_too_long"),
     NotImageError: (422, "not_image"),

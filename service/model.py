@@ -1,5 +1,6 @@
 """A bundle at work: samples as bytes -> full embeddings, and what was seen of faces on the way."""
 
+import logging
 from dataclasses import dataclass, field
 from threading import Semaphore
 from typing import Final, Protocol
@@ -8,18 +9,21 @@ import numpy as np
 
 from service.batch_policy import BatchPolicy
 from service.batcher import Batcher
-from service.bundle import AudioInputSpec, Bundle, ImageInputSpec, Manifest
-from service.errors import InvalidFieldError, MatchkaError
+from service.bundle import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
+from service.errors import BundleError, InvalidFieldError, MatchkaError
 from service.media.audio import AudioInput, AudioLimits, read_clip, split_windows
 from service.media.faces.detection import FaceDetector
 from service.media.faces.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
 from service.media.image import ImageLimits
+from service.media.purpose import Purpose
+from service.media.speech_activity import INPUT_SHAPES, SpeechDetector
 from service.patience import patiently_holding
 from service.session import InputArray, OrtSession, Session, open_ort_session
 from service.settings import Settings
 from service.stages import StageTimes
 from service.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
+LOGGER: Final = logging.getLogger("matchka.model")
 # Two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050).
 LEAST_WIDE_WINDOWS: Final = 2
 WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once
@@ -44,7 +48,7 @@ class Observed:
 class SampleReader(Protocol):
     """Turns one file into what the graph takes."""
 
-    def read(self, data: bytes, choice: FaceChoice, /) -> list[Reading]:
+    def read(self, data: bytes, choice: FaceChoice, purpose: Purpose, /) -> list[Reading]:
         """At least one reading; exactly one unless all faces are asked for."""
         ...
 
@@ -60,12 +64,15 @@ class VoiceSampleReader:
     audio_input: AudioInput
     limits: AudioLimits
     times: StageTimes = field(default_factory=StageTimes)
+    speech: SpeechDetector | None = None
 
-    def read(self, data: bytes, _choice: FaceChoice) -> list[Reading]:
-        """One reading: the clip's windows."""
+    def read(self, data: bytes, _choice: FaceChoice, purpose: Purpose) -> list[Reading]:
+        """One reading: the clip's windows. What is enrolled has to be speech, where there is a detector to tell."""
         with self.times.timed("decode"):
             clip = read_clip(data, self.audio_input.sample_rate_hz, self.limits)
         with self.times.timed("prepare"):
+            if purpose == "enrolment" and self.speech is not None:
+                self.speech.require_speech(clip, self.limits.min_speech_s)
             return [Reading(split_windows(clip, self.audio_input), None)]
 
     def example(self) -> InputArray:
@@ -82,7 +89,7 @@ class FaceSampleReader:
     chip_px: int
     times: StageTimes = field(default_factory=StageTimes)
 
-    def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
+    def read(self, data: bytes, choice: FaceChoice, _purpose: Purpose) -> list[Reading]:
         """A reading for each face that the choice names."""
         with self.times.timed("decode"):
             image = self.faces.decode(data)
@@ -106,13 +113,13 @@ class BoundedReader:
     reader: SampleReader
     slots: Semaphore
 
-    def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
+    def read(self, data: bytes, choice: FaceChoice, purpose: Purpose) -> list[Reading]:
         """As the reader does.
 
         Raises: ClientGoneError, DeadlinePassedError: the answer is of no more use.
         """
         with patiently_holding(self.slots):
-            return self.reader.read(data, choice)
+            return self.reader.read(data, choice, purpose)
 
     def example(self) -> InputArray:
         """As the reader's."""
@@ -143,12 +150,13 @@ class Model:
         """The vectors of observe(), with the dominant face of each picture."""
         return self.observe(samples, "dominant").vectors
 
-    def observe(self, samples: list[bytes], choice: FaceChoice) -> Observed:
+    def observe(self, samples: list[bytes], choice: FaceChoice, purpose: Purpose = "probe") -> Observed:
         """Embed whole files, one after the other so that memory holds one decoded file at a time.
 
         Args:
             samples: audio files or pictures, at least one.
             choice: which face of each picture; of no effect on audio.
+            purpose: what the samples are for; those to be enrolled are looked at more closely.
 
         Raises: MatchkaError: a sample is not usable; the error says which.
         """
@@ -156,7 +164,7 @@ class Model:
         faces: list[FaceReading | None] = []
         for number, data in enumerate(samples, start=1):
             try:
-                readings = self.reader.read(data, choice)
+                readings = self.reader.read(data, choice, purpose)
                 inputs = readings[0].rows if len(readings) == 1 else np.concatenate([r.rows for r in readings])
                 rows = self.session.embed(inputs)
                 vectors.append(mean_by_group(rows, [len(reading.rows) for reading in readings]))
@@ -210,7 +218,7 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
     has_wide = settings.batch_shares > 1 and settings.session_threads == 1
     wide = _open_graph(bundle, settings, settings.batch_shares) if has_wide else None
     reader = (
-        _open_voice(spec, settings, times)
+        _open_voice(bundle, spec, settings, times)
         if isinstance(spec, AudioInputSpec)
         else _open_face(bundle, spec, settings, times)
     )
@@ -241,9 +249,31 @@ def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
     )
 
 
-def _open_voice(spec: AudioInputSpec, settings: Settings, times: StageTimes) -> SampleReader:
+def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings, times: StageTimes) -> SampleReader:
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return VoiceSampleReader(spec.as_audio_input(), limits, times)
+    return VoiceSampleReader(spec.as_audio_input(), limits, times, _open_speech_detector(bundle))
+
+
+def _open_speech_detector(bundle: Bundle) -> SpeechDetector | None:
+    """The detector of speech, if the bundle has one; the log says if not."""
+    manifest = bundle.manifest
+    if manifest.speech_activity is None:
+        LOGGER.warning(
+            "the bundle %s %s has no detector of speech: any sound that is loud enough can be enrolled; build it again",
+            manifest.name,
+            manifest.version,
+        )
+        return None
+    path = bundle.path / SPEECH_GRAPH_NAME
+    session = open_ort_session(path, threads=1)  # its recurrent steps come one after the other
+    found = {graph_input.name: tuple(graph_input.shape[1:]) for graph_input in session.get_inputs()}
+    if found != INPUT_SHAPES:
+        raise BundleError(
+            f"{path} must take {INPUT_SHAPES} behind the first axis of each input.",
+            value=found,
+            remedy="Build the bundle again with `matchka-export defaults`.",
+        )
+    return SpeechDetector(session)
 
 
 def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings, times: StageTimes) -> SampleReader:

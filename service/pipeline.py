@@ -99,7 +99,7 @@ class Verifier:
     ) -> Enrolled:
         """Store a template of the current version for each sample; all of them or, where one fails, none."""
         model, _ = self._model_at(model_name, None, face)
-        seen = model.observe(samples, face or "only")  # a second face would be enrolled by chance
+        seen = model.observe(samples, face or "only", "enrolment")  # a second face would be enrolled by chance
         embeddings = seen.vectors
         for dim in model.manifest.dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole

@@ -15,6 +15,7 @@ from export.layout import REPORT_NAME
 from export.measure import open_session, serve_graph
 from export.parity import deal_batches, made_rows, real_rows, require_parity
 from export.run import bundle_facts, write_detector
+from export.speech_activity import write_speech_activity
 from export.write import seal, staged_bundle
 from service.bundle import GRAPH_NAME, Bundle, read_bundle, sha256_of
 from service.errors import EvidenceError
@@ -30,7 +31,13 @@ NOTES: Final = (".txt", ".md")
 
 
 def assemble(
-    target: Path, backbone: Backbone, projection_path: Path, evidence_path: Path, samples_dir: Path, console: Console
+    target: Path,
+    backbone: Backbone,
+    projection_path: Path,
+    evidence_path: Path,
+    downloads: Path,
+    samples_dir: Path,
+    console: Console,
 ) -> Bundle:
     """Build the bundle and put it in its place; nothing is left behind if a step fails.
 
@@ -39,6 +46,7 @@ def assemble(
         backbone: the frozen network.
         projection_path: the fitted projection.
         evidence_path: what was measured of it.
+        downloads: the folder that keeps package files.
         samples_dir: real recordings or pictures for the parity check, used where they are present.
         console: where progress goes.
 
@@ -57,11 +65,12 @@ def assemble(
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
         detector = write_detector(backbone, folder)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
+        speech = write_speech_activity(backbone.input, folder, downloads, console)
         progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
         _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
         progress.update(task, advance=1, description=f"Building {target.name}: writing")
         shutil.copyfile(evidence_path, folder / REPORT_NAME)
-        seal(folder, bundle_facts(target.name, backbone, evidence, detector, accepted_worse=None))
+        seal(folder, bundle_facts(target.name, backbone, evidence, detector, speech, accepted_worse=None))
         progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
     return read_bundle(target)
 

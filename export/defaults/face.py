@@ -24,4 +24,4 @@ def build_face(
 
     Raises: MatchkaError: as export.defaults.assemble.assemble.
     """
-    return assemble(target, DlibFace(downloads), projection_path, evidence_path, samples_dir, console)
+    return assemble(target, DlibFace(downloads), projection_path, evidence_path, downloads, samples_dir, console)

@@ -8,13 +8,13 @@ from export.layout import BASE_VERSION, REPORT_NAME
 from service.bundle import Bundle, read_bundle, sha256_of
 from service.errors import BundleError
 from training.backbones.face_packages import DLIB_WEIGHTS, MTCNN_WEIGHTS
-from training.backbones.packages import GE2E_WEIGHTS
+from training.backbones.packages import GE2E_WEIGHTS, SPEECH_ACTIVITY_GRAPH
 
 VOICE_NAME: Final = "voice"
 FACE_NAME: Final = "face"
-# model -> sha256 of the weights its bundle is made of: those of the backbone first, those of the detector behind
+# model -> sha256 of the weights its bundle is made of: those of the backbone first, those of detectors behind
 WEIGHTS: Final = {
-    VOICE_NAME: (GE2E_WEIGHTS.sha256,),
+    VOICE_NAME: (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256),
     FACE_NAME: (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values())),
 }
 
@@ -48,11 +48,14 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
     except BundleError:
         return None
     manifest = bundle.manifest
-    found_by = manifest.detector.sources.values() if manifest.detector else ()
+    detectors = [
+        *(manifest.detector.sources.values() if manifest.detector else ()),
+        *([manifest.speech_activity.source] if manifest.speech_activity else ()),
+    ]
     same = (
         manifest.name == name
         and manifest.version.startswith(f"{BASE_VERSION}+")
-        and sorted((manifest.backbone.sha256, *(source.sha256 for source in found_by))) == sorted(WEIGHTS[name])
+        and sorted((manifest.backbone.sha256, *(source.sha256 for source in detectors))) == sorted(WEIGHTS[name])
         and manifest.projection.sha256 == sha256_of(shipped_projection(name))
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
     )

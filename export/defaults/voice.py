@@ -24,4 +24,4 @@ def build_voice(
 
     Raises: MatchkaError: as export.defaults.assemble.assemble.
     """
-    return assemble(target, Ge2e(downloads), projection_path, evidence_path, samples_dir, console)
+    return assemble(target, Ge2e(downloads), projection_path, evidence_path, downloads, samples_dir, console)

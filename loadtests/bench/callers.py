@@ -209,6 +209,21 @@ async def _closed_loop(
     return load
 
 
+def call_once(port: int, call: Call) -> int:
+    """Send one call and wait for its answer; returns its status, 0 where the connection broke."""
+
+    async def exchange() -> int:
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        connection = await _connect(port, lambda _, status: answer.set_result(status))
+        connection.send(call, time.perf_counter())
+        status = await asyncio.wait_for(answer, DRAIN_S)
+        connection.call = None
+        connection.transport.close()
+        return status
+
+    return asyncio.run(exchange())
+
+
 def open_loop(
     port: int, calls: Sequence[Call], rate: float, warm_s: float, seconds: float, cpu_s: Callable[[], float]
 ) -> Load:

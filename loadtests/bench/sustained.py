@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import matplotlib as mpl
-from callers import Call, Load, closed_loop, open_loop, undisturbed
+from callers import Call, Load, call_once, closed_loop, open_loop, undisturbed
 from inputs import read_workload
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -44,9 +44,11 @@ def main() -> None:
     workload = read_workload("phrase", arguments.samples, arguments.models)
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
         calls = workload.calls("/v1/verify", subject_id=SUBJECT)
-        enrolment = workload.calls("/v1/enroll", subject_id=SUBJECT)[:1]
+        enrolment = workload.calls("/v1/enroll", subject_id=SUBJECT)[0]
         with started(matchka(), arguments.models, Path(folder), workload.calls()[0]) as server, server.running():
-            closed_loop(server.port, enrolment, 1, 0.0, 0.3, server.cpu_s, expected=201)
+            status = call_once(server.port, enrolment)
+            if status != 201:
+                sys.exit(f"the bench cannot enrol: {status}")
             highest = highest_rate(server, calls, arguments.seconds, progress)
             found = sweep(server, calls, highest, arguments, progress)
     draw(arguments.figure, highest, found)

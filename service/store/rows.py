@@ -1,6 +1,6 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,24 +60,39 @@ def recompute_reference(session: Session, subject: SubjectRow, model: str, versi
 
     Raises: StorageDamagedError: a template is not what was stored.
     """
+    return write_reference(session, subject, model, version, read_templates(session, subject, model, version))
+
+
+def read_templates(session: Session, subject: SubjectRow, model: str, version: str) -> dict[str, FloatArray]:
+    """The embeddings, float32, (full_dim,), of a subject's templates of one version by their ids, oldest first.
+
+    Raises: StorageDamagedError: a template is not what was stored.
+    """
     rows = session.execute(
-        select(TemplateRow.embedding, TemplateRow.digest)
+        select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest)
         .where(TemplateRow.subject_key == subject.key, TemplateRow.model == model, TemplateRow.version == version)
         .order_by(TemplateRow.created_at, TemplateRow.template_id)
     ).all()
+    for number, found in enumerate(rows, start=1):
+        require_intact(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
+    return {found.template_id: from_bytes(found.embedding) for found in rows}
+
+
+def write_reference(
+    session: Session, subject: SubjectRow, model: str, version: str, templates: Mapping[str, FloatArray]
+) -> Reference | None:
+    """Store the mean of all of a subject's templates as its reference; without any, there is none."""
     row = session.get(ReferenceRow, (subject.key, model, version))
-    if not rows:
+    if not templates:
         if row is not None:
             session.delete(row)
         return None
-    for number, found in enumerate(rows, start=1):
-        require_intact(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
-    mean = mean_reference(np.stack([from_bytes(found.embedding) for found in rows]))
+    mean = mean_reference(np.stack(list(templates.values())))
     if row is None:
         row = ReferenceRow(subject_key=subject.key, model=model, version=version)
         session.add(row)
-    row.template_count, row.embedding = len(rows), to_bytes(mean)
-    return Reference(subject.key, subject.subject_id, len(rows), mean)
+    row.template_count, row.embedding = len(templates), to_bytes(mean)
+    return Reference(subject.key, subject.subject_id, len(templates), mean)
 
 
 def to_subject(session: Session, row: SubjectRow) -> Subject:

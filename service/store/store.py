@@ -15,6 +15,7 @@ from sqlalchemy.orm import sessionmaker
 from service.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from service.store.bulk import StoredReferences, read_references
 from service.store.census import subjects_without
+from service.store.duplicates import require_no_duplicates
 from service.store.engine import open_engine
 from service.store.eraser import LogEraser
 from service.store.faults import as_matchka_error
@@ -24,6 +25,7 @@ from service.store.migration import bring_up_to_date
 from service.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from service.store.rows import (
     find_subject,
+    read_templates,
     recompute_reference,
     reference_query,
     require_subject,
@@ -31,6 +33,7 @@ from service.store.rows import (
     to_bytes,
     to_reference,
     to_subject,
+    write_reference,
 )
 from service.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from service.vectors import FloatArray
@@ -80,6 +83,8 @@ class Store:
             model: the bundle's name.
             version: the bundle's version.
             embeddings: float32, (templates, full_dim), unit length.
+
+        Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
         """
         now = datetime.now(UTC)
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
@@ -101,7 +106,10 @@ class Store:
                     )
                 )
             session.flush()
-            reference = recompute_reference(session, subject, model, version)
+            # only now, as the writer: what others commit can no longer come between this look and the commit
+            templates = read_templates(session, subject, model, version)
+            require_no_duplicates(templates, ids, subject_id)
+            reference = write_reference(session, subject, model, version, templates)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
         return Enrolment(ids, reference)

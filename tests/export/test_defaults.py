@@ -16,6 +16,7 @@ from export.defaults.shipped import current_bundle, shipped_evidence, shipped_pr
 from export.defaults.voice import build_voice
 from export.evidence import read_evidence, write_evidence
 from export.parity import speech_like_clips
+from service.bundle import read_bundle
 from service.errors import DownloadError, EvidenceError, GateError
 from service.media.audio import split_windows
 from service.session import OrtSession
@@ -63,6 +64,26 @@ def test_build_voice_when_done_holds_the_shipped_measurements(voice: Path) -> No
     assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("voice").read_bytes()).hexdigest()
     assert manifest["dims"] == [16, 32, 64, 128, 256]
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
+
+
+def test_build_voice_when_done_holds_the_pinned_detector_of_speech_and_says_whose_it_is(voice: Path) -> None:
+    manifest = json.loads((voice / "manifest.json").read_text())
+    digest = hashlib.sha256((voice / "speech.onnx").read_bytes()).hexdigest()
+    source = manifest["speech_activity"]["source"]
+    assert manifest["files"]["speech.onnx"] == source["sha256"] == digest
+    assert (source["version"], source["licence"]) == ("6.2.3", "MIT")
+    assert "silero-vad" in source["source"]
+
+
+def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "voice"
+    shutil.copytree(voice, copy)
+    (copy / "speech.onnx").unlink()
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["speech_activity"], manifest["files"]["speech.onnx"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert read_bundle(copy).manifest.speech_activity is None  # as they were before: still read
+    assert current_bundle(copy, "voice") is None
 
 
 def test_build_voice_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:

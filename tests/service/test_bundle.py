@@ -98,6 +98,7 @@ def drop(name: str) -> Change:
     return lambda manifest: manifest.pop(name)
 
 
+SOURCE = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "MIT"}
 POINT = {"fmr": 0.01, "threshold": 0.5, "measured": True}
 BAD_MANIFESTS = {
     "another schema": put("schema_version", value=2),
@@ -132,6 +133,12 @@ BAD_MANIFESTS = {
     "no hash of the graph": put("files", value={}),
     "a source without sha256": put("backbone", "sha256", value="unknown"),
     "a window of no samples": put("input", "window_samples", value=0),
+    "a detector of speech without its file": put("speech_activity", value={"kind": "silero", "source": SOURCE}),
+    "a detector of speech at another rate": lambda m: (
+        m.update(speech_activity={"kind": "silero", "source": SOURCE}),
+        m["input"].update(sample_rate_hz=8000),
+        m["files"].update({"speech.onnx": "0" * 64}),
+    ),
 }
 
 

@@ -165,6 +165,9 @@ CASES = [
     Case(errors.UnknownSubjectError, "DELETE", "/v1/subjects/nobody", "nobody"),
     verify(errors.NotEnrolledError, "ada", model="fragile"),
     verify(errors.OtherVersionError, "old", subject_id="old"),
+    Case(
+        errors.DuplicateSampleError, "POST", "/v1/enroll", "ada", {"model": "voice", "subject_id": "ada"}, [file(GOOD)]
+    ),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/0123", "0123"),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/" + "0" * 32, "0" * 32),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/%00", "\0"),
@@ -189,6 +192,8 @@ ELSEWHERE = {
     errors.OutOfMemoryError,  # tests/service/test_memory.py
     # tests/service/test_hosts.py
     errors.InvalidHostError,
+    # tests/end_to_end/test_not_speech.py
+    errors.NoSpeechError,
     # tests/service/test_patience.py and tests/service/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,

@@ -1,13 +1,23 @@
 """A bundle at work: whole files to full embeddings, against a slow recomputation."""
 
 import dataclasses
+import hashlib
+import json
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.bundle import read_bundle
-from service.errors import BundleError, MatchkaError, NonFiniteEmbeddingError, SilenceError, TooLittleSpeechError
+from service.errors import (
+    BundleError,
+    MatchkaError,
+    NonFiniteEmbeddingError,
+    NoSpeechError,
+    SilenceError,
+    TooLittleSpeechError,
+)
 from service.model import Model, open_model
 from service.settings import Settings
 from tests.service.conftest import FULL_DIM, embedding_of, encoded, sample, small_settings, voice, write_bundle
@@ -79,3 +89,43 @@ def test_open_model_of_a_manifest_that_says_another_window_is_refused(tmp_path: 
     (folder / "manifest.json").write_text(text.replace('"window_samples": 1600', '"window_samples": 1601'))
     with pytest.raises(BundleError, match="1601"):
         open_model(read_bundle(folder), small_settings(tmp_path))
+
+
+def add_speech_graph(folder: Path, graph: Path) -> None:
+    """Give a bundle a detector of speech, whatever the file is."""
+    (folder / "speech.onnx").write_bytes(graph.read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["speech.onnx"] = hashlib.sha256(graph.read_bytes()).hexdigest()
+    manifest["speech_activity"] = {"kind": "silero", "source": manifest["backbone"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_open_model_of_a_bundle_without_a_detector_of_speech_says_so_and_serves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
+    with caplog.at_level(logging.WARNING, "matchka.model"):
+        model = open_model(bundle, small_settings(tmp_path))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "voice 1.0.0 has no detector of speech" in caplog.text
+    assert len(model.observe([sample(1)], "only", "enrolment").vectors) == 1
+
+
+def test_open_model_of_a_bundle_whose_detector_takes_something_else_is_refused(tmp_path: Path):
+    folder = write_bundle(tmp_path / "models" / "voice")
+    add_speech_graph(folder, folder / "model.onnx")
+    with pytest.raises(BundleError, match=r"speech\.onnx must take") as refused:
+        open_model(read_bundle(folder), small_settings(tmp_path))
+    assert "windows" in str(refused.value.value)
+
+
+def test_observe_of_a_sound_without_speech_refuses_to_enrol_it_and_takes_it_as_a_probe(
+    tmp_path: Path, models_dir: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = write_bundle(tmp_path / "models" / "voice")
+    add_speech_graph(folder, models_dir / "voice" / "speech.onnx")
+    model = open_model(read_bundle(folder), small_settings(tmp_path))
+    assert caplog.records == []
+    with pytest.raises(NoSpeechError, match="File 1 of 2"):
+        model.observe([sample(1), sample(2)], "only", "enrolment")
+    np.testing.assert_allclose(model.observe([sample(1)], "only").vectors[0], embedding_of(voice(1)), atol=2e-5)

@@ -11,6 +11,7 @@ from service.app import opened_verifier
 from service.decision import fmr_for_fpir, threshold_at
 from service.errors import (
     DataDirInUseError,
+    DuplicateSampleError,
     InvalidFieldError,
     MatchkaError,
     NotAudioError,
@@ -125,6 +126,53 @@ def test_enroll_with_one_bad_sample_stores_none_of_them(verifier: Verifier):
     found = verifier.verify(TENANT, "voice", "p1", sample(1), None, 1e-3)
     assert found.decision.similarity == pytest.approx(1.0, abs=1e-6)
     assert verifier.gallery_sizes() == {(TENANT, "voice"): 1}
+
+
+@pytest.mark.parametrize(("held", "sent"), [((), (0, 0)), ((0,), (0,)), ((0, 1), (2, 3, 1)), ((), (1, 2, 1))])
+def test_enroll_of_a_duplicate_stores_none_of_the_call(
+    verifier: Verifier, held: tuple[int, ...], sent: tuple[int, ...]
+):
+    if held:
+        enrol(verifier, 1, *held)
+    with pytest.raises(DuplicateSampleError):
+        enrol(verifier, 1, *sent)
+    if held:
+        assert len(verifier.subject(TENANT, "p1").templates) == len(held)
+        found = verifier.verify(TENANT, "voice", "p1", sample(1, 9), None, 1e-2).decision.similarity
+        assert found == pytest.approx(cosine(mean_of(1, *held), embedding_of(voice(1, 9))), abs=1e-5)
+    else:
+        with pytest.raises(UnknownSubjectError):
+            verifier.subject(TENANT, "p1")
+
+
+def test_enroll_of_one_sample_is_no_duplicate_for_another_subject_or_tenant_or_after_its_deletion(verifier: Verifier):
+    (template_id,) = enrol(verifier, 1, 0)
+    enrol(verifier, 1, 0, tenant="other")
+    verifier.enroll(TENANT, "voice", "somebody else", [sample(1, 0)])
+    enrol(verifier, 1, 1)
+    verifier.delete_template(TENANT, template_id)
+    enrol(verifier, 1, 0)
+    assert len(verifier.subject(TENANT, "p1").templates) == 2
+
+
+def test_enroll_of_one_sample_from_many_threads_is_stored_once(verifier: Verifier):
+    refused: list[DuplicateSampleError] = []
+    together = threading.Barrier(8)
+
+    def work() -> None:
+        together.wait()
+        try:
+            enrol(verifier, 1, 0)
+        except DuplicateSampleError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 7
+    assert len(verifier.subject(TENANT, "p1").templates) == 1
 
 
 def test_enroll_of_the_same_clip_under_another_name_reports_the_first_and_never_itself(verifier: Verifier):
@@ -268,11 +316,13 @@ def test_every_call_refuses_unknown_models_untrained_dims_and_rates_that_are_non
 
 
 def test_enrolments_and_deletions_from_threads_leave_gallery_and_store_equal(verifier: Verifier):
-    files = [[encoded(voice(person, 0, 0.6), subtype="FLOAT")] for person in range(6)]
+    def file_of(person: int, take: int = 0) -> bytes:
+        return encoded(voice(person, take, 0.6), subtype="FLOAT")
 
     def work(worker: int) -> None:
         for turn in range(4):
-            for person, file in enumerate(files):
+            for person in range(6):
+                file = [file_of(person, 10 * worker + turn)]  # no subject is sent one sample twice
                 name = f"s{(person + worker) % 6}"
                 verifier.enroll(TENANT, "voice", name, file)
                 if (person + turn + worker) % 2:
@@ -287,12 +337,12 @@ def test_enrolments_and_deletions_from_threads_leave_gallery_and_store_equal(ver
     for thread in threads:
         thread.join()
     stored = {s.subject_id for s in verifier.subjects(TENANT, 100, None)}
-    found = verifier.identify(TENANT, "voice", files[0][0], 100, None, 1e-2)
+    found = verifier.identify(TENANT, "voice", file_of(0), 100, None, 1e-2)
     assert {c.subject_id for c in found.candidates} == stored
     assert found.gallery_size == len(stored)
     probe = embedding_of(voice(0, 0, 0.6))
     for candidate in found.candidates:
-        verified = verifier.verify(TENANT, "voice", candidate.subject_id, files[0][0], None, 1e-2)
+        verified = verifier.verify(TENANT, "voice", candidate.subject_id, file_of(0), None, 1e-2)
         assert verified.decision.similarity == pytest.approx(candidate.similarity, abs=1e-6)
         assert -1 <= cosine(probe, probe) * candidate.similarity <= 1.0
 

@@ -72,6 +72,21 @@ GE2E_WEIGHTS: Final = Member(
     path="resemblyzer/pretrained.pt",
     sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
 )
+SILERO_VAD: Final = Package(
+    name="silero-vad",
+    version="6.2.3",
+    file_name="silero_vad-6.2.3-py3-none-any.whl",
+    sha256="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    size_bytes=11_317_527,
+    is_source=False,
+    licence="MIT",
+)
+# Of its graphs for 16 kHz the smallest, and the one that takes many frames in one run.
+SPEECH_ACTIVITY_GRAPH: Final = Member(
+    package=SILERO_VAD,
+    path="silero_vad/data/silero_vad_16k_sequence.onnx",
+    sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+)
 POCKETSPHINX: Final = Package(
     name="pocketsphinx",
     version="5.1.1",

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from service.errors import (
+    DuplicateSampleError,
     NotEnrolledError,
     OtherVersionError,
     StoreError,
@@ -232,7 +233,7 @@ def test_delete_subject_leaves_no_row_of_any_model_and_no_other_touched(store: S
     enrol(store, "ada", units(3))
     enrol(store, "ada", units(2), "face")
     enrol(store, "ada", units(1), tenant="other")
-    key = enrol(store, "ada", units(1)).reference.subject_key
+    key = enrol(store, "ada", units(1, 7)).reference.subject_key
     assert store.delete_subject("t", "ada") == key
     assert counts(path) == (1, 1, 1)
     with pytest.raises(UnknownSubjectError):
@@ -362,3 +363,31 @@ def test_delete_template_of_no_templates_form_is_refused_before_the_database_is_
     finally:
         event.remove(Engine, "before_cursor_execute", listener)
     assert statements == []
+
+
+def test_add_templates_of_one_sample_from_many_threads_stores_it_once(store: Store, path: Path):
+    """Without the lock of the service: writers that begin at once must see what the first of them committed."""
+    row, together, refused = units(1), threading.Barrier(8), []
+
+    def work() -> None:
+        together.wait()
+        try:
+            enrol(store, "ada", row)
+        except DuplicateSampleError as error:
+            refused.append(error)
+
+    enrol(store, "ada", units(1, 1))
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 7
+    assert counts(path) == (1, 2, 1)
+
+
+def test_add_templates_of_one_sample_with_another_model_or_version_stores_it(store: Store, path: Path):
+    enrol(store, "ada", units(1))
+    enrol(store, "ada", units(1), model="face")
+    enrol(store, "ada", units(1), version="2")
+    assert counts(path) == (1, 3, 3)

@@ -16,6 +16,7 @@ from training.backbones.packages import (
     GE2E_WEIGHTS,
     POCKETSPHINX,
     RESEMBLYZER,
+    SILERO_VAD,
     Member,
     Package,
     fetch_package,
@@ -132,7 +133,7 @@ def test_read_archived_when_member_is_absent_refuses(index: Path, tmp_path: Path
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("package", [RESEMBLYZER, POCKETSPHINX], ids=lambda package: package.name)
+@pytest.mark.parametrize("package", [RESEMBLYZER, SILERO_VAD, POCKETSPHINX], ids=lambda package: package.name)
 def test_fetch_package_when_asked_for_the_pinned_ones_gets_them(package: Package) -> None:
     try:
         found = fetch_package(package, Path(__file__).parents[3] / DEFAULT_CACHE_DIR, QUIET)
