@@ -202,9 +202,12 @@ def _enrolled_with(
     person = next(
         person for person, rows in zip(people, embedded, strict=True) if len(rows) == len(person.samples) > templates
     )
-    for sample in person.samples[:templates]:
-        service.enroll(subject_id, [sample])
-    return subject_id, person.samples[-1]
+    held = 0
+    for sample in person.samples:
+        held += service.enroll_if_fit(subject_id, sample)
+        if held == templates:
+            return subject_id, person.samples[-1]
+    raise RuntimeError(f"only {held} samples of {person.name} can be enrolled, and {templates} are needed")
 
 
 if __name__ == "__main__":

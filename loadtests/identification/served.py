@@ -66,6 +66,16 @@ class Service:
         """Add templates to a subject."""
         self._post("/v1/enroll", {"subject_id": subject_id, **self._faces()}, samples)
 
+    def enroll_if_fit(self, subject_id: str, sample: bytes) -> bool:
+        """Add a template, unless there is too little speech in the sample, which only enrolment looks for."""
+        try:
+            self.enroll(subject_id, [sample])
+        except requests.HTTPError as error:
+            if error.response.json()["code"] != "no_speech":
+                raise
+            return False
+        return True
+
     def identify(self, sample: bytes, dim: int, max_fpir: float) -> dict[str, Any]:
         """Search one sample."""
         return self._post("/v1/identify", {"dim": dim, "max_fpir": max_fpir, "top_k": 1}, [sample])

@@ -14,6 +14,7 @@ from service.errors import RequestFailedError
 from tests.server_process import RunningServer, StartServer, stop
 
 DIMS = [16, 32, 64, 128, 256]
+TOO_FAINT = {"000440032.opus"}  # 0.3 s of it are speech: enrolment refuses it
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +239,7 @@ def test_identify_of_real_strangers_answers_unknown_at_about_the_stated_rate(
     running = start_server(tmp_path / "data")
     client = running.client()
     for speaker in speakers[:10]:
-        client.enroll(speaker, list(clips[speaker][:3]))
+        client.enroll(speaker, [clip for clip in clips[speaker][:3] if clip.name not in TOO_FAINT])
     named = [s for s in speakers[10:60] if client.identify(clips[s][3], max_fpir=0.01).match is not None]
     found = [s for s in speakers[:10] if client.identify(clips[s][3], max_fpir=0.01).match == s]
     # at a true rate of 1 %, more than 4 of 50 would come once in 600 runs; a gallery that names anybody gives 50
