@@ -106,7 +106,7 @@ class Store:
                     )
                 )
             session.flush()
-            # only now, as the writer: what others commit can no longer come between this look and the commit
+            # behind the first write, as SQLite's one writer: nothing is committed between this look and the commit
             templates = read_templates(session, subject, model, version)
             require_no_duplicates(templates, ids, subject_id)
             reference = write_reference(session, subject, model, version, templates)

@@ -143,7 +143,7 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
     assert manifest.per_dim["256"].metrics == manifest.per_dim["256"].backbone_metrics
     assert report["gate"]["read-english"]["high"] == pytest.approx(0.0, abs=1e-9)
     assert report["parity"] <= 1e-4
-    assert set(manifest.files) == {"model.onnx", "report.json", "training_report.html", "plots/det.png"}
+    assert set(manifest.files) == {"model.onnx", "speech.onnx", "report.json", "training_report.html", "plots/det.png"}
 
 
 def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_metrics(
