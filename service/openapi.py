@@ -61,7 +61,10 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         frozenset({"subject_id", "max_fmr"}),
         (errors.UnknownSubjectError, errors.NotEnrolledError, errors.OtherVersionError),
     ),
-    (frozenset({"/v1/enroll"}), (errors.StorageFullError,)),
+    (
+        frozenset({"/v1/enroll"}),
+        (errors.NoSpeechError, errors.DuplicateSampleError, errors.StorageFullError),
+    ),
     (frozenset({"delete"}), (errors.StorageFullError,)),
     (
         frozenset({"file"}),
