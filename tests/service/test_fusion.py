@@ -17,6 +17,7 @@ from service.errors import RequestFailedError
 from service.fusion import read_fusions
 from service.lineup import read_bundles
 from service.media.faces.reader import FaceChoice
+from service.media.purpose import Purpose
 from service.model import Reading, SampleReader, open_model
 from service.pipeline import Verifier
 from service.session import InputArray
@@ -222,10 +223,10 @@ class EnrollingReader:
     inner: SampleReader
     enrol: list[Verifier]
 
-    def read(self, data: bytes, choice: FaceChoice) -> list[Reading]:
+    def read(self, data: bytes, choice: FaceChoice, purpose: Purpose) -> list[Reading]:
         while self.enrol:
             self.enrol.pop().enroll(TENANT, "voice", "ada", [sample(9), sample(9, 1)])
-        return self.inner.read(data, choice)
+        return self.inner.read(data, choice, purpose)
 
     def example(self) -> InputArray:
         return self.inner.example()

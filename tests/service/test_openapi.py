@@ -20,6 +20,7 @@ KEY = "0123456789abcdef0123"
 DOCUMENT: dict[str, Any] = create_app(read_settings({})).openapi()
 CALLS = [(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations]
 PROBLEM = "application/problem+json"
+TAKES = itertools.count()  # a sample is enrolled once only
 WRONG = ("", "\0", "a b", "no such", "0", "-1", "1e9", "3", "x" * 5000)  # values that some field refuses
 
 
@@ -70,7 +71,7 @@ def codes_of(response: dict[str, Any]) -> list[str]:
 def good_request(server: SmallServer, method: str, path: str) -> Request:
     """A request that the call answers as it should, on behalf of a subject that was enrolled for it."""
     client = server.client(KEY)
-    client.enroll("ada", [sample(1)])
+    client.enroll("ada", [sample(1, next(TAKES))])
     ids = {"subject_id": "ada", "template_id": client.subject("ada").templates[0].template_id}
     names = form_of(method, path)
     return Request(
@@ -78,7 +79,7 @@ def good_request(server: SmallServer, method: str, path: str) -> Request:
         path,
         where={p["name"]: ids[p["name"]] for p in operation(method, path).get("parameters", ()) if p["in"] == "path"},
         fields={name: value for name, value in {"model": "voice", "subject_id": "ada"}.items() if name in names},
-        files={name: sample(1) for name in names if name in ("file", "file_a", "file_b")},
+        files={name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")},
     )
 
 
