@@ -25,10 +25,11 @@ class Answer:
 
 
 class Caller:
-    """One connection to the service; not to be shared between threads."""
+    """One connection to the service, with a key where one is in force; not to be shared between threads."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str | None = None) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
+        self._authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.requests = 0
 
     def post(self, call: str, files: list[bytes], **fields: str) -> Answer:
@@ -52,7 +53,7 @@ class Caller:
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         self.requests += 1
         try:
-            self._connection.request(method, path, body, headers)
+            self._connection.request(method, path, body, headers | self._authorization)
             answer = self._connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:

@@ -43,6 +43,13 @@ class Outcome:
             self.refusal_s.append(seconds)
             self.without_retry_after += b"\nretry-after:" not in head.lower()
 
+    def add(self, other: "Outcome") -> None:
+        """Count what another has counted."""
+        self.statuses += other.statuses
+        self.latency_s += other.latency_s
+        self.refusal_s += other.refusal_s
+        self.without_retry_after += other.without_retry_after
+
 
 class Connections:
     """Connections that are kept open and used again, opened as they are needed."""

@@ -1,0 +1,203 @@
+"""Send the service everything that is no honest request, and compare each answer with what is documented.
+
+    python -m loadtests.torture.hostile --seconds 120
+
+Exit status 1: a promise was broken; the table and the report say which.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from loadtests.torture.hostile.attacks import ATTACKS, Attack
+from loadtests.torture.hostile.exchange import Case, exchange
+from loadtests.torture.hostile.honest import HonestCallers, enrol_honest, honest_requests, read_material
+from loadtests.torture.hostile.report import Row, Storm, as_json, as_table, thin_time_broken
+from loadtests.torture.hostile.wire import Material, any_source, get
+from loadtests.torture.server import ServerProcess, free_port, start_server
+
+KEY = "hostile-" + "k" * 32
+PATIENCE = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
+MEMORY_LIMIT_MIB = 4096  # of the attacked processes' data, so that a broken promise does not take the machine
+TABLE_WIDTH = 160  # where the output is a file
+STORM = "storm of wrong keys"
+STORM_LOG = ("401", "key", "unauthorized")  # a line of the log that has one of these tells of it
+
+
+@dataclass
+class Target:
+    """A server that is attacked, and started again where an attack brought it down."""
+
+    folder: Path
+    models_dir: Path
+    settings: dict[str, object]
+    server: ServerProcess
+
+    @property
+    def log_size(self) -> int:
+        """Bytes of its log."""
+        return self.server.log.stat().st_size
+
+    def log_since(self, size: int) -> str:
+        """What it logged behind a number of bytes."""
+        return self.server.log.read_bytes()[size:].decode("utf-8", "replace")
+
+    def revive(self) -> str | None:
+        """Start it again if it is dead, and say what it died of."""
+        if self.server.process.poll() is None:
+            return None
+        end = f"the server died with {self.server.process.returncode}: {self.server.log_tail()[-300:]}"
+        self.server = _start(self.server.port, self.folder, self.models_dir, self.settings)
+        self.server.wait_until_ready()
+        return end
+
+
+def main() -> None:
+    """Attack, report, and exit with 1 where a promise was broken."""
+    arguments = _arguments()
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else TABLE_WIDTH)
+    folder = arguments.out / "hostile"
+    shutil.rmtree(folder, ignore_errors=True)
+    material = read_material(arguments.samples, KEY)
+    with (
+        _started(folder / "key", arguments.models_dir, api_key=KEY, **PATIENCE) as keyed,
+        _started(folder / "no-key", arguments.models_dir, **PATIENCE) as keyless,
+    ):
+        enrol_honest(keyed.server.port, material)
+        rows, storm = asyncio.run(_attack(keyed, keyless, material, arguments, console))
+        broken = [text for row in rows for text in row.broken()] + thin_time_broken(rows)
+        broken += [] if storm is None else storm.broken()
+        for name, target in (("with a key", keyed), ("without", keyless)):
+            status = target.server.stop()
+            broken += [f"the server {name} ended with {status} after SIGTERM"] if status else []
+    report = {
+        "seed": arguments.seed,
+        "seconds": arguments.seconds,
+        "rows": [as_json(row) for row in rows],
+        "storm": None if storm is None else asdict(storm),
+        "broken": broken,
+    }
+    (arguments.out / "hostile.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console.print(as_table(rows))
+    for text in broken:
+        console.print(f"broken: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1 if broken else 0)
+
+
+async def _attack(
+    keyed: Target, keyless: Target, material: Material, arguments: argparse.Namespace, console: Console
+) -> tuple[list[Row], Storm | None]:
+    """Make one attack after the other; what one takes too long, those behind it have less, down to half a share."""
+    rows: list[Row] = []
+    storm: Storm | None = None
+    honest = HonestCallers(keyed.server.port, honest_requests(arguments.samples, material))
+    asking = asyncio.create_task(honest.run())
+    attacks = [attack for attack in ATTACKS if not arguments.only or attack.name in arguments.only]
+    end = time.perf_counter() + arguments.seconds
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Attacking", total=len(attacks))
+        for number, attack in enumerate(attacks):
+            progress.update(task, description=attack.name, completed=number)
+            target = keyed if attack.keyed else keyless
+            row = Row(attack.name)
+            rng = random.Random(f"{arguments.seed} {attack.name}")
+            served, logged, began = honest.new_outcome(), target.log_size, time.perf_counter()
+            share_s = max((end - began) / (len(attacks) - number), 0.5 * arguments.seconds / len(attacks))
+            await _make(
+                attack, target, attack.cases(material, rng), began + share_s, attack.least(arguments.least), row
+            )
+            if attack.name == STORM:
+                rate = row.tried.total() / (time.perf_counter() - began)
+                storm = await _look_at_storm(target, logged, rng, rate)
+            if "Traceback" in target.log_since(logged):
+                row.failures.append("the server logged a traceback")
+            death = await asyncio.to_thread(target.revive)
+            if death is not None:
+                row.failures.append(death)
+            row.note_honest(served)
+            rows.append(row)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    return rows, storm
+
+
+async def _make(attack: Attack, target: Target, cases: Iterator[Case], end: float, least: int, row: Row) -> None:
+    """Make an attack until `end`, and at least so often."""
+    target.server.forget_peak()
+    before_mib = target.server.memory_mib()
+    begun = 0
+
+    async def attacker() -> None:
+        nonlocal begun
+        while target.server.process.poll() is None and (begun < least or time.perf_counter() < end):
+            begun += 1
+            case = next(cases)
+            row.note(case, await exchange(target.server.port, case))
+
+    await asyncio.gather(*(attacker() for _ in range(attack.at_once)))
+    row.memory_mib = (before_mib, target.server.memory_mib("VmHWM"))
+
+
+async def _look_at_storm(target: Target, logged: int, rng: random.Random, per_second: float) -> Storm:
+    """Whether the address that stormed waits for its refusals, and whether the log tells of it."""
+    request = get("/v1/subjects", {"Authorization": "Bearer nobody"})
+    lines = target.log_since(logged).lower().splitlines()
+    fresh = [await exchange(target.server.port, Case("fresh", (request,), source=any_source(rng))) for _ in range(3)]
+    again = await exchange(target.server.port, Case("again", (request,)))
+    return Storm(
+        per_second=round(per_second, 1),
+        fresh_s=min(one.seconds for one in fresh),
+        stormed_s=again.seconds,
+        refused_outright=again.outcomes[0][0] == 429,
+        logged_lines=sum(any(word in line for word in STORM_LOG) for line in lines),
+    )
+
+
+@contextlib.contextmanager
+def _started(folder: Path, models_dir: Path, **settings: object) -> Iterator[Target]:
+    target = Target(folder, models_dir, settings, _start(free_port(), folder, models_dir, settings))
+    try:
+        target.server.wait_until_ready()
+        yield target
+    finally:
+        if target.server.process.poll() is None:
+            target.server.process.kill()
+            target.server.process.wait()
+
+
+def _start(port: int, folder: Path, models_dir: Path, settings: dict[str, object]) -> ServerProcess:
+    server = start_server(port, folder / "data", models_dir.resolve(), folder / "server.log", **settings)
+    limit = MEMORY_LIMIT_MIB << 20
+    resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (limit, limit))
+    return server
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of all attacks together")
+    parser.add_argument("--least", type=int, default=12, help="requests of an attack, however short the run")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help="an attack's name; may be given again")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("--samples", type=Path, default=Path("build/samples"))
+    parser.add_argument("--out", type=Path, default=Path("build/torture"))
+    arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()
+    return arguments
+
+
+if __name__ == "__main__":
+    main()
