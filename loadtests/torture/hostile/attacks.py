@@ -56,7 +56,7 @@ ATTACKS: Final = (
     Attack("slow heads", uploads.slow_cases, at_once=32),
     Attack("bodies over the limit", uploads.oversized_cases),
     Attack("bodies that lie about their length", uploads.lying_cases, at_once=16),
-    Attack("hanging uploads", uploads.hanging_cases, at_once=64),
+    Attack("hanging uploads", uploads.hanging_cases, at_once=130),
     Attack("pictures within the limit", pictures.within_limit_cases, at_once=1),
     Attack("thin pictures", pictures.thin_cases, at_once=1),
     Attack("storm of wrong keys", uploads.storm_cases, at_once=32),
