@@ -177,7 +177,7 @@ def row_of(attack: str, *outcomes: tuple[int, str], honest: tuple[int, ...] = (2
 
 def test_row_that_keeps_its_promises_breaks_none():
     row = row_of("thin pictures", (422, "no_face"), (422, "image_too_large"))
-    row.memory_mib = (300.0, 555.0)
+    row.note_memory(300.0, 555.0, Case("one", ()))
     assert row.broken() == []
     assert row_of("hanging uploads", (408, "upload_timeout"), honest=(200, 503)).broken() == []
 
@@ -202,9 +202,18 @@ def test_row_that_breaks_a_promise_says_which(row: Row, said: str):
 
 def test_row_of_pictures_that_grows_too_much_is_broken_and_another_is_not():
     row, other = row_of("thin pictures", (422, "no_face")), row_of("hanging uploads", (408, "upload_timeout"))
-    row.memory_mib = other.memory_mib = (300.0, 557.0)
-    assert row.broken() == ["thin pictures: grew by 257 MiB of 256"]
+    for one in (row, other):
+        for before_mib, peak_mib, name in ((300.0, 310.0, "first"), (300.0, 557.0, "second"), (600.0, 857.0, "third")):
+            one.note_memory(before_mib, peak_mib, Case(name, ()))
+    assert row.broken() == ["thin pictures: grew by 257 MiB of 256, seen after second"]
     assert other.broken() == []
+    assert (row.peak_mib, row.growth_mib) == (857.0, 257.0)
+
+
+def test_row_whose_server_holds_more_than_is_promised_is_broken():
+    row = row_of("hanging uploads", (408, "upload_timeout"))
+    row.note_memory(1000.0, 1025.0, Case("one", ()))
+    assert row.broken() == ["hanging uploads: 1025 MiB resident of 1024"]
 
 
 def test_one_wrong_answer_of_several_decides_and_the_column_is_that_of_the_answer():

@@ -31,6 +31,7 @@ from loadtests.torture.server import ServerProcess, free_port, start_server
 KEY = "hostile-" + "k" * 32
 PATIENCE = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
 MEMORY_LIMIT_MIB = 4096  # of the attacked processes' data, so that a broken promise does not take the machine
+WARM_REQUESTS = 40
 TABLE_WIDTH = 160  # where the output is a file
 STORM = "storm of wrong keys"
 STORM_LOG = ("401", "key", "unauthorized")  # a line of the log that has one of these tells of it
@@ -104,6 +105,8 @@ async def _attack(
     storm: Storm | None = None
     honest = HonestCallers(keyed.server.port, honest_requests(arguments.samples, material))
     asking = asyncio.create_task(honest.run())
+    while honest.outcome.statuses.total() < WARM_REQUESTS:  # what the first requests take is no attack's doing
+        await asyncio.sleep(0.1)
     attacks = [attack for attack in ATTACKS if not arguments.only or attack.name in arguments.only]
     end = time.perf_counter() + arguments.seconds
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -136,19 +139,22 @@ async def _attack(
 
 async def _make(attack: Attack, target: Target, cases: Iterator[Case], end: float, least: int, row: Row) -> None:
     """Make an attack until `end`, and at least so often."""
-    target.server.forget_peak()
-    before_mib = target.server.memory_mib()
-    begun = 0
+    server, begun = target.server, 0
+    server.forget_peak()
+    before_mib = server.memory_mib()
 
     async def attacker() -> None:
-        nonlocal begun
-        while target.server.process.poll() is None and (begun < least or time.perf_counter() < end):
+        nonlocal begun, before_mib
+        while server.process.poll() is None and (begun < least or time.perf_counter() < end):
             begun += 1
             case = next(cases)
-            row.note(case, await exchange(target.server.port, case))
+            if attack.at_once == 1:  # what grows is this one's doing
+                server.forget_peak()
+                before_mib = server.memory_mib()
+            row.note(case, await exchange(server.port, case))
+            row.note_memory(before_mib, server.memory_mib("VmHWM"), case)
 
     await asyncio.gather(*(attacker() for _ in range(attack.at_once)))
-    row.memory_mib = (before_mib, target.server.memory_mib("VmHWM"))
 
 
 async def _look_at_storm(target: Target, logged: int, rng: random.Random, per_second: float) -> Storm:

@@ -60,7 +60,8 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
 
 FLOODS: Final = frozenset({"hanging uploads"})  # with the key of the honest ones, who may then be answered 503
 PICTURES: Final = frozenset({"pictures within the limit", "thin pictures", "giant thin pictures"})
-PICTURE_GROWTH_MIB: Final = 256.0  # of the process, over its memory before the pictures
+PICTURE_GROWTH_MIB: Final = 256.0  # of the process, by one picture
+MEMORY_MIB: Final = 1024.0  # resident, whatever is sent: what is promised under a flood as well
 THIN_TIME_RATIO: Final = 3.0  # the longest thin picture, to the longest that is within the limit and of no odd shape
 STORM_SLOWDOWN: Final = 5.0  # a refusal to an address that stormed, to one of an address that was never seen
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from loadtests.torture.flood import Outcome as Served
 from loadtests.torture.hostile.documented import (
     FLOODS,
+    MEMORY_MIB,
     PICTURE_GROWTH_MIB,
     PICTURES,
     STORM_SLOWDOWN,
@@ -31,7 +32,9 @@ class Row:
         answers: requests by status and code.
         examples: some that were not answered as documented.
         longest_s: until the first answer to a request.
-        memory_mib: resident memory of the attacked server before, and at its peak meanwhile.
+        peak_mib: resident memory of the attacked server at its peak.
+        growth_mib: how much it grew at most: by one request of those that come alone, by all together of the others.
+        growth_after: the request behind which that was seen.
         honest: requests of the honest ones by status, meanwhile; 0 where no answer came.
         honest_without_retry_after: of those that were refused.
         failures: what the server did that no answer shows.
@@ -42,7 +45,9 @@ class Row:
     answers: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
     longest_s: float = 0.0
-    memory_mib: tuple[float, float] = (0.0, 0.0)
+    peak_mib: float = 0.0
+    growth_mib: float = 0.0
+    growth_after: str = ""
     honest: dict[int, int] = field(default_factory=dict)
     honest_without_retry_after: int = 0
     failures: list[str] = field(default_factory=list)
@@ -57,15 +62,16 @@ class Row:
         if wrong and len(self.examples) < MOST_EXAMPLES:
             self.examples.append(f"{case.name}: {' '.join(map(str, shown)).strip()}")
 
+    def note_memory(self, before_mib: float, peak_mib: float, case: Case) -> None:
+        """Take over the memory before, and the peak that is seen behind a request."""
+        self.peak_mib = max(self.peak_mib, peak_mib)
+        if peak_mib - before_mib > self.growth_mib:
+            self.growth_mib, self.growth_after = peak_mib - before_mib, case.name
+
     def note_honest(self, served: Served) -> None:
         """Take over what became of the honest ones."""
         self.honest = dict(sorted(served.statuses.items()))
         self.honest_without_retry_after = served.without_retry_after
-
-    @property
-    def growth_mib(self) -> float:
-        """Of the resident memory, at its peak."""
-        return self.memory_mib[1] - self.memory_mib[0]
 
     def broken(self) -> list[str]:
         """The promises that it broke."""
@@ -74,7 +80,12 @@ class Row:
         if documented < total or not total:
             broken.append(f"{self.attack}: {documented} of {total} answered as documented; {'; '.join(self.examples)}")
         if self.attack in PICTURES and self.growth_mib > PICTURE_GROWTH_MIB:
-            broken.append(f"{self.attack}: grew by {self.growth_mib:.0f} MiB of {PICTURE_GROWTH_MIB:g}")
+            broken.append(
+                f"{self.attack}: grew by {self.growth_mib:.0f} MiB of {PICTURE_GROWTH_MIB:g}, "
+                f"seen after {self.growth_after}"
+            )
+        if self.peak_mib > MEMORY_MIB:
+            broken.append(f"{self.attack}: {self.peak_mib:.0f} MiB resident of {MEMORY_MIB:g}")
         allowed = {200, 503} if self.attack in FLOODS else {200}
         if not set(self.honest) <= allowed or self.honest_without_retry_after:
             broken.append(
@@ -138,11 +149,11 @@ def as_table(rows: list[Row]) -> Table:
     for row in rows:
         counts = [str(row.tried[kind] or "") for kind in KINDS]
         honest = f"{row.honest.get(200, 0)} of {sum(row.honest.values())}"
-        memory = (f"{row.longest_s:.1f}", f"{row.memory_mib[1]:.0f}", f"{row.growth_mib:.0f}", honest)
+        memory = (f"{row.longest_s:.1f}", f"{row.peak_mib:.0f}", f"{row.growth_mib:.0f}", honest)
         table.add_row(row.attack, str(row.tried.total()), *counts, *memory, style="red" if row.broken() else None)
     sums = [str(sum(row.tried[kind] for row in rows)) for kind in KINDS]
     served, asked = (sum(row.honest.get(200, 0) for row in rows), sum(sum(row.honest.values()) for row in rows))
-    peak = f"{max((row.memory_mib[1] for row in rows), default=0):.0f}"
+    peak = f"{max((row.peak_mib for row in rows), default=0):.0f}"
     table.add_section()
     total = str(sum(row.tried.total() for row in rows))
     table.add_row("together", total, *sums, "", peak, "", f"{served} of {asked}")
@@ -158,8 +169,9 @@ def as_json(row: Row) -> dict[str, object]:
         "answers": dict(row.answers.most_common()),
         "examples": row.examples,
         "longest_s": round(row.longest_s, 3),
-        "peak_mib": round(row.memory_mib[1]),
+        "peak_mib": round(row.peak_mib),
         "grew_by_mib": round(row.growth_mib),
+        "growth_after": row.growth_after,
         "honest": {str(status): count for status, count in row.honest.items()},
         "failures": row.failures,
     }
