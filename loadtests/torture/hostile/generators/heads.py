@@ -43,9 +43,6 @@ HOSTS: Final = (
     f"Host: {HOST}\r\nHost: evil.example\r\n",
     f"Host: {HOST}\r\nHost: {HOST}\r\n",
     "Host: \r\n",
-    f"Host: {HOST} evil.example\r\n",
-    f"Host: {HOST}/evil\r\n",
-    f"Host: evil@{HOST}\r\n",
 )
 
 
@@ -72,7 +69,7 @@ def large_cases(material: Material, rng: random.Random) -> Iterator[Case]:
 
 
 def host_cases(material: Material, rng: random.Random) -> Iterator[Case]:
-    """HTTP/1.1 without a Host, with two, and with one that names no host."""
+    """HTTP/1.1 without a Host, with two, and with an empty one."""
     for host in endless(HOSTS, rng):
         lines = f"GET {TARGET} HTTP/1.1\r\n{host}Authorization: Bearer {material.key}\r\n\r\n"
         yield Case(repr(host), (lines.encode(),))
