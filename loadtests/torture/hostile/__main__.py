@@ -140,7 +140,7 @@ async def _attack(
 
 async def _make(attack: Attack, target: Target, cases: Iterator[Case], end: float, least: int, row: Row) -> None:
     """Make an attack until `end`, and at least so often."""
-    server, begun = target.server, 0
+    server, begun, making = target.server, 0, asyncio.Lock()
     server.forget_peak()
     before_mib = server.memory_mib()
 
@@ -148,7 +148,8 @@ async def _make(attack: Attack, target: Target, cases: Iterator[Case], end: floa
         nonlocal begun, before_mib
         while server.process.poll() is None and (begun < least or time.perf_counter() < end):
             begun += 1
-            case = next(cases)
+            async with making:  # a large picture is made for seconds, in which the honest ones have to go on
+                case = await asyncio.to_thread(next, cases)
             if attack.at_once == 1:  # what grows is this one's doing
                 server.forget_peak()
                 before_mib = server.memory_mib()
@@ -195,7 +196,7 @@ def _start(port: int, folder: Path, models_dir: Path, settings: dict[str, object
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0, help="of all attacks together")
-    parser.add_argument("--least", type=int, default=12, help="requests of an attack, however short the run")
+    parser.add_argument("--least", type=int, default=18, help="requests of an attack, however short the run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], help="an attack's name; may be given again")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
