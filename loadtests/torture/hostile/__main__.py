@@ -116,26 +116,29 @@ async def _attack(
         for number, attack in enumerate(attacks):
             progress.update(task, description=attack.name, completed=number)
             target = keyed if attack.keyed else keyless
-            row = Row(attack.name)
             rng = random.Random(f"{arguments.seed} {attack.name}")
-            served, logged, began = honest.new_outcome(), target.log_size, time.perf_counter()
+            served, began = honest.new_outcome(), time.perf_counter()
             share_s = max((end - began) / (len(attacks) - number), 0.5 * arguments.seconds / len(attacks))
-            await _make(
-                attack, target, attack.cases(material, rng), began + share_s, attack.least(arguments.least), row
-            )
+            rows.append(await _row_of(attack, target, attack.cases(material, rng), share_s, arguments.least))
             if attack.name == STORM:
-                rate = row.tried.total() / (time.perf_counter() - began)
+                rate = rows[-1].tried.total() / (time.perf_counter() - began)
                 storm = await _look_at_storm(target, rng, rate)
-            if "Traceback" in target.log_since(logged):
-                row.failures.append("the server logged a traceback")
-            death = await asyncio.to_thread(target.revive)
-            if death is not None:
-                row.failures.append(death)
-            row.note_honest(served)
-            rows.append(row)
+            rows[-1].note_honest(served)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     return rows, storm
+
+
+async def _row_of(attack: Attack, target: Target, cases: Iterator[Case], seconds: float, least: int) -> Row:
+    """Make an attack, and look at what it left of the server."""
+    row, logged = Row(attack.name), target.log_size
+    await _make(attack, target, cases, time.perf_counter() + seconds, attack.least(least), row)
+    if "Traceback" in target.log_since(logged):
+        row.failures.append("the server logged a traceback")
+    death = await asyncio.to_thread(target.revive)
+    if death is not None:
+        row.failures.append(death)
+    return row
 
 
 async def _make(attack: Attack, target: Target, cases: Iterator[Case], end: float, least: int, row: Row) -> None:
@@ -198,7 +201,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="of all attacks together")
     parser.add_argument("--least", type=int, default=18, help="requests of an attack, however short the run")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", action="append", default=[], help="an attack's name; may be given again")
+    names = [attack.name for attack in ATTACKS]
+    parser.add_argument(
+        "--only", action="append", default=[], choices=names, metavar="ATTACK", help="may be given again"
+    )
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--samples", type=Path, default=Path("build/samples"))
     parser.add_argument("--out", type=Path, default=Path("build/torture"))
