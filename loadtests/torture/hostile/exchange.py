@@ -11,6 +11,7 @@ from loadtests.torture.hostile.documented import CLOSED, FOREIGN_ORIGIN_ALLOWED,
 from loadtests.torture.server import HOST
 
 ANSWER_BOUND_S = 60.0
+NO_ROOM = 503
 POLL_S = 0.01
 EXTRA_ANSWERS_S = 0.02  # how long more answers than were asked for are waited for
 BLOCK = 1 << 16
@@ -48,13 +49,14 @@ class _Received:
     data: bytearray = field(default_factory=bytearray)
     first_s: float = float("nan")
 
-    def answers(self) -> int:
-        """Complete answers among them."""
-        return len(parse_answers(bytes(self.data), is_whole=False)[0])
+    def is_enough(self, answers: int, is_sent: bool) -> bool:
+        """Whether a case with so many answers is over; who is refused for want of room does not stay to send."""
+        outcomes, _ = parse_answers(bytes(self.data), is_whole=False)
+        return len(outcomes) >= answers and (is_sent or NO_ROOM in {status for status, _ in outcomes})
 
 
 async def exchange(port: int, case: Case, bound_s: float = ANSWER_BOUND_S) -> Exchanged:
-    """Send a case and read until it is sent and answered, the server ends the connection, or the time is over.
+    """Send a case and read until it is sent and answered, the server ends the connection or has no room, or it is time.
 
     Sending and reading do not wait for each other, so that a refusal is read while the body is still being sent.
     """
@@ -85,7 +87,7 @@ async def _converse(connection: socket.socket, case: Case, received: _Received) 
         while not receiving.done() and quiet_s < EXTRA_ANSWERS_S:
             size = len(received.data)
             await asyncio.wait({receiving}, timeout=POLL_S)
-            is_enough = sending.done() and size == len(received.data) and received.answers() >= case.answers
+            is_enough = size == len(received.data) and received.is_enough(case.answers, sending.done())
             quiet_s = quiet_s + POLL_S if is_enough else 0.0
         return receiving.done()
     finally:
