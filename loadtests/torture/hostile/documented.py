@@ -4,6 +4,7 @@ A code is the problem document's `code`; it is empty where the answer is no prob
 the parser's own 400, and ANY stands for every code but the empty one.
 """
 
+import os
 from typing import Final
 
 Outcome = tuple[int, str]
@@ -61,9 +62,14 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
 FLOODS: Final = frozenset({"hanging uploads"})  # with the key of the honest ones, who may then be answered 503
 PICTURES: Final = frozenset({"pictures within the limit", "thin pictures", "giant thin pictures"})
 PICTURE_GROWTH_MIB: Final = 256.0  # of the process, by one picture
-MEMORY_MIB: Final = 1024.0  # resident, whatever is sent: what is promised under a flood as well
+RESIDENT_MIB: Final = 512.0  # of the process with both models, beside the pictures that it decodes at the moment
 THIN_TIME_RATIO: Final = 3.0  # the longest thin picture, to the longest that is within the limit and of no odd shape
 STORM_SLOWDOWN: Final = 5.0  # a refusal to an address that stormed, to one of an address that was never seen
+
+
+def memory_bound_mib() -> float:
+    """Resident memory that the process keeps below, whatever is sent: as many pictures as cores are decoded at once."""
+    return RESIDENT_MIB + PICTURE_GROWTH_MIB * len(os.sched_getaffinity(0))
 
 
 def is_documented(attack: str, outcome: Outcome) -> bool:

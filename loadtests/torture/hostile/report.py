@@ -8,7 +8,6 @@ from rich.table import Table
 from loadtests.torture.flood import Outcome as Served
 from loadtests.torture.hostile.documented import (
     FLOODS,
-    MEMORY_MIB,
     PICTURE_GROWTH_MIB,
     PICTURES,
     STORM_SLOWDOWN,
@@ -16,6 +15,7 @@ from loadtests.torture.hostile.documented import (
     UNANSWERED,
     Outcome,
     is_documented,
+    memory_bound_mib,
 )
 from loadtests.torture.hostile.exchange import Case, Exchanged
 
@@ -84,8 +84,8 @@ class Row:
                 f"{self.attack}: grew by {self.growth_mib:.0f} MiB of {PICTURE_GROWTH_MIB:g}, "
                 f"seen after {self.growth_after}"
             )
-        if self.peak_mib > MEMORY_MIB:
-            broken.append(f"{self.attack}: {self.peak_mib:.0f} MiB resident of {MEMORY_MIB:g}")
+        if self.peak_mib > memory_bound_mib():
+            broken.append(f"{self.attack}: {self.peak_mib:.0f} MiB resident of {memory_bound_mib():g}")
         allowed = {200, 503} if self.attack in FLOODS else {200}
         if not set(self.honest) <= allowed or self.honest_without_retry_after:
             broken.append(
