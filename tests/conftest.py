@@ -50,7 +50,7 @@ def face_samples(voice_samples: Path) -> Path:
 def run_export(*arguments: str) -> None:
     """Run `matchka-export` and show what it said if it failed."""
     done = subprocess.run(
-        [sys.executable, "-m", "export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "matchka_export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from service.bundle import ImageInputSpec, read_bundle
-from service.errors import MatchkaError
-from service.media.faces.alignment import by_prominence, expected_box
-from service.media.faces.detection import Face, FaceDetector
-from service.media.faces.reader import (
+from matchka.bundle import ImageInputSpec, read_bundle
+from matchka.errors import MatchkaError
+from matchka.media.faces.alignment import by_prominence, expected_box
+from matchka.media.faces.detection import Face, FaceDetector
+from matchka.media.faces.reader import (
     MIN_CONFIDENCE,
     FaceLimits,
     FaceReader,
     ImageInput,
 )
-from service.media.image import ImageLimits
-from service.session import open_ort_session
+from matchka.media.image import ImageLimits
+from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures, scrambled
 
 SEED = 45

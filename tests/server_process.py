@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from service.client import Client
+from matchka.client import Client
 
 START_S = 120.0
 STOP_S = 40.0
@@ -43,7 +43,7 @@ def start(models_dir: Path, data_dir: Path, port: int | None, wait: bool, variab
     environment |= {"MATCHKA_MODELS_DIR": str(models_dir), "MATCHKA_DATA_DIR": str(data_dir), **variables}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", str(port)],
+            [sys.executable, "-m", "matchka", "serve", "--port", str(port)],
             env=environment,
             cwd=data_dir.parent,
             stdout=output,

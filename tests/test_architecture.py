@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHARED_WITH_TRAINING = {"service.media", "service.vectors", "service.errors"}
-SHARED_WITH_EXPORT = SHARED_WITH_TRAINING | {"service.bundle", "service.session"}
+SHARED_WITH_TRAINING = {"matchka.media", "matchka.vectors", "matchka.errors"}
+SHARED_WITH_EXPORT = SHARED_WITH_TRAINING | {"matchka.bundle", "matchka.session"}
 NEVER_IN_SERVICE = {"torch", "training", "export", "onnx", "librosa", "scipy", "matplotlib"}
 
 

@@ -1,4 +1,4 @@
-"""A search engine that answers over standard input and output as `python -m service.gallery.trial` does.
+"""A search engine that answers over standard input and output as `python -m matchka.gallery.trial` does.
 
     python loadtests/bench/search_contestant.py faiss-flat references.npy probes.npy
 

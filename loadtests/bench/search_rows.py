@@ -118,7 +118,7 @@ def begun(
     """Start a contestant and wait until it is built: its process and the seconds that building took."""
     kind, *options = name.split()
     if kind == "ours":
-        command = [sys.executable, "-m", "service.gallery.trial", *files]
+        command = [sys.executable, "-m", "matchka.gallery.trial", *files]
     else:
         python = str(engines) if engines and kind in ("milvus-lite", "qdrant-local") else sys.executable
         command = [python, str(BENCH / "search_contestant.py"), kind, *files, "--dim", str(dim), *options]

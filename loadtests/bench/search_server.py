@@ -75,7 +75,7 @@ def started_service(models: Path, data: Path, stop_with: signal.Signals = signal
     log = data.with_suffix(".log")
     with log.open("wb") as output:
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "matchka", "serve", "--port", str(port)]
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         _wait_until_ready(process, port, log)

@@ -42,7 +42,7 @@ class Contestant:
 
 def matchka(*environment: tuple[str, str]) -> Contestant:
     """Our service with its defaults, and what is said otherwise."""
-    command = (sys.executable, "-m", "service", "serve", "--port")
+    command = (sys.executable, "-m", "matchka", "serve", "--port")
     settings = ", ".join(f"{name.removeprefix('MATCHKA_').lower()} {value}" for name, value in environment)
     return Contestant("matchka", settings or "its defaults", command, environment, takes_own_fields=True)
 

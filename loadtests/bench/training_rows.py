@@ -20,7 +20,7 @@ def main() -> None:
     """Run the training bench in a process of its own, and note its seconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--recipe", type=Path, default=Path("training/recipes/speaker.yaml"))
+    parser.add_argument("--recipe", type=Path, default=Path("training/matchka_train/recipes/speaker.yaml"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="see docs/data.md")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -28,7 +28,7 @@ def main() -> None:
         Console(stderr=True).print(f"training: no recordings in {arguments.data}, so this group is left out")
         return
     size = ("--identities", str(IDENTITIES), "--clips-each", str(CLIPS_EACH), f"optimisation.epochs={EPOCHS}")
-    command = [sys.executable, "-m", "training", "bench-cache", str(arguments.recipe), *size, "--json"]
+    command = [sys.executable, "-m", "matchka_train", "bench-cache", str(arguments.recipe), *size, "--json"]
     found = []
     for _ in track(range(arguments.rounds), "Training, both ways", console=Console(stderr=True)):
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -100,7 +100,7 @@ def start_server(port: int, data_dir: Path, models_dir: Path, log: Path, **setti
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", str(port)],
+            [sys.executable, "-m", "matchka", "serve", "--port", str(port)],
             env=environment,
             stdout=output,
             stderr=output,

@@ -29,7 +29,7 @@ def demonstration(server: RunningServer, voice_samples: Path) -> subprocess.Pope
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
-    command = ["-m", "service", "demo", "--samples", str(voice_samples.parent), "--url", server.url]
+    command = ["-m", "matchka", "demo", "--samples", str(voice_samples.parent), "--url", server.url]
     return subprocess.Popen(
         [sys.executable, "-c", interruptible, *command],
         env={**os.environ, "COLUMNS": "200"},

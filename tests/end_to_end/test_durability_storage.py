@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import requests
 
-from service.errors import RequestFailedError, ServiceUnreachableError
+from matchka.errors import RequestFailedError, ServiceUnreachableError
 from tests.server_process import RunningServer, start, stop
 from tests.service.conftest import embedding_of, sample, voice, write_bundle
 

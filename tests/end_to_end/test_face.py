@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from service.errors import RequestFailedError
+from matchka.errors import RequestFailedError
 from tests.server_process import RunningServer
 
 DIMS = [8, 16, 32, 64, 128]

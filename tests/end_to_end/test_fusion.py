@@ -13,10 +13,10 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from service.__main__ import app
-from service.demo_subjects import DemoSubjects
-from service.errors import InvalidFieldError, RequestFailedError
-from service.joint_demo import demonstrate_jointly
+from matchka.__main__ import app
+from matchka.demo_subjects import DemoSubjects
+from matchka.errors import InvalidFieldError, RequestFailedError
+from matchka.joint_demo import demonstrate_jointly
 from tests.server_process import RunningServer
 
 

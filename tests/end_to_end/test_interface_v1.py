@@ -145,7 +145,7 @@ def test_data_folder_of_that_day_is_taken_over_and_nothing_deleted_returns(tmp_p
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-PROGRAM = "service"
+PROGRAM = "matchka"
 
 
 def looked_up() -> tuple[Any, ...]:

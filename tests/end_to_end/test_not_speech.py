@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from service.errors import RequestFailedError
+from matchka.errors import RequestFailedError
 from tests.server_process import RunningServer
 from tests.service.media.not_speech import MAKERS, RATE_HZ, sounds
 

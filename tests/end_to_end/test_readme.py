@@ -34,7 +34,7 @@ def run(command: str, server: RunningServer, cwd: Path = ROOT) -> subprocess.Com
     """Run a line of the README against a server."""
     environment = {**os.environ, "MATCHKA_URL": server.url, "MATCHKA_DATA_DIR": str(server.data_dir)}
     words = shlex.split(command.replace("http://127.0.0.1:8000", server.url))
-    line = [sys.executable, "-m", "service", *words[1:]] if words[0] == "matchka" else [words[0], "-sf", *words[1:]]
+    line = [sys.executable, "-m", "matchka", *words[1:]] if words[0] == "matchka" else [words[0], "-sf", *words[1:]]
     return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -10,19 +10,19 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from export.run import Choices, export_bundle
-from service.bundle import Bundle
-from service.errors import GateError
-from service.media.audio import AudioLimits, read_clip, split_windows
+from matchka.bundle import Bundle
+from matchka.errors import GateError
+from matchka.media.audio import AudioLimits, read_clip, split_windows
+from matchka_export.run import Choices, export_bundle
+from matchka_train.backbones.choice import open_backbone
+from matchka_train.projections.storage import load_projection
+from matchka_train.recipe import Recipe, read_recipe
+from matchka_train.run import run
 from tests.server_process import RunningServer, start, stop
 from tests.training.backbones.test_redimnet import save_checkpoint
 from tests.training.conftest import write_voices
-from training.backbones.choice import open_backbone
-from training.projections.storage import load_projection
-from training.recipe import Recipe, read_recipe
-from training.run import run
 
-RECIPE = Path(__file__).parents[2] / "training/recipes/redimnet.yaml"
+RECIPE = Path(__file__).parents[2] / "training/matchka_train/recipes/redimnet.yaml"
 QUIET = Console(quiet=True)
 DIMS = (64, 128, 192, 256)
 

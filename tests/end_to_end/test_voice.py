@@ -10,7 +10,7 @@ import pytest
 import requests
 import soundfile
 
-from service.errors import RequestFailedError
+from matchka.errors import RequestFailedError
 from tests.server_process import RunningServer, StartServer, stop
 
 DIMS = [16, 32, 64, 128, 256]

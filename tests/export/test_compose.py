@@ -9,12 +9,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from export.build import build_graph
-from export.measure import open_session
-from service.errors import ParityError
-from service.media.audio import AudioInput
-from training.backbones.backbone import WeightSource
-from training.backbones.onnx_file import OnnxFile
+from matchka.errors import ParityError
+from matchka.media.audio import AudioInput
+from matchka_export.build import build_graph
+from matchka_export.measure import open_session
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.onnx_file import OnnxFile
 
 WINDOW, DIM, FULL = 50, 6, 4
 INPUT = AudioInput(sample_rate_hz=16_000, window_samples=WINDOW, hop_samples=25, context_samples=0, level_dbfs=-30.0)

@@ -9,19 +9,19 @@ import pytest
 import torch
 from rich.console import Console
 
-from export.defaults.face import build_face
-from export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from export.detector import OrtDetector
-from export.samples import FACES, write_samples
-from service.bundle import read_bundle
-from service.errors import DownloadError
-from service.media.faces.reader import FaceLimits, FaceReader
-from service.media.image import ImageLimits
-from service.session import OrtSession
-from service.vectors import truncate_and_normalise
-from training.backbones.dlib_resnet import DLIB_INPUT, DlibFace
-from training.backbones.mtcnn import Mtcnn
-from training.projections.storage import load_projection
+from matchka.bundle import read_bundle
+from matchka.errors import DownloadError
+from matchka.media.faces.reader import FaceLimits, FaceReader
+from matchka.media.image import ImageLimits
+from matchka.session import OrtSession
+from matchka.vectors import truncate_and_normalise
+from matchka_export.defaults.face import build_face
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.detector import OrtDetector
+from matchka_export.samples import FACES, write_samples
+from matchka_train.backbones.dlib_resnet import DLIB_INPUT, DlibFace
+from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.projections.storage import load_projection
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from export.defaults.face import build_face
-from export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from export.defaults.voice import build_voice
-from export.evidence import read_evidence, write_evidence
-from export.parity import speech_like_clips
-from service.bundle import read_bundle
-from service.errors import DownloadError, EvidenceError, GateError
-from service.media.audio import split_windows
-from service.session import OrtSession
-from service.vectors import mean_by_group, truncate_and_normalise
-from training.backbones.ge2e import GE2E_INPUT
-from training.projections.storage import load_projection
+from matchka.bundle import read_bundle
+from matchka.errors import DownloadError, EvidenceError, GateError
+from matchka.media.audio import split_windows
+from matchka.session import OrtSession
+from matchka.vectors import mean_by_group, truncate_and_normalise
+from matchka_export.defaults.face import build_face
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.voice import build_voice
+from matchka_export.evidence import read_evidence, write_evidence
+from matchka_export.parity import speech_like_clips
+from matchka_train.backbones.ge2e import GE2E_INPUT
+from matchka_train.projections.storage import load_projection
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"
@@ -157,7 +157,7 @@ def test_build_voice_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> 
 
 def test_command_defaults_when_weights_cannot_be_fetched_says_so_and_exits_2(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "export", "defaults", "--models-dir", "m", "--downloads-dir", "d"],
+        [sys.executable, "-m", "matchka_export", "defaults", "--models-dir", "m", "--downloads-dir", "d"],
         cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PIP_NO_INDEX": "1", "COLUMNS": "200"},
         capture_output=True,
@@ -178,7 +178,7 @@ def test_command_defaults_when_bundles_are_current_needs_no_torch(voice: Path, f
     trap.mkdir(exist_ok=True)
     (trap / "torch.py").write_text("raise AssertionError('torch was imported')")
     done = subprocess.run(
-        [sys.executable, "-m", "export", "defaults", "--models-dir", str(voice.parent)],
+        [sys.executable, "-m", "matchka_export", "defaults", "--models-dir", str(voice.parent)],
         cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{trap}:{ROOT}", "COLUMNS": "200"},
         capture_output=True,

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from export.dim_report import report_dims, strictest
-from service.bundle import DimReport
-from training.calibrate import ThresholdAt
-from training.strangers import fit_tails
-from training.validate import Accuracy
+from matchka.bundle import DimReport
+from matchka_export.dim_report import report_dims, strictest
+from matchka_train.calibrate import ThresholdAt
+from matchka_train.strangers import fit_tails
+from matchka_train.validate import Accuracy
 
 DIM = 6
 Domain = tuple[npt.NDArray[np.float32], list[str]]

@@ -14,21 +14,21 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from export.detector import OrtDetector
-from export.run import Choices, export_bundle
-from service.bundle import Bundle, read_bundle
-from service.client import Client
-from service.errors import MatchkaError
-from service.media.faces.reader import FaceLimits, FaceReader
-from service.media.image import ImageLimits
-from service.vectors import truncate_and_normalise
+from matchka.bundle import Bundle, read_bundle
+from matchka.client import Client
+from matchka.errors import MatchkaError
+from matchka.media.faces.reader import FaceLimits, FaceReader
+from matchka.media.image import ImageLimits
+from matchka.vectors import truncate_and_normalise
+from matchka_export.detector import OrtDetector
+from matchka_export.run import Choices, export_bundle
+from matchka_train.backbones.choice import EdgeFaceRecipe
+from matchka_train.backbones.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
+from matchka_train.backbones.edgeface_network import EdgeFaceNetwork
+from matchka_train.projections.affine import AffineProjection
+from matchka_train.projections.storage import ProjectionInfo, save_projection
 from tests.server_process import start, stop
 from tests.training.backbones.named_weights import weights_by_name
-from training.backbones.choice import EdgeFaceRecipe
-from training.backbones.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
-from training.backbones.edgeface_network import EdgeFaceNetwork
-from training.projections.affine import AffineProjection
-from training.projections.storage import ProjectionInfo, save_projection
 
 pytestmark = pytest.mark.shared_data
 DOWNLOADS = Path(__file__).parents[2] / "build" / "downloads"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from export.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
-from service.errors import EvidenceError
+from matchka.errors import EvidenceError
+from matchka_export.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
 from tests.export.facts import dim_report
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from export.defaults.shipped import shipped_evidence, shipped_fusion
-from export.evidence import read_evidence
-from export.fusion_file import install_fusion, read_fusion
-from export.layout import BASE_VERSION
-from export.write import content_version
-from service.bundle import Bundle, read_bundle
-from service.errors import EvidenceError
-from training.backbones.backbone import Backbone
-from training.backbones.dlib_resnet import DlibFace
-from training.backbones.ge2e import Ge2e
+from matchka.bundle import Bundle, read_bundle
+from matchka.errors import EvidenceError
+from matchka_export.defaults.shipped import shipped_evidence, shipped_fusion
+from matchka_export.evidence import read_evidence
+from matchka_export.fusion_file import install_fusion, read_fusion
+from matchka_export.layout import BASE_VERSION
+from matchka_export.write import content_version
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.backbones.ge2e import Ge2e
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("voice", Ge2e()), ("face", DlibFace())])

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from export.evidence import GateResult
-from export.gate import judge, require_hashes, require_not_worse
-from service.errors import GateError
+from matchka.errors import GateError
+from matchka_export.evidence import GateResult
+from matchka_export.gate import judge, require_hashes, require_not_worse
 from tests.export.facts import toy_facts
 
 Clips = tuple[npt.NDArray[np.float32], list[str]]

@@ -7,11 +7,11 @@ import onnx
 import pytest
 import torch
 
-from export.graph import RowsToEmbeddings
-from export.measure import open_session
-from export.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
-from service.errors import ParityError
-from service.vectors import FloatArray
+from matchka.errors import ParityError
+from matchka.vectors import FloatArray
+from matchka_export.graph import RowsToEmbeddings
+from matchka_export.measure import open_session
+from matchka_export.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
 

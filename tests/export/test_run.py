@@ -13,18 +13,18 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from export.graph import export_graph, graph_input
-from export.run import Choices, export_bundle, export_shipped
-from service.bundle import read_bundle
-from service.errors import GateError, MatchkaError
-from service.media.audio import AudioLimits
-from service.session import OrtSession
-from training.backbones.ge2e import Ge2e
-from training.datasets.sample import Sample
-from training.errors import IdentityOverlapError
-from training.features import Features, extract_features
-from training.projections.affine import AffineProjection, identity_projection
-from training.projections.storage import ProjectionInfo, save_projection
+from matchka.bundle import read_bundle
+from matchka.errors import GateError, MatchkaError
+from matchka.media.audio import AudioLimits
+from matchka.session import OrtSession
+from matchka_export.graph import export_graph, graph_input
+from matchka_export.run import Choices, export_bundle, export_shipped
+from matchka_train.backbones.ge2e import Ge2e
+from matchka_train.datasets.sample import Sample
+from matchka_train.errors import IdentityOverlapError
+from matchka_train.features import Features, extract_features
+from matchka_train.projections.affine import AffineProjection, identity_projection
+from matchka_train.projections.storage import ProjectionInfo, save_projection
 
 pytestmark = pytest.mark.shared_data
 ROOT = Path(__file__).parents[2]

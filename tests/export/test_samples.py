@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
-from service.errors import DownloadError
-from training.backbones.face_packages import FACE_RECOGNITION
-from training.backbones.packages import POCKETSPHINX
+from matchka.errors import DownloadError
+from matchka_export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
+from matchka_train.backbones.face_packages import FACE_RECOGNITION
+from matchka_train.backbones.packages import POCKETSPHINX
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from export.speech_activity import write_speech_activity
-from service.errors import DownloadError
-from training.backbones.backbone import ModelInput
-from training.backbones.dlib_resnet import DlibFace
-from training.backbones.ge2e import GE2E_INPUT
+from matchka.errors import DownloadError
+from matchka_export.speech_activity import write_speech_activity
+from matchka_train.backbones.backbone import ModelInput
+from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.backbones.ge2e import GE2E_INPUT
 
 DOWNLOADS = Path(__file__).parents[2] / "build" / "downloads"
 QUIET = Console(quiet=True)

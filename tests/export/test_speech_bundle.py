@@ -15,19 +15,19 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from export.run import Choices, export_bundle
-from service.bundle import Bundle
-from service.client import Client
-from service.errors import RequestFailedError
-from service.vectors import truncate_and_normalise
+from matchka.bundle import Bundle
+from matchka.client import Client
+from matchka.errors import RequestFailedError
+from matchka.vectors import truncate_and_normalise
+from matchka_export.run import Choices, export_bundle
+from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.speech_transformer_folder import load_transformer, read_speech_facts
+from matchka_train.errors import RecipeError
+from matchka_train.projections.storage import load_projection
+from matchka_train.recipe import read_recipe
+from matchka_train.run import run
 from tests.server_process import start, stop
 from tests.training.backbones.tiny_speech import HIDDEN, LAYERS, save_tiny
-from training.backbones.choice import open_backbone
-from training.backbones.speech_transformer_folder import load_transformer, read_speech_facts
-from training.errors import RecipeError
-from training.projections.storage import load_projection
-from training.recipe import read_recipe
-from training.run import run
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")
 pytestmark = pytest.mark.shared_data

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from export.write import content_version, seal, staged_bundle
-from service.bundle import read_bundle
-from service.errors import BundleError
+from matchka.bundle import read_bundle
+from matchka.errors import BundleError
+from matchka_export.write import content_version, seal, staged_bundle
+from matchka_train.backbones.ge2e import Ge2e
 from tests.export.facts import toy_facts
-from training.backbones.ge2e import Ge2e
 
 
 def write(target: Path, graph: Path, version: str = "1.0.0+abc") -> None:

@@ -2,8 +2,8 @@
 
 import torch
 
-from service.media.audio import AudioInput
-from training.backbones.mel import MelSpectrogram
+from matchka.media.audio import AudioInput
+from matchka_train.backbones.mel import MelSpectrogram
 
 TOY_INPUT = AudioInput(
     sample_rate_hz=16_000, window_samples=1_840, hop_samples=800, context_samples=200, level_dbfs=-30.0

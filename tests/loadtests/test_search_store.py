@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from service.store.digest import digests
-from service.store.store import opened_store
+from matchka.store.digest import digests
+from matchka.store.store import opened_store
 
 BENCH = Path(__file__).parents[2] / "loadtests" / "bench"
 

@@ -19,9 +19,9 @@ import soundfile
 import uvicorn
 from onnx import TensorProto, helper, numpy_helper
 
-from service.app import create_app
-from service.client import Client
-from service.settings import Settings, read_settings
+from matchka.app import create_app
+from matchka.client import Client
+from matchka.settings import Settings, read_settings
 
 RATE_HZ = 16000
 WINDOW, CONTEXT, HOP = 1600, 200, 800

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service import admission
-from service.admission import LINGER_BODIES, MIB, Refusals
-from service.backlog import Backlog
+from matchka import admission
+from matchka.admission import LINGER_BODIES, MIB, Refusals
+from matchka.backlog import Backlog
 
 LIMIT = MIB  # of every body_limit below
 

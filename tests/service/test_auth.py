@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from service.admission import Refused
-from service.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
-from service.errors import UnauthorizedError
-from service.failed_keys import FREE, INTERVAL_S, FailedKeys
-from service.settings import read_settings
+from matchka.admission import Refused
+from matchka.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
+from matchka.errors import UnauthorizedError
+from matchka.failed_keys import FREE, INTERVAL_S, FailedKeys
+from matchka.settings import read_settings
 
 KEY = "correct horse battery staple"
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batch_policy import BatchPolicy, rows_to_take
-from service.batcher import Batcher
-from service.errors import (
+from matchka.batch_policy import BatchPolicy, rows_to_take
+from matchka.batcher import Batcher
+from matchka.errors import (
     BundleError,
     ClientGoneError,
     DeadlinePassedError,
@@ -24,8 +24,8 @@ from service.errors import (
     NotReadyError,
     OverloadedError,
 )
-from service.patience import Patience, working_for
-from service.session import OrtSession, Session
+from matchka.patience import Patience, working_for
+from matchka.session import OrtSession, Session
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.bundle import Manifest, read_bundle, sha256_of
-from service.errors import BundleError, UntrainedDimError
-from service.lineup import read_bundles
+from matchka.bundle import Manifest, read_bundle, sha256_of
+from matchka.errors import BundleError, UntrainedDimError
+from matchka.lineup import read_bundles
 from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle
 
 Change = Callable[[dict[str, Any]], None]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from service.client import Client
-from service.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
-from service.settings import Settings
+from matchka.client import Client
+from matchka.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
+from matchka.settings import Settings
 from tests.service.conftest import DIMS, VERSION, SmallServer, cosine, embedding_of, sample, voice
 
 KEY = "0123456789abcdef"

@@ -10,10 +10,10 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.__main__ import _bound_socket, _server_config
-from service.app import create_app
-from service.connections import patient_protocol
-from service.settings import Settings
+from matchka.__main__ import _bound_socket, _server_config
+from matchka.app import create_app
+from matchka.connections import patient_protocol
+from matchka.settings import Settings
 from tests.server_process import free_port
 
 PATIENCE_S = 120.0

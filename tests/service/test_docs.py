@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from service.errors import SettingsError
-from service.settings import Settings, read_settings
+from matchka.errors import SettingsError
+from matchka.settings import Settings, read_settings
 from tests.service.conftest import SmallServer
 
 KEY = "0123456789abcdef0123"

@@ -18,12 +18,12 @@ import pytest
 import requests
 from onnx import helper, numpy_helper
 
-from service import errors
-from service.app import create_app, opened_verifier
-from service.bundle import sha256_of
-from service.errors import STATUS_AND_CODE, MatchkaError
-from service.openapi import NOT_OF_A_CALL
-from service.settings import read_settings
+from matchka import errors
+from matchka.app import create_app, opened_verifier
+from matchka.bundle import sha256_of
+from matchka.errors import STATUS_AND_CODE, MatchkaError
+from matchka.openapi import NOT_OF_A_CALL
+from matchka.settings import read_settings
 from tests.service.conftest import SmallServer, encoded, sample, serving, small_settings, voice, write_bundle
 
 KEY = "0123456789abcdef0123"

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import (
+from matchka.errors import (
     InvalidFieldError,
     InvalidSubjectIdError,
     MissingFieldError,
     UnknownFieldError,
 )
-from service.forms import (
+from matchka.forms import (
     CompareForm,
     EmbedForm,
     EnrollForm,

@@ -12,17 +12,17 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
-from service.__main__ import app
-from service.errors import RequestFailedError
-from service.fusion import read_fusions
-from service.lineup import read_bundles
-from service.media.faces.reader import FaceChoice
-from service.media.purpose import Purpose
-from service.model import Reading, SampleReader, open_model
-from service.pipeline import Verifier
-from service.session import InputArray
-from service.settings import Settings
-from service.store.store import opened_store
+from matchka.__main__ import app
+from matchka.errors import RequestFailedError
+from matchka.fusion import read_fusions
+from matchka.lineup import read_bundles
+from matchka.media.faces.reader import FaceChoice
+from matchka.media.purpose import Purpose
+from matchka.model import Reading, SampleReader, open_model
+from matchka.pipeline import Verifier
+from matchka.session import InputArray
+from matchka.settings import Settings
+from matchka.store.store import opened_store
 from tests.service.conftest import (
     CALIBRATION,
     POINTS,

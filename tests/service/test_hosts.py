@@ -8,9 +8,9 @@ import pytest
 import requests
 from starlette.datastructures import Headers
 
-from service.errors import CrossSiteError, ForbiddenHostError, InvalidHostError
-from service.hosts import is_loopback_host, require_host, require_own_site
-from service.settings import Settings
+from matchka.errors import CrossSiteError, ForbiddenHostError, InvalidHostError
+from matchka.hosts import is_loopback_host, require_host, require_own_site
+from matchka.settings import Settings
 from tests.server_process import whole_answer
 from tests.service.conftest import SmallServer, small_settings, write_bundle
 

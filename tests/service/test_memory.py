@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import requests
 
-from service.errors import STATUS_AND_CODE, OutOfMemoryError
+from matchka.errors import STATUS_AND_CODE, OutOfMemoryError
 from tests.server_process import start, stop
 from tests.service.conftest import RATE_HZ, encoded, sample, write_bundle, write_graph
 
@@ -40,7 +40,7 @@ GRAPH = """
 import json, resource, sys
 from pathlib import Path
 import numpy as np
-from service.session import OrtSession
+from matchka.session import OrtSession
 from tests.service.conftest import FULL_DIM, WINDOW
 
 session = OrtSession(Path(sys.argv[1]), "windows", (WINDOW,), FULL_DIM, threads=1)

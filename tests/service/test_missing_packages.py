@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import MissingPackageError, extra_required
+from matchka.errors import MissingPackageError, extra_required
 
 
 def run_without(package: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

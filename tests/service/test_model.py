@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_bundle
-from service.errors import (
+from matchka.bundle import read_bundle
+from matchka.errors import (
     BundleError,
     MatchkaError,
     NonFiniteEmbeddingError,
@@ -18,8 +18,8 @@ from service.errors import (
     SilenceError,
     TooLittleSpeechError,
 )
-from service.model import Model, open_model
-from service.settings import Settings
+from matchka.model import Model, open_model
+from matchka.settings import Settings
 from tests.service.conftest import FULL_DIM, embedding_of, encoded, sample, small_settings, voice, write_bundle
 
 

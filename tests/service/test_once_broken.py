@@ -10,13 +10,13 @@ import pytest
 import requests
 from pydantic import ValidationError
 
-from service import errors
-from service.auth import KeyRing
-from service.bundle import DimReport
-from service.client import Client
-from service.media.audio import AudioLimits, read_clip
-from service.settings import read_settings
-from service.store.store import opened_store
+from matchka import errors
+from matchka.auth import KeyRing
+from matchka.bundle import DimReport
+from matchka.client import Client
+from matchka.media.audio import AudioLimits, read_clip
+from matchka.settings import read_settings
+from matchka.store.store import opened_store
 from tests.service.conftest import RATE_HZ, dim_report, encoded, sample, serving, small_settings, voice, write_bundle
 
 LIMITS = AudioLimits(60.0, 0.5)

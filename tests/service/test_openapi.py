@@ -9,11 +9,11 @@ import pytest
 import requests
 from fastapi.routing import APIRoute
 
-from service import schemas
-from service.app import create_app
-from service.errors import STATUS_AND_CODE
-from service.openapi import NOT_OF_A_CALL
-from service.settings import Settings, read_settings
+from matchka import schemas
+from matchka.app import create_app
+from matchka.errors import STATUS_AND_CODE
+from matchka.openapi import NOT_OF_A_CALL
+from matchka.settings import Settings, read_settings
 from tests.service.conftest import SmallServer, sample, serving, small_settings, write_bundle
 
 KEY = "0123456789abcdef0123"

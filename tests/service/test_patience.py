@@ -12,12 +12,12 @@ import pytest
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from service.auth import KeyRing
-from service.errors import ClientGoneError, DeadlinePassedError
-from service.patience import Patience, current_patience, patiently_holding, working_for
-from service.problems import problem_response
-from service.routes.context import Caller, ServiceState
-from service.settings import Settings
+from matchka.auth import KeyRing
+from matchka.errors import ClientGoneError, DeadlinePassedError
+from matchka.patience import Patience, current_patience, patiently_holding, working_for
+from matchka.problems import problem_response
+from matchka.routes.context import Caller, ServiceState
+from matchka.settings import Settings
 
 LONG_S = 120.0
 

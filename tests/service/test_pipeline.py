@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.app import opened_verifier
-from service.decision import fmr_for_fpir, threshold_at
-from service.errors import (
+from matchka.app import opened_verifier
+from matchka.decision import fmr_for_fpir, threshold_at
+from matchka.errors import (
     DataDirInUseError,
     DuplicateSampleError,
     InvalidFieldError,
@@ -23,8 +23,8 @@ from service.errors import (
     UnknownTemplateError,
     UntrainedDimError,
 )
-from service.pipeline import Verifier
-from service.settings import Settings
+from matchka.pipeline import Verifier
+from matchka.settings import Settings
 from tests.service.conftest import (
     CALIBRATION,
     DIMS,

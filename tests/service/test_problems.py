@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.errors import (
+from matchka.errors import (
     STATUS_AND_CODE,
     MatchkaError,
     OverloadedError,
@@ -15,7 +15,7 @@ from service.errors import (
     shorten,
     status_and_code,
 )
-from service.problems import problem_response
+from matchka.problems import problem_response
 
 
 def test_problem_response_carries_the_error_whole():

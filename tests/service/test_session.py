@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from service.errors import BundleError, NonFiniteEmbeddingError
-from service.session import OrtSession, choose_providers
+from matchka.errors import BundleError, NonFiniteEmbeddingError
+from matchka.session import OrtSession, choose_providers
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 

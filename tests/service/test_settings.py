@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.errors import KeyRequiredError, SettingsError
-from service.settings import Settings, read_settings
+from matchka.errors import KeyRequiredError, SettingsError
+from matchka.settings import Settings, read_settings
 
 KEY = "0123456789abcdef"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,7 +16,7 @@ import pytest
 PROGRAM = """
 import json, resource, sys, threading
 import numpy as np
-from service.tuning import tune_process
+from matchka.tuning import tune_process
 
 def read_clips():
     for _ in range(30):
@@ -45,7 +45,7 @@ FLOOD = """
 import gc, json, threading
 from pathlib import Path
 import numpy as np
-from service.tuning import tune_process
+from matchka.tuning import tune_process
 
 def resident_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -74,7 +74,7 @@ print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
 # `matchka serve`, up to where it would open its bundles.
 SERVER = """
 import json, resource, sys
-import service.__main__ as command_line
+import matchka.__main__ as command_line
 
 def tell(settings):
     core_bytes = resource.getrlimit(resource.RLIMIT_CORE)

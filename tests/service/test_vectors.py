@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.errors import DimensionError, ZeroVectorError
-from service.vectors import cosine_similarity, mean_by_group, mean_reference, truncate_and_normalise
+from matchka.errors import DimensionError, ZeroVectorError
+from matchka.vectors import cosine_similarity, mean_by_group, mean_reference, truncate_and_normalise
 
 # far from the denormal range, where even a float64 norm of float32 numbers loses digits
 COMPONENTS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)

@@ -9,14 +9,14 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
-from service.__main__ import app
-from service.app import opened_verifier
-from service.decision import fmr_for_fpir, threshold_at
-from service.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
-from service.identification import same_face
-from service.media.faces.detection import Face
-from service.media.faces.reader import FaceReading
-from service.pipeline import Verifier
+from matchka.__main__ import app
+from matchka.app import opened_verifier
+from matchka.decision import fmr_for_fpir, threshold_at
+from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
+from matchka.identification import same_face
+from matchka.media.faces.detection import Face
+from matchka.media.faces.reader import FaceReading
+from matchka.pipeline import Verifier
 from tests.server_process import start, stop
 from tests.service.conftest import cosine, dim_report, embedding_of, sample, small_settings, voice, write_bundle
 

@@ -12,9 +12,9 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 from rich.progress import Progress
 
-from service.media.audio import AudioInput
-from training.backbones.backbone import WeightSource
-from training.features import Features
+from matchka.media.audio import AudioInput
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.features import Features
 
 RATE_HZ = 8_000
 FRAME = 160

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from matchka_train.bootstrap import paired_difference
+from matchka_train.errors import NoTrialsError
+from matchka_train.metrics import equal_error_rate
+from matchka_train.trials import all_pairs
 from tests.training.conftest import make_features
-from training.bootstrap import paired_difference
-from training.errors import NoTrialsError
-from training.metrics import equal_error_rate
-from training.trials import all_pairs
 
 
 @pytest.fixture

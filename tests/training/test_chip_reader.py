@@ -10,22 +10,22 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from service.errors import DownloadError
-from service.media.audio import AudioLimits
-from service.media.faces.alignment import by_prominence, extract_chip, fit_similarity
-from service.media.faces.reader import ImageInput
-from training.augmentation import AugmentationRecipe, View
-from training.backbones.backbone import WeightSource
-from training.backbones.dlib_resnet import DLIB_INPUT, TEMPLATE
-from training.backbones.face_packages import FACE_RECOGNITION
-from training.backbones.mtcnn import Mtcnn
-from training.backbones.packages import fetch_package, read_archived
-from training.chip_reader import ChipReader
-from training.datasets.sample import Sample
-from training.errors import FeatureError, TooManyUnreadableError
-from training.feature_cache import Skipped
-from training.features import extract_features
-from training.sample_reader import open_reader
+from matchka.errors import DownloadError
+from matchka.media.audio import AudioLimits
+from matchka.media.faces.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.media.faces.reader import ImageInput
+from matchka_train.augmentation import AugmentationRecipe, View
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.dlib_resnet import DLIB_INPUT, TEMPLATE
+from matchka_train.backbones.face_packages import FACE_RECOGNITION
+from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.packages import fetch_package, read_archived
+from matchka_train.chip_reader import ChipReader
+from matchka_train.datasets.sample import Sample
+from matchka_train.errors import FeatureError, TooManyUnreadableError
+from matchka_train.feature_cache import Skipped
+from matchka_train.features import extract_features
+from matchka_train.sample_reader import open_reader
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

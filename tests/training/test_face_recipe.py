@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from training.backbones.choice import DlibRecipe, open_backbone
-from training.backbones.dlib_resnet import DlibFace
-from training.errors import RecipeError
-from training.projections.near_rotation import NearRotationRecipe
-from training.projections.storage import load_projection
-from training.recipe import read_recipe
+from matchka_train.backbones.choice import DlibRecipe, open_backbone
+from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.errors import RecipeError
+from matchka_train.projections.near_rotation import NearRotationRecipe
+from matchka_train.projections.storage import load_projection
+from matchka_train.recipe import read_recipe
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "training" / "recipes" / "face.yaml"
+RECIPE = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"
 
 
 def test_face_recipe_when_read_asks_for_both_views_and_validates_on_other_people() -> None:
@@ -44,7 +44,7 @@ def test_face_recipe_when_a_value_is_out_of_range_names_it() -> None:
 
 
 def test_shipped_face_projection_when_loaded_is_what_the_recipe_says() -> None:
-    _, info = load_projection(ROOT / "export" / "defaults" / "face.safetensors")
+    _, info = load_projection(ROOT / "export" / "matchka_export" / "defaults" / "face.safetensors")
     recipe = read_recipe(RECIPE)
     assert (info.family, info.dims) == (recipe.projection.family, recipe.dims)
     assert info.backbone_sha256 == "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"

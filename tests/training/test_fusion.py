@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from training.errors import NoTrialsError
-from training.fusion import Line, Modality, draw_chimeras, fit_fusion, learn_fusion, ratio_thresholds
+from matchka_train.errors import NoTrialsError
+from matchka_train.fusion import Line, Modality, draw_chimeras, fit_fusion, learn_fusion, ratio_thresholds
 
 
 def gaussian_ratios(count: int, separations: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray]:

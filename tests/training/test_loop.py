@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from matchka_train.batches import TrainingClips, epoch_of_batches
+from matchka_train.errors import DatasetError, DivergedError
+from matchka_train.features import join_features
+from matchka_train.fit import window_embedder
+from matchka_train.loop import Plan, train
+from matchka_train.losses import LossRecipe
+from matchka_train.optimisation import OptimisationRecipe
+from matchka_train.projections.families import begin
+from matchka_train.projections.linear import LinearRecipe
+from matchka_train.projections.mlp import MlpRecipe
+from matchka_train.projections.refined import RefinedRecipe
+from matchka_train.selection import Standing, best_of, can_still_win, standing
+from matchka_train.validate import Accuracy, validate
 from tests.training.conftest import make_features
-from training.batches import TrainingClips, epoch_of_batches
-from training.errors import DatasetError, DivergedError
-from training.features import join_features
-from training.fit import window_embedder
-from training.loop import Plan, train
-from training.losses import LossRecipe
-from training.optimisation import OptimisationRecipe
-from training.projections.families import begin
-from training.projections.linear import LinearRecipe
-from training.projections.mlp import MlpRecipe
-from training.projections.refined import RefinedRecipe
-from training.selection import Standing, best_of, can_still_win, standing
-from training.validate import Accuracy, validate
 
 DIM, DIMS = 12, (3, 6, 12)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from matchka_train.errors import DatasetError
+from matchka_train.normalisation import as_norm_pairs, cohort_embeddings
 from tests.training.conftest import make_features
-from training.errors import DatasetError
-from training.normalisation import as_norm_pairs, cohort_embeddings
 
 
 def cosine(a, b):

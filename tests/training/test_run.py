@@ -13,19 +13,19 @@ import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from service.media.audio import split_windows
-from service.vectors import mean_by_group
+from matchka.media.audio import split_windows
+from matchka.vectors import mean_by_group
+from matchka_train.__main__ import main
+from matchka_train.backbones.choice import open_backbone
+from matchka_train.checkpoint import CheckpointFolder
+from matchka_train.datasets.folder import read_folders
+from matchka_train.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
+from matchka_train.metrics import equal_error_rate
+from matchka_train.projections.storage import load_projection
+from matchka_train.recipe import read_recipe
+from matchka_train.run import run
+from matchka_train.selection import best_of
 from tests.training.conftest import BANDS, TINY_INPUT, TinyBackbone, write_voices
-from training.__main__ import main
-from training.backbones.choice import open_backbone
-from training.checkpoint import CheckpointFolder
-from training.datasets.folder import read_folders
-from training.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
-from training.metrics import equal_error_rate
-from training.projections.storage import load_projection
-from training.recipe import read_recipe
-from training.run import run
-from training.selection import best_of
 
 
 def train(recipe_path, quiet, *overrides, fresh=False):

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from training.datasets.reader import read_datasets
-from training.datasets.splits import require_disjoint
-from training.recipe import read_recipe
-from training.run import flat
+from matchka_train.datasets.reader import read_datasets
+from matchka_train.datasets.splits import require_disjoint
+from matchka_train.recipe import read_recipe
+from matchka_train.run import flat
 
-RECIPE = Path(__file__).parents[2] / "training/recipes/speaker.yaml"
+RECIPE = Path(__file__).parents[2] / "training/matchka_train/recipes/speaker.yaml"
 
 
 @pytest.mark.shared_data

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.errors import NoTrialsError
-from training.strangers import StrangerTails, fit_tails
+from matchka_train.errors import NoTrialsError
+from matchka_train.strangers import StrangerTails, fit_tails
 
 
 def quantile(share: float) -> float:

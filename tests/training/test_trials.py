@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from training.errors import NoTrialsError
-from training.trials import all_pairs, balanced_pairs, listed_pairs, reference_pairs
+from matchka_train.errors import NoTrialsError
+from matchka_train.trials import all_pairs, balanced_pairs, listed_pairs, reference_pairs
 
 SUBJECTS = ["b", "a", "b", "c", "a", "b", "c"]
 

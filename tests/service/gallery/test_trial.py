@@ -20,7 +20,7 @@ def test_trial_of_each_method_finds_what_brute_force_finds(tmp_path: Path):
         (method, dim, number) for method in ("policy", "flat", "funnel") for dim in (64, DIM) for number in range(3)
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "service.gallery.trial", tmp_path / "references.npy", tmp_path / "probes.npy"],
+        [sys.executable, "-m", "matchka.gallery.trial", tmp_path / "references.npy", tmp_path / "probes.npy"],
         input="".join(f"{method} {dim} 5 {number}\n" for method, dim, number in lines),
         capture_output=True,
         text=True,

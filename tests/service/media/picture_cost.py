@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from service.bundle import read_bundle
-from service.errors import MatchkaError, status_and_code
-from service.media.faces.reader import FaceChoice
-from service.model import open_model
-from service.settings import read_settings
+from matchka.bundle import read_bundle
+from matchka.errors import MatchkaError, status_and_code
+from matchka.media.faces.reader import FaceChoice
+from matchka.model import open_model
+from matchka.settings import read_settings
 
 
 def resident_mib(name: str) -> float:

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.errors import NoSpeechError
-from service.media.audio import AudioLimits, read_clip
-from service.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
-from service.session import open_ort_session
+from matchka.errors import NoSpeechError
+from matchka.media.audio import AudioLimits, read_clip
+from matchka.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
+from matchka.session import open_ort_session
 from tests.service.media.not_speech import HARD_MAKERS, MAKERS, sounds
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)

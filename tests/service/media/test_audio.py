@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import resample as fourier_resample
 
-from service.errors import (
+from matchka.errors import (
     AudioTooLongError,
     EmptyFileError,
     MatchkaError,
@@ -23,7 +23,7 @@ from service.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from service.media.audio import AudioInput, AudioLimits, audible_seconds, level_gain, read_clip, split_windows
+from matchka.media.audio import AudioInput, AudioLimits, audible_seconds, level_gain, read_clip, split_windows
 from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from service.bundle import ImageInputSpec, read_bundle
-from service.errors import NoFaceError
-from service.media.faces.alignment import Template, expected_box
-from service.media.faces.detection import FaceDetector
-from service.media.faces.reader import FaceLimits, FaceReader, ImageInput
-from service.media.image import ImageLimits
-from service.session import open_ort_session
+from matchka.bundle import ImageInputSpec, read_bundle
+from matchka.errors import NoFaceError
+from matchka.media.faces.alignment import Template, expected_box
+from matchka.media.faces.detection import FaceDetector
+from matchka.media.faces.reader import FaceLimits, FaceReader, ImageInput
+from matchka.media.image import ImageLimits
+from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures
 
 SEED, OF_EACH = 11, 40

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.errors import (
+from matchka.errors import (
     EmptyFileError,
     ImageTooComplexError,
     ImageTooLargeError,
@@ -24,8 +24,8 @@ from service.errors import (
     NotImageError,
     TruncatedFileError,
 )
-from service.media.image import ImageLimits, read_image
-from service.media.image_files import MAX_PARTS, MAX_SCANS, MAX_TABLE_BYTES, read_orientation, strip_metadata
+from matchka.media.image import ImageLimits, read_image
+from matchka.media.image_files import MAX_PARTS, MAX_SCANS, MAX_TABLE_BYTES, read_orientation, strip_metadata
 
 LIMITS = ImageLimits(24.0)
 WIDTH, HEIGHT = 1300, 1000  # more than a conversion takes at a time

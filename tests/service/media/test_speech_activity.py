@@ -7,12 +7,18 @@ import onnxruntime
 import pytest
 from rich.console import Console
 
-from service.errors import DownloadError, NoSpeechError
-from service.media.audio import AudioLimits, read_clip
-from service.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
-from service.session import open_ort_session
+from matchka.errors import DownloadError, NoSpeechError
+from matchka.media.audio import AudioLimits, read_clip
+from matchka.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
+from matchka.session import open_ort_session
+from matchka_train.backbones.packages import (
+    SILERO_VAD,
+    SPEECH_ACTIVITY_GRAPH,
+    fetch_package,
+    read_archived,
+    read_member,
+)
 from tests.service.media.not_speech import MAKERS, at_level, sounds
-from training.backbones.packages import SILERO_VAD, SPEECH_ACTIVITY_GRAPH, fetch_package, read_archived, read_member
 
 DOWNLOADS = Path(__file__).parents[3] / "build" / "downloads"
 QUIET = Console(quiet=True)

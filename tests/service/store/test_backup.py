@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import BackupError, RestoreRefusedError, StoreError
-from service.store.backup import BackupManifest, write_backup
-from service.store.ledger import Deletion
-from service.store.restore import RestorePlan, RestoreReport, restore
-from service.store.store import Store, opened_store
+from matchka.errors import BackupError, RestoreRefusedError, StoreError
+from matchka.store.backup import BackupManifest, write_backup
+from matchka.store.ledger import Deletion
+from matchka.store.restore import RestorePlan, RestoreReport, restore
+from matchka.store.store import Store, opened_store
 
 DIM = 16
 

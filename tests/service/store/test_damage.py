@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from service.errors import (
+from matchka.errors import (
     STATUS_AND_CODE,
     MatchkaError,
     StorageDamagedError,
@@ -16,9 +16,9 @@ from service.errors import (
     StorageFullError,
     StoreError,
 )
-from service.store import intact
-from service.store.faults import as_matchka_error
-from service.store.store import Store, opened_store
+from matchka.store import intact
+from matchka.store.faults import as_matchka_error
+from matchka.store.store import Store, opened_store
 
 DIM = 24
 

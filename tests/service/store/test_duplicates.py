@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.errors import DuplicateSampleError
-from service.store.duplicates import require_no_duplicates
+from matchka.errors import DuplicateSampleError
+from matchka.store.duplicates import require_no_duplicates
 
 DIM = 256
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.store.store import Store, opened_store
+from matchka.store.store import Store, opened_store
 
 WAIT_S = 120.0
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from service.errors import UnknownSubjectError, UnknownTemplateError
-from service.store.ledger import (
+from matchka.errors import UnknownSubjectError, UnknownTemplateError
+from matchka.store.ledger import (
     Deletion,
     deletions_in,
     forget_deletions,
@@ -19,7 +19,7 @@ from service.store.ledger import (
     merge_deletions,
     remove_templates,
 )
-from service.store.store import Store, opened_store
+from matchka.store.store import Store, opened_store
 
 DIM = 5
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.errors import StoreError
-from service.store.schema import SCHEMA_VERSION
-from service.store.store import Store, opened_store
+from matchka.errors import StoreError
+from matchka.store.schema import SCHEMA_VERSION
+from matchka.store.store import Store, opened_store
 
 # as the first release made them
 VERSION_1 = """

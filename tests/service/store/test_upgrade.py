@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.store.store import opened_store
+from matchka.store.store import opened_store
 from tests.service.store.test_digest import slow_digest
 
 # as the first version of the program made them; never to be changed

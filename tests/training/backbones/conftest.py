@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from service.errors import DownloadError
-from training.backbones.ge2e import Ge2eEncoder, load_encoder
-from training.backbones.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
+from matchka.errors import DownloadError
+from matchka_train.backbones.ge2e import Ge2eEncoder, load_encoder
+from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 
 ROOT = Path(__file__).parents[3]
 

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from service.errors import DownloadError
-from service.media.faces.alignment import by_prominence, extract_chip, fit_similarity
-from training.backbones.dlib_resnet import TEMPLATE, DlibFace
-from training.backbones.face_packages import FACE_RECOGNITION_MODELS
-from training.backbones.mtcnn import Mtcnn
-from training.backbones.packages import fetch_package, read_archived
-from training.metrics import equal_error_rate
-from training.trials import all_pairs
+from matchka.errors import DownloadError
+from matchka.media.faces.alignment import by_prominence, extract_chip, fit_similarity
+from matchka_train.backbones.dlib_resnet import TEMPLATE, DlibFace
+from matchka_train.backbones.face_packages import FACE_RECOGNITION_MODELS
+from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.packages import fetch_package, read_archived
+from matchka_train.metrics import equal_error_rate
+from matchka_train.trials import all_pairs
 
 LOGGER = logging.getLogger(__name__)
 pytestmark = pytest.mark.shared_data

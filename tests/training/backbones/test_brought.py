@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.errors import ChecksumError
-from training.backbones.brought import Brought
-from training.backbones.choice import EdgeFaceRecipe, open_backbone
-from training.backbones.onnx_file import file_sha256
-from training.errors import WeightsAbsentError
-from training.recipe import read_recipe
+from matchka.errors import ChecksumError
+from matchka_train.backbones.brought import Brought
+from matchka_train.backbones.choice import EdgeFaceRecipe, open_backbone
+from matchka_train.backbones.onnx_file import file_sha256
+from matchka_train.errors import WeightsAbsentError
+from matchka_train.recipe import read_recipe
 
 NAME = "edgeface-xs_gamma_06"
 
@@ -39,7 +39,7 @@ def test_open_backbone_when_named_weights_were_not_pulled_names_the_command(tmp_
 
 @pytest.mark.parametrize("recipe", ["redimnet", "edgeface", "wavlm"])
 def test_shipped_recipe_when_its_weights_are_absent_names_the_command(recipe: str, tmp_path: Path) -> None:
-    path = Path(__file__).parents[3] / "training" / "recipes" / f"{recipe}.yaml"
+    path = Path(__file__).parents[3] / "training" / "matchka_train" / "recipes" / f"{recipe}.yaml"
     backbone = read_recipe(path, (f"backbone.downloads_dir={tmp_path}",)).backbone
     with pytest.raises(WeightsAbsentError, match="matchka-train backbones pull"):
         open_backbone(backbone)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from service.errors import ChecksumError, DownloadError
-from training.backbones.dlib_file import read_dlib_weights
-from training.backbones.dlib_resnet import DlibFace
-from training.backbones.face_packages import DLIB_WEIGHTS
-from training.backbones.packages import read_member
+from matchka.errors import ChecksumError, DownloadError
+from matchka_train.backbones.dlib_file import read_dlib_weights
+from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.backbones.face_packages import DLIB_WEIGHTS
+from matchka_train.backbones.packages import read_member
 
 ROOT = Path(__file__).parents[3]
 DOWNLOADS = ROOT / "build" / "downloads"

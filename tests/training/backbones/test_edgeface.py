@@ -13,23 +13,23 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from export.graph import GraphInput, export_graph, graph_input
-from export.measure import open_session
-from service.errors import ChecksumError
-from service.media.faces.alignment import extract_chip, fit_similarity
+from matchka.errors import ChecksumError
+from matchka.media.faces.alignment import extract_chip, fit_similarity
+from matchka_export.graph import GraphInput, export_graph, graph_input
+from matchka_export.measure import open_session
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.choice import EdgeFaceRecipe, open_backbone
+from matchka_train.backbones.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
+from matchka_train.backbones.edgeface_network import EdgeFaceNetwork
+from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.errors import RecipeError
+from matchka_train.recipe import read_recipe
 from tests.training.backbones.named_weights import random_chips, weights_by_name
-from training.backbones.backbone import WeightSource
-from training.backbones.choice import EdgeFaceRecipe, open_backbone
-from training.backbones.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
-from training.backbones.edgeface_network import EdgeFaceNetwork
-from training.backbones.mtcnn import Mtcnn
-from training.errors import RecipeError
-from training.recipe import read_recipe
 
 # Made once by the published code (otroshi/edgeface over timm 1.0.29.dev0): embeddings of random_chips(2, 112, seed)
 # with weights_by_name(..., seed), and the sha256 of the sorted lines "name shape" of all parameters.
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("edgeface_expected.json").read_text())
-RECIPE = Path(__file__).parents[3] / "training" / "recipes" / "edgeface.yaml"
+RECIPE = Path(__file__).parents[3] / "training" / "matchka_train" / "recipes" / "edgeface.yaml"
 VARIANTS: tuple[EdgeFaceVariant, ...] = get_args(EdgeFaceVariant)
 
 

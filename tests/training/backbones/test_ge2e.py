@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from service.errors import ChecksumError
-from service.media.audio import split_windows
-from training.backbones.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
+from matchka.errors import ChecksumError
+from matchka.media.audio import split_windows
+from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
 
 Array = npt.NDArray[np.float64]
 

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from service.media.audio import split_windows
-from service.vectors import FloatArray
-from training.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
+from matchka.media.audio import split_windows
+from matchka.vectors import FloatArray
+from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
 
 pytestmark = pytest.mark.shared_data
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import DownloadError
+from matchka.errors import DownloadError
+from matchka_train.backbones.hub_fetch import BLOCK_BYTES, Patience, fetch_file
 from tests.training.backbones.hub_server import CONTENT, Hub, serve
-from training.backbones.hub_fetch import BLOCK_BYTES, Patience, fetch_file
 
 HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=3, pause_s=0.0)
 HALF = len(CONTENT) // 2

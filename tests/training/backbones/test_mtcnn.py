@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from service.errors import DownloadError
-from service.media.faces.detection import FaceDetector
-from training.backbones.face_packages import FACE_RECOGNITION
-from training.backbones.mtcnn import Mtcnn
-from training.backbones.packages import fetch_package, read_archived
+from matchka.errors import DownloadError
+from matchka.media.faces.detection import FaceDetector
+from matchka_train.backbones.face_packages import FACE_RECOGNITION
+from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.packages import fetch_package, read_archived
 
 ROOT = Path(__file__).parents[3]
 DOWNLOADS = ROOT / "build" / "downloads"

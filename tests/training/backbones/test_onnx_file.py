@@ -11,13 +11,13 @@ import torch
 from onnx import TensorProto, helper
 from pydantic import TypeAdapter, ValidationError
 
-from service.errors import ChecksumError
-from service.media.audio import AudioInput
-from training.backbones.backbone import WeightSource
-from training.backbones.choice import BackboneRecipe, Ge2eRecipe, open_backbone
-from training.backbones.ge2e import Ge2e
-from training.backbones.onnx_file import OnnxFile
-from training.errors import FeatureError
+from matchka.errors import ChecksumError
+from matchka.media.audio import AudioInput
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.choice import BackboneRecipe, Ge2eRecipe, open_backbone
+from matchka_train.backbones.ge2e import Ge2e
+from matchka_train.backbones.onnx_file import OnnxFile
+from matchka_train.errors import FeatureError
 
 WINDOW, DIM = 50, 6
 WINDOW_RECIPE = {

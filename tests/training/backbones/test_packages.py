@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from service.errors import ChecksumError, DownloadError
-from training.backbones.packages import (
+from matchka.errors import ChecksumError, DownloadError
+from matchka_train.backbones.packages import (
     DEFAULT_CACHE_DIR,
     GE2E_WEIGHTS,
     POCKETSPHINX,

@@ -13,18 +13,18 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from service.errors import ChecksumError
-from service.media.audio import split_windows
+from matchka.errors import ChecksumError
+from matchka.media.audio import split_windows
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.choice import BackboneRecipe, open_backbone
+from matchka_train.backbones.redimnet.config import parse_config
+from matchka_train.backbones.redimnet.front_end import FrontEnd
+from matchka_train.backbones.redimnet.frozen import RedimnetFile, RepeatedTail
+from matchka_train.backbones.redimnet.network import Redimnet
+from matchka_train.errors import FeatureError, WeightsError
+from matchka_train.projections.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.trainable import parameter_count
 from tests.training.backbones.redimnet_cases import CASES, LENGTHS, made_clip, random_weights
-from training.backbones.backbone import WeightSource
-from training.backbones.choice import BackboneRecipe, open_backbone
-from training.backbones.redimnet.config import parse_config
-from training.backbones.redimnet.front_end import FrontEnd
-from training.backbones.redimnet.frozen import RedimnetFile, RepeatedTail
-from training.backbones.redimnet.network import Redimnet
-from training.errors import FeatureError, WeightsError
-from training.projections.linear import LinearProjection, LinearRecipe
-from training.projections.trainable import parameter_count
 
 NUMBERS = json.loads(Path(__file__).with_name("redimnet_numbers.json").read_text())
 LARGEST_DIFFERENCE = 1e-4

@@ -8,12 +8,12 @@ import onnxruntime
 import pytest
 import torch
 
-from export.graph import GraphInput, tidy_graph, trace_graph
+from matchka_export.graph import GraphInput, tidy_graph, trace_graph
+from matchka_train.backbones.redimnet.config import parse_config
+from matchka_train.backbones.redimnet.frozen import FrozenRedimnet
+from matchka_train.backbones.redimnet.network import Redimnet
 from tests.training.backbones.redimnet_cases import CASES, made_clip
 from tests.training.backbones.test_redimnet import fill
-from training.backbones.redimnet.config import parse_config
-from training.backbones.redimnet.frozen import FrozenRedimnet
-from training.backbones.redimnet.network import Redimnet
 
 LENGTHS = (257, 400, 4_001, 16_000, 31_111, 70_003)
 TRACED = 16_000

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from export.graph import export_graph, graph_input
-from export.measure import open_session
-from service.errors import ChecksumError
-from service.media.audio import split_windows
+from matchka.errors import ChecksumError
+from matchka.media.audio import split_windows
+from matchka_export.graph import export_graph, graph_input
+from matchka_export.measure import open_session
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.choice import SpeechTransformerRecipe, open_backbone
+from matchka_train.backbones.speech_transformer import SpeechTransformer, open_speech_transformer
+from matchka_train.backbones.speech_transformer_folder import load_transformer, read_speech_facts, weights_sha256
+from matchka_train.backbones.speech_transformer_network import LayerStatistics
+from matchka_train.errors import FeatureError
+from matchka_train.projections.layer_sum import LayerSumRecipe
+from matchka_train.recipe import read_recipe
 from tests.training.backbones.tiny_speech import HIDDEN, KINDS, LAYERS, RECEPTIVE, save_tiny
-from training.backbones.backbone import WeightSource
-from training.backbones.choice import SpeechTransformerRecipe, open_backbone
-from training.backbones.speech_transformer import SpeechTransformer, open_speech_transformer
-from training.backbones.speech_transformer_folder import load_transformer, read_speech_facts, weights_sha256
-from training.backbones.speech_transformer_network import LayerStatistics
-from training.errors import FeatureError
-from training.projections.layer_sum import LayerSumRecipe
-from training.recipe import read_recipe
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")
 RATE_HZ = 16_000
@@ -292,7 +292,7 @@ def test_open_backbone_when_a_speech_transformer_is_asked_for_reads_the_recipe(w
 
 
 def test_wavlm_recipe_when_read_learns_the_layers_of_a_base_network() -> None:
-    recipe = read_recipe(Path(__file__).parents[3] / "training" / "recipes" / "wavlm.yaml")
+    recipe = read_recipe(Path(__file__).parents[3] / "training" / "matchka_train" / "recipes" / "wavlm.yaml")
     assert isinstance(recipe.backbone, SpeechTransformerRecipe)
     assert recipe.backbone.layers == "apart"
     assert isinstance(recipe.projection, LayerSumRecipe)

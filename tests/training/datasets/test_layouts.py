@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from training.datasets.cnceleb import read_cnceleb
-from training.datasets.folder import read_folders, read_voxceleb
-from training.datasets.kaldi import read_kaldi
-from training.datasets.manifest import read_manifest
-from training.datasets.reader import read_dataset, read_pairs
-from training.datasets.recipe import DatasetRecipe
-from training.datasets.sample import Sample
-from training.datasets.splits import identity_fold, require_disjoint, require_identities
-from training.datasets.trial_list import read_trials
-from training.errors import DatasetError, IdentityOverlapError
+from matchka_train.datasets.cnceleb import read_cnceleb
+from matchka_train.datasets.folder import read_folders, read_voxceleb
+from matchka_train.datasets.kaldi import read_kaldi
+from matchka_train.datasets.manifest import read_manifest
+from matchka_train.datasets.reader import read_dataset, read_pairs
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.splits import identity_fold, require_disjoint, require_identities
+from matchka_train.datasets.trial_list import read_trials
+from matchka_train.errors import DatasetError, IdentityOverlapError
 
 
 def touch(root, *names):

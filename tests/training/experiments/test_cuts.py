@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from matchka_train.backbones.dlib_file import ConvLayer, DlibWeights
+from matchka_train.backbones.dlib_resnet import DlibResNet
+from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
+from matchka_train.batches import TrainingClips
+from matchka_train.experiments.spectra import TunedEncoder, one_row_of_each
+from matchka_train.experiments.trunk import DlibTail, low_resolution
+from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from tests.training.conftest import make_features
-from training.backbones.dlib_file import ConvLayer, DlibWeights
-from training.backbones.dlib_resnet import DlibResNet
-from training.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
-from training.batches import TrainingClips
-from training.experiments.spectra import TunedEncoder, one_row_of_each
-from training.experiments.trunk import DlibTail, low_resolution
-from training.projections.linear import LinearProjection, LinearRecipe
 
 CHANNELS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256]  # of each block of the descriptor
 

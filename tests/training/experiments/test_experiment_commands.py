@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from training.commands import app
-from training.errors import CheckpointError, DatasetError, RecipeError
+from matchka_train.commands import app
+from matchka_train.errors import CheckpointError, DatasetError, RecipeError
 
 LARGEST_FIGURE = 200_000  # bytes; both are kept in docs/experiments
 
@@ -22,7 +22,7 @@ def speakers(shared_data: Path, downloads: Path, tmp_path: Path) -> list[str]:
     speech = shared_data / "speech"
     return [
         "two-stage",
-        "training/recipes/speaker.yaml",
+        "training/matchka_train/recipes/speaker.yaml",
         f"data.train.0.path={speech / 'utterances.csv'}",
         f"data.validation.0.path={speech / 'utterances.csv'}",
         f"data.validation.1.path={speech / 'cohort.csv'}",
@@ -82,7 +82,7 @@ def test_face_heads_when_run_on_a_few_people_watches_every_arm_in_both_ways(shar
     images = shared_data / "face" / "images.csv"
     arguments = [
         "face-heads",
-        "training/recipes/face.yaml",
+        "training/matchka_train/recipes/face.yaml",
         f"data.train.0.path={images}",
         f"data.validation.0.path={images}",
         f"data.cache_dir={tmp_path / 'features'}",
@@ -108,7 +108,7 @@ def test_face_heads_when_run_on_a_few_people_watches_every_arm_in_both_ways(shar
 
 @pytest.mark.parametrize(("name", "recipe"), [("two-stage", "face"), ("face-heads", "speaker")])
 def test_experiment_when_the_backbone_is_another_one_refuses_the_recipe(name, recipe, tmp_path):
-    done = invoke(name, f"training/recipes/{recipe}.yaml", "--out", str(tmp_path))
+    done = invoke(name, f"training/matchka_train/recipes/{recipe}.yaml", "--out", str(tmp_path))
     assert isinstance(done.exception, RecipeError)
 
 

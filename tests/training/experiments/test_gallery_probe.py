@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.errors import NoTrialsError
-from training.experiments.gallery_probe import gallery_probe
+from matchka_train.errors import NoTrialsError
+from matchka_train.experiments.gallery_probe import gallery_probe
 
 SUBJECTS = ["ada"] * 5 + ["bob"] * 2 + ["cyd"] + ["dan"] * 3
 

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from matchka_train.errors import DatasetError, ProjectionError, RecipeError
+from matchka_train.features import join_features
+from matchka_train.projections.affine import AffineProjection, identity_projection
+from matchka_train.projections.families import begin, fit_closed_form
+from matchka_train.projections.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.mlp import MlpRecipe
+from matchka_train.projections.orthogonal import OrthogonalRecipe
+from matchka_train.projections.refined import RefinedRecipe
+from matchka_train.projections.rotation import RotationRecipe, fit_rotation
+from matchka_train.projections.trainable import parameter_count
+from matchka_train.projections.whitening import WhiteningRecipe, fit_whitening
+from matchka_train.trials import all_pairs
 from tests.training.conftest import make_features
-from training.errors import DatasetError, ProjectionError, RecipeError
-from training.features import join_features
-from training.projections.affine import AffineProjection, identity_projection
-from training.projections.families import begin, fit_closed_form
-from training.projections.linear import LinearProjection, LinearRecipe
-from training.projections.mlp import MlpRecipe
-from training.projections.orthogonal import OrthogonalRecipe
-from training.projections.refined import RefinedRecipe
-from training.projections.rotation import RotationRecipe, fit_rotation
-from training.projections.trainable import parameter_count
-from training.projections.whitening import WhiteningRecipe, fit_whitening
-from training.trials import all_pairs
 
 DIM = 12
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import make_features
-from training.errors import ProjectionError
-from training.features import Features
-from training.projections.affine import AffineProjection
-from training.projections.families import begin
-from training.projections.layer_sum import (
+from matchka_train.errors import ProjectionError
+from matchka_train.features import Features
+from matchka_train.projections.affine import AffineProjection
+from matchka_train.projections.families import begin
+from matchka_train.projections.layer_sum import (
     LayerSum,
     LayerSumProjection,
     LayerSumRecipe,
     SummedProjection,
     summed_features,
 )
-from training.projections.storage import ProjectionInfo, load_projection, save_projection
+from matchka_train.projections.storage import ProjectionInfo, load_projection, save_projection
+from tests.training.conftest import make_features
 
 LAYERS, DIM, FULL = 3, 12, 6
 INFO = ProjectionInfo("layer_sum", "", (2, FULL), "tiny-layers", "0" * 64, ())

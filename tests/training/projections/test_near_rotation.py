@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.errors import DatasetError
-from training.features import Features
-from training.projections.near_rotation import NearRotationRecipe, capped_moment, fit_near_rotation, within_scatter
+from matchka_train.errors import DatasetError
+from matchka_train.features import Features
+from matchka_train.projections.near_rotation import NearRotationRecipe, capped_moment, fit_near_rotation, within_scatter
 
 DIM = 5
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.errors import ProjectionError
-from training.projections.affine import AffineProjection
-from training.projections.linear import LinearProjection, LinearRecipe
-from training.projections.mlp import MlpProjection, MlpRecipe
-from training.projections.storage import ProjectionInfo, load_projection, save_projection
+from matchka_train.errors import ProjectionError
+from matchka_train.projections.affine import AffineProjection
+from matchka_train.projections.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.mlp import MlpProjection, MlpRecipe
+from matchka_train.projections.storage import ProjectionInfo, load_projection, save_projection
 
 INFO = ProjectionInfo(
     family="rotation",

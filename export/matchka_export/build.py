@@ -1,0 +1,40 @@
+"""A backbone and a projection -> the graph on disk, whatever kind of backbone it is, in 32 or 16 bits."""
+
+from pathlib import Path
+
+import torch
+
+from matchka.errors import ParityError
+from matchka_export.compose import compose_graph
+from matchka_export.graph import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.half import rounded_to_float16, store_as_float16
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.onnx_file import OnnxFile
+
+
+def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, float16: bool = False) -> RowsToEmbeddings:
+    """Write the graph and return the torch module it must equal.
+
+    Args:
+        backbone: the frozen network.
+        projection: (n, embedding_dim) -> (n, full_dim).
+        path: the file to write.
+        float16: keep the backbone's weights as 16-bit floats.
+
+    Raises: ParityError: the backbone cannot be built that way.
+    """
+    frozen = backbone.module()
+    if isinstance(backbone, OnnxFile):
+        if float16:
+            raise ParityError(
+                "The weights of a backbone that is an ONNX file are left as they are.",
+                value=backbone.path,
+                remedy="Bring a file with 16-bit weights, and leave --float16 out.",
+            )
+        compose_graph(backbone, projection, path)
+        return RowsToEmbeddings(frozen, projection)
+    model = RowsToEmbeddings(rounded_to_float16(frozen) if float16 else frozen, projection)
+    export_graph(model, graph_input(backbone.input), path)
+    if float16:
+        store_as_float16(path, model)
+    return model

@@ -1,0 +1,93 @@
+"""A default bundle: weights out of pinned packages + the shipped projection + the shipped measurements."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from matchka.bundle import GRAPH_NAME, Bundle, read_bundle, sha256_of
+from matchka.errors import EvidenceError
+from matchka.media.audio import AudioLimits
+from matchka_export.build import build_graph
+from matchka_export.evidence import Evidence, read_evidence, require_belongs
+from matchka_export.gate import require_not_worse
+from matchka_export.layout import REPORT_NAME
+from matchka_export.measure import open_session, serve_graph
+from matchka_export.parity import deal_batches, made_rows, real_rows, require_parity
+from matchka_export.run import bundle_facts, write_detector
+from matchka_export.speech_activity import write_speech_activity
+from matchka_export.write import seal, staged_bundle
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.sample import Sample
+from matchka_train.projections.storage import ProjectionInfo, load_projection
+from matchka_train.sample_reader import join_rows, open_reader
+
+STEPS: Final = 4
+ANY_LENGTH: Final = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)
+NOTES: Final = (".txt", ".md")
+
+
+def assemble(
+    target: Path,
+    backbone: Backbone,
+    projection_path: Path,
+    evidence_path: Path,
+    downloads: Path,
+    samples_dir: Path,
+    console: Console,
+) -> Bundle:
+    """Build the bundle and put it in its place; nothing is left behind if a step fails.
+
+    Args:
+        target: the bundle's folder; its name is the model's name.
+        backbone: the frozen network.
+        projection_path: the fitted projection.
+        evidence_path: what was measured of it.
+        downloads: the folder that keeps package files.
+        samples_dir: real recordings or pictures for the parity check, used where they are present.
+        console: where progress goes.
+
+    Raises:
+        DownloadError, ChecksumError: no weights.
+        EvidenceError: the measurements belong to other files.
+        GateError: they show a projection that is worse than its frozen backbone.
+        ParityError: the graph does not compute what torch computes.
+    """
+    projection, info = load_projection(projection_path)
+    evidence = read_evidence(evidence_path)
+    require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
+    _require_same_dims(evidence, info)
+    require_not_worse(evidence.gate, accept_worse=None)
+    with Progress(console=console) as progress, staged_bundle(target) as folder:
+        task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
+        detector = write_detector(backbone, folder)
+        model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
+        speech = write_speech_activity(backbone.input, folder, downloads, console)
+        progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
+        _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
+        progress.update(task, advance=1, description=f"Building {target.name}: writing")
+        shutil.copyfile(evidence_path, folder / REPORT_NAME)
+        seal(folder, bundle_facts(target.name, backbone, evidence, detector, speech, accepted_worse=None))
+        progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
+    return read_bundle(target)
+
+
+def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
+    """On made samples everywhere, and on real ones where they have been fetched."""
+    session = open_session(graph, backbone.input, full_dim)
+    reader = open_reader(serve_graph(graph, backbone.input, session), ANY_LENGTH, None)
+    files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
+    real = real_rows(reader, [Sample(path, "", "") for path in files])
+    require_parity(model, session, deal_batches(join_rows([made_rows(backbone.input), *real])))
+
+
+def _require_same_dims(evidence: Evidence, info: ProjectionInfo) -> None:
+    if evidence.dims != info.dims:
+        raise EvidenceError(
+            f"The projection was fitted for the dims {info.dims}; others were measured.",
+            value=evidence.dims,
+            remedy="Measure again with `matchka-export measure CHECKPOINT`.",
+        )

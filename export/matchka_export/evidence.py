@@ -1,0 +1,124 @@
+"""Measurements that travel with a projection: which files they belong to, what was found, and how to find it again."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from matchka.bundle import DatasetUse, DimReport
+from matchka.errors import EvidenceError
+
+HEX_SHA256: Final = r"^[0-9a-f]{64}$"
+
+
+class GateResult(BaseModel):
+    """Full-dim EER of the graph and of the frozen backbone in one domain, and how sure their difference is.
+
+    Attributes:
+        eer: of the graph; a fraction.
+        backbone_eer: of the frozen backbone on the same pairs.
+        low: 2.5 % quantile of the difference, identities drawn anew; above 0, the graph is significantly worse.
+        high: 97.5 % quantile.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    eer: float = Field(ge=0, le=1)
+    backbone_eer: float = Field(ge=0, le=1)
+    low: float
+    high: float
+
+
+class IdentificationRates(BaseModel):
+    """Open-set identification at one dim; fields as in matchka_train.identification.Identification."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enrolled: int
+    probes: int
+    strangers: int
+    rank_1: float = Field(ge=0, le=1)
+    fnir_at_fpir: dict[str, float]
+    threshold: float
+    accuracy: float = Field(ge=0, le=1)
+
+
+class Evidence(BaseModel):
+    """What was measured of one backbone with one projection.
+
+    Attributes:
+        format: of this file.
+        backbone_sha256: of the backbone's weights.
+        projection_sha256: of the projection's file.
+        family: of the projection.
+        float16: whether the backbone's weights were rounded to 16 bits.
+        parity: largest absolute difference of the graph from torch, on real clips.
+        gate: domain -> what the gate found.
+        full_dim: components of an embedding.
+        dims: dims measured, rising; the last is full_dim.
+        per_dim: as matchka.bundle.Manifest.
+        identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
+        datasets: what fitted and what judged the projection.
+        commands: what to run to find the same again.
+        libraries: versions it was measured with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["matchka-evidence-1"] = "matchka-evidence-1"
+    backbone_sha256: str = Field(pattern=HEX_SHA256)
+    projection_sha256: str = Field(pattern=HEX_SHA256)
+    family: str
+    float16: bool
+    parity: float = Field(ge=0)
+    gate: dict[str, GateResult]
+    full_dim: int
+    dims: tuple[int, ...]
+    per_dim: dict[str, DimReport]
+    identification: dict[str, dict[str, dict[str, IdentificationRates]]] | None = None
+    datasets: tuple[DatasetUse, ...]
+    commands: tuple[str, ...]
+    libraries: dict[str, str]
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Read measurements.
+
+    Raises: EvidenceError: no such file, or not one of measurements.
+    """
+    try:
+        return Evidence.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise EvidenceError(f"The measurements {path} cannot be read.", value=error, remedy=_MEASURE) from error
+
+
+def write_evidence(path: Path, evidence: Evidence) -> None:
+    """Write measurements; the file is whole or not there."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(evidence.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def require_belongs(evidence: Evidence, backbone_sha256: str, projection_sha256: str) -> None:
+    """Refuse measurements of another backbone or another projection.
+
+    Args:
+        evidence: the measurements.
+        backbone_sha256: of the weights at hand.
+        projection_sha256: of the projection's file at hand.
+
+    Raises: EvidenceError: one of the two is another.
+    """
+    for part, measured, found in (
+        ("backbone", evidence.backbone_sha256, backbone_sha256),
+        ("projection", evidence.projection_sha256, projection_sha256),
+    ):
+        if measured != found:
+            raise EvidenceError(
+                f"The measurements are of the {part} with sha256 {measured}, not of this one.",
+                value=found,
+                remedy=_MEASURE,
+            )
+
+
+_MEASURE: Final = "Measure again with `matchka-export measure CHECKPOINT`."

@@ -1,0 +1,83 @@
+"""The fusion of two bundles: weights learned on chimeric people, speakers put together with faces."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from rich.progress import Progress
+
+from matchka.bundle import Bundle, DatasetUse
+from matchka.media.audio import AudioLimits
+from matchka_export.dim_report import Embedded
+from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
+from matchka_train.datasets.reader import read_dataset
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.features import extract_features
+from matchka_train.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
+from matchka_train.models import open_model
+from matchka_train.recipe import Recipe
+from matchka_train.validate import embed_by_domain
+
+SEED: Final = 20261121
+
+
+def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progress: Progress) -> FusionFile:
+    """Learn the fusion of two bundles on the first validation data set of each one's recipe.
+
+    Their dims are paired from the largest down; weights are served for the largest pair only.
+
+    Args:
+        bundles: two, in the order of the fusion's name.
+        recipes: how each was trained.
+        progress: shows how far it is.
+
+    Raises: DatasetError, FeatureError, NoTrialsError, CheckpointError: as the steps.
+    """
+    data = [recipe.data.validation[0] for recipe in recipes]
+    first, second = (_embed(*part, progress) for part in zip(bundles, recipes, data, strict=True))
+    draws = draw_chimeras(first, second, SEED)
+    dims = [bundle.manifest.dims for bundle in bundles]
+    pairs = list(zip(reversed(dims[0]), reversed(dims[1]), strict=False))
+    task = progress.add_task("learning weights", total=len(pairs))
+    results: list[tuple[tuple[int, int], FusionResult]] = []
+    for pair in pairs:
+        lines = _line(bundles[0], pair[0]), _line(bundles[1], pair[1])
+        results.append((pair, learn_fusion(first, second, pair, lines, draws, SEED)))
+        progress.advance(task)
+    names = [bundle.manifest.name for bundle in bundles]
+    served = results[0][1]
+    return FusionFile(
+        models={bundle.manifest.name: bundle.manifest.version for bundle in bundles},
+        weights=dict(zip(names, served.fit.weights, strict=True)),
+        offset=served.fit.offset,
+        operating_points=tuple(FusedPoint(**asdict(point)) for point in served.points),
+        eer=_rates(names, results),
+        datasets=tuple(_use(dataset) for dataset in data),
+    )
+
+
+def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:
+    model = open_model(bundle.path)
+    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
+    features = extract_features(read_dataset(dataset), model.backbone, recipe.data.cache_dir, progress, limits)
+    embedded: Embedded = embed_by_domain(model.embed_windows, [features])
+    return Modality(*embedded[dataset.domain])
+
+
+def _line(bundle: Bundle, dim: int) -> Line:
+    calibration = bundle.manifest.per_dim[str(dim)].calibration["1"]
+    return Line(calibration.scale, calibration.offset)
+
+
+def _rates(names: Sequence[str], results: Sequence[tuple[tuple[int, int], FusionResult]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for pair, result in results:
+        alone = [f"{name}/{dim}" for name, dim in zip(names, pair, strict=True)]
+        found |= dict(zip([*alone, JOINT.join(alone)], result.eers, strict=True))
+    return found
+
+
+def _use(dataset: DatasetRecipe) -> DatasetUse:
+    return DatasetUse(
+        name=dataset.corpus, source=dataset.source, licence=dataset.licence, use="put together as chimeric people"
+    )

@@ -1,0 +1,174 @@
+"""An exported graph on validation clips, through the session that serves it: nothing is taken on trust."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from rich.progress import Progress
+
+from matchka.bundle import DimReport, sha256_of
+from matchka.media.audio import AudioInput, AudioLimits
+from matchka.session import OrtSession, Session
+from matchka.vectors import FloatArray
+from matchka_export.detector import OrtDetector
+from matchka_export.dim_report import report_dims
+from matchka_export.evidence import GateResult
+from matchka_export.gate import judge
+from matchka_export.graph import graph_input
+from matchka_export.parity import deal_batches, real_rows, require_parity
+from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
+from matchka_train.datasets.sample import Sample
+from matchka_train.features import Features, extract_features
+from matchka_train.identification import IdentificationReport, identification_report
+from matchka_train.sample_reader import join_rows, open_reader
+from matchka_train.validate import Report, embed_by_domain, validate
+
+THREADS: Final = 2
+PARITY_SAMPLES: Final = 12  # real ones; of clips, of all lengths there are
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a graph is measured on.
+
+    Attributes:
+        validation: data sets of identities that trained nothing.
+        dims: dims to measure, rising; the last is full_dim.
+        limits: which clips are taken.
+        cache_dir: features of the frozen backbone; those of the graph are never cached.
+        seed: of all draws.
+    """
+
+    validation: Sequence[Sequence[Sample]]
+    dims: tuple[int, ...]
+    limits: AudioLimits
+    cache_dir: Path
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out about a graph.
+
+    Attributes:
+        parity: largest absolute difference from torch.
+        projected: accuracy of the graph per domain and dim.
+        raw: accuracy of the frozen backbone, truncated to the same dims.
+        per_dim: as the manifest holds it.
+        gate: graph against frozen backbone at full dim, per domain.
+        identified: gallery against probes, per domain and dim, where a domain has enough samples of people.
+        raw_identified: the same of the frozen backbone.
+    """
+
+    parity: float
+    projected: Report
+    raw: Report
+    per_dim: dict[str, DimReport]
+    gate: dict[str, GateResult]
+    identified: IdentificationReport
+    raw_identified: IdentificationReport
+
+
+@dataclass(frozen=True)
+class ServedGraph:
+    """A graph in the place of a backbone, so that clips reach it on the way every feature takes.
+
+    Attributes: as matchka_train.backbones.backbone.Backbone; `embedding_dim` is the graph's full_dim.
+    """
+
+    name: str
+    source: WeightSource
+    input: ModelInput
+    embedding_dim: int
+    session: Session
+    detector: DetectorSource | None
+
+    @property
+    def published(self) -> "ServedGraph":
+        """Itself."""
+        return self
+
+    def module(self) -> torch.nn.Module:
+        """The session behind torch's interface; its embeddings are not rescaled."""
+        return _SessionModule(self.session)
+
+
+class _SessionModule(torch.nn.Module):
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.session.embed(rows.numpy()))
+
+
+def measure_graph(
+    graph_path: Path, model: torch.nn.Module, backbone: Backbone, trials: Trials, progress: Progress
+) -> Measured:
+    """Prove parity on real clips, then measure the file itself, on clips it reads for the first time.
+
+    Args:
+        graph_path: the written graph; of a face bundle, those of the detector lie beside it.
+        model: the torch module it was made from.
+        backbone: the frozen network in it.
+        trials: what to measure on.
+        progress: shows how far it is.
+
+    Raises: ParityError, BundleError, FeatureError, NoTrialsError, GateError: as the steps below.
+    """
+    session = open_session(graph_path, backbone.input, trials.dims[-1])
+    task = progress.add_task("comparing the graph with torch", total=1)
+    served = serve_graph(graph_path, backbone.input, session)
+    real = real_rows(open_reader(served, trials.limits, None), _spread(trials))
+    parity = require_parity(model, session, deal_batches(join_rows(real)))
+    progress.advance(task)
+    raw_features = _features(backbone.published, trials, trials.cache_dir, progress)
+    with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
+        features = _features(served, trials, Path(folder), progress)
+        embedded, projected = embed_by_domain(_unchanged, features), validate(_unchanged, features, trials.dims)
+        identified = identification_report(_unchanged, features, trials.dims)
+    raw = validate(_unchanged, raw_features, trials.dims)
+    task = progress.add_task("operating points", total=len(trials.dims))
+    per_dim = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
+    task = progress.add_task("drawing identities anew", total=1)
+    gate = judge(embedded, embed_by_domain(_unchanged, raw_features), trials.dims[-1], trials.seed)
+    progress.advance(task)
+    raw_identified = identification_report(_unchanged, raw_features, trials.dims)
+    return Measured(parity, projected, raw, per_dim, gate, identified, raw_identified)
+
+
+def serve_graph(graph_path: Path, spec: ModelInput, session: Session) -> ServedGraph:
+    """A written graph behind the detector beside it, if it takes faces."""
+    detector = None if isinstance(spec, AudioInput) else OrtDetector(graph_path.parent)
+    return ServedGraph("graph under test", _graph_source(graph_path), spec, session.full_dim, session, detector)
+
+
+def open_session(graph_path: Path, spec: ModelInput, full_dim: int) -> OrtSession:
+    """The written file, loaded as the service loads it.
+
+    Raises: BundleError: its inputs or outputs are not what the manifest will say.
+    """
+    expected = graph_input(spec)
+    return OrtSession(graph_path, expected.name, expected.shape, full_dim, THREADS, expected.dtype)
+
+
+def _features(backbone: Backbone, trials: Trials, folder: Path, progress: Progress) -> list[Features]:
+    return [extract_features(samples, backbone, folder, progress, trials.limits) for samples in trials.validation]
+
+
+def _spread(trials: Trials) -> list[Sample]:
+    """Whole files spread evenly over the validation data."""
+    paths = sorted({sample.path for samples in trials.validation for sample in samples})
+    chosen = paths[:: max(1, len(paths) // PARITY_SAMPLES)][:PARITY_SAMPLES]
+    return [Sample(path, "", "") for path in chosen]
+
+
+def _graph_source(graph_path: Path) -> WeightSource:
+    return WeightSource("graph under test", str(graph_path), "", sha256_of(graph_path), "")
+
+
+def _unchanged(windows: FloatArray) -> FloatArray:
+    return windows

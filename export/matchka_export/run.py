@@ -1,0 +1,213 @@
+"""A checkpoint -> graph -> parity -> measurement -> gate -> bundle, top to bottom; or the pair of files to ship."""
+
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matchka.bundle import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
+from matchka.media.audio import AudioLimits
+from matchka_export.build import build_graph
+from matchka_export.checkpoint import Checkpoint, read_checkpoint
+from matchka_export.detector import export_detector
+from matchka_export.evidence import Evidence, IdentificationRates, write_evidence
+from matchka_export.gate import require_hashes, require_not_worse
+from matchka_export.layout import BASE_VERSION, REPORT_NAME
+from matchka_export.measure import Measured, Trials, measure_graph
+from matchka_export.speech_activity import write_speech_activity
+from matchka_export.write import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.packages import DEFAULT_CACHE_DIR
+from matchka_train.tables import accuracy_table, identification_table
+
+TRAINING_PAGE: Final = "report.html"
+PLOTS: Final = "plots"
+PLOT_SUFFIXES: Final = (".png", ".svg")
+TASKS: Final = {"audio": "speaker verification", "image": "face verification"}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller decides.
+
+    Attributes:
+        data: where the manifests of the recipe's data sets lie now; None where the recipe says.
+        float16: keep the backbone's weights as 16-bit floats.
+        accept_worse: why a significantly worse graph ships all the same; None refuses it.
+        downloads: the folder that keeps package files.
+    """
+
+    data: Path | None = None
+    float16: bool = False
+    accept_worse: str | None = None
+    downloads: Path = DEFAULT_CACHE_DIR
+
+
+def export_bundle(folder: Path, target: Path, choices: Choices, console: Console) -> Bundle:
+    """Export a checkpoint, judge the graph, and write the bundle if it passes.
+
+    Args:
+        folder: the checkpoint.
+        target: the bundle's folder; its name is the model's name.
+        choices: what the caller decides.
+        console: where progress and the table go.
+
+    Raises:
+        MatchkaError: no checkpoint, no data, overlapping identities; nothing is written.
+        ParityError, GateError: the graph must not ship; nothing is written.
+    """
+    checkpoint = read_checkpoint(folder, choices.data)
+    backbone = open_backbone(checkpoint.recipe.backbone)
+    with staged_bundle(target) as staged:
+        detector = write_detector(backbone, staged)
+        speech = write_speech_activity(backbone.input, staged, choices.downloads, console)
+        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
+        reason = require_not_worse(measured.gate, choices.accept_worse)
+        evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
+        write_evidence(staged / REPORT_NAME, evidence)
+        _copy_plots(folder, staged)
+        facts = bundle_facts(target.name, backbone, evidence, detector, speech, reason)
+        require_hashes(facts)
+        seal(staged, facts)
+    return read_bundle(target)
+
+
+def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) -> Evidence:
+    """Judge a checkpoint's graph, and write `out/NAME.safetensors` with `out/NAME.json` if it passes.
+
+    Args:
+        folder: the checkpoint.
+        out: the folder that is written to, once everything is measured.
+        choices: what the caller decides; a worse graph is never shipped, whatever the reason.
+        console: where progress and the table go.
+
+    Raises: MatchkaError: as export_bundle.
+    """
+    checkpoint = read_checkpoint(folder, choices.data)
+    backbone = open_backbone(checkpoint.recipe.backbone)
+    with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
+        write_detector(backbone, Path(scratch))
+        measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, choices.float16, console)
+    require_not_worse(measured.gate, accept_worse=None)
+    evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export measure {folder.as_posix()}")
+    name = checkpoint.recipe.name
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{name}.safetensors.partial"
+    shutil.copyfile(checkpoint.projection_path, partial)
+    partial.replace(out / f"{name}.safetensors")
+    write_evidence(out / f"{name}.json", evidence)
+    return evidence
+
+
+def write_detector(backbone: Backbone, folder: Path) -> Detector | None:
+    """Write the graphs that find faces, where the backbone takes them.
+
+    Raises: ParityError, DownloadError, ChecksumError: as export_detector.
+    """
+    return None if backbone.detector is None else export_detector(backbone.detector, folder)
+
+
+def bundle_facts(
+    name: str,
+    backbone: Backbone,
+    evidence: Evidence,
+    detector: Detector | None,
+    speech_activity: SpeechActivity | None,
+    accepted_worse: str | None,
+) -> Facts:
+    """The manifest's facts, out of measurements that belong to the files at hand."""
+    version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
+    return Facts(
+        name=name,
+        version=version,
+        task=TASKS[input_spec(backbone.input).kind],
+        input=backbone.input,
+        full_dim=evidence.full_dim,
+        dims=evidence.dims,
+        per_dim=evidence.per_dim,
+        backbone=as_source(backbone.source),
+        projection=Source(
+            name=f"{evidence.family} projection",
+            source="fitted by matchka-train; measured by " + "; ".join(evidence.commands),
+            version=BASE_VERSION,
+            sha256=evidence.projection_sha256,
+            licence="Apache-2.0",
+        ),
+        datasets=evidence.datasets,
+        accepted_worse=accepted_worse,
+        detector=detector,
+        speech_activity=speech_activity,
+    )
+
+
+def _build_and_measure(
+    checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, float16: bool, console: Console
+) -> Measured:
+    recipe = checkpoint.recipe
+    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
+    trials = Trials(checkpoint.validation, checkpoint.info.dims, limits, recipe.data.cache_dir, recipe.seed)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("exporting the graph", total=1)
+        model = build_graph(backbone, checkpoint.projection, graph_path, float16)
+        progress.advance(task)
+        measured = measure_graph(graph_path, model, backbone, trials, progress)
+    console.print(accuracy_table(measured.projected, measured.raw))
+    if measured.identified:
+        console.print(identification_table(measured.identified, measured.raw_identified))
+    for domain, result in measured.gate.items():
+        console.print(
+            f"{domain}: EER {100 * result.eer:.2f} % at full dim, frozen backbone {100 * result.backbone_eer:.2f} %, "
+            f"difference {100 * result.low:+.2f} to {100 * result.high:+.2f} (95 %)",
+            highlight=False,
+        )
+    return measured
+
+
+def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, float16: bool, command: str) -> Evidence:
+    """Measurements tied to the files they are of."""
+    return Evidence(
+        backbone_sha256=backbone.source.sha256,
+        projection_sha256=sha256_of(checkpoint.projection_path),
+        family=checkpoint.info.family,
+        float16=float16,
+        parity=measured.parity,
+        gate=measured.gate,
+        full_dim=checkpoint.info.dims[-1],
+        dims=checkpoint.info.dims,
+        per_dim=measured.per_dim,
+        identification=_identification(measured),
+        datasets=checkpoint.datasets,
+        commands=(command,),
+        libraries=library_versions(),
+    )
+
+
+def _identification(measured: Measured) -> dict[str, dict[str, dict[str, IdentificationRates]]] | None:
+    """What was found where some domain has enough samples of people; the frozen backbone beside it."""
+    if not measured.identified:
+        return None
+    found = {"raw": measured.raw_identified, "projected": measured.identified}
+    return {
+        name: {
+            domain: {str(dim): IdentificationRates(**asdict(rates)) for dim, rates in per_dim.items()}
+            for domain, per_dim in report.items()
+        }
+        for name, report in found.items()
+    }
+
+
+def _copy_plots(folder: Path, staged: Path) -> None:
+    """The checkpoint's pictures go along for people to look at; no number in them was used."""
+    page = folder / TRAINING_PAGE
+    if page.is_file():
+        shutil.copyfile(page, staged / f"training_{TRAINING_PAGE}")
+    plots = sorted(path for path in (folder / PLOTS).glob("*") if path.suffix in PLOT_SUFFIXES)
+    for path in plots:
+        (staged / PLOTS).mkdir(exist_ok=True)
+        shutil.copyfile(path, staged / PLOTS / path.name)

@@ -1,0 +1,38 @@
+"""The detector of speech of a voice bundle: a published graph, taken out of its package as it is."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from matchka.bundle import SPEECH_GRAPH_NAME, Source, SpeechActivity
+from matchka.media.audio import AudioInput
+from matchka.media.speech_activity import SAMPLE_RATE_HZ
+from matchka_train.backbones.backbone import ModelInput
+from matchka_train.backbones.packages import SPEECH_ACTIVITY_GRAPH, read_member
+
+
+def write_speech_activity(spec: ModelInput, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:
+    """Write `speech.onnx`, where the backbone takes clips of the detector's sample rate.
+
+    Args:
+        spec: the backbone's input.
+        folder: where the graph goes.
+        downloads: the folder that keeps package files.
+        console: where the progress bar goes.
+
+    Returns: the manifest's entry, or None: such a bundle refuses silence at enrolment, but no other sound.
+
+    Raises: DownloadError, ChecksumError: the graph is not to be had, or is another one.
+    """
+    if not isinstance(spec, AudioInput) or spec.sample_rate_hz != SAMPLE_RATE_HZ:
+        return None
+    member = SPEECH_ACTIVITY_GRAPH
+    (folder / SPEECH_GRAPH_NAME).write_bytes(read_member(member, downloads, console))
+    source = Source(
+        name="Silero voice activity detector",
+        source=f"Python package {member.package.name}, member {member.path}",
+        version=member.package.version,
+        sha256=member.sha256,
+        licence=member.package.licence,
+    )
+    return SpeechActivity(kind="silero", source=source)

@@ -1,0 +1,174 @@
+"""A bundle's folder: filled beside its place, hashed, checked as a reader would check it, then moved in one step."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from matchka.bundle import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    AudioInputSpec,
+    DatasetUse,
+    Detector,
+    DimReport,
+    ImageInputSpec,
+    Manifest,
+    Output,
+    Source,
+    SpeechActivity,
+    read_bundle,
+    sha256_of,
+)
+from matchka.media.audio import AudioInput
+from matchka.media.faces.reader import ImageInput
+from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
+
+VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a manifest says beyond hashes and library versions.
+
+    Attributes: as matchka.bundle.Manifest.
+    """
+
+    name: str
+    version: str
+    task: str
+    input: ModelInput
+    full_dim: int
+    dims: tuple[int, ...]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: tuple[DatasetUse, ...]
+    accepted_worse: str | None = None
+    detector: Detector | None = None
+    speech_activity: SpeechActivity | None = None
+
+
+@contextmanager
+def staged_bundle(target: Path) -> Iterator[Path]:
+    """A folder to fill with the files of a bundle; it becomes `target` if all goes well, and vanishes otherwise.
+
+    The folder must have been sealed; it is read as the service reads it before it takes the place of an older bundle.
+
+    Args: target: the bundle's folder, replaced if present.
+
+    Raises: BundleError: what was written does not check out.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # two levels down, so that a service which reads the folder of bundles never takes it for one
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as scratch:
+        folder = Path(scratch) / "new" / target.name
+        folder.mkdir(parents=True)
+        yield folder
+        read_bundle(folder)
+        if target.exists():
+            target.replace(Path(scratch) / "old")
+        folder.replace(target)
+
+
+def seal(folder: Path, facts: Facts) -> Manifest:
+    """Hash every file of a folder and write the manifest beside them; the same files give the same manifest.
+
+    Args:
+        folder: holds the graph and whatever else belongs to the bundle.
+        facts: the rest of the manifest.
+
+    Returns: the manifest as written.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_NAME
+    }
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=facts.name,
+        version=facts.version,
+        task=facts.task,
+        input=input_spec(facts.input),
+        detector=facts.detector,
+        speech_activity=facts.speech_activity,
+        output=Output(kind="embedding"),
+        full_dim=facts.full_dim,
+        dims=facts.dims,
+        per_dim=facts.per_dim,
+        backbone=facts.backbone,
+        projection=facts.projection,
+        datasets=facts.datasets,
+        files=files,
+        libraries=library_versions(),
+        accepted_worse=facts.accepted_worse,
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def input_spec(spec: ModelInput) -> AudioInputSpec | ImageInputSpec:
+    """What the graph takes, as the manifest writes it."""
+    match spec:
+        case AudioInput():
+            return AudioInputSpec(kind="audio", **asdict(spec))
+        case ImageInput():
+            template = spec.template
+            return ImageInputSpec(
+                kind="image",
+                chip_px=spec.chip_px,
+                template_points=template.points,
+                template_weights=template.weights,
+            )
+        case _:
+            assert_never(spec)
+
+
+def as_source(weights: WeightSource) -> Source:
+    """A backbone's weight source as the manifest writes it."""
+    return Source(**asdict(weights))
+
+
+def content_version(
+    base: str, backbone: Backbone, projection_sha256: str, dims: tuple[int, ...], float16: bool = False
+) -> str:
+    """A version that changes with what embeddings are made of, and with nothing else (docs/decisions/031).
+
+    Templates of two versions are never compared, so a new library must not change it.
+
+    Args:
+        base: raised by hand when code changes an embedding, for example "1.0.0".
+        backbone: its weights and windows.
+        projection_sha256: of the projection's file.
+        dims: dims served.
+        float16: whether the backbone's weights are rounded.
+
+    Returns: `base` and eight hexadecimal digits.
+    """
+    parts: dict[str, object] = {
+        "backbone": backbone.source.sha256,
+        "dims": list(dims),
+        "float16": float16,
+        "input": asdict(backbone.input),
+        "projection": projection_sha256,
+    }
+    if backbone.detector is not None:
+        parts |= {"detector": backbone.detector.sha256, "views": backbone.name}
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{base}+{digest[:VERSION_DIGITS]}"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that shape a graph, without the tag of their build."""
+    modules = {"numpy": np, "onnx": onnx, "onnxruntime": onnxruntime, "torch": torch}
+    return {name: str(module.__version__).partition("+")[0] for name, module in modules.items()}

@@ -1,0 +1,203 @@
+"""What is let in: bodies up to a limit, counted while they stream, and a bounded number of requests at once.
+
+What is refused is decided by the request's head alone where it can be, and holds nothing while it is answered.
+"""
+
+import asyncio
+import math
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from matchka.backlog import Backlog
+from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
+from matchka.problems import problem_response
+
+LINGER_S: Final = 5.0  # a client that is still sending gets this long to finish and read the refusal
+LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away
+MIB: Final = 1 << 20
+LEFT_TO_SERVER_BYTES: Final = MIB  # of a refused body; the rest of most samples is less
+GUARDED_PREFIX: Final = "/v1/"
+
+
+class Refused(BaseException):  # an Exception would be caught by the handlers of errors
+    """Unwinds all that has begun for a request, past every handler, up to Refusals, which answers it.
+
+    Args:
+        error: what the caller is told.
+        response: the same as a response, where it was made before.
+    """
+
+    def __init__(self, error: MatchkaError, response: Response | None = None) -> None:
+        super().__init__(str(error))
+        self.response = response or problem_response(error)
+
+
+class Refusals:
+    """ASGI middleware: answers what is refused further in, where nothing is held for the request any more.
+
+    A client that is still sending its body mostly reads no answer before it has sent everything, and closing at once
+    would look like a crash. A short rest is left to the server, which reads and drops it within the time that it gives
+    an idle connection, and the connection is used again; what is longer or of unknown length is read and dropped here
+    for a while, and the connection closed.
+
+    Args:
+        app: what is behind it.
+        max_body_mib: largest body.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_mib: float) -> None:
+        self._app = app
+        self._most_drained_bytes = int(max_body_mib * MIB) * LINGER_BODIES
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            await self._app(scope, receive, send)
+        except Refused as refused:
+            lingers = _needs_to_linger(Headers(scope=scope), scope.get("http_version", "1.1"))
+            await refused.response(scope, receive, self._lingering(receive, send) if lingers else send)
+
+    def _lingering(self, receive: Receive, send: Send) -> Send:
+        async def send_then_linger(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
+                return
+            await send({**message, "more_body": True})
+            await _drain(receive, self._most_drained_bytes)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return send_then_linger
+
+
+class BodyLimit:
+    """ASGI middleware: refuses a body as soon as it passes the limit, by its announced length or by counting.
+
+    Args:
+        app: what is behind it.
+        max_body_mib: largest body.
+        max_bodies_mib: largest sum of all bodies that are here at once; one body is always let in.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_mib: float, max_bodies_mib: float = math.inf) -> None:
+        self._app = app
+        self._max_bytes = int(max_body_mib * MIB)
+        self._max_body_mib = max_body_mib
+        self._max_all_bytes = max_bodies_mib * MIB
+        self._all_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        expected = _announced_bytes(Headers(scope=scope)) or 0
+        if expected > self._max_bytes:
+            raise self._too_large(f"{expected}")
+        received = held = 0
+
+        def hold(bytes_here: int) -> None:
+            nonlocal held
+            others = self._all_bytes - held
+            if others and others + bytes_here > self._max_all_bytes:
+                raise self._too_many()
+            self._all_bytes, held = others + bytes_here, bytes_here
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise self._too_large(f"more than {self._max_bytes}")
+            hold(max(received, expected))
+            return message
+
+        try:
+            hold(expected)
+            await self._app(scope, counted_receive, send)
+        finally:
+            self._all_bytes -= held
+
+    def _too_large(self, size: str) -> Refused:
+        return Refused(
+            BodyTooLargeError(
+                f"The body is larger than {self._max_body_mib:g} MiB.",
+                value=f"{size} bytes",
+                remedy="Send fewer or shorter files, or compress them (FLAC, OGG).",
+            )
+        )
+
+    def _too_many(self) -> Refused:
+        return Refused(
+            OverloadedError(
+                f"The bodies of all requests would take more than {self._max_all_bytes / MIB:g} MiB of memory.",
+                remedy="Try again after the seconds in Retry-After.",
+            )
+        )
+
+
+class InFlightLimit:
+    """ASGI middleware: answers 503 with Retry-After when too many requests are in flight, or would wait too long."""
+
+    def __init__(self, app: ASGIApp, max_in_flight: int, backlog: Backlog | None = None) -> None:
+        self._app = app
+        self._max_in_flight = max_in_flight
+        self._backlog = backlog
+        self._in_flight = 0
+        self._is_full = OverloadedError(
+            f"{max_in_flight} requests are in flight, as many as the service accepts.",
+            remedy="Try again after the seconds in Retry-After.",
+        )
+        self._is_full_response = problem_response(self._is_full)  # made once: it is sent when there is least time
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or not scope["path"].startswith(GUARDED_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        self._require_room()
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+    def _require_room(self) -> None:
+        if self._in_flight >= self._max_in_flight:
+            raise Refused(self._is_full, self._is_full_response)
+        if self._backlog is not None:
+            try:
+                self._backlog.require_room()
+            except OverloadedError as error:
+                raise Refused(error) from error
+
+
+def _announced_bytes(headers: Headers) -> int | None:
+    """The length that a body is said to have; None where none is said."""
+    announced = headers.get("content-length", "")
+    return int(announced) if announced.isascii() and announced.isdecimal() else None
+
+
+def _needs_to_linger(headers: Headers, http_version: str) -> bool:
+    """Whether what is left of a body is too much for the server, or would meet a connection that it closes at once."""
+    announced = _announced_bytes(headers)
+    if announced is None:
+        return "transfer-encoding" in headers
+    is_closed = http_version == "1.0" or "close" in headers.get("connection", "").lower()
+    # who waits for "100 Continue" never sends the body, and the server would take the next request for it
+    return announced > LEFT_TO_SERVER_BYTES or (announced > 0 and (is_closed or "expect" in headers))
+
+
+async def _drain(receive: Receive, most_bytes: int) -> None:
+    drained = 0
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while drained < most_bytes:
+                message = await receive()
+                drained += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

@@ -1,0 +1,132 @@
+"""What the Verifier answers with: plain values that routes turn into replies."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from matchka.bundle import Manifest
+from matchka.decision import Decision, Threshold
+from matchka.fusion import Require
+from matchka.media.faces.reader import FaceReading
+from matchka.vectors import FloatArray
+
+Faces: TypeAlias = tuple[FaceReading | None, ...]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """float32, (samples, dim), each of unit length, what made them, and the face that each shows."""
+
+    manifest: Manifest
+    dim: int
+    vectors: FloatArray
+    faces: Faces
+
+
+@dataclass(frozen=True)
+class SubjectSimilarity:
+    """A subject and its cosine similarity to the probe."""
+
+    subject_id: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Candidate(SubjectSimilarity):
+    """A subject that a search found: similarities of two versions are on scales of their own, each with a threshold."""
+
+    manifest: Manifest
+    dim: int
+    threshold: Threshold
+
+    @property
+    def margin(self) -> float:
+        """How far the similarity lies above its own version's threshold."""
+        return self.similarity - self.threshold.value
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What an enrolment stored, and the subjects so similar that they may be the same person."""
+
+    template_ids: tuple[str, ...]
+    template_count: int
+    similar_subjects: list[SubjectSimilarity]
+    faces: Faces
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A 1:1 decision and what it rests on.
+
+    Attributes:
+        template_count: templates in the reference that was compared; 1 where two samples were.
+        faces: of the probe, or of both samples compared.
+    """
+
+    manifest: Manifest
+    dim: int
+    max_fmr: float
+    decision: Decision
+    template_count: int
+    faces: Faces
+
+
+@dataclass(frozen=True)
+class FusedVerified:
+    """A 1:1 decision on two modalities at full dim.
+
+    Attributes:
+        max_fmr: what the fused ratio keeps.
+        max_fmr_each: what each part keeps on its own; None where the fused ratio alone decides.
+        fused: the fused ratio against its threshold.
+        parts: each part against its own threshold, at max_fmr_each, or at max_fmr where there is none.
+    """
+
+    name: str
+    max_fmr: float
+    max_fmr_each: float | None
+    fused: Decision
+    parts: dict[str, Verified]
+
+    @property
+    def require(self) -> Require:
+        """What has to pass: `both` parts beside the fused ratio, or the fused ratio (`sum`) alone."""
+        return "sum" if self.max_fmr_each is None else "both"
+
+    @property
+    def match(self) -> bool:
+        """Whether all that is required passes."""
+        return self.fused.match and (self.require == "sum" or all(p.decision.match for p in self.parts.values()))
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says.
+
+    `manifest`, `dim` and `threshold` are those of the first candidate.
+    """
+
+    manifest: Manifest
+    dim: int
+    max_fpir: float
+    match: str | None
+    candidates: list[Candidate]
+    threshold: Threshold
+    gallery_size: int
+    face: FaceReading | None
+
+
+@dataclass(frozen=True)
+class ServedVersion:
+    """A served bundle, and whom it answers for in one tenant.
+
+    Attributes:
+        is_current: enrolments go to it.
+        subjects: in its gallery.
+        subjects_to_reenroll: of the current version, subjects without a template of it; of any other, `subjects`.
+    """
+
+    manifest: Manifest
+    is_current: bool
+    subjects: int
+    subjects_to_reenroll: int

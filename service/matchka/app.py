@@ -1,0 +1,247 @@
+"""The application: middleware, routes, and what it holds from start to end."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from importlib.metadata import version
+from threading import Semaphore
+from typing import Final
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from matchka.admission import BodyLimit, InFlightLimit, Refusals
+from matchka.auth import KeyGate, KeyRing
+from matchka.backlog import Backlog
+from matchka.bundle import Bundle
+from matchka.data_dir import owned_data_dir
+from matchka.errors import (
+    INTERNAL_ERROR,
+    InvalidFieldError,
+    MatchkaError,
+    MethodNotAllowedError,
+    OutOfMemoryError,
+    UnexpectedError,
+    UnknownPathError,
+    status_and_code,
+)
+from matchka.failed_keys import FailedKeys
+from matchka.fusion import Fusion, read_fusions
+from matchka.gallery.opener import GalleryOpener
+from matchka.hosts import HostGuard
+from matchka.lineup import read_bundles
+from matchka.model import open_model
+from matchka.openapi import DescribedApi
+from matchka.pipeline import Verifier
+from matchka.problems import problem_response
+from matchka.routes import decisions, docs, embeddings, health, models, subjects
+from matchka.routes.context import ServiceState, authorised_tenant
+from matchka.settings import Settings
+from matchka.store.faults import as_matchka_error
+from matchka.store.store import opened_store
+from matchka.telemetry import RequestTimer, Telemetry
+
+ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
+BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
+CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
+LOGGER: Final = logging.getLogger("matchka")
+
+
+def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
+    """Build the service.
+
+    Args:
+        settings: everything that can be configured.
+        verifier: an opened one (see opened_verifier) that the caller closes; opened at start-up where none is given.
+            Its models are warmed and its galleries filled in the background, until which /readyz answers 503.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            opened = verifier or stack.enter_context(opened_verifier(settings))
+            loading = asyncio.create_task(_load(app.state.service, opened))
+            try:
+                yield
+            finally:
+                await loading
+                app.state.service.workers.shutdown()
+
+    app = DescribedApi(
+        title="matchka",
+        summary="Voice and face verification at a selectable Matryoshka dimension.",
+        version=version("matchka"),
+        lifespan=lifespan,
+        openapi_url=None,  # routes/docs.py has the document and the page
+        redirect_slashes=False,  # a redirect would go wherever the caller's Host says
+    )
+    app.state.settings = settings
+    telemetry = Telemetry()
+    workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
+    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
+    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
+    for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
+        app.include_router(router)
+    if settings.docs != "off":
+        app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
+    # The last one added is the first one entered: timing, then who may ask, then admission, then the size of the body.
+    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
+    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
+    _add_guards(app, settings)
+    app.add_middleware(RequestTimer, telemetry=telemetry)
+    _add_error_handlers(app)
+    _add_framework_error_handlers(app)
+    return app
+
+
+def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
+    """Build what a second listener serves: /healthz, /readyz and /metrics of a service that create_app built.
+
+    Args:
+        settings: as of that service.
+        state: that service's own.
+    """
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.state.service = state
+    app.include_router(health.router)
+    _add_guards(app, settings)
+    _add_error_handlers(app)
+    return app
+
+
+def _add_guards(app: FastAPI, settings: Settings) -> None:
+    """Look at who asks; what is refused here or further in holds nothing while it is answered."""
+    app.add_middleware(KeyGate, keys=KeyRing(settings), failed=FailedKeys())
+    app.add_middleware(HostGuard, is_keyless=settings.api_key is None)
+    app.add_middleware(Refusals, max_body_mib=settings.max_body_mib)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+
+
+@contextmanager
+def opened_verifier(settings: Settings) -> Iterator[Verifier]:
+    """Check and open all that the service needs; closed at the end of the block.
+
+    Raises:
+        BundleError: a bundle does not check out.
+        DataDirInUseError: another process owns the data folder.
+        StoreError: the database cannot be opened.
+    """
+    bundles = read_bundles(settings.models_dir)
+    decode_slots = Semaphore(settings.decode_threads)
+    with ExitStack() as stack:
+        served = []
+        for bundle in bundles:
+            served.append(open_model(bundle, settings, decode_slots))
+            stack.callback(served[-1].close)
+        stack.enter_context(owned_data_dir(settings.data_dir))
+        store = stack.enter_context(opened_store(settings.effective_database_url))
+        galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
+        yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
+
+
+def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
+    """The fusions of exactly the versions that are served; weights learned on others would not hold."""
+    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
+    fitting = []
+    for fusion in read_fusions(settings.models_dir):
+        if served.issuperset(fusion.models.items()):
+            fitting.append(fusion)
+        else:
+            LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)
+    return fitting
+
+
+async def _load(state: ServiceState, verifier: Verifier) -> None:
+    """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
+    try:
+        await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
+    except Exception as error:
+        known = as_matchka_error(error) or error
+        if isinstance(known, MatchkaError):
+            LOGGER.critical("The service cannot load and stops: %s", known)
+        else:
+            LOGGER.critical("The service cannot load and stops.", exc_info=True)
+        state.has_failed = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no later collection has to walk through it
+    state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
+    state.telemetry.watch_batches(verifier.batch_counts)
+    state.telemetry.watch_erasures(verifier.erasures_waiting)
+    state.telemetry.watch_stages(verifier.stage_times)
+    state.verifier = verifier
+    LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(MatchkaError)
+    async def known(_request: Request, error: MatchkaError) -> Response:
+        _, code = status_and_code(error)
+        if code == INTERNAL_ERROR:
+            LOGGER.error("a request failed", exc_info=error)
+        elif code.startswith("storage_"):
+            LOGGER.error("a request failed: %s", error)
+        return problem_response(error)
+
+    @app.exception_handler(SQLAlchemyError)
+    async def failed_database(request: Request, error: SQLAlchemyError) -> Response:
+        problem = as_matchka_error(error)
+        if problem is None:
+            raise error
+        return await known(request, problem)
+
+    @app.exception_handler(MemoryError)
+    async def exhausted(_request: Request, error: MemoryError) -> Response:
+        LOGGER.error("a request was refused for want of memory", exc_info=error)
+        return problem_response(
+            OutOfMemoryError(
+                "The service has no memory left for this request.",
+                remedy="Try again after the seconds in Retry-After, or send fewer or smaller files.",
+            )
+        )
+
+
+def _add_framework_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return problem_response(
+            InvalidFieldError(
+                f"{name} is not valid: {first['msg']}.", value=first.get("input"), remedy="See /docs for its range."
+            )
+        )
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        kind = MethodNotAllowedError if error.status_code == 405 else UnknownPathError
+        where = f"{request.method} {request.url.path}"
+        response = problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_GONE)  # nobody reads it; the metrics tell it from a failure
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        # The server logs the traceback; the caller learns nothing of it.
+        return problem_response(UnexpectedError("The service failed.", remedy="Report this with the server's log."))

@@ -1,0 +1,89 @@
+"""API keys -> tenant, and the door that opens to them only."""
+
+import asyncio
+import hashlib
+import hmac
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from matchka.admission import GUARDED_PREFIX, Refused
+from matchka.errors import UnauthorizedError
+from matchka.failed_keys import FailedKeys
+from matchka.settings import Settings
+
+DEFAULT_TENANT: Final = "default"
+SCHEME: Final = "bearer "
+METRICS_PATH: Final = "/metrics"
+MOST_WAITING: Final = 128  # refusals at once; what a caller has sent of its body meanwhile stays in memory
+
+
+class KeyRing:
+    """The keys that open the service. Without any, every caller is the default tenant."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._digests: dict[bytes, str] = {}
+        if settings.api_key is not None:
+            self._digests[_digest(settings.api_key.get_secret_value())] = DEFAULT_TENANT
+
+    def tenant_of(self, authorization: str | None) -> str:
+        """The tenant of an Authorization header.
+
+        Raises: UnauthorizedError: keys are in force, and the header carries none of them.
+        """
+        if not self._digests:
+            return DEFAULT_TENANT
+        if authorization is None or authorization[: len(SCHEME)].lower() != SCHEME:
+            raise UnauthorizedError(
+                "This service needs an API key.", remedy="Send the header `Authorization: Bearer KEY`."
+            )
+        presented = _digest(authorization[len(SCHEME) :].strip())
+        for digest, tenant in self._digests.items():
+            # constant time, so that a key cannot be found byte by byte
+            if hmac.compare_digest(digest, presented):
+                return tenant
+        raise UnauthorizedError("The API key is not known.", remedy="Check the key in the Authorization header.")
+
+
+class KeyGate:
+    """ASGI middleware: refuses a caller without a valid key before anything else is done for it.
+
+    So such a caller holds no place in flight, none of its body is read or counted, and only the refusals of an address
+    that comes again and again wait, 128 of them at a time.
+
+    Args:
+        app: what is behind it.
+        keys: those in force.
+        failed: what is remembered of refused callers.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, failed: FailedKeys) -> None:
+        self._app = app
+        self._keys = keys
+        self._failed = failed
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and (scope["path"].startswith(GUARDED_PREFIX) or scope["path"] == METRICS_PATH):
+            try:
+                self._keys.tenant_of(Headers(scope=scope).get("authorization"))
+            except UnauthorizedError as error:
+                address, _ = scope.get("client") or ("unknown", 0)
+                await self._wait(self._failed.note(address))
+                raise Refused(error) from error
+        await self._app(scope, receive, send)
+
+    async def _wait(self, seconds: float) -> None:
+        if not seconds or self._waiting >= MOST_WAITING:
+            return
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

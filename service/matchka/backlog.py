@@ -1,0 +1,83 @@
+"""How long the answer to a request that comes now would take; one that would wait in vain is refused at once."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from matchka.errors import DeadlinePassedError, MatchkaError, OverloadedError
+
+FIRST_GUESS_S: Final = 0.05  # a sample, before any was answered: a clip of 5 s on two cores takes half of it
+# How much of the mean time for a sample the newest one is. Those that come faster count less: a few quick ones in a row
+# would open the door to more than can be answered, and under overload many wait before it.
+SLOWER_SHARE: Final = 0.2
+FASTER_SHARE: Final = 0.05
+
+
+class Backlog:
+    """Counts the samples of requests whose body has arrived and whose answer has not. For one thread, the event loop's.
+
+    More work than can be done in time is worse than a little less: all of it is dropped when its time is over, and
+    nothing at all is answered. So the time to an answer is foretold from the samples before and the mean time between
+    answered ones while there was work, and a request that would take longer than the bound is refused; but never one
+    that comes alone.
+
+    Args:
+        max_s: the bound.
+        clock: monotonic seconds.
+        always_taken: samples that are taken however long they take.
+    """
+
+    def __init__(self, max_s: float, clock: Callable[[], float] = time.monotonic, always_taken: int = 0) -> None:
+        self._max_s = max_s
+        self._clock = clock
+        self._always_taken = always_taken
+        self._samples = 0
+        self._worked_since = 0.0  # the last answer, or the first request after a time without any
+        self._interval_s = FIRST_GUESS_S
+
+    def expected_s(self, samples: int) -> float:
+        """Seconds that a request of so many samples would take, with all that are before it."""
+        return (self._samples + samples) * self._interval_s
+
+    def require_room(self, samples: int = 1) -> None:
+        """Refuse what would take too long.
+
+        Raises: OverloadedError: as said.
+        """
+        is_promised = not self._samples or self._samples + samples <= self._always_taken
+        if not is_promised and self.expected_s(samples) > self._max_s:
+            raise OverloadedError(
+                f"{self._samples} samples are waiting or at work; this would take {self.expected_s(samples):.0f} s.",
+                remedy="Try again after the seconds in Retry-After.",
+            )
+
+    @contextmanager
+    def at_work(self, samples: int = 1) -> Iterator[None]:
+        """Count a request until the end of the block, and learn from how it ends.
+
+        Raises: OverloadedError: it would take too long.
+        """
+        self.require_room(samples)
+        if not self._samples:
+            self._worked_since = self._clock()
+        self._samples += samples
+        try:
+            yield
+            self._learn(samples)
+        except DeadlinePassedError:
+            # nothing was answered for this long: at least so slow is it now
+            self._interval_s = max(self._interval_s, self._clock() - self._worked_since)
+            raise
+        except MatchkaError:
+            self._learn(samples)
+            raise
+        finally:
+            self._samples -= samples
+
+    def _learn(self, samples: int) -> None:
+        now = self._clock()
+        newest_s = (now - self._worked_since) / samples
+        share = SLOWER_SHARE if newest_s > self._interval_s else FASTER_SHARE
+        self._interval_s += (1 - (1 - share) ** samples) * (newest_s - self._interval_s)
+        self._worked_since = now

@@ -1,0 +1,294 @@
+"""Cross-request batching: rows of many requests share the runs of one graph, and nobody notices but the clock."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Condition, Event, Thread
+from typing import Final, cast
+
+import numpy as np
+
+from matchka.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
+from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
+from matchka.patience import Patience, current_patience
+from matchka.session import InputArray, Session
+from matchka.stages import StageTimes
+from matchka.vectors import FloatArray
+
+LOGGER: Final = logging.getLogger("matchka")
+SHUTDOWN_S: Final = 5.0  # a run takes well under a second
+
+
+@dataclass(frozen=True)
+class BatchCounts:
+    """What a batcher did so far, and what waits.
+
+    Attributes:
+        runs: rows of a run -> how many runs had so many.
+        queued_rows: rows that wait for a lane now.
+        dropped: why -> requests that left the queue without an answer: `deadline`, `client_gone`, `overloaded`.
+    """
+
+    runs: dict[int, int]
+    queued_rows: int
+    dropped: dict[str, int]
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """One call of embed(): its rows, and where their embeddings go. Rows before `taken` have left the queue."""
+
+    inputs: InputArray
+    embeddings: FloatArray
+    patience: Patience
+    queued_at: float
+    taken: int = 0
+    answered: int = 0
+    error: Exception | None = None
+    done: Event = field(default_factory=Event)
+
+    @property
+    def waiting_rows(self) -> int:
+        return len(self.inputs) - self.taken
+
+    def answer(self, start: int, embeddings: FloatArray) -> None:
+        self.embeddings[start : start + len(embeddings)] = embeddings
+        self.answered += len(embeddings)
+        if self.answered == len(self.inputs):
+            self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows start..stop of a waiter, in one run."""
+
+    waiter: _Waiter
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a lane does next: parts of waiters together, on the session that suits them."""
+
+    session: Session
+    parts: list[_Part]
+
+
+class Batcher:
+    """A Session that shares the runs of another one between all threads that call it.
+
+    Rows wait in the order of arrival. A thread of the batcher (a lane) takes what waits as soon as it is free, so
+    batches grow with the load and a lone request never waits. What a row's embedding is does not depend on its company.
+
+    Args:
+        session: runs the graph; called by the lanes only.
+        policy: bounds and waits.
+        clock: monotonic seconds.
+        name: of its threads.
+        times: where the time that rows wait, and that runs take, is added.
+        wide: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        policy: BatchPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "model",
+        times: StageTimes | None = None,
+        wide: Session | None = None,
+    ) -> None:
+        self._session = session
+        self._wide = wide or session
+        self._times = times or StageTimes()
+        self._policy = policy
+        self._clock = clock
+        self._queue: deque[_Waiter] = deque()
+        self._idle_lanes = policy.lanes
+        self._changed = Condition()  # guards all fields of this class and of its waiters
+        self._stopped = False
+        self._runs: Counter[int] = Counter()
+        self._dropped: Counter[str] = Counter()
+        # daemons: a run that hangs in native code must not keep a process alive that was told to stop
+        self._lanes = [Thread(target=self._serve, name=f"{name}-lane-{n}", daemon=True) for n in range(policy.lanes)]
+        for lane in self._lanes:
+            lane.start()
+
+    @property
+    def full_dim(self) -> int:
+        """Components of an embedding."""
+        return self._session.full_dim
+
+    def embed(self, inputs: InputArray) -> FloatArray:
+        """Embed rows, together with those of other threads; see Session.embed.
+
+        Raises:
+            OverloadedError: too many rows wait already.
+            DeadlinePassedError, ClientGoneError: the current request's patience ended first.
+            NotReadyError: the batcher was closed, or died.
+        """
+        patience = current_patience()
+        patience.require()
+        waiter = _Waiter(inputs, np.empty((len(inputs), self.full_dim), np.float32), patience, self._clock())
+        self._enqueue(waiter)
+        while not waiter.done.wait(patience.remaining_s):
+            with self._changed:
+                self._drop_if_hopeless(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.embeddings
+
+    def counts(self) -> BatchCounts:
+        """What was done so far, and what waits."""
+        with self._changed:
+            return BatchCounts(dict(self._runs), self._queued_rows, dict(self._dropped))
+
+    def close(self) -> None:
+        """Stop the lanes and fail whoever still waits. Not an error when repeated."""
+        with self._changed:
+            self._stop()
+        for lane in self._lanes:
+            lane.join(SHUTDOWN_S)
+
+    @property
+    def _queued_rows(self) -> int:
+        return sum(waiter.waiting_rows for waiter in self._queue)
+
+    def _enqueue(self, waiter: _Waiter) -> None:
+        with self._changed:
+            if self._stopped:
+                raise _stopped_error()
+            rows, queued_rows = len(waiter.inputs), self._queued_rows
+            if queued_rows and queued_rows + rows > self._policy.max_queued_rows:
+                self._dropped["overloaded"] += 1
+                raise OverloadedError(
+                    f"{queued_rows} windows or chips wait for this model; its queue holds "
+                    f"{self._policy.max_queued_rows}.",
+                    value=rows,
+                    remedy="Try again after the seconds in Retry-After.",
+                )
+            self._queue.append(waiter)
+            self._changed.notify(max(1, rows // LEAST_SHARE_ROWS))  # as many lanes as can have a share
+
+    def _serve(self) -> None:
+        """The life of a lane. Whatever ends it, nobody is left waiting."""
+        parts: list[_Part] = []
+        try:
+            while run := self._take():
+                parts = run.parts
+                self._run(run)
+                with self._changed:
+                    self._idle_lanes += 1
+        except BaseException:  # handed to every waiter
+            LOGGER.critical("a batcher's lane died; the model answers no more", exc_info=True)
+        finally:
+            with self._changed:
+                self._stop()
+                for part in parts:
+                    part.waiter.fail(_stopped_error())
+
+    def _take(self) -> _Run | None:
+        """Wait for the rows of the next run; None when there will be none."""
+        with self._changed:
+            while not self._stopped:
+                for waiter in list(self._queue):
+                    self._drop_if_hopeless(waiter)
+                wait_s = self._seconds_to_wait()
+                if wait_s is not None and wait_s <= 0.0:
+                    return self._dequeue(rows_to_take(self._queued_rows, self._idle_lanes, self._policy))
+                self._changed.wait(wait_s)
+        return None
+
+    def _seconds_to_wait(self) -> float | None:
+        """Seconds that the rows in the queue may still wait for company; None for an empty queue."""
+        if not self._queue:
+            return None
+        if self._queued_rows >= self._policy.enough_rows or self._idle_lanes == self._policy.lanes:
+            return 0.0
+        return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
+
+    def _dequeue(self, rows: int) -> _Run:
+        parts: list[_Part] = []
+        most_rows = rows
+        while most_rows and self._queue:
+            waiter = self._queue[0]
+            start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
+            if start == 0:
+                self._times.add("queue", self._clock() - waiter.queued_at)
+            parts.append(_Part(waiter, start, stop))
+            waiter.taken = stop
+            most_rows -= stop - start
+            if stop == len(waiter.inputs):
+                self._queue.popleft()
+        is_wide = run_is_wide(rows, self._queued_rows, self._idle_lanes, self._policy)
+        self._idle_lanes -= 1
+        if self._queue:
+            self._changed.notify()
+        return _Run(self._wide if is_wide else self._session, parts)
+
+    def _drop_if_hopeless(self, waiter: _Waiter) -> None:
+        """Tell a waiter whose patience ended; its rows that wait leave the queue, as do those of one that failed."""
+        complaint = waiter.patience.complaint
+        if complaint is not None and not waiter.done.is_set():
+            self._dropped["client_gone" if isinstance(complaint, ClientGoneError) else "deadline"] += 1
+            waiter.fail(complaint)
+        if waiter.done.is_set() and waiter in self._queue:
+            self._queue.remove(waiter)
+
+    def _run(self, run: _Run) -> None:
+        """Run rows together; where that fails, each waiter's alone, so that the error finds the one that caused it."""
+        parts = run.parts
+        try:
+            embeddings = self._embed_joined(run)
+        except BaseException as error:  # handed to every waiter
+            if len(parts) > 1:
+                for part in parts:
+                    self._run(_Run(run.session, [part]))
+            else:
+                self._fail(parts[0].waiter, error)
+            return
+        with self._changed:
+            self._runs[len(embeddings)] += 1
+            start = 0
+            for part in parts:
+                count = part.stop - part.start
+                part.waiter.answer(part.start, embeddings[start : start + count])
+                start += count
+
+    def _embed_joined(self, run: _Run) -> FloatArray:
+        rows = [part.waiter.inputs[part.start : part.stop] for part in run.parts]
+        joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
+        with self._times.timed("run"):
+            embeddings = run.session.embed(joined)
+        if len(embeddings) != len(joined):
+            raise BundleError(
+                f"The graph returned {len(embeddings)} embeddings for {len(joined)} rows.",
+                remedy="Build the bundle again with `matchka-export defaults`.",
+            )
+        return embeddings
+
+    def _fail(self, waiter: _Waiter, error: BaseException) -> None:
+        broken_off = MatchkaError(
+            "The run of the model was broken off.", value=repr(error), remedy="Report this with the server's log."
+        )
+        with self._changed:
+            waiter.fail(error if isinstance(error, Exception) else broken_off)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        for waiter in self._queue:
+            waiter.fail(_stopped_error())
+        self._queue.clear()
+        self._changed.notify_all()
+
+
+def _stopped_error() -> NotReadyError:
+    return NotReadyError("The model has stopped.", remedy="Restart the service; its log says why it stopped.")

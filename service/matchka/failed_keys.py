@@ -1,0 +1,67 @@
+"""Callers that come without a valid key again and again: their refusals are slowed, and they are logged."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from matchka.errors import shorten
+
+FREE: Final = 10  # refusals in a row that are not slowed: a wrong key is mostly a mistake
+INTERVAL_S: Final = 0.2  # between two refusals of one address from then on
+LONGEST_S: Final = 5.0  # that one refusal waits
+MOST_ADDRESSES: Final = 4096  # remembered; the one that was refused longest ago is forgotten first
+LOG_EVERY_S: Final = 60.0  # for one address
+IPV6_NETWORK_BITS: Final = 64  # what one subscriber gets
+LOGGER: Final = logging.getLogger("matchka.auth")
+
+
+@dataclass
+class _Refused:
+    due: float  # when the last refusal went out, or will
+    logged_at: float = float("-inf")
+    since: int = 0  # refusals that are not in the log yet
+
+
+class FailedKeys:
+    """Counts refusals by address. Only the refusals wait: whoever has a key is served at once, from any address.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._refused: OrderedDict[str, _Refused] = OrderedDict()
+
+    def note(self, address: str) -> float:
+        """Count one refusal.
+
+        Args:
+            address: of the caller; the addresses of one IPv6 network of 64 bits count as one.
+
+        Returns: seconds that the refusal should wait, 0 to 5.
+        """
+        now, network = self._clock(), _network_of(address)
+        refused = self._refused.setdefault(network, _Refused(now - FREE * INTERVAL_S))
+        self._refused.move_to_end(network)
+        if len(self._refused) > MOST_ADDRESSES:
+            self._refused.popitem(last=False)
+        due = max(refused.due, now - FREE * INTERVAL_S) + INTERVAL_S
+        refused.due = min(due, now + LONGEST_S)
+        refused.since += 1
+        if now - refused.logged_at >= LOG_EVERY_S:
+            LOGGER.warning("%d requests without a valid key from %s", refused.since, network)
+            refused.logged_at, refused.since = now, 0
+        return max(0.0, refused.due - now)
+
+
+def _network_of(address: str) -> str:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return shorten(address)  # what a proxy sent
+    return str(ip_network((found, IPV6_NETWORK_BITS), strict=False)) if found.version == 6 else address

@@ -1,0 +1,50 @@
+"""The start of the line's other end: every reference of the store into the galleries."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from matchka.bundle import Manifest
+from matchka.gallery.gallery import Gallery
+from matchka.store.bulk import StoredReferences
+from matchka.store.store import Store
+
+MOST_WAITING: Final = 8  # batches read and not yet put: a few MB
+LOGGER: Final = logging.getLogger("matchka")
+
+
+def fill_galleries(
+    store: Store, manifest: Manifest, gallery_of: Callable[[str], Gallery], unless: Sequence[str] = ()
+) -> int:
+    """Put every reference of a model into its tenants' galleries: one thread reads, another checks and puts.
+
+    Args:
+        store: the system of record.
+        manifest: the model's.
+        gallery_of: the gallery of a tenant.
+        unless: versions; subjects that have a reference of one of them are left out.
+
+    Returns: references put.
+
+    Raises: StorageDamagedError: a reference is not what was stored.
+    """
+    started = time.perf_counter()
+    count = 0
+    waiting: deque[Future[None]] = deque()
+
+    def put(batch: StoredReferences) -> None:
+        gallery_of(batch.tenant).put(batch.keys, batch.rows())
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fill") as putter:
+        for batch in store.all_references(manifest.name, manifest.version, unless):
+            waiting.append(putter.submit(put, batch))
+            count += len(batch.keys)
+            if len(waiting) > MOST_WAITING:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
+    LOGGER.info("%s %s: %d references in %.1f s", manifest.name, manifest.version, count, time.perf_counter() - started)
+    return count

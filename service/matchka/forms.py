@@ -1,0 +1,250 @@
+"""Forms: checked field by field, and described for OpenAPI from the same class."""
+
+import re
+import unicodedata
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from matchka.errors import (
+    InvalidFieldError,
+    InvalidSubjectIdError,
+    MatchkaError,
+    MissingFieldError,
+    UnknownFieldError,
+)
+from matchka.fusion import JOINT, Require
+from matchka.multipart import MULTIPART, read_multipart
+
+LONGEST_SUBJECT_ID: Final = 256
+SUBJECT_ID_PUNCTUATION: Final = frozenset("._:@-")
+NUMBER: Final = re.compile(r"[-+.0-9eE]+")
+
+FormT = TypeVar("FormT", bound="Form")
+
+
+def check_subject_id(text: str) -> str:
+    """Normalise a subject id to NFC and refuse what the interface does not allow.
+
+    Raises: InvalidSubjectIdError: not 1 to 256 letters, digits and `._:@-`, or `.` or `..`, which no URL path can name.
+
+    >>> check_subject_id("e\u0301va.1")
+    'éva.1'
+    """
+    normal = unicodedata.normalize("NFC", text[: 4 * LONGEST_SUBJECT_ID]) if text else ""
+    allowed = all(c in SUBJECT_ID_PUNCTUATION or unicodedata.category(c)[0] in "L" or c.isdecimal() for c in normal)
+    if len(text) > 4 * LONGEST_SUBJECT_ID or not 1 <= len(normal) <= LONGEST_SUBJECT_ID or not allowed:
+        raise InvalidSubjectIdError(
+            f"subject_id must be 1 to {LONGEST_SUBJECT_ID} letters, digits and `._:@-`.",
+            value=text,
+            remedy="Use another id; a hash of your own identifier works.",
+        )
+    if normal in (".", ".."):
+        raise InvalidSubjectIdError(
+            "subject_id cannot be a path's own `.` or `..`.", value=text, remedy="Use another id."
+        )
+    return normal
+
+
+def _read_number(value: object) -> object:
+    """Accept what a person writes as a number, and neither `true` nor other scripts' digits."""
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
+        return value.strip()
+    raise ValueError("must be a number")
+
+
+FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
+SubjectId = Annotated[str, AfterValidator(check_subject_id)]
+Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
+Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
+Files = Annotated[
+    list[FileBytes],
+    Field(min_length=1, description="1 to 32 files: WAV, FLAC, OGG or MP3; for faces JPEG, PNG, WebP or BMP."),
+]
+
+
+OneFace = Annotated[
+    Literal["dominant", "only", "aligned"] | None,
+    Field(description="Which face of a picture: dominant, only (refuse a second one), aligned (it is a chip already)."),
+]
+AnyFace = Annotated[
+    Literal["dominant", "only", "aligned", "all"] | None, Field(description="As elsewhere, or all: look up every face.")
+]
+
+
+class Form(BaseModel):
+    """A form's fields; a field that is not declared is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+
+
+class EmbedForm(Form):
+    """POST /v1/embed."""
+
+    file: Files
+    dim: Dim = None
+    face: OneFace = None
+    encoding: Literal["float", "base64"] = "float"
+
+
+class EnrollForm(Form):
+    """POST /v1/enroll."""
+
+    subject_id: SubjectId
+    file: Files
+    face: OneFace = None
+
+
+class VerifyForm(Form):
+    """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim.
+
+    `require` and `max_fmr_each` belong to `model=voice+face`. `both`: the fused ratio keeps `max_fmr`, and each part
+    alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one.
+    """
+
+    subject_id: SubjectId
+    file: FileBytes | None = None
+    voice_file: FileBytes | None = None
+    face_file: FileBytes | None = None
+    dim: Dim = None
+    max_fmr: Rate = 1e-3
+    face: OneFace = None
+    require: Annotated[
+        Require, Field(description="voice+face: both parts must pass beside their sum, or the sum alone.")
+    ] = "both"
+    max_fmr_each: Annotated[
+        Rate, Field(description="voice+face with require=both: the false match rate that each part alone keeps.")
+    ] = 1e-2
+
+    @property
+    def part_floor(self) -> float | None:
+        """The false match rate that each part has to keep alone, or None where only their sum counts."""
+        return self.max_fmr_each if self.require == "both" else None
+
+
+def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
+    """The files of a fused verification by model name, or None where the form is for one model.
+
+    Raises: MissingFieldError, InvalidFieldError: the files do not fit the model asked for.
+    """
+    names = form.model.split(JOINT)
+    if len(names) == 1:
+        if form.voice_file is not None or form.face_file is not None:
+            raise InvalidFieldError(
+                "voice_file and face_file belong to model=voice+face.",
+                value=form.model,
+                remedy="Send the file as `file`.",
+            )
+        for name in ("require", "max_fmr_each"):
+            if name in form.model_fields_set:
+                raise InvalidFieldError(
+                    f"{name} belongs to model=voice+face.", value=form.model, remedy="Leave it out; max_fmr decides."
+                )
+        if form.file is None:
+            raise MissingFieldError("The field file is missing.", value="file", remedy="Send the probe as `file`.")
+        return None
+    if form.file is not None or form.dim is not None or form.face is not None:
+        raise InvalidFieldError(
+            "A fused verification takes voice_file and face_file, and neither file, dim nor face.",
+            value=form.model,
+            remedy="Leave those out; both models are compared at full dim.",
+        )
+    if form.require == "sum" and "max_fmr_each" in form.model_fields_set:
+        raise InvalidFieldError(
+            "max_fmr_each asks something of each part, and require=sum nothing.",
+            value=form.max_fmr_each,
+            remedy="Leave max_fmr_each out, or ask for require=both.",
+        )
+    given = {"voice": form.voice_file, "face": form.face_file}
+    for name, file in given.items():
+        if file is None:
+            raise MissingFieldError(
+                f"The field {name}_file is missing.", value=f"{name}_file", remedy="Send one file of each kind."
+            )
+    return {name: file for name, file in given.items() if file is not None}
+
+
+class CompareForm(Form):
+    """POST /v1/compare."""
+
+    file_a: FileBytes
+    file_b: FileBytes
+    dim: Dim = None
+    max_fmr: Rate = 1e-3
+    face: OneFace = None
+
+
+class IdentifyForm(Form):
+    """POST /v1/identify."""
+
+    file: FileBytes
+    top_k: Annotated[int, BeforeValidator(_read_number), Field(ge=1, le=100)] = 5
+    dim: Dim = None
+    max_fpir: Rate = 1e-2
+    face: AnyFace = None
+
+
+def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:
+    """A dependency that reads a request's body as one kind of form."""
+
+    async def read(request: Request) -> FormT:
+        return check_fields(kind, await read_multipart(request))
+
+    return read
+
+
+def body_schema(kind: type[Form]) -> dict[str, Any]:
+    """The OpenAPI description of a form."""
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": kind.model_json_schema()}}}}
+
+
+def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> FormT:
+    """Make a form of named values.
+
+    Raises:
+        UnknownFieldError, MissingFieldError: a name that the call does not have, or lacks.
+        InvalidFieldError: a value that cannot be read, or is given twice.
+        InvalidSubjectIdError: see check_subject_id.
+    """
+    known = kind.model_fields
+    for name in fields:
+        if name not in known:
+            raise UnknownFieldError(
+                "This call has no such field.", value=name, remedy=f"Its fields are {', '.join(known)}."
+            )
+    values = {name: _one_or_many(kind, name, given) for name, given in fields.items()}
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise _field_error(kind, error) from error
+
+
+def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> object:
+    annotation = kind.model_fields[name].annotation
+    takes_file = "file" in name
+    if any(isinstance(value, bytes) != takes_file for value in given):
+        expected = "a file (a part with a filename)" if takes_file else "text, not a file"
+        raise InvalidFieldError(f"The field {name} must be {expected}.", value=name, remedy="Correct the form.")
+    if annotation == list[FileBytes]:
+        return given
+    if len(given) > 1:
+        raise InvalidFieldError(f"The field {name} is given {len(given)} times.", value=name, remedy="Give it once.")
+    return given[0]
+
+
+def _field_error(kind: type[Form], error: ValidationError) -> MatchkaError:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    if first["type"] == "missing":
+        return MissingFieldError(
+            f"The field {name} is missing.", value=name, remedy=f"The call's fields are {', '.join(kind.model_fields)}."
+        )
+    return InvalidFieldError(
+        f"The field {name} is not valid: {first['msg'].removeprefix('Value error, ')}.",
+        value=first["input"],
+        remedy="Correct the value; /docs describes every field.",
+    )

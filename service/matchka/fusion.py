@@ -1,0 +1,101 @@
+"""Two modalities, one decision: calibrated log-likelihood ratios added with learned weights (late fusion)."""
+
+import math
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from matchka.bundle import DatasetUse, DimReport
+from matchka.decision import Decision, Threshold, log_likelihood_ratio_of, threshold_among
+from matchka.errors import BundleError
+
+FUSION_NAME: Final = "fusion.json"
+JOINT: Final = "+"  # joins the names of the models in a fusion's name
+
+Require: TypeAlias = Literal["both", "sum"]  # what has to pass: each part beside the fused ratio, or the ratio alone
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FusedPoint(_Frozen):
+    """A false match rate and the fused log-likelihood ratio that keeps it."""
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(allow_inf_nan=False)
+    measured: bool
+
+
+class Fusion(_Frozen):
+    """fusion.json: how the ratios of two models at full dim become one; learned on pairs of identities of both kinds.
+
+    Fused ratio = sum of weight * ratio, plus offset; natural logarithms.
+
+    Attributes:
+        models: name -> version of the models it was learned with.
+        weights: name -> weight.
+        operating_points: for references of one template of each kind.
+        eer: what was measured, for people to read: name or pair of dims -> EER.
+    """
+
+    format: Literal["matchka-fusion-1"]
+    models: dict[str, str] = Field(min_length=2, max_length=2)
+    weights: dict[str, float]
+    offset: float = Field(allow_inf_nan=False)
+    operating_points: tuple[FusedPoint, ...] = Field(min_length=1)
+    eer: dict[str, float]
+    datasets: tuple[DatasetUse, ...]
+
+    @property
+    def name(self) -> str:
+        """The name callers ask for, for example `voice+face`."""
+        return JOINT.join(self.models)
+
+
+def read_fusions(models_dir: Path) -> list[Fusion]:
+    """Every fusion in a folder of bundles.
+
+    Raises: BundleError: a file that is not a fusion.
+    """
+    fusions = []
+    for path in sorted(models_dir.glob(f"*/{FUSION_NAME}")):
+        try:
+            fusions.append(Fusion.model_validate_json(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            raise BundleError(
+                f"{path} cannot be read.", value=error, remedy="Build it again with `matchka-export defaults`."
+            ) from error
+    return fusions
+
+
+def decide_jointly(
+    fusion: Fusion, reports: dict[str, DimReport], similarities: dict[str, float], counts: dict[str, int], fmr: float
+) -> Decision:
+    """The fused ratio of one similarity of each model against its threshold.
+
+    The sum alone is not two factors: a ratio far above its threshold makes up for one far below.
+
+    Args:
+        fusion: the learned weights.
+        reports: name -> what that model's bundle states at full dim.
+        similarities: name -> cosine of probe and reference.
+        counts: name -> templates in that reference.
+        fmr: the false match rate to keep, in (0, 1).
+
+    Returns: similarity and threshold are 2 p - 1 of the posterior p at prior 0.5: in [-1, 1], but no cosine.
+
+    Raises: InvalidFieldError: fmr out of range.
+    """
+    fused = fusion.offset
+    for name, weight in fusion.weights.items():
+        fused += weight * log_likelihood_ratio_of(reports[name], similarities[name], counts[name])
+    threshold = threshold_among(fusion.operating_points, fmr)
+    scaled = math.tanh(0.5 * fused)
+    return Decision(
+        match=fused >= threshold.value,
+        similarity=scaled,
+        threshold=Threshold(math.tanh(0.5 * threshold.value), threshold.measured),
+        probability=0.5 * (1.0 + scaled),
+    )

@@ -1,0 +1,240 @@
+"""A block of a gallery: up to 65,536 references in contiguous memory, scanned and changed under a lock of its own."""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from matchka.gallery.locks import SharedLock
+from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengths, widen
+
+BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader
+FIRST_ROWS: Final = 1_024  # room of a new gallery's block; doubled as it fills, so that small tenants stay small
+FIRST_CUTS: Final = (16, 64)  # then doubling; a cut more would cost every longer dim a pass more
+NO_KEY: Final = -1
+
+Keys: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A probe at one dim.
+
+    Attributes:
+        vector: float32, (full_dim,); unit length in its first `dim` components, zero behind them.
+        dim: components compared.
+        count: candidates wanted of each block, >= 1.
+        shortlist: rows of each block that are compared exactly; None compares all.
+    """
+
+    vector: FloatArray
+    dim: int
+    count: int
+    shortlist: int | None
+
+
+class Block:
+    """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
+
+    The columns are cut at 16, 64, 128, ... components; each piece is one array. The rows are dense: what is removed is
+    overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
+
+    Args:
+        full_dim: components of a reference.
+        prefix_dim: components kept once more in one byte each, for shortlists; 0 keeps none.
+        most_rows: its size when it is full.
+        first_rows: rows that it has room for at first.
+    """
+
+    def __init__(
+        self, full_dim: int, prefix_dim: int, most_rows: int = BLOCK_ROWS, first_rows: int = FIRST_ROWS
+    ) -> None:
+        self.lock = SharedLock()
+        self._most_rows = most_rows
+        self._cuts = _cuts(full_dim)
+        self._prefix_dim = prefix_dim
+        self._size = 0
+        self._keys: Keys = np.empty(0, np.int64)
+        self._segments = [np.empty((0, stop - start), np.float32) for start, stop in self._cuts]
+        self._inverse: dict[int, FloatArray] = {full_dim: np.empty(0, np.float32)}
+        self._codes = _Codes(prefix_dim, 0) if prefix_dim else None
+        self._resize(min(first_rows, most_rows))
+
+    def __len__(self) -> int:
+        """Rows in use."""
+        return self._size
+
+    @property
+    def free(self) -> int:
+        """Rows that it still takes."""
+        return self._most_rows - self._size
+
+    @property
+    def keys(self) -> Keys:
+        """The subject of each row; not to be changed."""
+        return self._keys[: self._size]
+
+    def append(self, keys: Keys, rows: FloatArray) -> None:
+        """Add rows of unit length (or zero), (n, full_dim), n <= free."""
+        with self.lock.exclusive():
+            start, stop = self._size, self._size + len(keys)
+            if stop > len(self._keys):
+                self._resize(min(max(stop, 2 * len(self._keys)), self._most_rows))
+            self._keys[start:stop] = keys
+            self._write(slice(start, stop), rows)
+            self._set_size(stop)
+
+    def replace(self, at: Rows, rows: FloatArray) -> None:
+        """Overwrite rows."""
+        with self.lock.exclusive():
+            self._write(at, rows)
+
+    def remove(self, at: int) -> None:
+        """Overwrite a row by the last one, and the last one's place by zeros: nothing of it stays in memory."""
+        with self.lock.exclusive():
+            last = self._size - 1
+            columns: list[npt.NDArray[Any]] = [self._keys, *self._segments, *self._inverse.values()]
+            if self._codes is not None:
+                columns.append(self._codes.codes)
+            for column in columns:
+                column[at] = column[last]
+                column[last] = 0
+            self._keys[last] = NO_KEY
+            self._set_size(last)
+
+    def search(self, query: Query, floor: float = -np.inf) -> tuple[FloatArray, Keys]:
+        """The most similar rows in no order: similarities and keys, at most query.count.
+
+        Args:
+            query: the probe.
+            floor: rows less similar than this may be left out.
+        """
+        self._require_inverse(query.dim)
+        with self.lock.shared():
+            if query.shortlist is None or query.shortlist >= self._size or self._codes is None:
+                similarities = self._all_similarities(query)
+                at = _largest(similarities, query.count, floor)
+                return similarities[at], self._keys[at]
+            shortlist = self._codes.search(query.vector[: self._prefix_dim], query.shortlist)
+            similarities = self._similarities_at(shortlist, query)
+            best = _largest(similarities, query.count, floor)
+            return similarities[best], self._keys[shortlist[best]]
+
+    def holds(self, key: int) -> bool:
+        """Whether a subject is in this block."""
+        with self.lock.shared():
+            return bool(np.any(self.keys == key))
+
+    def rows(self) -> FloatArray:
+        """A copy of all rows, (n, full_dim)."""
+        return np.concatenate([segment[: self._size] for segment in self._segments], axis=1)
+
+    def _all_similarities(self, query: Query) -> FloatArray:
+        similarities = np.zeros(self._size, np.float32)
+        products = np.empty(self._size, np.float32)
+        for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
+            if start < query.dim and self._size:
+                part = np.ascontiguousarray(query.vector[start:stop])
+                # one thread, whatever OpenMP and the BLAS library were told: the blocks are what runs in parallel
+                faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]  # its wrapper is generated
+                    faiss.swig_ptr(products),
+                    faiss.swig_ptr(part),
+                    faiss.swig_ptr(segment),
+                    stop - start,
+                    self._size,
+                )
+                similarities += products
+        similarities *= self._inverse[query.dim][: self._size]
+        return similarities
+
+    def _similarities_at(self, at: Rows, query: Query) -> FloatArray:
+        similarities = np.zeros(len(at), np.float32)
+        for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
+            if start < query.dim:
+                similarities += segment[at] @ query.vector[start:stop]
+        similarities *= self._inverse[query.dim][at]
+        return similarities
+
+    def _write(self, at: Rows | slice, rows: FloatArray) -> None:
+        for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
+            segment[at] = rows[:, start:stop]
+        for dim, inverse in self._inverse.items():
+            inverse[at] = inverse_lengths(squared_lengths(rows[:, :dim]))
+        if self._codes is not None:
+            self._codes.codes[at] = quantise(rows[:, : self._prefix_dim])
+
+    def _require_inverse(self, dim: int) -> None:
+        if dim in self._inverse:
+            return
+        with self.lock.exclusive():
+            squares = np.zeros(self._size)
+            for (start, _), segment in zip(self._cuts, self._segments, strict=True):
+                squares += squared_lengths(segment[: self._size, : max(0, dim - start)])
+            inverse = np.zeros(len(self._keys), np.float32)
+            inverse[: self._size] = inverse_lengths(squares)
+            self._inverse[dim] = inverse
+
+    def _set_size(self, size: int) -> None:
+        self._size = size
+        if self._codes is not None:
+            self._codes.index.ntotal = size
+
+    def _resize(self, rows: int) -> None:
+        self._keys = _resized(self._keys, rows)
+        self._segments = [_resized(segment, rows) for segment in self._segments]
+        self._inverse = {dim: _resized(inverse, rows) for dim, inverse in self._inverse.items()}
+        if self._codes is not None:
+            codes = _Codes(self._prefix_dim, rows)
+            codes.codes[: self._size] = self._codes.codes[: self._size]
+            codes.index.ntotal = self._size
+            self._codes = codes
+
+
+class _Codes:
+    """Prefixes of one byte a component in an index of FAISS, whose memory is written through `codes`."""
+
+    def __init__(self, dim: int, rows: int) -> None:
+        self.index = faiss.IndexScalarQuantizer(
+            dim, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
+        )
+        self.index.add(np.zeros((rows, dim), np.float32))
+        self.codes: npt.NDArray[np.uint8] = (
+            faiss.rev_swig_ptr(self.index.codes.data(), rows * dim).reshape(rows, dim)
+            if rows
+            else np.empty((0, dim), np.uint8)
+        )
+        self.index.ntotal = 0
+
+    def search(self, prefix: FloatArray, count: int) -> Rows:
+        """The rows of the largest inner products, count <= rows in use."""
+        faiss.omp_set_num_threads(1)  # of the calling thread; a single query gains nothing from more
+        # FAISS cuts the query's components to whole numbers for codes of this kind
+        _, rows = self.index.search(widen(prefix)[None, :], count)
+        found: Rows = rows[0]
+        return found
+
+
+def _cuts(full_dim: int) -> list[tuple[int, int]]:
+    stops = list(FIRST_CUTS)
+    while stops[-1] < full_dim:
+        stops.append(2 * stops[-1])
+    stops = [stop for stop in stops if stop < full_dim] + [full_dim]
+    return list(zip([0, *stops], stops, strict=False))
+
+
+def _largest(similarities: FloatArray, count: int, floor: float) -> Rows:
+    at: Rows = np.flatnonzero(similarities >= floor)
+    if len(at) <= count:
+        return at
+    best: Rows = at[np.argpartition(similarities[at], len(at) - count)[len(at) - count :]]
+    return best
+
+
+def _resized(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    # memory of empty() that nobody has written to is not resident
+    resized = np.empty((rows, *column.shape[1:]), column.dtype)
+    resized[: len(column)] = column
+    return resized

@@ -1,0 +1,170 @@
+"""Search on CPU: exact over all references, or a funnel that compares a shortlist of each block exactly."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from threading import Lock
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.gallery.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
+from matchka.gallery.gallery import Candidate, SubjectKeys
+from matchka.gallery.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
+from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
+
+ROWS_AT_ONCE: Final = 1_024  # rows written under one lock: they and what is made of them stay in the processor's cache
+
+Found: TypeAlias = list[tuple[float, int, Block]]
+
+
+class CpuGallery:
+    """Cosine search over blocks of references; see Gallery.
+
+    A subject stays in one block for as long as it is held, and every block is read as a whole between two changes: a
+    search that runs beside changes sees each subject once, and none is lost because another was removed.
+
+    Args:
+        full_dim: components of a reference.
+        executor: runs parts of a search over a large gallery.
+        threads: parts of such a search.
+        choose: the policy.
+        prefix_dim: components of the funnel's shortlist.
+        block_rows: size of a block.
+    """
+
+    def __init__(
+        self,
+        full_dim: int,
+        executor: Executor | None = None,
+        threads: int = 1,
+        choose: Callable[[int, int, int], Method] = choose_method,
+        prefix_dim: int = PREFIX_DIM,
+        block_rows: int = BLOCK_ROWS,
+    ) -> None:
+        self._full_dim = full_dim
+        self._executor = executor
+        self._threads = threads
+        self._choose = choose
+        self._prefix_dim = min(prefix_dim, full_dim)
+        self._block_rows = block_rows
+        self._write_lock = Lock()
+        self._blocks: tuple[Block, ...] = ()  # replaced, never changed, so that a reader keeps the one it took
+        self._size = 0
+        self._highest_key = -1
+        self._removals = 0
+        self._count_lock = Lock()
+        self._searches: dict[Method, int] = {"flat": 0, "funnel": 0}
+
+    def __len__(self) -> int:
+        """Subjects held."""
+        return self._size
+
+    def searches(self) -> dict[Method, int]:
+        """Searches made so far, by method."""
+        return dict(self._searches)
+
+    def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
+        """Add or replace references; see Gallery.put."""
+        keys = np.asarray(subject_keys, np.int64)
+        if not len(keys):
+            return
+        with self._write_lock:
+            is_new = np.ones(len(keys), bool)
+            if int(keys.min()) <= self._highest_key:
+                self._replace_known(keys, references, is_new)
+            self._append(keys, references, np.flatnonzero(is_new))
+            self._highest_key = max(self._highest_key, int(keys.max()))
+            self._size = sum(map(len, self._blocks))
+
+    def remove(self, subject_key: int) -> None:
+        """Remove a subject; see Gallery.remove."""
+        with self._write_lock:
+            for block in self._blocks:
+                at = np.flatnonzero(block.keys == subject_key)
+                if len(at):
+                    # counted first: a search that ends without seeing the count has ended before the removal
+                    self._removals += 1
+                    block.remove(int(at[0]))
+                    if not len(block):
+                        self._blocks = tuple(other for other in self._blocks if other is not block)
+                    self._size -= 1
+                    return
+
+    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
+        """The most similar subjects; see Gallery.search."""
+        vector = np.zeros(self._full_dim, np.float32)
+        vector[:dim] = truncate_and_normalise(probe[None, :], dim)[0]
+        removals, blocks = self._removals, self._blocks
+        method = self._choose(self._size, dim, self._prefix_dim)
+        with self._count_lock:
+            self._searches[method] += 1
+        shortlist = shortlist_of_each_block(top_k, len(blocks)) if method == "funnel" else None
+        threads = threads_for(method, self._size, dim, self._prefix_dim, self._threads)
+        found = self._scan(blocks, Query(vector, dim, top_k, shortlist), threads)
+        if self._removals != removals:
+            found = [candidate for candidate in found if candidate[2].holds(candidate[1])]
+        return _best(found, top_k)
+
+    def _scan(self, blocks: Sequence[Block], query: Query, threads: int) -> Found:
+        if self._executor is None or threads == 1 or len(blocks) == 1:
+            return _scan_in_turn(blocks, query)
+        others = [self._executor.submit(_scan_in_turn, blocks[part::threads], query) for part in range(1, threads)]
+        found = _scan_in_turn(blocks[::threads], query)
+        for other in others:
+            found += other.result()
+        return found
+
+    def _replace_known(self, keys: Keys, references: FloatArray, is_new: npt.NDArray[np.bool_]) -> None:
+        order = np.argsort(keys)
+        for block in self._blocks:
+            known = np.flatnonzero(np.isin(block.keys, keys))
+            places = order[np.searchsorted(keys, block.keys[known], sorter=order)]
+            is_new[places] = False
+            for start in range(0, len(known), ROWS_AT_ONCE):
+                part = slice(start, start + ROWS_AT_ONCE)
+                block.replace(known[part], self._unit(references[places[part]]))
+
+    def _append(self, keys: Keys, references: FloatArray, places: npt.NDArray[np.intp]) -> None:
+        start = 0
+        while start < len(places):
+            block = self._block_with_room()
+            part = places[start : start + min(ROWS_AT_ONCE, block.free)]
+            block.append(keys[part], self._unit(references[part]))
+            start += len(part)
+
+    def _block_with_room(self) -> Block:
+        for block in self._blocks:
+            if block.free:
+                return block
+        first_rows = self._block_rows if self._blocks else FIRST_ROWS
+        block = Block(self._full_dim, self._prefix_dim, self._block_rows, first_rows)
+        self._blocks = (*self._blocks, block)
+        return block
+
+    def _unit(self, references: FloatArray) -> FloatArray:
+        return truncate_and_normalise_or_zero(references, self._full_dim)
+
+
+def _scan_in_turn(blocks: Sequence[Block], query: Query) -> Found:
+    found: Found = []
+    best = np.empty(0, np.float32)
+    floor = -np.inf
+    for block in blocks:
+        similarities, keys = block.search(query, floor)
+        found += [(s, k, block) for s, k in zip(similarities.tolist(), keys.tolist(), strict=True)]
+        best = np.concatenate([best, similarities])
+        if len(best) >= query.count:
+            best = np.partition(best, len(best) - query.count)[len(best) - query.count :]
+            floor = float(best[0])
+    return found
+
+
+def _best(found: Found, top_k: int) -> list[Candidate]:
+    candidates: dict[int, Candidate] = {}
+    for similarity, key, _ in sorted(found, key=lambda one: (-one[0], one[1])):
+        # a subject removed and put again meanwhile may have been seen in two blocks
+        candidates.setdefault(key, Candidate(key, min(1.0, max(-1.0, similarity))))
+        if len(candidates) == top_k:
+            break
+    return list(candidates.values())

@@ -1,0 +1,29 @@
+"""Which gallery serves: on the GPU where one is wanted and there, else on the CPU."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from matchka.gallery.cpu import CpuGallery
+from matchka.gallery.gallery import Gallery
+from matchka.gallery.gpu import GpuGallery, open_gpu
+
+
+class GalleryOpener:
+    """Makes the galleries of one service; they share its threads, or its GPU.
+
+    Args:
+        threads: that share one search of a large gallery.
+        use_gpu: search on a GPU where FAISS finds one.
+        half_precision: of the vectors on the GPU.
+    """
+
+    def __init__(self, threads: int = 1, use_gpu: bool = False, half_precision: bool = False) -> None:
+        self._threads = threads
+        # the calling thread takes one part itself; the threads start with the first large search
+        self._executor = ThreadPoolExecutor(threads - 1, thread_name_prefix="search") if threads > 1 else None
+        self._gpu = open_gpu(half_precision) if use_gpu else None
+
+    def open(self, full_dim: int) -> Gallery:
+        """An empty gallery of references of `full_dim` components."""
+        if self._gpu is not None:
+            return GpuGallery(full_dim, self._gpu)
+        return CpuGallery(full_dim, self._executor, self._threads)

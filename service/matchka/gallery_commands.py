@@ -1,0 +1,225 @@
+"""`matchka gallery`: copies of what is enrolled, and whether it agrees with itself. No service is needed."""
+
+import json as json_format
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from matchka.commands import Url, connected, reported_errors
+from matchka.data_dir import is_owned, owned_data_dir
+from matchka.errors import StoreError
+from matchka.gallery_state import disagreements_with_service, print_status, status_of
+from matchka.settings import Settings, read_settings
+from matchka.store.backup import backup_file, require_file, write_backup
+from matchka.store.check import CheckReport, check_store
+from matchka.store.engine import file_of, open_engine, reading
+from matchka.store.faults import as_matchka_error
+from matchka.store.ledger import deletions_in
+from matchka.store.ledger_file import read_ledger, write_ledger
+from matchka.store.migration import version_of_tables
+from matchka.store.restore import RestorePlan, restore
+from matchka.store.schema import SCHEMA_VERSION
+
+DISAGREES: Final = 1
+FINDINGS_SHOWN: Final = 20
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+LedgerOption = Annotated[
+    Path | None, typer.Option("--ledger", help="A ledger of deletions (see `ledger`) to respect as well.")
+]
+Resurrect = Annotated[bool, typer.Option("--resurrect", help="Bring back what was deleted since.")]
+
+gallery_commands = typer.Typer(
+    no_args_is_help=True, help="Back up, restore, move, check and count what is enrolled.", add_completion=False
+)
+
+
+@contextmanager
+def private_settings() -> Iterator[Settings]:
+    """The settings, errors reported, and whatever is written readable for its own user only."""
+    before = os.umask(0o077)  # templates are biometric data
+    try:
+        with reported_errors():
+            yield read_settings()
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def progress_bar(title: str, bytes_counted: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the error stream: yields what moves it, called with how much is done of how much."""
+    amount = DownloadColumn() if bytes_counted else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
+    """One unchanging state of the store of a data folder, which a service may go on changing.
+
+    Raises: StoreError: there is none, or its tables are not those of this program.
+    """
+    file = file_of(settings.effective_database_url)
+    if file is not None:
+        require_file(file)
+    engine = open_engine(settings.effective_database_url)
+    try:
+        found = version_of_tables(engine)
+        if found != SCHEMA_VERSION:
+            raise StoreError(
+                f"The database has tables of version {found or 0}; this program needs {SCHEMA_VERSION}.",
+                remedy="Start the service once: it brings older tables up to date.",
+            )
+        with reading(engine) as session:
+            yield engine, session
+    except SQLAlchemyError as error:
+        known = as_matchka_error(error)
+        remedy = known.remedy if known else "Check MATCHKA_DATABASE_URL, or restore a backup."
+        raise StoreError("The database cannot be read.", value=error, remedy=remedy) from error
+    finally:
+        engine.dispose()
+
+
+def sqlite_file(settings: Settings) -> Path:
+    """The file of the store.
+
+    Raises: StoreError: it is in another database.
+    """
+    file = file_of(settings.effective_database_url)
+    if file is None:
+        raise StoreError(
+            "Backups are copies of SQLite files.",
+            value=settings.effective_database_url.split("://")[0],
+            remedy="Use that database's own backups; `matchka gallery export` and `import` work with any.",
+        )
+    return file
+
+
+@gallery_commands.command()
+def backup(
+    target: Annotated[
+        str, typer.Argument(help="The file to write, or a folder (FOLDER/): then the file is named by the time.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Write a backup of everything, while the service serves or not."""
+    with private_settings() as settings:
+        database = require_file(sqlite_file(settings))
+        file = backup_file(target, datetime.now(UTC))
+        with progress_bar("copying", bytes_counted=True) as advance:
+            manifest = write_backup(database, file, advance)
+    if json:
+        typer.echo(json_format.dumps({"file": str(file), **manifest.model_dump(mode="json")}))
+        return
+    Console().print(
+        f"{escape(str(file))}: {manifest.subjects} subjects, {manifest.templates} templates, "
+        f"{file.stat().st_size} bytes",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+@gallery_commands.command("restore")
+def restore_command(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the store that is there.")] = False,
+    resurrect: Resurrect = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Restore a backup, without what was deleted since; the service must be stopped."""
+    with private_settings() as settings:
+        database = sqlite_file(settings)
+        deletions = tuple(read_ledger(ledger)) if ledger else ()
+        plan = RestorePlan(file, database, replace, resurrect, deletions, ledger is not None)
+        with owned_data_dir(settings.data_dir):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with progress_bar("unpacking", True) as advance, progress_bar("checking") as progress:
+                report = restore(plan, advance, progress)
+    census = report.census
+    result = {
+        "subjects": census.subjects,
+        "templates": census.templates,
+        "kept_out": report.kept_out,
+        "brought_back": report.brought_back,
+        "deletions": census.deletions,
+        "created_at": report.manifest.created_at.isoformat(),
+    }
+    if json:
+        typer.echo(json_format.dumps(result))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"restored the state of {result['created_at']}: {census.subjects} subjects, {census.templates} templates"
+    )
+    console.print(f"{report.kept_out} templates that were deleted since stayed out")
+    if report.brought_back:
+        console.print(f"{report.brought_back} templates that had been deleted are back", style="yellow")
+
+
+@gallery_commands.command()
+def ledger(target: Annotated[Path, typer.Argument(help="The file to write: JSON lines, ids and times only.")]) -> None:
+    """Write the ledger of deletions, for `restore --ledger` and `import --ledger` on another machine."""
+    with private_settings() as settings, opened_for_reading(settings) as (_, session):
+        count = write_ledger(target, deletions_in(session))
+    Console().print(f"{count} deletions", highlight=False)
+
+
+@gallery_commands.command()
+def verify(url: Url = None, json: JsonOption = False) -> None:
+    """Check every row of the store, and the running service's galleries. Exit code 0: sound, 1: not, 2: error."""
+    with private_settings() as settings:
+        with opened_for_reading(settings) as (_, session), progress_bar("checking") as progress:
+            report = check_store(session, progress)
+        is_serving = is_owned(settings.data_dir)
+        disagreements = []
+        if is_serving:
+            with opened_for_reading(settings) as (engine, _):
+                disagreements = disagreements_with_service(engine, connected(url))
+    findings = [f"{finding.what}: {finding.where}" for finding in report.findings] + disagreements
+    _report_check(report, findings, is_serving, json)
+    if findings:
+        raise typer.Exit(DISAGREES)
+
+
+@gallery_commands.command()
+def status(json: JsonOption = False) -> None:
+    """What is enrolled: tenants, subjects and templates of each model and version, and who has to enrol again."""
+    with private_settings() as settings:
+        with opened_for_reading(settings) as (_, session):
+            answer = status_of(session, settings)
+        if json:
+            typer.echo(answer.model_dump_json())
+        else:
+            print_status(answer, Console())
+
+
+def _report_check(report: CheckReport, findings: list[str], is_serving: bool, json: bool) -> None:
+    if json:
+        counts = {name: getattr(report, name) for name in ("subjects", "templates", "references")}
+        answer = {"sound": not findings, **counts, "service_compared": is_serving, "findings": findings}
+        typer.echo(json_format.dumps(answer))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{report.subjects} subjects, {report.templates} templates, {report.references} references read")
+    for finding in findings[:FINDINGS_SHOWN]:
+        console.print(escape(finding), style="red")
+    if len(findings) > FINDINGS_SHOWN:
+        console.print(f"and {len(findings) - FINDINGS_SHOWN} more", style="red")
+    console.print("sound" if not findings else f"{len(findings)} things are wrong")
+    if not is_serving:
+        console.print("no service runs on this data folder, so none was compared")

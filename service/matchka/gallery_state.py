@@ -1,0 +1,155 @@
+"""What `matchka gallery` says of a store beside its bundles and a running service."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from matchka.client import Client
+from matchka.errors import BundleError
+from matchka.lineup import list_bundles
+from matchka.settings import Settings
+from matchka.store.census import census_of, subjects_without
+from matchka.store.engine import file_of, reading
+from matchka.store.schema import ReferenceRow, SubjectRow
+
+ATTEMPTS: Final = 5  # somebody may enrol between the two readings
+LOG_SUFFIX: Final = "-wal"
+
+
+class HoldingStatus(BaseModel):
+    """One version of a model in one tenant. Attributes: current: None where no bundle of that name is there."""
+
+    tenant: str
+    model: str
+    version: str
+    subjects: int
+    templates: int
+    current: bool | None
+
+
+class StatusAnswer(BaseModel):
+    """Everything that `status` says.
+
+    Attributes:
+        subjects_to_reenroll: tenant -> model -> subjects with templates of other versions only; models without a
+            bundle in the models folder are left out.
+        database_bytes: of the file and its log; None where the database is not a file.
+        deletions: templates in the ledger.
+    """
+
+    identity: str
+    subjects: int
+    templates: int
+    deletions: int
+    database_bytes: int | None
+    holdings: list[HoldingStatus]
+    subjects_to_reenroll: dict[str, dict[str, int]]
+    bundles: str | None
+
+
+def status_of(session: Session, settings: Settings) -> StatusAnswer:
+    """Count a store, against the bundles of the models folder where there are any."""
+    try:
+        current, problem = _current_versions(settings.models_dir), None
+    except BundleError as error:
+        current, problem = {}, str(error)
+    census = census_of(session)
+    reenroll: dict[str, dict[str, int]] = defaultdict(dict)
+    for model, version in current.items():
+        for tenant, count in Counter(tenant for tenant, _ in subjects_without(session, model, version)).items():
+            reenroll[tenant][model] = count
+    file = file_of(settings.effective_database_url)
+    return StatusAnswer(
+        identity=census.identity,
+        subjects=census.subjects,
+        templates=census.templates,
+        deletions=census.deletions,
+        database_bytes=None if file is None else _size(file),
+        holdings=[
+            HoldingStatus(
+                tenant=h.tenant,
+                model=h.model,
+                version=h.version,
+                subjects=h.subjects,
+                templates=h.templates,
+                current=current[h.model] == h.version if h.model in current else None,
+            )
+            for h in census.holdings
+        ],
+        subjects_to_reenroll=reenroll,
+        bundles=problem,
+    )
+
+
+def print_status(answer: StatusAnswer, console: Console) -> None:
+    """The same, for people."""
+    table = Table("tenant", "model", "version", "subjects", "templates", "current")
+    for held in answer.holdings:
+        current = "-" if held.current is None else "yes" if held.current else "no"
+        table.add_row(held.tenant, held.model, held.version, str(held.subjects), str(held.templates), current)
+    console.print(table)
+    size = "" if answer.database_bytes is None else f", {answer.database_bytes} bytes"
+    console.print(
+        f"{answer.subjects} subjects, {answer.templates} templates, {answer.deletions} deleted ones noted{size}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for tenant, models in answer.subjects_to_reenroll.items():
+        for model, count in models.items():
+            console.print(f"{count} subjects of {tenant} have to enrol again with {model}", style="yellow")
+    if answer.bundles:
+        console.print(f"Who has to enrol again cannot be said: {answer.bundles}", markup=False, soft_wrap=True)
+
+
+def disagreements_with_service(engine: Engine, client: Client) -> list[str]:
+    """Where the galleries of a running service are not of the size that the store has.
+
+    Raises: ServiceUnreachableError, RequestFailedError: it cannot be asked.
+    """
+    found: list[str] = []
+    for _ in range(ATTEMPTS):
+        before = client.gallery_sizes()
+        with reading(engine) as session:
+            stored = _subjects_served(session, ((m.name, m.version) for m in client.models().models))
+        found = [
+            f"the service's gallery of {model} holds {before.get((tenant, model), 0)} subjects of {tenant}, "
+            f"the store {stored.get((tenant, model), 0)}"
+            for tenant, model in sorted({*before, *stored})
+            if before.get((tenant, model), 0) != stored.get((tenant, model), 0)
+        ]
+        if not found:
+            break
+    return found
+
+
+def _subjects_served(session: Session, served: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Subjects with a template of any served version of a model, keyed by tenant and model."""
+    versions: dict[str, list[str]] = defaultdict(list)
+    for name, version in served:
+        versions[name].append(version)
+    found: dict[tuple[str, str], int] = {}
+    for model, its_versions in versions.items():
+        rows = session.execute(
+            select(SubjectRow.tenant, func.count(func.distinct(SubjectRow.key)))
+            .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+            .where(ReferenceRow.model == model, ReferenceRow.version.in_(its_versions))
+            .group_by(SubjectRow.tenant)
+        )
+        found.update({(tenant, model): count for tenant, count in rows})
+    return found
+
+
+def _current_versions(models_dir: Path) -> dict[str, str]:
+    return {listed.manifest.name: listed.manifest.version for listed in list_bundles(models_dir) if listed.is_current}
+
+
+def _size(file: Path) -> int:
+    log = file.with_name(file.name + LOG_SUFFIX)
+    return file.stat().st_size + (log.stat().st_size if log.exists() else 0)

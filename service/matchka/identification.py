@@ -1,0 +1,134 @@
+"""1:N decisions: what a gallery finds, held against the threshold that keeps the false positive rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from matchka.answers import Candidate, Identified, SubjectSimilarity
+from matchka.bundle import Manifest
+from matchka.decision import identification_threshold
+from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
+from matchka.gallery.gallery import Gallery
+from matchka.media.faces.reader import FaceChoice, FaceReading
+from matchka.model import Model, Observed
+from matchka.store.records import Reference
+from matchka.store.store import Store
+from matchka.vectors import FloatArray
+
+DEFAULT_MAX_FPIR: Final = 1e-2
+LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
+MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
+
+
+@dataclass(frozen=True)
+class Search:
+    """One gallery to be searched, and the probe as its version embeds it: float32, (full_dim,), unit length."""
+
+    manifest: Manifest
+    dim: int
+    gallery: Gallery
+    probe: FloatArray
+
+
+class Identification:
+    """Searches galleries and names what was found.
+
+    Args: store: the system of record; a candidate that it no longer holds is left out.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def identify(
+        self, tenant: str, searches: Sequence[Search], face: FaceReading | None, top_k: int, max_fpir: float
+    ) -> Identified:
+        """Search one probe in the galleries of all versions that are served.
+
+        Every comparison, of whichever version, keeps the same false match rate, which follows from max_fpir and the
+        size of all galleries together; each version turns it into a threshold of its own. Candidates are ordered by
+        how far they lie above theirs.
+
+        Args:
+            tenant: owner of the galleries.
+            searches: of the current version first; no subject is in two of the galleries for long.
+            face: the face that the probe was made of, if any.
+            top_k: at most this many candidates.
+            max_fpir: share of strangers that may be given a name, in (0, 1).
+
+        Raises: InvalidFieldError: max_fpir out of range.
+        """
+        gallery_size = sum(len(search.gallery) for search in searches)
+        by_subject: dict[str, Candidate] = {}
+        thresholds = []
+        for search in searches:
+            found, best_count = self._candidates(tenant, search, top_k)
+            report = search.manifest.per_dim[str(search.dim)]
+            threshold = identification_threshold(report, best_count, max_fpir, gallery_size)
+            thresholds.append(threshold)
+            for subject_id, similarity in found:
+                # one that is just moving to a newer version is in both; it counts in the newer
+                candidate = Candidate(subject_id, similarity, search.manifest, search.dim, threshold)
+                by_subject.setdefault(subject_id, candidate)
+        # equal margins stay in the order of the searches: within one version, that of the similarities
+        candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
+        if not candidates:
+            first = searches[0]
+            return Identified(first.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, face)
+        best = candidates[0]
+        match = best.subject_id if best.similarity >= best.threshold.value else None
+        return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, face)
+
+    def similar_subjects(
+        self, tenant: str, manifest: Manifest, gallery: Gallery, reference: Reference
+    ) -> list[SubjectSimilarity]:
+        """Other subjects that identify would have taken for this one, at the default false positive rate."""
+        search = Search(manifest, manifest.full_dim, gallery, reference.embedding)
+        # both sides are references, so the larger of the two counts sets the threshold
+        found, best_count = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
+        count = max(best_count, reference.template_count)
+        report = manifest.per_dim[str(search.dim)]
+        threshold = identification_threshold(report, count, DEFAULT_MAX_FPIR, len(gallery))
+        others = [SubjectSimilarity(*candidate) for candidate in found if candidate[0] != reference.subject_id]
+        return [other for other in others[:MOST_SIMILAR_SUBJECTS] if other.similarity >= threshold.value]
+
+    def _candidates(self, tenant: str, search: Search, top_k: int) -> tuple[list[tuple[str, float]], int]:
+        """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
+        found = search.gallery.search(search.probe, search.dim, top_k)
+        known = self._store.references_of_keys(
+            tenant, [candidate.subject_key for candidate in found], search.manifest.name, search.manifest.version
+        )
+        held = [candidate for candidate in found if candidate.subject_key in known]
+        best_count = known[held[0].subject_key].template_count if held else 1
+        return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
+
+
+def observed_again(model: Model, sample: bytes, choice: FaceChoice) -> Observed | None:
+    """A probe as another version sees it; None where that finds no face that it could compare."""
+    try:
+        return model.observe([sample], choice)
+    except (NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError):
+        return None
+
+
+def same_face(faces: Sequence[FaceReading | None], wanted: FaceReading | None, number: int) -> int | None:
+    """Which of the faces that one version found is a face that another found; None where none is.
+
+    Versions may find faces with different networks, so faces are the same where their boxes overlap by at least half.
+    What has no box, a clip or an aligned chip, is its own counterpart by its number.
+    """
+    if wanted is None or wanted.face is None:
+        return number if number < len(faces) else None
+    overlaps = [
+        0.0 if face is None or face.face is None else _overlap(face.face.box, wanted.face.box) for face in faces
+    ]
+    best = max(range(len(faces)), key=overlaps.__getitem__, default=None)
+    return best if best is not None and overlaps[best] >= LEAST_OVERLAP else None
+
+
+def _overlap(a: FloatArray, b: FloatArray) -> float:
+    """Intersection over union of two boxes."""
+    width, height = np.maximum(0.0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
+    both = float(width * height)
+    return both / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - both)

@@ -1,0 +1,202 @@
+"""A picture -> the chips of the faces asked for, with what was seen of each."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
+from matchka.media.faces.alignment import (
+    Quality,
+    Template,
+    by_prominence,
+    expected_box,
+    extract_chip,
+    fit_similarity,
+    measure_quality,
+)
+from matchka.media.faces.detection import Face, FaceDetector
+from matchka.media.faces.windows import PixelArray
+from matchka.media.image import ImageLimits, read_image
+
+FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
+# Mean confidence of the detector's second look below which there is no face, whether the cascade found one or the
+# sample came aligned. Measured in docs/decisions/045.
+MIN_CONFIDENCE: Final = 0.85
+SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """What a bundle's graph takes: square RGB chips, aligned by five landmarks.
+
+    Attributes:
+        chip_px: rows and columns of a chip.
+        template: where the landmarks lie in a chip.
+    """
+
+    chip_px: int
+    template: Template
+
+
+@dataclass(frozen=True)
+class FaceLimits:
+    """Which faces are compared; see Quality for the figures.
+
+    Attributes:
+        min_eye_distance_px: smaller faces are refused.
+        min_sharpness: more blurred ones are refused.
+        max_yaw: further turned ones are refused.
+        min_visible: faces with a smaller share of the chip inside the picture are refused.
+        max_faces: most faces of one picture that are looked up together.
+    """
+
+    min_eye_distance_px: float
+    min_sharpness: float
+    max_yaw: float
+    min_visible: float
+    max_faces: int
+
+
+@dataclass(frozen=True)
+class FaceReading:
+    """A chip and what was seen. `face` and `quality` are None for a sample that came aligned.
+
+    Attributes: chip: uint8, (chip_px, chip_px, 3).
+    """
+
+    chip: PixelArray
+    face: Face | None
+    quality: Quality | None
+
+
+class FaceReader:
+    """Reads pictures for one bundle.
+
+    Args:
+        detector: finds faces.
+        spec: the bundle's input.
+        image_limits: checked before decoding.
+        face_limits: checked on every face that is chosen.
+    """
+
+    def __init__(
+        self, detector: FaceDetector, spec: ImageInput, image_limits: ImageLimits, face_limits: FaceLimits
+    ) -> None:
+        self._detector = detector
+        self._spec = spec
+        self._image_limits = image_limits
+        self._face_limits = face_limits
+
+    def read(self, data: bytes, choice: FaceChoice) -> list[FaceReading]:
+        """The faces of a picture that a choice names.
+
+        Args:
+            data: the whole file.
+            choice: `dominant`, the large and central face; `only`, refused if a second face has more than 60 % of the
+                largest one's area; `aligned`, the picture is a chip already; `all`, every face, most prominent first.
+
+        Returns: at least one reading; exactly one unless `all` was asked for.
+
+        Raises:
+            EmptyFileError, NotImageError, ImageTooLargeError, ImageTooThinError, ImageTooComplexError,
+            TruncatedFileError: see read_image.
+            NoFaceError, SeveralFacesError, PoorFaceError, TooManyFacesError: no face that can be used.
+        """
+        return self.readings_of(self.decode(data), choice)
+
+    def decode(self, data: bytes) -> Image.Image:
+        """The first half of read(): the picture."""
+        return read_image(data, self._image_limits)
+
+    def readings_of(self, image: Image.Image, choice: FaceChoice) -> list[FaceReading]:
+        """The second half of read(): the faces of a picture."""
+        if choice == "aligned":
+            return [self._read_aligned(image)]
+        faces = by_prominence(self._detector.detect(image), *image.size)
+        if choice == "all":
+            return self._read_all(image, faces)
+        if choice == "only":
+            _require_one(faces)
+        for face in faces:
+            reading = self._align(image, face)
+            if reading is not None:
+                return [self._checked(reading)]
+        raise _no_face()
+
+    def _read_aligned(self, image: Image.Image) -> FaceReading:
+        """The picture as a chip, if the detector sees a face where the template puts it."""
+        side = (self._spec.chip_px, self._spec.chip_px)
+        chip = image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        landmarks = np.asarray(self._spec.template.points, dtype=np.float32)
+        seen = self._detector.look_again(chip, Face(expected_box(self._spec.template), landmarks, 0.0))
+        if seen.confidence < MIN_CONFIDENCE:
+            raise NoFaceError(
+                "The aligned picture shows no face in its middle.",
+                remedy="Leave face=aligned out, so that the face is found and aligned; or send another picture.",
+            )
+        return FaceReading(np.asarray(chip), None, None)
+
+    def _read_all(self, image: Image.Image, faces: list[Face]) -> list[FaceReading]:
+        if len(faces) > self._face_limits.max_faces:
+            raise TooManyFacesError(
+                f"The picture shows more than {self._face_limits.max_faces} faces.",
+                value=len(faces),
+                remedy="Cut it into parts, or ask for face=dominant.",
+            )
+        by_size = sorted(faces, key=lambda face: -face.side_px)
+        readings = [reading for face in by_size if (reading := self._align(image, face)) is not None]
+        if not readings:
+            raise _no_face()
+        usable = [reading for reading in readings if self._complaint(reading) is None]
+        return usable or [self._checked(readings[0])]
+
+    def _align(self, image: Image.Image, face: Face) -> FaceReading | None:
+        """A found face and its chip; None where the second look sees none."""
+        refined = self._detector.look_again(image, face)
+        if refined.confidence < MIN_CONFIDENCE:
+            return None
+        similarity = fit_similarity(refined.landmarks, self._spec.template)
+        chip = extract_chip(image, similarity, self._spec.chip_px)
+        return FaceReading(chip, refined, measure_quality(refined, chip, similarity, image))
+
+    def _checked(self, reading: FaceReading) -> FaceReading:
+        complaint = self._complaint(reading)
+        if complaint is not None:
+            raise PoorFaceError(
+                f"The face cannot be compared: {complaint}.",
+                remedy="Send a picture of the face from the front, sharp, near and whole.",
+            )
+        return reading
+
+    def _complaint(self, reading: FaceReading) -> str | None:
+        limits, quality = self._face_limits, reading.quality
+        if quality is None:
+            return None
+        if quality.eye_distance_px < limits.min_eye_distance_px:
+            return f"its eyes are {quality.eye_distance_px:.0f} pixels apart, {limits.min_eye_distance_px:g} are needed"
+        if quality.sharpness < limits.min_sharpness:
+            return f"its sharpness is {quality.sharpness:.2f}, {limits.min_sharpness:g} is needed"
+        if abs(quality.yaw) > limits.max_yaw:
+            return f"it is turned by {quality.yaw:+.2f}, at most {limits.max_yaw:g} is allowed"
+        if quality.visible < limits.min_visible:
+            return f"{quality.visible:.0%} of it lies in the picture, {limits.min_visible:.0%} is needed"
+        return None
+
+
+def _no_face() -> NoFaceError:
+    return NoFaceError(
+        "No face was found in the picture.",
+        remedy="Send a picture that shows a face from the front, at least a twelfth of its shorter side wide.",
+    )
+
+
+def _require_one(faces: list[Face]) -> None:
+    areas = sorted((face.side_px**2 for face in faces), reverse=True)
+    if len(areas) > 1 and areas[1] > SECOND_FACE_SHARE * areas[0]:
+        raise SeveralFacesError(
+            f"The picture shows {len(faces)} faces, and the second is {areas[1] / areas[0]:.0%} as large as the first.",
+            value=len(faces),
+            remedy="Cut out the one that is meant, or ask for face=dominant.",
+        )

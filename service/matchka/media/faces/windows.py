@@ -1,0 +1,166 @@
+"""The windows in which faces are looked for: settings, image pyramid, boxes and crops.
+
+Coordinates as in matchka.media.faces.detection.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from matchka.vectors import FloatArray
+
+PixelArray: TypeAlias = NDArray[np.uint8]
+
+# Geometry fixed by the published networks.
+PNET_WINDOW_PX: Final = 12
+PNET_STRIDE_PX: Final = 2
+RNET_PX: Final = 24
+ONET_PX: Final = 48
+# Fills what lies outside the image: zero after the networks' scaling. Measured on tight crops against
+# repeated edges, mirror images and black (docs/decisions/040).
+OUTSIDE_GREY: Final = 127
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """What the cascade looks for; the reasons for the values are in docs/decisions/040.
+
+    Attributes:
+        min_face_fraction: smallest face (side of its box), as a fraction of the image's short side.
+        min_face_px: smallest face in pixels, whatever the image; below about 20 the networks fail.
+        max_face_fraction: largest face, as a fraction of the short side; above 1 it leaves the frame.
+        pyramid_factor: size of each pyramid level relative to the one before.
+        pnet_threshold: confidence a window must have to be kept by the first network.
+        rnet_threshold: the same, second network.
+        onet_threshold: the same, last network.
+        pad_windows: border added to each pyramid level, in windows of 12 px; a face may leave the frame by this much.
+        max_level_px: most pixels of a pyramid level, borders aside; of a picture so long that its levels would have
+            more, smaller faces are not looked for. Six times as long as wide is still looked at whole.
+        max_level_windows: most windows of a level that the first network may propose, best first.
+        max_candidates: most windows handed to the second network, best first: bounds time on busy pictures.
+        second_look: sides of the crops from which `look_again` reads, relative to the box.
+    """
+
+    min_face_fraction: float = 1 / 12
+    min_face_px: float = 20.0
+    max_face_fraction: float = 1.5
+    pyramid_factor: float = 0.709
+    pnet_threshold: float = 0.6
+    rnet_threshold: float = 0.7
+    onet_threshold: float = 0.7
+    pad_windows: float = 0.5
+    max_level_px: int = 1 << 17
+    max_level_windows: int = 4096
+    max_candidates: int = 256
+    second_look: tuple[float, ...] = (0.9, 1.0, 1.1)
+
+
+SETTINGS: Final = DetectorSettings()
+# For pictures in which the usual settings find nothing: portraits cut so tightly that the face leaves the frame.
+RETRY: Final = DetectorSettings(
+    max_face_fraction=2.0, pnet_threshold=0.4, rnet_threshold=0.4, onet_threshold=0.5, pad_windows=1.0
+)
+
+
+def suppress_overlaps(
+    boxes: FloatArray, confidence: FloatArray, limit: float, *, of_smaller: bool = False
+) -> NDArray[np.intp]:
+    """Keep the most confident of boxes that overlap (non-maximum suppression).
+
+    Args:
+        boxes: float32, (n, 4).
+        confidence: float32, (n,).
+        limit: overlap above which the less confident box goes, 0..1.
+        of_smaller: measure the intersection against the smaller box instead of against the union.
+    Returns: indices of the kept boxes, most confident first.
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10]], np.float32)
+    >>> suppress_overlaps(boxes, np.array([0.8, 0.9, 0.7], np.float32), 0.5).tolist()
+    [1, 2]
+    """
+    order = np.argsort(-confidence, kind="stable")
+    x0, y0, x1, y1 = boxes[order].T
+    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
+    alive = np.ones(len(order), dtype=np.bool_)
+    kept = []
+    for i in range(len(order)):
+        if not alive[i]:
+            continue
+        kept.append(order[i])
+        width = np.minimum(x1[i], x1[i + 1 :]) - np.maximum(x0[i], x0[i + 1 :])
+        height = np.minimum(y1[i], y1[i + 1 :]) - np.maximum(y0[i], y0[i + 1 :])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        rest = area[i + 1 :]
+        whole = np.minimum(area[i], rest) if of_smaller else area[i] + rest - shared
+        alive[i + 1 :] &= shared <= limit * whole
+    return np.asarray(kept, dtype=np.intp)
+
+
+def smallest_face_px(width_px: int, height_px: int, settings: DetectorSettings) -> float:
+    """Side of the smallest face that is looked for in an image of this size.
+
+    >>> smallest_face_px(1200, 1200, SETTINGS), round(smallest_face_px(20_000, 1000, SETTINGS), 1)
+    (100.0, 148.2)
+    """
+    of_short_side = settings.min_face_fraction * min(width_px, height_px)
+    of_level = PNET_WINDOW_PX * math.sqrt(width_px * height_px / settings.max_level_px)
+    return max(settings.min_face_px, of_short_side, of_level)
+
+
+def pyramid_scales(width_px: int, height_px: int, settings: DetectorSettings) -> list[float]:
+    """Scales at which a 12-pixel window covers the smallest face, and so on up to the largest.
+
+    Args:
+        width_px: image width.
+        height_px: image height.
+        settings: smallest and largest face, pyramid factor.
+    Returns: scales, largest first; at least one.
+    """
+    smallest = smallest_face_px(width_px, height_px, settings)
+    largest = max(settings.max_face_fraction * min(width_px, height_px), smallest)
+    levels = 1 + math.floor(math.log(largest / smallest) / -math.log(settings.pyramid_factor))
+    return [PNET_WINDOW_PX / smallest * settings.pyramid_factor**level for level in range(levels)]
+
+
+def working_image(image: Image.Image, settings: DetectorSettings) -> Image.Image:
+    """Shrink the image by a whole factor as long as its smallest face still fills the last network."""
+    factor = math.floor(smallest_face_px(image.width, image.height, settings) / ONET_PX)
+    return image.reduce(factor) if factor > 1 else image
+
+
+def shift_boxes(boxes: FloatArray, offsets: FloatArray) -> FloatArray:
+    """Move each corner by its offset in units of the box's own width and height; both (n, 4)."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return boxes + offsets * np.tile(sides, 2)
+
+
+def square_boxes(boxes: FloatArray) -> FloatArray:
+    """Grow each box to a square around its centre; (n, 4)."""
+    centre = (boxes[:, 2:] + boxes[:, :2]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def crop_squares(image: Image.Image, boxes: FloatArray, side_px: int) -> PixelArray:
+    """Cut square boxes out and resize them without aliasing; what lies outside the image is mid-grey.
+
+    Args:
+        image: RGB.
+        boxes: float32, (n, 4), square; may reach beyond the image.
+        side_px: rows and columns of each crop.
+    Returns: uint8, (n, side_px, side_px, 3).
+    """
+    crops = np.empty((len(boxes), side_px, side_px, 3), dtype=np.uint8)
+    for crop, (x0, y0, x1, y1) in zip(crops, boxes.tolist(), strict=True):
+        source, box = image, (x0, y0, x1, y1)
+        if x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height:
+            left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
+            source = Image.new("RGB", (right - left, bottom - top), (OUTSIDE_GREY,) * 3)
+            source.paste(image, (-left, -top))
+            box = (x0 - left, y0 - top, x1 - left, y1 - top)
+        small = source.resize((side_px, side_px), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+        crop[...] = np.asarray(small)
+    return crops

@@ -1,0 +1,178 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and every error that each call may answer."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from matchka import errors
+from matchka.errors import MatchkaError, status_and_code_of
+from matchka.problems import HEADERS, MEDIA_TYPE
+from matchka.schemas import Problem
+
+WITHOUT_KEY: Final = ("/healthz", "/readyz")
+BEARER: Final = "key"
+METHODS: Final = ("get", "put", "post", "patch", "delete")
+NOT_OF_A_CALL: Final = frozenset({errors.UnknownPathError, errors.MethodNotAllowedError, errors.ClientGoneError})
+
+# A call that has all of the first column may answer the errors of the second. What a call has: see _traits_of().
+ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]] = (
+    (
+        frozenset(),
+        (
+            errors.InvalidHostError,
+            errors.ForbiddenHostError,
+            errors.CrossSiteError,
+            errors.UnexpectedError,
+            errors.OutOfMemoryError,
+        ),
+    ),
+    (frozenset({"key"}), (errors.UnauthorizedError,)),
+    (frozenset({"/readyz"}), (errors.NotReadyError,)),
+    (
+        frozenset({"work"}),
+        (
+            errors.UnknownFieldError,
+            errors.InvalidFieldError,
+            errors.NotReadyError,
+            errors.OverloadedError,
+            errors.DeadlinePassedError,
+            errors.StorageDamagedError,
+            errors.StorageFailedError,
+        ),
+    ),
+    (
+        frozenset({"form"}),
+        (
+            errors.MalformedFormError,
+            errors.UploadTimeoutError,
+            errors.BodyTooLargeError,
+            errors.UnsupportedContentTypeError,
+            errors.MissingFieldError,
+            errors.TooManyFilesError,
+        ),
+    ),
+    (frozenset({"model"}), (errors.UnknownModelError,)),
+    (frozenset({"dim"}), (errors.UntrainedDimError,)),
+    (frozenset({"subject_id"}), (errors.InvalidSubjectIdError,)),
+    (frozenset({"path", "subject_id"}), (errors.UnknownSubjectError,)),
+    (frozenset({"path", "template_id"}), (errors.UnknownTemplateError,)),
+    (
+        frozenset({"subject_id", "max_fmr"}),
+        (errors.UnknownSubjectError, errors.NotEnrolledError, errors.OtherVersionError),
+    ),
+    (
+        frozenset({"/v1/enroll"}),
+        (errors.NoSpeechError, errors.DuplicateSampleError, errors.StorageFullError),
+    ),
+    (frozenset({"delete"}), (errors.StorageFullError,)),
+    (
+        frozenset({"file"}),
+        (
+            errors.EmptyFileError,
+            errors.NotAudioError,
+            errors.TruncatedFileError,
+            errors.NoSamplesError,
+            errors.SilenceError,
+            errors.TooLittleSpeechError,
+            errors.NonFiniteSamplesError,
+            errors.AudioTooLongError,
+            errors.UnsupportedSampleRateError,
+            errors.NotImageError,
+            errors.ImageTooLargeError,
+            errors.ImageTooThinError,
+            errors.ImageTooComplexError,
+            errors.NoFaceError,
+            errors.SeveralFacesError,
+            errors.PoorFaceError,
+            errors.ZeroVectorError,
+            errors.NonFiniteEmbeddingError,
+        ),
+    ),
+    (frozenset({"/v1/identify"}), (errors.TooManyFacesError,)),
+)
+
+
+class DescribedApi(FastAPI):
+    """FastAPI with a document that declares the errors of its calls."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made at the first call."""
+        if self.openapi_schema is None:
+            declare_errors(super().openapi())
+        document: dict[str, Any] = super().openapi()
+        return document
+
+
+def declare_errors(document: dict[str, Any]) -> None:
+    """Declare in a document what its calls answer beside their own answers, each error by its status and code."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for framework_schema in ("HTTPValidationError", "ValidationError"):  # no call answers them
+        schemas.pop(framework_schema, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+    for path, call in document["paths"].items():
+        for method in METHODS:
+            if method in call:
+                _declare(path, method, call[method])
+
+
+def _declare(path: str, method: str, operation: dict[str, Any]) -> None:
+    traits = _traits_of(path, method, operation)
+    if "key" in traits:
+        operation["security"] = [{BEARER: []}]
+    by_status: dict[int, dict[str, str]] = {}
+    for kind in _errors_of(traits):
+        status, code = status_and_code_of(kind)
+        by_status.setdefault(status, {})[code] = (kind.__doc__ or "").splitlines()[0]
+    own = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
+    refusals = {str(status): _refusal(status, codes) for status, codes in sorted(by_status.items())}
+    operation["responses"] = own | refusals
+
+
+def _traits_of(path: str, method: str, operation: dict[str, Any]) -> frozenset[str]:
+    """What a call has that decides which errors it may answer.
+
+    Returns: its path, its method, the names of its form's fields and of its path's parameters; `key` where it needs
+        one, `work` for calls of /v1, `path` where its path has parameters, `form`, and `file` for one with samples.
+    """
+    traits = {path, method}
+    if path not in WITHOUT_KEY:
+        traits.add("key")
+    if path.startswith("/v1/"):
+        traits.add("work")
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            traits |= {"path", parameter["name"]}
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        fields = content["schema"]["properties"]
+        traits |= {"form", *fields, *("file" for name in fields if "file" in name)}
+    return frozenset(traits)
+
+
+def _errors_of(traits: frozenset[str]) -> Iterator[type[MatchkaError]]:
+    for needed, kinds in ERRORS:
+        if needed <= traits:
+            yield from kinds
+
+
+def _refusal(status: int, codes: dict[str, str]) -> dict[str, Any]:
+    """The response object of one status: the problem document, with the codes that it may carry."""
+    described: dict[str, Any] = {
+        "description": "\n".join(f"- `{code}`: {meaning}" for code, meaning in codes.items()),
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "allOf": [{"$ref": "#/components/schemas/Problem"}],
+                    "properties": {"status": {"const": status}, "code": {"enum": list(codes)}},
+                }
+            }
+        },
+    }
+    headers = HEADERS.get(status, {})
+    if headers:
+        described["headers"] = {
+            name: {"schema": {"type": "string"}, "example": value} for name, value in headers.items()
+        }
+    return described

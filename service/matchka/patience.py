@@ -1,0 +1,101 @@
+"""How long a request's answer is of use to anybody; the work that is done for it asks before each expensive step."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Semaphore
+from typing import Final
+
+from matchka.errors import ClientGoneError, DeadlinePassedError, MatchkaError
+
+
+class Patience:
+    """Ends at a deadline, or when the client leaves.
+
+    Args:
+        seconds: from now to the deadline; infinity for work that no request waits for.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(self, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._deadline = clock() + seconds
+        self._client_is_gone = False
+
+    def give_up(self) -> None:
+        """Say that the client has left. Safe to call from any thread."""
+        self._client_is_gone = True
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to the deadline, at least 0; None where there is none, as lock and event timeouts have it."""
+        return None if math.isinf(self._deadline) else max(0.0, self._deadline - self._clock())
+
+    @property
+    def complaint(self) -> MatchkaError | None:
+        """Why the answer is of no more use, a new error each time; None while it is."""
+        if self._clock() >= self._deadline:
+            return self.deadline_error
+        if self._client_is_gone:
+            return ClientGoneError("The client closed the connection before the answer.", remedy="Wait for the answer.")
+        return None
+
+    @property
+    def deadline_error(self) -> DeadlinePassedError:
+        """What is said of a deadline that passed; a new error each time."""
+        return DeadlinePassedError(
+            f"The request was not answered within {self._seconds:g} s and was dropped.",
+            remedy="Try again after the seconds in Retry-After; MATCHKA_REQUEST_TIMEOUT_S sets the time.",
+        )
+
+    def require(self) -> None:
+        """Go on only while the answer is of use.
+
+        Raises: ClientGoneError, DeadlinePassedError: it no longer is.
+        """
+        complaint = self.complaint
+        if complaint is not None:
+            raise complaint
+
+
+# What a worker thread works for. A context variable, which only works at module level: the session that waits in a
+# queue is many calls below the route that knows the request, and nothing between the two cares.
+_CURRENT: Final[ContextVar[Patience | None]] = ContextVar("matchka_patience", default=None)
+
+
+def current_patience() -> Patience:
+    """The patience of the request that this thread works for; endless outside requests."""
+    return _CURRENT.get() or Patience()
+
+
+@contextmanager
+def working_for(patience: Patience) -> Iterator[None]:
+    """Work for a request in this thread until the end of the block.
+
+    Raises: ClientGoneError, DeadlinePassedError: there is no use in beginning.
+    """
+    patience.require()
+    token = _CURRENT.set(patience)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
+def patiently_holding(slots: Semaphore) -> Iterator[None]:
+    """Hold one of a limited number of slots, waiting for it no longer than the current request is of use.
+
+    Raises: ClientGoneError, DeadlinePassedError: the wait was longer.
+    """
+    patience = current_patience()
+    while not slots.acquire(timeout=patience.remaining_s):
+        patience.require()
+    try:
+        patience.require()
+        yield
+    finally:
+        slots.release()

@@ -1,0 +1,318 @@
+"""The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+
+from matchka.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
+from matchka.batcher import BatchCounts
+from matchka.bundle import Manifest
+from matchka.decision import Decision, decide
+from matchka.errors import OtherVersionError, UnknownModelError
+from matchka.fusion import Fusion, decide_jointly
+from matchka.gallery.opener import GalleryOpener
+from matchka.gallery.policy import Method
+from matchka.gallery_keeper import GalleryKeeper
+from matchka.identification import Identification, Search, observed_again, same_face
+from matchka.media.faces.reader import FaceChoice
+from matchka.model import Model
+from matchka.served import ServedModels
+from matchka.stages import Stage, StageReading
+from matchka.store.records import Reference, Subject, SubjectSummary
+from matchka.store.store import Store
+from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
+
+
+class Verifier:
+    """Embed, enrol, verify, identify and delete, for any tenant.
+
+    Args:
+        models: the served models.
+        store: the system of record; the galleries are rebuilt from it by load().
+        fusions: of served models, in the versions that are served.
+        galleries: opens them; on the CPU by default.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[Model],
+        store: Store,
+        fusions: Iterable[Fusion] = (),
+        galleries: GalleryOpener | None = None,
+    ) -> None:
+        self._served = ServedModels(models)
+        self._fusions = tuple(fusions)
+        self._store = store
+        self._keeper = GalleryKeeper(self._served, store, galleries)
+        self._identification = Identification(store)
+        # One writer at a time: what the store commits and what the gallery shows change in the same order.
+        self._write_lock = Lock()
+
+    def load(self) -> None:
+        """Warm every model and fill the galleries from the store.
+
+        Raises: StorageDamagedError: the store does not hold what was written.
+        """
+        # the look for damage keeps one core busy while the other fills
+        with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
+            intact = beside.submit(self._store.require_intact)
+            for model in self._served:
+                model.warm_up()
+                self._keeper.fill(model)
+            intact.result()
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """The manifests of the served models, by name; of one name, the current version first."""
+        return [model.manifest for model in self._served]
+
+    def versions(self, tenant: str) -> list[ServedVersion]:
+        """Every served bundle, in the order of `manifests`, and whom it answers for."""
+        outdated = self._keeper.subjects_to_reenroll()
+        found = []
+        for model in self._served:
+            size = len(self._keeper.of(tenant, model))
+            waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
+            found.append(ServedVersion(model.manifest, model.is_current, size, waiting))
+        return found
+
+    def subjects_to_reenroll(self) -> dict[str, int]:
+        """Subjects of all tenants without a template of the current version of a model, by model."""
+        totals = dict.fromkeys(self._served.names, 0)
+        for (_, model), count in self._keeper.subjects_to_reenroll().items():
+            totals[model] += count
+        return totals
+
+    def embed(
+        self, model_name: str, samples: list[bytes], dim: int | None = None, face: FaceChoice | None = None
+    ) -> Embeddings:
+        """Embed samples at a trained dim."""
+        model, dim = self._model_at(model_name, dim, face)
+        seen = model.observe(samples, face or "dominant")
+        is_whole = dim == model.manifest.full_dim  # of unit length already
+        vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
+        return Embeddings(model.manifest, dim, vectors, seen.faces)
+
+    def enroll(
+        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None
+    ) -> Enrolled:
+        """Store a template of the current version for each sample; all of them or, where one fails, none."""
+        model, _ = self._model_at(model_name, None, face)
+        seen = model.observe(samples, face or "only", "enrolment")  # a second face would be enrolled by chance
+        embeddings = seen.vectors
+        for dim in model.manifest.dims:
+            truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
+        with self._write_lock:
+            with model.times.timed("store"):
+                enrolment = self._store.add_templates(
+                    tenant, subject_id, model_name, model.manifest.version, embeddings
+                )
+            self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
+        gallery = self._keeper.of(tenant, model)
+        similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
+        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
+
+    def verify(
+        self,
+        tenant: str,
+        model_name: str,
+        subject_id: str,
+        sample: bytes,
+        dim: int | None,
+        max_fmr: float,
+        face: FaceChoice | None = None,
+    ) -> Verified:
+        """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
+        self._served.current(model_name).require_no_face_choice(face)
+        model, reference = self._reference(tenant, subject_id, model_name, dim)
+        dim = model.manifest.require_dim(dim)
+        seen = model.observe([sample], face or "dominant")
+        with model.times.timed("decide"):
+            decision = _decide(
+                model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
+            )
+        return Verified(model.manifest, dim, max_fmr, decision, reference.template_count, seen.faces)
+
+    def verify_jointly(
+        self,
+        tenant: str,
+        fusion_name: str,
+        subject_id: str,
+        samples: dict[str, bytes],
+        max_fmr: float,
+        max_fmr_each: float | None,
+    ) -> FusedVerified:
+        """Compare one probe of each modality with the references of the subject it claims to be.
+
+        Args:
+            tenant: owner of the subject.
+            fusion_name: for example `voice+face`.
+            subject_id: enrolled with both models.
+            samples: model name -> file.
+            max_fmr: false match rate that the fused ratio keeps.
+            max_fmr_each: false match rate that each part has to keep on its own; None asks nothing of the parts.
+
+        Raises:
+            UnknownModelError: there is no such fusion of the served models.
+            OtherVersionError: there is none for the versions that the subject has.
+        """
+        fusions = [fusion for fusion in self._fusions if fusion.name == fusion_name]
+        if not fusions:
+            known = sorted({fusion.name for fusion in self._fusions})
+            raise UnknownModelError(
+                "There is no such fusion of the served models.",
+                value=fusion_name,
+                remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
+            )
+        part_fmr = max_fmr if max_fmr_each is None else max_fmr_each
+        parts = {
+            name: self.verify(tenant, name, subject_id, sample, None, part_fmr) for name, sample in samples.items()
+        }
+        versions = {name: part.manifest.version for name, part in parts.items()}
+        fusion = next((fusion for fusion in fusions if fusion.models == versions), None)
+        if fusion is None:
+            raise OtherVersionError(
+                f"No fusion of the versions that the subject was enrolled with is served: {versions}.",
+                value=subject_id,
+                remedy="Enrol the subject again with each model.",
+            )
+        reports = {name: part.manifest.per_dim[str(part.dim)] for name, part in parts.items()}
+        # of the reference that was compared: the subject may have been changed since
+        counts = {name: part.template_count for name, part in parts.items()}
+        similarities = {name: part.decision.similarity for name, part in parts.items()}
+        fused = decide_jointly(fusion, reports, similarities, counts, max_fmr)
+        return FusedVerified(fusion_name, max_fmr, max_fmr_each, fused, parts)
+
+    def compare(
+        self,
+        model_name: str,
+        sample_a: bytes,
+        sample_b: bytes,
+        dim: int | None,
+        max_fmr: float,
+        face: FaceChoice | None = None,
+    ) -> Verified:
+        """Compare two samples; nothing is stored."""
+        model, dim = self._model_at(model_name, dim, face)
+        seen = model.observe([sample_a, sample_b], face or "dominant")
+        decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
+        return Verified(model.manifest, dim, max_fmr, decision, 1, seen.faces)
+
+    def identify(
+        self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float
+    ) -> Identified:
+        """identify_each() of the dominant face, or of a clip."""
+        return self.identify_each(tenant, model_name, sample, top_k, dim, max_fpir)[0]
+
+    def identify_each(
+        self,
+        tenant: str,
+        model_name: str,
+        sample: bytes,
+        top_k: int,
+        dim: int | None,
+        max_fpir: float,
+        face: FaceChoice | None = None,
+    ) -> list[Identified]:
+        """Search a probe among the tenant's subjects; the threshold follows from max_fpir and their number.
+
+        While subjects of older versions are waiting to enrol again, the probe is embedded by those versions as well,
+        and searched among them.
+
+        Returns: one decision; one for each face, most prominent first, where all faces were asked for.
+        """
+        choice = face or "dominant"
+        model, model_dim = self._model_at(model_name, dim, face)
+        older = [
+            (other, other.manifest.require_dim(dim))
+            for other in self._served.versions(model_name)[1:]
+            if len(self._keeper.of(tenant, other))
+        ]
+        seen = model.observe([sample], choice)
+        seen_by_older = [(other, other_dim, observed_again(other, sample, choice)) for other, other_dim in older]
+        found = []
+        for number, (vector, reading) in enumerate(zip(seen.vectors, seen.faces, strict=True)):
+            searches = [Search(model.manifest, model_dim, self._keeper.of(tenant, model), vector)]
+            for other, other_dim, again in seen_by_older:
+                place = None if again is None else same_face(again.faces, reading, number)
+                if again is not None and place is not None:
+                    gallery = self._keeper.of(tenant, other)
+                    searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
+            with model.times.timed("search"):  # and the store's rows of what was found
+                found.append(self._identification.identify(tenant, searches, reading, top_k, max_fpir))
+        return found
+
+    def subject(self, tenant: str, subject_id: str) -> Subject:
+        """One subject with its templates."""
+        return self._store.subject(tenant, subject_id)
+
+    def subjects(self, tenant: str, limit: int, after: str | None) -> list[SubjectSummary]:
+        """A page of subjects in the order of their ids."""
+        return self._store.subjects(tenant, limit, after)
+
+    def delete_subject(self, tenant: str, subject_id: str) -> None:
+        """Delete a subject with the templates of every model; it is out of every answer when this returns."""
+        with self._write_lock:
+            key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
+            self._keeper.remove(tenant, key)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+
+    def delete_template(self, tenant: str, template_id: str) -> None:
+        """Delete one template; the subject's reference is the mean of those that remain when this returns."""
+        with self._write_lock:
+            removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
+            self._keeper.settle(tenant, removal.subject_key, removal.model)
+        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes a long read of another process keeps in the database's log."""
+        return self._store.erasures_waiting
+
+    def gallery_sizes(self) -> dict[tuple[str, str], int]:
+        """Subjects in each gallery, keyed by tenant and model."""
+        return self._keeper.sizes()
+
+    def batch_counts(self) -> dict[str, BatchCounts]:
+        """What the batcher of each model did and what waits in it, by the model's label."""
+        batchers = {model.label: model.batcher for model in self._served}
+        return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
+
+    def stage_times(self) -> dict[str, dict[Stage, StageReading]]:
+        """What the stages of requests took so far, by the model's label."""
+        return {model.label: model.times.readings() for model in self._served}
+
+    def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
+        """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
+        return self._keeper.searches()
+
+    def require_model(self, name: str) -> Model:
+        """The current version of a served model.
+
+        Raises: UnknownModelError: none has the name.
+        """
+        return self._served.current(name)
+
+    def _model_at(self, name: str, dim: int | None, face: FaceChoice | None = None) -> tuple[Model, int]:
+        model = self._served.current(name)
+        model.require_no_face_choice(face)
+        return model, model.manifest.require_dim(dim)
+
+    def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
+        """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
+        versions = self._served.versions(name)
+        if len(versions) == 1:
+            versions[0].manifest.require_dim(dim)  # before the subject is looked up: it holds for every subject
+        *newer, last = versions
+        for model in newer:
+            with suppress(OtherVersionError), model.times.timed("store"):
+                return model, self._store.reference(tenant, subject_id, name, model.manifest.version)
+        with last.times.timed("store"):
+            return last, self._store.reference(tenant, subject_id, name, last.manifest.version)
+
+
+def _decide(
+    manifest: Manifest, dim: int, max_fmr: float, reference: FloatArray, probe: FloatArray, template_count: int
+) -> Decision:
+    similarity = float(cosine_similarity(reference, probe, dim)[0, 0])
+    return decide(manifest.per_dim[str(dim)], similarity, template_count, max_fmr)

@@ -1,0 +1,132 @@
+"""What every handler needs: the caller's tenant, the verifier once it is ready, and the way off the event loop."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
+
+from matchka.auth import KeyRing
+from matchka.backlog import Backlog
+from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
+from matchka.patience import Patience, working_for
+from matchka.pipeline import Verifier
+from matchka.telemetry import Telemetry
+
+T = TypeVar("T")
+
+
+@dataclass
+class ServiceState:
+    """What an application holds while it runs.
+
+    `verifier` is None until models are warm and galleries are loaded; `has_failed` where they never will be.
+    """
+
+    keys: KeyRing
+    workers: ThreadPoolExecutor
+    request_timeout_s: float
+    backlog: Backlog = field(default_factory=lambda: Backlog(math.inf))
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    verifier: Verifier | None = None
+    has_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A request's tenant and its way to the verifier."""
+
+    tenant: str
+    verifier: Verifier
+    state: ServiceState
+    request: Request
+
+    async def run(self, call: Callable[[], T], samples: int = 1) -> T:
+        """Run a blocking call on a worker thread, as long as its answer is of use.
+
+        Args:
+            call: the work.
+            samples: files that it embeds; a call without any counts as one.
+
+        Raises:
+            OverloadedError: it would wait too long for its turn.
+            DeadlinePassedError: it took longer than the service lets a request take.
+            ClientDisconnect: the client left.
+        """
+        with self.state.backlog.at_work(samples):
+            return await self._run(call)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        patience = Patience(self.state.request_timeout_s)
+        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, patience, call)
+        leaving = asyncio.ensure_future(self._client_leaves())
+        try:
+            await asyncio.wait((work, leaving), timeout=patience.remaining_s, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if leaving.done():
+                leaving.result()
+                raise ClientDisconnect
+            raise patience.deadline_error
+        finally:
+            patience.give_up()
+            leaving.cancel()
+            work.cancel()  # of no effect on what a worker has begun; that asks its patience
+
+    async def _client_leaves(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
+
+def _work(patience: Patience, call: Callable[[], T]) -> T:
+    with working_for(patience):
+        return call()
+
+
+def service_state(request: Request) -> ServiceState:
+    """The application's state."""
+    state: ServiceState = request.app.state.service
+    return state
+
+
+async def authorised_tenant(request: Request) -> str:
+    """The tenant of the request's key.
+
+    Raises: UnauthorizedError: keys are in force and the request has none of them.
+    """
+    return service_state(request).keys.tenant_of(request.headers.get("authorization"))
+
+
+async def caller_of(request: Request, tenant: Annotated[str, Depends(authorised_tenant)]) -> Caller:
+    """The caller, checked before a byte of the body is read.
+
+    Raises:
+        UnauthorizedError: see authorised_tenant.
+        NotReadyError: the service is still loading.
+        UnknownFieldError: a query parameter that the call does not have.
+    """
+    state = service_state(request)
+    if state.verifier is None:
+        raise NotReadyError(
+            "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
+        )
+    _refuse_stray_parameters(request)
+    return Caller(tenant, state.verifier, state, request)
+
+
+def _refuse_stray_parameters(request: Request) -> None:
+    declared = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name, _ in request.query_params.multi_items():
+        if len(request.query_params.getlist(name)) > 1:
+            raise InvalidFieldError(f"The parameter {name} is given twice.", value=name, remedy="Give it once.")
+        if name not in declared:
+            raise UnknownFieldError(
+                "This call has no such query parameter.", value=name, remedy="Send fields in the form; see /docs."
+            )
+
+
+CallerDep = Annotated[Caller, Depends(caller_of)]

@@ -1,0 +1,37 @@
+"""POST /v1/embed."""
+
+import base64
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from matchka.answers import Embeddings
+from matchka.forms import EmbedForm, body_schema, reads
+from matchka.routes.context import CallerDep
+from matchka.routes.faces import faces_answer
+from matchka.schemas import EmbedAnswer
+
+router = APIRouter()
+
+
+@router.post("/v1/embed", openapi_extra=body_schema(EmbedForm), summary="Embed samples at a trained dim")
+async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(EmbedForm))]) -> EmbedAnswer:
+    """Embeddings of unit length; nothing is stored."""
+    result = await caller.run(
+        lambda: caller.verifier.embed(form.model, form.file, form.dim, form.face), samples=len(form.file)
+    )
+    return EmbedAnswer(
+        model=result.manifest.name,
+        version=result.manifest.version,
+        dim=result.dim,
+        encoding=form.encoding,
+        embeddings=_encode(result, form.encoding),
+        faces=faces_answer(result.faces),
+    )
+
+
+def _encode(result: Embeddings, encoding: str) -> list[list[float]] | list[str]:
+    if encoding == "base64":
+        return [base64.b64encode(row.astype("<f4").tobytes()).decode("ascii") for row in result.vectors]
+    numbers: list[list[float]] = result.vectors.tolist()
+    return numbers

@@ -1,0 +1,37 @@
+"""GET /healthz, /readyz and /metrics."""
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from matchka.errors import NotReadyError
+from matchka.routes.context import authorised_tenant, service_state
+from matchka.schemas import HealthAnswer, ReadyAnswer
+
+router = APIRouter()
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> HealthAnswer:
+    """200 as long as the process answers."""
+    return HealthAnswer(status="alive")
+
+
+@router.get("/readyz", summary="Can it serve?")
+async def readyz(request: Request) -> ReadyAnswer:
+    """200 when the models are warm and the gallery is loaded; 503 before."""
+    verifier = service_state(request).verifier
+    if verifier is None:
+        raise NotReadyError("The models are not warm or the gallery is not loaded yet.", remedy="Try again.")
+    return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    dependencies=[Depends(authorised_tenant)],
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Counters and histograms in Prometheus' text format; needs a key where keys are in force."""
+    return Response(service_state(request).telemetry.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,35 @@
+"""GET /v1/models."""
+
+from fastapi import APIRouter
+
+from matchka.answers import ServedVersion
+from matchka.routes.context import CallerDep
+from matchka.schemas import ModelAnswer, ModelsAnswer
+
+router = APIRouter()
+
+
+@router.get("/v1/models", summary="The served bundles, and what was measured of them")
+async def list_models(caller: CallerDep) -> ModelsAnswer:
+    """Dims, operating points and metrics of every bundle."""
+    return ModelsAnswer(models=[_answer(served) for served in caller.verifier.versions(caller.tenant)])
+
+
+def _answer(served: ServedVersion) -> ModelAnswer:
+    manifest = served.manifest
+    return ModelAnswer(
+        name=manifest.name,
+        version=manifest.version,
+        task=manifest.task,
+        input_kind=manifest.input.kind,
+        full_dim=manifest.full_dim,
+        dims=list(manifest.dims),
+        per_dim=manifest.per_dim,
+        backbone=manifest.backbone,
+        projection=manifest.projection,
+        datasets=list(manifest.datasets),
+        accepted_worse=manifest.accepted_worse,
+        current=served.is_current,
+        subjects=served.subjects,
+        subjects_to_reenroll=served.subjects_to_reenroll,
+    )

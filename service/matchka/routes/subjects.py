@@ -1,0 +1,109 @@
+"""POST /v1/enroll, and the subjects and templates it makes."""
+
+import base64
+import binascii
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from matchka.errors import InvalidFieldError, InvalidSubjectIdError
+from matchka.forms import EnrollForm, body_schema, check_subject_id, reads
+from matchka.routes.context import CallerDep
+from matchka.routes.faces import faces_answer
+from matchka.schemas import (
+    EnrollAnswer,
+    SubjectAnswer,
+    SubjectsAnswer,
+    SubjectSimilarityAnswer,
+    SubjectSummaryAnswer,
+    TemplateAnswer,
+)
+
+router = APIRouter()
+
+
+@router.post("/v1/enroll", status_code=201, openapi_extra=body_schema(EnrollForm), summary="Enrol samples of a subject")
+async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
+    """Store one template for each file, all or none; they are searchable when this answers."""
+    enrolled = await caller.run(
+        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.face),
+        samples=len(form.file),
+    )
+    manifest = caller.verifier.require_model(form.model).manifest
+    return EnrollAnswer(
+        subject_id=form.subject_id,
+        model=manifest.name,
+        version=manifest.version,
+        dim=manifest.full_dim,
+        template_ids=list(enrolled.template_ids),
+        template_count=enrolled.template_count,
+        similar_subjects=[
+            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity) for s in enrolled.similar_subjects
+        ],
+        faces=faces_answer(enrolled.faces),
+    )
+
+
+@router.get("/v1/subjects", summary="List subjects")
+async def list_subjects(
+    caller: CallerDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=4096)] = None,
+) -> SubjectsAnswer:
+    """A page of subjects in the order of their ids."""
+    after = _from_cursor(cursor)
+    page = await caller.run(lambda: caller.verifier.subjects(caller.tenant, limit + 1, after))
+    more = len(page) > limit
+    return SubjectsAnswer(
+        subjects=[
+            SubjectSummaryAnswer(subject_id=s.subject_id, created_at=s.created_at, template_count=s.template_count)
+            for s in page[:limit]
+        ],
+        next_cursor=_to_cursor(page[limit - 1].subject_id) if more else None,
+    )
+
+
+@router.get("/v1/subjects/{subject_id}", summary="One subject and its templates")
+async def get_subject(caller: CallerDep, subject_id: str) -> SubjectAnswer:
+    """The subject's templates, without their embeddings."""
+    checked = check_subject_id(subject_id)
+    subject = await caller.run(lambda: caller.verifier.subject(caller.tenant, checked))
+    return SubjectAnswer(
+        subject_id=subject.subject_id,
+        created_at=subject.created_at,
+        template_count=len(subject.templates),
+        templates=[
+            TemplateAnswer(template_id=t.template_id, model=t.model, version=t.version, created_at=t.created_at)
+            for t in subject.templates
+        ],
+    )
+
+
+@router.delete("/v1/subjects/{subject_id}", status_code=204, summary="Delete a subject everywhere")
+async def delete_subject(caller: CallerDep, subject_id: str) -> Response:
+    """Deletes its templates of every model; it is in no answer that begins after this one."""
+    checked = check_subject_id(subject_id)
+    await caller.run(lambda: caller.verifier.delete_subject(caller.tenant, checked))
+    return Response(status_code=204)
+
+
+@router.delete("/v1/templates/{template_id}", status_code=204, summary="Delete one template")
+async def delete_template(caller: CallerDep, template_id: str) -> Response:
+    """The subject's reference is recomputed at once; with its last template the subject goes."""
+    await caller.run(lambda: caller.verifier.delete_template(caller.tenant, template_id))
+    return Response(status_code=204)
+
+
+def _to_cursor(subject_id: str) -> str:
+    return base64.urlsafe_b64encode(subject_id.encode()).decode("ascii")
+
+
+def _from_cursor(cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    try:
+        return check_subject_id(base64.b64decode(cursor, altchars=b"-_", validate=True).decode())
+    except (binascii.Error, ValueError, InvalidSubjectIdError) as error:
+        raise InvalidFieldError(
+            "cursor is not one of ours.", value=cursor, remedy="Pass next_cursor of the page before, unchanged."
+        ) from error

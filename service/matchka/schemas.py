@@ -1,0 +1,228 @@
+"""Wire types: what the service answers."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from matchka.bundle import DatasetUse, DimReport, Source
+from matchka.fusion import Require
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class QualityAnswer(Answer):
+    """Figures of a face: see matchka.media.faces.alignment.Quality."""
+
+    eye_distance_px: float
+    sharpness: float
+    contrast: float
+    yaw: float
+    roll_deg: float
+    visible: float
+
+
+class FaceAnswer(Answer):
+    """A face that was used: box (x0, y0, x1, y1) and five landmarks (x, y) in pixels, detector confidence, quality."""
+
+    box: list[float]
+    landmarks: list[list[float]]
+    confidence: float
+    quality: QualityAnswer
+
+
+class EmbedAnswer(Answer):
+    """Embeddings of unit length: lists of numbers, or base64 of little-endian float32."""
+
+    model: str
+    version: str
+    dim: int
+    encoding: str
+    embeddings: list[list[float]] | list[str]
+    faces: list[FaceAnswer | None] | None = None
+
+
+class SubjectSimilarityAnswer(Answer):
+    """A subject and its cosine similarity."""
+
+    subject_id: str
+    similarity: float
+
+
+class EnrollAnswer(Answer):
+    """What was stored, and subjects that may be the same person."""
+
+    subject_id: str
+    model: str
+    version: str
+    dim: int
+    template_ids: list[str]
+    template_count: int
+    similar_subjects: list[SubjectSimilarityAnswer]
+    faces: list[FaceAnswer | None] | None = None
+
+
+class VerifyAnswer(Answer):
+    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation."""
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+    faces: list[FaceAnswer | None] | None = None
+
+
+class FusedVerifyAnswer(Answer):
+    """A 1:1 decision on two modalities; similarity and threshold are 2 p - 1 of the posterior, on [-1, 1].
+
+    `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
+    `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
+    `max_fmr`. `dim` names no single embedding and is 0.
+    """
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    require: Require
+    max_fmr_each: float | None
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+    parts: dict[str, VerifyAnswer]
+
+
+class CandidateAnswer(SubjectSimilarityAnswer):
+    """A subject that identify found. Versions of a model have scales of their own: similarities compare within one.
+
+    `threshold` is that of the version, at `dim`; candidates are ordered by how far their similarity lies above it.
+    """
+
+    version: str
+    dim: int
+    threshold: float
+
+
+class IdentifiedFaceAnswer(Answer):
+    """One face of several that were looked up."""
+
+    face: FaceAnswer | None
+    match: str | None
+    candidates: list[CandidateAnswer]
+    threshold: float
+    threshold_measured: bool
+
+
+class IdentifyAnswer(Answer):
+    """A 1:N decision: `match` is null for a stranger, whatever the candidates.
+
+    `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
+    """
+
+    match: str | None
+    candidates: list[CandidateAnswer]
+    threshold: float
+    threshold_measured: bool
+    max_fpir: float
+    dim: int
+    gallery_size: int
+    model: str
+    version: str
+    face: FaceAnswer | None = None
+    faces: list[IdentifiedFaceAnswer] | None = None
+
+
+class TemplateAnswer(Answer):
+    """A template, without its embedding."""
+
+    template_id: str
+    model: str
+    version: str
+    created_at: datetime
+
+
+class SubjectAnswer(Answer):
+    """A subject and its templates."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+    templates: list[TemplateAnswer]
+
+
+class SubjectSummaryAnswer(Answer):
+    """A subject in a page."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+
+
+class SubjectsAnswer(Answer):
+    """A page of subjects; `next_cursor` is null on the last."""
+
+    subjects: list[SubjectSummaryAnswer]
+    next_cursor: str | None
+
+
+class ModelAnswer(Answer):
+    """A served bundle: what it takes, its dims, and for each what was measured.
+
+    Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
+    `subjects_to_reenroll` those that have no template of the current one.
+    """
+
+    name: str
+    version: str
+    task: str
+    input_kind: str
+    full_dim: int
+    dims: list[int]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: list[DatasetUse]
+    accepted_worse: str | None
+    current: bool
+    subjects: int
+    subjects_to_reenroll: int
+
+
+class ModelsAnswer(Answer):
+    """Every served bundle."""
+
+    models: list[ModelAnswer]
+
+
+class HealthAnswer(Answer):
+    """State of the process."""
+
+    status: str
+
+
+class ReadyAnswer(HealthAnswer):
+    """Ready, and how many subjects have no template of the current version of a model, by model."""
+
+    subjects_to_reenroll: dict[str, int]
+
+
+class Problem(Answer):
+    """An error, as application/problem+json (RFC 9457) with a stable code, the offending value and the remedy."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    value: str | None
+    remedy: str

@@ -1,0 +1,154 @@
+"""A graph that embeds: the protocol every caller uses, and ONNX Runtime behind it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from matchka.errors import BundleError, NonFiniteEmbeddingError
+from matchka.vectors import FloatArray
+
+LOGGER: Final = logging.getLogger("matchka.session")
+CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
+FLOAT32: Final = "tensor(float)"
+NO_MEMORY: Final = "Failed to allocate memory"  # how ONNX Runtime's message, and nothing else of its error, says so
+InputDtype: TypeAlias = Literal["float32", "uint8"]
+InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
+
+
+class Session(Protocol):
+    """Turns model inputs (windows, chips) into embeddings."""
+
+    @property
+    def full_dim(self) -> int:
+        """Components of an embedding."""
+        ...
+
+    def embed(self, inputs: InputArray) -> FloatArray:
+        """Embed a batch: (n, ...) -> float32, (n, full_dim), finite, not rescaled. Safe to call from threads.
+
+        Raises:
+            NonFiniteEmbeddingError: the graph returned NaN or infinity.
+            MemoryError: there is none for so many rows.
+        """
+        ...
+
+
+def choose_providers(use_gpu: bool, available: Sequence[str]) -> list[str]:
+    """What runs a graph, by preference: CUDA only where it is wanted and there.
+
+    >>> choose_providers(True, ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    return [CUDA, CPU] if use_gpu and CUDA in available else [CPU]
+
+
+def open_ort_session(graph_path: Path, threads: int, use_gpu: bool = False) -> onnxruntime.InferenceSession:
+    """Open a graph in ONNX Runtime, on CPU or, where it is wanted and there, on the GPU.
+
+    Without a GPU that ONNX Runtime can use, a line in the log says so and the CPU is used.
+
+    Args:
+        graph_path: the file.
+        threads: threads of one run; 0 lets ONNX Runtime take one per core.
+        use_gpu: run on the GPU if possible.
+
+    Raises: BundleError: the file is no graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    providers = choose_providers(use_gpu, onnxruntime.get_available_providers())
+    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, which no loader path names
+    try:
+        session = onnxruntime.InferenceSession(str(graph_path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
+        raise BundleError(
+            f"{graph_path} is not a graph ONNX Runtime can load.",
+            value=error,
+            remedy="Build the bundle again with `matchka-export defaults`.",
+        ) from error
+    # ONNX Runtime falls back by itself, and silently, where the driver or a library is missing
+    if use_gpu and CUDA not in session.get_providers():
+        LOGGER.warning(
+            "ONNX Runtime has no GPU for %s (%s); it runs on the CPU.",
+            graph_path,
+            "CUDA did not start: check the driver" if CUDA in providers else "install matchka[gpu]",
+        )
+    return session
+
+
+class OrtSession:
+    """ONNX Runtime on CPU or GPU.
+
+    Args:
+        graph_path: the bundle's graph.
+        input_name: the name the graph must give its input.
+        input_shape: its axes behind the batch axis.
+        full_dim: components the graph must return.
+        threads: threads of one run; 0 lets ONNX Runtime take one per core.
+        input_dtype: type of its input's numbers.
+        use_gpu: run on the GPU if possible; the log says if not.
+
+    Raises: BundleError: the file is no graph, or its inputs or outputs are others.
+    """
+
+    def __init__(
+        self,
+        graph_path: Path,
+        input_name: str,
+        input_shape: tuple[int, ...],
+        full_dim: int,
+        threads: int = 0,
+        input_dtype: InputDtype = "float32",
+        use_gpu: bool = False,
+    ) -> None:
+        self._session = open_ort_session(graph_path, threads, use_gpu)
+        self._input_name = input_name
+        self._input_dtype = np.dtype(input_dtype)
+        self._full_dim = full_dim
+        self._require_signature(graph_path, input_name, input_shape, TENSOR_TYPES[input_dtype])
+
+    @property
+    def full_dim(self) -> int:
+        """Components of an embedding."""
+        return self._full_dim
+
+    def embed(self, inputs: InputArray) -> FloatArray:
+        """Embed a batch; see Session.embed."""
+        given = {self._input_name: np.ascontiguousarray(inputs, self._input_dtype)}
+        try:
+            (embeddings,) = self._session.run(None, given)
+        except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
+            if NO_MEMORY in str(error):
+                raise MemoryError(f"ONNX Runtime has no memory for {len(inputs)} rows.") from error
+            raise
+        if not np.all(np.isfinite(embeddings)):
+            raise NonFiniteEmbeddingError(
+                "The model returned NaN or infinity for this sample.", remedy="Send another sample."
+            )
+        checked: FloatArray = embeddings
+        return checked
+
+    def _require_signature(
+        self, graph_path: Path, input_name: str, input_shape: tuple[int, ...], tensor_type: str
+    ) -> None:
+        inputs = [(i.name, i.type, tuple(i.shape[1:]), isinstance(i.shape[0], str)) for i in self._session.get_inputs()]
+        outputs = [(o.type, tuple(o.shape[1:])) for o in self._session.get_outputs()]
+        if inputs != [(input_name, tensor_type, input_shape, True)] or outputs != [(FLOAT32, (self._full_dim,))]:
+            shape = ", ".join(map(str, input_shape))
+            raise BundleError(
+                f"{graph_path} must take {self._input_dtype} {input_name} of (batch, {shape}) "
+                f"and return float32 (batch, {self._full_dim}).",
+                value={"inputs": inputs, "outputs": outputs},
+                remedy="Build the bundle again with `matchka-export defaults`.",
+            )

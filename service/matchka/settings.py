@@ -1,0 +1,205 @@
+"""Settings: one frozen value, and the only reader of the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from matchka.errors import KeyRequiredError, SettingsError
+
+PREFIX: Final = "MATCHKA_"
+SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
+ORIGIN: Final = re.compile(r"https?://[^\s/?#@*]+")
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read_origins(value: object) -> object:
+    """Split a list at its commas, and accept what a browser sends as an origin."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("must be http:// or https:// and a host each, without a path, and never *")
+    return origins
+
+
+class Settings(BaseSettings):
+    """All that can be configured, each by the variable MATCHKA_ + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    health_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of a second listener with /healthz, /readyz and /metrics only."
+    )
+    url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
+    api_key: SecretStr | None = Field(None, description="The first API key; needed on any but a loopback address.")
+    docs: str = Field(
+        "key", pattern="^(key|open|off)$", description="Who may read /docs: callers with a key, everybody, nobody."
+    )
+    allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_read_origins)] = Field(
+        (), description="Origins whose pages may call, separated by commas; needs a key."
+    )
+    models_dir: Path = Field(Path("models"), description="Folder of bundles.")
+    data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
+    max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
+    max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
+    max_audio_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest clip.")
+    min_speech_s: float = Field(0.5, ge=0.02, allow_inf_nan=False, description="Least audible material of a clip.")
+    max_image_megapixels: float = Field(24.0, gt=0, allow_inf_nan=False, description="Largest picture, million pixels.")
+    max_faces: int = Field(32, ge=1, description="Most faces of one picture that are looked up together.")
+    face_min_eye_distance_px: float = Field(10.0, ge=0, description="Smaller faces are refused.")
+    face_min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")
+    face_max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
+    face_min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
+    max_bodies_mib: float = Field(
+        256.0, gt=0, allow_inf_nan=False, description="Bodies of all requests together; more are answered 503."
+    )
+    max_idle_s: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="Longest time to begin a request, or to take nothing of an answer."
+    )
+    max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
+    max_connections: int = Field(2048, ge=1, description="Connections open at once; more are answered 503.")
+    max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
+    request_timeout_s: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
+    )
+    workers: int = Field(
+        default_factory=lambda: 8 * _cores(),
+        ge=1,
+        description="Requests worked on at once; most of their threads wait for a batch.",
+    )
+    decode_threads: int = Field(default_factory=_cores, ge=1, description="Files decoded at once; one per core.")
+    batch_rows: int | None = Field(
+        None, ge=1, description="Most windows or chips of one run; 6 on a CPU and 32 on a GPU by default."
+    )
+    batch_wait_ms: float = Field(
+        2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
+    )
+    batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
+    batch_lanes: int | None = Field(
+        None, ge=1, description="Runs of one model at once; one more than cores on a CPU and 2 on a GPU by default."
+    )
+    session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
+    device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
+    gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what read_settings hands over, so that an environment given to it is the whole environment."""
+        return (init_settings,)
+
+    @field_validator("api_key")
+    @classmethod
+    def _strip_key(cls, key: SecretStr | None) -> SecretStr | None:
+        # a key read from a file often ends with a newline, which no header can carry
+        return None if key is None else SecretStr(key.get_secret_value().strip())
+
+    @property
+    def effective_database_url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+
+    @property
+    def effective_batch_rows(self) -> int:
+        """Most rows of one run. From 6 on a row costs a core no less, and all of a larger run wait for its end."""
+        return self.batch_rows or (6 if self.device == "cpu" else 32)
+
+    @property
+    def effective_batch_lanes(self) -> int:
+        """Lanes of a model: one more than can run at full speed, so that nothing idles between two runs."""
+        return self.batch_lanes or (_cores() + 1 if self.device == "cpu" else 2)
+
+    @property
+    def batch_shares(self) -> int:
+        """Parts into which one request's rows are divided, and threads of a lone run: each has a core."""
+        return min(_cores(), self.effective_batch_lanes) if self.device == "cpu" else 1
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host can be reached from this machine only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def require_key_beyond_loopback(self) -> None:
+        """Refuse to listen beyond this machine or to answer other origins without a key, or with one that is too short.
+
+        Raises: KeyRequiredError: as said.
+        """
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        if self.api_key is not None and len(key) < SHORTEST_KEY:
+            raise KeyRequiredError(
+                f"MATCHKA_API_KEY must have at least {SHORTEST_KEY} characters.",
+                value=f"{len(key)} characters",
+                remedy="Make one with `openssl rand -hex 32`.",
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise KeyRequiredError(
+                "MATCHKA_API_KEY may hold printable ASCII characters without spaces only.",
+                remedy="Make one with `openssl rand -hex 32`.",
+            )
+        if not key and self.allowed_origins:
+            raise KeyRequiredError(
+                "Answering pages of other origins needs an API key.",
+                value=", ".join(self.allowed_origins),
+                remedy="Set MATCHKA_API_KEY (`openssl rand -hex 32` makes one), or unset MATCHKA_ALLOWED_ORIGINS.",
+            )
+        if not key and not self.is_loopback:
+            raise KeyRequiredError(
+                "Listening beyond this machine needs an API key.",
+                value=self.host,
+                remedy="Set MATCHKA_API_KEY (`openssl rand -hex 32` makes one), or listen on 127.0.0.1.",
+            )
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        environment: variables to read; the process's own by default.
+        overrides: values from the command line; None leaves the environment's.
+
+    Raises: SettingsError: an unknown MATCHKA_ variable, or a value out of range.
+    """
+    variables = os.environ if environment is None else environment
+    given: dict[str, Any] = {
+        name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)
+    }
+    unknown = sorted(set(given) - set(Settings.model_fields))
+    if unknown:
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        raise SettingsError(
+            "There is no such setting.",
+            value=", ".join(PREFIX + name.upper() for name in unknown),
+            remedy=f"Unset it, or use one of {known}.",
+        )
+    given.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise SettingsError(f"{name}: {first['msg']}.", value=first["input"], remedy="Correct the variable.") from error

@@ -1,0 +1,99 @@
+"""Reading every reference of a model at once: what a start waits for."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Engine, Select, func, select
+from sqlalchemy.exc import DatabaseError
+
+from matchka.store.census import has_version
+from matchka.store.rows import intact_rows
+from matchka.store.schema import ReferenceRow, SubjectRow
+from matchka.vectors import FloatArray
+
+ROWS_AT_ONCE: Final = 1_024  # 1 MB of 256 components, which stays in the processor's cache until it is put
+
+
+@dataclass(frozen=True)
+class StoredReferences:
+    """References of one tenant as the database handed them out: not yet checked, so that another thread can do that.
+
+    Attributes: keys: int64, (references,), of the subjects.
+    """
+
+    tenant: str
+    keys: npt.NDArray[np.int64]
+    embeddings: Sequence[bytes]
+    digests: Sequence[int | None]
+
+    def rows(self) -> FloatArray:
+        """The embeddings, float32, (references, full_dim).
+
+        Raises: StorageDamagedError: one is not what was stored.
+        """
+        return intact_rows(self.keys, self.embeddings, self.digests)
+
+
+def read_references(engine: Engine, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+    """Every reference of a model and version in the order of the subjects' keys, a few thousand at a time.
+
+    The rows are neither made into objects nor sorted by tenant: either takes longer than reading them.
+
+    Args:
+        engine: of the store.
+        model: the bundle's name.
+        version: the bundle's version.
+        unless: versions; subjects that have a reference of one of them are left out.
+    """
+    with engine.connect() as connection:
+        # both ends of an index, where asking for the different tenants would read all of it
+        ends = [select(end(SubjectRow.tenant)).scalar_subquery() for end in (func.min, func.max)]
+        first, last = connection.execute(select(*ends)).one()
+    only = first if first == last else None
+    query = _query(model, version, only is None)
+    if unless:
+        query = query.where(~has_version(model, unless))
+    for rows in _partitions(engine, query):
+        if only is not None:
+            yield _batch(only, rows)
+            continue
+        for tenant in sorted({row[3] for row in rows}):
+            yield _batch(tenant, [row for row in rows if row[3] == tenant])
+
+
+def _partitions(engine: Engine, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Sequence[Any]]]:
+    if engine.dialect.name != "sqlite":
+        with engine.connect() as connected:
+            yield from connected.execution_options(yield_per=ROWS_AT_ONCE).execute(query).partitions()
+        return
+    statement = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()  # its tuples as they are: SQLAlchemy's rows take longer than SQLite's reading
+        cursor.execute(statement)
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield rows
+    except sqlite3.Error as error:
+        raise DatabaseError(statement, None, error) from error
+    finally:
+        connection.close()
+
+
+def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ...]]:
+    query: Select[*tuple[Any, ...]] = (
+        select(ReferenceRow.subject_key, ReferenceRow.embedding, ReferenceRow.digest)
+        .where(ReferenceRow.model == model, ReferenceRow.version == version)
+        .order_by(ReferenceRow.subject_key)
+    )
+    if with_tenant:
+        query = query.add_columns(SubjectRow.tenant).join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+    return query
+
+
+def _batch(tenant: str, rows: Sequence[Sequence[Any]]) -> StoredReferences:
+    keys, embeddings, digests, *_ = zip(*rows, strict=True)
+    return StoredReferences(tenant, np.asarray(keys, np.int64), embeddings, digests)

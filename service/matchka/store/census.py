@@ -1,0 +1,81 @@
+"""How many of what a store holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from matchka.store.schema import DeletionRow, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a tenant holds of one version of a model."""
+
+    tenant: str
+    model: str
+    version: str
+    subjects: int
+    templates: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a store holds. Attributes: deletions: templates in the ledger."""
+
+    identity: str
+    subjects: int
+    templates: int
+    references: int
+    deletions: int
+    holdings: tuple[Holding, ...]
+
+
+def census_of(session: Session) -> Census:
+    """Count everything."""
+    rows = session.execute(
+        select(
+            SubjectRow.tenant,
+            ReferenceRow.model,
+            ReferenceRow.version,
+            func.count(),
+            func.sum(ReferenceRow.template_count),
+        )
+        .join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)
+        .group_by(SubjectRow.tenant, ReferenceRow.model, ReferenceRow.version)
+        .order_by(SubjectRow.tenant, ReferenceRow.model, ReferenceRow.version)
+    )
+    subjects, templates, references, deletions = (
+        session.scalar(select(func.count()).select_from(table)) or 0
+        for table in (SubjectRow, TemplateRow, ReferenceRow, DeletionRow)
+    )
+    return Census(
+        session.scalars(select(IdentityRow.identity)).one(),
+        subjects,
+        templates,
+        references,
+        deletions,
+        tuple(Holding(*row[:4], int(row[4])) for row in rows),
+    )
+
+
+def has_version(model: str, versions: Sequence[str]) -> Exists:
+    """SQL: does the subject of a reference row have a reference of one of these versions, too?"""
+    other = aliased(ReferenceRow)
+    return (
+        select(other.subject_key)
+        .where(other.subject_key == ReferenceRow.subject_key, other.model == model, other.version.in_(versions))
+        .exists()
+    )
+
+
+def subjects_without(session: Session, model: str, version: str) -> list[tuple[str, int]]:
+    """Tenant and key of each subject that has templates of a model, but none of this version."""
+    rows = session.execute(
+        select(SubjectRow.tenant, SubjectRow.key)
+        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(ReferenceRow.model == model, ReferenceRow.version != version, ~has_version(model, [version]))
+        .distinct()
+    )
+    return [(row.tenant, row.key) for row in rows]

@@ -1,0 +1,217 @@
+"""Does a store agree with itself? Every vector is read and every reference recomputed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final, TypeAlias, cast
+
+import numpy as np
+from sqlalchemy import Row, func, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from matchka.store.digest import digest_of, digests
+from matchka.store.ledger import living_deletions
+from matchka.store.rows import from_bytes
+from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
+
+UNIT_TOLERANCE: Final = 1e-3  # of a template's length
+MEAN_TOLERANCE: Final = 1e-6  # of a reference's component: one rounding of float32 at length 1 is 6e-8
+BATCH_ROWS: Final = 10_000
+NOT_AS_WRITTEN: Final = "a {} whose digest is of other bytes"
+COMPONENT_BYTES: Final = 4
+
+Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
+GroupKey: TypeAlias = tuple[int, str, str]  # subject key, model, version
+StoredReference: TypeAlias = tuple[int, bytes, int | None]  # template count, embedding, digest
+TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong. Attributes: what: the rule that is broken. where: the row."""
+
+    what: str
+    where: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check read, and what it found wrong."""
+
+    subjects: int
+    templates: int
+    references: int
+    findings: tuple[Finding, ...]
+
+
+def check_store(session: Session, progress: Progress) -> CheckReport:
+    """Check every row.
+
+    The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length, not of the
+    size of their model and version or not of their digest, references that are not the mean of their templates, and
+    templates that the ledger calls deleted.
+
+    Args:
+        session: see matchka.store.engine.reading for one state while others write.
+        progress: called with the templates read so far and their number.
+    """
+    try:
+        findings = [*_broken_pages(session), *_strays(session), *_revived(session)]
+        subjects, templates, references = (
+            session.scalar(select(func.count()).select_from(table)) or 0
+            for table in (SubjectRow, TemplateRow, ReferenceRow)
+        )
+        sizes = _sizes(session)
+        done = 0
+        progress(0, templates)
+        for lines in _batches(session):
+            findings.extend(_check_batch(session, lines, sizes))
+            done += len(lines)
+            progress(done, templates)
+    except DatabaseError as error:
+        return CheckReport(0, 0, 0, (Finding("the database file is damaged", str(error.orig)),))
+    return CheckReport(subjects, templates, references, tuple(findings))
+
+
+def _broken_pages(session: Session) -> Iterator[Finding]:
+    if session.get_bind().dialect.name == "sqlite":
+        for (line,) in session.connection().exec_driver_sql("PRAGMA integrity_check"):
+            if line != "ok":
+                yield Finding("the database file is damaged", line)
+
+
+def _strays(session: Session) -> Iterator[Finding]:
+    """Rows that lack what they belong to."""
+    template_owner = select(SubjectRow.key).where(SubjectRow.key == TemplateRow.subject_key).exists()
+    for template_id in session.scalars(select(TemplateRow.template_id).where(~template_owner)):
+        yield Finding("a template of no subject", f"template {template_id}")
+    reference_owner = select(SubjectRow.key).where(SubjectRow.key == ReferenceRow.subject_key).exists()
+    for key in session.scalars(select(ReferenceRow.subject_key).where(~reference_owner)):
+        yield Finding("a reference of no subject", f"subject key {key}")
+    templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key).exists()
+    for tenant, subject_id in session.execute(select(SubjectRow.tenant, SubjectRow.subject_id).where(~templates)):
+        yield Finding("a subject without templates", f"{tenant}/{subject_id}")
+    source = (
+        select(TemplateRow.subject_key)
+        .where(TemplateRow.subject_key == ReferenceRow.subject_key)
+        .where(TemplateRow.model == ReferenceRow.model, TemplateRow.version == ReferenceRow.version)
+        .exists()
+    )
+    rows = session.execute(select(ReferenceRow.subject_key, ReferenceRow.model, ReferenceRow.version).where(~source))
+    for row in rows:
+        yield Finding("a reference without templates", _place(tuple(row)))
+
+
+def _revived(session: Session) -> Iterator[Finding]:
+    for template_id in living_deletions(session):
+        yield Finding("a template that the ledger calls deleted", f"template {template_id}")
+
+
+def _sizes(session: Session) -> dict[tuple[str, str], int]:
+    """Bytes of a vector by model and version: the size that most of them have."""
+    length = func.length(TemplateRow.embedding)
+    counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    for model, version, size, number in session.execute(
+        select(TemplateRow.model, TemplateRow.version, length, func.count()).group_by(
+            TemplateRow.model, TemplateRow.version, length
+        )
+    ):
+        counts[model, version][size] = number
+    return {key: sizes.most_common(1)[0][0] for key, sizes in counts.items()}
+
+
+def _batches(session: Session) -> Iterator[list[TemplateLine]]:
+    """Templates in the order of their subjects; no subject is in two batches."""
+    query = select(
+        TemplateRow.subject_key,
+        TemplateRow.model,
+        TemplateRow.version,
+        TemplateRow.template_id,
+        TemplateRow.embedding,
+        TemplateRow.digest,
+    ).order_by(TemplateRow.subject_key, TemplateRow.model, TemplateRow.version)
+    held: list[TemplateLine] = []
+    for partition in session.execute(query).yield_per(BATCH_ROWS).partitions():
+        lines: list[TemplateLine] = [*held, *cast(Sequence[TemplateLine], partition)]
+        last = lines[-1].subject_key
+        held = [line for line in lines if line.subject_key == last]
+        if len(held) < len(lines):
+            yield lines[: -len(held)]
+    if held:
+        yield held
+
+
+def _check_batch(
+    session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
+) -> Iterator[Finding]:
+    references = {
+        (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest)
+        for row in session.execute(
+            select(
+                ReferenceRow.subject_key,
+                ReferenceRow.model,
+                ReferenceRow.version,
+                ReferenceRow.template_count,
+                ReferenceRow.embedding,
+                ReferenceRow.digest,
+            ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
+        )
+    }
+    by_size: dict[int, list[tuple[GroupKey, list[TemplateLine]]]] = defaultdict(list)
+    for key, grouped in groupby(lines, key=lambda line: (line.subject_key, line.model, line.version)):
+        group, size = list(grouped), sizes[key[1], key[2]]
+        wrong = [line for line in group if len(line.embedding) != size or size % COMPONENT_BYTES or not size]
+        for line in wrong:
+            yield Finding(f"a template of {len(line.embedding)} bytes where others have {size}", _place(key, line))
+        if not wrong:
+            by_size[size].append((key, group))
+    for groups in by_size.values():
+        yield from _check_vectors(groups, references)
+
+
+def _check_vectors(
+    groups: list[tuple[GroupKey, list[TemplateLine]]], references: dict[GroupKey, StoredReference]
+) -> Iterator[Finding]:
+    """Unit length and means, for groups whose vectors all have one size."""
+    lines = [line for _, group in groups for line in group]
+    rows = from_bytes(b"".join(line.embedding for line in lines)).reshape(len(lines), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        lengths = np.sqrt(squared_lengths(rows))
+    for line, digest in zip(lines, digests(rows).tolist(), strict=True):
+        if line.digest not in (None, digest):  # one without a digest cannot be judged
+            yield Finding(NOT_AS_WRITTEN.format("template"), f"template {line.template_id}")
+    is_unit = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for NaN and infinity
+    for place in np.flatnonzero(~is_unit).tolist():
+        yield Finding(f"a template of length {lengths[place]:.6g}", f"template {lines[place].template_id}")
+    starts = np.cumsum([0, *(len(group) for _, group in groups)])
+    sound = [n for n in range(len(groups)) if is_unit[starts[n] : starts[n + 1]].all()]
+    if not sound:
+        return
+    chosen = np.concatenate([np.arange(starts[n], starts[n + 1]) for n in sound])
+    means = mean_by_group(truncate_and_normalise(rows[chosen], rows.shape[1]), [len(groups[n][1]) for n in sound])
+    for mean, number in zip(means, sound, strict=True):
+        key, group = groups[number]
+        broken = _broken_reference(references.get(key), mean, len(group))
+        if broken:
+            yield Finding(broken, _place(key))
+
+
+def _broken_reference(stored: StoredReference | None, mean: FloatArray, template_count: int) -> str | None:
+    if stored is None:
+        return "templates without a reference"
+    count, embedding, digest = stored
+    if count != template_count:
+        return f"a reference that counts {count} templates where there are {template_count}"
+    # a comparison with NaN is false, so the rule is put the way in which NaN breaks it
+    if len(embedding) != mean.nbytes or not np.all(np.abs(from_bytes(embedding) - mean) <= MEAN_TOLERANCE):
+        return "a reference that is not the mean of its templates"
+    return None if digest is None or digest_of(embedding) == digest else NOT_AS_WRITTEN.format("reference")
+
+
+def _place(key: Sequence[object], line: TemplateLine | None = None) -> str:
+    subject_key, model, version = key
+    where = f"subject key {subject_key}, {model} {version}"
+    return where if line is None else f"{where}, template {line.template_id}"

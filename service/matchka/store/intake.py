@@ -1,0 +1,246 @@
+"""Taking an export into a store: checked whole, all or nothing, and nothing that any ledger calls deleted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from matchka.errors import BackupError, RestoreRefusedError
+from matchka.store.archive import Advance, copy_member, opened_archive
+from matchka.store.digest import digests
+from matchka.store.export_reading import batches_of
+from matchka.store.ledger import (
+    Deletion,
+    forget_deletions,
+    in_chunks,
+    living_deletions,
+    merge_deletions,
+    note_deletions,
+    remove_templates,
+)
+from matchka.store.ledger_file import deletions_of
+from matchka.store.portable import (
+    DELETIONS_NAME,
+    EMBEDDINGS_NAME,
+    MANIFEST_NAME,
+    SUBJECTS_NAME,
+    ExportManifest,
+    SubjectLine,
+)
+from matchka.store.rows import to_bytes
+from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.vectors import FloatArray, mean_reference
+
+Existing: TypeAlias = Literal["fail", "skip", "replace"]
+GET_ANOTHER: Final = "Export again."
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What to import, and how.
+
+    Attributes:
+        archive: the export.
+        tenant: whose it becomes; the one that it names where None.
+        existing: what to do with a subject that has templates of this model and version already.
+        resurrect: whether templates come back that a ledger calls deleted.
+        deletions: of another ledger, to be respected besides those of the store and of the export.
+    """
+
+    archive: Path
+    tenant: str | None = None
+    existing: Existing = "fail"
+    resurrect: bool = False
+    deletions: tuple[Deletion, ...] = ()
+
+
+@dataclass
+class ImportReport:
+    """What an import did. Attributes: removed: templates of the store that the ledgers it brought call deleted."""
+
+    manifest: ExportManifest
+    tenant: str
+    subjects: int = 0
+    templates: int = 0
+    skipped: int = 0
+    replaced: int = 0
+    kept_out: int = 0
+    removed: int = 0
+
+
+@dataclass
+class _Intake:
+    """One import at work."""
+
+    session: Session
+    plan: ImportPlan
+    report: ImportReport
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def take(self, lines: list[SubjectLine], rows: FloatArray) -> None:
+        """Store some subjects; `rows` are their templates', one after the other."""
+        starts = np.cumsum([0, *(len(line.templates) for line in lines)]).tolist()
+        known = self._known(lines)
+        dead = self._dead(lines)
+        wanted: list[tuple[SubjectLine, list[int], FloatArray]] = []
+        for line, start in zip(lines, starts, strict=False):
+            living = [n for n, entry in enumerate(line.templates) if entry.template_id not in dead]
+            self.report.kept_out += len(line.templates) - len(living)
+            if living and (line.subject_id not in known or self._may_take(known[line.subject_id], line)):
+                wanted.append((line, living, rows[start + np.asarray(living)]))
+        new = {line.subject_id: self._new_subject(line) for line, _, _ in wanted if line.subject_id not in known}
+        self.session.add_all(new.values())
+        try:
+            self.session.flush()
+            subjects = known | new
+            if wanted:
+                self._store([(subjects[line.subject_id].key, line, living, rows) for line, living, rows in wanted])
+        except IntegrityError as error:
+            raise RestoreRefusedError(
+                "A template of this export is there already, of another subject or tenant; nothing was imported.",
+                value=error.orig,
+                remedy="Import it where it is not, or delete it there first.",
+            ) from error
+        self.session.expunge_all()
+
+    def _new_subject(self, line: SubjectLine) -> SubjectRow:
+        created_at = line.created_at.astimezone(UTC)
+        return SubjectRow(tenant=self.report.tenant, subject_id=line.subject_id, created_at=created_at)
+
+    def _known(self, lines: list[SubjectLine]) -> dict[str, SubjectRow]:
+        found: dict[str, SubjectRow] = {}
+        for chunk in in_chunks(line.subject_id for line in lines):
+            query = select(SubjectRow).where(SubjectRow.tenant == self.report.tenant, SubjectRow.subject_id.in_(chunk))
+            found.update({row.subject_id: row for row in self.session.scalars(query)})
+        return found
+
+    def _dead(self, lines: list[SubjectLine]) -> set[str]:
+        if self.plan.resurrect:
+            return set()
+        dead: set[str] = set()
+        for chunk in in_chunks(entry.template_id for line in lines for entry in line.templates):
+            dead |= set(self.session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(chunk))))
+        return dead
+
+    def _may_take(self, subject: SubjectRow, line: SubjectLine) -> bool:
+        """Whether a subject that is there gets the line's templates; makes room for them where they replace others."""
+        mine = (
+            TemplateRow.subject_key == subject.key,
+            TemplateRow.model == self.report.manifest.model,
+            TemplateRow.version == self.report.manifest.version,
+        )
+        held = self.session.scalars(select(TemplateRow.template_id).where(*mine)).all()
+        if not held:
+            return True
+        if self.plan.existing == "fail":
+            raise RestoreRefusedError(
+                "A subject has templates of this model and version already; nothing was imported.",
+                value=subject.subject_id,
+                remedy="Say --existing skip or --existing replace.",
+            )
+        if self.plan.existing == "skip":
+            self.report.skipped += 1
+            return False
+        self.report.replaced += 1
+        coming = {entry.template_id for entry in line.templates}
+        note_deletions(self.session, subject, (old for old in held if old not in coming), self.now)
+        self.session.execute(delete(TemplateRow).where(*mine))
+        self.session.execute(
+            delete(ReferenceRow).where(
+                ReferenceRow.subject_key == subject.key,
+                ReferenceRow.model == self.report.manifest.model,
+                ReferenceRow.version == self.report.manifest.version,
+            )
+        )
+        return True
+
+    def _store(self, wanted: list[tuple[int, SubjectLine, list[int], FloatArray]]) -> None:
+        """Store templates and their means; the subjects have no others of this model and version.
+
+        The rows go past the objects that would give them their digests one by one: that took nearly twice as long.
+        """
+        of = {"model": self.report.manifest.model, "version": self.report.manifest.version}
+        templates = [
+            {
+                "template_id": line.templates[place].template_id,
+                "subject_key": key,
+                "created_at": line.templates[place].created_at.astimezone(UTC),
+                **of,
+            }
+            for key, line, living, _ in wanted
+            for place in living
+        ]
+        vectors = np.concatenate([rows for _, _, _, rows in wanted])
+        self.session.execute(insert(TemplateRow), _with_vectors(templates, vectors))
+        references = [{"subject_key": key, "template_count": len(living), **of} for key, _, living, _ in wanted]
+        means = np.stack([mean_reference(rows) for _, _, _, rows in wanted])
+        self.session.execute(insert(ReferenceRow), _with_vectors(references, means))
+        self.report.subjects += len(wanted)
+        self.report.templates += len(templates)
+
+
+def _with_vectors(rows: list[dict[str, Any]], vectors: FloatArray) -> list[dict[str, Any]]:
+    return [
+        row | {"embedding": to_bytes(vector), "digest": digest}
+        for row, vector, digest in zip(rows, vectors, digests(vectors).tolist(), strict=True)
+    ]
+
+
+def take_in(
+    engine: Engine, plan: ImportPlan, full_dims: Mapping[tuple[str, str], int], advance: Advance, progress: Advance
+) -> ImportReport:
+    """Import an export in one transaction; the caller owns the data folder.
+
+    Args:
+        engine: of a store of today's tables.
+        plan: what and how.
+        full_dims: components of an embedding by model and version, of the bundles that are there.
+        advance: called with the bytes checked, of how many.
+        progress: called with the templates stored, of how many.
+
+    Raises:
+        BackupError: the export does not check out, or is of a version of which no bundle is there.
+        RestoreRefusedError: a subject or a template is there already.
+    """
+    with opened_archive(plan.archive, MANIFEST_NAME, ExportManifest) as (archive, manifest):
+        _require_version(manifest, full_dims)
+        if set(manifest.members) != {SUBJECTS_NAME, EMBEDDINGS_NAME, DELETIONS_NAME}:
+            raise BackupError("The export names other files.", value=sorted(manifest.members), remedy=GET_ANOTHER)
+        for name, member in manifest.members.items():
+            copy_member(archive, name, member, None, advance)
+        report = ImportReport(manifest, plan.tenant or manifest.tenant)
+        with Session(engine) as session, session.begin():
+            with archive.open(DELETIONS_NAME) as lines:
+                merge_deletions(session, deletions_of(lines, DELETIONS_NAME))
+            merge_deletions(session, plan.deletions)
+            if not plan.resurrect:
+                report.removed = remove_templates(session, living_deletions(session))
+            intake = _Intake(session, plan, report)
+            taken = 0
+            for lines_taken, rows in batches_of(archive, manifest):
+                intake.take(lines_taken, rows)
+                taken += len(rows)
+                progress(taken, manifest.templates)
+            if plan.resurrect:
+                forget_deletions(session, living_deletions(session))
+    return report
+
+
+def _require_version(manifest: ExportManifest, full_dims: Mapping[tuple[str, str], int]) -> None:
+    full_dim = full_dims.get((manifest.model, manifest.version))
+    if full_dim is None:
+        known = ", ".join(f"{model} {version}" for model, version in sorted(full_dims)) or "none"
+        raise BackupError(
+            f"The export is of {manifest.model} {manifest.version}, of which no bundle is here; there are: {known}.",
+            remedy="Put that bundle into the models folder; templates of another version cannot be compared.",
+        )
+    if manifest.full_dim != full_dim:
+        raise BackupError(
+            f"Embeddings of {manifest.model} have {full_dim} components.", value=manifest.full_dim, remedy=GET_ANOTHER
+        )

@@ -1,0 +1,89 @@
+"""The ledger as a file: JSON lines, one deleted template each."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from matchka.errors import BackupError
+from matchka.store.archive import put_in_place
+from matchka.store.ledger import Deletion
+from matchka.store.schema import LONGEST_SUBJECT_ID
+
+
+class DeletionLine(BaseModel):
+    """One line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template_id: str = Field(pattern=r"^[0-9a-f]{32}$")
+    tenant: str = Field(max_length=64)
+    subject_id: str = Field(max_length=LONGEST_SUBJECT_ID)
+    deleted_at: AwareDatetime
+
+
+def line_of(deletion: Deletion) -> bytes:
+    """A deletion as a line of JSON, with its end."""
+    line = DeletionLine(
+        template_id=deletion.template_id,
+        tenant=deletion.tenant,
+        subject_id=deletion.subject_id,
+        deleted_at=deletion.deleted_at,
+    )
+    return line.model_dump_json().encode() + b"\n"
+
+
+def deletions_of(lines: Iterable[bytes], source: object) -> Iterator[Deletion]:
+    """Read lines.
+
+    Args:
+        lines: of JSON.
+        source: where they come from, for the error.
+
+    Raises: BackupError: a line is not one of a ledger.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            read = DeletionLine.model_validate_json(line)
+        except ValidationError as error:
+            raise BackupError(
+                f"Line {number} of {source} is not one of a ledger.",
+                value=error.errors()[0]["msg"],
+                remedy="Write the ledger again with `matchka gallery ledger`.",
+            ) from error
+        yield Deletion(read.template_id, read.tenant, read.subject_id, read.deleted_at.astimezone(UTC))
+
+
+def write_ledger(target: Path, deletions: Iterable[Deletion]) -> int:
+    """Write a ledger's file; it appears, or replaces another, when it is whole.
+
+    Returns: how many deletions there were.
+
+    Raises: BackupError: it cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    count = 0
+    try:
+        with partial.open("wb") as file:
+            for deletion in deletions:
+                file.write(line_of(deletion))
+                count += 1
+        put_in_place(partial, target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BackupError(
+            "The ledger cannot be written.", value=error, remedy="Check its folder and the disk."
+        ) from error
+    return count
+
+
+def read_ledger(path: Path) -> list[Deletion]:
+    """Read a ledger's file.
+
+    Raises: BackupError: it cannot be read, or a line is not one of a ledger.
+    """
+    try:
+        return list(deletions_of(path.read_bytes().splitlines(), path))
+    except OSError as error:
+        raise BackupError("The ledger cannot be read.", value=error, remedy="Check the path.") from error

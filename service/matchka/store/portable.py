@@ -1,0 +1,177 @@
+"""Exports: the templates of one tenant, model and version in a documented format, for any database."""
+
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from matchka.errors import BackupError
+from matchka.store.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
+from matchka.store.digest import LITTLE_ENDIAN_FLOAT32
+from matchka.store.ledger import deletions_in
+from matchka.store.ledger_file import line_of
+from matchka.store.rows import require_intact
+from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
+
+MANIFEST_NAME: Final = "export.json"
+SUBJECTS_NAME: Final = "subjects.jsonl"
+EMBEDDINGS_NAME: Final = "embeddings.npy"
+DELETIONS_NAME: Final = "deletions.jsonl"
+ROWS_AT_ONCE: Final = 4_096
+
+SelectT = TypeVar("SelectT", bound="Select[*tuple[Any, ...]]")
+
+
+class ExportManifest(ArchiveManifest):
+    """export.json.
+
+    Attributes:
+        format: of the archive.
+        created_at: when the state was read.
+        tenant: whose they were.
+        model: the bundle's name.
+        version: the bundle's version.
+        full_dim: components of an embedding.
+        subjects, templates, deletions: lines and rows.
+    """
+
+    format: Literal["matchka-export-1"]
+    created_at: AwareDatetime
+    tenant: str = Field(max_length=64)
+    model: str
+    version: str
+    full_dim: int = Field(ge=1)
+    subjects: int = Field(ge=0)
+    templates: int = Field(ge=0)
+    deletions: int = Field(ge=0)
+
+
+class TemplateEntry(BaseModel):
+    """A template of a subject's line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template_id: str = Field(pattern=f"^{TEMPLATE_ID}$")
+    created_at: AwareDatetime
+
+
+class SubjectLine(BaseModel):
+    """A line of subjects.jsonl; its templates are the next rows of embeddings.npy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject_id: str = Field(max_length=LONGEST_SUBJECT_ID)
+    created_at: AwareDatetime
+    templates: tuple[TemplateEntry, ...] = Field(min_length=1)
+
+
+def write_export(
+    session: Session, target: Path, tenant: str, model: str, version: str, progress: Advance
+) -> ExportManifest:
+    """Write an export.
+
+    Args:
+        session: one state of the store (matchka.store.engine.reading).
+        target: the archive; it appears when it is whole.
+        tenant: whose templates.
+        model: the bundle's name.
+        version: the bundle's version.
+        progress: called with the templates written, of how many.
+
+    Raises:
+        BackupError: there is nothing to export, or the archive cannot be written.
+        StorageDamagedError: a template is not what was stored.
+    """
+    with new_archive(target) as (writer, _):
+        subjects, templates = _write_subjects(writer, session, tenant, model, version)
+        if not templates:
+            raise BackupError(
+                f"The tenant {tenant} has no templates of {model} {version}.",
+                remedy="See `matchka gallery status` for what there is.",
+            )
+        full_dim = _write_embeddings(writer, session, (tenant, model, version), templates, progress)
+        deletions = 0
+        with writer.member(DELETIONS_NAME) as append:
+            for deletion in deletions_in(session):
+                if deletion.tenant == tenant:
+                    append(line_of(deletion))
+                    deletions += 1
+        manifest = ExportManifest(
+            format="matchka-export-1",
+            created_at=datetime.now(UTC),
+            tenant=tenant,
+            model=model,
+            version=version,
+            full_dim=full_dim,
+            subjects=subjects,
+            templates=templates,
+            deletions=deletions,
+            members=writer.members,
+        )
+        writer.finish(MANIFEST_NAME, manifest)
+    return manifest
+
+
+def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model: str, version: str) -> tuple[int, int]:
+    query = select(
+        SubjectRow.subject_id, SubjectRow.created_at.label("since"), TemplateRow.template_id, TemplateRow.created_at
+    )
+    rows = session.execute(_of(query, tenant, model, version)).yield_per(ROWS_AT_ONCE)
+    subjects = templates = 0
+    with writer.member(SUBJECTS_NAME) as append:
+        for (subject_id, since), grouped in groupby(rows, key=lambda row: (row.subject_id, row.since)):
+            entries = tuple(TemplateEntry(template_id=row.template_id, created_at=row.created_at) for row in grouped)
+            line = SubjectLine(subject_id=subject_id, created_at=since, templates=entries)
+            append(line.model_dump_json().encode() + b"\n")
+            subjects += 1
+            templates += len(entries)
+    return subjects, templates
+
+
+def _write_embeddings(
+    writer: ArchiveWriter, session: Session, of: tuple[str, str, str], templates: int, progress: Advance
+) -> int:
+    query = _of(select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest), *of)
+    full_dim = done = 0
+    with writer.member(EMBEDDINGS_NAME) as append:
+        for row in session.execute(query).yield_per(ROWS_AT_ONCE):
+            require_intact(row.embedding, row.digest, f"template {row.template_id}")
+            if not done:
+                full_dim = len(row.embedding) // LITTLE_ENDIAN_FLOAT32.itemsize
+                append(npy_header(templates, full_dim))
+            if len(row.embedding) != full_dim * LITTLE_ENDIAN_FLOAT32.itemsize:
+                raise BackupError(
+                    "Templates of one version have several sizes.",
+                    value=row.template_id,
+                    remedy="Run `matchka gallery verify`, and restore a backup.",
+                )
+            append(row.embedding)
+            done += 1
+            progress(done, templates)
+    return full_dim
+
+
+def npy_header(rows: int, columns: int) -> bytes:
+    """The start of a NumPy file of little-endian float32, (rows, columns).
+
+    >>> len(npy_header(5, 3)) % 64
+    0
+    """
+    text = f"{{'descr': '{LITTLE_ENDIAN_FLOAT32.str}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
+    padding = -(len(np.lib.format.MAGIC_PREFIX) + 4 + len(text) + 1) % np.lib.format.ARRAY_ALIGN
+    header = text.encode("latin1") + b" " * padding + b"\n"
+    return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header
+
+
+def _of(query: SelectT, tenant: str, model: str, version: str) -> SelectT:
+    """A query of templates and their subjects, of one tenant, model and version, in the order of an export."""
+    return (
+        query.join_from(TemplateRow, SubjectRow, SubjectRow.key == TemplateRow.subject_key)
+        .where(SubjectRow.tenant == tenant, TemplateRow.model == model, TemplateRow.version == version)
+        .order_by(SubjectRow.key, TemplateRow.created_at, TemplateRow.template_id)
+    )

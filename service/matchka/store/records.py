@@ -1,0 +1,65 @@
+"""What the store hands out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from matchka.vectors import FloatArray
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A subject's reference for one model and version.
+
+    Attributes: embedding: float32, (full_dim,), the mean of its templates. template_count: how many those are.
+    """
+
+    subject_key: int
+    subject_id: str
+    template_count: int
+    embedding: FloatArray
+
+
+@dataclass(frozen=True)
+class Template:
+    """A stored template, without its embedding."""
+
+    template_id: str
+    model: str
+    version: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject and its templates, oldest first."""
+
+    subject_id: str
+    created_at: datetime
+    templates: tuple[Template, ...]
+
+
+@dataclass(frozen=True)
+class SubjectSummary:
+    """A subject and how many templates it has (of one model where a model was asked for, else of all)."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What an enrolment stored."""
+
+    template_ids: tuple[str, ...]
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What deleting a template left: the reference of its model and version now, or None if that is gone."""
+
+    subject_key: int
+    model: str
+    version: str
+    reference: Reference | None

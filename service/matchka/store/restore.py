@@ -1,0 +1,196 @@
+"""Putting a backup in the place of a store: checked whole, without what was deleted since, in one step."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine, delete
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from matchka.errors import BackupError, RestoreRefusedError, StoreError
+from matchka.store.archive import Advance, copy_member, opened_archive, put_in_place
+from matchka.store.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
+from matchka.store.census import Census, census_of
+from matchka.store.check import Finding, check_store
+from matchka.store.engine import open_engine, reading
+from matchka.store.ledger import (
+    Deletion,
+    deletions_in,
+    forget_deletions,
+    living_deletions,
+    merge_deletions,
+    remove_templates,
+)
+from matchka.store.migration import bring_up_to_date, version_of_tables
+from matchka.store.schema import IdentityRow
+
+FIRST_WITH_LEDGER: Final = 2  # tables of version 1 noted no deletions
+FINDINGS_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What to restore, and how.
+
+    Attributes:
+        archive: the backup.
+        database: the SQLite file to make or replace.
+        replace: whether a store that is there may be replaced.
+        resurrect: whether templates come back that were deleted after the backup.
+        deletions: of other ledgers, to be respected besides that of the store that is replaced.
+        has_ledger: whether such a ledger was given at all.
+    """
+
+    archive: Path
+    database: Path
+    replace: bool = False
+    resurrect: bool = False
+    deletions: tuple[Deletion, ...] = ()
+    has_ledger: bool = False
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What the restored store holds. Attributes: kept_out: templates deleted since; brought_back: those revived."""
+
+    manifest: BackupManifest
+    census: Census
+    kept_out: int
+    brought_back: int
+
+
+def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreReport:
+    """Restore a backup; the caller owns the data folder. Nothing is changed unless everything checks out.
+
+    Args:
+        plan: what and how.
+        advance: called with the bytes copied, of how many.
+        progress: called with the templates checked, of how many.
+
+    Raises:
+        BackupError: the backup does not check out.
+        RestoreRefusedError: a store is there and may not be replaced, or its ledger cannot be read.
+        StoreError: the backup is of a newer program.
+    """
+    if plan.database.exists() and not plan.replace:
+        raise RestoreRefusedError(
+            "There is a store already.", value=plan.database, remedy="Say --replace, or restore to another data folder."
+        )
+    deletions = [*plan.deletions, *_ledger_to_keep(plan)]
+    staging = Path(tempfile.mkdtemp(prefix=".restoring-", dir=plan.database.parent))
+    try:
+        staged = staging / DATABASE_NAME
+        with opened_archive(plan.archive, MANIFEST_NAME, BackupManifest) as (archive, manifest):
+            if set(manifest.members) != {DATABASE_NAME}:
+                raise BackupError(
+                    "The backup names files of another kind.", value=sorted(manifest.members), remedy="Name a backup."
+                )
+            with staged.open("xb") as file:
+                copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
+        engine = open_engine(f"sqlite:///{staged}")
+        try:
+            report = _prepare(engine, manifest, deletions, plan.resurrect, progress)
+        finally:
+            engine.dispose()  # the last connection: its log is emptied and gone
+        _replace(staged, plan.database)
+    except OSError as error:
+        raise BackupError("The backup cannot be unpacked.", value=error, remedy="Check the disk's space.") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return report
+
+
+def _prepare(
+    engine: Engine, manifest: BackupManifest, deletions: Iterable[Deletion], resurrect: bool, progress: Advance
+) -> RestoreReport:
+    """Check the unpacked database, bring it up to date, and apply the ledgers."""
+    try:
+        bring_up_to_date(engine)
+        with reading(engine) as session:
+            _require_sound(check_store(session, progress).findings)
+            _require_as_named(census_of(session), manifest)
+        with Session(engine) as session, session.begin():
+            merge_deletions(session, deletions)
+            living = living_deletions(session)
+            if resurrect:
+                forget_deletions(session, living)
+            else:
+                remove_templates(session, living)
+            # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
+            session.execute(delete(IdentityRow))
+            session.add(IdentityRow())
+        with reading(engine) as session:
+            census = census_of(session)
+    except SQLAlchemyError as error:
+        raise BackupError("The backup's database cannot be read.", value=error, remedy="Use another backup.") from error
+    revived, dropped = (len(living), 0) if resurrect else (0, len(living))
+    return RestoreReport(manifest, census, dropped, revived)
+
+
+def _require_sound(findings: tuple[Finding, ...]) -> None:
+    if findings:
+        shown = "; ".join(f"{finding.what} ({finding.where})" for finding in findings[:FINDINGS_SHOWN])
+        raise BackupError(
+            f"The backup does not agree with itself in {len(findings)} places, nothing was restored: {shown}.",
+            remedy="Use another backup.",
+        )
+
+
+def _require_as_named(census: Census, manifest: BackupManifest) -> None:
+    found = (census.subjects, census.templates, census.references)
+    named = (manifest.subjects, manifest.templates, manifest.references)
+    if found != named:
+        raise BackupError(
+            f"The backup names {named} subjects, templates and references.", value=found, remedy="Use another backup."
+        )
+
+
+def _ledger_to_keep(plan: RestorePlan) -> list[Deletion]:
+    """The ledger of the store that is replaced; none where there is no store.
+
+    Raises: RestoreRefusedError: it cannot be read, and nobody said that deletions may be undone.
+    """
+    if not plan.database.exists():
+        return []
+    try:
+        return _read_deletions(plan.database)
+    except (SQLAlchemyError, StoreError, UnicodeError) as error:  # the last where a damaged file's text is none
+        if plan.resurrect or plan.has_ledger:
+            return []
+        raise RestoreRefusedError(
+            "The ledger of the store that would be replaced cannot be read: what was deleted since the backup would "
+            "come back.",
+            value=error,
+            remedy="Name a copy of it with --ledger, or accept that with --resurrect.",
+        ) from error
+
+
+def _read_deletions(database: Path) -> list[Deletion]:
+    engine = open_engine(f"sqlite:///{database}")
+    try:
+        version = version_of_tables(engine)
+        if version is None or version < FIRST_WITH_LEDGER:
+            return []
+        with reading(engine) as session:
+            return list(deletions_in(session))
+    finally:
+        engine.dispose()
+
+
+def _replace(staged: Path, database: Path) -> None:
+    """Put a finished database where another may be; the other's log must not be taken for the new one's."""
+    if database.exists():
+        try:
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            pass  # a damaged store is replaced all the same; nothing of it was promised to stay
+    for suffix in ("-wal", "-shm", "-journal"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    put_in_place(staged, database)

@@ -1,0 +1,173 @@
+"""Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Executable, Row, bindparam, select
+from sqlalchemy.orm import Session
+
+from matchka.errors import StorageDamagedError, UnknownSubjectError
+from matchka.store.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.store.records import Reference, Subject, Template
+from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.vectors import FloatArray, mean_reference
+
+
+def find_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow | None:
+    """A subject's row, or None."""
+    return session.scalar(select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id))
+
+
+def require_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow:
+    """A subject's row.
+
+    Raises: UnknownSubjectError: no such subject.
+    """
+    subject = find_subject(session, tenant, subject_id)
+    if subject is None:
+        raise UnknownSubjectError(
+            "There is no such subject.",
+            value=subject_id,
+            remedy="Enrol it, or list the known ones with GET /v1/subjects.",
+        )
+    return subject
+
+
+def summaries_query() -> Executable:
+    """Key, id, time of enrolment and template count of some subjects: of_tenant, keys, of_model, of_version."""
+    return (
+        select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
+        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
+        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+    )
+
+
+def reference_query() -> Executable:
+    """What to_reference() needs of one subject: of_tenant, of_subject, of_model, of_version."""
+    return (
+        select(ReferenceRow.subject_key, ReferenceRow.template_count, ReferenceRow.embedding, ReferenceRow.digest)
+        .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"))
+        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+    )
+
+
+def recompute_reference(session: Session, subject: SubjectRow, model: str, version: str) -> Reference | None:
+    """Make a subject's reference the mean of the templates it has now; None where it has none of this version left.
+
+    Raises: StorageDamagedError: a template is not what was stored.
+    """
+    return write_reference(session, subject, model, version, read_templates(session, subject, model, version))
+
+
+def read_templates(session: Session, subject: SubjectRow, model: str, version: str) -> dict[str, FloatArray]:
+    """The embeddings, float32, (full_dim,), of a subject's templates of one version by their ids, oldest first.
+
+    Raises: StorageDamagedError: a template is not what was stored.
+    """
+    rows = session.execute(
+        select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest)
+        .where(TemplateRow.subject_key == subject.key, TemplateRow.model == model, TemplateRow.version == version)
+        .order_by(TemplateRow.created_at, TemplateRow.template_id)
+    ).all()
+    for number, found in enumerate(rows, start=1):
+        require_intact(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
+    return {found.template_id: from_bytes(found.embedding) for found in rows}
+
+
+def write_reference(
+    session: Session, subject: SubjectRow, model: str, version: str, templates: Mapping[str, FloatArray]
+) -> Reference | None:
+    """Store the mean of all of a subject's templates as its reference; without any, there is none."""
+    row = session.get(ReferenceRow, (subject.key, model, version))
+    if not templates:
+        if row is not None:
+            session.delete(row)
+        return None
+    mean = mean_reference(np.stack(list(templates.values())))
+    if row is None:
+        row = ReferenceRow(subject_key=subject.key, model=model, version=version)
+        session.add(row)
+    row.template_count, row.embedding = len(templates), to_bytes(mean)
+    return Reference(subject.key, subject.subject_id, len(templates), mean)
+
+
+def to_subject(session: Session, row: SubjectRow) -> Subject:
+    """A subject and its templates, oldest first."""
+    templates = session.scalars(
+        select(TemplateRow)
+        .where(TemplateRow.subject_key == row.key)
+        .order_by(TemplateRow.created_at, TemplateRow.template_id)
+    )
+    return Subject(
+        row.subject_id,
+        row.created_at,
+        tuple(Template(t.template_id, t.model, t.version, t.created_at) for t in templates),
+    )
+
+
+def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
+    """A stored reference.
+
+    Raises: StorageDamagedError: it is not what was stored.
+    """
+    require_intact(row.embedding, row.digest, f"the reference of {subject_id}")
+    return Reference(row.subject_key, subject_id, row.template_count, from_bytes(row.embedding))
+
+
+def require_intact(embedding: bytes, digest: int | None, what: str) -> None:
+    """Refuse an embedding whose bytes are no longer those that were stored; one without a digest cannot be judged.
+
+    Raises: StorageDamagedError: as said.
+    """
+    if digest is not None and (len(embedding) % LITTLE_ENDIAN_FLOAT32.itemsize or digest_of(embedding) != digest):
+        raise damaged(what)
+
+
+def intact_rows(
+    keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
+) -> FloatArray:
+    """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.
+
+    Args:
+        keys: of the subjects, to name the damaged one.
+        embeddings: at least one.
+        stored: the digest of each, or None.
+
+    Raises: StorageDamagedError: an embedding is not what was stored.
+    """
+    sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
+    values, counts = np.unique(sizes, return_counts=True)
+    size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
+    is_damaged = (sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0)
+    if not np.any(is_damaged):
+        rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
+        rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
+        now = digests(rows)
+        # one without a digest cannot be judged
+        is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
+    if np.any(is_damaged):
+        raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
+    return rows
+
+
+def damaged(what: str) -> StorageDamagedError:
+    """The error for a part of the database that is not what was stored."""
+    return StorageDamagedError(
+        "The database is damaged: it does not hold what was written.",
+        value=what,
+        remedy="Check the disk, and restore a backup into a new data folder.",
+    )
+
+
+def to_bytes(embedding: FloatArray) -> bytes:
+    """An embedding as it is stored: little-endian float32."""
+    return embedding.astype(LITTLE_ENDIAN_FLOAT32).tobytes()
+
+
+def from_bytes(data: bytes) -> FloatArray:
+    """A stored embedding, float32, (full_dim,)."""
+    return np.frombuffer(data, LITTLE_ENDIAN_FLOAT32).astype(np.float32)

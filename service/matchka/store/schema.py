@@ -1,0 +1,117 @@
+"""Tables of the system of record."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+
+from matchka.store.digest import digest_of
+
+SCHEMA_VERSION: Final = 2
+LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
+TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone: SQLite drops the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read a time as UTC."""
+        return value.replace(tzinfo=UTC) if value is not None and dialect.name == "sqlite" else value
+
+
+class Base(DeclarativeBase):
+    """The tables' common metadata."""
+
+
+class SchemaVersion(Base):
+    """One row: the version of these tables, so that a newer program never guesses."""
+
+    __tablename__ = "schema_version"
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+class IdentityRow(Base):
+    """One row: a random name of this store; a restored one has a new name, so nothing derived from the old fits it."""
+
+    __tablename__ = "store_identity"
+    identity: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid.uuid4().hex)
+
+
+class SubjectRow(Base):
+    """A subject of a tenant. Keys are never reused, so a stale index entry can never point at somebody else."""
+
+    __tablename__ = "subjects"
+    __table_args__ = (UniqueConstraint("tenant", "subject_id"), {"sqlite_autoincrement": True})
+    key: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class TemplateRow(Base):
+    """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest."""
+
+    __tablename__ = "templates"
+    __table_args__ = (Index("templates_of_subject", "subject_key", "model"),)
+    template_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    model: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(64))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    digest: Mapped[int | None] = mapped_column(BigInteger)
+
+    @validates("embedding")
+    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
+        self.digest = digest_of(embedding)
+        return embedding
+
+
+class ReferenceRow(Base):
+    """A subject's reference for one model and version: the mean of its templates, little-endian float32.
+
+    The digest is that of the embedding (service/matchka/store/digest.py) and is written with it, always: an embedding that does
+    not fit its digest is damaged.
+    """
+
+    __tablename__ = "subject_references"  # `references` is a reserved word of SQL
+    # the whole gallery's keys and digests without its embeddings: 4 % of their size
+    __table_args__ = (Index("references_listed", "model", "version", "subject_key", "digest"),)
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    template_count: Mapped[int] = mapped_column(Integer)
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    digest: Mapped[int | None] = mapped_column(BigInteger)
+
+    @validates("embedding")
+    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
+        self.digest = digest_of(embedding)
+        return embedding
+
+
+class DeletionRow(Base):
+    """A template that was deleted: ids and the time, no vector. Template ids are random and never come back."""
+
+    __tablename__ = "deletions"
+    template_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
+    deleted_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,308 @@
+"""Reads and writes of the system of record; each write is one transaction, committed before the call returns."""
+
+import logging
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import sessionmaker
+
+from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from matchka.store.bulk import StoredReferences, read_references
+from matchka.store.census import subjects_without
+from matchka.store.duplicates import require_no_duplicates
+from matchka.store.engine import open_engine
+from matchka.store.eraser import LogEraser
+from matchka.store.faults import as_matchka_error
+from matchka.store.intact import require_intact
+from matchka.store.ledger import note_deletions
+from matchka.store.migration import bring_up_to_date
+from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
+from matchka.store.rows import (
+    find_subject,
+    read_templates,
+    recompute_reference,
+    reference_query,
+    require_subject,
+    summaries_query,
+    to_bytes,
+    to_reference,
+    to_subject,
+    write_reference,
+)
+from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.vectors import FloatArray
+
+ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
+LOGGER: Final = logging.getLogger("matchka.store")
+
+
+class Store:
+    """Subjects, templates and references of every tenant.
+
+    Args: url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
+
+    Raises: StoreError: the database cannot be opened, or its tables are of another version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        self._sessions = sessionmaker(self._engine)
+        # made once: each verify asks the one and each identify the other, and making them takes longer than they
+        self._reference, self._summaries = reference_query(), summaries_query()
+        try:
+            bring_up_to_date(self._engine)
+        except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
+            fault = as_matchka_error(error)
+            raise StoreError(
+                "The database cannot be opened.",
+                value=error,
+                remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
+            ) from error
+        self._eraser = LogEraser(self._engine)
+        self._eraser.request()  # of what a process that was killed had deleted and not yet erased
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._eraser.close()
+        self._engine.dispose()
+
+    def add_templates(
+        self, tenant: str, subject_id: str, model: str, version: str, embeddings: FloatArray
+    ) -> Enrolment:
+        """Store templates and recompute the subject's reference; all or nothing.
+
+        Args:
+            tenant: owner of the subject.
+            subject_id: made new where it does not exist.
+            model: the bundle's name.
+            version: the bundle's version.
+            embeddings: float32, (templates, full_dim), unit length.
+
+        Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
+        """
+        now = datetime.now(UTC)
+        ids = tuple(uuid.uuid4().hex for _ in embeddings)
+        with self._sessions.begin() as session:
+            subject = find_subject(session, tenant, subject_id)
+            if subject is None:
+                subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
+                session.add(subject)
+                session.flush()
+            for template_id, embedding in zip(ids, embeddings, strict=True):
+                session.add(
+                    TemplateRow(
+                        template_id=template_id,
+                        subject_key=subject.key,
+                        model=model,
+                        version=version,
+                        embedding=to_bytes(embedding),
+                        created_at=now,
+                    )
+                )
+            session.flush()
+            # behind the first write, as SQLite's one writer: nothing is committed between this look and the commit
+            templates = read_templates(session, subject, model, version)
+            require_no_duplicates(templates, ids, subject_id)
+            reference = write_reference(session, subject, model, version, templates)
+            if reference is None:
+                raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
+        return Enrolment(ids, reference)
+
+    def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
+        """The reference of one subject.
+
+        Raises:
+            UnknownSubjectError: no such subject.
+            NotEnrolledError: it has no templates of this model.
+            OtherVersionError: its templates are of another version.
+        """
+        values = {"of_tenant": tenant, "of_subject": subject_id, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            found = connection.execute(self._reference, values).one_or_none()
+        if found is not None:
+            return to_reference(found, subject_id)
+        with self._sessions() as session:
+            subject = require_subject(session, tenant, subject_id)
+            other = session.scalar(
+                select(ReferenceRow.version).where(ReferenceRow.subject_key == subject.key, ReferenceRow.model == model)
+            )
+        if other == version:  # enrolled between the two looks
+            return self.reference(tenant, subject_id, model, version)
+        if other is not None:
+            raise OtherVersionError(
+                f"The subject was enrolled with version {other} of model {model}; {version} is served.",
+                value=subject_id,
+                remedy="Enrol the subject again.",
+            )
+        raise NotEnrolledError(
+            f"The subject has no templates of model {model}.",
+            value=subject_id,
+            remedy="Enrol it with this model first.",
+        )
+
+    def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
+        """Subject id and template count for each of some subject keys; keys that are gone are left out."""
+        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._summaries, values).all()
+        return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
+
+    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+        """A subject's references for a model, float32, (full_dim,), by version."""
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
+            )
+            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
+
+    def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
+        """Tenant and key of each subject that has templates of a model, but none of this version."""
+        with self._sessions() as session:
+            return subjects_without(session, model, version)
+
+    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+        """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
+
+        Args:
+            model: the bundle's name.
+            version: the bundle's version.
+            unless: versions; subjects that have a reference of one of them are left out.
+        """
+        return read_references(self._engine, model, version, unless)
+
+    def subject(self, tenant: str, subject_id: str) -> Subject:
+        """One subject with its templates.
+
+        Raises: UnknownSubjectError: no such subject.
+        """
+        with self._sessions() as session:
+            return to_subject(session, require_subject(session, tenant, subject_id))
+
+    def subjects(self, tenant: str, limit: int, after: str | None) -> list[SubjectSummary]:
+        """A page of subjects in the order of their ids, starting behind `after`."""
+        count = (
+            select(func.count())
+            .select_from(TemplateRow)
+            .where(TemplateRow.subject_key == SubjectRow.key)
+            .scalar_subquery()
+        )
+        query = (
+            select(SubjectRow.subject_id, SubjectRow.created_at, count.label("template_count"))
+            .where(SubjectRow.tenant == tenant)
+            .order_by(SubjectRow.subject_id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(SubjectRow.subject_id > after)
+        with self._sessions() as session:
+            return [SubjectSummary(*row) for row in session.execute(query)]
+
+    def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> int:
+        """Delete a subject with all its templates and references, of every model, and note them in the ledger.
+
+        Args:
+            tenant: owner of the subject.
+            subject_id: whose.
+            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
+
+        Returns: its key, which is never used again.
+
+        Raises: UnknownSubjectError: no such subject.
+        """
+        with self._sessions.begin() as session:
+            subject = require_subject(session, tenant, subject_id)
+            key = subject.key
+            ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == key)).all()
+            note_deletions(session, subject, ids, datetime.now(UTC))
+            session.execute(delete(TemplateRow).where(TemplateRow.subject_key == key))
+            session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
+            session.delete(subject)
+        self._erase(wait_s)
+        return key
+
+    def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
+        """Delete one template and recompute the reference; a subject whose last template goes, goes with it.
+
+        Args:
+            tenant: owner of the template.
+            template_id: which.
+            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
+
+        Raises: UnknownTemplateError: no such template.
+        """
+        if not re.fullmatch(TEMPLATE_ID, template_id):  # PostgreSQL fails on text that has a NUL
+            raise _no_such_template(template_id)
+        with self._sessions.begin() as session:
+            found = session.execute(
+                select(TemplateRow, SubjectRow)
+                .join(SubjectRow, SubjectRow.key == TemplateRow.subject_key)
+                .where(TemplateRow.template_id == template_id, SubjectRow.tenant == tenant)
+            ).one_or_none()
+            if found is None:
+                raise _no_such_template(template_id)
+            template, subject = found
+            key, model, version = subject.key, template.model, template.version
+            note_deletions(session, subject, [template_id], datetime.now(UTC))
+            session.delete(template)
+            session.flush()
+            reference = recompute_reference(session, subject, model, version)
+            if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
+                session.delete(subject)
+        self._erase(wait_s)
+        return Removal(key, model, version, reference)
+
+    def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
+        """Wait until nothing that was deleted so far is left in SQLite's write-ahead log.
+
+        Returns: False where a long read of another process, a backup say, keeps it there for longer; it is erased in
+            the background as soon as that read ends.
+        """
+        erased = self._eraser.wait(wait_s)
+        if not erased:
+            LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
+        return erased
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
+        return self._eraser.waiting
+
+    def require_intact(self) -> None:
+        """Look for damage that no digest shows; see matchka.store.intact.
+
+        Raises: StorageDamagedError: something is not what was written.
+        """
+        require_intact(self._engine)
+
+    @property
+    def identity(self) -> str:
+        """The random name of this store, 32 hexadecimal digits; a restored store has a new one."""
+        with self._sessions() as session:
+            return session.scalars(select(IdentityRow.identity)).one()
+
+    def _erase(self, wait_s: float) -> None:
+        self._eraser.request()
+        if wait_s > 0:
+            self.wait_until_erased(wait_s)
+
+
+def _no_such_template(template_id: str) -> UnknownTemplateError:
+    return UnknownTemplateError(
+        "There is no such template.", value=template_id, remedy="List them with GET /v1/subjects/{id}."
+    )
+
+
+@contextmanager
+def opened_store(url: str) -> Iterator[Store]:
+    """A store that is closed at the end of the block."""
+    store = Store(url)
+    try:
+        yield store
+    finally:
+        store.close()

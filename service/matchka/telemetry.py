@@ -1,0 +1,151 @@
+"""What the service tells Prometheus."""
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from matchka.batcher import BatchCounts
+from matchka.gallery.policy import Method
+from matchka.stages import STAGE_BUCKETS_S, Stage, StageReading
+
+LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
+BatchesOfModels = Callable[[], dict[str, BatchCounts]]
+StagesOfModels = Callable[[], dict[str, dict[Stage, StageReading]]]
+GallerySizes = Callable[[], dict[tuple[str, str], int]]
+GallerySearches = Callable[[], dict[tuple[str, str, Method], int]]
+
+
+class Telemetry:
+    """Counters of one application; no state is shared between two applications in one process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self.requests = Counter("matchka_requests", "Requests answered", ["path", "status"], registry=self._registry)
+        self.seconds = Histogram(
+            "matchka_request_seconds",
+            "Seconds from the first byte to the answer",
+            ["path"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=self._registry,
+        )
+        self.decisions = Counter(
+            "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
+        )
+
+    def watch_galleries(self, sizes: GallerySizes, searches: GallerySearches) -> None:
+        """Report the galleries' sizes, and how they were searched, whenever the metrics are read."""
+        self._registry.register(_GalleryCollector(sizes, searches))
+
+    def watch_batches(self, counts: BatchesOfModels) -> None:
+        """Report what the batchers did whenever the metrics are read."""
+        self._registry.register(_BatchCollector(counts))
+
+    def watch_erasures(self, waiting: Callable[[], int]) -> None:
+        """Report how many deletions still have bytes in the database's log."""
+        Gauge(
+            "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
+        ).set_function(waiting)
+
+    def watch_stages(self, readings: StagesOfModels) -> None:
+        """Report what the stages of requests took whenever the metrics are read."""
+        self._registry.register(_StageCollector(readings))
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class RequestTimer:
+    """ASGI middleware: counts and times every request under the path pattern of its route."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        finally:
+            # The pattern, never the path itself: subject ids must not become labels.
+            path = getattr(scope.get("route"), "path", "unknown")
+            self._telemetry.requests.labels(path, str(status)).inc()
+            self._telemetry.seconds.labels(path).observe(time.perf_counter() - started)
+
+
+class _GalleryCollector(Collector):
+    def __init__(self, sizes: GallerySizes, searches: GallerySearches) -> None:
+        self._sizes = sizes
+        self._searches = searches
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("matchka_gallery_subjects", "Subjects in the gallery", labels=["tenant", "model"])
+        for (tenant, model), size in self._sizes().items():
+            family.add_metric([tenant, model], size)
+        yield family
+        searches = CounterMetricFamily(
+            "matchka_gallery_searches", "Searches, by how they were made", labels=["tenant", "model", "method"]
+        )
+        for labels, count in self._searches().items():
+            searches.add_metric(list(labels), count)
+        yield searches
+
+
+class _BatchCollector(Collector):
+    def __init__(self, counts: BatchesOfModels) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        sizes = HistogramMetricFamily("matchka_batch_rows", "Windows or chips of one run", labels=["model"])
+        queued = GaugeMetricFamily(
+            "matchka_batch_queued_rows", "Windows or chips that wait for a run", labels=["model"]
+        )
+        dropped = CounterMetricFamily(
+            "matchka_batch_dropped", "Requests that left the queue unanswered", labels=["model", "reason"]
+        )
+        for model, counts in self._counts().items():
+            below = [
+                (str(edge), sum(n for rows, n in counts.runs.items() if rows <= edge)) for edge in BATCH_BUCKETS_ROWS
+            ]
+            buckets = [*below, ("+Inf", sum(counts.runs.values()))]
+            sizes.add_metric([model], buckets, sum_value=sum(rows * n for rows, n in counts.runs.items()))
+            queued.add_metric([model], counts.queued_rows)
+            for reason, requests in counts.dropped.items():
+                dropped.add_metric([model, reason], requests)
+        yield from (sizes, queued, dropped)
+
+
+class _StageCollector(Collector):
+    def __init__(self, readings: StagesOfModels) -> None:
+        self._readings = readings
+
+    def collect(self) -> Iterable[Metric]:
+        seconds = HistogramMetricFamily("matchka_stage_seconds", "Seconds of a stage", labels=["model", "stage"])
+        cpu = CounterMetricFamily("matchka_stage_cpu_seconds", "CPU seconds of a stage", labels=["model", "stage"])
+        edges = (*map(str, STAGE_BUCKETS_S), "+Inf")
+        for model, stages in self._readings().items():
+            for stage, reading in stages.items():
+                buckets = list(zip(edges, accumulate(reading.counts), strict=True))
+                seconds.add_metric([model, stage], buckets, sum_value=reading.seconds)
+                cpu.add_metric([model, stage], reading.cpu_seconds)
+        yield from (seconds, cpu)

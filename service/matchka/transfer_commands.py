@@ -1,0 +1,156 @@
+"""`matchka gallery export`, `import` and `prune`: templates from one store to another, and of old versions away."""
+
+import json as json_format
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from matchka.data_dir import owned_data_dir
+from matchka.errors import BackupError, StoreError, UnknownModelError
+from matchka.gallery_commands import (
+    JsonOption,
+    LedgerOption,
+    Resurrect,
+    opened_for_reading,
+    private_settings,
+    progress_bar,
+)
+from matchka.lineup import Listed, list_bundles
+from matchka.settings import Settings
+from matchka.store.census import census_of
+from matchka.store.engine import open_engine
+from matchka.store.intake import Existing, ImportPlan, take_in
+from matchka.store.ledger_file import read_ledger
+from matchka.store.migration import bring_up_to_date
+from matchka.store.portable import write_export
+from matchka.store.superseded import remove_superseded
+
+DEFAULT_TENANT: Final = "default"
+
+transfer_commands = typer.Typer()
+
+
+@transfer_commands.command("export")
+def export_command(
+    target: Annotated[Path, typer.Argument(help="The file to write.")],
+    model: Annotated[str, typer.Option("--model", help="The model whose templates to export.")],
+    version: Annotated[
+        str | None, typer.Option("--version", help="Of the model; may be left out where the store has one only.")
+    ] = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="Whose templates.")] = DEFAULT_TENANT,
+    json: JsonOption = False,
+) -> None:
+    """Write the templates of one tenant and model in a documented format (docs/backup.md), while the service serves."""
+    with (
+        private_settings() as settings,
+        opened_for_reading(settings) as (_, session),
+        progress_bar("exporting") as progress,
+    ):
+        chosen = version or _only_version(session, tenant, model)
+        manifest = write_export(session, target, tenant, model, chosen, progress)
+    if json:
+        typer.echo(manifest.model_dump_json())
+        return
+    held = f"{manifest.subjects} subjects, {manifest.templates} templates of {manifest.model} {manifest.version}"
+    Console().print(f"{escape(str(target))}: {held}", soft_wrap=True, highlight=False)
+
+
+@transfer_commands.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="An export.")],
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Whose it becomes; as exported if left out.")] = None,
+    existing: Annotated[
+        str, typer.Option("--existing", help="Subjects that have templates of this version: fail, skip or replace.")
+    ] = "fail",
+    resurrect: Resurrect = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take an export into the store, all or nothing; the service must be stopped."""
+    if existing not in ("fail", "skip", "replace"):
+        raise typer.BadParameter("one of fail, skip, replace", param_hint="--existing")
+    with private_settings() as settings, owned_data_dir(settings.data_dir):
+        deletions = tuple(read_ledger(ledger)) if ledger else ()
+        plan = ImportPlan(file, tenant, cast(Existing, existing), resurrect, deletions)
+        full_dims = {
+            (b.manifest.name, b.manifest.version): b.manifest.full_dim for b in list_bundles(settings.models_dir)
+        }
+        with (
+            opened_for_writing(settings) as engine,
+            progress_bar("checking", True) as advance,
+            progress_bar("importing") as progress,
+        ):
+            report = take_in(engine, plan, full_dims, advance, progress)
+    counts = {
+        name: getattr(report, name)
+        for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
+    }
+    if json:
+        typer.echo(json_format.dumps(counts))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{report.subjects} subjects, {report.templates} templates are now of {report.tenant}")
+    console.print(f"{report.skipped} subjects were skipped, {report.replaced} replaced")
+    console.print(f"{report.kept_out} templates that were deleted stayed out, {report.removed} more were deleted here")
+
+
+@transfer_commands.command()
+def prune(
+    model: Annotated[str, typer.Argument(help="The model whose older versions to clear.")], json: JsonOption = False
+) -> None:
+    """Delete older versions' templates of subjects that have the current one; the service must be stopped."""
+    with private_settings() as settings, owned_data_dir(settings.data_dir):
+        current = _current(settings, model).manifest.version
+        with opened_for_writing(settings) as engine, Session(engine) as session, session.begin():
+            removed = remove_superseded(session, model, current, datetime.now(UTC))
+    if json:
+        typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))
+    else:
+        Console().print(f"{removed} templates of versions before {model} {current} are gone", highlight=False)
+
+
+@contextmanager
+def opened_for_writing(settings: Settings) -> Iterator[Engine]:
+    """The store of a data folder that this process owns, its tables brought up to date.
+
+    Raises: StoreError: the database cannot be opened or written.
+    """
+    engine = open_engine(settings.effective_database_url)
+    try:
+        bring_up_to_date(engine)
+        yield engine
+    except SQLAlchemyError as error:
+        raise StoreError(
+            "The database cannot be written.", value=error, remedy="Check MATCHKA_DATABASE_URL and the disk."
+        ) from error
+    finally:
+        engine.dispose()  # on SQLite the last connection, which empties the log of what was deleted
+
+
+def _only_version(session: Session, tenant: str, model: str) -> str:
+    held = [h.version for h in census_of(session).holdings if (h.tenant, h.model) == (tenant, model)]
+    if len(held) != 1:
+        raise BackupError(
+            f"The tenant {tenant} has templates of {len(held)} versions of {model}.",
+            value=", ".join(held) or None,
+            remedy="Name one with --version." if held else "See `matchka gallery status` for what there is.",
+        )
+    return held[0]
+
+
+def _current(settings: Settings, model: str) -> Listed:
+    for listed in list_bundles(settings.models_dir):
+        if listed.manifest.name == model and listed.is_current:
+            return listed
+    raise UnknownModelError(
+        "There is no bundle of this name in the models folder.", value=model, remedy="See `matchka gallery status`."
+    )

@@ -1,0 +1,80 @@
+"""What every frozen backbone offers: where its weights came from, what it takes, and the network itself."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import torch
+
+from matchka.media.audio import AudioInput
+from matchka.media.faces.detection import FaceDetector
+from matchka.media.faces.reader import ImageInput
+
+ModelInput: TypeAlias = AudioInput | ImageInput  # waveform windows of clips, or aligned chips of pictures
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """Where weights came from.
+
+    Attributes:
+        name: what they are, for people.
+        source: the package or hub and the member in it.
+        version: of that package, or the hub's revision.
+        sha256: of the weights file, 64 hexadecimal digits.
+        licence: SPDX identifier.
+    """
+
+    name: str
+    source: str
+    version: str
+    sha256: str
+    licence: str
+
+
+class DetectorSource(Protocol):
+    """Networks that find faces, not opened yet.
+
+    Attributes: sha256: of all of them together; what is cached depends on it.
+    """
+
+    @property
+    def sha256(self) -> str: ...  # noqa: D102 - described above
+
+    def open(self) -> FaceDetector:
+        """The detector."""
+        ...
+
+
+class Backbone(Protocol):
+    """A frozen pretrained network with its front end inside.
+
+    Attributes:
+        name: short name, as a recipe gives it.
+        source: where the weights came from.
+        input: how a clip becomes the windows, or a picture the chips, that the network takes.
+        detector: finds the faces of pictures; None where the input is audio.
+        embedding_dim: components of one embedding.
+        published: the network as its makers published it, which accuracy is compared with; itself unless this
+            project puts something around it that is no projection.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def source(self) -> WeightSource: ...  # noqa: D102
+    @property
+    def input(self) -> ModelInput: ...  # noqa: D102
+    @property
+    def detector(self) -> DetectorSource | None: ...  # noqa: D102
+    @property
+    def embedding_dim(self) -> int: ...  # noqa: D102
+    @property
+    def published(self) -> "Backbone": ...  # noqa: D102
+
+    def module(self) -> torch.nn.Module:
+        """The network: rows of the input -> float32 embeddings (n, embedding_dim) of unit length.
+
+        Rows are float32 windows (n, input.window_samples) or uint8 chips (n, chip_px, chip_px, 3). It is in evaluation
+        mode and none of its parameters asks for a gradient.
+        """
+        ...

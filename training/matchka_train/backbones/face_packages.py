@@ -1,0 +1,55 @@
+"""The pinned packages that faces come from: descriptor, detector, and pictures for demonstrations."""
+
+from typing import Final
+
+from matchka_train.backbones.packages import Member, Package
+
+FACE_RECOGNITION_MODELS: Final = Package(
+    name="face_recognition_models",
+    version="0.3.0",
+    file_name="face_recognition_models-0.3.0.tar.gz",
+    sha256="b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+    size_bytes=100_149_358,
+    is_source=True,
+    licence="CC0-1.0",
+)
+DLIB_WEIGHTS: Final = Member(
+    package=FACE_RECOGNITION_MODELS,
+    path="face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+    sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+)
+FACENET_PYTORCH: Final = Package(
+    name="facenet-pytorch",
+    version="2.6.0",
+    file_name="facenet_pytorch-2.6.0-py3-none-any.whl",
+    sha256="ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca",
+    size_bytes=1_881_930,
+    is_source=False,
+    licence="MIT",
+)
+MTCNN_WEIGHTS: Final = {
+    "pnet": Member(
+        package=FACENET_PYTORCH,
+        path="facenet_pytorch/data/pnet.pt",
+        sha256="a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f",
+    ),
+    "rnet": Member(
+        package=FACENET_PYTORCH,
+        path="facenet_pytorch/data/rnet.pt",
+        sha256="bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86",
+    ),
+    "onet": Member(
+        package=FACENET_PYTORCH,
+        path="facenet_pytorch/data/onet.pt",
+        sha256="165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d",
+    ),
+}
+FACE_RECOGNITION: Final = Package(
+    name="face_recognition",
+    version="1.3.0",
+    file_name="face_recognition-1.3.0.tar.gz",
+    sha256="5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
+    size_bytes=3_182_249,
+    is_source=True,
+    licence="MIT",
+)

@@ -1,0 +1,157 @@
+"""Published weights by name: where they lie on this machine, whether they are the right ones, and whose they are.
+
+Nothing here downloads. `matchka-train backbones pull NAME` does, once the licence has been accepted; everything else
+asks `weights_of` and is told what to run where the file is not there.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from matchka.errors import ChecksumError
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.hub_catalogue import CATALOGUE, HubFile, HubWeights
+from matchka_train.backbones.hub_record import HubRecords
+from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, HASH_BLOCK_BYTES
+from matchka_train.errors import UnknownWeightsError, WeightsAbsentError
+
+HUB_FOLDER: Final = "hub"  # inside the cache, beside the package files
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """Of one file, in one pass.
+
+    Attributes:
+        sha256: 64 hexadecimal digits.
+        git_blob: the name git gives these bytes, 40 hexadecimal digits.
+        size_bytes: of the file.
+    """
+
+    sha256: str
+    git_blob: str
+    size_bytes: int
+
+
+def named(name: str) -> HubWeights:
+    """The catalogue's entry.
+
+    Raises: UnknownWeightsError: there is none of this name.
+
+    >>> named("redimnet-b2-vox2-ft_lm").licence
+    'MIT'
+    """
+    for weights in CATALOGUE:
+        if weights.name == name:
+            return weights
+    raise UnknownWeightsError(
+        "No weights of this name are known.", value=name, remedy="`matchka-train backbones list` shows every name."
+    )
+
+
+def weights_of(name: str, cache_dir: Path = DEFAULT_CACHE_DIR) -> tuple[Path, WeightSource]:
+    """Where published weights lie, checked, and what the bundle says of them.
+
+    Args:
+        name: as `matchka-train backbones list` shows it.
+        cache_dir: the folder given to `backbones pull`.
+
+    Returns: the file, or the folder where the weights are several files; and their source and licence.
+
+    Raises:
+        UnknownWeightsError: no weights of this name are known.
+        WeightsAbsentError: they were not pulled; the remedy is the command, or where to put the files by hand.
+        ChecksumError: a file is not the one that was published, or not the one that was first pulled.
+    """
+    return checked_weights(named(name), cache_dir)
+
+
+def checked_weights(weights: HubWeights, cache_dir: Path) -> tuple[Path, WeightSource]:
+    """As weights_of, of an entry that is at hand.
+
+    Raises: WeightsAbsentError, ChecksumError: as weights_of.
+    """
+    records = HubRecords(cache_dir / HUB_FOLDER)
+    found = {}
+    for file in weights.files:
+        path = path_of(weights, file, cache_dir)
+        record = records.of(weights.name, file.name)
+        if not path.is_file() or record is None:
+            raise _absent(weights, cache_dir)
+        found[file.name] = checksums(path)
+        require_same(path, file, found[file.name], record.sha256)
+    return place_of(weights, cache_dir), source_of(weights, found[weights.files[0].name].sha256)
+
+
+def place_of(weights: HubWeights, cache_dir: Path) -> Path:
+    """The file, or the folder where the weights are several files; it need not be there."""
+    folder = cache_dir / HUB_FOLDER / weights.name
+    return folder / weights.files[0].name if len(weights.files) == 1 else folder
+
+
+def path_of(weights: HubWeights, file: HubFile, cache_dir: Path) -> Path:
+    """Where one of the files belongs."""
+    return cache_dir / HUB_FOLDER / weights.name / file.name
+
+
+def source_of(weights: HubWeights, sha256: str) -> WeightSource:
+    """What the bundle says of these weights.
+
+    Args: sha256: of the first file, which is the one with the parameters.
+    """
+    return WeightSource(weights.title, weights.source, weights.version, sha256, weights.licence)
+
+
+def checksums(path: Path) -> Checksums:
+    """Both names of a file's bytes."""
+    size = path.stat().st_size
+    sha256 = hashlib.sha256()
+    # git's own name of a file: the only checksum that a repository publishes of a file that is not in LFS
+    blob = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as opened:
+        while block := opened.read(HASH_BLOCK_BYTES):
+            sha256.update(block)
+            blob.update(block)
+    return Checksums(sha256.hexdigest(), blob.hexdigest(), size)
+
+
+def require_same(path: Path, file: HubFile, found: Checksums, recorded: str | None) -> None:
+    """Refuse a file that is not the one that was published, or not the one that was pulled first.
+
+    Args:
+        path: of the file.
+        file: what is published of it.
+        found: what it is.
+        recorded: sha256 of the first pull; None before it.
+
+    Raises: ChecksumError.
+    """
+    expected = recorded or file.sha256
+    if expected is not None and found.sha256 != expected:
+        raise ChecksumError(
+            f"{path} must have sha256 {expected}.",
+            value=found.sha256,
+            remedy=f"Delete {path} and pull again; if its makers published it anew, give `pull --sha256` theirs.",
+        )
+    if recorded is None and file.git_blob is not None and found.git_blob != file.git_blob:
+        raise ChecksumError(
+            f"{path} must be git's blob {file.git_blob}.",
+            value=found.git_blob,
+            remedy=f"Delete {path} and pull again; if its makers published it anew, give `pull --sha256` theirs.",
+        )
+
+
+def by_hand(weights: HubWeights, cache_dir: Path) -> str:
+    """Where to put which files, for a machine that reaches no hub."""
+    files = "; ".join(f"{file.url} as {path_of(weights, file, cache_dir).absolute()}" for file in weights.files)
+    return f"without a network, put {files}, and run the same command, which then only checks and records them"
+
+
+def _absent(weights: HubWeights, cache_dir: Path) -> WeightsAbsentError:
+    folder = "" if cache_dir == DEFAULT_CACHE_DIR else f" --downloads-dir {cache_dir}"
+    return WeightsAbsentError(
+        f"The weights {weights.name} ({weights.licence}) were not pulled into {cache_dir}.",
+        value=weights.name,
+        remedy=f"Run `matchka-train backbones pull {weights.name}{folder}`; {by_hand(weights, cache_dir)}.",
+    )

@@ -1,0 +1,181 @@
+"""Pulling published weights: the licence is accepted first, then fetched, checked, looked into, recorded."""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from safetensors import SafetensorError, safe_open
+
+from matchka.errors import DownloadError, MatchkaError
+from matchka_train.backbones.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
+from matchka_train.backbones.hub_catalogue import HubFile, HubWeights
+from matchka_train.backbones.hub_fetch import Patience, discard, fetch_file
+from matchka_train.backbones.hub_record import HubRecord, HubRecords, now
+from matchka_train.errors import LicenceError, WeightsFileError
+
+PATIENCE: Final = Patience()
+Accept = Callable[[HubWeights], bool]
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How weights are pulled.
+
+    Attributes:
+        cache_dir: made if absent.
+        accept: shows the licence and says whether it is accepted; asked once for each set of weights.
+        console: where warnings and the progress bar go.
+        sha256: what the file with the parameters must have, where the user knows better than the catalogue.
+        patience: how long a hub is waited for.
+    """
+
+    cache_dir: Path
+    accept: Accept
+    console: Console
+    sha256: str | None = None
+    patience: Patience = PATIENCE
+
+
+def pull(weights: HubWeights, how: Pull) -> Path:
+    """Fetch what is not there, check all of it, and record it; files put there by hand are checked and recorded too.
+
+    Args:
+        weights: of the catalogue.
+        how: cache, licence, checksum.
+
+    Returns: the file, or the folder where the weights are several files.
+
+    Raises:
+        LicenceError: the licence was not accepted; nothing was fetched.
+        DownloadError: the hub cannot be reached; the remedy says where to put the files by hand.
+        ChecksumError: a file is not the one that was published, given or pulled first; it is not kept.
+        WeightsFileError: a file holds more than tensors, or none; it is not kept.
+    """
+    folder = how.cache_dir / HUB_FOLDER / weights.name
+    _make(folder)
+    records = HubRecords(how.cache_dir / HUB_FOLDER)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if any(records.of(weights.name, file.name) is None for file in weights.files) and not how.accept(weights):
+            raise LicenceError(
+                f"The licence of {weights.name} was not accepted, and nothing was fetched.",
+                value=weights.licence,
+                remedy="Read it, and give --yes if you accept it.",
+            )
+        for number, file in enumerate(weights.files):
+            _pull_one(weights, file, how, records, how.sha256 if number == 0 else None)
+    return place_of(weights, how.cache_dir)
+
+
+def _pull_one(weights: HubWeights, file: HubFile, how: Pull, records: HubRecords, given: str | None) -> None:
+    """One file: what is there is checked; what is not is fetched into a part, which gets its name once it is right."""
+    target = path_of(weights, file, how.cache_dir)
+    record = records.of(weights.name, file.name)
+    expected = given or (None if record is None else record.sha256)
+    if target.is_file():
+        found = _checked(target, file, expected)
+    else:
+        part = target.with_name(f"{target.name}.part")
+        _fetch(weights, file, part, how)
+        try:
+            found = _checked(part, file, expected)
+        except MatchkaError:
+            discard(part)
+            raise
+        part.replace(target)
+    if record is not None and record.sha256 == found.sha256:
+        return
+    checked = _compared_with(file, given)
+    if checked == "nothing":
+        how.console.print(
+            f"[bold yellow]warning:[/] no checksum of {file.name} is published. This first one is trusted: sha256 "
+            f"{found.sha256}, recorded in {records.path}; every later use is checked against it. Compare it with what "
+            "others have, or give --sha256.",
+            highlight=False,
+        )
+    records.keep(
+        weights.name,
+        file.name,
+        HubRecord(found.sha256, found.size_bytes, file.url, checked, weights.licence, now()),
+    )
+
+
+def _checked(path: Path, file: HubFile, expected: str | None) -> Checksums:
+    found = checksums(path)
+    require_same(path, file, found, expected)
+    require_tensors(path, file.name)
+    return found
+
+
+def _compared_with(file: HubFile, given: str | None) -> str:
+    if given is not None:
+        return "given"
+    if file.sha256 is not None:
+        return "published"
+    return "nothing" if file.git_blob is None else "git"
+
+
+def _fetch(weights: HubWeights, file: HubFile, part: Path, how: Pull) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=how.console) as progress:
+        task = progress.add_task(f"Fetching {file.name}", total=file.size_bytes)
+
+        def show(have: int, total: int | None) -> None:
+            progress.update(task, completed=have, total=total or file.size_bytes)
+
+        try:
+            fetch_file(file.url, part, how.patience, show)
+        except DownloadError as error:
+            remedy = f"{error.remedy} Check the network (HTTPS_PROXY); {by_hand(weights, how.cache_dir)}."
+            raise DownloadError(error.detail, value=error.value, remedy=remedy) from error
+        except OSError as error:
+            raise _unwritable(part.parent, error) from error
+
+
+def require_tensors(path: Path, name: str) -> None:
+    """Refuse a file that holds more than tensors and plain values, before anything of it is used.
+
+    Nothing in a pickle is executed: it is read with tensors allowed and nothing else.
+
+    Args:
+        path: the file.
+        name: under which it will be loaded; its ending says what it must be.
+
+    Raises: WeightsFileError: code in a pickle, or a file of another kind.
+    """
+    try:
+        if name.endswith(".safetensors"):
+            with safe_open(path, framework="pt") as file:
+                list(file.keys())
+        elif name.endswith(".json"):
+            json.loads(path.read_text(encoding="utf-8"))
+        else:
+            # tensors stay on disk where the format allows it: some are larger than a laptop's memory likes
+            torch.load(path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, SafetensorError, ValueError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsFileError(
+            f"{name} is no file of weights alone; nothing of it was executed.",
+            value=error,
+            remedy="Do not load it by other means; ask its makers.",
+        ) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> DownloadError:
+    return DownloadError(f"The folder {folder} cannot be written.", value=error, remedy=_OTHER_FOLDER)
+
+
+_OTHER_FOLDER: Final = "Free space, or name another folder with --downloads-dir."

@@ -1,0 +1,178 @@
+"""MTCNN (PNet, RNet, ONet) as torch modules, with the weights of a pinned package, and a face detector made of them.
+
+Architecture: Zhang et al. 2016, arXiv:1604.02878.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional
+
+from matchka.media.faces.detection import FaceDetector
+from matchka_train.backbones.backbone import WeightSource
+from matchka_train.backbones.face_packages import MTCNN_WEIGHTS
+from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, read_member
+
+# The networks were trained on (pixel - 127.5) / 128.
+PIXEL_MEAN: Final = 127.5
+PIXEL_DIVISOR: Final = 128.0
+INPUT_NAME: Final = "pixels"  # as matchka.media.faces.detection feeds it
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    """(batch, rows, cols, 3) in 0..255 -> (batch, 3, rows, cols) in -1..1."""
+    return (pixels.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_DIVISOR
+
+
+def _pool(x: Tensor, size: int) -> Tensor:
+    """Max pooling with stride 2 that keeps a partial last window, as in Caffe."""
+    return functional.max_pool2d(x, size, stride=2, ceil_mode=True)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Flatten column-major: the dense layers come from a framework that stores (cols, rows, channels)."""
+    return x.permute(0, 3, 2, 1).flatten(1)
+
+
+class PNet(nn.Module):
+    """Proposal network: fully convolutional, one 12x12 window every 2 pixels."""
+
+    def __init__(self) -> None:
+        """Build the layers; parameter names are those of the weight file."""
+        super().__init__()
+        self.conv1, self.prelu1 = nn.Conv2d(3, 10, 3), nn.PReLU(10)
+        self.conv2, self.prelu2 = nn.Conv2d(10, 16, 3), nn.PReLU(16)
+        self.conv3, self.prelu3 = nn.Conv2d(16, 32, 3), nn.PReLU(32)
+        self.conv4_1, self.conv4_2 = nn.Conv2d(32, 2, 1), nn.Conv2d(32, 4, 1)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Find windows that may hold a face.
+
+        Args:
+            pixels: uint8, (batch, rows, cols, 3), RGB; rows and cols >= 12.
+        Returns: confidence (batch, r, c) in 0..1; box offsets (batch, 4, r, c) in units of the window.
+        """
+        x = _pool(self.prelu1(self.conv1(_scaled(pixels))), 2)
+        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
+        return functional.softmax(self.conv4_1(x), dim=1)[:, 1], self.conv4_2(x)
+
+
+class RNet(nn.Module):
+    """Refinement network: rejects most windows, corrects the boxes of the others."""
+
+    def __init__(self) -> None:
+        """Build the layers; parameter names are those of the weight file."""
+        super().__init__()
+        self.conv1, self.prelu1 = nn.Conv2d(3, 28, 3), nn.PReLU(28)
+        self.conv2, self.prelu2 = nn.Conv2d(28, 48, 3), nn.PReLU(48)
+        self.conv3, self.prelu3 = nn.Conv2d(48, 64, 2), nn.PReLU(64)
+        self.dense4, self.prelu4 = nn.Linear(576, 128), nn.PReLU(128)
+        self.dense5_1, self.dense5_2 = nn.Linear(128, 2), nn.Linear(128, 4)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge crops: uint8, (batch, 24, 24, 3). Returns confidence (batch,), box offsets (batch, 4)."""
+        x = _pool(self.prelu1(self.conv1(_scaled(crops))), 3)
+        x = _pool(self.prelu2(self.conv2(x)), 3)
+        x = self.prelu4(self.dense4(_flat(self.prelu3(self.conv3(x)))))
+        return functional.softmax(self.dense5_1(x), dim=1)[:, 1], self.dense5_2(x)
+
+
+class ONet(nn.Module):
+    """Output network: final confidence, box and five landmarks."""
+
+    def __init__(self) -> None:
+        """Build the layers; parameter names are those of the weight file."""
+        super().__init__()
+        self.conv1, self.prelu1 = nn.Conv2d(3, 32, 3), nn.PReLU(32)
+        self.conv2, self.prelu2 = nn.Conv2d(32, 64, 3), nn.PReLU(64)
+        self.conv3, self.prelu3 = nn.Conv2d(64, 64, 3), nn.PReLU(64)
+        self.conv4, self.prelu4 = nn.Conv2d(64, 128, 2), nn.PReLU(128)
+        self.dense5, self.prelu5 = nn.Linear(1152, 256), nn.PReLU(256)
+        self.dense6_1, self.dense6_2, self.dense6_3 = nn.Linear(256, 2), nn.Linear(256, 4), nn.Linear(256, 10)
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge crops and place landmarks.
+
+        Args:
+            crops: uint8, (batch, 48, 48, 3), RGB.
+        Returns: confidence (batch,), box offsets (batch, 4), landmarks (batch, 5, 2), x y as
+            fractions of the crop.
+        """
+        x = _pool(self.prelu1(self.conv1(_scaled(crops))), 3)
+        x = _pool(self.prelu2(self.conv2(x)), 3)
+        x = _pool(self.prelu3(self.conv3(x)), 2)
+        x = self.prelu5(self.dense5(_flat(self.prelu4(self.conv4(x)))))
+        confidence = functional.softmax(self.dense6_1(x), dim=1)[:, 1]
+        landmarks = self.dense6_3(x).reshape(-1, 2, 5).permute(0, 2, 1)
+        return confidence, self.dense6_2(x), landmarks
+
+
+@dataclass(frozen=True)
+class Mtcnn:
+    """The published networks; also matchka_train.backbones.backbone.DetectorSource.
+
+    Attributes: downloads: the folder that keeps the package file.
+    """
+
+    downloads: Path = DEFAULT_CACHE_DIR
+
+    @property
+    def sources(self) -> dict[str, WeightSource]:
+        """Where the weights of `pnet`, `rnet` and `onet` come from."""
+        return {
+            name: WeightSource(
+                name=f"MTCNN face detector, {name}",
+                source=f"Python package {member.package.name}, member {member.path}",
+                version=member.package.version,
+                sha256=member.sha256,
+                licence=member.package.licence,
+            )
+            for name, member in MTCNN_WEIGHTS.items()
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Of the three networks together."""
+        return hashlib.sha256("".join(source.sha256 for source in self.sources.values()).encode()).hexdigest()
+
+    def modules(self) -> dict[str, nn.Module]:
+        """`pnet`, `rnet`, `onet`, frozen and in evaluation mode; each takes uint8 pixels (n, rows, columns, 3).
+
+        Raises:
+            DownloadError: the weights are not in the cache and cannot be fetched.
+            ChecksumError: they are others than the pinned ones.
+        """
+        networks: dict[str, nn.Module] = {"pnet": PNet(), "rnet": RNet(), "onet": ONet()}
+        for name, network in networks.items():
+            content = read_member(MTCNN_WEIGHTS[name], self.downloads, Console(stderr=True))
+            # tensors are allowed in the pickle, and nothing else
+            network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+            network.eval().requires_grad_(requires_grad=False)
+        return networks
+
+    def open(self) -> FaceDetector:
+        """A detector that runs in torch.
+
+        Raises: DownloadError, ChecksumError: as modules.
+        """
+        graphs = {name: _TorchGraph(network) for name, network in self.modules().items()}
+        return FaceDetector(graphs["pnet"], graphs["rnet"], graphs["onet"])
+
+
+class _TorchGraph:
+    """A network behind the interface of an ONNX Runtime session."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def run(self, _output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
+        with torch.inference_mode():
+            outputs = self._network(torch.tensor(input_feed[INPUT_NAME]))
+        return [output.numpy() for output in outputs]

@@ -1,0 +1,163 @@
+"""Training on cached features beside running the frozen backbone in every epoch: same result, how much time."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from matchka.media.audio import AudioLimits
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.batches import ClipBatch, ClipSource, TrainingClips
+from matchka_train.datasets.reader import read_dataset
+from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.splits import first_clips
+from matchka_train.errors import RecipeError
+from matchka_train.features import Features, extract_features
+from matchka_train.fit import window_embedder
+from matchka_train.loop import Plan, train
+from matchka_train.projections.families import ClosedFormRecipe, begin
+from matchka_train.projections.linear import LinearRecipe
+from matchka_train.projections.mlp import MlpRecipe
+from matchka_train.recipe import Recipe
+from matchka_train.validate import Report, validate
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One of the two ways.
+
+    Attributes:
+        seconds: for all epochs, with what has to be computed first.
+        report: accuracy of the best epoch.
+    """
+
+    seconds: float
+    report: Report
+
+
+@dataclass(frozen=True)
+class BenchData:
+    """What both ways train and are judged on.
+
+    Attributes:
+        recipe: family, loss, optimisation, dims, seed.
+        backbone: the frozen network.
+        train: clips; as many identities as the bench takes.
+        validation: features of other identities, computed beforehand.
+        limits: which clips are taken.
+    """
+
+    recipe: Recipe
+    backbone: Backbone
+    train: Sequence[Sample]
+    validation: list[Features]
+    limits: AudioLimits
+
+
+def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: int, progress: Progress) -> BenchData:
+    """A small part of the recipe's first training and first validation data set.
+
+    Args:
+        recipe: as matchka_train.run.run; a family that starts from a closed form is replaced by linear.
+        backbone: the network it names.
+        identities: taken of both data sets.
+        clips_each: taken of each identity.
+        progress: shows how far it is.
+
+    Raises: RecipeError: `family: auto`. Others as matchka_train.run.prepare.
+    """
+    (candidate, *others) = recipe.candidates
+    if others:
+        raise RecipeError("The bench trains one family.", value="auto", remedy="Override projection.family=linear.")
+    # a closed form is not trained in epochs, and a start fitted to several domains has no place on one
+    if not isinstance(candidate.projection, LinearRecipe | MlpRecipe):
+        recipe = recipe.model_copy(update={"projection": LinearRecipe()})
+    recipe = recipe.model_copy(
+        update={"optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.epochs})}
+    )
+    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
+    judged = first_clips(read_dataset(recipe.data.validation[0]), identities, clips_each)
+    validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, limits)
+    trained = first_clips(read_dataset(recipe.data.train[0]), identities, clips_each)
+    return BenchData(recipe, backbone, trained, [validation], limits)
+
+
+def on_cache(data: BenchData, progress: Progress) -> Timed:
+    """Run the backbone once into an empty cache, then train on it."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        features = extract_features(data.train, data.backbone, Path(folder), progress, data.limits)
+        report = _train(data, features, TrainingClips(features, pooled=_is_affine(data)))
+        return Timed(time.perf_counter() - begun, report)
+
+
+def running_backbone(data: BenchData, progress: Progress) -> Timed:
+    """Decode every clip and run the backbone over it in every epoch, as training without a cache does."""
+    begun = time.perf_counter()
+    source = _BackboneEachEpoch(data, progress)
+    report = _train(data, source.features, source)
+    return Timed(time.perf_counter() - begun, report)
+
+
+class _BackboneEachEpoch:
+    """A source of batches whose features are computed anew before every epoch."""
+
+    def __init__(self, data: BenchData, progress: Progress) -> None:
+        self._data, self._progress = data, progress
+        self.features = self._compute()
+        self._clips = TrainingClips(self.features, pooled=_is_affine(data))
+        self.identities, self.domains = self._clips.identities, self._clips.domains
+        self._epochs = 0
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def refresh(self) -> None:
+        self._epochs += 1
+        if self._epochs > 1:  # the first epoch uses what starting the projection needed
+            self._clips = TrainingClips(self._compute(), pooled=_is_affine(self._data))
+
+    def draw(self, domain: int, identities: int, clips_each: int, generator: np.random.Generator) -> ClipBatch:
+        return self._clips.draw(domain, identities, clips_each, generator)
+
+    def _compute(self) -> Features:
+        with tempfile.TemporaryDirectory() as folder:
+            found = extract_features(
+                self._data.train, self._data.backbone, Path(folder), self._progress, self._data.limits
+            )
+            return replace(found, windows=np.array(found.windows))
+
+
+@dataclass(frozen=True)
+class _NothingKept:
+    """Both ways are timed without writing checkpoints."""
+
+    def resume(self) -> dict[str, Any] | None:
+        return None
+
+    def epoch_done(self, state: dict[str, Any], best: torch.nn.Module, current: torch.nn.Module) -> None:
+        del state, best, current
+
+
+def _train(data: BenchData, features: Features, source: ClipSource) -> Report:
+    (candidate,) = data.recipe.candidates
+    recipe = data.recipe
+    raw = validate(lambda windows: windows, data.validation, recipe.dims)
+
+    def judge(module: torch.nn.Module) -> Report:
+        return validate(window_embedder(module), data.validation, recipe.dims)
+
+    assert not isinstance(candidate.projection, ClosedFormRecipe)  # noqa: S101 - bench_data replaced it
+    projection = begin(features, candidate.projection, recipe.dims[-1], recipe.seed)
+    plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
+    return judge(train(projection, source, judge, raw, plan, _NothingKept()).best)
+
+
+def _is_affine(data: BenchData) -> bool:
+    return not isinstance(data.recipe.projection, MlpRecipe)

@@ -1,0 +1,209 @@
+"""From similarities to decisions: calibration to a log-likelihood ratio, and thresholds at stated false match rates."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression
+from scipy.stats import norm
+
+from matchka.vectors import FloatArray
+from matchka_train.metrics import require_trials
+from matchka_train.trials import PairSimilarities
+
+Values = npt.NDArray[np.float64]
+TEMPLATE_COUNTS: Final = (1, 2, 3, 5, 10)
+FALSE_MATCH_RATES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
+RULE_OF: Final = 30  # errors needed for a rate within +-30 % at 90 % confidence (Doddington et al. 2000)
+NEWTON_STEPS: Final = 50  # a two-parameter logistic fit needs about ten
+RIDGE: Final = 1e-6  # keeps the fit finite where the two kinds of pairs are separated perfectly
+LARGEST_COSINE: Final = 1.0 - 1e-7  # copies of one clip have similarity 1, whose Fisher value is infinite
+TAIL_POINTS: Final = 12  # rates between the smallest measured one and 0.1 that the normal tail is fitted through
+
+
+@dataclass(frozen=True)
+class CalibrationFit:
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset.
+
+    Attributes:
+        scale: > 0.
+        offset: of the line.
+        cllr: cost of the ratios, in bits, on identities that did not set the line.
+        min_cllr: the least cost any rising map of the same similarities could have.
+    """
+
+    scale: float
+    offset: float
+    cllr: float
+    min_cllr: float
+
+
+@dataclass(frozen=True)
+class ThresholdAt:
+    """The cosine threshold that keeps a false match rate.
+
+    Attributes:
+        fmr: the rate.
+        threshold: a pair matches where similarity >= threshold.
+        measured: whether enough independent identities support it; otherwise it lies on a tail fitted to the others.
+    """
+
+    fmr: float
+    threshold: float
+    measured: bool
+
+
+def fit_logistic(mated: FloatArray, non_mated: FloatArray) -> tuple[float, float]:
+    """Fit the line that turns similarities into log-likelihood ratios, both kinds of pairs weighing the same.
+
+    Args:
+        mated: (m,), as matchka_train.metrics.det_curve.
+        non_mated: (k,), as matchka_train.metrics.det_curve.
+
+    Returns: scale and offset, of the natural logarithm.
+
+    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+
+    Source: Bruemmer and du Preez 2006, Application-independent evaluation of speaker detection; Newton's method.
+    """
+    require_trials(mated, non_mated)
+    similarities = np.concatenate([mated, non_mated]).astype(np.float64)
+    target = np.concatenate([np.ones(mated.size), np.zeros(non_mated.size)])
+    weight = np.concatenate([np.full(mated.size, 0.5 / mated.size), np.full(non_mated.size, 0.5 / non_mated.size)])
+    centre, spread = similarities.mean(), max(float(similarities.std()), 1e-12)
+    design = np.stack([(similarities - centre) / spread, np.ones_like(similarities)], axis=1)
+    line = np.zeros(2)
+    for _ in range(NEWTON_STEPS):
+        posterior = 1.0 / (1.0 + np.exp(-np.clip(design @ line, -500, 500)))
+        gradient = design.T @ (weight * (posterior - target)) + RIDGE * line
+        curvature = (design * (weight * posterior * (1.0 - posterior))[:, None]).T @ design + RIDGE * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        # a full Newton step may overshoot where the data are nearly separable: never move by more than 5
+        step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
+        line -= step
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    scale = float(line[0] / spread)
+    return scale, float(line[1] - scale * centre)
+
+
+def cllr(mated_llr: Values, non_mated_llr: Values) -> float:
+    """The cost of log-likelihood ratios in bits: 0 is perfect, 1 is no information.
+
+    Args:
+        mated_llr: (m,), natural logarithm, may hold +-infinity.
+        non_mated_llr: (k,), likewise.
+
+    Source: Bruemmer and du Preez 2006.
+
+    >>> cllr(np.zeros(3), np.zeros(5))
+    1.0
+    """
+    misses = np.logaddexp(0.0, -mated_llr).mean()
+    false_alarms = np.logaddexp(0.0, non_mated_llr).mean()
+    return float((misses + false_alarms) / (2.0 * np.log(2.0)))
+
+
+def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
+    """The least Cllr any rising map of these similarities could reach (pool adjacent violators).
+
+    Args:
+        mated: (m,), as matchka_train.metrics.det_curve.
+        non_mated: (k,), as matchka_train.metrics.det_curve.
+
+    Returns: bits, in [0, 1].
+
+    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+    """
+    require_trials(mated, non_mated)
+    similarities = np.concatenate([mated, non_mated])
+    target = np.concatenate([np.ones(mated.size), np.zeros(non_mated.size)])
+    values, run = np.unique(similarities, return_inverse=True)  # equal similarities must share one ratio
+    per_value = np.bincount(run, minlength=values.size).astype(np.float64)
+    share = np.bincount(run, weights=target, minlength=values.size) / per_value
+    posterior = isotonic_regression(share, weights=per_value).x[run]
+    with np.errstate(divide="ignore"):
+        llr = np.log(posterior) - np.log1p(-posterior) - np.log(mated.size / non_mated.size)
+    return cllr(llr[: mated.size], llr[mated.size :])
+
+
+def calibrate(pairs: PairSimilarities, seed: int) -> CalibrationFit:
+    """Fit the line on all pairs, and measure its cost on identities that did not set it.
+
+    For the cost the subjects are dealt into two halves; the line fitted on each is judged on the other.
+
+    Args:
+        pairs: similarities at one dim.
+        seed: of the deal.
+
+    Raises: NoTrialsError: a half has no mated or no non-mated pair (fewer than four subjects, for example).
+    """
+    scale, offset = fit_logistic(pairs.mated, pairs.non_mated)
+    half = np.random.default_rng(seed).permutation(pairs.subject_count) % 2
+    costs = []
+    for fitted, judged in ((0, 1), (1, 0)):
+        slope, shift = fit_logistic(*_within(pairs, half == fitted))
+        mated, non_mated = _within(pairs, half == judged)
+        costs.append(cllr(slope * mated.astype(np.float64) + shift, slope * non_mated.astype(np.float64) + shift))
+    return CalibrationFit(scale, offset, float(np.mean(costs)), min_cllr(pairs.mated, pairs.non_mated))
+
+
+def thresholds_at(pairs: PairSimilarities, rates: tuple[float, ...] = FALSE_MATCH_RATES) -> tuple[ThresholdAt, ...]:
+    """The threshold that keeps each false match rate; beyond what the identities support, along a normal tail.
+
+    A rate is measured where 30 false matches of *independent* pairs of subjects would be expected: all pairs of clips
+    of the same two subjects count once. Beyond, the tail of the non-mated similarities is taken as normal on Fisher's
+    scale (the inverse hyperbolic tangent, on which correlations of few components are near normal): a straight line
+    against the normal quantile, through the rates from 0.1 down to the smallest supported one.
+
+    Args:
+        pairs: cosine similarities at one dim and one number of templates.
+        rates: false match rates in (0, 1).
+
+    Returns: one for each rate, in falling order of rate.
+
+    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+
+    Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds.
+    """
+    require_trials(pairs.mated, pairs.non_mated)
+    subject_pairs = independent_subject_pairs(pairs)
+    supported = min(0.1, RULE_OF / subject_pairs)
+    grid = np.geomspace(0.1, supported / 2 if supported == 0.1 else supported, TAIL_POINTS)
+    slope, shift = np.polyfit(norm.isf(grid), _fisher(_quantiles(pairs.non_mated, grid)), 1)
+    found = []
+    for rate in sorted(rates, reverse=True):
+        measured = subject_pairs * rate >= RULE_OF
+        tail = float(np.tanh(slope * norm.isf(rate) + shift))
+        threshold = _quantiles(pairs.non_mated, np.array([rate]))[0] if measured else tail
+        found.append(ThresholdAt(rate, float(threshold), bool(measured)))
+    return tuple(found)
+
+
+def independent_subject_pairs(pairs: PairSimilarities) -> int:
+    """How many different pairs of subjects the non-mated similarities come from.
+
+    Returns: at most N (N - 1) / 2 of N subjects.
+    """
+    ordered = np.sort(pairs.non_mated_subjects, axis=1).astype(np.int64)
+    return int(np.unique(ordered[:, 0] * pairs.subject_count + ordered[:, 1]).size)
+
+
+def _quantiles(non_mated: FloatArray, rates: Values) -> Values:
+    """The smallest threshold whose measured false match rate does not pass each rate."""
+    rising = np.sort(non_mated).astype(np.float64)
+    allowed = np.floor(rates * rising.size + 1e-9).astype(np.int64)  # false matches allowed
+    at = rising.size - 1 - np.minimum(allowed, rising.size - 1)
+    above: Values = np.nextafter(rising[at].astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    return above
+
+
+def _fisher(similarities: Values) -> Values:
+    transformed: Values = np.arctanh(np.clip(similarities, -LARGEST_COSINE, LARGEST_COSINE))
+    return transformed
+
+
+def _within(pairs: PairSimilarities, chosen: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
+    """The similarities of pairs that lie wholly within the chosen subjects."""
+    return pairs.mated[chosen[pairs.mated_subjects]], pairs.non_mated[chosen[pairs.non_mated_subjects].all(axis=1)]

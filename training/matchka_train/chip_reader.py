@@ -1,0 +1,45 @@
+"""A sample's picture -> the aligned chip a backbone takes, on the way the service takes too."""
+
+from typing import Final
+
+from matchka.errors import MatchkaError
+from matchka.media.faces.reader import FaceLimits, FaceReader, ImageInput
+from matchka.media.faces.windows import PixelArray
+from matchka.media.image import ImageLimits
+from matchka_train.backbones.backbone import DetectorSource
+from matchka_train.datasets.sample import Sample
+from matchka_train.errors import FeatureError
+from matchka_train.feature_cache import Skipped
+
+# Every face that is found takes part: a projection that never saw a poor one would be judged on good ones only.
+ANY_IMAGE: Final = ImageLimits(max_megapixels=100.0)
+ANY_FACE: Final = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=1)
+
+
+class ChipReader:
+    """Reads the dominant face of each picture.
+
+    Args:
+        spec: chips of the backbone.
+        detector: finds the faces.
+    """
+
+    def __init__(self, spec: ImageInput, detector: DetectorSource) -> None:
+        self._faces = FaceReader(detector.open(), spec, ANY_IMAGE, ANY_FACE)
+
+    def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:
+        """Read one sample.
+
+        Args: sample: a whole picture.
+
+        Returns: uint8, (1, chip_px, chip_px, 3), or why there is none.
+
+        Raises: FeatureError: the sample is a part of a file.
+        """
+        if sample.parts != 1:
+            raise FeatureError("A picture has no parts.", value=sample.path, remedy="Leave clip_parts out.")
+        try:
+            (reading,) = self._faces.read(sample.path.read_bytes(), "dominant")
+        except (MatchkaError, OSError) as error:
+            return Skipped(str(sample.path), sample.part, str(error))
+        return reading.chip[None]

@@ -1,0 +1,160 @@
+"""The commands of `matchka-train`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import torch
+import typer
+from rich.console import Console
+
+from matchka.media.audio import AudioLimits
+from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.command import backbones_app
+from matchka_train.cache_bench import bench_data, on_cache, running_backbone
+from matchka_train.data_argument import datasets_of
+from matchka_train.errors import DatasetError
+from matchka_train.experiments.command import experiment_app
+from matchka_train.judging import Conditions, compare, judge, judgement_as_json
+from matchka_train.models import open_model
+from matchka_train.progress import show_progress
+from matchka_train.recipe import read_recipe
+from matchka_train.run import run
+from matchka_train.tables import (
+    accuracy_table,
+    bench_table,
+    candidate_table,
+    difference_table,
+    identification_table,
+    judgement_table,
+    threshold_table,
+)
+
+app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
+app.add_typer(backbones_app, name="backbones")
+app.add_typer(experiment_app, name="experiment")
+
+LONGEST_CLIP_S: Final = 600.0  # as a recipe's defaults
+LEAST_SPEECH_S: Final = 0.2
+DEFAULT_CACHE: Final = Path("build/features")
+
+DataPaths = Annotated[
+    list[Path],
+    typer.Option("--data", help="A recipe (its validation data), a CSV, a Kaldi folder, or a folder per identity."),
+]
+Layout = Annotated[str | None, typer.Option(help="csv, folder, kaldi, voxceleb or cnceleb; guessed by default.")]
+Trials = Annotated[Path | None, typer.Option(help="Compare only the pairs of this list (label path path).")]
+ClipParts = Annotated[int, typer.Option(help="Cut each clip into so many samples of its identity.", min=1)]
+CacheDir = Annotated[Path, typer.Option(help="Folder of the feature cache.")]
+Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
+
+
+@app.callback()
+def _commands() -> None:
+    """Train projections on frozen backbones."""
+
+
+@app.command("run")
+def run_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Overrides such as seed=7 projection.family=auto.")
+    ] = None,
+    threads: Threads = 2,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run left.")] = False,
+) -> None:
+    """Train by a recipe, validate per domain and dim, and write a checkpoint with its report."""
+    torch.set_num_threads(threads)
+    value = read_recipe(recipe, tuple(overrides or ()))
+    console = Console()
+    with show_progress() as progress:
+        outcome = run(value, open_backbone(value.backbone), progress, fresh=fresh)
+    if len(outcome.fitted) > 1:
+        console.print(candidate_table(outcome.fitted))
+    console.print(accuracy_table(outcome.projected, outcome.raw))
+    if outcome.identified:
+        console.print(identification_table(outcome.identified, outcome.raw_identified))
+    for note in outcome.notes:
+        console.print(f"[yellow]note:[/] {note}", highlight=False)
+    console.print(f"{outcome.skipped} clips skipped. Checkpoint and report: {outcome.checkpoint}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: Annotated[Path, typer.Argument(help="Folder of a bundle or a checkpoint.")],
+    data: DataPaths,
+    layout: Layout = None,
+    trials: Trials = None,
+    clip_parts: ClipParts = 1,
+    cohort: Annotated[Path | None, typer.Option(help="Strangers for AS-norm, as --data.")] = None,
+    top: Annotated[int, typer.Option(help="Cohort identities each side is normalised by.", min=2)] = 100,
+    cache_dir: CacheDir = DEFAULT_CACHE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a bundle or a checkpoint on data of your own: error rates, and what its thresholds do there."""
+    options = {"clip_parts": clip_parts, "trials": trials}
+    chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
+    strangers = None if cohort is None else datasets_of(cohort, layout, {"clip_parts": clip_parts})[0]
+    with show_progress() as progress:
+        found = judge(open_model(model), chosen, _conditions(cache_dir), progress, strangers, top)
+    if as_json:
+        sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
+        return
+    console = Console()
+    console.print(judgement_table(found))
+    if found.thresholds:
+        console.print(threshold_table(found.thresholds))
+    console.print(f"{found.skipped} clips skipped.")
+
+
+@app.command("compare")
+def compare_command(
+    first: Annotated[Path, typer.Argument(help="Folder of a bundle or a checkpoint.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="As for evaluate; by default what FIRST was validated on.")
+    ] = None,
+    layout: Layout = None,
+    trials: Trials = None,
+    clip_parts: ClipParts = 1,
+    cache_dir: CacheDir = DEFAULT_CACHE,
+) -> None:
+    """Compare two models on the same pairs: EER of both and the 95 % interval of the difference, by identity."""
+    models = open_model(first), open_model(second)
+    if data:
+        options = {"clip_parts": clip_parts, "trials": trials}
+        chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
+    elif models[0].recipe is not None:
+        chosen = list(models[0].recipe.data.validation)
+    else:
+        raise DatasetError("A bundle does not name its data.", value=first, remedy="Give them with --data.")
+    with show_progress() as progress:
+        differences = compare(*models, chosen, _conditions(cache_dir), progress)
+    Console().print(difference_table(differences))
+
+
+@app.command("bench-cache")
+def bench_cache_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data, family and loss are taken.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Overrides such as optimisation.epochs=30.")] = None,
+    identities: Annotated[int, typer.Option(help="Identities trained on.", min=2)] = 30,
+    clips_each: Annotated[int, typer.Option(help="Clips of each.", min=2)] = 10,
+    threads: Threads = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the seconds of both as JSON.")] = False,
+) -> None:
+    """Time training on the cache beside training that runs the backbone in every epoch; prints the ratio."""
+    torch.set_num_threads(threads)
+    value = read_recipe(recipe, tuple(overrides or ()))
+    with show_progress() as progress:
+        data = bench_data(value, open_backbone(value.backbone), identities, clips_each, progress)
+        cached = on_cache(data, progress)
+        running = running_backbone(data, progress)
+    if as_json:
+        typer.echo(json.dumps({"cache": cached.seconds, "backbone": running.seconds, "clips": len(data.train)}))
+        return
+    Console().print(bench_table(cached, running, value.optimisation.epochs, len(data.train)))
+
+
+def _conditions(cache_dir: Path) -> Conditions:
+    return Conditions(AudioLimits(LONGEST_CLIP_S, LEAST_SPEECH_S), cache_dir, seed=0)

@@ -1,0 +1,39 @@
+"""A CSV file with one row per clip: a path, an identity, and whatever other columns it has."""
+
+import csv
+from pathlib import Path
+
+from matchka_train.errors import DatasetError
+
+
+def read_manifest(path: Path, path_column: str, subject_column: str, where: dict[str, str]) -> list[tuple[Path, str]]:
+    """Read the clips of a CSV manifest.
+
+    Args:
+        path: the CSV file (UTF-8, first row names the columns); clips are relative to its folder.
+        path_column: the column that holds the clip's path.
+        subject_column: the column that holds the identity.
+        where: column -> value that a row must have to be kept.
+
+    Returns: (clip, identity), in the order of the file.
+
+    Raises: DatasetError: no such file, a column is missing, or no row is left.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"The manifest {path} cannot be read.", value=error, remedy="Check the path in the recipe."
+        ) from error
+    for column in (path_column, subject_column, *where):
+        if column not in columns:
+            raise DatasetError(
+                f"The manifest {path} has no such column; it has {', '.join(columns)}.",
+                value=column,
+                remedy="Name the columns in the recipe (path_column, subject_column, where).",
+            )
+    kept = [row for row in rows if all(row[column] == value for column, value in where.items())]
+    return [(path.parent / row[path_column], row[subject_column]) for row in kept]

@@ -1,0 +1,68 @@
+"""From a recipe's data set to its samples, and to the trials that are asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka_train.datasets.cnceleb import read_cnceleb
+from matchka_train.datasets.folder import read_folders, read_voxceleb
+from matchka_train.datasets.kaldi import read_kaldi
+from matchka_train.datasets.manifest import read_manifest
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.splits import identity_fold, require_identities
+from matchka_train.datasets.trial_list import read_trials
+from matchka_train.trials import balanced_pairs
+
+
+def read_dataset(recipe: DatasetRecipe) -> list[Sample]:
+    """The samples of one data set, in the order of their files.
+
+    Raises: DatasetError: not laid out as the recipe says, fewer than two identities, or no second sample of any.
+    """
+    samples = [
+        Sample(path, f"{recipe.corpus}/{identity}", recipe.domain, part, recipe.clip_parts)
+        for path, identity in _clips(recipe)
+        for part in range(recipe.clip_parts)
+    ]
+    require_identities(samples)
+    if recipe.folds is not None:
+        samples = identity_fold(samples, recipe.folds.fold, recipe.folds.folds, recipe.folds.seed)
+        require_identities(samples)
+    return samples
+
+
+def read_datasets(recipes: Sequence[DatasetRecipe]) -> list[list[Sample]]:
+    """The samples of several data sets.
+
+    Raises: DatasetError: as read_dataset.
+    """
+    return [read_dataset(recipe) for recipe in recipes]
+
+
+def read_pairs(recipe: DatasetRecipe, samples: Sequence[Sample], seed: int) -> npt.NDArray[np.int64] | None:
+    """The pairs of samples to compare; None where all are.
+
+    Args:
+        recipe: of the data set.
+        samples: what is compared.
+        seed: of the balanced pairs.
+
+    Returns: int64, (trials, 2), numbers of samples, or None.
+
+    Raises: DatasetError: as read_trials. NoTrialsError: no pair of one kind.
+    """
+    if recipe.trials is not None:
+        return read_trials(recipe.trials, samples)
+    if recipe.balanced_pairs is not None:
+        return balanced_pairs([sample.subject for sample in samples], recipe.balanced_pairs, seed)
+    return None
+
+
+def _clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
+    if recipe.layout == "csv":
+        return read_manifest(recipe.path, recipe.path_column, recipe.subject_column, recipe.where)
+    readers = {"folder": read_folders, "kaldi": read_kaldi, "voxceleb": read_voxceleb, "cnceleb": read_cnceleb}
+    return readers[recipe.layout](recipe.path)

@@ -1,0 +1,71 @@
+"""How a recipe names a data set, or a part of one."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from matchka_train.augmentation import AugmentationRecipe
+from matchka_train.frozen import Frozen
+
+
+class FoldRecipe(Frozen):
+    """One of several identity-disjoint parts of a data set; identities are shuffled by the seed and dealt in turn."""
+
+    fold: int = Field(ge=0)
+    folds: int = Field(ge=2)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _exists(self) -> "FoldRecipe":
+        if self.fold >= self.folds:
+            raise ValueError("fold counts from 0 and must be less than folds")
+        return self
+
+
+class DatasetRecipe(Frozen):
+    """One data set, or a part of one.
+
+    Attributes:
+        corpus: whose identities these are; data sets of one corpus share them, and parts must not overlap.
+        domain: recording conditions; accuracy is reported per domain.
+        layout: csv, folder (one per identity), kaldi (wav.scp, utt2spk), voxceleb (id12345/video/clip) or cnceleb.
+        path: the CSV file (csv) or folder (the others), relative to where the command runs.
+        path_column: csv only.
+        subject_column: csv only.
+        where: csv only: column -> value a row must have.
+        clip_parts: cut each clip into this many equal samples of its identity.
+        folds: keep one identity-disjoint part.
+        trials: validation only: a list of the pairs to compare (`label path path`); all pairs where not given.
+        balanced_pairs: validation only: draw this many mated and as many non-mated pairs instead of all.
+        repeat: training only: how often each clip is counted, to weigh data sets of one domain.
+        augmentation: training only: changed copies, instead of those the recipe makes of every data set.
+        closed_form: training only: whether the recordings take part in closed-form fits (their views never do).
+        source: where the data come from, for the bundle.
+        licence: of the data, for the bundle.
+    """
+
+    corpus: str = Field(min_length=1)
+    domain: str = Field(min_length=1)
+    layout: Literal["csv", "folder", "kaldi", "voxceleb", "cnceleb"]
+    path: Path
+    path_column: str = "path"
+    subject_column: str = "speaker"
+    where: dict[str, str] = Field(default_factory=dict)
+    clip_parts: int = Field(default=1, ge=1, le=16)
+    folds: FoldRecipe | None = None
+    trials: Path | None = None
+    balanced_pairs: int | None = Field(default=None, ge=1)
+    repeat: int = Field(default=1, ge=1, le=16)
+    augmentation: AugmentationRecipe | None = None
+    closed_form: bool = True
+    source: str = "not stated"
+    licence: str = "not stated"
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "DatasetRecipe":
+        if self.trials is not None and self.balanced_pairs is not None:
+            raise ValueError("give trials or balanced_pairs, not both")
+        if self.where and self.layout != "csv":
+            raise ValueError("where filters rows of the csv layout only")
+        return self

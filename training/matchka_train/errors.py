@@ -1,0 +1,63 @@
+"""Errors of the offline line, each with the offending value and the remedy; no service caller meets them."""
+
+from matchka.errors import MatchkaError
+
+
+class RecipeError(MatchkaError):
+    """A recipe that cannot be read, has an unknown key, or a value out of range."""
+
+
+class DatasetError(MatchkaError):
+    """A data set that is not laid out as its recipe says, or cannot be trained or validated on."""
+
+
+class IdentityOverlapError(MatchkaError):
+    """The same identity or the same file is trained on and validated on."""
+
+
+class TooManyUnreadableError(MatchkaError):
+    """More clips than a stray few could not be read."""
+
+
+class FeatureError(MatchkaError):
+    """Features of the wrong kind or width for what takes them."""
+
+
+class WeightsError(MatchkaError):
+    """A weights file that cannot be read safely, or is no checkpoint of the network it was given for."""
+
+
+class DiskFullError(MatchkaError):
+    """No space left for features or checkpoints."""
+
+
+class NoTrialsError(MatchkaError):
+    """Similarities on which no error rate can be measured."""
+
+
+class ProjectionError(MatchkaError):
+    """A projection file that is not one, or does not fit the backbone."""
+
+
+class DivergedError(MatchkaError):
+    """The loss became NaN or infinite."""
+
+
+class CheckpointError(MatchkaError):
+    """A checkpoint folder that is not one, or belongs to another recipe."""
+
+
+class UnknownWeightsError(MatchkaError):
+    """Published weights of a name that is not in the catalogue."""
+
+
+class WeightsAbsentError(MatchkaError):
+    """Published weights that have to be pulled first; nothing is downloaded without being asked for."""
+
+
+class LicenceError(MatchkaError):
+    """A licence that was not accepted, so that nothing was downloaded."""
+
+
+class WeightsFileError(MatchkaError):
+    """A file of weights that holds code, or is of another kind than its name says."""

@@ -1,0 +1,169 @@
+"""What is said about a finished projection: differences with their certainty, calibration, thresholds that hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.vectors import FloatArray, mean_by_group
+from matchka_train.bootstrap import RESAMPLES, Difference, paired_difference
+from matchka_train.calibrate import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
+from matchka_train.errors import NoTrialsError
+from matchka_train.features import Features
+from matchka_train.normalisation import as_norm_pairs, cohort_embeddings
+from matchka_train.recipe import AsNormRecipe
+from matchka_train.trials import PairSimilarities, all_pairs, reference_pairs
+from matchka_train.validate import EmbedWindows, Report, compared, embed_by_domain, measure
+
+REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips
+
+
+@dataclass(frozen=True)
+class HeldThreshold:
+    """A threshold set on half of the identities, and the false match rates it has there and on the other half.
+
+    Attributes:
+        point: rate, threshold, and whether the half's identities support it.
+        other_fmr: measured on the identities that did not set it, both ways round, averaged.
+    """
+
+    point: ThresholdAt
+    other_fmr: float
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Calibration and thresholds of one domain, dim and number of templates."""
+
+    calibration: CalibrationFit
+    points: tuple[ThresholdAt, ...]
+    held: tuple[HeldThreshold, ...]
+
+
+def differences_from_raw(
+    embed_windows: EmbedWindows,
+    data: Sequence[Features],
+    published: Sequence[Features],
+    dims: Sequence[int],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[int, Difference]]:
+    """EER of a projection minus that of the raw backbone at the same dim, with 95 % intervals, per domain and dim.
+
+    Args:
+        embed_windows: the projection.
+        data: what it projects.
+        published: the same samples by the backbone as it was published.
+        dims: dims to compare at.
+        seed: the same seed draws the same identities.
+        resamples: draws.
+
+    Raises: NoTrialsError: a domain has no pair of one kind.
+    """
+    projected, raw = compared(embed_windows, data), compared(_unchanged, published)
+    return {
+        domain: {dim: paired_difference(pairs_at(dim), raw[domain](dim), seed, resamples) for dim in dims}
+        for domain, pairs_at in projected.items()
+    }
+
+
+def decisions(
+    embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int], seed: int
+) -> dict[str, dict[int, dict[int, Decisions]]]:
+    """Calibration and operating points: domain -> dim -> templates in the reference -> decisions.
+
+    A number of templates for which no subject of a domain has enough clips, or the halves are too small, is left out.
+    """
+    found: dict[str, dict[int, dict[int, Decisions]]] = {}
+    for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
+        found[domain] = {dim: {} for dim in dims}
+        for dim in dims:
+            for templates in TEMPLATE_COUNTS:
+                try:
+                    pairs = template_pairs(embeddings, subjects, dim, templates, seed)
+                    decided = Decisions(calibrate(pairs, seed), thresholds_at(pairs), held_thresholds(pairs, seed))
+                except NoTrialsError:
+                    continue
+                found[domain][dim][templates] = decided
+    return found
+
+
+def template_pairs(
+    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int
+) -> PairSimilarities:
+    """Probes against references of so many templates; with one template, all pairs of clips.
+
+    Raises: NoTrialsError: no subject has enough clips.
+    """
+    if templates == 1:
+        return all_pairs(embeddings[:, :dim], subjects)
+    return reference_pairs(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed)
+
+
+def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, ...]:
+    """Set thresholds on each half of the identities, and measure them on the other.
+
+    Raises: NoTrialsError: a half has no mated or no non-mated pair.
+    """
+    half = np.random.default_rng(seed).permutation(pairs.subject_count) % 2
+    halves = [within(pairs, half == number) for number in (0, 1)]
+    set_on = [thresholds_at(part) for part in halves]
+    held = []
+    for first, second in zip(*set_on, strict=True):
+        rates = [
+            float(np.mean(other.non_mated >= point.threshold))
+            for point, other in ((first, halves[1]), (second, halves[0]))
+        ]
+        held.append(HeldThreshold(first, float(np.mean(rates))))
+    return tuple(held)
+
+
+def within(pairs: PairSimilarities, chosen: npt.NDArray[np.bool_]) -> PairSimilarities:
+    """Only the pairs that lie wholly within the chosen subjects.
+
+    Args:
+        pairs: of any subjects.
+        chosen: bool, (subject_count,).
+    """
+    mated, non_mated = chosen[pairs.mated_subjects], chosen[pairs.non_mated_subjects].all(axis=1)
+    return PairSimilarities(
+        pairs.mated[mated],
+        pairs.non_mated[non_mated],
+        pairs.mated_subjects[mated],
+        pairs.non_mated_subjects[non_mated],
+        pairs.subject_count,
+    )
+
+
+def as_norm_report(
+    embed_windows: EmbedWindows, data: Sequence[Features], train: Features, dims: Sequence[int], recipe: AsNormRecipe
+) -> Report:
+    """Accuracy with AS-norm, per domain and dim, all pairs.
+
+    Raises: DatasetError: no such cohort domain, or too few identities in it.
+    """
+    clips = mean_by_group(embed_windows(train.windows), train.window_counts.tolist())
+    cohort = cohort_embeddings(clips, train, recipe.cohort_domain)
+    return {
+        domain: {
+            dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], recipe.top)) for dim in dims
+        }
+        for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items()
+    }
+
+
+def decisions_as_json(found: Mapping[str, Mapping[int, Mapping[int, Decisions]]]) -> dict[str, Any]:
+    """Decisions as plain values; dims and numbers of templates as text."""
+    return {
+        domain: {
+            str(dim): {str(templates): asdict(decided) for templates, decided in per_count.items()}
+            for dim, per_count in per_dim.items()
+        }
+        for domain, per_dim in found.items()
+    }
+
+
+def _unchanged(windows: FloatArray) -> FloatArray:
+    return windows

@@ -1,0 +1,108 @@
+"""`matchka-train experiment`: each one a command that ends with a table, a figure and the numbers."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import torch
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from matchka_train.errors import RecipeError
+from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
+from matchka_train.experiments.figures import draw_face_heads, draw_two_stage
+from matchka_train.experiments.tables import face_heads_rows, loss_rows, two_stage_rows
+from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
+from matchka_train.frozen import Frozen
+from matchka_train.progress import show_progress
+from matchka_train.recipe import put_override, read_recipe
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Frozen)
+experiment_app = typer.Typer(help="Questions about training, answered on your own data.", no_args_is_help=True)
+
+SPEAKER: Final = Path("training/matchka_train/recipes/speaker.yaml")
+FACE: Final = Path("training/matchka_train/recipes/face.yaml")
+EXPERIMENTS: Final = Path("build/experiments")
+
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A value of the experiment, such as epochs=8 or seeds=[0]; repeat for several."),
+]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides of the recipe, as for run.")]
+Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
+
+
+@experiment_app.command("two-stage")
+def two_stage_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data are taken.")] = SPEAKER,
+    overrides: Overrides = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "two-stage",
+    threads: Threads = 2,
+) -> None:
+    """A frozen voice backbone beside one that is unfrozen after some epochs; see docs/experiments/two-stage.md."""
+    torch.set_num_threads(threads)
+    base, wanted = read_recipe(recipe, tuple(overrides or ())), _recipe(TwoStageRecipe, values or ())
+    with show_progress() as progress:
+        found = run_two_stage(base, wanted, out, progress)
+    _write(TypeAdapter(TwoStage).dump_json(found, indent=1), out / "two-stage.json")
+    draw_two_stage(found, out / "two-stage.png")
+    for rows in (loss_rows(found), two_stage_rows(found)):
+        Console().print(_table(rows))
+    sys.stdout.write(f"{out / 'two-stage.png'}\n")
+
+
+@experiment_app.command("face-heads")
+def face_heads_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data are taken.")] = FACE,
+    overrides: Overrides = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "face-heads",
+    threads: Threads = 2,
+) -> None:
+    """Classification against contrastive tuning of faces, watched in two ways; see docs/experiments/face-heads.md."""
+    torch.set_num_threads(threads)
+    base, wanted = read_recipe(recipe, tuple(overrides or ())), _recipe(FaceHeadsRecipe, values or ())
+    with show_progress() as progress:
+        found = run_face_heads(base, wanted, out, progress)
+    _write(TypeAdapter(FaceHeads).dump_json(found, indent=1), out / "face-heads.json")
+    draw_face_heads(found, out / "face-heads.png")
+    Console().print(_table(face_heads_rows(found)))
+    sys.stdout.write(f"{out / 'face-heads.png'}\n")
+
+
+def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:
+    """The experiment with some of its values replaced.
+
+    Raises: RecipeError: an unknown key, or a value out of range; names the key.
+    """
+    content: dict[str, Any] = {}
+    for value in values:
+        put_override(content, value)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(
+            f"The experiment is not valid at {where}: {first['msg']}.",
+            value=first["input"],
+            remedy=f"Its keys are {', '.join(kind.model_fields)}.",
+        ) from error
+
+
+def _write(content: bytes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Table:
+    table = Table()
+    for column in rows[0]:
+        table.add_column(column)
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,103 @@
+"""One figure for each experiment: every seed thin, their mean thick."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceHeads
+from matchka_train.experiments.two_stage import NEVER, Epoch, Run, TwoStage
+
+DPI: Final = 70  # keeps the files below 200 kB, small enough for a repository
+COLOURS: Final = ("tab:blue", "tab:red", "tab:orange", "tab:green")
+
+
+def draw_two_stage(found: TwoStage, path: Path) -> None:
+    """Losses above, EER on unseen people below: one row for each domain, one column for each dim.
+
+    Args:
+        found: what the experiment found.
+        path: of a PNG file.
+    """
+    domains, dims = list(found.raw), list(next(iter(found.raw.values())))
+    figure = Figure(figsize=(3.4 * max(2, len(dims)), 2.6 * (1 + len(domains))), layout="constrained")
+    grid = figure.add_gridspec(1 + len(domains), 2 * max(2, len(dims)))
+    arms = sorted({run.freeze_backbone_epochs for run in found.runs}, reverse=True)
+    losses: tuple[tuple[str, Callable[[Any], float | None]], ...] = (
+        ("training loss", lambda epoch: epoch.train_loss),
+        ("classification loss, held-out utterances", lambda epoch: epoch.held_out_loss),
+    )
+    width = max(2, len(dims))
+    for column, (title, value) in enumerate(losses):
+        at = figure.add_subplot(grid[0, column * width : (column + 1) * width])
+        _arms(at, arms, found.runs, value)
+        at.set(title=title, ylim=(0, None))
+        at.legend(fontsize=8, loc="upper right")
+    for row, domain in enumerate(domains):
+        for column, dim in enumerate(dims):
+            at = figure.add_subplot(grid[1 + row, 2 * column : 2 * column + 2])
+            _arms(at, arms, found.runs, partial(_per_cent, domain, dim))
+            at.axhline(100 * found.raw[domain][dim], color="black", linestyle=":", linewidth=1)
+            at.set(title=f"EER %, {domain}, dim {dim}", xlabel="epoch" if row == len(domains) - 1 else "")
+    _save(figure, path)
+
+
+def _per_cent(domain: str, dim: int, epoch: Epoch) -> float:
+    return 100 * epoch.eer[domain][dim]
+
+
+def _arms(at: Axes, arms: Sequence[int], runs: Sequence[Run], value: Callable[[Any], float | None]) -> None:
+    for arm, colour in zip(arms, COLOURS, strict=False):
+        label = "backbone frozen" if arm == NEVER else f"unfrozen after epoch {arm}"
+        _lines(at, [run.epochs for run in runs if run.freeze_backbone_epochs == arm], value, colour, label)
+        if arm != NEVER:
+            at.axvline(arm, color=colour, linestyle=":", linewidth=1)
+
+
+def draw_face_heads(found: FaceHeads, path: Path) -> None:
+    """Paired similarity beside what it hides: one row for what is trained, one column for each way to watch.
+
+    Args:
+        found: what the experiment found.
+        path: of a PNG file.
+    """
+    ways: tuple[tuple[str, Callable[[Any], float]], ...] = (
+        ("similarity of paired views (training)", lambda epoch: epoch.paired),
+        ("similarity, probe and own reference", lambda epoch: epoch.unseen.mated),
+        ("rank 1 on unseen people, %", lambda epoch: 100 * epoch.unseen.rank_1),
+        ("EER on unseen people, %", lambda epoch: 100 * epoch.unseen.eer),
+    )
+    figure = Figure(figsize=(3.4 * len(ways), 2.9 * len(PLACES)), layout="constrained")
+    axes = figure.subplots(len(PLACES), len(ways), squeeze=False)
+    for row, place in zip(axes, PLACES, strict=True):
+        for at, (title, value) in zip(row, ways, strict=True):
+            for loss, colour in zip(LOSSES, COLOURS, strict=False):
+                chosen = [run.epochs for run in found.runs if (run.place, run.loss) == (place, loss)]
+                _lines(at, chosen, value, colour, loss)
+            at.axhline(value(found.untouched), color="black", linestyle=":", linewidth=1, label="untouched backbone")
+            at.set(title=title, xlabel="epoch")
+        row[0].set_ylabel(place)
+        row[0].legend(fontsize=8, loc="upper right")
+    _save(figure, path)
+
+
+def _lines(
+    at: Axes, runs: Sequence[Sequence[Any]], value: Callable[[Any], float | None], colour: str, label: str
+) -> None:
+    """Every run of one arm, and their mean."""
+    drawn = [[(epoch.epoch, float(found)) for epoch in run if (found := value(epoch)) is not None] for run in runs]
+    if not drawn:
+        return
+    for run in drawn:
+        at.plot(*zip(*run, strict=True), color=colour, linewidth=0.5, alpha=0.5)
+    means = np.mean([[height for _, height in run] for run in drawn], axis=0)
+    at.plot([epoch for epoch, _ in drawn[0]], means, color=colour, linewidth=2, label=label)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)

@@ -1,0 +1,175 @@
+"""One candidate from its start to its best projection: closed form at once, or through the training loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import Progress, TaskID
+from torch.utils.tensorboard import SummaryWriter
+
+from matchka.vectors import FloatArray
+from matchka_train.batches import TrainingClips
+from matchka_train.candidates import CandidateRecipe
+from matchka_train.checkpoint import CheckpointFolder
+from matchka_train.features import Features
+from matchka_train.loop import Plan, Trained, train
+from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
+from matchka_train.projections.storage import ProjectionInfo
+from matchka_train.recipe import Recipe
+from matchka_train.selection import Standing, standing
+from matchka_train.validate import EmbedWindows, Report, report_as_json, validate
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything candidates are fitted and judged on.
+
+    Attributes:
+        train: features of every training clip and of its views.
+        closed_form: those of the recordings that closed-form fits are made on.
+        validation: features of each validation data set.
+        published: the same of the backbone as it was published, which nothing of ours has touched.
+        raw: accuracy of that backbone.
+    """
+
+    train: Features
+    closed_form: Features
+    validation: list[Features]
+    published: list[Features]
+    raw: Report
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A candidate's best projection.
+
+    Attributes:
+        candidate: what it is.
+        module: (n, in_dim) -> (n, full_dim).
+        report: its accuracy.
+        standing: how it stands beside the raw backbone.
+        history: its epochs.
+        best_epoch: which of them it is.
+        flat: whether its loss hardly fell.
+    """
+
+    candidate: CandidateRecipe
+    module: torch.nn.Module
+    report: Report
+    standing: Standing
+    history: list[dict[str, Any]]
+    best_epoch: int
+    flat: bool
+
+
+def fit_candidate(
+    candidate: CandidateRecipe,
+    recipe: Recipe,
+    prepared: Prepared,
+    folder: CheckpointFolder,
+    info: ProjectionInfo,
+    progress: Progress,
+) -> Fitted:
+    """Fit one family with one loss; keeps its best projection, its latest state and its logs in the folder.
+
+    Raises: DivergedError: the loss became NaN or infinite. CheckpointError: the folder holds another run.
+    """
+    folder.prepare()
+
+    def judge(module: torch.nn.Module) -> Report:
+        return validate(window_embedder(module), prepared.validation, recipe.dims)
+
+    if isinstance(candidate.projection, ClosedFormRecipe):
+        trained = _closed_form(candidate.projection, recipe, prepared, judge)
+        folder.keep_projection(trained.best, info)
+    else:
+        trained = _trained(candidate, candidate.projection, recipe, prepared, folder, info, judge, progress)
+    report = judge(trained.best)
+    return Fitted(
+        candidate,
+        trained.best,
+        report,
+        standing(report, prepared.raw),
+        trained.history,
+        trained.best_epoch,
+        trained.flat,
+    )
+
+
+def window_embedder(projection: torch.nn.Module) -> EmbedWindows:
+    """A projection as a function of float32 arrays: (windows, in_dim) -> (windows, full_dim)."""
+
+    def embed(windows: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            projected: FloatArray = projection(torch.from_numpy(windows.copy())).numpy()
+        return projected
+
+    return embed
+
+
+def _closed_form(
+    family: ClosedFormRecipe, recipe: Recipe, prepared: Prepared, judge: Callable[[torch.nn.Module], Report]
+) -> Trained:
+    module = fit_closed_form(prepared.closed_form, family, recipe.dims[-1])
+    report = judge(module)
+    reached = standing(report, prepared.raw)
+    entry = {
+        "epoch": 0,
+        "loss": None,
+        "report": report_as_json(report),
+        "excess": reached.excess,
+        "ratio": reached.ratio,
+    }
+    return Trained(module, 0, [entry], flat=False)
+
+
+def _trained(
+    candidate: CandidateRecipe,
+    family: TrainedRecipe,
+    recipe: Recipe,
+    prepared: Prepared,
+    folder: CheckpointFolder,
+    info: ProjectionInfo,
+    judge: Callable[[torch.nn.Module], Report],
+    progress: Progress,
+) -> Trained:
+    projection = begin(prepared.closed_form, family, recipe.dims[-1], recipe.seed)
+    clips = TrainingClips(prepared.train, pooled=projection.is_affine)
+    plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
+    task = progress.add_task(candidate.name, total=recipe.optimisation.epochs)
+    with SummaryWriter(str(folder.path / "tensorboard")) as writer:
+        keeper = _FolderKeeper(folder, info, recipe.optimisation.checkpoint_every_epochs, writer, progress, task)
+        trained = train(projection, clips, judge, prepared.raw, plan, keeper)
+    progress.update(task, completed=recipe.optimisation.epochs)
+    return trained
+
+
+@dataclass(frozen=True)
+class _FolderKeeper:
+    """Keeps best, latest and every few epochs' projection; writes tensorboard's log and the progress bar."""
+
+    folder: CheckpointFolder
+    info: ProjectionInfo
+    every: int
+    writer: SummaryWriter
+    progress: Progress
+    task: TaskID
+
+    def resume(self) -> dict[str, Any] | None:
+        return self.folder.state()
+
+    def epoch_done(self, state: dict[str, Any], best: torch.nn.Module, current: torch.nn.Module) -> None:
+        entry = state["history"][-1]
+        epoch = entry["epoch"]
+        self.folder.keep_projection(best, self.info)
+        if epoch and epoch % self.every == 0:
+            self.folder.keep_projection(current, self.info, f"epoch-{epoch:04d}.safetensors")
+        self.folder.keep_state(state)
+        if entry["loss"] is not None:
+            self.writer.add_scalar("loss", entry["loss"], epoch)
+        self.writer.add_scalar("worst domain: EER / raw", entry["ratio"], epoch)
+        for domain, per_dim in entry["report"].items():
+            for dim, accuracy in per_dim.items():
+                self.writer.add_scalar(f"EER {domain}/{dim}", accuracy["eer"], epoch)
+        self.progress.update(self.task, completed=epoch)

@@ -1,0 +1,175 @@
+"""Judge finished models on any data: error rates, thresholds that hold or do not, and differences between two."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import Progress
+
+from matchka.media.audio import AudioLimits
+from matchka.vectors import mean_by_group
+from matchka_train.bootstrap import Difference, paired_difference
+from matchka_train.datasets.reader import read_dataset
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.errors import DatasetError
+from matchka_train.features import Features, extract_features, join_features
+from matchka_train.models import Model
+from matchka_train.normalisation import as_norm_pairs, cohort_embeddings
+from matchka_train.run import with_trials
+from matchka_train.trials import PairSimilarities
+from matchka_train.validate import Report, compared, embed_by_domain, measure, report_as_json, validate
+
+
+@dataclass(frozen=True)
+class JudgedThreshold:
+    """What a bundle's threshold does on these data.
+
+    Attributes:
+        domain: of the data.
+        dim: of the threshold.
+        fmr: the false match rate it promises.
+        threshold: on the cosine scale.
+        measured_fmr: share of non-mated pairs of clips at or above it.
+        measured_fnmr: share of mated pairs below it.
+    """
+
+    domain: str
+    dim: int
+    fmr: float
+    threshold: float
+    measured_fmr: float
+    measured_fnmr: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found out about one model.
+
+    Attributes:
+        report: accuracy per domain and dim.
+        thresholds: what the bundle's operating points do here; none for a checkpoint.
+        normalised: accuracy with AS-norm; None where no cohort was given.
+        skipped: clips that could not be read.
+    """
+
+    report: Report
+    thresholds: tuple[JudgedThreshold, ...]
+    normalised: Report | None
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How clips are read.
+
+    Attributes:
+        limits: longest clip and least audible material.
+        cache_dir: of features.
+        seed: of balanced pairs and of the bootstrap.
+    """
+
+    limits: AudioLimits
+    cache_dir: Path
+    seed: int
+
+
+def judge(
+    model: Model,
+    data: Sequence[DatasetRecipe],
+    conditions: Conditions,
+    progress: Progress,
+    cohort: DatasetRecipe | None = None,
+    top: int = 100,
+) -> Judgement:
+    """Measure a model.
+
+    Args:
+        model: bundle or checkpoint.
+        data: data sets of identities that trained nothing.
+        conditions: how clips are read.
+        progress: shows how far it is.
+        cohort: strangers for AS-norm; it is measured beside the plain cosine where given.
+        top: cohort identities each side is normalised by.
+
+    Raises: DatasetError, TooManyUnreadableError, NoTrialsError.
+    """
+    features = _features(model, data, conditions, progress)
+    pairs = compared(model.embed_windows, features)
+    thresholds = tuple(
+        _judge_threshold(domain, dim, fmr, threshold, pairs_at(dim))
+        for domain, pairs_at in pairs.items()
+        for dim, points in model.thresholds.items()
+        for fmr, threshold in points
+    )
+    normalised = None
+    if cohort is not None:
+        strangers = join_features(_features(model, [cohort], conditions, progress))
+        normalised = _with_as_norm(model, features, strangers, top)
+    report = validate(model.embed_windows, features, model.dims)
+    return Judgement(report, thresholds, normalised, sum(len(part.skipped) for part in features))
+
+
+def compare(
+    first: Model, second: Model, data: Sequence[DatasetRecipe], conditions: Conditions, progress: Progress
+) -> dict[str, dict[int, Difference]]:
+    """Difference of EER between two models on the same pairs, at every dim both have.
+
+    Returns: domain -> dim -> first minus second, with a 95 % interval by identity.
+
+    Raises: DatasetError: no dim in common, or a clip that only one could read. Others as judge.
+    """
+    dims = [dim for dim in first.dims if dim in second.dims]
+    if not dims:
+        raise DatasetError(
+            "The two models have no dim in common.",
+            value=f"{first.dims}, {second.dims}",
+            remedy="Train both for one dim.",
+        )
+    pairs = [compared(model.embed_windows, _features(model, data, conditions, progress)) for model in (first, second)]
+    return {
+        domain: {dim: paired_difference(pairs_at(dim), pairs[1][domain](dim), conditions.seed) for dim in dims}
+        for domain, pairs_at in pairs[0].items()
+    }
+
+
+def judgement_as_json(found: Judgement) -> dict[str, Any]:
+    """A judgement as plain values."""
+    return {
+        "report": report_as_json(found.report),
+        "thresholds": [asdict(entry) for entry in found.thresholds],
+        "as_norm": None if found.normalised is None else report_as_json(found.normalised),
+        "skipped": found.skipped,
+    }
+
+
+def _features(
+    model: Model, data: Sequence[DatasetRecipe], conditions: Conditions, progress: Progress
+) -> list[Features]:
+    found = []
+    for dataset in data:
+        samples = read_dataset(dataset)
+        features = extract_features(samples, model.backbone, conditions.cache_dir, progress, conditions.limits)
+        found.append(with_trials(features, dataset, samples, conditions.seed))
+    return found
+
+
+def _judge_threshold(domain: str, dim: int, fmr: float, threshold: float, pairs: PairSimilarities) -> JudgedThreshold:
+    false_matches, misses = pairs.non_mated >= threshold, pairs.mated < threshold
+    return JudgedThreshold(domain, dim, fmr, threshold, float(np.mean(false_matches)), float(np.mean(misses)))
+
+
+def _with_as_norm(model: Model, data: Sequence[Features], strangers: Features, top: int) -> Report:
+    judged = {name for features in data for name in (*features.subjects, *features.paths)}
+    overlap = {*strangers.subjects, *strangers.paths} & judged
+    if overlap:
+        raise DatasetError(
+            "The cohort holds identities or clips that are judged.", value=sorted(overlap), remedy="Give other people."
+        )
+    clips = mean_by_group(model.embed_windows(strangers.windows), strangers.window_counts.tolist())
+    cohort = cohort_embeddings(clips, strangers, None)
+    return {
+        domain: {dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], top)) for dim in model.dims}
+        for domain, (embeddings, subjects) in embed_by_domain(model.embed_windows, data).items()
+    }

@@ -1,0 +1,169 @@
+"""What a batch of embeddings costs: classification, contrastive, pairwise and distillation losses, summed over dims."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from pydantic import Field
+from pytorch_metric_learning import distances, losses, miners
+
+from matchka_train.frozen import Frozen
+
+
+class LossRecipe(Frozen):
+    """One loss at every dim, and how the dims and a distillation term weigh.
+
+    Attributes:
+        kind: aam_softmax (one classifier per dim), sup_con, info_nce, triplet, or pairwise_logistic.
+        margin: of aam_softmax in radians, of triplet in cosine.
+        scale: of aam_softmax.
+        temperature: of sup_con and info_nce.
+        dim_weights: weight of each dim, in the order of dims; equal where not given.
+        distillation: weight of keeping the frozen backbone's similarities at full dim.
+    """
+
+    kind: Literal["aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"] = "aam_softmax"
+    margin: float = Field(default=0.2, ge=0, lt=math.pi)
+    scale: float = Field(default=30.0, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    dim_weights: tuple[float, ...] | None = None
+    distillation: float = Field(default=0.0, ge=0)
+
+
+class Batch(Protocol):
+    """What a loss sees of a batch; all of one domain.
+
+    Attributes:
+        raw: (n, in_dim), the frozen backbone's embeddings.
+        labels: int64, (n,), identities, numbered over all domains.
+        clips: int64, (n,), which file each row comes from.
+        spans: float32, (n, 2), the part of that file, as fractions from 0 to 1.
+        domain: number of the domain.
+    """
+
+    raw: torch.Tensor
+    labels: torch.Tensor
+    clips: torch.Tensor
+    spans: torch.Tensor
+    domain: int
+
+
+class MatryoshkaLoss(torch.nn.Module):
+    """The same loss on the first d components for every d of dims; the sum is weighted.
+
+    Args:
+        recipe: the loss.
+        dims: rising; the last is full_dim.
+        identities: how many there are over all domains.
+        domains: how many there are.
+
+    Source: Kusupati et al. 2022, arXiv:2205.13147.
+    """
+
+    def __init__(self, recipe: LossRecipe, dims: Sequence[int], identities: int, domains: int) -> None:
+        super().__init__()
+        self.dims = tuple(dims)
+        weights = recipe.dim_weights or (1.0,) * len(self.dims)
+        self.weights = [weight / sum(weights) for weight in weights]
+        self.distillation = recipe.distillation
+        self.per_dim = torch.nn.ModuleList([_one_dim(recipe, dim, identities, domains) for dim in self.dims])
+
+    def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The loss of clip embeddings (n, full_dim), not rescaled; a scalar."""
+        terms = [
+            weight * loss(torch.nn.functional.normalize(embeddings[:, :dim], dim=1), batch)
+            for dim, weight, loss in zip(self.dims, self.weights, self.per_dim, strict=True)
+        ]
+        if self.distillation:
+            terms.append(self.distillation * similarity_distillation(embeddings, batch.raw))
+        return torch.stack(terms).sum()
+
+
+def similarity_distillation(embeddings: torch.Tensor, raw: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference between the cosines of a batch before and after the projection.
+
+    Args:
+        embeddings: (n, full_dim).
+        raw: (n, in_dim).
+
+    Source: Tung and Mori 2019, similarity-preserving knowledge distillation, arXiv:1907.09682, with cosines.
+    """
+    after = torch.nn.functional.normalize(embeddings, dim=1)
+    before = torch.nn.functional.normalize(raw, dim=1)
+    return (after @ after.T - before @ before.T).square().mean()
+
+
+class PairwiseLogistic(torch.nn.Module):
+    """Mated against non-mated pairs of a batch by logistic regression on their cosine; both kinds weigh the same.
+
+    Scale and offset are learnt per domain, so that no domain has to share another one's threshold. Pairs whose
+    recordings overlap (views of one clip) are left out: they are alike whatever the speaker.
+    """
+
+    def __init__(self, domains: int) -> None:
+        super().__init__()
+        # the line 10 s - 5 is near the calibration of raw embeddings; it is learnt ten times faster than they are
+        self.scale = torch.nn.Parameter(torch.full((domains,), 10.0))
+        self.offset = torch.nn.Parameter(torch.full((domains,), -5.0))
+
+    def forward(self, unit: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The loss of unit-length embeddings (n, dim); a scalar."""
+        same = batch.labels[:, None] == batch.labels[None]
+        mated = same & ~overlapping(batch.clips, batch.spans)
+        ratio = self.scale[batch.domain] * (unit @ unit.T) + self.offset[batch.domain]
+        misses = torch.nn.functional.softplus(-ratio[mated]).mean()
+        false_alarms = torch.nn.functional.softplus(ratio[~same]).mean()
+        return misses + false_alarms
+
+
+def overlapping(clips: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
+    """Which rows hold some of the same recording; each row overlaps itself.
+
+    Args:
+        clips: int64, (n,).
+        spans: (n, 2).
+
+    Returns: bool, (n, n).
+
+    >>> overlapping(torch.tensor([0, 0, 1]), torch.tensor([[0, 0.5], [0.5, 1], [0, 1]])).int().tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
+    starts, ends = spans[:, 0], spans[:, 1]
+    meets = (starts[:, None] < ends[None]) & (starts[None] < ends[:, None])
+    return (clips[:, None] == clips[None]) & meets
+
+
+class _Classification(torch.nn.Module):
+    def __init__(self, recipe: LossRecipe, dim: int, identities: int) -> None:
+        super().__init__()
+        self.loss = losses.ArcFaceLoss(identities, dim, margin=math.degrees(recipe.margin), scale=recipe.scale)
+
+    def forward(self, unit: torch.Tensor, batch: Batch) -> torch.Tensor:
+        result: torch.Tensor = self.loss(unit, batch.labels)
+        return result
+
+
+class _Contrastive(torch.nn.Module):
+    def __init__(self, loss: torch.nn.Module, miner: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        self.loss, self.miner = loss, miner
+
+    def forward(self, unit: torch.Tensor, batch: Batch) -> torch.Tensor:
+        chosen = None if self.miner is None else self.miner(unit, batch.labels)
+        result: torch.Tensor = self.loss(unit, batch.labels, chosen)
+        return result
+
+
+def _one_dim(recipe: LossRecipe, dim: int, identities: int, domains: int) -> torch.nn.Module:
+    if recipe.kind == "aam_softmax":
+        return _Classification(recipe, dim, identities)
+    if recipe.kind == "sup_con":
+        return _Contrastive(losses.SupConLoss(temperature=recipe.temperature))
+    if recipe.kind == "info_nce":
+        return _Contrastive(losses.NTXentLoss(temperature=recipe.temperature))
+    if recipe.kind == "triplet":
+        cosine = distances.CosineSimilarity()
+        miner = miners.TripletMarginMiner(margin=recipe.margin, distance=cosine, type_of_triplets="all")
+        return _Contrastive(losses.TripletMarginLoss(margin=recipe.margin, distance=cosine), miner)
+    return PairwiseLogistic(domains)

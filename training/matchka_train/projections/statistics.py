@@ -1,0 +1,127 @@
+"""Mean, within-identity and between-identity covariance of each domain: all that the closed-form families need."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka_train.errors import DatasetError, RecipeError
+from matchka_train.features import Features
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DomainStatistics:
+    """Moments of one domain's pooled backbone embeddings, every identity weighing the same.
+
+    Attributes:
+        mean: float64, (dim,), mean of the identities' means.
+        within: float64, (dim, dim), covariance of samples about their identity's mean, unbiased.
+        between: float64, (dim, dim), covariance of the identities' means, unbiased.
+    """
+
+    mean: Matrix
+    within: Matrix
+    between: Matrix
+
+
+def domain_statistics(features: Features) -> dict[str, DomainStatistics]:
+    """Moments of every domain, in the order of their names.
+
+    Raises: DatasetError: a domain has fewer than two identities, or no identity with two samples.
+    """
+    pooled = features.pooled().astype(np.float64)
+    domains = np.asarray(features.domains)
+    subjects = np.asarray(features.subjects)
+    found = {}
+    for domain in sorted(set(features.domains)):
+        here = domains == domain
+        found[domain] = _moments(pooled[here], subjects[here], domain)
+    return found
+
+
+def domain_weights(weights: Mapping[str, float] | None, domains: list[str], key: str) -> dict[str, float]:
+    """Weights that sum to 1; equal ones where none are given.
+
+    Args:
+        weights: as the recipe gives them, or None.
+        domains: the domains there are.
+        key: the recipe's key, for the error.
+
+    Raises: RecipeError: the names are not those of the domains, or the weights do not sum to more than 0.
+    """
+    if weights is None:
+        return dict.fromkeys(domains, 1.0 / len(domains))
+    if set(weights) != set(domains) or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        raise RecipeError(
+            f"{key} must give each of the domains {', '.join(domains)} a weight >= 0, not all 0.",
+            value=dict(weights),
+            remedy="Name every training domain once, or leave the key out for equal weights.",
+        )
+    total = sum(weights.values())
+    return {domain: weights[domain] / total for domain in domains}
+
+
+def weighted_sum(
+    statistics: Mapping[str, DomainStatistics],
+    weights: Mapping[str, float],
+    moment: Callable[[DomainStatistics], Matrix],
+) -> Matrix:
+    """The weighted sum of one moment over domains."""
+    total: Matrix = np.sum([weights[domain] * moment(found) for domain, found in statistics.items()], axis=0)
+    return total
+
+
+def second_moment(domain: DomainStatistics, centre: Matrix, within: float) -> Matrix:
+    """Second moment of one domain about a point, scaled to trace 1.
+
+    Args:
+        domain: its moments.
+        centre: float64, (dim,).
+        within: how much of the spread within identities counts; 0 leaves the identities' means only.
+
+    Returns: float64, (dim, dim).
+    """
+    shift = domain.mean - centre
+    moment: Matrix = domain.between + within * domain.within + np.outer(shift, shift)
+    scaled: Matrix = moment / np.trace(moment)
+    return scaled
+
+
+def principal_axes(moment: Matrix) -> Matrix:
+    """Orthonormal axes as rows, the one that holds most first; signs fixed so that a refit gives the same file.
+
+    Args: moment: float64, (dim, dim), symmetric.
+
+    Returns: float64, (dim, dim).
+
+    >>> principal_axes(np.diag([1.0, 4.0])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    axes: Matrix = np.linalg.eigh(moment).eigenvectors[:, ::-1].T
+    largest = np.abs(axes).argmax(axis=1)
+    signed: Matrix = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
+    return signed
+
+
+def _moments(embeddings: Matrix, subjects: npt.NDArray[np.str_], domain: str) -> DomainStatistics:
+    names, numbers, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
+    if len(names) < 2 or sizes.max() < 2:
+        raise DatasetError(
+            f"The domain {domain} needs two identities, and two samples of at least one.",
+            value=f"{len(names)} identities, at most {sizes.max()} samples of one",
+            remedy="Add people, or cut long clips with clip_parts: 2.",
+        )
+    means = np.zeros((len(names), embeddings.shape[1]))
+    np.add.at(means, numbers, embeddings)
+    means /= sizes[:, None]
+    residuals = (embeddings - means[numbers]) / np.sqrt(np.maximum(sizes - 1, 1))[numbers][:, None]
+    mean = means.mean(axis=0)
+    centred = means - mean
+    return DomainStatistics(
+        mean=mean,
+        within=residuals.T @ residuals / np.count_nonzero(sizes > 1),
+        between=centred.T @ centred / (len(names) - 1),
+    )

@@ -1,0 +1,112 @@
+"""A fitted projection on disk: one .safetensors file that says what it is and which backbone it belongs to."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from matchka_train.errors import ProjectionError
+from matchka_train.projections.affine import AffineProjection
+from matchka_train.projections.layer_sum import LayerSum, SummedProjection
+from matchka_train.projections.mlp import MlpProjection, MlpRecipe
+
+FORMAT: Final = "matchka-projection-1"
+AFFINE: Final = "affine"
+MLP: Final = "mlp"
+LAYER_SUM: Final = "layer_sum"
+
+
+@dataclass(frozen=True)
+class ProjectionInfo:
+    """What a projection file says about itself.
+
+    Attributes:
+        family: how it was fitted (rotation, whitening, linear, mlp, ...).
+        kind: what it is: affine (weight, bias), layer_sum (weights of layers before an affine one) or mlp.
+        dims: the dims it was trained and validated for, rising; the last is full_dim.
+        backbone: name of the backbone.
+        backbone_sha256: of the backbone's weights; it fits no other.
+        datasets: JSON list of {name, source, licence, use} of what it was fitted on and validated on.
+    """
+
+    family: str
+    kind: str
+    dims: tuple[int, ...]
+    backbone: str
+    backbone_sha256: str
+    datasets: tuple[dict[str, str], ...]
+
+
+def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -> None:
+    """Write a projection.
+
+    Args:
+        path: ends in .safetensors.
+        module: an AffineProjection, SummedProjection or MlpProjection.
+        info: goes into the file's metadata; its kind is that of the module.
+
+    Raises: ProjectionError: a module of another kind.
+    """
+    info = replace(info, kind=_kind_of(module))
+    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
+    path.write_bytes(_in_fixed_order(save(tensors, metadata)))
+
+
+def _in_fixed_order(content: bytes) -> bytes:
+    """The same file with its header sorted: the library's order changes from run to run, and with it every sha256."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
+    """Read a projection: the module (n, in_dim) -> (n, full_dim) in evaluation mode, and what it is.
+
+    Raises: ProjectionError: not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if metadata.pop("format", None) != FORMAT:
+            raise ProjectionError("The file is not a projection of this project.", value=path, remedy=_FIT)
+        values = {name: json.loads(value) for name, value in metadata.items()}
+        info = ProjectionInfo(**values | {"dims": tuple(values["dims"]), "datasets": tuple(values["datasets"])})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ProjectionError(f"The projection {path} cannot be read.", value=error, remedy=_FIT) from error
+    return _rebuild(info.kind, tensors).eval(), info
+
+
+def _kind_of(module: torch.nn.Module) -> str:
+    if isinstance(module, AffineProjection):
+        return AFFINE
+    if isinstance(module, SummedProjection):
+        return LAYER_SUM
+    if isinstance(module, MlpProjection):
+        return MLP
+    raise ProjectionError(
+        "Such a module cannot be saved.", value=type(module).__name__, remedy="Save module.exported()."
+    )
+
+
+def _rebuild(kind: str, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:
+    if kind == AFFINE and set(tensors) == {"weight", "bias"}:
+        return AffineProjection(tensors["weight"].numpy(), tensors["bias"].numpy())
+    if kind == LAYER_SUM and set(tensors) == {"layer_sum.weights", "affine.weight", "affine.bias"}:
+        affine = AffineProjection(tensors["affine.weight"].numpy(), tensors["affine.bias"].numpy())
+        return SummedProjection(LayerSum(tensors["layer_sum.weights"]), affine)
+    if kind == MLP and {"first.weight", "second.weight"} <= set(tensors):
+        hidden, in_dim = tensors["first.weight"].shape
+        module = MlpProjection(in_dim, tensors["second.weight"].shape[0], MlpRecipe(hidden=hidden))
+        module.load_state_dict(tensors)
+        return module.requires_grad_(requires_grad=False)
+    raise ProjectionError("The projection is of an unknown kind.", value=f"{kind}: {sorted(tensors)}", remedy=_FIT)
+
+
+_FIT: Final = "Fit one with `matchka-train run`."

@@ -1,0 +1,165 @@
+"""A recipe: everything a training run depends on, in one validated, frozen value read from one YAML file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from matchka_train.augmentation import AugmentationRecipe
+from matchka_train.backbones.choice import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
+from matchka_train.candidates import AutoRecipe, CandidateRecipe
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.errors import RecipeError
+from matchka_train.frozen import Frozen
+from matchka_train.losses import LossRecipe
+from matchka_train.optimisation import OptimisationRecipe
+from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
+from matchka_train.projections.layer_sum import LayerSumRecipe
+
+
+class DataRecipe(Frozen):
+    """What is trained on, what is validated on, and what a clip may be.
+
+    Attributes:
+        train: data sets the projection is fitted on.
+        validation: data sets, of other identities, that it is judged on; one or more domains.
+        cache_dir: folder of the feature cache.
+        max_duration_s: longer clips are skipped.
+        min_speech_s: clips with less audible material are skipped.
+    """
+
+    train: tuple[DatasetRecipe, ...] = Field(min_length=1)
+    validation: tuple[DatasetRecipe, ...] = Field(min_length=1)
+    cache_dir: Path = Path("build/features")
+    max_duration_s: float = Field(default=600.0, gt=0)
+    min_speech_s: float = Field(default=0.2, ge=0)
+
+
+class AsNormRecipe(Frozen):
+    """Adaptive score normalisation, measured beside the plain cosine and never part of the model.
+
+    Attributes:
+        cohort_domain: training domain whose identities' means are the cohort; all domains where not given.
+        top: how many of the most similar cohort identities each side is normalised by.
+    """
+
+    cohort_domain: str | None = None
+    top: int = Field(default=100, ge=2)
+
+
+class Recipe(Frozen):
+    """A whole training run.
+
+    Attributes:
+        name: of the model; also of the checkpoint's folder.
+        seed: fixes every random choice.
+        dims: dims trained, validated and served, rising; the last is full_dim.
+        backbone: the frozen network.
+        data: data sets.
+        augmentation: changed copies of the training clips.
+        projection: family and its values; `family: auto` tries several and lets validation choose.
+        loss: of families that are trained.
+        optimisation: of families that are trained.
+        as_norm: measure adaptive score normalisation too.
+        output_dir: folder of the checkpoint.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    seed: int = Field(default=0, ge=0)
+    dims: tuple[int, ...] = Field(min_length=1)
+    backbone: BackboneRecipe = Ge2eRecipe()
+    data: DataRecipe
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    projection: Annotated[ClosedFormRecipe | TrainedRecipe | AutoRecipe, Field(discriminator="family")]
+    loss: LossRecipe = LossRecipe()
+    optimisation: OptimisationRecipe = OptimisationRecipe()
+    as_norm: AsNormRecipe | None = None
+    output_dir: Path
+
+    @field_validator("dims")
+    @classmethod
+    def _rise(cls, dims: tuple[int, ...]) -> tuple[int, ...]:
+        if list(dims) != sorted(set(dims)) or dims[0] < 1:
+            raise ValueError("dims must be positive and rise, without repeats")
+        return dims
+
+    @model_validator(mode="after")
+    def _weighs_every_dim(self) -> "Recipe":
+        for loss in (self.loss, *(candidate.loss for candidate in self.candidates)):
+            weights = loss.dim_weights
+            if weights is not None and (len(weights) != len(self.dims) or min(weights) < 0 or sum(weights) <= 0):
+                raise ValueError("dim_weights needs one weight >= 0 for each of dims, not all 0")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_the_layers_kept_apart(self) -> "Recipe":
+        apart = isinstance(self.backbone, SpeechTransformerRecipe) and self.backbone.layers == "apart"
+        if any(isinstance(candidate.projection, LayerSumRecipe) != apart for candidate in self.candidates):
+            raise ValueError("backbone.layers: apart and projection.family: layer_sum belong together")
+        return self
+
+    @property
+    def candidates(self) -> tuple[CandidateRecipe, ...]:
+        """What is tried: one family, or those of `family: auto`."""
+        if isinstance(self.projection, AutoRecipe):
+            return self.projection.candidates
+        return (CandidateRecipe(name=self.projection.family, projection=self.projection, loss=self.loss),)
+
+
+def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: `key.key=value` with YAML values; lists are indexed by number (`data.train.0.path=clips.csv`).
+
+    Raises: RecipeError: unreadable, an unknown key, or a value out of range; names the key.
+
+    >>> read_recipe(Path("absent.yaml"))
+    Traceback (most recent call last):
+    matchka_train.errors.RecipeError: The recipe absent.yaml cannot be read. ...
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(
+            f"The recipe {path} cannot be read.", value=error, remedy="Check its path and YAML."
+        ) from error
+    for override in overrides:
+        put_override(content, override)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        raise RecipeError(
+            f"The recipe {path} is not valid at {where}: {first['msg']}.",
+            value=first["input"],
+            remedy="See docs/training.md for every key.",
+        ) from error
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe with every default filled in; read_recipe reads it back."""
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+
+
+def put_override(content: Any, override: str) -> None:
+    """Put one override into the parsed YAML; a key that no recipe has is found by the validation after it."""
+    dotted, equals, text = override.partition("=")
+    keys = dotted.split(".")
+    if not equals or not all(keys):
+        raise RecipeError("An override is written key.key=value.", value=override, remedy="For example seed=7.")
+    node = content
+    try:
+        for key in keys[:-1]:
+            node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+        if isinstance(node, list):
+            node[int(keys[-1])] = yaml.safe_load(text)
+        else:
+            node[keys[-1]] = yaml.safe_load(text)
+    except (AttributeError, IndexError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise RecipeError(
+            "The override does not lead to a value of the recipe.", value=override, remedy="Check its keys."
+        ) from error

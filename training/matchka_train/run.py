@@ -1,0 +1,208 @@
+"""One training run, top to bottom: data sets -> features -> projection -> validation -> checkpoint and report."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from matchka.media.audio import AudioLimits
+from matchka_train.augmentation import View
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
+from matchka_train.datasets.reader import read_datasets, read_pairs
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.splits import require_disjoint
+from matchka_train.errors import DatasetError, DivergedError, RecipeError
+from matchka_train.features import Features, extract_features, join_features
+from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
+from matchka_train.identification import IdentificationReport, identification_report
+from matchka_train.projections.storage import ProjectionInfo
+from matchka_train.recipe import Recipe, write_recipe
+from matchka_train.selection import best_of
+from matchka_train.summary import write_summary
+from matchka_train.validate import Report, validate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves.
+
+    Attributes:
+        checkpoint: the folder, with projection.safetensors, recipe.yaml, report.json and report.html.
+        projected: accuracy of the projection.
+        raw: accuracy of the raw backbone.
+        skipped: clips that could not be read.
+        fitted: every candidate that was tried, the best first.
+        notes: what a reader has to know: candidates that diverged, losses that stayed flat.
+        identified: gallery against probes, where a domain has enough samples of people.
+        raw_identified: the same of the raw backbone.
+    """
+
+    checkpoint: Path
+    projected: Report
+    raw: Report
+    skipped: int
+    fitted: tuple[Fitted, ...]
+    notes: tuple[str, ...]
+    identified: IdentificationReport
+    raw_identified: IdentificationReport
+
+
+def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool = False) -> Outcome:
+    """Train by a recipe and write the checkpoint; an interrupted run of the same recipe goes on where it stopped.
+
+    Args:
+        recipe: validated.
+        backbone: the network the recipe names.
+        progress: shows how far it is.
+        fresh: forget what an earlier run left in the folder.
+
+    Raises: MatchkaError: a data set, the backbone or the fit is not what the recipe says; what was good is kept.
+    """
+    if recipe.dims[-1] > backbone.embedding_dim:
+        raise RecipeError(
+            f"The backbone {backbone.name} has {backbone.embedding_dim} components.",
+            value=recipe.dims[-1],
+            remedy="Lower the largest of dims.",
+        )
+    prepared = prepare(recipe, backbone, progress)
+    identity = _identity(recipe, backbone, prepared)
+    info = _info(recipe, backbone)
+    fitted, notes = _fit_all(recipe, prepared, identity, info, progress, fresh=fresh)
+    best = fitted[0]
+    folder = CheckpointFolder(recipe.output_dir, identity)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_recipe(folder.path / RECIPE_NAME, recipe)
+    info = replace(info, family=best.candidate.projection.family)
+    folder.keep_projection(best.module, info, PROJECTION_NAME)
+    notes += _flat_notes(fitted)
+    skipped = [entry for features in (prepared.train, *prepared.validation) for entry in features.skipped]
+    identified = (
+        identification_report(window_embedder(best.module), prepared.validation, recipe.dims),
+        identification_report(lambda windows: windows, prepared.published, recipe.dims),
+    )
+    write_summary(recipe, prepared, folder, fitted, notes, skipped, identified)
+    return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes), *identified)
+
+
+def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
+    """Read the data sets, check that they share no identity, and compute or map their features in every view.
+
+    Raises: DatasetError, IdentityOverlapError, TooManyUnreadableError, FeatureError, DiskFullError.
+    """
+    train_sets, validation_sets = read_datasets(recipe.data.train), read_datasets(recipe.data.validation)
+    require_disjoint(flat(train_sets), flat(validation_sets))
+    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
+    recordings, counted = [], []
+    for dataset, samples in zip(recipe.data.train, train_sets, strict=True):
+        versions = [
+            extract_features(samples, backbone, recipe.data.cache_dir, progress, limits, view)
+            for view in (None, *_views(dataset, recipe))
+        ]
+        recordings += versions[:1] if dataset.closed_form else []
+        counted += [*versions[:1] * dataset.repeat, *versions[1:]]
+    validation, published = (
+        [
+            with_trials(
+                extract_features(samples, network, recipe.data.cache_dir, progress, limits),
+                dataset,
+                samples,
+                recipe.seed,
+            )
+            for dataset, samples in zip(recipe.data.validation, validation_sets, strict=True)
+        ]
+        for network in (backbone, backbone.published)
+    )
+    raw = validate(lambda windows: windows, published, recipe.dims)
+    return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
+
+
+def flat(datasets: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """The samples of several data sets, one behind the other."""
+    return [sample for samples in datasets for sample in samples]
+
+
+def _views(dataset: DatasetRecipe, recipe: Recipe) -> list[View]:
+    changes = recipe.augmentation if dataset.augmentation is None else dataset.augmentation
+    return [View(number + 1, recipe.seed, changes) for number in range(changes.views)]
+
+
+def with_trials(features: Features, dataset: DatasetRecipe, samples: Sequence[Sample], seed: int) -> Features:
+    """The features with the pairs their data set lists.
+
+    Raises: DatasetError: the list is not one of these clips, or a listed clip could not be read.
+    """
+    pairs = read_pairs(dataset, samples, seed)
+    if pairs is not None and features.skipped:
+        raise DatasetError(
+            "A data set with listed pairs must be readable as a whole.",
+            value=features.skipped[0].path,
+            remedy="Repair that clip, or remove it from the list and the data set.",
+        )
+    return features if pairs is None else replace(features, trials=pairs)
+
+
+def _fit_all(
+    recipe: Recipe, prepared: Prepared, identity: str, info: ProjectionInfo, progress: Progress, *, fresh: bool
+) -> tuple[list[Fitted], list[str]]:
+    """Every candidate, the best first; one that diverges is noted and the others go on, unless it is the only one."""
+    fitted: list[Fitted] = []
+    notes: list[str] = []
+    for candidate in recipe.candidates:
+        folder = CheckpointFolder(recipe.output_dir / "candidates" / candidate.name, identity)
+        if fresh:
+            folder.clear_state()
+        named = replace(info, family=candidate.projection.family)
+        try:
+            fitted.append(fit_candidate(candidate, recipe, prepared, folder, named, progress))
+        except DivergedError as error:
+            if len(recipe.candidates) == 1:
+                raise
+            notes.append(f"{candidate.name} was given up: {error}")
+    if not fitted:
+        raise DivergedError("Every candidate diverged.", value=notes[0], remedy="Lower optimisation.learning_rate.")
+    return _best_first(fitted), notes
+
+
+def _best_first(fitted: list[Fitted]) -> list[Fitted]:
+    ordered, left = [], list(fitted)
+    while left:
+        ordered.append(left.pop(best_of([entry.standing for entry in left])))
+    return ordered
+
+
+def _flat_notes(fitted: Sequence[Fitted]) -> list[str]:
+    return [
+        f"{entry.candidate.name}: the loss stayed flat, so nothing was learned; its projection is that of its start."
+        for entry in fitted
+        if entry.flat
+    ]
+
+
+def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
+    """Hash of all that training depends on: the recipe, the backbone, and the features themselves."""
+    digest = hashlib.sha256(recipe.model_dump_json(exclude={"output_dir"}).encode())
+    digest.update(backbone.source.sha256.encode())
+    for features in (prepared.train, prepared.closed_form, *prepared.validation):
+        digest.update(np.ascontiguousarray(features.pooled()).tobytes())
+        digest.update("\n".join(features.subjects).encode())
+    return digest.hexdigest()
+
+
+def _info(recipe: Recipe, backbone: Backbone) -> ProjectionInfo:
+    return ProjectionInfo(
+        family=recipe.projection.family,
+        kind="affine",
+        dims=recipe.dims,
+        backbone=backbone.name,
+        backbone_sha256=backbone.source.sha256,
+        datasets=tuple(
+            {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
+            for use, datasets in (("projection fitted", recipe.data.train), ("validated", recipe.data.validation))
+            for dataset in datasets
+        ),
+    )

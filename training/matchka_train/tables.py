@@ -1,0 +1,114 @@
+"""Accuracy as tables for a terminal."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from matchka_train.bootstrap import Difference
+from matchka_train.cache_bench import Timed
+from matchka_train.fit import Fitted
+from matchka_train.identification import IdentificationReport, identification_rows
+from matchka_train.judging import JudgedThreshold, Judgement
+from matchka_train.validate import Report
+
+
+def accuracy_table(projected: Report, raw: Report) -> Table:
+    """EER, minDCF and TAR per domain and dim, the raw backbone truncated to the same dim beside each EER."""
+    table = Table(title="Accuracy on unseen identities, all pairs within a domain")
+    for column in ("domain", "dim", "EER %", "raw EER %", "EER / raw at full dim", "minDCF", "TAR@FMR 1e-2", "1e-3"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in projected.items():
+        full = raw[domain][max(raw[domain])].eer
+        for dim, accuracy in per_dim.items():
+            table.add_row(
+                domain,
+                str(dim),
+                f"{100 * accuracy.eer:.2f}",
+                f"{100 * raw[domain][dim].eer:.2f}",
+                f"{accuracy.eer / full:.2f}" if full > 0 else "-",
+                f"{accuracy.min_dcf:.3f}",
+                *(f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()),
+            )
+        table.add_section()
+    return table
+
+
+def identification_table(projected: IdentificationReport, raw: IdentificationReport) -> Table:
+    """Gallery against probes, the raw backbone first."""
+    header, *rows = identification_rows(projected, raw)
+    table = Table(title="Identification: references of three samples, probes, strangers")
+    for column in header:
+        table.add_column(column, justify="left" if column in header[:2] else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def candidate_table(fitted: Sequence[Fitted]) -> Table:
+    """Every candidate, the best first: how its worst domain stands beside the raw backbone, and its full-dim EER."""
+    table = Table(title="Candidates, the best first")
+    domains = list(fitted[0].report)
+    for column in ("candidate", "worst domain: EER / raw", *(f"EER % {domain}, full dim" for domain in domains)):
+        table.add_column(column, justify="left" if column == "candidate" else "right")
+    for entry in fitted:
+        full = max(entry.report[domains[0]])
+        rates = [f"{100 * entry.report[domain][full].eer:.2f}" for domain in domains]
+        worse = f" (+{entry.standing.excess:.0%} at full dim)" if entry.standing.excess > 0 else ""
+        table.add_row(entry.candidate.name, f"{entry.standing.ratio:.3f}{worse}", *rates)
+    return table
+
+
+def judgement_table(found: Judgement) -> Table:
+    """EER, minDCF and TAR per domain and dim, and the EER with AS-norm where a cohort was given."""
+    table = Table(title="Accuracy, all pairs or the listed trials")
+    columns = ["domain", "dim", "EER %", "minDCF", "TAR@FMR 1e-2", "TAR@FMR 1e-3", "subjects", "mated", "non-mated"]
+    for column in (*columns, *(["EER % with AS-norm"] if found.normalised else [])):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in found.report.items():
+        for dim, accuracy in per_dim.items():
+            cells = [domain, str(dim), f"{100 * accuracy.eer:.2f}", f"{accuracy.min_dcf:.3f}"]
+            cells += [f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()]
+            cells += [str(accuracy.subjects), str(accuracy.mated_pairs), str(accuracy.non_mated_pairs)]
+            if found.normalised:
+                cells.append(f"{100 * found.normalised[domain][dim].eer:.2f}")
+            table.add_row(*cells)
+        table.add_section()
+    return table
+
+
+def threshold_table(thresholds: Sequence[JudgedThreshold]) -> Table:
+    """What the operating points of a bundle promise, and what they do here."""
+    table = Table(title="Operating points of one template: promised and measured")
+    for column in ("domain", "dim", "FMR promised", "threshold", "FMR measured", "FNMR measured"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for entry in thresholds:
+        rates = [f"{entry.fmr:g}", f"{entry.threshold:.4f}", f"{entry.measured_fmr:.2e}", f"{entry.measured_fnmr:.3f}"]
+        table.add_row(entry.domain, str(entry.dim), *rates)
+    return table
+
+
+def difference_table(differences: Mapping[str, Mapping[int, Difference]]) -> Table:
+    """EER of two models and the interval of their difference."""
+    table = Table(title="First minus second, paired bootstrap by identity")
+    for column in ("domain", "dim", "EER % first", "EER % second", "difference, 95 %", "significant"):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in differences.items():
+        for dim, found in per_dim.items():
+            verdict = "first is worse" if found.significantly_worse else "no"
+            verdict = "first is better" if found.significantly_better else verdict
+            interval = f"{100 * found.low:+.2f} .. {100 * found.high:+.2f}"
+            table.add_row(domain, str(dim), f"{100 * found.eer:.2f}", f"{100 * found.other_eer:.2f}", interval, verdict)
+        table.add_section()
+    return table
+
+
+def bench_table(cached: Timed, running: Timed, epochs: int, clips: int) -> Table:
+    """Both ways side by side."""
+    table = Table(title=f"{epochs} epochs on {clips} clips: on the cache, or running the backbone in every epoch")
+    for column in ("way", "seconds", "EER % at full dim"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for way, timed in (("cache, filled first", cached), ("backbone in every epoch", running)):
+        rates = [per_dim[max(per_dim)].eer for per_dim in timed.report.values()]
+        table.add_row(way, f"{timed.seconds:.1f}", ", ".join(f"{100 * rate:.2f}" for rate in rates))
+    table.add_row("ratio", f"{running.seconds / cached.seconds:.1f} x", "")
+    return table

@@ -1,0 +1,174 @@
+"""Which pairs are compared, and their similarities: all pairs, listed pairs, and references of several templates."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.vectors import FloatArray, cosine_similarity, mean_reference, truncate_and_normalise
+from matchka_train.errors import NoTrialsError
+
+Indices = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class PairSimilarities:
+    """Cosine similarities of pairs, with the identities each came from (a bootstrap by identity needs them).
+
+    Attributes:
+        mated: float32, (m,).
+        non_mated: float32, (k,).
+        mated_subjects: int32, (m,), number of the one subject of each mated pair, in 0..subject_count-1.
+        non_mated_subjects: int32, (k, 2), numbers of the two subjects of each non-mated pair.
+        subject_count: how many subjects took part.
+    """
+
+    mated: FloatArray
+    non_mated: FloatArray
+    mated_subjects: Indices
+    non_mated_subjects: Indices
+    subject_count: int
+
+
+def number_subjects(subjects: list[str]) -> tuple[Indices, int]:
+    """Number subjects in the order of their sorted names.
+
+    Returns: int32 (n,) and how many there are.
+
+    >>> number_subjects(["b", "a", "b"])
+    (array([1, 0, 1], dtype=int32), 2)
+    """
+    names, numbers = np.unique(np.asarray(subjects), return_inverse=True)
+    return numbers.astype(np.int32), len(names)
+
+
+def all_pairs(embeddings: FloatArray, subjects: list[str]) -> PairSimilarities:
+    """Compare every sample with every other one once.
+
+    Args:
+        embeddings: float32, (n, dim), already truncated to the dim that is measured; rows need not be unit length.
+        subjects: the subject of each row, n of them.
+
+    Returns: n (n - 1) / 2 similarities in all.
+
+    Raises: NoTrialsError: no mated or no non-mated pair. ZeroVectorError: a row is zero.
+
+    >>> pairs = all_pairs(np.array([[1, 0], [1, 0], [0, 2]], np.float32), ["a", "a", "b"])
+    >>> pairs.mated.tolist(), pairs.non_mated.tolist()
+    ([1.0], [0.0, 0.0])
+    """
+    numbers, count = number_subjects(subjects)
+    unit = truncate_and_normalise(embeddings, embeddings.shape[1])
+    first, second = np.triu_indices(len(unit), k=1)
+    similarities = np.clip(unit @ unit.T, -1.0, 1.0)[first, second]
+    return _split(similarities, numbers[first], numbers[second], count)
+
+
+def listed_pairs(embeddings: FloatArray, subjects: list[str], pairs: npt.NDArray[np.int64]) -> PairSimilarities:
+    """Compare only the pairs of a list (a published trial list, or the balanced generator's).
+
+    Args:
+        embeddings: float32, (n, dim), as all_pairs.
+        subjects: the subject of each row, n of them.
+        pairs: int64, (trials, 2), row numbers.
+
+    Raises: NoTrialsError, ZeroVectorError: as all_pairs.
+    """
+    numbers, count = number_subjects(subjects)
+    unit = truncate_and_normalise(embeddings, embeddings.shape[1])
+    first, second = pairs[:, 0], pairs[:, 1]
+    similarities = np.clip(np.einsum("ij,ij->i", unit[first], unit[second]), -1.0, 1.0).astype(np.float32)
+    return _split(similarities, numbers[first], numbers[second], count)
+
+
+def balanced_pairs(subjects: list[str], per_kind: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw as many mated as non-mated pairs, each pair once.
+
+    Args:
+        subjects: the subject of each sample.
+        per_kind: pairs of each kind; fewer where there are not so many.
+        seed: the same seed draws the same pairs.
+
+    Returns: int64, (trials, 2), row numbers, mated pairs first.
+
+    Raises: NoTrialsError: no pair of one kind exists.
+
+    >>> balanced_pairs(["a", "a", "b"], 1, seed=0)[0].tolist()
+    [0, 1]
+    """
+    numbers, _ = number_subjects(subjects)
+    generator = np.random.default_rng(seed)
+    first, second = np.triu_indices(len(numbers), k=1)
+    same = numbers[first] == numbers[second]
+    chosen = []
+    for kind, where in (("mated", np.flatnonzero(same)), ("non-mated", np.flatnonzero(~same))):
+        if where.size == 0:
+            raise _no_pair(kind)
+        chosen.append(np.sort(generator.permutation(where)[:per_kind]))
+    rows = np.concatenate(chosen)
+    return np.stack([first[rows], second[rows]], axis=1).astype(np.int64)
+
+
+def reference_pairs(
+    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, draws: int, seed: int
+) -> PairSimilarities:
+    """Compare probes with references that are the mean of several templates, as the service does.
+
+    From every subject with more than `templates` samples, `draws` references are made of randomly chosen samples; each
+    is compared with the subject's other samples and with all samples of the other subjects.
+
+    Args:
+        embeddings: float32, (n, full_dim), not truncated: a reference averages unit-length full embeddings.
+        subjects: the subject of each row.
+        dim: components compared.
+        templates: samples in a reference, >= 1.
+        draws: references per subject, >= 1.
+        seed: the same seed draws the same references.
+
+    Raises:
+        NoTrialsError: no subject has more than `templates` samples.
+        DimensionError, ZeroVectorError: as matchka.vectors.
+    """
+    numbers, count = number_subjects(subjects)
+    generator = np.random.default_rng(seed)
+    references: list[FloatArray] = []
+    owners: list[int] = []
+    members: list[npt.NDArray[np.int64]] = []
+    for subject in range(count):
+        rows = np.flatnonzero(numbers == subject)
+        if rows.size <= templates:
+            continue
+        for _ in range(draws):
+            chosen = generator.choice(rows, templates, replace=False)
+            references.append(mean_reference(embeddings[chosen]))
+            owners.append(subject)
+            members.append(chosen)
+    if not references:
+        raise _no_pair("mated")
+    similarities = cosine_similarity(np.stack(references), embeddings, dim)
+    probed = np.ones(similarities.shape, bool)
+    for row, chosen in enumerate(members):
+        probed[row, chosen] = False
+    first, second = np.nonzero(probed)
+    return _split(similarities[first, second], np.asarray(owners, np.int32)[first], numbers[second], count)
+
+
+def _split(similarities: FloatArray, first: Indices, second: Indices, count: int) -> PairSimilarities:
+    same = first == second
+    if not same.any():
+        raise _no_pair("mated")
+    if same.all():
+        raise _no_pair("non-mated")
+    return PairSimilarities(
+        mated=similarities[same],
+        non_mated=similarities[~same],
+        mated_subjects=first[same],
+        non_mated_subjects=np.stack([first[~same], second[~same]], axis=1),
+        subject_count=count,
+    )
+
+
+def _no_pair(kind: str) -> NoTrialsError:
+    return NoTrialsError(
+        f"There is no {kind} pair.", remedy="Give at least two subjects, one of them with two samples."
+    )
