@@ -47,7 +47,7 @@ from matchka.problems import problem_response
 from matchka.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.routes.context import ServiceState, authorised_tenant
 from matchka.settings import Settings
-from matchka.store.faults import as_matchka_error
+from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
 from matchka.telemetry import RequestTimer, Telemetry
 

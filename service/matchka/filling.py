@@ -9,7 +9,7 @@ from typing import Final
 
 from matchka.bundle import Manifest
 from matchka.gallery.gallery import Gallery
-from matchka.store.bulk import StoredReferences
+from matchka.store.references import StoredReferences
 from matchka.store.store import Store
 
 MOST_WAITING: Final = 8  # batches read and not yet put: a few MB

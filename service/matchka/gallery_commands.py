@@ -21,15 +21,15 @@ from matchka.data_dir import is_owned, owned_data_dir
 from matchka.errors import StoreError
 from matchka.gallery_state import disagreements_with_service, print_status, status_of
 from matchka.settings import Settings, read_settings
-from matchka.store.backup import backup_file, require_file, write_backup
-from matchka.store.check import CheckReport, check_store
+from matchka.store.database_errors import as_matchka_error
+from matchka.store.deletions import deletions_in
 from matchka.store.engine import file_of, open_engine, reading
-from matchka.store.faults import as_matchka_error
-from matchka.store.ledger import deletions_in
-from matchka.store.ledger_file import read_ledger, write_ledger
-from matchka.store.migration import version_of_tables
-from matchka.store.restore import RestorePlan, restore
+from matchka.store.integrity.check import CheckReport, check_store
+from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SCHEMA_VERSION
+from matchka.store.sqlite.backup import backup_file, require_file, write_backup
+from matchka.store.sqlite.restore import RestorePlan, restore
+from matchka.store.transfer.deletions_file import read_ledger, write_ledger
 
 DISAGREES: Final = 1
 FINDINGS_SHOWN: Final = 20

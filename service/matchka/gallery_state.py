@@ -15,9 +15,9 @@ from matchka.client import Client
 from matchka.errors import BundleError
 from matchka.lineup import list_bundles
 from matchka.settings import Settings
-from matchka.store.census import census_of, subjects_without
 from matchka.store.engine import file_of, reading
 from matchka.store.schema import ReferenceRow, SubjectRow
+from matchka.store.statistics import census_of, subjects_without
 
 ATTEMPTS: Final = 5  # somebody may enrol between the two readings
 LOG_SUFFIX: Final = "-wal"

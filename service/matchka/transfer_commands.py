@@ -26,13 +26,13 @@ from matchka.gallery_commands import (
 )
 from matchka.lineup import Listed, list_bundles
 from matchka.settings import Settings
-from matchka.store.census import census_of
 from matchka.store.engine import open_engine
-from matchka.store.intake import Existing, ImportPlan, take_in
-from matchka.store.ledger_file import read_ledger
-from matchka.store.migration import bring_up_to_date
-from matchka.store.portable import write_export
-from matchka.store.superseded import remove_superseded
+from matchka.store.migrations.migrate import bring_up_to_date
+from matchka.store.statistics import census_of
+from matchka.store.transfer.deletions_file import read_ledger
+from matchka.store.transfer.exporter import write_export
+from matchka.store.transfer.importer import Existing, ImportPlan, take_in
+from matchka.store.transfer.prune import remove_superseded
 
 DEFAULT_TENANT: Final = "default"
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from matchka.store.digest import digests
+from matchka.store.integrity.digest import digests
 from matchka.store.store import opened_store
 
 BENCH = Path(__file__).parents[2] / "loadtests" / "bench"

@@ -100,7 +100,7 @@ def change(store: Store, held: Held, chance: random.Random, generator: np.random
 def test_filled_galleries_after_any_changes_and_unclean_ends_are_those_of_brute_force(
     url: str, manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch, seed: int
 ):
-    monkeypatch.setattr("matchka.store.bulk.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("matchka.store.references.ROWS_AT_ONCE", 3)
     chance, generator = random.Random(seed), np.random.default_rng(seed)
     held: Held = {}
     opened: list[Store] = []
@@ -128,7 +128,9 @@ def sixty(url: str) -> str:
 def test_filling_from_a_store_with_one_damaged_reference_names_it_and_ends(
     sixty: str, manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch, change_of_one: str
 ):
-    monkeypatch.setattr("matchka.store.bulk.ROWS_AT_ONCE", 3)  # more batches than wait at once, damage in the middle
+    monkeypatch.setattr(
+        "matchka.store.references.ROWS_AT_ONCE", 3
+    )  # more batches than wait at once, damage in the middle
     engine = create_engine(sixty)
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE subject_references SET {change_of_one} WHERE subject_key = 24"))

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
-from matchka.store.digest import digest_of
+from matchka.store.integrity.digest import digest_of
 
 SCHEMA_VERSION: Final = 2
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
@@ -87,7 +87,7 @@ class TemplateRow(Base):
 class ReferenceRow(Base):
     """A subject's reference for one model and version: the mean of its templates, little-endian float32.
 
-    The digest is that of the embedding (service/matchka/store/digest.py) and is written with it, always: an embedding that does
+    The digest is that of the embedding (service/matchka/store/integrity/digest.py) and is written with it, always: an embedding that does
     not fit its digest is damaged.
     """
 

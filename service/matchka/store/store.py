@@ -13,17 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
-from matchka.store.bulk import StoredReferences, read_references
-from matchka.store.census import subjects_without
+from matchka.store.database_errors import as_matchka_error
+from matchka.store.deletions import note_deletions
 from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import open_engine
-from matchka.store.eraser import LogEraser
-from matchka.store.faults import as_matchka_error
-from matchka.store.intact import require_intact
-from matchka.store.ledger import note_deletions
-from matchka.store.migration import bring_up_to_date
-from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
-from matchka.store.rows import (
+from matchka.store.migrations.migrate import bring_up_to_date
+from matchka.store.queries import (
     find_subject,
     read_templates,
     recompute_reference,
@@ -35,7 +30,12 @@ from matchka.store.rows import (
     to_subject,
     write_reference,
 )
+from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
+from matchka.store.references import StoredReferences, read_references
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.sqlite.page_check import require_intact
+from matchka.store.sqlite.wal import LogEraser
+from matchka.store.statistics import subjects_without
 from matchka.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
@@ -274,7 +274,7 @@ class Store:
         return self._eraser.waiting
 
     def require_intact(self) -> None:
-        """Look for damage that no digest shows; see matchka.store.intact.
+        """Look for damage that no digest shows; see matchka.store.sqlite.page_check.
 
         Raises: StorageDamagedError: something is not what was written.
         """

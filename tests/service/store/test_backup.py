@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
-from matchka.store.backup import BackupManifest, write_backup
-from matchka.store.ledger import Deletion
-from matchka.store.restore import RestorePlan, RestoreReport, restore
+from matchka.store.deletions import Deletion
+from matchka.store.sqlite.backup import BackupManifest, write_backup
+from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
 from matchka.store.store import Store, opened_store
 
 DIM = 16

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine
 
-from matchka.store.check import CheckReport, check_store
 from matchka.store.engine import reading
+from matchka.store.integrity.check import CheckReport, check_store
 from matchka.store.store import opened_store
 
 DIM = 4
@@ -52,7 +52,7 @@ def checked(path: Path) -> CheckReport:
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 3, 10_000])
 def test_sound_store_is_read_whole_and_nothing_is_found(path: Path, batch_rows: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("matchka.store.check.BATCH_ROWS", batch_rows)
+    monkeypatch.setattr("matchka.store.integrity.check.BATCH_ROWS", batch_rows)
     assert checked(path) == CheckReport(5, 1 + 2 + 2 + 5 + 2, 5, ())
 
 

@@ -16,8 +16,8 @@ from matchka.errors import (
     StorageFullError,
     StoreError,
 )
-from matchka.store import intact
-from matchka.store.faults import as_matchka_error
+from matchka.store.database_errors import as_matchka_error
+from matchka.store.sqlite import page_check as intact
 from matchka.store.store import Store, opened_store
 
 DIM = 24

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from matchka.store.digest import digests
+from matchka.store.integrity.digest import digests
 
 
 def slow_digest(row: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from matchka.errors import UnknownSubjectError, UnknownTemplateError
-from matchka.store.ledger import (
+from matchka.store.deletions import (
     Deletion,
     deletions_in,
     forget_deletions,

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from matchka.errors import BackupError, RestoreRefusedError
+from matchka.store.deletions import Deletion
 from matchka.store.engine import open_engine, reading
-from matchka.store.intake import ImportPlan, ImportReport, take_in
-from matchka.store.ledger import Deletion
-from matchka.store.portable import write_export
 from matchka.store.store import Store, opened_store
+from matchka.store.transfer.exporter import write_export
+from matchka.store.transfer.importer import ImportPlan, ImportReport, take_in
 
 DIM = 6
 DIMS = {("voice", "1"): DIM, ("voice", "2"): DIM}
@@ -314,7 +314,7 @@ def test_export_with_a_changed_byte_is_refused(archive: Path, target: Path):
 
 
 def test_names_of_many_subjects_survive(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("matchka.store.export_reading.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("matchka.store.transfer.export_reader.ROWS_AT_ONCE", 3)
     path = tmp_path / "many.sqlite"
     names = ["中", "é", "a@b.c", "x" * 256, "0", "Ω"]
     with opened_store(url(path)) as store:

@@ -132,7 +132,7 @@ def test_all_references_are_those_of_one_model_and_version_by_tenant(store: Stor
 def test_all_references_larger_than_one_batch_are_all_there(
     store: Store, monkeypatch: pytest.MonkeyPatch, tenants: str
 ):
-    monkeypatch.setattr("matchka.store.bulk.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("matchka.store.references.ROWS_AT_ONCE", 4)
     keys = {
         enrol(store, f"s{n}", units(1, n), tenant=tenants[n % len(tenants)]).reference.subject_key: n for n in range(11)
     }

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from matchka.errors import BackupError, InvalidSubjectIdError
 from matchka.forms import check_subject_id
-from matchka.store.check import UNIT_TOLERANCE
-from matchka.store.digest import LITTLE_ENDIAN_FLOAT32
-from matchka.store.portable import EMBEDDINGS_NAME, ROWS_AT_ONCE, SUBJECTS_NAME, ExportManifest, SubjectLine
+from matchka.store.integrity.check import UNIT_TOLERANCE
+from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
+from matchka.store.transfer.exporter import EMBEDDINGS_NAME, ROWS_AT_ONCE, SUBJECTS_NAME, ExportManifest, SubjectLine
 from matchka.vectors import FloatArray, squared_lengths
 
 GET_ANOTHER: Final = "Export again."

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from matchka.store.rows import recompute_reference
+from matchka.store.queries import recompute_reference
 from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from itertools import groupby
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from matchka.store.ledger import note_deletions, remove_templates
+from matchka.store.deletions import note_deletions, remove_templates
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 
 

@@ -14,12 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
-from matchka.store.archive import Advance, copy_member, opened_archive, put_in_place
-from matchka.store.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
-from matchka.store.census import Census, census_of
-from matchka.store.check import Finding, check_store
-from matchka.store.engine import open_engine, reading
-from matchka.store.ledger import (
+from matchka.store.deletions import (
     Deletion,
     deletions_in,
     forget_deletions,
@@ -27,8 +22,13 @@ from matchka.store.ledger import (
     merge_deletions,
     remove_templates,
 )
-from matchka.store.migration import bring_up_to_date, version_of_tables
+from matchka.store.engine import open_engine, reading
+from matchka.store.integrity.check import Finding, check_store
+from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow
+from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
+from matchka.store.statistics import Census, census_of
+from matchka.store.transfer.archive import Advance, copy_member, opened_archive, put_in_place
 
 FIRST_WITH_LEDGER: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3

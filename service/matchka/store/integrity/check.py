@@ -11,9 +11,9 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from matchka.store.digest import digest_of, digests
-from matchka.store.ledger import living_deletions
-from matchka.store.rows import from_bytes
+from matchka.store.deletions import living_deletions
+from matchka.store.integrity.digest import digest_of, digests
+from matchka.store.queries import from_bytes
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
 

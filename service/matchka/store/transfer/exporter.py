@@ -11,12 +11,12 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError
-from matchka.store.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
-from matchka.store.digest import LITTLE_ENDIAN_FLOAT32
-from matchka.store.ledger import deletions_in
-from matchka.store.ledger_file import line_of
-from matchka.store.rows import require_intact
+from matchka.store.deletions import deletions_in
+from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
+from matchka.store.queries import require_intact
 from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
+from matchka.store.transfer.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
+from matchka.store.transfer.deletions_file import line_of
 
 MANIFEST_NAME: Final = "export.json"
 SUBJECTS_NAME: Final = "subjects.jsonl"

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from matchka.store.rows import damaged
+from matchka.store.queries import damaged
 from matchka.store.schema import SubjectRow
 
 CHECKED_WHOLE_BYTES: Final = 256 << 20  # read in about a second: some 100,000 subjects

@@ -9,7 +9,7 @@ from sqlalchemy import Executable, Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import StorageDamagedError, UnknownSubjectError
-from matchka.store.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
 from matchka.store.records import Reference, Subject, Template
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_reference

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, bindparam, inspect, select, text, tuple_, update
 
-from matchka.store.digest import digest_of
+from matchka.store.integrity.digest import digest_of
 from matchka.store.schema import Base, ReferenceRow, TemplateRow
 
 ROWS_AT_ONCE: Final = 10_000

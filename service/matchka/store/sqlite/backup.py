@@ -11,11 +11,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import BackupError, StoreError
-from matchka.store.archive import Advance, ArchiveManifest, new_archive
-from matchka.store.census import Census, census_of
 from matchka.store.engine import reading
-from matchka.store.migration import version_of_tables
+from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SCHEMA_VERSION
+from matchka.store.statistics import Census, census_of
+from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
 
 MANIFEST_NAME: Final = "backup.json"
 DATABASE_NAME: Final = "matchka.sqlite"

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.exc import DatabaseError
 
-from matchka.store.census import has_version
-from matchka.store.rows import intact_rows
+from matchka.store.queries import intact_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
+from matchka.store.statistics import has_version
 from matchka.vectors import FloatArray
 
 ROWS_AT_ONCE: Final = 1_024  # 1 MB of 256 components, which stays in the processor's cache until it is put

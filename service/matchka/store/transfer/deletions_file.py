@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.errors import BackupError
-from matchka.store.archive import put_in_place
-from matchka.store.ledger import Deletion
+from matchka.store.deletions import Deletion
 from matchka.store.schema import LONGEST_SUBJECT_ID
+from matchka.store.transfer.archive import put_in_place
 
 
 class DeletionLine(BaseModel):

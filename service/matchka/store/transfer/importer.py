@@ -12,10 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError
-from matchka.store.archive import Advance, copy_member, opened_archive
-from matchka.store.digest import digests
-from matchka.store.export_reading import batches_of
-from matchka.store.ledger import (
+from matchka.store.deletions import (
     Deletion,
     forget_deletions,
     in_chunks,
@@ -24,8 +21,13 @@ from matchka.store.ledger import (
     note_deletions,
     remove_templates,
 )
-from matchka.store.ledger_file import deletions_of
-from matchka.store.portable import (
+from matchka.store.integrity.digest import digests
+from matchka.store.queries import to_bytes
+from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.transfer.archive import Advance, copy_member, opened_archive
+from matchka.store.transfer.deletions_file import deletions_of
+from matchka.store.transfer.export_reader import batches_of
+from matchka.store.transfer.exporter import (
     DELETIONS_NAME,
     EMBEDDINGS_NAME,
     MANIFEST_NAME,
@@ -33,8 +35,6 @@ from matchka.store.portable import (
     ExportManifest,
     SubjectLine,
 )
-from matchka.store.rows import to_bytes
-from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_reference
 
 Existing: TypeAlias = Literal["fail", "skip", "replace"]

@@ -4,8 +4,8 @@ from sqlalchemy import Engine, inspect, select, update
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
+from matchka.store.migrations.version_2 import add_digests
 from matchka.store.schema import SCHEMA_VERSION, Base, IdentityRow, SchemaVersion
-from matchka.store.upgrade import add_digests
 
 OLDEST_VERSION = 1
 

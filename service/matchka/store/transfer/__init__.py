@@ -1,0 +1,1 @@
+"""Moving what is enrolled between services: export, import, the file of deletions."""
