@@ -37,7 +37,7 @@ from matchka.errors import (
 )
 from matchka.failed_keys import FailedKeys
 from matchka.fusion import Fusion, read_fusions
-from matchka.gallery.opener import GalleryOpener
+from matchka.gallery.galleries import GalleryOpener
 from matchka.hosts import HostGuard
 from matchka.lineup import read_bundles
 from matchka.model import open_model

@@ -4,9 +4,9 @@ from collections import defaultdict
 from functools import partial
 
 from matchka.filling import fill_galleries
+from matchka.gallery.faiss_cpu.policy import Method
+from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery.gallery import Gallery
-from matchka.gallery.opener import GalleryOpener
-from matchka.gallery.policy import Method
 from matchka.gallery.tenants import TenantGalleries
 from matchka.model import Model
 from matchka.served import ServedModels

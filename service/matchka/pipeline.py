@@ -11,8 +11,8 @@ from matchka.bundle import Manifest
 from matchka.decision import Decision, decide
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.fusion import Fusion, decide_jointly
-from matchka.gallery.opener import GalleryOpener
-from matchka.gallery.policy import Method
+from matchka.gallery.faiss_cpu.policy import Method
+from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery_keeper import GalleryKeeper
 from matchka.identification import Identification, Search, observed_again, same_face
 from matchka.media.faces.reader import FaceChoice

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.policy import Method
+from matchka.gallery.faiss_cpu.policy import Method
 from matchka.vectors import FloatArray
 
 SubjectKeys: TypeAlias = Sequence[int] | npt.NDArray[np.int64]

@@ -2,9 +2,9 @@
 
 from typing import TypeAlias
 
+from matchka.gallery.faiss_cpu.policy import Method
+from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery.gallery import Gallery
-from matchka.gallery.opener import GalleryOpener
-from matchka.gallery.policy import Method
 
 GalleryKey: TypeAlias = tuple[str, str, str]  # tenant, model, version
 

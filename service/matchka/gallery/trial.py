@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from matchka.gallery.cpu import CpuGallery
-from matchka.gallery.policy import Method, choose_method
+from matchka.gallery.faiss_cpu.gallery import CpuGallery
+from matchka.gallery.faiss_cpu.policy import Method, choose_method
 from matchka.vectors import FloatArray
 
 FIXED: Final[dict[str, Method]] = {"flat": "flat", "funnel": "funnel"}  # any other name leaves it to the policy

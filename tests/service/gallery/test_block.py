@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from matchka.gallery.block import Block, Query
+from matchka.gallery.faiss_cpu.block import Block, Query
 
 
 def test_remove_overwrites_the_row_and_clears_the_place_of_the_last():

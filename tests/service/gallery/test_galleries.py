@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matchka.errors import DimensionError
-from matchka.gallery.cpu import CpuGallery
+from matchka.gallery.faiss_cpu.gallery import CpuGallery
+from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
 from matchka.gallery.gallery import Candidate, Gallery
-from matchka.gallery.gpu import GpuDevice, GpuGallery, open_gpu
 
 FULL_DIM, DIMS = 12, (1, 3, 8, 12)
 
@@ -231,7 +231,7 @@ def test_policy_of_a_large_gallery_counts_a_funnel_at_large_dims_and_flat_search
 
 
 def test_search_shared_by_threads_equals_that_of_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("matchka.gallery.policy.PARALLEL_FROM_BYTES", 1)  # as if 5,000 subjects were many
+    monkeypatch.setattr("matchka.gallery.faiss_cpu.policy.PARALLEL_FROM_BYTES", 1)  # as if 5,000 subjects were many
     rng = np.random.default_rng(3)
     references = varied(rng, 5000)
     one, shared = CpuGallery(96, block_rows=500), CpuGallery(96, ThreadPoolExecutor(2), 3, block_rows=500)

@@ -8,9 +8,9 @@ import faiss
 import numpy as np
 import pytest
 
-from matchka.gallery.cpu import CpuGallery
-from matchka.gallery.gpu import GpuDevice, GpuGallery, open_gpu
-from matchka.gallery.opener import GalleryOpener
+from matchka.gallery.faiss_cpu.gallery import CpuGallery
+from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
+from matchka.gallery.galleries import GalleryOpener
 
 has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
 without_gpu = pytest.mark.skipif(has_gpu, reason="there is a GPU here")

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from matchka.gallery.locks import SharedLock
+from matchka.gallery.faiss_cpu.locks import SharedLock
 
 PATIENCE_S = 120.0  # a thread that hangs fails its test after this long
 

@@ -7,7 +7,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.locks import SharedLock
+from matchka.gallery.faiss_cpu.locks import SharedLock
 from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengths, widen
 
 BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader

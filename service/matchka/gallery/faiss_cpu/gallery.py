@@ -8,9 +8,9 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
+from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
+from matchka.gallery.faiss_cpu.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
 from matchka.gallery.gallery import Candidate, SubjectKeys
-from matchka.gallery.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 ROWS_AT_ONCE: Final = 1_024  # rows written under one lock: they and what is made of them stay in the processor's cache

@@ -10,9 +10,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.block import Block, Keys
+from matchka.gallery.faiss_cpu.block import Block, Keys
+from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.gallery import Candidate, SubjectKeys
-from matchka.gallery.policy import Method
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 LOGGER: Final = logging.getLogger("matchka.gallery")

@@ -2,9 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from matchka.gallery.cpu import CpuGallery
+from matchka.gallery.faiss_cpu.gallery import CpuGallery
+from matchka.gallery.faiss_gpu import GpuGallery, open_gpu
 from matchka.gallery.gallery import Gallery
-from matchka.gallery.gpu import GpuGallery, open_gpu
 
 
 class GalleryOpener:
