@@ -16,15 +16,15 @@ from PIL import Image, ImageFilter
 
 from matchka.bundle import ImageInputSpec, read_bundle
 from matchka.errors import MatchkaError
-from matchka.media.faces.alignment import by_prominence, expected_box
-from matchka.media.faces.detection import Face, FaceDetector
-from matchka.media.faces.reader import (
+from matchka.modalities.face.alignment import by_prominence, expected_box
+from matchka.modalities.face.detection import Face, FaceDetector
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import (
     MIN_CONFIDENCE,
     FaceLimits,
     FaceReader,
     ImageInput,
 )
-from matchka.media.image import ImageLimits
 from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures, scrambled
 

@@ -11,8 +11,8 @@ from typing import Final, assert_never
 import onnx
 import torch
 
-from matchka.media.audio import AudioInput
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.face.reader import ImageInput
 from matchka.session import InputDtype
 from matchka_train.backbones.backbone import ModelInput
 

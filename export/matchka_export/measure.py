@@ -10,7 +10,7 @@ import torch
 from rich.progress import Progress
 
 from matchka.bundle import DimReport, sha256_of
-from matchka.media.audio import AudioInput, AudioLimits
+from matchka.modalities.audio.decoding import AudioInput, AudioLimits
 from matchka.session import OrtSession, Session
 from matchka.vectors import FloatArray
 from matchka_export.detector import OrtDetector

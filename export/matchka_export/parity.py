@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from matchka.errors import ParityError
-from matchka.media.audio import AudioInput, split_windows
-from matchka.media.faces.reader import ImageInput
-from matchka.media.faces.windows import PixelArray
+from matchka.modalities.audio.decoding import AudioInput, split_windows
+from matchka.modalities.face.pyramid import PixelArray
+from matchka.modalities.face.reader import ImageInput
 from matchka.session import Session
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import ModelInput

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from matchka.bundle import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.build import build_graph
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
 from matchka_export.detector import export_detector

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from matchka.bundle import SPEECH_GRAPH_NAME, Source, SpeechActivity
-from matchka.media.audio import AudioInput
-from matchka.media.speech_activity import SAMPLE_RATE_HZ
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ
 from matchka_train.backbones.backbone import ModelInput
 from matchka_train.backbones.packages import SPEECH_ACTIVITY_GRAPH, read_member
 

@@ -29,8 +29,8 @@ from matchka.bundle import (
     read_bundle,
     sha256_of,
 )
-from matchka.media.audio import AudioInput
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
 
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from matchka.bundle import Manifest
 from matchka.decision import Decision, Threshold
 from matchka.fusion import Require
-from matchka.media.faces.reader import FaceReading
+from matchka.modalities.face.reader import FaceReading
 from matchka.vectors import FloatArray
 
 Faces: TypeAlias = tuple[FaceReading | None, ...]

@@ -8,10 +8,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from matchka.errors import BundleError, UntrainedDimError
-from matchka.media.audio import AudioInput
-from matchka.media.faces.alignment import Template
-from matchka.media.faces.reader import ImageInput
-from matchka.media.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
+from matchka.modalities.face.alignment import Template
+from matchka.modalities.face.reader import ImageInput
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
@@ -132,7 +132,7 @@ class DatasetUse(_Frozen):
 
 
 class AudioInputSpec(_Frozen):
-    """The manifest's `input` for voices; fields as in matchka.media.audio.AudioInput."""
+    """The manifest's `input` for voices; fields as in matchka.modalities.audio.decoding.AudioInput."""
 
     kind: Literal["audio"]
     sample_rate_hz: int = Field(gt=0)
@@ -153,7 +153,7 @@ class AudioInputSpec(_Frozen):
 
 
 class ImageInputSpec(_Frozen):
-    """The manifest's `input` for faces; fields as in matchka.media.faces.reader.ImageInput.
+    """The manifest's `input` for faces; fields as in matchka.modalities.face.reader.ImageInput.
 
     `template_points` are the five landmarks in chip pixels, (0, 0) the outer corner of the first: the eye on the left
     of the picture, the other eye, the nose tip, the mouth corner on the left, the other.

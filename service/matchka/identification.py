@@ -11,7 +11,7 @@ from matchka.bundle import Manifest
 from matchka.decision import identification_threshold
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from matchka.gallery.gallery import Gallery
-from matchka.media.faces.reader import FaceChoice, FaceReading
+from matchka.modalities.face.reader import FaceChoice, FaceReading
 from matchka.model import Model, Observed
 from matchka.store.records import Reference
 from matchka.store.store import Store

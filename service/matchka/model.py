@@ -11,12 +11,12 @@ from matchka.batch_policy import BatchPolicy
 from matchka.batcher import Batcher
 from matchka.bundle import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
 from matchka.errors import BundleError, InvalidFieldError, MatchkaError
-from matchka.media.audio import AudioInput, AudioLimits, read_clip, split_windows
-from matchka.media.faces.detection import FaceDetector
-from matchka.media.faces.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
-from matchka.media.image import ImageLimits
-from matchka.media.purpose import Purpose
-from matchka.media.speech_activity import INPUT_SHAPES, SpeechDetector
+from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
+from matchka.modalities.audio.speech_activity import INPUT_SHAPES, SpeechDetector
+from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
+from matchka.modalities.purpose import Purpose
 from matchka.patience import patiently_holding
 from matchka.session import InputArray, OrtSession, Session, open_ort_session
 from matchka.settings import Settings

@@ -15,7 +15,7 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery_keeper import GalleryKeeper
 from matchka.identification import Identification, Search, observed_again, same_face
-from matchka.media.faces.reader import FaceChoice
+from matchka.modalities.face.reader import FaceChoice
 from matchka.model import Model
 from matchka.served import ServedModels
 from matchka.stages import Stage, StageReading

@@ -15,7 +15,7 @@ class Answer(BaseModel):
 
 
 class QualityAnswer(Answer):
-    """Figures of a face: see matchka.media.faces.alignment.Quality."""
+    """Figures of a face: see matchka.modalities.face.alignment.Quality."""
 
     eye_distance_px: float
     sharpness: float

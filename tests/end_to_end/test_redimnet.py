@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from matchka.bundle import Bundle
 from matchka.errors import GateError
-from matchka.media.audio import AudioLimits, read_clip, split_windows
+from matchka.modalities.audio.decoding import AudioLimits, read_clip, split_windows
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.choice import open_backbone
 from matchka_train.projections.storage import load_projection

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper
 
 from matchka.errors import ParityError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_export.build import build_graph
 from matchka_export.measure import open_session
 from matchka_train.backbones.backbone import WeightSource

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from matchka.bundle import read_bundle
 from matchka.errors import DownloadError
-from matchka.media.faces.reader import FaceLimits, FaceReader
-from matchka.media.image import ImageLimits
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.session import OrtSession
 from matchka.vectors import truncate_and_normalise
 from matchka_export.defaults.face import build_face

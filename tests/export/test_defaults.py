@@ -13,7 +13,7 @@ from rich.console import Console
 
 from matchka.bundle import read_bundle
 from matchka.errors import DownloadError, EvidenceError, GateError
-from matchka.media.audio import split_windows
+from matchka.modalities.audio.decoding import split_windows
 from matchka.session import OrtSession
 from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.face import build_face

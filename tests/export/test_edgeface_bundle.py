@@ -17,8 +17,8 @@ from rich.console import Console
 from matchka.bundle import Bundle, read_bundle
 from matchka.client import Client
 from matchka.errors import MatchkaError
-from matchka.media.faces.reader import FaceLimits, FaceReader
-from matchka.media.image import ImageLimits
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.detector import OrtDetector
 from matchka_export.run import Choices, export_bundle

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from matchka.bundle import read_bundle
 from matchka.errors import GateError, MatchkaError
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka.session import OrtSession
 from matchka_export.graph import export_graph, graph_input
 from matchka_export.run import Choices, export_bundle, export_shipped

@@ -2,7 +2,7 @@
 
 import torch
 
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.mel import MelSpectrogram
 
 TOY_INPUT = AudioInput(

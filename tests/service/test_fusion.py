@@ -16,8 +16,8 @@ from matchka.__main__ import app
 from matchka.errors import RequestFailedError
 from matchka.fusion import read_fusions
 from matchka.lineup import read_bundles
-from matchka.media.faces.reader import FaceChoice
-from matchka.media.purpose import Purpose
+from matchka.modalities.face.reader import FaceChoice
+from matchka.modalities.purpose import Purpose
 from matchka.model import Reading, SampleReader, open_model
 from matchka.pipeline import Verifier
 from matchka.session import InputArray

@@ -14,7 +14,7 @@ from matchka import errors
 from matchka.auth import KeyRing
 from matchka.bundle import DimReport
 from matchka.client import Client
-from matchka.media.audio import AudioLimits, read_clip
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.settings import read_settings
 from matchka.store.store import opened_store
 from tests.service.conftest import RATE_HZ, dim_report, encoded, sample, serving, small_settings, voice, write_bundle

@@ -14,8 +14,8 @@ from matchka.app import opened_verifier
 from matchka.decision import fmr_for_fpir, threshold_at
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.identification import same_face
-from matchka.media.faces.detection import Face
-from matchka.media.faces.reader import FaceReading
+from matchka.modalities.face.detection import Face
+from matchka.modalities.face.reader import FaceReading
 from matchka.pipeline import Verifier
 from tests.server_process import start, stop
 from tests.service.conftest import cosine, dim_report, embedding_of, sample, small_settings, voice, write_bundle

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.errors import DownloadError
-from matchka.media.audio import AudioLimits
-from matchka.media.faces.alignment import by_prominence, extract_chip, fit_similarity
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.dlib_resnet import DLIB_INPUT, TEMPLATE

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError

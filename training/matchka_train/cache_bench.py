@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.batches import ClipBatch, ClipSource, TrainingClips
 from matchka_train.datasets.reader import read_dataset

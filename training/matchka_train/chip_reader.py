@@ -3,9 +3,9 @@
 from typing import Final
 
 from matchka.errors import MatchkaError
-from matchka.media.faces.reader import FaceLimits, FaceReader, ImageInput
-from matchka.media.faces.windows import PixelArray
-from matchka.media.image import ImageLimits
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.pyramid import PixelArray
+from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError

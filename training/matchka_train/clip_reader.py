@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from matchka.errors import MatchkaError
-from matchka.media.audio import AudioInput, AudioLimits, read_clip, split_windows
+from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
 from matchka.vectors import FloatArray
 from matchka_train.augmentation import View
 from matchka_train.datasets.sample import Sample

@@ -9,7 +9,7 @@ import torch
 import typer
 from rich.console import Console
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.choice import open_backbone
 from matchka_train.backbones.command import backbones_app
 from matchka_train.cache_bench import bench_data, on_cache, running_backbone

@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone

@@ -7,7 +7,7 @@ from typing import Final
 
 import onnxruntime
 
-from matchka.media.faces.detection import FaceDetector
+from matchka.modalities.face.detection import FaceDetector
 
 GRAPHS: Final = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import mean_by_group
 from matchka_train.bootstrap import Difference, paired_difference
 from matchka_train.datasets.reader import read_dataset

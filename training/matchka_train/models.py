@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from matchka.media.audio import AudioInput
-from matchka.media.faces.alignment import Template
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.face.alignment import Template
+from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
 from matchka_train.backbones.choice import open_backbone

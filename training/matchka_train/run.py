@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder

@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol, TypeAlias, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from matchka.media.audio import AudioInput, AudioLimits
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioInput, AudioLimits
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.chip_reader import ChipReader

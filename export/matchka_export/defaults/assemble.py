@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from matchka.bundle import GRAPH_NAME, Bundle, read_bundle, sha256_of
 from matchka.errors import EvidenceError
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.build import build_graph
 from matchka_export.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate import require_not_worse

@@ -1,7 +1,7 @@
 """What a reply says of the faces that were used."""
 
 from matchka.answers import Faces
-from matchka.media.faces.reader import FaceReading
+from matchka.modalities.face.reader import FaceReading
 from matchka.schemas import FaceAnswer, QualityAnswer
 
 

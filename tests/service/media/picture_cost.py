@@ -14,7 +14,7 @@ from typing import get_args
 
 from matchka.bundle import read_bundle
 from matchka.errors import MatchkaError, status_and_code
-from matchka.media.faces.reader import FaceChoice
+from matchka.modalities.face.reader import FaceChoice
 from matchka.model import open_model
 from matchka.settings import read_settings
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from matchka.errors import NoSpeechError
-from matchka.media.audio import AudioLimits, read_clip
-from matchka.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
 from matchka.session import open_ort_session
 from tests.service.media.not_speech import HARD_MAKERS, MAKERS, sounds
 

@@ -23,7 +23,14 @@ from matchka.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from matchka.media.audio import AudioInput, AudioLimits, audible_seconds, level_gain, read_clip, split_windows
+from matchka.modalities.audio.decoding import (
+    AudioInput,
+    AudioLimits,
+    audible_seconds,
+    level_gain,
+    read_clip,
+    split_windows,
+)
 from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)

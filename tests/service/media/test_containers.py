@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from matchka.media.containers import missing_bytes
+from matchka.modalities.audio.containers import missing_bytes
 from tests.service.conftest import encoded, voice
 
 CLIP = voice(1, seconds=2.0)

@@ -10,10 +10,10 @@ from PIL import Image, ImageFilter
 
 from matchka.bundle import ImageInputSpec, read_bundle
 from matchka.errors import NoFaceError
-from matchka.media.faces.alignment import Template, expected_box
-from matchka.media.faces.detection import FaceDetector
-from matchka.media.faces.reader import FaceLimits, FaceReader, ImageInput
-from matchka.media.image import ImageLimits
+from matchka.modalities.face.alignment import Template, expected_box
+from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
 from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures
 

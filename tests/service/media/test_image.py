@@ -24,8 +24,8 @@ from matchka.errors import (
     NotImageError,
     TruncatedFileError,
 )
-from matchka.media.image import ImageLimits, read_image
-from matchka.media.image_files import MAX_PARTS, MAX_SCANS, MAX_TABLE_BYTES, read_orientation, strip_metadata
+from matchka.modalities.face.image import ImageLimits, read_image
+from matchka.modalities.face.image_files import MAX_PARTS, MAX_SCANS, MAX_TABLE_BYTES, read_orientation, strip_metadata
 
 LIMITS = ImageLimits(24.0)
 WIDTH, HEIGHT = 1300, 1000  # more than a conversion takes at a time

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matchka.media.faces.windows import RETRY, SETTINGS, DetectorSettings, pyramid_scales, working_image
-from matchka.media.image import MAX_ASPECT, MIN_SIDE_PX
+from matchka.modalities.face.image import MAX_ASPECT, MIN_SIDE_PX
+from matchka.modalities.face.pyramid import RETRY, SETTINGS, DetectorSettings, pyramid_scales, working_image
 from tests.junk_pictures import scrambled
 
 ROOT: Final = Path(__file__).parents[3]

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from matchka.errors import DownloadError, NoSpeechError
-from matchka.media.audio import AudioLimits, read_clip
-from matchka.media.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
 from matchka.session import open_ort_session
 from matchka_train.backbones.packages import (
     SILERO_VAD,

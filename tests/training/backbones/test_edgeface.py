@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from matchka.errors import ChecksumError
-from matchka.media.faces.alignment import extract_chip, fit_similarity
+from matchka.modalities.face.alignment import extract_chip, fit_similarity
 from matchka_export.graph import GraphInput, export_graph, graph_input
 from matchka_export.measure import open_session
 from matchka_train.backbones.backbone import WeightSource

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import split_windows
+from matchka.modalities.audio.decoding import split_windows
 from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
 
 Array = npt.NDArray[np.float64]

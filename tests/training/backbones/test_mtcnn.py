@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from matchka.errors import DownloadError
-from matchka.media.faces.detection import FaceDetector
+from matchka.modalities.face.detection import FaceDetector
 from matchka_train.backbones.face_packages import FACE_RECOGNITION
 from matchka_train.backbones.mtcnn import Mtcnn
 from matchka_train.backbones.packages import fetch_package, read_archived

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from pydantic import TypeAdapter, ValidationError
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.choice import BackboneRecipe, Ge2eRecipe, open_backbone
 from matchka_train.backbones.ge2e import Ge2e

@@ -14,7 +14,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import split_windows
+from matchka.modalities.audio.decoding import split_windows
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.choice import BackboneRecipe, open_backbone
 from matchka_train.backbones.redimnet.config import parse_config

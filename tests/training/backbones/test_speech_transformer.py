@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import split_windows
+from matchka.modalities.audio.decoding import split_windows
 from matchka_export.graph import export_graph, graph_input
 from matchka_export.measure import open_session
 from matchka_train.backbones.backbone import WeightSource

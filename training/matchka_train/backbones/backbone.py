@@ -5,9 +5,9 @@ from typing import Protocol, TypeAlias
 
 import torch
 
-from matchka.media.audio import AudioInput
-from matchka.media.faces.detection import FaceDetector
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.reader import ImageInput
 
 ModelInput: TypeAlias = AudioInput | ImageInput  # waveform windows of clips, or aligned chips of pictures
 

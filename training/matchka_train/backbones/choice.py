@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import Field, model_validator
 
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import Backbone, WeightSource
 from matchka_train.backbones.brought import Brought
 from matchka_train.backbones.dlib_resnet import DlibFace
@@ -104,7 +104,7 @@ class SpeechTransformerRecipe(Brought):
 
 
 class WindowRecipe(Frozen):
-    """The input of a backbone that is brought along; fields as in matchka.media.audio.AudioInput."""
+    """The input of a backbone that is brought along; fields as in matchka.modalities.audio.decoding.AudioInput."""
 
     sample_rate_hz: int = Field(gt=0)
     window_samples: int = Field(gt=0)

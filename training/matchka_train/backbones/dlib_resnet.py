@@ -9,8 +9,8 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matchka.media.faces.alignment import Template
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.face.alignment import Template
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.dlib_file import EMBEDDING_DIM, ConvLayer, DlibWeights, read_dlib_weights
 from matchka_train.backbones.face_packages import DLIB_WEIGHTS

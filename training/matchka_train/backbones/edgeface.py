@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matchka.errors import ChecksumError
-from matchka.media.faces.alignment import Template
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.face.alignment import Template
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import DetectorSource, WeightSource
 from matchka_train.backbones.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
 from matchka_train.backbones.onnx_file import file_sha256

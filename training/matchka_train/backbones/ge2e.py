@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.mel import MelSpectrogram
 from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matchka.media.faces.detection import FaceDetector
+from matchka.modalities.face.detection import FaceDetector
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face_packages import MTCNN_WEIGHTS
 from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, read_member
@@ -23,7 +23,7 @@ from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, read_member
 # The networks were trained on (pixel - 127.5) / 128.
 PIXEL_MEAN: Final = 127.5
 PIXEL_DIVISOR: Final = 128.0
-INPUT_NAME: Final = "pixels"  # as matchka.media.faces.detection feeds it
+INPUT_NAME: Final = "pixels"  # as matchka.modalities.face.detection feeds it
 
 
 def _scaled(pixels: Tensor) -> Tensor:

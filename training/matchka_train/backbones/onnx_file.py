@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.errors import FeatureError
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.speech_transformer_folder import (
     SpeechFacts,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.ge2e import FRAMES, GE2E_INPUT, GE2E_SOURCE, MEL_BANDS, Ge2e, Ge2eEncoder
 from matchka_train.backbones.packages import DEFAULT_CACHE_DIR

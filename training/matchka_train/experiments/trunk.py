@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from matchka.media.faces.reader import ImageInput
+from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.dlib_resnet import DLIB_INPUT, DLIB_SOURCE, BothViews, DlibFace, DlibResNet
 from matchka_train.backbones.mtcnn import Mtcnn

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from rich.progress import Progress
 
-from matchka.media.audio import AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
 from matchka_train.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.datasets.reader import read_dataset

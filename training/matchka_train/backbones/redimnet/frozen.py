@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from matchka.errors import ChecksumError
-from matchka.media.audio import AudioInput
+from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.redimnet.checkpoint import build_network, read_checkpoint
 from matchka_train.backbones.redimnet.config import RedimnetConfig

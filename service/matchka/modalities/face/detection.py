@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from matchka.media.faces.windows import (
+from matchka.modalities.face.pyramid import (
     ONET_PX,
     OUTSIDE_GREY,
     PNET_STRIDE_PX,

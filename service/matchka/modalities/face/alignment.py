@@ -1,6 +1,6 @@
 """Alignment: a face's five landmarks -> the chip that the backbone was trained on; the choice of a face; its quality.
 
-Coordinates as in matchka.media.faces.detection: (0, 0) is the outer corner of the first pixel.
+Coordinates as in matchka.modalities.face.detection: (0, 0) is the outer corner of the first pixel.
 """
 
 import math
@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from matchka.errors import NoFaceError
-from matchka.media.faces.detection import Face
-from matchka.media.faces.windows import PixelArray
+from matchka.modalities.face.detection import Face
+from matchka.modalities.face.pyramid import PixelArray
 from matchka.vectors import FloatArray
 
 

@@ -18,7 +18,7 @@ from matchka.errors import (
     NotImageError,
     TruncatedFileError,
 )
-from matchka.media.image_files import BareFile, read_orientation, strip_metadata
+from matchka.modalities.face.image_files import BareFile, read_orientation, strip_metadata
 
 READABLE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads more; fewer decoders face strangers
 WHITE: Final = (255, 255, 255)

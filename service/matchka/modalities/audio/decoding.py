@@ -20,7 +20,7 @@ from matchka.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from matchka.media.containers import is_known_audio, missing_bytes
+from matchka.modalities.audio.containers import is_known_audio, missing_bytes
 from matchka.vectors import FloatArray
 
 LOWEST_SAMPLE_RATE_HZ: Final = 4_000  # below it the band that carries voices is gone

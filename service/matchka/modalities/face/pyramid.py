@@ -1,6 +1,6 @@
 """The windows in which faces are looked for: settings, image pyramid, boxes and crops.
 
-Coordinates as in matchka.media.faces.detection.
+Coordinates as in matchka.modalities.face.detection.
 """
 
 import math

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
-from matchka.media.faces.alignment import (
+from matchka.modalities.face.alignment import (
     Quality,
     Template,
     by_prominence,
@@ -16,9 +16,9 @@ from matchka.media.faces.alignment import (
     fit_similarity,
     measure_quality,
 )
-from matchka.media.faces.detection import Face, FaceDetector
-from matchka.media.faces.windows import PixelArray
-from matchka.media.image import ImageLimits, read_image
+from matchka.modalities.face.detection import Face, FaceDetector
+from matchka.modalities.face.image import ImageLimits, read_image
+from matchka.modalities.face.pyramid import PixelArray
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
 # Mean confidence of the detector's second look below which there is no face, whether the cascade found one or the

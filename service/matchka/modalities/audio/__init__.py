@@ -1,0 +1,1 @@
+"""Audio: decoding, speech activity, and the windows that a graph takes."""
