@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from matchka.bundle import ImageInputSpec, read_bundle
+from matchka.bundles.manifest import ImageInputSpec, read_bundle
 from matchka.errors import MatchkaError
 from matchka.modalities.face.alignment import by_prominence, expected_box
 from matchka.modalities.face.detection import Face, FaceDetector

@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from matchka.bundle import DatasetUse
+from matchka.bundles.manifest import DatasetUse
 from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import require_disjoint

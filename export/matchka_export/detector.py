@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from matchka.bundle import Detector, Source, sha256_of
+from matchka.bundles.manifest import Detector, Source, sha256_of
 from matchka.errors import ParityError
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX

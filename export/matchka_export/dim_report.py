@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from matchka.bundle import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
+from matchka.bundles.manifest import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
 from matchka.vectors import FloatArray
 from matchka_train.calibrate import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
 from matchka_train.errors import NoTrialsError

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matchka.bundle import DatasetUse, DimReport
+from matchka.bundles.manifest import DatasetUse, DimReport
 from matchka.errors import EvidenceError
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
@@ -56,7 +56,7 @@ class Evidence(BaseModel):
         gate: domain -> what the gate found.
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
-        per_dim: as matchka.bundle.Manifest.
+        per_dim: as matchka.bundles.manifest.Manifest.
         identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
         commands: what to run to find the same again.

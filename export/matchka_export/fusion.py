@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.progress import Progress
 
-from matchka.bundle import Bundle, DatasetUse
+from matchka.bundles.manifest import Bundle, DatasetUse
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.dim_report import Embedded
 from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matchka.bundle import Bundle, DatasetUse
+from matchka.bundles.manifest import Bundle, DatasetUse
 from matchka.errors import EvidenceError
 
 FUSION_NAME: Final = "fusion.json"  # as the service reads it

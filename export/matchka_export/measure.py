@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from rich.progress import Progress
 
-from matchka.bundle import DimReport, sha256_of
+from matchka.bundles.manifest import DimReport, sha256_of
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits
 from matchka.session import OrtSession, Session
 from matchka.vectors import FloatArray

@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from matchka.bundle import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
+from matchka.bundles.manifest import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.build import build_graph
 from matchka_export.checkpoint import Checkpoint, read_checkpoint

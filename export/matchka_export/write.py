@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 import torch
 
-from matchka.bundle import (
+from matchka.bundles.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     AudioInputSpec,
@@ -40,7 +40,7 @@ VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 b
 class Facts:
     """What a manifest says beyond hashes and library versions.
 
-    Attributes: as matchka.bundle.Manifest.
+    Attributes: as matchka.bundles.manifest.Manifest.
     """
 
     name: str

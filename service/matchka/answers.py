@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from matchka.bundle import Manifest
+from matchka.bundles.fusion_file import Require
+from matchka.bundles.manifest import Manifest
 from matchka.decision import Decision, Threshold
-from matchka.fusion import Require
 from matchka.modalities.face.reader import FaceReading
 from matchka.vectors import FloatArray
 

@@ -23,7 +23,9 @@ from starlette.responses import Response
 from matchka.admission import BodyLimit, InFlightLimit, Refusals
 from matchka.auth import KeyGate, KeyRing
 from matchka.backlog import Backlog
-from matchka.bundle import Bundle
+from matchka.bundles.fusion_file import Fusion, read_fusions
+from matchka.bundles.manifest import Bundle
+from matchka.bundles.repository import read_bundles
 from matchka.data_dir import owned_data_dir
 from matchka.errors import (
     INTERNAL_ERROR,
@@ -36,10 +38,8 @@ from matchka.errors import (
     status_and_code,
 )
 from matchka.failed_keys import FailedKeys
-from matchka.fusion import Fusion, read_fusions
 from matchka.gallery.galleries import GalleryOpener
 from matchka.hosts import HostGuard
-from matchka.lineup import read_bundles
 from matchka.model import open_model
 from matchka.openapi import DescribedApi
 from matchka.pipeline import Verifier

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from matchka.bundle import Manifest
+from matchka.bundles.manifest import Manifest
 from matchka.gallery.gallery import Gallery
 from matchka.store.references import StoredReferences
 from matchka.store.store import Store

@@ -11,9 +11,9 @@ from rich.table import Table
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from matchka.bundles.repository import list_bundles
 from matchka.client import Client
 from matchka.errors import BundleError
-from matchka.lineup import list_bundles
 from matchka.settings import Settings
 from matchka.store.engine import file_of, reading
 from matchka.store.schema import ReferenceRow, SubjectRow

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from matchka.answers import Candidate, Identified, SubjectSimilarity
-from matchka.bundle import Manifest
+from matchka.bundles.manifest import Manifest
 from matchka.decision import identification_threshold
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from matchka.gallery.gallery import Gallery

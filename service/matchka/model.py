@@ -9,7 +9,7 @@ import numpy as np
 
 from matchka.batch_policy import BatchPolicy
 from matchka.batcher import Batcher
-from matchka.bundle import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
+from matchka.bundles.manifest import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
 from matchka.errors import BundleError, InvalidFieldError, MatchkaError
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
 from matchka.modalities.audio.speech_activity import INPUT_SHAPES, SpeechDetector

@@ -7,10 +7,10 @@ from threading import Lock
 
 from matchka.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from matchka.batcher import BatchCounts
-from matchka.bundle import Manifest
+from matchka.bundles.fusion_file import Fusion, decide_jointly
+from matchka.bundles.manifest import Manifest
 from matchka.decision import Decision, decide
 from matchka.errors import OtherVersionError, UnknownModelError
-from matchka.fusion import Fusion, decide_jointly
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery_keeper import GalleryKeeper

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from matchka.bundle import DatasetUse, DimReport, Source
-from matchka.fusion import Require
+from matchka.bundles.fusion_file import Require
+from matchka.bundles.manifest import DatasetUse, DimReport, Source
 
 
 class Answer(BaseModel):

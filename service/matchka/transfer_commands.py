@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from matchka.bundles.repository import Listed, list_bundles
 from matchka.data_dir import owned_data_dir
 from matchka.errors import BackupError, StoreError, UnknownModelError
 from matchka.gallery_commands import (
@@ -24,7 +25,6 @@ from matchka.gallery_commands import (
     private_settings,
     progress_bar,
 )
-from matchka.lineup import Listed, list_bundles
 from matchka.settings import Settings
 from matchka.store.engine import open_engine
 from matchka.store.migrations.migrate import bring_up_to_date

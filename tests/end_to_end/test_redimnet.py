@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundle import Bundle
+from matchka.bundles.manifest import Bundle
 from matchka.errors import GateError
 from matchka.modalities.audio.decoding import AudioLimits, read_clip, split_windows
 from matchka_export.run import Choices, export_bundle

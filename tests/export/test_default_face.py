@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from matchka.bundle import read_bundle
+from matchka.bundles.manifest import read_bundle
 from matchka.errors import DownloadError
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from matchka.bundle import read_bundle
+from matchka.bundles.manifest import read_bundle
 from matchka.errors import DownloadError, EvidenceError, GateError
 from matchka.modalities.audio.decoding import split_windows
 from matchka.session import OrtSession

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from matchka.bundle import DimReport
+from matchka.bundles.manifest import DimReport
 from matchka_export.dim_report import report_dims, strictest
 from matchka_train.calibrate import ThresholdAt
 from matchka_train.strangers import fit_tails

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.bundle import Bundle, read_bundle
+from matchka.bundles.manifest import Bundle, read_bundle
 from matchka.errors import EvidenceError
 from matchka_export.defaults.shipped import shipped_evidence, shipped_fusion
 from matchka_export.evidence import read_evidence

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundle import read_bundle
+from matchka.bundles.manifest import read_bundle
 from matchka.errors import GateError, MatchkaError
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.session import OrtSession

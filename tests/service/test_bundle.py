@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from matchka.bundle import Manifest, read_bundle, sha256_of
+from matchka.bundles.manifest import Manifest, read_bundle, sha256_of
+from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError, UntrainedDimError
-from matchka.lineup import read_bundles
 from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle
 
 Change = Callable[[dict[str, Any]], None]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.bundle import DimReport
+from matchka.bundles.manifest import DimReport
 from matchka.decision import decide, fmr_for_fpir, identification_threshold, probability_of, threshold_at
 from matchka.errors import InvalidFieldError
 from tests.service.conftest import CALIBRATION, POINTS, dim_report

@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 
 from matchka import errors
 from matchka.app import create_app, opened_verifier
-from matchka.bundle import sha256_of
+from matchka.bundles.manifest import sha256_of
 from matchka.errors import STATUS_AND_CODE, MatchkaError
 from matchka.openapi import NOT_OF_A_CALL
 from matchka.settings import read_settings

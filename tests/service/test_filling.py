@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
 
-from matchka.bundle import Manifest
+from matchka.bundles.manifest import Manifest
+from matchka.bundles.repository import read_bundles
 from matchka.errors import StorageDamagedError
 from matchka.filling import fill_galleries
 from matchka.gallery.gallery import Gallery
 from matchka.gallery.tenants import TenantGalleries
-from matchka.lineup import read_bundles
 from matchka.store.store import Store, opened_store
 from tests.service.conftest import VERSION, write_bundle
 

@@ -13,9 +13,9 @@ import requests
 from typer.testing import CliRunner
 
 from matchka.__main__ import app
+from matchka.bundles.fusion_file import read_fusions
+from matchka.bundles.repository import read_bundles
 from matchka.errors import RequestFailedError
-from matchka.fusion import read_fusions
-from matchka.lineup import read_bundles
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.purpose import Purpose
 from matchka.model import Reading, SampleReader, open_model

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from matchka import errors
 from matchka.auth import KeyRing
-from matchka.bundle import DimReport
+from matchka.bundles.manifest import DimReport
 from matchka.client import Client
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.settings import read_settings

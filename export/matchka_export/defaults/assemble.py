@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundle import GRAPH_NAME, Bundle, read_bundle, sha256_of
+from matchka.bundles.manifest import GRAPH_NAME, Bundle, read_bundle, sha256_of
 from matchka.errors import EvidenceError
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.build import build_graph

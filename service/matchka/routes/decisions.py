@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from matchka.answers import FusedVerified, Identified, Verified
+from matchka.bundles.fusion_file import JOINT
 from matchka.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
-from matchka.fusion import JOINT
 from matchka.routes.context import Caller, CallerDep
 from matchka.routes.faces import face_answer, faces_answer
 from matchka.schemas import (

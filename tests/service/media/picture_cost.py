@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from matchka.bundle import read_bundle
+from matchka.bundles.manifest import read_bundle
 from matchka.errors import MatchkaError, status_and_code
 from matchka.modalities.face.reader import FaceChoice
 from matchka.model import open_model

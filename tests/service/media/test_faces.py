@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from matchka.bundle import ImageInputSpec, read_bundle
+from matchka.bundles.manifest import ImageInputSpec, read_bundle
 from matchka.errors import NoFaceError
 from matchka.modalities.face.alignment import Template, expected_box
 from matchka.modalities.face.detection import FaceDetector

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matchka.bundle import DatasetUse, DimReport
+from matchka.bundles.manifest import DatasetUse, DimReport
 from matchka.decision import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 from matchka.errors import BundleError
 

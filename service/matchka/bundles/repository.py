@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matchka.bundle import MANIFEST_NAME, Bundle, Manifest, read_bundle, read_manifest
+from matchka.bundles.manifest import MANIFEST_NAME, Bundle, Manifest, read_bundle, read_manifest
 from matchka.errors import BundleError
 
 

@@ -1,0 +1,1 @@
+"""Bundles on disk: manifests, verified folders, and which of them are served."""
