@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 
 from matchka.bundles.manifest import ImageInputSpec, read_bundle
 from matchka.errors import MatchkaError
+from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import by_prominence, expected_box
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits
@@ -25,7 +26,6 @@ from matchka.modalities.face.reader import (
     FaceReader,
     ImageInput,
 )
-from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures, scrambled
 
 SEED = 45

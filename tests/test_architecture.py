@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED_WITH_TRAINING = {"matchka.modalities", "matchka.vectors", "matchka.errors"}
-SHARED_WITH_EXPORT = SHARED_WITH_TRAINING | {"matchka.bundles.manifest", "matchka.session"}
+SHARED_WITH_EXPORT = SHARED_WITH_TRAINING | {"matchka.bundles.manifest", "matchka.inference.session"}
 NEVER_IN_SERVICE = {"torch", "training", "export", "onnx", "librosa", "scipy", "matplotlib"}
 
 

@@ -9,9 +9,9 @@ import torch
 
 from matchka.bundles.manifest import Detector, Source, sha256_of
 from matchka.errors import ParityError
+from matchka.inference.session import open_ort_session
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
-from matchka.session import open_ort_session
 from matchka_export.graph import GraphInput, tidy_graph, trace_graph
 from matchka_export.parity import LARGEST_DIFFERENCE
 from matchka_train.backbones.backbone import DetectorSource

@@ -11,9 +11,9 @@ from typing import Final, assert_never
 import onnx
 import torch
 
+from matchka.inference.session import InputDtype
 from matchka.modalities.audio.decoding import AudioInput
 from matchka.modalities.face.reader import ImageInput
-from matchka.session import InputDtype
 from matchka_train.backbones.backbone import ModelInput
 
 OUTPUT_NAME: Final = "embeddings"

@@ -10,8 +10,8 @@ import torch
 from rich.progress import Progress
 
 from matchka.bundles.manifest import DimReport, sha256_of
+from matchka.inference.session import OrtSession, Session
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits
-from matchka.session import OrtSession, Session
 from matchka.vectors import FloatArray
 from matchka_export.detector import OrtDetector
 from matchka_export.dim_report import report_dims

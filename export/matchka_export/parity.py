@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from matchka.errors import ParityError
+from matchka.inference.session import Session
 from matchka.modalities.audio.decoding import AudioInput, split_windows
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import ImageInput
-from matchka.session import Session
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import ModelInput
 from matchka_train.datasets.sample import Sample

@@ -40,7 +40,7 @@ from matchka.errors import (
 from matchka.failed_keys import FailedKeys
 from matchka.gallery.galleries import GalleryOpener
 from matchka.hosts import HostGuard
-from matchka.model import open_model
+from matchka.inference.model import open_model
 from matchka.openapi import DescribedApi
 from matchka.pipeline import Verifier
 from matchka.problems import problem_response

@@ -8,8 +8,8 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery.gallery import Gallery
 from matchka.gallery.tenants import TenantGalleries
-from matchka.model import Model
-from matchka.served import ServedModels
+from matchka.inference.model import Model
+from matchka.inference.registry import ServedModels
 from matchka.store.store import Store
 
 

@@ -11,8 +11,8 @@ from matchka.bundles.manifest import Manifest
 from matchka.decision import identification_threshold
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from matchka.gallery.gallery import Gallery
+from matchka.inference.model import Model, Observed
 from matchka.modalities.face.reader import FaceChoice, FaceReading
-from matchka.model import Model, Observed
 from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.vectors import FloatArray

@@ -6,7 +6,6 @@ from contextlib import suppress
 from threading import Lock
 
 from matchka.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
-from matchka.batcher import BatchCounts
 from matchka.bundles.fusion_file import Fusion, decide_jointly
 from matchka.bundles.manifest import Manifest
 from matchka.decision import Decision, decide
@@ -15,9 +14,10 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery_keeper import GalleryKeeper
 from matchka.identification import Identification, Search, observed_again, same_face
+from matchka.inference.batcher import BatchCounts
+from matchka.inference.model import Model
+from matchka.inference.registry import ServedModels
 from matchka.modalities.face.reader import FaceChoice
-from matchka.model import Model
-from matchka.served import ServedModels
 from matchka.stages import Stage, StageReading
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store

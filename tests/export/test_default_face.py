@@ -11,9 +11,9 @@ from rich.console import Console
 
 from matchka.bundles.manifest import read_bundle
 from matchka.errors import DownloadError
+from matchka.inference.session import OrtSession
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
-from matchka.session import OrtSession
 from matchka.vectors import truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection

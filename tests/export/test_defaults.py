@@ -13,8 +13,8 @@ from rich.console import Console
 
 from matchka.bundles.manifest import read_bundle
 from matchka.errors import DownloadError, EvidenceError, GateError
+from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import split_windows
-from matchka.session import OrtSession
 from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection

@@ -15,8 +15,8 @@ from rich.progress import Progress
 
 from matchka.bundles.manifest import read_bundle
 from matchka.errors import GateError, MatchkaError
+from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka.session import OrtSession
 from matchka_export.graph import export_graph, graph_input
 from matchka_export.run import Choices, export_bundle, export_shipped
 from matchka_train.backbones.ge2e import Ge2e

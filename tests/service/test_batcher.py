@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.batch_policy import BatchPolicy, rows_to_take
-from matchka.batcher import Batcher
 from matchka.errors import (
     BundleError,
     ClientGoneError,
@@ -24,8 +22,10 @@ from matchka.errors import (
     NotReadyError,
     OverloadedError,
 )
+from matchka.inference.batch_policy import BatchPolicy, rows_to_take
+from matchka.inference.batcher import Batcher
+from matchka.inference.session import OrtSession, Session
 from matchka.patience import Patience, working_for
-from matchka.session import OrtSession, Session
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long

@@ -16,11 +16,11 @@ from matchka.__main__ import app
 from matchka.bundles.fusion_file import read_fusions
 from matchka.bundles.repository import read_bundles
 from matchka.errors import RequestFailedError
+from matchka.inference.model import Reading, SampleReader, open_model
+from matchka.inference.session import InputArray
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.purpose import Purpose
-from matchka.model import Reading, SampleReader, open_model
 from matchka.pipeline import Verifier
-from matchka.session import InputArray
 from matchka.settings import Settings
 from matchka.store.store import opened_store
 from tests.service.conftest import (

@@ -40,7 +40,7 @@ GRAPH = """
 import json, resource, sys
 from pathlib import Path
 import numpy as np
-from matchka.session import OrtSession
+from matchka.inference.session import OrtSession
 from tests.service.conftest import FULL_DIM, WINDOW
 
 session = OrtSession(Path(sys.argv[1]), "windows", (WINDOW,), FULL_DIM, threads=1)

@@ -18,7 +18,7 @@ from matchka.errors import (
     SilenceError,
     TooLittleSpeechError,
 )
-from matchka.model import Model, open_model
+from matchka.inference.model import Model, open_model
 from matchka.settings import Settings
 from tests.service.conftest import FULL_DIM, embedding_of, encoded, sample, small_settings, voice, write_bundle
 
@@ -104,7 +104,7 @@ def test_open_model_of_a_bundle_without_a_detector_of_speech_says_so_and_serves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
-    with caplog.at_level(logging.WARNING, "matchka.model"):
+    with caplog.at_level(logging.WARNING, "matchka.inference.model"):
         model = open_model(bundle, small_settings(tmp_path))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "voice 1.0.0 has no detector of speech" in caplog.text

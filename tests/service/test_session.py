@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from matchka.errors import BundleError, NonFiniteEmbeddingError
-from matchka.session import OrtSession, choose_providers
+from matchka.inference.session import OrtSession, choose_providers
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 
@@ -120,7 +120,7 @@ def test_session_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_the_log_says_so(
     graph: Path, caplog: pytest.LogCaptureFixture
 ):
     inputs = np.random.default_rng(1).normal(0, 0.1, (3, WINDOW)).astype(np.float32)
-    with caplog.at_level(logging.WARNING, "matchka.session"):
+    with caplog.at_level(logging.WARNING, "matchka.inference.session"):
         session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1, use_gpu=True)
     assert "runs on the CPU" in caplog.text
     expected = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1).embed(inputs)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from matchka.batcher import BatchCounts
+from matchka.inference.batcher import BatchCounts
 from matchka.telemetry import RequestTimer, Telemetry
 
 

@@ -14,8 +14,8 @@ from typing import get_args
 
 from matchka.bundles.manifest import read_bundle
 from matchka.errors import MatchkaError, status_and_code
+from matchka.inference.model import open_model
 from matchka.modalities.face.reader import FaceChoice
-from matchka.model import open_model
 from matchka.settings import read_settings
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from matchka.errors import NoSpeechError
+from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
-from matchka.session import open_ort_session
 from tests.service.media.not_speech import HARD_MAKERS, MAKERS, sounds
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)

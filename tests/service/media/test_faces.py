@@ -10,11 +10,11 @@ from PIL import Image, ImageFilter
 
 from matchka.bundles.manifest import ImageInputSpec, read_bundle
 from matchka.errors import NoFaceError
+from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import Template, expected_box
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
-from matchka.session import open_ort_session
 from tests.junk_pictures import KINDS, junk_pictures
 
 SEED, OF_EACH = 11, 40

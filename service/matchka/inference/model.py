@@ -7,10 +7,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from matchka.batch_policy import BatchPolicy
-from matchka.batcher import Batcher
 from matchka.bundles.manifest import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
 from matchka.errors import BundleError, InvalidFieldError, MatchkaError
+from matchka.inference.batch_policy import BatchPolicy
+from matchka.inference.batcher import Batcher
+from matchka.inference.session import InputArray, OrtSession, Session, open_ort_session
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
 from matchka.modalities.audio.speech_activity import INPUT_SHAPES, SpeechDetector
 from matchka.modalities.face.detection import FaceDetector
@@ -18,12 +19,11 @@ from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
 from matchka.modalities.purpose import Purpose
 from matchka.patience import patiently_holding
-from matchka.session import InputArray, OrtSession, Session, open_ort_session
 from matchka.settings import Settings
 from matchka.stages import StageTimes
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
-LOGGER: Final = logging.getLogger("matchka.model")
+LOGGER: Final = logging.getLogger("matchka.inference.model")
 # Two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050).
 LEAST_WIDE_WINDOWS: Final = 2
 WARM_UP_LEVEL: Final = 0.01  # standard deviation of the noise that the graph is run on once

@@ -10,10 +10,10 @@ from typing import Final, cast
 
 import numpy as np
 
-from matchka.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
+from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
+from matchka.inference.session import InputArray, Session
 from matchka.patience import Patience, current_patience
-from matchka.session import InputArray, Session
 from matchka.stages import StageTimes
 from matchka.vectors import FloatArray
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from matchka.errors import UnknownModelError
-from matchka.model import Model
+from matchka.inference.model import Model
 
 
 class ServedModels:

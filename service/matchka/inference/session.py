@@ -12,7 +12,7 @@ import onnxruntime
 from matchka.errors import BundleError, NonFiniteEmbeddingError
 from matchka.vectors import FloatArray
 
-LOGGER: Final = logging.getLogger("matchka.session")
+LOGGER: Final = logging.getLogger("matchka.inference.session")
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
