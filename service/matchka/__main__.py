@@ -19,10 +19,10 @@ from matchka.connections import ANSWER_HEADERS, allow_many_connections, patient_
 from matchka.demo import run_demonstration
 from matchka.errors import SettingsError, extra_required
 from matchka.gallery_commands import gallery_commands
-from matchka.health_listener import serving_beside
+from matchka.runtime.health_listener import serving_beside
+from matchka.runtime.process import forbid_core_dumps, tune_process
 from matchka.settings import Settings, read_settings
 from matchka.transfer_commands import transfer_commands
-from matchka.tuning import forbid_core_dumps, tune_process
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy

@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from matchka.backlog import Backlog
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.problems import problem_response
+from matchka.runtime.load_shedding import Backlog
 
 LINGER_S: Final = 5.0  # a client that is still sending gets this long to finish and read the refusal
 LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away

@@ -22,11 +22,9 @@ from starlette.responses import Response
 
 from matchka.admission import BodyLimit, InFlightLimit, Refusals
 from matchka.auth import KeyGate, KeyRing
-from matchka.backlog import Backlog
 from matchka.bundles.fusion_file import Fusion, read_fusions
 from matchka.bundles.manifest import Bundle
 from matchka.bundles.repository import read_bundles
-from matchka.data_dir import owned_data_dir
 from matchka.errors import (
     INTERNAL_ERROR,
     InvalidFieldError,
@@ -46,6 +44,8 @@ from matchka.pipeline import Verifier
 from matchka.problems import problem_response
 from matchka.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.routes.context import ServiceState, authorised_tenant
+from matchka.runtime.data_dir import owned_data_dir
+from matchka.runtime.load_shedding import Backlog
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store

@@ -41,7 +41,7 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
 
     A connection is closed when it has not begun a request for max_idle_s, is that long in sending a head, or takes
     nothing of an answer for that long. Requests under way have limits of their own (service/matchka/forms.py,
-    service/matchka/patience.py).
+    service/matchka/runtime/deadline.py).
     """
 
     max_idle_s: ClassVar[float] = 10.0

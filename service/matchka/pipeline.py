@@ -18,7 +18,7 @@ from matchka.inference.batcher import BatchCounts
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
 from matchka.modalities.face.reader import FaceChoice
-from matchka.stages import Stage, StageReading
+from matchka.runtime.stage_timer import Stage, StageReading
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise

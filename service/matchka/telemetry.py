@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
-from matchka.stages import STAGE_BUCKETS_S, Stage, StageReading
+from matchka.runtime.stage_timer import STAGE_BUCKETS_S, Stage, StageReading
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)

@@ -15,7 +15,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.bundles.repository import Listed, list_bundles
-from matchka.data_dir import owned_data_dir
 from matchka.errors import BackupError, StoreError, UnknownModelError
 from matchka.gallery_commands import (
     JsonOption,
@@ -25,6 +24,7 @@ from matchka.gallery_commands import (
     private_settings,
     progress_bar,
 )
+from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
 from matchka.store.engine import open_engine
 from matchka.store.migrations.migrate import bring_up_to_date

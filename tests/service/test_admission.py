@@ -12,7 +12,7 @@ import pytest
 
 from matchka import admission
 from matchka.admission import LINGER_BODIES, MIB, Refusals
-from matchka.backlog import Backlog
+from matchka.runtime.load_shedding import Backlog
 
 LIMIT = MIB  # of every body_limit below
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 from starlette.requests import ClientDisconnect
 
-from matchka.backlog import Backlog
 from matchka.errors import DeadlinePassedError, OverloadedError, SilenceError
+from matchka.runtime.load_shedding import Backlog
 
 
 def play(

@@ -25,7 +25,7 @@ from matchka.errors import (
 from matchka.inference.batch_policy import BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import OrtSession, Session
-from matchka.patience import Patience, working_for
+from matchka.runtime.deadline import Patience, working_for
 from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
 
 PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.data_dir import owned_data_dir
+from matchka.runtime.data_dir import owned_data_dir
 from tests.server_process import RunningServer, start, stop
 from tests.service.conftest import sample, write_bundle
 
@@ -64,7 +64,7 @@ def test_data_folder_that_everybody_may_use_keeps_its_rights_and_is_warned_about
 UNPRIVILEGED = """
 import logging, os, sys
 from pathlib import Path
-from matchka.data_dir import owned_data_dir
+from matchka.runtime.data_dir import owned_data_dir
 
 logging.basicConfig(format="%(message)s")
 os.setgid(65534)

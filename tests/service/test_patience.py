@@ -14,9 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from matchka.auth import KeyRing
 from matchka.errors import ClientGoneError, DeadlinePassedError
-from matchka.patience import Patience, current_patience, patiently_holding, working_for
 from matchka.problems import problem_response
 from matchka.routes.context import Caller, ServiceState
+from matchka.runtime.deadline import Patience, current_patience, patiently_holding, working_for
 from matchka.settings import Settings
 
 LONG_S = 120.0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from matchka.stages import STAGE_BUCKETS_S, StageTimes
+from matchka.runtime.stage_timer import STAGE_BUCKETS_S, StageTimes
 from matchka.telemetry import Telemetry
 
 

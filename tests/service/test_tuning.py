@@ -16,7 +16,7 @@ import pytest
 PROGRAM = """
 import json, resource, sys, threading
 import numpy as np
-from matchka.tuning import tune_process
+from matchka.runtime.process import tune_process
 
 def read_clips():
     for _ in range(30):
@@ -45,7 +45,7 @@ FLOOD = """
 import gc, json, threading
 from pathlib import Path
 import numpy as np
-from matchka.tuning import tune_process
+from matchka.runtime.process import tune_process
 
 def resident_mib():
     lines = Path("/proc/self/status").read_text().splitlines()

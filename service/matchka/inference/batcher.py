@@ -13,8 +13,8 @@ import numpy as np
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
 from matchka.inference.session import InputArray, Session
-from matchka.patience import Patience, current_patience
-from matchka.stages import StageTimes
+from matchka.runtime.deadline import Patience, current_patience
+from matchka.runtime.stage_timer import StageTimes
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka")

@@ -18,9 +18,9 @@ from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
 from matchka.modalities.purpose import Purpose
-from matchka.patience import patiently_holding
+from matchka.runtime.deadline import patiently_holding
+from matchka.runtime.stage_timer import StageTimes
 from matchka.settings import Settings
-from matchka.stages import StageTimes
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
 LOGGER: Final = logging.getLogger("matchka.inference.model")

@@ -11,10 +11,10 @@ from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from matchka.auth import KeyRing
-from matchka.backlog import Backlog
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
-from matchka.patience import Patience, working_for
 from matchka.pipeline import Verifier
+from matchka.runtime.deadline import Patience, working_for
+from matchka.runtime.load_shedding import Backlog
 from matchka.telemetry import Telemetry
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from matchka.errors import DataDirInUseError, StoreError
 
 LOCK_NAME: Final = "lock"
 OWN_RIGHTS: Final = 0o700  # templates are biometric data: nobody else on the machine may read them
-LOGGER: Final = logging.getLogger("matchka.data_dir")
+LOGGER: Final = logging.getLogger("matchka.runtime.data_dir")
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The process itself: deadlines, load, connections, memory and its data folder."""
