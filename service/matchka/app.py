@@ -40,7 +40,6 @@ from matchka.gallery.galleries import GalleryOpener
 from matchka.hosts import HostGuard
 from matchka.inference.model import open_model
 from matchka.openapi import DescribedApi
-from matchka.pipeline import Verifier
 from matchka.problems import problem_response
 from matchka.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.routes.context import ServiceState, authorised_tenant
@@ -49,6 +48,7 @@ from matchka.runtime.load_shedding import Backlog
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
+from matchka.tasks.embedding.verifier import Verifier
 from matchka.telemetry import RequestTimer, Telemetry
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are

@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matchka.bundles.manifest import DimReport
-from matchka.decision import decide, fmr_for_fpir, identification_threshold, probability_of, threshold_at
 from matchka.errors import InvalidFieldError
+from matchka.tasks.embedding.thresholds import (
+    decide,
+    fmr_for_fpir,
+    identification_threshold,
+    probability_of,
+    threshold_at,
+)
 from tests.service.conftest import CALIBRATION, POINTS, dim_report
 
 

@@ -20,9 +20,9 @@ from matchka.inference.model import Reading, SampleReader, open_model
 from matchka.inference.session import InputArray
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.purpose import Purpose
-from matchka.pipeline import Verifier
 from matchka.settings import Settings
 from matchka.store.store import opened_store
+from matchka.tasks.embedding.verifier import Verifier
 from tests.service.conftest import (
     CALIBRATION,
     POINTS,

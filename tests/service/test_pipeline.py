@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from matchka.app import opened_verifier
-from matchka.decision import fmr_for_fpir, threshold_at
 from matchka.errors import (
     DataDirInUseError,
     DuplicateSampleError,
@@ -23,8 +22,9 @@ from matchka.errors import (
     UnknownTemplateError,
     UntrainedDimError,
 )
-from matchka.pipeline import Verifier
 from matchka.settings import Settings
+from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
+from matchka.tasks.embedding.verifier import Verifier
 from tests.service.conftest import (
     CALIBRATION,
     DIMS,

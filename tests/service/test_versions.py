@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from matchka.__main__ import app
 from matchka.app import opened_verifier
-from matchka.decision import fmr_for_fpir, threshold_at
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
-from matchka.identification import same_face
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.reader import FaceReading
-from matchka.pipeline import Verifier
+from matchka.tasks.embedding.identification import same_face
+from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
+from matchka.tasks.embedding.verifier import Verifier
 from tests.server_process import start, stop
 from tests.service.conftest import cosine, dim_report, embedding_of, sample, small_settings, voice, write_bundle
 

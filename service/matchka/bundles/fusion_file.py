@@ -7,8 +7,8 @@ from typing import Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse, DimReport
-from matchka.decision import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 from matchka.errors import BundleError
+from matchka.tasks.embedding.thresholds import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 
 FUSION_NAME: Final = "fusion.json"
 JOINT: Final = "+"  # joins the names of the models in a fusion's name

@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 
 from matchka.auth import KeyRing
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
-from matchka.pipeline import Verifier
 from matchka.runtime.deadline import Patience, working_for
 from matchka.runtime.load_shedding import Backlog
+from matchka.tasks.embedding.verifier import Verifier
 from matchka.telemetry import Telemetry
 
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from matchka.answers import FusedVerified, Identified, Verified
 from matchka.bundles.fusion_file import JOINT
 from matchka.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
 from matchka.routes.context import Caller, CallerDep
@@ -16,6 +15,7 @@ from matchka.schemas import (
     IdentifyAnswer,
     VerifyAnswer,
 )
+from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 
 router = APIRouter()
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from matchka.answers import Embeddings
 from matchka.forms import EmbedForm, body_schema, reads
 from matchka.routes.context import CallerDep
 from matchka.routes.faces import faces_answer
 from matchka.schemas import EmbedAnswer
+from matchka.tasks.embedding.results import Embeddings
 
 router = APIRouter()
 

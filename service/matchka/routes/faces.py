@@ -1,8 +1,8 @@
 """What a reply says of the faces that were used."""
 
-from matchka.answers import Faces
 from matchka.modalities.face.reader import FaceReading
 from matchka.schemas import FaceAnswer, QualityAnswer
+from matchka.tasks.embedding.results import Faces
 
 
 def faces_answer(faces: Faces) -> list[FaceAnswer | None] | None:

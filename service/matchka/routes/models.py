@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from matchka.answers import ServedVersion
 from matchka.routes.context import CallerDep
 from matchka.schemas import ModelAnswer, ModelsAnswer
+from matchka.tasks.embedding.results import ServedVersion
 
 router = APIRouter()
 

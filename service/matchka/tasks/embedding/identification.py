@@ -6,15 +6,15 @@ from typing import Final
 
 import numpy as np
 
-from matchka.answers import Candidate, Identified, SubjectSimilarity
 from matchka.bundles.manifest import Manifest
-from matchka.decision import identification_threshold
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model, Observed
 from matchka.modalities.face.reader import FaceChoice, FaceReading
 from matchka.store.records import Reference
 from matchka.store.store import Store
+from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
+from matchka.tasks.embedding.thresholds import identification_threshold
 from matchka.vectors import FloatArray
 
 DEFAULT_MAX_FPIR: Final = 1e-2

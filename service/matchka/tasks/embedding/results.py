@@ -5,8 +5,8 @@ from typing import TypeAlias
 
 from matchka.bundles.fusion_file import Require
 from matchka.bundles.manifest import Manifest
-from matchka.decision import Decision, Threshold
 from matchka.modalities.face.reader import FaceReading
+from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
 
 Faces: TypeAlias = tuple[FaceReading | None, ...]

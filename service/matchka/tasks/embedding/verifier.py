@@ -5,15 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
 
-from matchka.answers import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from matchka.bundles.fusion_file import Fusion, decide_jointly
 from matchka.bundles.manifest import Manifest
-from matchka.decision import Decision, decide
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
-from matchka.gallery_keeper import GalleryKeeper
-from matchka.identification import Identification, Search, observed_again, same_face
 from matchka.inference.batcher import BatchCounts
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
@@ -21,6 +17,10 @@ from matchka.modalities.face.reader import FaceChoice
 from matchka.runtime.stage_timer import Stage, StageReading
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
+from matchka.tasks.embedding.follower import GalleryKeeper
+from matchka.tasks.embedding.identification import Identification, Search, observed_again, same_face
+from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
+from matchka.tasks.embedding.thresholds import Decision, decide
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 
 

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from functools import partial
 
-from matchka.filling import fill_galleries
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.gallery.gallery import Gallery
@@ -11,6 +10,7 @@ from matchka.gallery.tenants import TenantGalleries
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
 from matchka.store.store import Store
+from matchka.tasks.embedding.filling import fill_galleries
 
 
 class GalleryKeeper:

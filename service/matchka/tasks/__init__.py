@@ -1,0 +1,1 @@
+"""What is made of a model's outputs, one folder for each kind of output."""

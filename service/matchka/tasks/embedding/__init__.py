@@ -1,0 +1,1 @@
+"""Embeddings: enrol, verify, identify, and the galleries that follow the store."""
