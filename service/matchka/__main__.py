@@ -14,8 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
+from matchka.api.http_protocol import ANSWER_HEADERS, allow_many_connections, patient_protocol
 from matchka.commands import FAILED, Url, commands, connected, reported_errors
-from matchka.connections import ANSWER_HEADERS, allow_many_connections, patient_protocol
 from matchka.demo import run_demonstration
 from matchka.errors import SettingsError, extra_required
 from matchka.gallery_commands import gallery_commands

@@ -20,8 +20,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from matchka.admission import BodyLimit, InFlightLimit, Refusals
-from matchka.auth import KeyGate, KeyRing
+from matchka.api.dependencies import ServiceState, authorised_tenant
+from matchka.api.guards.auth import KeyGate, KeyRing
+from matchka.api.guards.failed_keys import FailedKeys
+from matchka.api.guards.hosts import HostGuard
+from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
+from matchka.api.openapi import DescribedApi
+from matchka.api.problems import problem_response
+from matchka.api.routes import decisions, docs, embeddings, health, models, subjects
+from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.fusion_file import Fusion, read_fusions
 from matchka.bundles.manifest import Bundle
 from matchka.bundles.repository import read_bundles
@@ -35,21 +42,14 @@ from matchka.errors import (
     UnknownPathError,
     status_and_code,
 )
-from matchka.failed_keys import FailedKeys
 from matchka.gallery.galleries import GalleryOpener
-from matchka.hosts import HostGuard
 from matchka.inference.model import open_model
-from matchka.openapi import DescribedApi
-from matchka.problems import problem_response
-from matchka.routes import decisions, docs, embeddings, health, models, subjects
-from matchka.routes.context import ServiceState, authorised_tenant
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.load_shedding import Backlog
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
-from matchka.telemetry import RequestTimer, Telemetry
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two

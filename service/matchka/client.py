@@ -13,14 +13,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ValidationError
 
-from matchka.errors import (
-    InvalidFieldError,
-    MissingFieldError,
-    RequestFailedError,
-    ServiceUnreachableError,
-    SettingsError,
-)
-from matchka.schemas import (
+from matchka.api.schemas import (
     EmbedAnswer,
     EnrollAnswer,
     FusedVerifyAnswer,
@@ -31,6 +24,13 @@ from matchka.schemas import (
     SubjectAnswer,
     SubjectsAnswer,
     VerifyAnswer,
+)
+from matchka.errors import (
+    InvalidFieldError,
+    MissingFieldError,
+    RequestFailedError,
+    ServiceUnreachableError,
+    SettingsError,
 )
 from matchka.settings import read_settings
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
 from matchka.client import Client
 from matchka.decision_table import decision_table
 from matchka.errors import InvalidFieldError, MatchkaError
-from matchka.schemas import FusedVerifyAnswer, VerifyAnswer
 
 NO_MATCH: Final = 1
 FAILED: Final = 2

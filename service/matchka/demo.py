@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from matchka.api.schemas import IdentifyAnswer
 from matchka.client import Client
 from matchka.demo_subjects import DemoSubjects
 from matchka.errors import InvalidFieldError
 from matchka.joint_demo import demonstrate_jointly
-from matchka.schemas import IdentifyAnswer
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
 from matchka.client import Client
 from matchka.demo_subjects import DemoSubjects
 from matchka.errors import InvalidFieldError, RequestFailedError
-from matchka.schemas import FusedVerifyAnswer, VerifyAnswer
 
 PERSON: Final = "voice-and-face"  # put together: no recordings and pictures of one person are at hand
 VOICE: Final = ("librivox/0870.wav", "librivox/0880.wav", "librivox/0890.wav")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from matchka import admission
-from matchka.admission import LINGER_BODIES, MIB, Refusals
+from matchka.api.guards import middleware as admission
+from matchka.api.guards.middleware import LINGER_BODIES, MIB, Refusals
 from matchka.runtime.load_shedding import Backlog
 
 LIMIT = MIB  # of every body_limit below

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from matchka.admission import Refused
-from matchka.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
+from matchka.api.guards.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
+from matchka.api.guards.failed_keys import FREE, INTERVAL_S, FailedKeys
+from matchka.api.guards.middleware import Refused
 from matchka.errors import UnauthorizedError
-from matchka.failed_keys import FREE, INTERVAL_S, FailedKeys
 from matchka.settings import read_settings
 
 KEY = "correct horse battery staple"

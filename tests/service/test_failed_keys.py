@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from matchka.failed_keys import FREE, INTERVAL_S, LOG_EVERY_S, LONGEST_S, MOST_ADDRESSES, FailedKeys
+from matchka.api.guards.failed_keys import FREE, INTERVAL_S, LOG_EVERY_S, LONGEST_S, MOST_ADDRESSES, FailedKeys
 
 ADDRESS = "192.0.2.1"
 

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.errors import (
-    InvalidFieldError,
-    InvalidSubjectIdError,
-    MissingFieldError,
-    UnknownFieldError,
-)
-from matchka.forms import (
+from matchka.api.forms import (
     CompareForm,
     EmbedForm,
     EnrollForm,
@@ -22,6 +16,12 @@ from matchka.forms import (
     check_fields,
     check_subject_id,
     parts_of,
+)
+from matchka.errors import (
+    InvalidFieldError,
+    InvalidSubjectIdError,
+    MissingFieldError,
+    UnknownFieldError,
 )
 
 EMBED: dict[str, list[str | bytes]] = {"model": ["voice"], "file": [b"a"]}

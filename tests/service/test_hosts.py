@@ -8,8 +8,8 @@ import pytest
 import requests
 from starlette.datastructures import Headers
 
+from matchka.api.guards.hosts import is_loopback_host, require_host, require_own_site
 from matchka.errors import CrossSiteError, ForbiddenHostError, InvalidHostError
-from matchka.hosts import is_loopback_host, require_host, require_own_site
 from matchka.settings import Settings
 from tests.server_process import whole_answer
 from tests.service.conftest import SmallServer, small_settings, write_bundle

@@ -11,7 +11,7 @@ import requests
 from pydantic import ValidationError
 
 from matchka import errors
-from matchka.auth import KeyRing
+from matchka.api.guards.auth import KeyRing
 from matchka.bundles.manifest import DimReport
 from matchka.client import Client
 from matchka.modalities.audio.decoding import AudioLimits, read_clip

@@ -12,10 +12,10 @@ import pytest
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from matchka.auth import KeyRing
+from matchka.api.dependencies import Caller, ServiceState
+from matchka.api.guards.auth import KeyRing
+from matchka.api.problems import problem_response
 from matchka.errors import ClientGoneError, DeadlinePassedError
-from matchka.problems import problem_response
-from matchka.routes.context import Caller, ServiceState
 from matchka.runtime.deadline import Patience, current_patience, patiently_holding, working_for
 from matchka.settings import Settings
 

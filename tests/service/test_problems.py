@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from matchka.api.problems import problem_response
 from matchka.errors import (
     STATUS_AND_CODE,
     MatchkaError,
@@ -15,7 +16,6 @@ from matchka.errors import (
     shorten,
     status_and_code,
 )
-from matchka.problems import problem_response
 
 
 def test_problem_response_carries_the_error_whole():

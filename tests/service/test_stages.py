@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from matchka.api.telemetry import Telemetry
 from matchka.runtime.stage_timer import STAGE_BUCKETS_S, StageTimes
-from matchka.telemetry import Telemetry
 
 
 def test_add_counts_each_occurrence_in_the_first_bucket_that_holds_it():

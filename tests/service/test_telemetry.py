@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.inference.batcher import BatchCounts
-from matchka.telemetry import RequestTimer, Telemetry
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

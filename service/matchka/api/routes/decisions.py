@@ -4,17 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from matchka.bundles.fusion_file import JOINT
-from matchka.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
-from matchka.routes.context import Caller, CallerDep
-from matchka.routes.faces import face_answer, faces_answer
-from matchka.schemas import (
+from matchka.api.dependencies import Caller, CallerDep
+from matchka.api.findings import face_answer, faces_answer
+from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
+from matchka.api.schemas import (
     CandidateAnswer,
     FusedVerifyAnswer,
     IdentifiedFaceAnswer,
     IdentifyAnswer,
     VerifyAnswer,
 )
+from matchka.bundles.fusion_file import JOINT
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 
 router = APIRouter()

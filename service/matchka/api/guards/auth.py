@@ -8,9 +8,9 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from matchka.admission import GUARDED_PREFIX, Refused
+from matchka.api.guards.failed_keys import FailedKeys
+from matchka.api.guards.middleware import GUARDED_PREFIX, Refused
 from matchka.errors import UnauthorizedError
-from matchka.failed_keys import FailedKeys
 from matchka.settings import Settings
 
 DEFAULT_TENANT: Final = "default"

@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
-from matchka.problems import problem_response
 from matchka.runtime.load_shedding import Backlog
 
 LINGER_S: Final = 5.0  # a client that is still sending gets this long to finish and read the refusal

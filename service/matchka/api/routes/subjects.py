@@ -6,11 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from matchka.errors import InvalidFieldError, InvalidSubjectIdError
-from matchka.forms import EnrollForm, body_schema, check_subject_id, reads
-from matchka.routes.context import CallerDep
-from matchka.routes.faces import faces_answer
-from matchka.schemas import (
+from matchka.api.dependencies import CallerDep
+from matchka.api.findings import faces_answer
+from matchka.api.forms import EnrollForm, body_schema, check_subject_id, reads
+from matchka.api.schemas import (
     EnrollAnswer,
     SubjectAnswer,
     SubjectsAnswer,
@@ -18,6 +17,7 @@ from matchka.schemas import (
     SubjectSummaryAnswer,
     TemplateAnswer,
 )
+from matchka.errors import InvalidFieldError, InvalidSubjectIdError
 
 router = APIRouter()
 

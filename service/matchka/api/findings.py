@@ -1,7 +1,7 @@
 """What a reply says of the faces that were used."""
 
+from matchka.api.schemas import FaceAnswer, QualityAnswer
 from matchka.modalities.face.reader import FaceReading
-from matchka.schemas import FaceAnswer, QualityAnswer
 from matchka.tasks.embedding.results import Faces
 
 

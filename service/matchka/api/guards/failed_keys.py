@@ -16,7 +16,7 @@ LONGEST_S: Final = 5.0  # that one refusal waits
 MOST_ADDRESSES: Final = 4096  # remembered; the one that was refused longest ago is forgotten first
 LOG_EVERY_S: Final = 60.0  # for one address
 IPV6_NETWORK_BITS: Final = 64  # what one subscriber gets
-LOGGER: Final = logging.getLogger("matchka.auth")
+LOGGER: Final = logging.getLogger("matchka.api.guards.auth")
 
 
 @dataclass

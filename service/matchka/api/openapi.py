@@ -6,9 +6,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from matchka import errors
+from matchka.api.problems import HEADERS, MEDIA_TYPE
+from matchka.api.schemas import Problem
 from matchka.errors import MatchkaError, status_and_code_of
-from matchka.problems import HEADERS, MEDIA_TYPE
-from matchka.schemas import Problem
 
 WITHOUT_KEY: Final = ("/healthz", "/readyz")
 BEARER: Final = "key"

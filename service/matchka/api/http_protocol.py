@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from matchka.admission import LINGER_S
+from matchka.api.guards.middleware import LINGER_S
+from matchka.api.problems import problem_response
 from matchka.errors import OverloadedError
-from matchka.problems import problem_response
 
 LARGEST_HEAD: Final = 64 << 10  # bytes; the parser itself would take any number
 CHECKS: Final = 4  # looks at a connection within the time that it has
@@ -40,7 +40,7 @@ class PatientHttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  
     """The server's HTTP protocol, which by itself lets a silent connection stay for ever.
 
     A connection is closed when it has not begun a request for max_idle_s, is that long in sending a head, or takes
-    nothing of an answer for that long. Requests under way have limits of their own (service/matchka/forms.py,
+    nothing of an answer for that long. Requests under way have limits of their own (service/matchka/api/forms.py,
     service/matchka/runtime/deadline.py).
     """
 

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from matchka.admission import Refused
+from matchka.api.guards.middleware import Refused
 from matchka.errors import CrossSiteError, ForbiddenHostError, InvalidHostError, MatchkaError
 
 HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+))(?::[0-9]{1,5})?")

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from matchka.forms import EmbedForm, body_schema, reads
-from matchka.routes.context import CallerDep
-from matchka.routes.faces import faces_answer
-from matchka.schemas import EmbedAnswer
+from matchka.api.dependencies import CallerDep
+from matchka.api.findings import faces_answer
+from matchka.api.forms import EmbedForm, body_schema, reads
+from matchka.api.schemas import EmbedAnswer
 from matchka.tasks.embedding.results import Embeddings
 
 router = APIRouter()

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from matchka.api.dependencies import authorised_tenant, service_state
+from matchka.api.schemas import HealthAnswer, ReadyAnswer
 from matchka.errors import NotReadyError
-from matchka.routes.context import authorised_tenant, service_state
-from matchka.schemas import HealthAnswer, ReadyAnswer
 
 router = APIRouter()
 

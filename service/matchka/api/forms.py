@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from matchka.api.multipart import MULTIPART, read_multipart
 from matchka.bundles.fusion_file import JOINT, Require
 from matchka.errors import (
     InvalidFieldError,
@@ -16,7 +17,6 @@ from matchka.errors import (
     MissingFieldError,
     UnknownFieldError,
 )
-from matchka.multipart import MULTIPART, read_multipart
 
 LONGEST_SUBJECT_ID: Final = 256
 SUBJECT_ID_PUNCTUATION: Final = frozenset("._:@-")

@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from matchka.api.schemas import Problem
 from matchka.errors import MatchkaError, status_and_code
-from matchka.schemas import Problem
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"

@@ -10,12 +10,12 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
-from matchka.auth import KeyRing
+from matchka.api.guards.auth import KeyRing
+from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Patience, working_for
 from matchka.runtime.load_shedding import Backlog
 from matchka.tasks.embedding.verifier import Verifier
-from matchka.telemetry import Telemetry
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from matchka.routes.context import CallerDep
-from matchka.schemas import ModelAnswer, ModelsAnswer
+from matchka.api.dependencies import CallerDep
+from matchka.api.schemas import ModelAnswer, ModelsAnswer
 from matchka.tasks.embedding.results import ServedVersion
 
 router = APIRouter()

@@ -1,0 +1,1 @@
+"""HTTP only: routes, forms, schemas, problems and middleware."""
