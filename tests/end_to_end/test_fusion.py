@@ -13,10 +13,10 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from matchka.__main__ import app
-from matchka.demo_subjects import DemoSubjects
+from matchka.cli.demo_subjects import DemoSubjects
+from matchka.cli.joint_demo import demonstrate_jointly
+from matchka.cli.serve import app
 from matchka.errors import InvalidFieldError, RequestFailedError
-from matchka.joint_demo import demonstrate_jointly
 from tests.server_process import RunningServer
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from matchka.__main__ import app
-from matchka.commands import FAILED, NO_MATCH
+from matchka.cli.client_commands import FAILED, NO_MATCH
+from matchka.cli.serve import app
 from tests.service.conftest import SmallServer, cosine, embedding_of, sample, voice
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from matchka.__main__ import _bound_socket, _server_config
 from matchka.api.http_protocol import patient_protocol
 from matchka.app import create_app
+from matchka.cli.serve import _bound_socket, _server_config
 from matchka.settings import Settings
 from tests.server_process import free_port
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
-from matchka.__main__ import app
 from matchka.bundles.fusion_file import read_fusions
 from matchka.bundles.repository import read_bundles
+from matchka.cli.serve import app
 from matchka.errors import RequestFailedError
 from matchka.inference.model import Reading, SampleReader, open_model
 from matchka.inference.session import InputArray

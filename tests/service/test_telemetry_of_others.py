@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "entry",
-    ["matchka.__main__", "matchka.app", "matchka_export.__main__", "matchka_train.__main__", "matchka_train.commands"],
+    ["matchka.cli.serve", "matchka.app", "matchka_export.__main__", "matchka_train.__main__", "matchka_train.commands"],
 )
 def test_reporting_of_onnx_runtime_is_off_before_its_import(entry: str):
     watch = (

@@ -74,7 +74,7 @@ print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
 # `matchka serve`, up to where it would open its bundles.
 SERVER = """
 import json, resource, sys
-import matchka.__main__ as command_line
+import matchka.cli.serve as command_line
 
 def tell(settings):
     core_bytes = resource.getrlimit(resource.RLIMIT_CORE)

@@ -9,8 +9,8 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
-from matchka.__main__ import app
 from matchka.app import opened_verifier
+from matchka.cli.serve import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.reader import FaceReading

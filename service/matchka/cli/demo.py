@@ -14,10 +14,10 @@ from rich.progress import track
 from rich.table import Table
 
 from matchka.api.schemas import IdentifyAnswer
+from matchka.cli.demo_subjects import DemoSubjects
+from matchka.cli.joint_demo import demonstrate_jointly
 from matchka.client import Client
-from matchka.demo_subjects import DemoSubjects
 from matchka.errors import InvalidFieldError
-from matchka.joint_demo import demonstrate_jointly
 
 
 @dataclass(frozen=True)

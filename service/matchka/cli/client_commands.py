@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
+from matchka.cli.decision_table import decision_table
 from matchka.client import Client
-from matchka.decision_table import decision_table
 from matchka.errors import InvalidFieldError, MatchkaError
 
 NO_MATCH: Final = 1

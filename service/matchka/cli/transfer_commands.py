@@ -15,8 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.bundles.repository import Listed, list_bundles
-from matchka.errors import BackupError, StoreError, UnknownModelError
-from matchka.gallery_commands import (
+from matchka.cli.gallery_commands import (
     JsonOption,
     LedgerOption,
     Resurrect,
@@ -24,6 +23,7 @@ from matchka.gallery_commands import (
     private_settings,
     progress_bar,
 )
+from matchka.errors import BackupError, StoreError, UnknownModelError
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
 from matchka.store.engine import open_engine

@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from matchka.commands import Url, connected, reported_errors
+from matchka.cli.client_commands import Url, connected, reported_errors
+from matchka.cli.gallery_status import disagreements_with_service, print_status, status_of
 from matchka.errors import StoreError
-from matchka.gallery_state import disagreements_with_service, print_status, status_of
 from matchka.runtime.data_dir import is_owned, owned_data_dir
 from matchka.settings import Settings, read_settings
 from matchka.store.database_errors import as_matchka_error

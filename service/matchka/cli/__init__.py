@@ -1,0 +1,1 @@
+"""The command line: run the service, call it, manage what is enrolled."""

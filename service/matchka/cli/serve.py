@@ -1,0 +1,125 @@
+"""`matchka`: run the service, or speak to one."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from matchka.api.http_protocol import ANSWER_HEADERS, allow_many_connections, patient_protocol
+from matchka.cli.client_commands import FAILED, Url, commands, connected, reported_errors
+from matchka.cli.demo import run_demonstration
+from matchka.cli.gallery_commands import gallery_commands
+from matchka.cli.transfer_commands import transfer_commands
+from matchka.errors import SettingsError, extra_required
+from matchka.runtime.health_listener import serving_beside
+from matchka.runtime.process import forbid_core_dumps, tune_process
+from matchka.settings import Settings, read_settings
+
+SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
+BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
+HEALTH_CONNECTIONS: Final = 256  # to the listener for health
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
+)
+app.add_typer(commands)
+gallery_commands.add_typer(transfer_commands)
+app.add_typer(gallery_commands, name="gallery")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; MATCHKA_HOST or 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; MATCHKA_PORT or 8000 by default.")] = None,
+) -> None:
+    """Run the service until it is stopped."""
+    with reported_errors():
+        with extra_required("cpu"):  # the other commands need no more than a plain installation has
+            from matchka.app import create_app, create_health_app, opened_verifier
+        settings = read_settings(host=host, port=port)
+        settings.require_key_beyond_loopback()
+        allow_many_connections()
+        forbid_core_dumps()
+        os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
+        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
+        with ExitStack() as stack:
+            listener = stack.enter_context(_bound_socket(settings.host, settings.port))
+            beside = settings.health_port and stack.enter_context(_bound_socket(settings.host, settings.health_port))
+            tune_process()
+            application = create_app(settings, stack.enter_context(opened_verifier(settings)))
+            state = application.state.service
+            signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
+            server = uvicorn.Server(_server_config(application, settings, settings.max_connections))
+            if beside:
+                health = create_health_app(settings, state)
+                stack.enter_context(serving_beside(_server_config(health, settings, HEALTH_CONNECTIONS), beside))
+            server.run(sockets=[listener])
+            if state.verifier is None:
+                raise typer.Exit(FAILED)
+
+
+@app.command()
+def demo(
+    samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),
+    url: Url = None,
+) -> None:
+    """Enrol real people, probe with other samples and strangers. Exit code 1: a probe was nearest to another."""
+    with reported_errors():
+        all_nearest = run_demonstration(connected(url), samples, Console())
+    if not all_nearest:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of `matchka`."""
+    app()
+
+
+def _server_config(application: FastAPI, settings: Settings, max_connections: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        # uvloop would be used where it is installed, and takes one new connection in each of its rounds: under a flood,
+        # when a round is long, /healthz waited for a quarter of a minute to be accepted
+        loop="asyncio",
+        log_level=settings.log_level,
+        access_log=False,
+        server_header=False,
+        headers=ANSWER_HEADERS,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        http=patient_protocol(settings.max_idle_s, max_connections),
+    )
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    """Take a port before anything is loaded, so that a port in use is said at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # a port whose last owner was killed can be taken again at once
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"The service cannot listen there: {error.strerror}.",
+            value=f"{host}:{port}",
+            remedy="Choose another port with --port (PORT= with make), or stop what uses this one.",
+        ) from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+if __name__ == "__main__":
+    main()
