@@ -8,7 +8,7 @@ from matchka.bundles.manifest import SPEECH_GRAPH_NAME, Source, SpeechActivity
 from matchka.modalities.audio.decoding import AudioInput
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ
 from matchka_train.backbones.backbone import ModelInput
-from matchka_train.backbones.packages import SPEECH_ACTIVITY_GRAPH, read_member
+from matchka_train.weights.packages import SPEECH_ACTIVITY_GRAPH, read_member
 
 
 def write_speech_activity(spec: ModelInput, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from matchka.errors import DownloadError
 from matchka_export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
-from matchka_train.backbones.face_packages import FACE_RECOGNITION
-from matchka_train.backbones.packages import POCKETSPHINX
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION
+from matchka_train.weights.packages import POCKETSPHINX
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

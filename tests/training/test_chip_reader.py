@@ -17,15 +17,15 @@ from matchka.modalities.face.reader import ImageInput
 from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.dlib_resnet import DLIB_INPUT, TEMPLATE
-from matchka_train.backbones.face_packages import FACE_RECOGNITION
 from matchka_train.backbones.mtcnn import Mtcnn
-from matchka_train.backbones.packages import fetch_package, read_archived
 from matchka_train.chip_reader import ChipReader
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.feature_cache import Skipped
 from matchka_train.features import extract_features
 from matchka_train.sample_reader import open_reader
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION
+from matchka_train.weights.packages import fetch_package, read_archived
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

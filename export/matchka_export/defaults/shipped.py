@@ -7,8 +7,8 @@ from typing import Final
 from matchka.bundles.manifest import Bundle, read_bundle, sha256_of
 from matchka.errors import BundleError
 from matchka_export.layout import BASE_VERSION, REPORT_NAME
-from matchka_train.backbones.face_packages import DLIB_WEIGHTS, MTCNN_WEIGHTS
-from matchka_train.backbones.packages import GE2E_WEIGHTS, SPEECH_ACTIVITY_GRAPH
+from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, MTCNN_WEIGHTS
+from matchka_train.weights.packages import GE2E_WEIGHTS, SPEECH_ACTIVITY_GRAPH
 
 VOICE_NAME: Final = "voice"
 FACE_NAME: Final = "face"

@@ -11,7 +11,7 @@ from matchka.errors import DownloadError, NoSpeechError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
-from matchka_train.backbones.packages import (
+from matchka_train.weights.packages import (
     SILERO_VAD,
     SPEECH_ACTIVITY_GRAPH,
     fetch_package,

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from matchka.errors import ChecksumError
-from matchka_train.backbones.brought import Brought
 from matchka_train.backbones.choice import EdgeFaceRecipe, open_backbone
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.errors import WeightsAbsentError
 from matchka_train.recipe import read_recipe
+from matchka_train.weights.location import Brought
 
 NAME = "edgeface-xs_gamma_06"
 

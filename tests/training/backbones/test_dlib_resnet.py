@@ -10,8 +10,8 @@ from rich.console import Console
 from matchka.errors import ChecksumError, DownloadError
 from matchka_train.backbones.dlib_file import read_dlib_weights
 from matchka_train.backbones.dlib_resnet import DlibFace
-from matchka_train.backbones.face_packages import DLIB_WEIGHTS
-from matchka_train.backbones.packages import read_member
+from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
+from matchka_train.weights.packages import read_member
 
 ROOT = Path(__file__).parents[3]
 DOWNLOADS = ROOT / "build" / "downloads"

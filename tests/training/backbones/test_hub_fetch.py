@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from matchka.errors import DownloadError
-from matchka_train.backbones.hub_fetch import BLOCK_BYTES, Patience, fetch_file
+from matchka_train.weights.download import BLOCK_BYTES, Patience, fetch_file
 from tests.training.backbones.hub_server import CONTENT, Hub, serve
 
 HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=3, pause_s=0.0)

@@ -15,12 +15,12 @@ from rich.console import Console
 from safetensors.torch import save as save_tensors
 
 from matchka.errors import ChecksumError, DownloadError
-from matchka_train.backbones.hub import checked_weights, named, place_of, weights_of
-from matchka_train.backbones.hub_catalogue import CATALOGUE, HubFile, HubWeights
-from matchka_train.backbones.hub_fetch import Patience
-from matchka_train.backbones.hub_pull import Pull, pull, require_tensors
-from matchka_train.backbones.hub_record import HubRecords
 from matchka_train.errors import LicenceError, UnknownWeightsError, WeightsAbsentError, WeightsFileError
+from matchka_train.weights.download import Patience
+from matchka_train.weights.hub import checked_weights, named, place_of, weights_of
+from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
+from matchka_train.weights.lock_file import HubRecords
+from matchka_train.weights.pull import Pull, pull, require_tensors
 from tests.training.backbones.hub_server import Hub, serve
 
 HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=2, pause_s=0.0)

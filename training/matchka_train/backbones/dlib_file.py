@@ -118,5 +118,5 @@ def _unexpected(value: str) -> ChecksumError:
     return ChecksumError(
         "The file is not dlib's face descriptor.",
         value=value,
-        remedy="The pin in training/matchka_train/backbones/face_packages.py does not fit this package; report it.",
+        remedy="The pin in training/matchka_train/weights/package_catalogue.py does not fit this package; report it.",
     )

@@ -12,7 +12,7 @@ from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.mel import MelSpectrogram
-from matchka_train.backbones.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 
 SAMPLE_RATE_HZ: Final = 16_000
 FFT_SAMPLES: Final = 400  # 25 ms
@@ -113,7 +113,7 @@ def load_encoder(content: bytes) -> Ge2eEncoder:
         raise ChecksumError(
             "The weights do not fit the GE2E encoder.",
             value={"missing": missing, "unexpected": unexpected},
-            remedy="The pin in training/matchka_train/backbones/packages.py does not fit this package; report it.",
+            remedy="The pin in training/matchka_train/weights/packages.py does not fit this package; report it.",
         )
     encoder.requires_grad_(requires_grad=False)
     return encoder.eval()

@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from matchka.errors import ChecksumError
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.hub import weights_of
-from matchka_train.backbones.packages import DEFAULT_CACHE_DIR
 from matchka_train.frozen import Frozen
+from matchka_train.weights.hub import weights_of
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 
 class Brought(Frozen):
@@ -47,7 +47,7 @@ class Brought(Frozen):
             sha256_of: the checksum of what lies at `path`.
 
         Raises:
-            UnknownWeightsError, WeightsAbsentError: as matchka_train.backbones.hub.weights_of.
+            UnknownWeightsError, WeightsAbsentError: as matchka_train.weights.hub.weights_of.
             ChecksumError: they are not there, or not the ones that `sha256` names.
         """
         if self.path is not None:

@@ -15,11 +15,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from safetensors import SafetensorError, safe_open
 
 from matchka.errors import DownloadError, MatchkaError
-from matchka_train.backbones.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
-from matchka_train.backbones.hub_catalogue import HubFile, HubWeights
-from matchka_train.backbones.hub_fetch import Patience, discard, fetch_file
-from matchka_train.backbones.hub_record import HubRecord, HubRecords, now
 from matchka_train.errors import LicenceError, WeightsFileError
+from matchka_train.weights.download import Patience, discard, fetch_file
+from matchka_train.weights.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
+from matchka_train.weights.hub_catalogue import HubFile, HubWeights
+from matchka_train.weights.lock_file import HubRecord, HubRecords, now
 
 PATIENCE: Final = Patience()
 Accept = Callable[[HubWeights], bool]

