@@ -15,7 +15,7 @@ from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
 from matchka_export.graph import GraphInput, tidy_graph, trace_graph
 from matchka_export.parity import LARGEST_DIFFERENCE
 from matchka_train.backbones.backbone import DetectorSource
-from matchka_train.backbones.mtcnn import INPUT_NAME, Mtcnn
+from matchka_train.backbones.face.mtcnn import INPUT_NAME, Mtcnn
 
 OUTPUTS: Final = ("confidence", "offsets", "landmarks")
 ROWS_AND_COLUMNS: Final = (1, 2)

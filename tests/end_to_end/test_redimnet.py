@@ -14,7 +14,7 @@ from matchka.bundles.manifest import Bundle
 from matchka.errors import GateError
 from matchka.modalities.audio.decoding import AudioLimits, read_clip, split_windows
 from matchka_export.run import Choices, export_bundle
-from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection
 from matchka_train.recipe import Recipe, read_recipe
 from matchka_train.run import run

@@ -19,8 +19,8 @@ from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.detector import OrtDetector
 from matchka_export.samples import FACES, write_samples
-from matchka_train.backbones.dlib_resnet import DLIB_INPUT, DlibFace
-from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
+from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.projections.storage import load_projection
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from matchka_export.defaults.shipped import current_bundle, shipped_evidence, sh
 from matchka_export.defaults.voice import build_voice
 from matchka_export.evidence import read_evidence, write_evidence
 from matchka_export.parity import speech_like_clips
-from matchka_train.backbones.ge2e import GE2E_INPUT
+from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.projections.storage import load_projection
 
 ROOT = Path(__file__).parents[2]

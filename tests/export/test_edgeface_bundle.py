@@ -22,9 +22,9 @@ from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.detector import OrtDetector
 from matchka_export.run import Choices, export_bundle
-from matchka_train.backbones.choice import EdgeFaceRecipe
-from matchka_train.backbones.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
-from matchka_train.backbones.edgeface_network import EdgeFaceNetwork
+from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
+from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
+from matchka_train.backbones.registry import EdgeFaceRecipe
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 from tests.server_process import start, stop

@@ -14,8 +14,8 @@ from matchka_export.fusion_file import install_fusion, read_fusion
 from matchka_export.layout import BASE_VERSION
 from matchka_export.write import content_version
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.backbones.dlib_resnet import DlibFace
-from matchka_train.backbones.ge2e import Ge2e
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.backbones.speaker.ge2e import Ge2e
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("voice", Ge2e()), ("face", DlibFace())])

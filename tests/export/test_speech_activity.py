@@ -10,8 +10,8 @@ from rich.console import Console
 from matchka.errors import DownloadError
 from matchka_export.speech_activity import write_speech_activity
 from matchka_train.backbones.backbone import ModelInput
-from matchka_train.backbones.dlib_resnet import DlibFace
-from matchka_train.backbones.ge2e import GE2E_INPUT
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 
 DOWNLOADS = Path(__file__).parents[2] / "build" / "downloads"
 QUIET = Console(quiet=True)

@@ -20,8 +20,8 @@ from matchka.client import Client
 from matchka.errors import RequestFailedError
 from matchka.vectors import truncate_and_normalise
 from matchka_export.run import Choices, export_bundle
-from matchka_train.backbones.choice import open_backbone
-from matchka_train.backbones.speech_transformer_folder import load_transformer, read_speech_facts
+from matchka_train.backbones.registry import open_backbone
+from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts
 from matchka_train.errors import RecipeError
 from matchka_train.projections.storage import load_projection
 from matchka_train.recipe import read_recipe

@@ -3,7 +3,7 @@
 import torch
 
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.mel import MelSpectrogram
+from matchka_train.backbones.speaker.mel import MelSpectrogram
 
 TOY_INPUT = AudioInput(
     sample_rate_hz=16_000, window_samples=1_840, hop_samples=800, context_samples=200, level_dbfs=-30.0

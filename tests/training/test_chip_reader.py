@@ -16,8 +16,8 @@ from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_s
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.dlib_resnet import DLIB_INPUT, TEMPLATE
-from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
+from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.chip_reader import ChipReader
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError

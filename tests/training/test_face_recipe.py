@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from matchka_train.backbones.choice import DlibRecipe, open_backbone
-from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.backbones.registry import DlibRecipe, open_backbone
 from matchka_train.errors import RecipeError
 from matchka_train.projections.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection

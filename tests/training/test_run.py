@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from matchka.modalities.audio.decoding import split_windows
 from matchka.vectors import mean_by_group
 from matchka_train.__main__ import main
-from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.registry import open_backbone
 from matchka_train.checkpoint import CheckpointFolder
 from matchka_train.datasets.folder import read_folders
 from matchka_train.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.backbones.choice import open_backbone
 from matchka_train.backbones.command import backbones_app
+from matchka_train.backbones.registry import open_backbone
 from matchka_train.cache_bench import bench_data, on_cache, running_backbone
 from matchka_train.data_argument import datasets_of
 from matchka_train.errors import DatasetError

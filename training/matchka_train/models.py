@@ -15,7 +15,7 @@ from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
-from matchka_train.backbones.choice import open_backbone
+from matchka_train.backbones.registry import open_backbone
 from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from matchka_train.errors import CheckpointError
 from matchka_train.fit import window_embedder

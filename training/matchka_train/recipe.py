@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from matchka_train.augmentation import AugmentationRecipe
-from matchka_train.backbones.choice import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
+from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
 from matchka_train.candidates import AutoRecipe, CandidateRecipe
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import RecipeError

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from matchka.bundles.manifest import Bundle
 from matchka_export.defaults.assemble import assemble
-from matchka_train.backbones.dlib_resnet import DlibFace
+from matchka_train.backbones.face.dlib import DlibFace
 
 
 def build_face(

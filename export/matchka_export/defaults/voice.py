@@ -6,7 +6,7 @@ from rich.console import Console
 
 from matchka.bundles.manifest import Bundle
 from matchka_export.defaults.assemble import assemble
-from matchka_train.backbones.ge2e import Ge2e
+from matchka_train.backbones.speaker.ge2e import Ge2e
 
 
 def build_voice(

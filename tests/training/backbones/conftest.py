@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from matchka.errors import DownloadError
-from matchka_train.backbones.ge2e import Ge2eEncoder, load_encoder
+from matchka_train.backbones.speaker.ge2e import Ge2eEncoder, load_encoder
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 
 ROOT = Path(__file__).parents[3]

@@ -18,10 +18,10 @@ from matchka.modalities.face.alignment import extract_chip, fit_similarity
 from matchka_export.graph import GraphInput, export_graph, graph_input
 from matchka_export.measure import open_session
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.choice import EdgeFaceRecipe, open_backbone
-from matchka_train.backbones.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
-from matchka_train.backbones.edgeface_network import EdgeFaceNetwork
-from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
+from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
+from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
 from matchka_train.errors import RecipeError
 from matchka_train.recipe import read_recipe
 from tests.training.backbones.named_weights import random_chips, weights_by_name

@@ -12,7 +12,7 @@ import torch
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import split_windows
-from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
+from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
 
 Array = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import torch
 
 from matchka.modalities.audio.decoding import split_windows
 from matchka.vectors import FloatArray
-from matchka_train.backbones.ge2e import GE2E_INPUT, Ge2eEncoder
+from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2eEncoder
 
 pytestmark = pytest.mark.shared_data
 

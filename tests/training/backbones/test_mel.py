@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from matchka_train.backbones.mel import MelSpectrogram, hz_to_mel, mel_filters, mel_to_hz
+from matchka_train.backbones.speaker.mel import MelSpectrogram, hz_to_mel, mel_filters, mel_to_hz
 
 
 @pytest.mark.parametrize(("rate", "fft", "bands"), [(16_000, 400, 40), (16_000, 512, 80), (8_000, 256, 23)])

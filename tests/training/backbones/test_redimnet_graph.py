@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from matchka_export.graph import GraphInput, tidy_graph, trace_graph
-from matchka_train.backbones.redimnet.config import parse_config
-from matchka_train.backbones.redimnet.frozen import FrozenRedimnet
-from matchka_train.backbones.redimnet.network import Redimnet
+from matchka_train.backbones.speaker.redimnet.config import parse_config
+from matchka_train.backbones.speaker.redimnet.frozen import FrozenRedimnet
+from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from tests.training.backbones.redimnet_cases import CASES, made_clip
 from tests.training.backbones.test_redimnet import fill
 

@@ -17,10 +17,10 @@ from matchka.modalities.audio.decoding import split_windows
 from matchka_export.graph import export_graph, graph_input
 from matchka_export.measure import open_session
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.choice import SpeechTransformerRecipe, open_backbone
-from matchka_train.backbones.speech_transformer import SpeechTransformer, open_speech_transformer
-from matchka_train.backbones.speech_transformer_folder import load_transformer, read_speech_facts, weights_sha256
-from matchka_train.backbones.speech_transformer_network import LayerStatistics
+from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
+from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer
+from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts, weights_sha256
+from matchka_train.backbones.speaker.transformer.network import LayerStatistics
 from matchka_train.errors import FeatureError
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.recipe import read_recipe

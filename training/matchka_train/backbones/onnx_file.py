@@ -14,7 +14,7 @@ from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.errors import FeatureError
 
-SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.ge2e
+SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 WAVEFORM: Final = "tensor(float)"
 THREADS: Final = 2
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.backbones.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
+from matchka_train.backbones.speaker.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
 from matchka_train.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample

@@ -10,11 +10,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from matchka_train.backbones.speech_transformer_folder import SpeechFacts
+from matchka_train.backbones.speaker.transformer.folder import SpeechFacts
 from matchka_train.errors import FeatureError
 
 NORMALISATION_EPS: Final = 1e-7  # as in the published front end
-SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.ge2e
+SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 
 
 class LayerStatistics(nn.Module):

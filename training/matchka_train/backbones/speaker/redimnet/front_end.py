@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from matchka.vectors import FloatArray
-from matchka_train.backbones.redimnet.config import FrontEndConfig, RedimnetConfig
+from matchka_train.backbones.speaker.redimnet.config import FrontEndConfig, RedimnetConfig
 
 RATE_HZ: Final = 16_000
 FFT_SAMPLES: Final = 512

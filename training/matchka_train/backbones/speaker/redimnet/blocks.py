@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from matchka_train.backbones.redimnet.attention import TransformerLayer
+from matchka_train.backbones.speaker.redimnet.attention import TransformerLayer
 
 NORM_EPS: Final = 1e-6
 CONV_KERNELS: Final = (7, 15, 31)  # of block_1d_type conv, side by side, four times

@@ -6,9 +6,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from matchka_train.backbones.redimnet.blocks import Block2d, ChannelNorm, TimeContext
-from matchka_train.backbones.redimnet.config import RedimnetConfig, StageConfig
-from matchka_train.backbones.redimnet.front_end import FrontEnd, shortest_window
+from matchka_train.backbones.speaker.redimnet.blocks import Block2d, ChannelNorm, TimeContext
+from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig, StageConfig
+from matchka_train.backbones.speaker.redimnet.front_end import FrontEnd, shortest_window
 from matchka_train.errors import FeatureError
 
 SQUEEZE_EPS: Final = 1e-6

@@ -11,7 +11,7 @@ from rich.console import Console
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.mel import MelSpectrogram
+from matchka_train.backbones.speaker.mel import MelSpectrogram
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 
 SAMPLE_RATE_HZ: Final = 16_000

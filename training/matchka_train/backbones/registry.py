@@ -10,14 +10,19 @@ from pydantic import Field, model_validator
 
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import Backbone, WeightSource
-from matchka_train.backbones.dlib_resnet import DlibFace
-from matchka_train.backbones.edgeface import EdgeFace, EdgeFaceVariant
-from matchka_train.backbones.ge2e import Ge2e
-from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.backbones.face.edgeface import EdgeFace, EdgeFaceVariant
+from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.onnx_file import OnnxFile, file_sha256
-from matchka_train.backbones.redimnet.frozen import HOP_SAMPLES, WINDOW_SAMPLES, Layer, RedimnetFile
-from matchka_train.backbones.speech_transformer import HOP_S, WINDOW_S, SpeechTransformer, open_speech_transformer
-from matchka_train.backbones.speech_transformer_folder import weights_sha256
+from matchka_train.backbones.speaker.ge2e import Ge2e
+from matchka_train.backbones.speaker.redimnet.frozen import HOP_SAMPLES, WINDOW_SAMPLES, Layer, RedimnetFile
+from matchka_train.backbones.speaker.transformer.backbone import (
+    HOP_S,
+    WINDOW_S,
+    SpeechTransformer,
+    open_speech_transformer,
+)
+from matchka_train.backbones.speaker.transformer.folder import weights_sha256
 from matchka_train.frozen import Frozen
 from matchka_train.weights.location import Brought
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import torch
 
-from matchka_train.backbones.redimnet.config import RedimnetConfig, parse_config
-from matchka_train.backbones.redimnet.network import Redimnet
+from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig, parse_config
+from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from matchka_train.errors import WeightsError
 
 CONFIG: Final = "model_config"

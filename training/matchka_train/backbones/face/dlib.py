@@ -12,8 +12,8 @@ from torch.nn import functional
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.dlib_file import EMBEDDING_DIM, ConvLayer, DlibWeights, read_dlib_weights
-from matchka_train.backbones.mtcnn import Mtcnn
+from matchka_train.backbones.face.dlib_file import EMBEDDING_DIM, ConvLayer, DlibWeights, read_dlib_weights
+from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
 
@@ -23,7 +23,7 @@ RGB_MEAN: Final = (122.782, 117.001, 104.298)
 RGB_DIVISOR: Final = 256.0
 # Whether each residual block halves rows and columns, input to output; every one that does opens a wider stage.
 DOWNSAMPLES: Final = tuple(block in (3, 7, 10, 13) for block in range(14))
-SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.ge2e
+SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 
 DLIB_SOURCE: Final = WeightSource(
     name="dlib face descriptor (ResNet-29)",

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.redimnet.checkpoint import build_network, read_checkpoint
-from matchka_train.backbones.redimnet.config import RedimnetConfig
-from matchka_train.backbones.redimnet.front_end import RATE_HZ
-from matchka_train.backbones.redimnet.network import Redimnet
+from matchka_train.backbones.speaker.redimnet.checkpoint import build_network, read_checkpoint
+from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig
+from matchka_train.backbones.speaker.redimnet.front_end import RATE_HZ
+from matchka_train.backbones.speaker.redimnet.network import Redimnet
 
 Layer: TypeAlias = Literal["pooled", "embedding"]
 
 WINDOW_SAMPLES: Final = 48_000  # 3 s, the crop of the reference recipe (docs/decisions/070)
 HOP_SAMPLES: Final = 24_000  # every second of a clip is heard twice, and a last window is at least half full
 LEVEL_DBFS: Final = -30.0  # as every voice backbone here
-SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.ge2e
+SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 
 
 class RepeatedTail(nn.Module):

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.backbones.speech_transformer_folder import (
+from matchka_train.backbones.speaker.transformer.folder import (
     SpeechFacts,
     load_transformer,
     read_speech_facts,
     weights_sha256,
 )
-from matchka_train.backbones.speech_transformer_network import SMALLEST_NORM, LayerStatistics
+from matchka_train.backbones.speaker.transformer.network import SMALLEST_NORM, LayerStatistics
 from matchka_train.errors import FeatureError
 
 # Windows of 3 s, one every 2 s: the networks were trained on clips, not on windows of 1.6 s; and because each

@@ -15,11 +15,11 @@ from matchka.errors import ChecksumError
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import DetectorSource, WeightSource
-from matchka_train.backbones.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
+from matchka_train.backbones.face.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
 from matchka_train.backbones.onnx_file import file_sha256
 
 EdgeFaceVariant: TypeAlias = Literal["xxs", "xs", "s", "base"]
-SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.ge2e
+SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 # The shares of rank are those of the published names edgeface_xs_gamma_06 and edgeface_s_gamma_05.
 SHAPES: Final[dict[EdgeFaceVariant, EdgeFaceShape]] = {
     "xxs": EdgeFaceShape((24, 48, 88, 168), (2, 2, 6, 2), heads=4, rank_share=None),

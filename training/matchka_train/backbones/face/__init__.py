@@ -1,0 +1,1 @@
+"""Backbones that embed faces, and the detector before them."""

@@ -1,0 +1,1 @@
+"""HuBERT, wav2vec 2.0 and WavLM as frozen backbones."""
