@@ -18,7 +18,7 @@ from matchka.vectors import mean_by_group
 from matchka_train.__main__ import main
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.checkpoint import CheckpointFolder
-from matchka_train.datasets.folder import read_folders
+from matchka_train.datasets.layouts.folder import read_folders
 from matchka_train.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
 from matchka_train.metrics import equal_error_rate
 from matchka_train.projections.storage import load_projection

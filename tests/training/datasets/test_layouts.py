@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from matchka_train.datasets.cnceleb import read_cnceleb
-from matchka_train.datasets.folder import read_folders, read_voxceleb
-from matchka_train.datasets.kaldi import read_kaldi
-from matchka_train.datasets.manifest import read_manifest
+from matchka_train.datasets.layouts.cnceleb import read_cnceleb
+from matchka_train.datasets.layouts.csv import read_manifest
+from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
+from matchka_train.datasets.layouts.kaldi import read_kaldi
 from matchka_train.datasets.reader import read_dataset, read_pairs
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample

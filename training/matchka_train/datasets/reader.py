@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from matchka_train.datasets.cnceleb import read_cnceleb
-from matchka_train.datasets.folder import read_folders, read_voxceleb
-from matchka_train.datasets.kaldi import read_kaldi
-from matchka_train.datasets.manifest import read_manifest
+from matchka_train.datasets.layouts.cnceleb import read_cnceleb
+from matchka_train.datasets.layouts.csv import read_manifest
+from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
+from matchka_train.datasets.layouts.kaldi import read_kaldi
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import identity_fold, require_identities

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from matchka_train.datasets.folder import AUDIO_SUFFIXES
+from matchka_train.datasets.layouts.folder import AUDIO_SUFFIXES
 from matchka_train.errors import DatasetError
 
 IDENTITY: Final = re.compile(r"id\d{5}")

@@ -1,0 +1,1 @@
+"""Layouts in which data sets lie on disk."""
