@@ -7,8 +7,8 @@ from matchka.errors import GateError
 from matchka_export.dim_report import Embedded
 from matchka_export.evidence import GateResult
 from matchka_export.write import Facts
-from matchka_train.bootstrap import paired_difference
-from matchka_train.trials import all_pairs
+from matchka_train.metrics.bootstrap import paired_difference
+from matchka_train.metrics.pairs import all_pairs
 
 NO_HASH: Final = "0" * 64
 

@@ -8,8 +8,8 @@ import pytest
 
 from matchka.bundles.manifest import DimReport
 from matchka_export.dim_report import report_dims, strictest
-from matchka_train.calibrate import ThresholdAt
-from matchka_train.strangers import fit_tails
+from matchka_train.metrics.calibration import ThresholdAt
+from matchka_train.metrics.impostor_tails import fit_tails
 from matchka_train.validate import Accuracy
 
 DIM = 6

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from matchka_train.bootstrap import paired_difference
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics import equal_error_rate
-from matchka_train.trials import all_pairs
+from matchka_train.metrics.bootstrap import paired_difference
+from matchka_train.metrics.error_rates import equal_error_rate
+from matchka_train.metrics.pairs import all_pairs
 from tests.training.conftest import make_features
 
 

@@ -7,9 +7,16 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import beta, norm
 
-from matchka_train.calibrate import calibrate, cllr, fit_logistic, independent_subject_pairs, min_cllr, thresholds_at
 from matchka_train.errors import NoTrialsError
-from matchka_train.trials import PairSimilarities, all_pairs
+from matchka_train.metrics.calibration import (
+    calibrate,
+    cllr,
+    fit_logistic,
+    independent_subject_pairs,
+    min_cllr,
+    thresholds_at,
+)
+from matchka_train.metrics.pairs import PairSimilarities, all_pairs
 
 
 def normals(subjects: int, per_pair: int, seed: int = 0) -> PairSimilarities:

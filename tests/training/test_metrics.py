@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics import det_curve, equal_error_rate, min_dcf, tar_at_fmr
+from matchka_train.metrics.error_rates import det_curve, equal_error_rate, min_dcf, tar_at_fmr
 
 # few distinct values, so that ties between mated and non-mated pairs happen often
 similarities = st.lists(st.integers(-5, 5).map(lambda step: step / 5), min_size=1, max_size=12)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.strangers import StrangerTails, fit_tails
+from matchka_train.metrics.impostor_tails import StrangerTails, fit_tails
 
 
 def quantile(share: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.trials import all_pairs, balanced_pairs, listed_pairs, reference_pairs
+from matchka_train.metrics.pairs import all_pairs, balanced_pairs, listed_pairs, reference_pairs
 
 SUBJECTS = ["b", "a", "b", "c", "a", "b", "c"]
 

@@ -10,7 +10,7 @@ import torch
 
 from matchka_train.errors import DatasetError
 from matchka_train.features import Features
-from matchka_train.trials import number_subjects
+from matchka_train.metrics.pairs import number_subjects
 
 Rows = npt.NDArray[np.int64]
 

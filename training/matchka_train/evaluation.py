@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka.vectors import FloatArray, mean_by_group
-from matchka_train.bootstrap import RESAMPLES, Difference, paired_difference
-from matchka_train.calibrate import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
 from matchka_train.errors import NoTrialsError
 from matchka_train.features import Features
+from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
+from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
+from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
 from matchka_train.normalisation import as_norm_pairs, cohort_embeddings
 from matchka_train.recipe import AsNormRecipe
-from matchka_train.trials import PairSimilarities, all_pairs, reference_pairs
 from matchka_train.validate import EmbedWindows, Report, compared, embed_by_domain, measure
 
 REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from matchka.vectors import FloatArray
-from matchka_train.calibrate import NEWTON_STEPS, RIDGE, RULE_OF, TAIL_POINTS, ThresholdAt, Values
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation import within
-from matchka_train.metrics import equal_error_rate
-from matchka_train.trials import PairSimilarities, all_pairs, number_subjects
+from matchka_train.metrics.calibration import NEWTON_STEPS, RIDGE, RULE_OF, TAIL_POINTS, ThresholdAt, Values
+from matchka_train.metrics.error_rates import equal_error_rate
+from matchka_train.metrics.pairs import PairSimilarities, all_pairs, number_subjects
 
 DRAWS: Final = 20  # pairings of speakers with faces
 MOST_SAMPLES: Final = 8  # of one person; some have fifty pictures, most have two
@@ -151,7 +151,9 @@ def fit_fusion(mated: Values, non_mated: Values) -> FusionFit:
         gradient = design.T @ (weight * (posterior - target)) + RIDGE * line
         curvature = (design * (weight * posterior * (1.0 - posterior))[:, None]).T @ design + RIDGE * np.eye(3)
         step = np.linalg.solve(curvature, gradient)
-        step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))  # as matchka_train.calibrate.fit_logistic
+        step *= min(
+            1.0, 5.0 / max(float(np.abs(step).max()), 1e-300)
+        )  # as matchka_train.metrics.calibration.fit_logistic
         line -= step
         if float(np.abs(step).max()) < 1e-10:
             break

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import DatasetError
 from matchka_train.features import Features
-from matchka_train.metrics import det_curve, eer_of, min_dcf_of, tar_of
-from matchka_train.trials import PairSimilarities, all_pairs, listed_pairs
+from matchka_train.metrics.error_rates import det_curve, eer_of, min_dcf_of, tar_of
+from matchka_train.metrics.pairs import PairSimilarities, all_pairs, listed_pairs
 
 FALSE_MATCH_RATES: Final = (1e-2, 1e-3)  # at which the true accept rate is reported
 
@@ -46,7 +46,7 @@ Report = Mapping[str, Mapping[int, Accuracy]]  # domain -> dim -> accuracy
 def measure(pairs: PairSimilarities) -> Accuracy:
     """All error rates of one set of similarities.
 
-    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
     """
     curve = det_curve(pairs.mated, pairs.non_mated)
     return Accuracy(

@@ -19,8 +19,8 @@ from matchka.errors import DownloadError
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka_train.backbones.face.dlib import TEMPLATE, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
-from matchka_train.metrics import equal_error_rate
-from matchka_train.trials import all_pairs
+from matchka_train.metrics.error_rates import equal_error_rate
+from matchka_train.metrics.pairs import all_pairs
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS
 from matchka_train.weights.packages import fetch_package, read_archived
 

@@ -6,6 +6,7 @@ import torch
 
 from matchka_train.errors import DatasetError, ProjectionError, RecipeError
 from matchka_train.features import join_features
+from matchka_train.metrics.pairs import all_pairs
 from matchka_train.projections.affine import AffineProjection, identity_projection
 from matchka_train.projections.families import begin, fit_closed_form
 from matchka_train.projections.linear import LinearProjection, LinearRecipe
@@ -15,7 +16,6 @@ from matchka_train.projections.refined import RefinedRecipe
 from matchka_train.projections.rotation import RotationRecipe, fit_rotation
 from matchka_train.projections.trainable import parameter_count
 from matchka_train.projections.whitening import WhiteningRecipe, fit_whitening
-from matchka_train.trials import all_pairs
 from tests.training.conftest import make_features
 
 DIM = 12

@@ -14,7 +14,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import identity_fold, require_identities
 from matchka_train.datasets.trial_list import read_trials
-from matchka_train.trials import balanced_pairs
+from matchka_train.metrics.pairs import balanced_pairs
 
 
 def read_dataset(recipe: DatasetRecipe) -> list[Sample]:

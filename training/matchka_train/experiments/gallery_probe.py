@@ -7,8 +7,8 @@ import numpy as np
 
 from matchka.vectors import FloatArray, cosine_similarity, mean_reference, truncate_and_normalise
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics import equal_error_rate
-from matchka_train.trials import number_subjects
+from matchka_train.metrics.error_rates import equal_error_rate
+from matchka_train.metrics.pairs import number_subjects
 
 TEMPLATES: Final = 3  # photographs in a reference at most, as matchka_train.identification
 FIXED_FMR: Final = 1e-3  # at which the untouched backbone sets the threshold

@@ -13,9 +13,9 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
 from matchka.vectors import FloatArray, cosine_similarity, mean_reference
-from matchka_train.calibrate import LARGEST_COSINE
 from matchka_train.errors import NoTrialsError
-from matchka_train.trials import number_subjects
+from matchka_train.metrics.calibration import LARGEST_COSINE
+from matchka_train.metrics.pairs import number_subjects
 
 UPPER_SHARE: Final = 0.2  # of a stranger's similarities, through which its tail is laid; docs/decisions/062
 LEAST_SUBJECTS: Final = 30  # fewer say too little about who looks like whom

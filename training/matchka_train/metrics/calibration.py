@@ -9,8 +9,8 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
 from matchka.vectors import FloatArray
-from matchka_train.metrics import require_trials
-from matchka_train.trials import PairSimilarities
+from matchka_train.metrics.error_rates import require_trials
+from matchka_train.metrics.pairs import PairSimilarities
 
 Values = npt.NDArray[np.float64]
 TEMPLATE_COUNTS: Final = (1, 2, 3, 5, 10)
@@ -58,12 +58,12 @@ def fit_logistic(mated: FloatArray, non_mated: FloatArray) -> tuple[float, float
     """Fit the line that turns similarities into log-likelihood ratios, both kinds of pairs weighing the same.
 
     Args:
-        mated: (m,), as matchka_train.metrics.det_curve.
-        non_mated: (k,), as matchka_train.metrics.det_curve.
+        mated: (m,), as matchka_train.metrics.error_rates.det_curve.
+        non_mated: (k,), as matchka_train.metrics.error_rates.det_curve.
 
     Returns: scale and offset, of the natural logarithm.
 
-    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
 
     Source: Bruemmer and du Preez 2006, Application-independent evaluation of speaker detection; Newton's method.
     """
@@ -109,12 +109,12 @@ def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
     """The least Cllr any rising map of these similarities could reach (pool adjacent violators).
 
     Args:
-        mated: (m,), as matchka_train.metrics.det_curve.
-        non_mated: (k,), as matchka_train.metrics.det_curve.
+        mated: (m,), as matchka_train.metrics.error_rates.det_curve.
+        non_mated: (k,), as matchka_train.metrics.error_rates.det_curve.
 
     Returns: bits, in [0, 1].
 
-    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
     """
     require_trials(mated, non_mated)
     similarities = np.concatenate([mated, non_mated])
@@ -163,7 +163,7 @@ def thresholds_at(pairs: PairSimilarities, rates: tuple[float, ...] = FALSE_MATC
 
     Returns: one for each rate, in falling order of rate.
 
-    Raises: NoTrialsError: as matchka_train.metrics.det_curve.
+    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
 
     Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds.
     """

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics import Rates, crossing
-from matchka_train.trials import PairSimilarities
+from matchka_train.metrics.error_rates import Rates, crossing
+from matchka_train.metrics.pairs import PairSimilarities
 
 RESAMPLES: Final = 500  # the 2.5 % quantile then rests on a dozen draws
 

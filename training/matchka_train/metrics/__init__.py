@@ -1,0 +1,1 @@
+"""Error rates, calibration, confidence intervals: pure functions of scores."""
