@@ -12,7 +12,7 @@ from matchka_export.dim_report import Embedded
 from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
-from matchka_train.features import extract_features
+from matchka_train.features.extraction import extract_features
 from matchka_train.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
 from matchka_train.models import open_model
 from matchka_train.recipe import Recipe

@@ -21,7 +21,7 @@ from matchka_export.graph import graph_input
 from matchka_export.parity import deal_batches, real_rows, require_parity
 from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
 from matchka_train.datasets.sample import Sample
-from matchka_train.features import Features, extract_features
+from matchka_train.features.extraction import Features, extract_features
 from matchka_train.identification import IdentificationReport, identification_report
 from matchka_train.sample_reader import join_rows, open_reader
 from matchka_train.validate import Report, embed_by_domain, validate

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.backbones.backbone import WeightSource
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 
 RATE_HZ = 8_000
 FRAME = 160

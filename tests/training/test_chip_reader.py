@@ -21,8 +21,8 @@ from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.chip_reader import ChipReader
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.feature_cache import Skipped
-from matchka_train.features import extract_features
+from matchka_train.features.cache import Skipped
+from matchka_train.features.extraction import extract_features
 from matchka_train.sample_reader import open_reader
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived

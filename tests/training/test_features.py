@@ -14,8 +14,8 @@ from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
-from matchka_train.feature_cache import FeatureFolder, Shard, whole_or_nothing
-from matchka_train.features import extract_features, join_features
+from matchka_train.features.cache import FeatureFolder, Shard, whole_or_nothing
+from matchka_train.features.extraction import extract_features, join_features
 from tests.training.conftest import BANDS, RATE_HZ, TinyBackbone, voice, write_voices
 
 LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)
@@ -92,7 +92,7 @@ def test_extract_features_when_cached_maps_memory_and_does_not_run_the_backbone(
 
 
 def test_extract_features_when_interrupted_goes_on_and_gives_the_same(tmp_path, quiet, monkeypatch):
-    monkeypatch.setattr("matchka_train.features.SHARD_SAMPLES", 2)
+    monkeypatch.setattr("matchka_train.features.extraction.SHARD_SAMPLES", 2)
     write_voices(tmp_path / "clips", range(3), 2)
     samples = [Sample(path, path.parent.name, "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
     whole = extract(samples, tmp_path / "other", quiet).pooled()

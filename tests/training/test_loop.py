@@ -8,7 +8,7 @@ import torch
 
 from matchka_train.batches import TrainingClips, epoch_of_batches
 from matchka_train.errors import DatasetError, DivergedError
-from matchka_train.features import join_features
+from matchka_train.features.extraction import join_features
 from matchka_train.fit import window_embedder
 from matchka_train.loop import Plan, train
 from matchka_train.losses import LossRecipe

@@ -18,7 +18,7 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips
 from matchka_train.errors import RecipeError
-from matchka_train.features import Features, extract_features
+from matchka_train.features.extraction import Features, extract_features
 from matchka_train.fit import window_embedder
 from matchka_train.loop import Plan, train
 from matchka_train.projections.families import ClosedFormRecipe, begin

@@ -9,7 +9,7 @@ from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip
 from matchka.vectors import FloatArray
 from matchka_train.augmentation import View
 from matchka_train.datasets.sample import Sample
-from matchka_train.feature_cache import Skipped
+from matchka_train.features.cache import Skipped
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import NoTrialsError
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs

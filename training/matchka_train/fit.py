@@ -12,7 +12,7 @@ from matchka.vectors import FloatArray
 from matchka_train.batches import TrainingClips
 from matchka_train.candidates import CandidateRecipe
 from matchka_train.checkpoint import CheckpointFolder
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.loop import Plan, Trained, train
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
 from matchka_train.projections.storage import ProjectionInfo

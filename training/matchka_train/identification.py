@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray, cosine_similarity, mean_reference
 from matchka_train.errors import NoTrialsError
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.metrics.pairs import Indices, number_subjects
 from matchka_train.validate import EmbedWindows, embed_by_domain
 

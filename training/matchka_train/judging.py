@@ -13,7 +13,7 @@ from matchka.vectors import mean_by_group
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
-from matchka_train.features import Features, extract_features, join_features
+from matchka_train.features.extraction import Features, extract_features, join_features
 from matchka_train.metrics.bootstrap import Difference, paired_difference
 from matchka_train.metrics.pairs import PairSimilarities
 from matchka_train.models import Model

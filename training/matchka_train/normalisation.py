@@ -11,7 +11,7 @@ import numpy as np
 
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 from matchka_train.errors import DatasetError
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs
 
 SMALLEST_SPREAD: Final = 1e-6  # a cohort of copies has no spread to divide by

@@ -17,7 +17,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import require_disjoint
 from matchka_train.errors import DatasetError, DivergedError, RecipeError
-from matchka_train.features import Features, extract_features, join_features
+from matchka_train.features.extraction import Features, extract_features, join_features
 from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.identification import IdentificationReport, identification_report
 from matchka_train.projections.storage import ProjectionInfo

@@ -15,7 +15,7 @@ from matchka_train.chip_reader import ChipReader
 from matchka_train.clip_reader import ClipReader
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
-from matchka_train.feature_cache import Skipped
+from matchka_train.features.cache import Skipped
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling

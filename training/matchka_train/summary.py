@@ -6,7 +6,7 @@ from typing import Any
 
 from matchka_train.checkpoint import CheckpointFolder
 from matchka_train.evaluation import as_norm_report, decisions, decisions_as_json, differences_from_raw
-from matchka_train.feature_cache import Skipped
+from matchka_train.features.cache import Skipped
 from matchka_train.fit import Fitted, Prepared, window_embedder
 from matchka_train.identification import IdentificationReport, identification_as_json, identification_rows
 from matchka_train.metrics.bootstrap import Difference

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from matchka_train.errors import DatasetError
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.projections.near_rotation import NearRotationRecipe, capped_moment, fit_near_rotation, within_scatter
 
 DIM = 5

@@ -28,7 +28,7 @@ from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.experiments.gallery_probe import GalleryProbe, gallery_probe, paired_similarity
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.trunk import DlibTail, DlibTrunk, descriptor_of
-from matchka_train.features import Features, embed_windows, extract_features, join_features
+from matchka_train.features.extraction import Features, embed_windows, extract_features, join_features
 from matchka_train.frozen import Frozen
 from matchka_train.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.optimisation import OptimisationRecipe

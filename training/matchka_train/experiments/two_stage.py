@@ -25,7 +25,7 @@ from matchka_train.datasets.splits import first_clips, require_disjoint
 from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
-from matchka_train.features import Features, embed_windows, extract_features
+from matchka_train.features.extraction import Features, embed_windows, extract_features
 from matchka_train.frozen import Frozen
 from matchka_train.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.optimisation import OptimisationRecipe

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from matchka.vectors import FloatArray
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.layer_sum import LayerSumProjection, LayerSumRecipe, summed_features
 from matchka_train.projections.linear import LinearProjection, LinearRecipe

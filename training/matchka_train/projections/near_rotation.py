@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from matchka_train.errors import DatasetError
-from matchka_train.features import Features
+from matchka_train.features.extraction import Features
 from matchka_train.frozen import Frozen
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.statistics import Matrix, domain_weights, principal_axes

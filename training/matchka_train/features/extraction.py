@@ -20,7 +20,7 @@ from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.feature_cache import FeatureFolder, Shard, Skipped
+from matchka_train.features.cache import FeatureFolder, Shard, Skipped
 from matchka_train.sample_reader import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
