@@ -23,7 +23,7 @@ from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInpu
 from matchka_train.datasets.sample import Sample
 from matchka_train.features.extraction import Features, extract_features
 from matchka_train.identification import IdentificationReport, identification_report
-from matchka_train.sample_reader import join_rows, open_reader
+from matchka_train.modalities.modality import join_rows, open_reader
 from matchka_train.validate import Report, embed_by_domain, validate
 
 THREADS: Final = 2

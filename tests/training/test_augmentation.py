@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from matchka_train.augmentation import AugmentationRecipe, View, add_noise, pass_channel
+from matchka_train.modalities.augmentation import AugmentationRecipe, View, add_noise, pass_channel
 
 RATE_HZ = 16_000
 SHA256 = "ab" * 32

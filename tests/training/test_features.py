@@ -11,11 +11,11 @@ import soundfile
 import torch
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.augmentation import AugmentationRecipe, View
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard, whole_or_nothing
 from matchka_train.features.extraction import extract_features, join_features
+from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.training.conftest import BANDS, RATE_HZ, TinyBackbone, voice, write_voices
 
 LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)

@@ -9,7 +9,6 @@ import numpy as np
 from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
 from matchka_train.datasets.reader import read_datasets, read_pairs
@@ -20,6 +19,7 @@ from matchka_train.errors import DatasetError, DivergedError, RecipeError
 from matchka_train.features.extraction import Features, extract_features, join_features
 from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.identification import IdentificationReport, identification_report
+from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.recipe import Recipe, write_recipe
 from matchka_train.selection import best_of

@@ -22,8 +22,8 @@ from matchka_export.speech_activity import write_speech_activity
 from matchka_export.write import seal, staged_bundle
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
+from matchka_train.modalities.modality import join_rows, open_reader
 from matchka_train.projections.storage import ProjectionInfo, load_projection
-from matchka_train.sample_reader import join_rows, open_reader
 
 STEPS: Final = 4
 ANY_LENGTH: Final = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)

@@ -16,12 +16,12 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import FloatArray, mean_by_group
-from matchka_train.augmentation import View
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard, Skipped
-from matchka_train.sample_reader import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
+from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.modality import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU

@@ -7,9 +7,9 @@ import numpy as np
 from matchka.errors import MatchkaError
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
 from matchka.vectors import FloatArray
-from matchka_train.augmentation import View
 from matchka_train.datasets.sample import Sample
 from matchka_train.features.cache import Skipped
+from matchka_train.modalities.augmentation import View
 
 
 @dataclass(frozen=True)

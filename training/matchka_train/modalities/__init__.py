@@ -1,0 +1,1 @@
+"""How training reads each kind of sample, and which views of it there are."""
