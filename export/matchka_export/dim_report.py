@@ -8,10 +8,10 @@ from typing import Final
 from matchka.bundles.manifest import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
+from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.impostor_tails import StrangerTails, fit_tails
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
-from matchka_train.validate import Report
 
 DRAWS: Final = 4  # references per subject and template count; more draws repeat the same clips
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)

@@ -30,7 +30,7 @@ class GateResult(BaseModel):
 
 
 class IdentificationRates(BaseModel):
-    """Open-set identification at one dim; fields as in matchka_train.identification.Identification."""
+    """Open-set identification at one dim; fields as in matchka_train.evaluation.identification.Identification."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

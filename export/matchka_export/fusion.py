@@ -12,11 +12,11 @@ from matchka_export.dim_report import Embedded
 from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
+from matchka_train.evaluation.validation import embed_by_domain
 from matchka_train.features.extraction import extract_features
-from matchka_train.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
 from matchka_train.models import open_model
 from matchka_train.recipe import Recipe
-from matchka_train.validate import embed_by_domain
 
 SEED: Final = 20261121
 

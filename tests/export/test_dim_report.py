@@ -8,9 +8,9 @@ import pytest
 
 from matchka.bundles.manifest import DimReport
 from matchka_export.dim_report import report_dims, strictest
+from matchka_train.evaluation.validation import Accuracy
 from matchka_train.metrics.calibration import ThresholdAt
 from matchka_train.metrics.impostor_tails import fit_tails
-from matchka_train.validate import Accuracy
 
 DIM = 6
 Domain = tuple[npt.NDArray[np.float32], list[str]]

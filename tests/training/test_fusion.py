@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.fusion import Line, Modality, draw_chimeras, fit_fusion, learn_fusion, ratio_thresholds
+from matchka_train.evaluation.fusion import Line, Modality, draw_chimeras, fit_fusion, learn_fusion, ratio_thresholds
 
 
 def gaussian_ratios(count: int, separations: tuple[float, float], seed: int) -> tuple[np.ndarray, np.ndarray]:

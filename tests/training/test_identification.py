@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.identification import identification_rows, identify
+from matchka_train.evaluation.identification import identification_rows, identify
 
 
 def people(sizes: list[int], dim: int = 6, spread: float = 0.6) -> tuple[np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ import torch
 
 from matchka_train.batches import TrainingClips, epoch_of_batches
 from matchka_train.errors import DatasetError, DivergedError
+from matchka_train.evaluation.validation import Accuracy, validate
 from matchka_train.features.extraction import join_features
 from matchka_train.fit import window_embedder
 from matchka_train.loop import Plan, train
@@ -18,7 +19,6 @@ from matchka_train.projections.linear import LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.refined import RefinedRecipe
 from matchka_train.selection import Standing, best_of, can_still_win, standing
-from matchka_train.validate import Accuracy, validate
 from tests.training.conftest import make_features
 
 DIM, DIMS = 12, (3, 6, 12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matchka_train.errors import DatasetError
-from matchka_train.normalisation import as_norm_pairs, cohort_embeddings
+from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
 from tests.training.conftest import make_features
 
 

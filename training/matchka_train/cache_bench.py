@@ -18,6 +18,7 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips
 from matchka_train.errors import RecipeError
+from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features
 from matchka_train.fit import window_embedder
 from matchka_train.loop import Plan, train
@@ -25,7 +26,6 @@ from matchka_train.projections.families import ClosedFormRecipe, begin
 from matchka_train.projections.linear import LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.recipe import Recipe
-from matchka_train.validate import Report, validate
 
 
 @dataclass(frozen=True)

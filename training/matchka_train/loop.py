@@ -10,12 +10,12 @@ import torch
 
 from matchka_train.batches import ClipBatch, ClipSource, epoch_of_batches
 from matchka_train.errors import DivergedError
+from matchka_train.evaluation.validation import Report, report_as_json
 from matchka_train.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.optimisation import OptimisationRecipe
 from matchka_train.projections.statistics import domain_weights
 from matchka_train.projections.trainable import TrainableProjection
 from matchka_train.selection import Standing, best_of, can_still_win, standing
-from matchka_train.validate import Report, report_as_json
 
 FLAT_SHARE: Final = 0.01  # a loss that falls by less than this share of its first epoch's value taught nothing
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.error_rates import det_curve
 from matchka_train.metrics.pairs import PairSimilarities
-from matchka_train.validate import Report
 
 SHOWN_RATES: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # ticks of the DET plot
 PLOT_POINTS: Final = 2000  # of a DET curve; more are not visible

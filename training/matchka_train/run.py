@@ -16,15 +16,15 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import require_disjoint
 from matchka_train.errors import DatasetError, DivergedError, RecipeError
+from matchka_train.evaluation.identification import IdentificationReport, identification_report
+from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features, join_features
 from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
-from matchka_train.identification import IdentificationReport, identification_report
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.recipe import Recipe, write_recipe
 from matchka_train.selection import best_of
 from matchka_train.summary import write_summary
-from matchka_train.validate import Report, validate
 
 
 @dataclass(frozen=True)

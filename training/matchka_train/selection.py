@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matchka_train.validate import Report
+from matchka_train.evaluation.validation import Report
 
 
 @dataclass(frozen=True)

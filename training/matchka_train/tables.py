@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from matchka_train.cache_bench import Timed
+from matchka_train.evaluation.identification import IdentificationReport, identification_rows
+from matchka_train.evaluation.validation import Report
 from matchka_train.fit import Fitted
-from matchka_train.identification import IdentificationReport, identification_rows
 from matchka_train.judging import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
-from matchka_train.validate import Report
 
 
 def accuracy_table(projected: Report, raw: Report) -> Table:

@@ -10,7 +10,7 @@ from matchka_train.errors import NoTrialsError
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import number_subjects
 
-TEMPLATES: Final = 3  # photographs in a reference at most, as matchka_train.identification
+TEMPLATES: Final = 3  # photographs in a reference at most, as matchka_train.evaluation.identification
 FIXED_FMR: Final = 1e-3  # at which the untouched backbone sets the threshold
 
 

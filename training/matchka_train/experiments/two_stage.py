@@ -23,6 +23,7 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, require_disjoint
 from matchka_train.errors import DatasetError, RecipeError
+from matchka_train.evaluation.validation import EmbedWindows, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
 from matchka_train.features.extraction import Features, embed_windows, extract_features
@@ -32,7 +33,6 @@ from matchka_train.optimisation import OptimisationRecipe
 from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from matchka_train.recipe import Recipe
 from matchka_train.run import flat
-from matchka_train.validate import EmbedWindows, validate
 
 NEVER: Final = 9999  # freeze_backbone_epochs that no run reaches: the backbone stays frozen
 ALL: Final = 1_000_000

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation import within
+from matchka_train.evaluation.decisions import within
 from matchka_train.metrics.calibration import NEWTON_STEPS, RIDGE, RULE_OF, TAIL_POINTS, ThresholdAt, Values
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, number_subjects

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray, cosine_similarity, mean_reference
 from matchka_train.errors import NoTrialsError
+from matchka_train.evaluation.validation import EmbedWindows, embed_by_domain
 from matchka_train.features.extraction import Features
 from matchka_train.metrics.pairs import Indices, number_subjects
-from matchka_train.validate import EmbedWindows, embed_by_domain
 
 TEMPLATES: Final = 3  # samples in a reference; the first ones of each subject
 FPIRS: Final = (5e-2, 1e-2)
@@ -60,7 +60,7 @@ def identification_report(
     """Identify within every domain that has people with four samples or more; others are left out.
 
     Args:
-        embed_windows: as matchka_train.validate.validate.
+        embed_windows: as matchka_train.evaluation.validation.validate.
         data: features of identities that trained nothing.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
     """

@@ -1,0 +1,1 @@
+"""Task-matched validation of features: pairs, identification, score normalisation, fusion."""
