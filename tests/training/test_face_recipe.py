@@ -7,7 +7,7 @@ import pytest
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.registry import DlibRecipe, open_backbone
 from matchka_train.errors import RecipeError
-from matchka_train.projections.near_rotation import NearRotationRecipe
+from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection
 from matchka_train.recipe import read_recipe
 

@@ -15,9 +15,9 @@ from matchka_train.loop import Plan, train
 from matchka_train.losses import LossRecipe
 from matchka_train.optimisation import OptimisationRecipe
 from matchka_train.projections.families import begin
-from matchka_train.projections.linear import LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
-from matchka_train.projections.refined import RefinedRecipe
+from matchka_train.projections.trained.linear import LinearRecipe
+from matchka_train.projections.trained.refined import RefinedRecipe
 from matchka_train.selection import Standing, best_of, can_still_win, standing
 from tests.training.conftest import make_features
 

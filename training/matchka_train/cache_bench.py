@@ -23,8 +23,8 @@ from matchka_train.features.extraction import Features, extract_features
 from matchka_train.fit import window_embedder
 from matchka_train.loop import Plan, train
 from matchka_train.projections.families import ClosedFormRecipe, begin
-from matchka_train.projections.linear import LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
+from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.recipe import Recipe
 
 

@@ -6,14 +6,14 @@ from pydantic import Field, field_validator
 
 from matchka_train.frozen import Frozen
 from matchka_train.losses import LossRecipe
+from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
+from matchka_train.projections.closed_form.rotation import RotationRecipe
+from matchka_train.projections.closed_form.whitening import WhiteningRecipe
 from matchka_train.projections.families import ClosedFormRecipe, FamilyRecipe
-from matchka_train.projections.linear import LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
-from matchka_train.projections.near_rotation import NearRotationRecipe
-from matchka_train.projections.orthogonal import OrthogonalRecipe
-from matchka_train.projections.refined import RefinedRecipe
-from matchka_train.projections.rotation import RotationRecipe
-from matchka_train.projections.whitening import WhiteningRecipe
+from matchka_train.projections.trained.linear import LinearRecipe
+from matchka_train.projections.trained.orthogonal import OrthogonalRecipe
+from matchka_train.projections.trained.refined import RefinedRecipe
 
 
 class CandidateRecipe(Frozen):

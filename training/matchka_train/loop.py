@@ -13,7 +13,7 @@ from matchka_train.errors import DivergedError
 from matchka_train.evaluation.validation import Report, report_as_json
 from matchka_train.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.optimisation import OptimisationRecipe
-from matchka_train.projections.statistics import domain_weights
+from matchka_train.projections.closed_form.statistics import domain_weights
 from matchka_train.projections.trainable import TrainableProjection
 from matchka_train.selection import Standing, best_of, can_still_win, standing
 

@@ -22,8 +22,8 @@ from matchka_train.backbones.speaker.redimnet.front_end import FrontEnd
 from matchka_train.backbones.speaker.redimnet.frozen import RedimnetFile, RepeatedTail
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from matchka_train.errors import FeatureError, WeightsError
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from matchka_train.projections.trainable import parameter_count
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from tests.training.backbones.redimnet_cases import CASES, LENGTHS, made_clip, random_weights
 
 NUMBERS = json.loads(Path(__file__).with_name("redimnet_numbers.json").read_text())

@@ -10,7 +10,7 @@ from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2eEncoder
 from matchka_train.batches import TrainingClips
 from matchka_train.experiments.spectra import TunedEncoder, one_row_of_each
 from matchka_train.experiments.trunk import DlibTail, low_resolution
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from tests.training.conftest import make_features
 
 CHANNELS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256]  # of each block of the descriptor

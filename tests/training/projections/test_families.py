@@ -8,14 +8,14 @@ from matchka_train.errors import DatasetError, ProjectionError, RecipeError
 from matchka_train.features.extraction import join_features
 from matchka_train.metrics.pairs import all_pairs
 from matchka_train.projections.affine import AffineProjection, identity_projection
+from matchka_train.projections.closed_form.rotation import RotationRecipe, fit_rotation
+from matchka_train.projections.closed_form.whitening import WhiteningRecipe, fit_whitening
 from matchka_train.projections.families import begin, fit_closed_form
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from matchka_train.projections.mlp import MlpRecipe
-from matchka_train.projections.orthogonal import OrthogonalRecipe
-from matchka_train.projections.refined import RefinedRecipe
-from matchka_train.projections.rotation import RotationRecipe, fit_rotation
 from matchka_train.projections.trainable import parameter_count
-from matchka_train.projections.whitening import WhiteningRecipe, fit_whitening
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.trained.orthogonal import OrthogonalRecipe
+from matchka_train.projections.trained.refined import RefinedRecipe
 from tests.training.conftest import make_features
 
 DIM = 12

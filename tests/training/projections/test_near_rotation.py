@@ -6,7 +6,12 @@ import torch
 
 from matchka_train.errors import DatasetError
 from matchka_train.features.extraction import Features
-from matchka_train.projections.near_rotation import NearRotationRecipe, capped_moment, fit_near_rotation, within_scatter
+from matchka_train.projections.closed_form.near_rotation import (
+    NearRotationRecipe,
+    capped_moment,
+    fit_near_rotation,
+    within_scatter,
+)
 
 DIM = 5
 

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from matchka_train.errors import ProjectionError
 from matchka_train.projections.affine import AffineProjection
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from matchka_train.projections.mlp import MlpProjection, MlpRecipe
 from matchka_train.projections.storage import ProjectionInfo, load_projection, save_projection
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 
 INFO = ProjectionInfo(
     family="rotation",

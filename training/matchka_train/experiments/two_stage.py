@@ -30,7 +30,7 @@ from matchka_train.features.extraction import Features, embed_windows, extract_f
 from matchka_train.frozen import Frozen
 from matchka_train.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.optimisation import OptimisationRecipe
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.recipe import Recipe
 from matchka_train.run import flat
 

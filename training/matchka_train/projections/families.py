@@ -9,15 +9,15 @@ from pydantic import Field
 from matchka.vectors import FloatArray
 from matchka_train.features.extraction import Features
 from matchka_train.projections.affine import AffineProjection
+from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe, fit_near_rotation
+from matchka_train.projections.closed_form.rotation import RotationRecipe, fit_rotation
+from matchka_train.projections.closed_form.whitening import WhiteningRecipe, fit_whitening
 from matchka_train.projections.layer_sum import LayerSumProjection, LayerSumRecipe, summed_features
-from matchka_train.projections.linear import LinearProjection, LinearRecipe
 from matchka_train.projections.mlp import MlpProjection, MlpRecipe
-from matchka_train.projections.near_rotation import NearRotationRecipe, fit_near_rotation
-from matchka_train.projections.orthogonal import OrthogonalProjection, OrthogonalRecipe
-from matchka_train.projections.refined import RefinedProjection, RefinedRecipe
-from matchka_train.projections.rotation import RotationRecipe, fit_rotation
 from matchka_train.projections.trainable import TrainableProjection, require_narrower
-from matchka_train.projections.whitening import WhiteningRecipe, fit_whitening
+from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
+from matchka_train.projections.trained.orthogonal import OrthogonalProjection, OrthogonalRecipe
+from matchka_train.projections.trained.refined import RefinedProjection, RefinedRecipe
 
 ClosedFormRecipe = RotationRecipe | WhiteningRecipe | NearRotationRecipe
 TrainedRecipe = LinearRecipe | MlpRecipe | OrthogonalRecipe | RefinedRecipe | LayerSumRecipe

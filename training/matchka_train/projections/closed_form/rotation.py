@@ -8,7 +8,7 @@ from pydantic import Field
 from matchka_train.features.extraction import Features
 from matchka_train.frozen import Frozen
 from matchka_train.projections.affine import AffineProjection
-from matchka_train.projections.statistics import (
+from matchka_train.projections.closed_form.statistics import (
     domain_statistics,
     domain_weights,
     principal_axes,

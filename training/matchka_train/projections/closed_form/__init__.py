@@ -1,0 +1,1 @@
+"""Projections that are computed from statistics."""

@@ -1,0 +1,1 @@
+"""Projections that are trained by a loss."""
