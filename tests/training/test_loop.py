@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from matchka_train.batches import TrainingClips, epoch_of_batches
 from matchka_train.errors import DatasetError, DivergedError
 from matchka_train.evaluation.validation import Accuracy, validate
 from matchka_train.features.extraction import join_features
 from matchka_train.fit import window_embedder
-from matchka_train.loop import Plan, train
-from matchka_train.losses import LossRecipe
-from matchka_train.optimisation import OptimisationRecipe
+from matchka_train.fitting.batches import TrainingClips, epoch_of_batches
+from matchka_train.fitting.loop import Plan, train
+from matchka_train.fitting.losses import LossRecipe
+from matchka_train.fitting.schedule import OptimisationRecipe
+from matchka_train.fitting.selection import Standing, best_of, can_still_win, standing
 from matchka_train.projections.families import begin
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
-from matchka_train.selection import Standing, best_of, can_still_win, standing
 from tests.training.conftest import make_features
 
 DIM, DIMS = 12, (3, 6, 12)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from matchka_train.batches import ClipBatch
-from matchka_train.losses import LossRecipe, MatryoshkaLoss, overlapping, similarity_distillation
+from matchka_train.fitting.batches import ClipBatch
+from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss, overlapping, similarity_distillation
 
 LABELS = [0, 0, 1, 2, 1, 0]
 CLIPS = [0, 0, 1, 2, 3, 4]  # rows 0 and 1 come from one recording

@@ -13,7 +13,6 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.batches import ClipBatch, ClipSource, TrainingClips
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips
@@ -21,7 +20,8 @@ from matchka_train.errors import RecipeError
 from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features
 from matchka_train.fit import window_embedder
-from matchka_train.loop import Plan, train
+from matchka_train.fitting.batches import ClipBatch, ClipSource, TrainingClips
+from matchka_train.fitting.loop import Plan, train
 from matchka_train.projections.families import ClosedFormRecipe, begin
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from matchka_train.fitting.losses import LossRecipe
 from matchka_train.frozen import Frozen
-from matchka_train.losses import LossRecipe
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.closed_form.rotation import RotationRecipe
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe

@@ -9,16 +9,16 @@ from rich.progress import Progress, TaskID
 from torch.utils.tensorboard import SummaryWriter
 
 from matchka.vectors import FloatArray
-from matchka_train.batches import TrainingClips
 from matchka_train.candidates import CandidateRecipe
 from matchka_train.checkpoint import CheckpointFolder
 from matchka_train.evaluation.validation import EmbedWindows, Report, report_as_json, validate
 from matchka_train.features.extraction import Features
-from matchka_train.loop import Plan, Trained, train
+from matchka_train.fitting.batches import TrainingClips
+from matchka_train.fitting.loop import Plan, Trained, train
+from matchka_train.fitting.selection import Standing, standing
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.recipe import Recipe
-from matchka_train.selection import Standing, standing
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from matchka_train.evaluation.identification import IdentificationReport, identi
 from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features, join_features
 from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
+from matchka_train.fitting.selection import best_of
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.recipe import Recipe, write_recipe
-from matchka_train.selection import best_of
 from matchka_train.summary import write_summary
 
 

@@ -7,9 +7,9 @@ import torch
 from matchka_train.backbones.face.dlib import DlibResNet
 from matchka_train.backbones.face.dlib_file import ConvLayer, DlibWeights
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2eEncoder
-from matchka_train.batches import TrainingClips
 from matchka_train.experiments.spectra import TunedEncoder, one_row_of_each
 from matchka_train.experiments.trunk import DlibTail, low_resolution
+from matchka_train.fitting.batches import TrainingClips
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from tests.training.conftest import make_features
 

@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.registry import DlibRecipe
-from matchka_train.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, require_disjoint
@@ -29,9 +28,10 @@ from matchka_train.experiments.gallery_probe import GalleryProbe, gallery_probe,
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.trunk import DlibTail, DlibTrunk, descriptor_of
 from matchka_train.features.extraction import Features, embed_windows, extract_features, join_features
+from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
+from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
+from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.frozen import Frozen
-from matchka_train.losses import LossRecipe, MatryoshkaLoss
-from matchka_train.optimisation import OptimisationRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.recipe import Recipe
 

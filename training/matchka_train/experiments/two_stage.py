@@ -18,7 +18,6 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.speaker.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
-from matchka_train.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, require_disjoint
@@ -27,9 +26,10 @@ from matchka_train.evaluation.validation import EmbedWindows, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
 from matchka_train.features.extraction import Features, embed_windows, extract_features
+from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
+from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
+from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.frozen import Frozen
-from matchka_train.losses import LossRecipe, MatryoshkaLoss
-from matchka_train.optimisation import OptimisationRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.recipe import Recipe
 from matchka_train.run import flat

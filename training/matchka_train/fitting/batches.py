@@ -17,7 +17,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """Clips of one domain; also matchka_train.losses.Batch.
+    """Clips of one domain; also matchka_train.fitting.losses.Batch.
 
     Attributes:
         rows: float32, (r, in_dim), what is projected: windows, or already pooled clips.

@@ -8,14 +8,14 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 
-from matchka_train.batches import ClipBatch, ClipSource, epoch_of_batches
 from matchka_train.errors import DivergedError
 from matchka_train.evaluation.validation import Report, report_as_json
-from matchka_train.losses import LossRecipe, MatryoshkaLoss
-from matchka_train.optimisation import OptimisationRecipe
+from matchka_train.fitting.batches import ClipBatch, ClipSource, epoch_of_batches
+from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
+from matchka_train.fitting.schedule import OptimisationRecipe
+from matchka_train.fitting.selection import Standing, best_of, can_still_win, standing
 from matchka_train.projections.closed_form.statistics import domain_weights
 from matchka_train.projections.trainable import TrainableProjection
-from matchka_train.selection import Standing, best_of, can_still_win, standing
 
 FLAT_SHARE: Final = 0.01  # a loss that falls by less than this share of its first epoch's value taught nothing
 
