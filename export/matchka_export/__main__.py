@@ -124,7 +124,7 @@ def fuse(
         from matchka.bundles.manifest import read_bundle
         from matchka_export.fusion import learn_fusion_of
         from matchka_export.fusion_file import JOINT, write_fusion
-        from matchka_train.recipe import read_recipe
+        from matchka_train.run.recipe import read_recipe
     recipes = [read_recipe(first), read_recipe(second)]
     bundles = [read_bundle(models_dir / recipe.name) for recipe in recipes]
     with Progress(console=console) as progress:

@@ -11,7 +11,7 @@ from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import require_disjoint
 from matchka_train.projections.storage import ProjectionInfo, load_projection
-from matchka_train.recipe import DataRecipe, Recipe, read_recipe
+from matchka_train.run.recipe import DataRecipe, Recipe, read_recipe
 
 PROJECTION_NAME: Final = "projection.safetensors"
 RECIPE_NAME: Final = "recipe.yaml"

@@ -16,7 +16,7 @@ from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_c
 from matchka_train.evaluation.validation import embed_by_domain
 from matchka_train.features.extraction import extract_features
 from matchka_train.models import open_model
-from matchka_train.recipe import Recipe
+from matchka_train.run.recipe import Recipe
 
 SEED: Final = 20261121
 

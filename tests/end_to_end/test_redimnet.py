@@ -16,8 +16,8 @@ from matchka.modalities.audio.decoding import AudioLimits, read_clip, split_wind
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection
-from matchka_train.recipe import Recipe, read_recipe
-from matchka_train.run import run
+from matchka_train.run.recipe import Recipe, read_recipe
+from matchka_train.run.run import run
 from tests.server_process import RunningServer, start, stop
 from tests.training.backbones.test_redimnet import save_checkpoint
 from tests.training.conftest import write_voices

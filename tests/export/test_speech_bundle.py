@@ -24,8 +24,8 @@ from matchka_train.backbones.registry import open_backbone
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts
 from matchka_train.errors import RecipeError
 from matchka_train.projections.storage import load_projection
-from matchka_train.recipe import read_recipe
-from matchka_train.run import run
+from matchka_train.run.recipe import read_recipe
+from matchka_train.run.run import run
 from tests.server_process import start, stop
 from tests.training.backbones.tiny_speech import HIDDEN, LAYERS, save_tiny
 

@@ -9,7 +9,7 @@ from matchka_train.backbones.registry import DlibRecipe, open_backbone
 from matchka_train.errors import RecipeError
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection
-from matchka_train.recipe import read_recipe
+from matchka_train.run.recipe import read_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"

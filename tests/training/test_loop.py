@@ -9,7 +9,6 @@ import torch
 from matchka_train.errors import DatasetError, DivergedError
 from matchka_train.evaluation.validation import Accuracy, validate
 from matchka_train.features.extraction import join_features
-from matchka_train.fit import window_embedder
 from matchka_train.fitting.batches import TrainingClips, epoch_of_batches
 from matchka_train.fitting.loop import Plan, train
 from matchka_train.fitting.losses import LossRecipe
@@ -19,6 +18,7 @@ from matchka_train.projections.families import begin
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
+from matchka_train.run.candidate import window_embedder
 from tests.training.conftest import make_features
 
 DIM, DIMS = 12, (3, 6, 12)

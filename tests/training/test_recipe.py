@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from matchka_train.candidates import AutoRecipe
 from matchka_train.errors import RecipeError
-from matchka_train.recipe import read_recipe, write_recipe
+from matchka_train.run.candidates import AutoRecipe
+from matchka_train.run.recipe import read_recipe, write_recipe
 
 
 def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):

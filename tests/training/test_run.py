@@ -17,14 +17,14 @@ from matchka.modalities.audio.decoding import split_windows
 from matchka.vectors import mean_by_group
 from matchka_train.__main__ import main
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.checkpoint import CheckpointFolder
 from matchka_train.datasets.layouts.folder import read_folders
 from matchka_train.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
 from matchka_train.fitting.selection import best_of
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.projections.storage import load_projection
-from matchka_train.recipe import read_recipe
-from matchka_train.run import run
+from matchka_train.run.checkpoint import CheckpointFolder
+from matchka_train.run.recipe import read_recipe
+from matchka_train.run.run import run
 from tests.training.conftest import BANDS, TINY_INPUT, TinyBackbone, write_voices
 
 

@@ -19,13 +19,13 @@ from matchka_train.datasets.splits import first_clips
 from matchka_train.errors import RecipeError
 from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features
-from matchka_train.fit import window_embedder
 from matchka_train.fitting.batches import ClipBatch, ClipSource, TrainingClips
 from matchka_train.fitting.loop import Plan, train
 from matchka_train.projections.families import ClosedFormRecipe, begin
 from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
-from matchka_train.recipe import Recipe
+from matchka_train.run.candidate import window_embedder
+from matchka_train.run.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     """A small part of the recipe's first training and first validation data set.
 
     Args:
-        recipe: as matchka_train.run.run; a family that starts from a closed form is replaced by linear.
+        recipe: as matchka_train.run.run.run; a family that starts from a closed form is replaced by linear.
         backbone: the network it names.
         identities: taken of both data sets.
         clips_each: taken of each identity.
         progress: shows how far it is.
 
-    Raises: RecipeError: `family: auto`. Others as matchka_train.run.prepare.
+    Raises: RecipeError: `family: auto`. Others as matchka_train.run.run.prepare.
     """
     (candidate, *others) = recipe.candidates
     if others:

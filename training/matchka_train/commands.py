@@ -19,8 +19,8 @@ from matchka_train.experiments.command import experiment_app
 from matchka_train.judging import Conditions, compare, judge, judgement_as_json
 from matchka_train.models import open_model
 from matchka_train.progress import show_progress
-from matchka_train.recipe import read_recipe
-from matchka_train.run import run
+from matchka_train.run.recipe import read_recipe
+from matchka_train.run.run import run
 from matchka_train.tables import (
     accuracy_table,
     bench_table,

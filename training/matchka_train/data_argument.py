@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
-from matchka_train.recipe import read_recipe
+from matchka_train.run.recipe import read_recipe
 
 RECIPE_SUFFIXES: Final = (".yaml", ".yml")
 

@@ -19,7 +19,7 @@ from matchka_train.features.extraction import Features, extract_features, join_f
 from matchka_train.metrics.bootstrap import Difference, paired_difference
 from matchka_train.metrics.pairs import PairSimilarities
 from matchka_train.models import Model
-from matchka_train.run import with_trials
+from matchka_train.run.run import with_trials
 
 
 @dataclass(frozen=True)

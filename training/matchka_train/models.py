@@ -16,13 +16,13 @@ from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows
-from matchka_train.fit import window_embedder
 from matchka_train.graph_detector import GraphDetector
 from matchka_train.projections.storage import load_projection
-from matchka_train.recipe import Recipe, read_recipe
+from matchka_train.run.candidate import window_embedder
+from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
+from matchka_train.run.recipe import Recipe, read_recipe
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"

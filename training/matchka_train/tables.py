@@ -7,9 +7,9 @@ from rich.table import Table
 from matchka_train.cache_bench import Timed
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
-from matchka_train.fit import Fitted
 from matchka_train.judging import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
+from matchka_train.run.candidate import Fitted
 
 
 def accuracy_table(projected: Report, raw: Report) -> Table:

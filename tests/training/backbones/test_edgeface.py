@@ -23,7 +23,7 @@ from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
 from matchka_train.errors import RecipeError
-from matchka_train.recipe import read_recipe
+from matchka_train.run.recipe import read_recipe
 from tests.training.backbones.named_weights import random_chips, weights_by_name
 
 # Made once by the published code (otroshi/edgeface over timm 1.0.29.dev0): embeddings of random_chips(2, 112, seed)

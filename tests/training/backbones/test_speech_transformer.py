@@ -23,7 +23,7 @@ from matchka_train.backbones.speaker.transformer.folder import load_transformer,
 from matchka_train.backbones.speaker.transformer.network import LayerStatistics
 from matchka_train.errors import FeatureError
 from matchka_train.projections.layer_sum import LayerSumRecipe
-from matchka_train.recipe import read_recipe
+from matchka_train.run.recipe import read_recipe
 from tests.training.backbones.tiny_speech import HIDDEN, KINDS, LAYERS, RECEPTIVE, save_tiny
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")

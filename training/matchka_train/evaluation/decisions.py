@@ -15,7 +15,7 @@ from matchka_train.features.extraction import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
-from matchka_train.recipe import AsNormRecipe
+from matchka_train.run.recipe import AsNormRecipe
 
 REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips
 

@@ -33,7 +33,7 @@ from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.frozen import Frozen
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
-from matchka_train.recipe import Recipe
+from matchka_train.run.recipe import Recipe
 
 Place = Literal["projection", "last block"]
 LossName = Literal["arcface", "info_nce"]

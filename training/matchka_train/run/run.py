@@ -10,7 +10,6 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
 from matchka_train.datasets.reader import read_datasets, read_pairs
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
@@ -19,12 +18,13 @@ from matchka_train.errors import DatasetError, DivergedError, RecipeError
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
 from matchka_train.evaluation.validation import Report, validate
 from matchka_train.features.extraction import Features, extract_features, join_features
-from matchka_train.fit import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.fitting.selection import best_of
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
-from matchka_train.recipe import Recipe, write_recipe
-from matchka_train.summary import write_summary
+from matchka_train.run.candidate import Fitted, Prepared, fit_candidate, window_embedder
+from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
+from matchka_train.run.recipe import Recipe, write_recipe
+from matchka_train.run.summary import write_summary
 
 
 @dataclass(frozen=True)

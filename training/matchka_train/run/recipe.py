@@ -7,7 +7,6 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
-from matchka_train.candidates import AutoRecipe, CandidateRecipe
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import RecipeError
 from matchka_train.fitting.losses import LossRecipe
@@ -16,6 +15,7 @@ from matchka_train.frozen import Frozen
 from matchka_train.modalities.augmentation import AugmentationRecipe
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
+from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
 
 
 class DataRecipe(Frozen):

@@ -9,8 +9,6 @@ from rich.progress import Progress, TaskID
 from torch.utils.tensorboard import SummaryWriter
 
 from matchka.vectors import FloatArray
-from matchka_train.candidates import CandidateRecipe
-from matchka_train.checkpoint import CheckpointFolder
 from matchka_train.evaluation.validation import EmbedWindows, Report, report_as_json, validate
 from matchka_train.features.extraction import Features
 from matchka_train.fitting.batches import TrainingClips
@@ -18,7 +16,9 @@ from matchka_train.fitting.loop import Plan, Trained, train
 from matchka_train.fitting.selection import Standing, standing
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
 from matchka_train.projections.storage import ProjectionInfo
-from matchka_train.recipe import Recipe
+from matchka_train.run.candidates import CandidateRecipe
+from matchka_train.run.checkpoint import CheckpointFolder
+from matchka_train.run.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""One training run: recipe, candidates, checkpoint, report."""
