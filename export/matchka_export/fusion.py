@@ -15,7 +15,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
 from matchka_train.evaluation.validation import embed_by_domain
 from matchka_train.features.extraction import extract_features
-from matchka_train.models import open_model
+from matchka_train.judging.models import open_model
 from matchka_train.run.recipe import Recipe
 
 SEED: Final = 20261121

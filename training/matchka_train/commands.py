@@ -16,8 +16,8 @@ from matchka_train.cache_bench import bench_data, on_cache, running_backbone
 from matchka_train.data_argument import datasets_of
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.command import experiment_app
-from matchka_train.judging import Conditions, compare, judge, judgement_as_json
-from matchka_train.models import open_model
+from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
+from matchka_train.judging.models import open_model
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import read_recipe
 from matchka_train.run.run import run

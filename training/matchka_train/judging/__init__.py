@@ -1,0 +1,1 @@
+"""Judging checkpoints, bundles and graphs on the same trials."""
