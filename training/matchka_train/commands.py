@@ -12,9 +12,9 @@ from rich.console import Console
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.command import backbones_app
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.cache_bench import bench_data, on_cache, running_backbone
 from matchka_train.data_argument import datasets_of
 from matchka_train.errors import DatasetError
+from matchka_train.experiments.cache_bench import bench_data, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
 from matchka_train.judging.models import open_model

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from matchka_train.cache_bench import Timed
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
+from matchka_train.experiments.cache_bench import Timed
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
 from matchka_train.run.candidate import Fitted
