@@ -22,7 +22,7 @@ from matchka_export.speech_activity import write_speech_activity
 from matchka_export.write import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.tables import accuracy_table, identification_table
+from matchka_train.cli.tables import accuracy_table, identification_table
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 TRAINING_PAGE: Final = "report.html"

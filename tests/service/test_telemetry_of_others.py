@@ -8,7 +8,13 @@ import pytest
 
 @pytest.mark.parametrize(
     "entry",
-    ["matchka.cli.serve", "matchka.app", "matchka_export.__main__", "matchka_train.__main__", "matchka_train.commands"],
+    [
+        "matchka.cli.serve",
+        "matchka.app",
+        "matchka_export.__main__",
+        "matchka_train.__main__",
+        "matchka_train.cli.train",
+    ],
 )
 def test_reporting_of_onnx_runtime_is_off_before_its_import(entry: str):
     watch = (

@@ -12,7 +12,7 @@ def main() -> None:
     """Entry point; an error of ours is one line and exit status 2."""
     try:
         with extra_required("cpu,train"):  # not at the top: without them, nothing could say what to install
-            from matchka_train.commands import app
+            from matchka_train.cli.train import app
         app(standalone_mode=True)
     except MatchkaError as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)

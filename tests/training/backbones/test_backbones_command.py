@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from matchka_train.commands import app
+from matchka_train.cli.train import app
 from matchka_train.errors import LicenceError, UnknownWeightsError
 from matchka_train.weights.hub_catalogue import CATALOGUE
 from matchka_train.weights.packages import RESEMBLYZER

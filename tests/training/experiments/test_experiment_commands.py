@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from matchka_train.commands import app
+from matchka_train.cli.train import app
 from matchka_train.errors import CheckpointError, DatasetError, RecipeError
 
 LARGEST_FIGURE = 200_000  # bytes; both are kept in docs/experiments

@@ -10,18 +10,9 @@ import typer
 from rich.console import Console
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.backbones.command import backbones_app
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.data_argument import datasets_of
-from matchka_train.errors import DatasetError
-from matchka_train.experiments.cache_bench import bench_data, on_cache, running_backbone
-from matchka_train.experiments.command import experiment_app
-from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
-from matchka_train.judging.models import open_model
-from matchka_train.progress import show_progress
-from matchka_train.run.recipe import read_recipe
-from matchka_train.run.run import run
-from matchka_train.tables import (
+from matchka_train.cli.data_argument import datasets_of
+from matchka_train.cli.tables import (
     accuracy_table,
     bench_table,
     candidate_table,
@@ -30,6 +21,15 @@ from matchka_train.tables import (
     judgement_table,
     threshold_table,
 )
+from matchka_train.cli.weights import backbones_app
+from matchka_train.errors import DatasetError
+from matchka_train.experiments.cache_bench import bench_data, on_cache, running_backbone
+from matchka_train.experiments.command import experiment_app
+from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
+from matchka_train.judging.models import open_model
+from matchka_train.progress import show_progress
+from matchka_train.run.recipe import read_recipe
+from matchka_train.run.run import run
 
 app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
 app.add_typer(backbones_app, name="backbones")
