@@ -23,7 +23,7 @@ from matchka_train.backbones.speaker.transformer.backbone import (
     open_speech_transformer,
 )
 from matchka_train.backbones.speaker.transformer.folder import weights_sha256
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 from matchka_train.weights.location import Brought
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 

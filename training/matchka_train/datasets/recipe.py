@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from matchka_train.frozen import Frozen
 from matchka_train.modalities.augmentation import AugmentationRecipe
+from matchka_train.strict_model import Frozen
 
 
 class FoldRecipe(Frozen):

@@ -16,9 +16,9 @@ from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run
 from matchka_train.experiments.figures import draw_face_heads, draw_two_stage
 from matchka_train.experiments.tables import face_heads_rows, loss_rows, two_stage_rows
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
-from matchka_train.frozen import Frozen
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import put_override, read_recipe
+from matchka_train.strict_model import Frozen
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Frozen)
 experiment_app = typer.Typer(help="Questions about training, answered on your own data.", no_args_is_help=True)

@@ -31,9 +31,9 @@ from matchka_train.features.extraction import Features, embed_windows, extract_f
 from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
-from matchka_train.frozen import Frozen
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.run.recipe import Recipe
+from matchka_train.strict_model import Frozen
 
 Place = Literal["projection", "last block"]
 LossName = Literal["arcface", "info_nce"]

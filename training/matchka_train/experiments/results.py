@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from matchka_train.errors import CheckpointError
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from pytorch_metric_learning import distances, losses, miners
 
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 
 
 class LossRecipe(Frozen):

@@ -4,7 +4,7 @@ import math
 
 from pydantic import Field, model_validator
 
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 
 
 class OptimisationRecipe(Frozen):

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from scipy.signal import butter, sosfilt
 
 from matchka.vectors import FloatArray
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 
 PINK_SHARE: Final = 0.5  # of noisy clips; rooms and crowds fall towards high frequencies, microphones hiss white
 SMALLEST_POWER: Final = 1e-12

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from matchka_train.errors import ProjectionError
 from matchka_train.features.extraction import Features
-from matchka_train.frozen import Frozen
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe
 from matchka_train.projections.trainable import TrainableProjection
 from matchka_train.projections.trained.refined import RefinedProjection
+from matchka_train.strict_model import Frozen
 
 BLOCK_WINDOWS: Final = 1024
 

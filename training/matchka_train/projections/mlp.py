@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from matchka_train.frozen import Frozen
 from matchka_train.projections.trainable import TrainableProjection
+from matchka_train.strict_model import Frozen
 
 
 class MlpRecipe(Frozen):

@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from matchka_train.fitting.losses import LossRecipe
-from matchka_train.frozen import Frozen
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.closed_form.rotation import RotationRecipe
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe
@@ -14,6 +13,7 @@ from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.projections.trained.orthogonal import OrthogonalRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
+from matchka_train.strict_model import Frozen
 
 
 class CandidateRecipe(Frozen):

@@ -11,11 +11,11 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import RecipeError
 from matchka_train.fitting.losses import LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
-from matchka_train.frozen import Frozen
 from matchka_train.modalities.augmentation import AugmentationRecipe
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
+from matchka_train.strict_model import Frozen
 
 
 class DataRecipe(Frozen):

@@ -7,7 +7,6 @@ import numpy as np
 from pydantic import Field
 
 from matchka_train.features.extraction import Features
-from matchka_train.frozen import Frozen
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.statistics import (
     DomainStatistics,
@@ -18,6 +17,7 @@ from matchka_train.projections.closed_form.statistics import (
     second_moment,
     weighted_sum,
 )
+from matchka_train.strict_model import Frozen
 
 SMALLEST_EIGENVALUE: Final = 1e-12  # directions without any spread are not blown up
 

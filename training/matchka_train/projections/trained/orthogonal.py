@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch.nn.utils import parametrizations
 
-from matchka_train.frozen import Frozen
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.trainable import TrainableProjection, affine_of, require_narrower
+from matchka_train.strict_model import Frozen
 
 
 class OrthogonalRecipe(Frozen):

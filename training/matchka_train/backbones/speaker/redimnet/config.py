@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from matchka_train.errors import WeightsError
-from matchka_train.frozen import Frozen
+from matchka_train.strict_model import Frozen
 
 
 class StageConfig(Frozen):
