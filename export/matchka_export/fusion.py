@@ -8,8 +8,8 @@ from rich.progress import Progress
 
 from matchka.bundles.manifest import Bundle, DatasetUse
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.dim_report import Embedded
 from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
+from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion

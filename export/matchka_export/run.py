@@ -11,15 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from matchka.bundles.manifest import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.build import build_graph
+from matchka_export.bundle import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
-from matchka_export.detector import export_detector
-from matchka_export.evidence import Evidence, IdentificationRates, write_evidence
-from matchka_export.gate import require_hashes, require_not_worse
+from matchka_export.gate.detector import export_detector
+from matchka_export.gate.evidence import Evidence, IdentificationRates, write_evidence
+from matchka_export.gate.gate import require_hashes, require_not_worse
+from matchka_export.gate.measure import Measured, Trials, measure_graph
+from matchka_export.gate.speech_activity import write_speech_activity
+from matchka_export.graph.build import build_graph
 from matchka_export.layout import BASE_VERSION, REPORT_NAME
-from matchka_export.measure import Measured, Trials, measure_graph
-from matchka_export.speech_activity import write_speech_activity
-from matchka_export.write import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.tables import accuracy_table, identification_table

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from matchka_export.graph import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
 from tests.export.toy import TOY_DIM, TOY_INPUT, ToyBackbone
 
 

@@ -1,7 +1,7 @@
 """A small valid set of facts to write bundles from."""
 
 from matchka.bundles.manifest import Calibration, DatasetUse, DimReport, Metrics, OperatingPoint, Source
-from matchka_export.write import Facts
+from matchka_export.bundle import Facts
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
 

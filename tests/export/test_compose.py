@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 
 from matchka.errors import ParityError
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_export.build import build_graph
-from matchka_export.measure import open_session
+from matchka_export.gate.measure import open_session
+from matchka_export.graph.build import build_graph
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.onnx_file import OnnxFile
 

@@ -17,7 +17,7 @@ from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from matchka_export.detector import OrtDetector
+from matchka_export.gate.detector import OrtDetector
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn

@@ -19,8 +19,8 @@ from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.defaults.voice import build_voice
-from matchka_export.evidence import read_evidence, write_evidence
-from matchka_export.parity import speech_like_clips
+from matchka_export.gate.evidence import read_evidence, write_evidence
+from matchka_export.gate.parity import speech_like_clips
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.projections.storage import load_projection
 

@@ -20,7 +20,7 @@ from matchka.errors import MatchkaError
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.detector import OrtDetector
+from matchka_export.gate.detector import OrtDetector
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork

@@ -8,11 +8,11 @@ import pytest
 
 from matchka.bundles.manifest import Bundle, read_bundle
 from matchka.errors import EvidenceError
+from matchka_export.bundle import content_version
 from matchka_export.defaults.shipped import shipped_evidence, shipped_fusion
-from matchka_export.evidence import read_evidence
 from matchka_export.fusion_file import install_fusion, read_fusion
+from matchka_export.gate.evidence import read_evidence
 from matchka_export.layout import BASE_VERSION
-from matchka_export.write import content_version
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.speaker.ge2e import Ge2e

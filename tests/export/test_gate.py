@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from matchka.errors import GateError
-from matchka_export.evidence import GateResult
-from matchka_export.gate import judge, require_hashes, require_not_worse
+from matchka_export.gate.evidence import GateResult
+from matchka_export.gate.gate import judge, require_hashes, require_not_worse
 from tests.export.facts import toy_facts
 
 Clips = tuple[npt.NDArray[np.float32], list[str]]

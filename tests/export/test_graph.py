@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from matchka_export.graph import RowsToEmbeddings, export_graph, graph_input
-from matchka_export.measure import open_session
+from matchka_export.gate.measure import open_session
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
 BATCHES = [1, 2, 3, 7, 32]

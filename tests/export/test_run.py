@@ -17,7 +17,7 @@ from matchka.bundles.manifest import read_bundle
 from matchka.errors import GateError, MatchkaError
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.graph import export_graph, graph_input
+from matchka_export.graph.trace import export_graph, graph_input
 from matchka_export.run import Choices, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample

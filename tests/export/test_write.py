@@ -9,7 +9,7 @@ import pytest
 
 from matchka.bundles.manifest import read_bundle
 from matchka.errors import BundleError
-from matchka_export.write import content_version, seal, staged_bundle
+from matchka_export.bundle import content_version, seal, staged_bundle
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from tests.export.facts import toy_facts
 

@@ -11,15 +11,15 @@ from rich.progress import Progress
 from matchka.bundles.manifest import GRAPH_NAME, Bundle, read_bundle, sha256_of
 from matchka.errors import EvidenceError
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.build import build_graph
-from matchka_export.evidence import Evidence, read_evidence, require_belongs
-from matchka_export.gate import require_not_worse
+from matchka_export.bundle import seal, staged_bundle
+from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
+from matchka_export.gate.gate import require_not_worse
+from matchka_export.gate.measure import open_session, serve_graph
+from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
+from matchka_export.gate.speech_activity import write_speech_activity
+from matchka_export.graph.build import build_graph
 from matchka_export.layout import REPORT_NAME
-from matchka_export.measure import open_session, serve_graph
-from matchka_export.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.run import bundle_facts, write_detector
-from matchka_export.speech_activity import write_speech_activity
-from matchka_export.write import seal, staged_bundle
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.modality import join_rows, open_reader

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from matchka.errors import ChecksumError
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
-from matchka_export.graph import GraphInput, export_graph, graph_input
-from matchka_export.measure import open_session
+from matchka_export.gate.measure import open_session
+from matchka_export.graph.trace import GraphInput, export_graph, graph_input
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork

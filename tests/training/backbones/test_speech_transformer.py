@@ -14,8 +14,8 @@ import torch
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import split_windows
-from matchka_export.graph import export_graph, graph_input
-from matchka_export.measure import open_session
+from matchka_export.gate.measure import open_session
+from matchka_export.graph.trace import export_graph, graph_input
 from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
 from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer

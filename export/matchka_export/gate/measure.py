@@ -13,12 +13,12 @@ from matchka.bundles.manifest import DimReport, sha256_of
 from matchka.inference.session import OrtSession, Session
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits
 from matchka.vectors import FloatArray
-from matchka_export.detector import OrtDetector
-from matchka_export.dim_report import report_dims
-from matchka_export.evidence import GateResult
-from matchka_export.gate import judge
-from matchka_export.graph import graph_input
-from matchka_export.parity import deal_batches, real_rows, require_parity
+from matchka_export.gate.detector import OrtDetector
+from matchka_export.gate.dim_report import report_dims
+from matchka_export.gate.evidence import GateResult
+from matchka_export.gate.gate import judge
+from matchka_export.gate.parity import deal_batches, real_rows, require_parity
+from matchka_export.graph.trace import graph_input
 from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report

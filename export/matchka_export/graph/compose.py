@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, compose, helper, version_converter
 
 from matchka.errors import ParityError
-from matchka_export.graph import BATCH_AXIS, OUTPUT_NAME, GraphInput, graph_input, strip_provenance, trace_graph
+from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, GraphInput, graph_input, strip_provenance, trace_graph
 from matchka_train.backbones.onnx_file import SMALLEST_NORM, OnnxFile
 
 LOWEST_OPSET: Final = 13  # the first whose operations the joined nodes know
@@ -17,7 +17,7 @@ UNIT: Final = "unit_length_embeddings"
 
 
 def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -> None:
-    """Write backbone, rescaling to unit length and projection as one file, like matchka_export.graph.export_graph.
+    """Write backbone, rescaling to unit length and projection as one file, like matchka_export.graph.trace.export_graph.
 
     Args:
         backbone: the file that was brought.

@@ -12,8 +12,8 @@ from matchka.errors import ParityError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
-from matchka_export.graph import GraphInput, tidy_graph, trace_graph
-from matchka_export.parity import LARGEST_DIFFERENCE
+from matchka_export.gate.parity import LARGEST_DIFFERENCE
+from matchka_export.graph.trace import GraphInput, tidy_graph, trace_graph
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.mtcnn import INPUT_NAME, Mtcnn
 

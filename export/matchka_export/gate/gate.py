@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from matchka.errors import GateError
-from matchka_export.dim_report import Embedded
-from matchka_export.evidence import GateResult
-from matchka_export.write import Facts
+from matchka_export.bundle import Facts
+from matchka_export.gate.dim_report import Embedded
+from matchka_export.gate.evidence import GateResult
 from matchka_train.metrics.bootstrap import paired_difference
 from matchka_train.metrics.pairs import all_pairs
 

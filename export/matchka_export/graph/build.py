@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from matchka.errors import ParityError
-from matchka_export.compose import compose_graph
-from matchka_export.graph import RowsToEmbeddings, export_graph, graph_input
-from matchka_export.half import rounded_to_float16, store_as_float16
+from matchka_export.graph.compose import compose_graph
+from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.onnx_file import OnnxFile
 

@@ -1,0 +1,1 @@
+"""What an exported graph must pass before it ships."""

@@ -1,0 +1,1 @@
+"""Backbone and projection -> one ONNX graph."""
