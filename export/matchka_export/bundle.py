@@ -31,7 +31,8 @@ from matchka.bundles.manifest import (
 )
 from matchka.modalities.audio.decoding import AudioInput
 from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
+from matchka_train.backbones.backbone import Backbone, ModelInput
+from matchka_train.weights.source import WeightSource
 
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 

@@ -13,8 +13,8 @@ from matchka.errors import ParityError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_export.gate.measure import open_session
 from matchka_export.graph.build import build_graph
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.onnx_file import OnnxFile
+from matchka_train.weights.source import WeightSource
 
 WINDOW, DIM, FULL = 50, 6, 4
 INPUT = AudioInput(sample_rate_hz=16_000, window_samples=WINDOW, hop_samples=25, context_samples=0, level_dbfs=-30.0)

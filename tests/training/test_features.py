@@ -14,7 +14,8 @@ from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard, whole_or_nothing
-from matchka_train.features.extraction import extract_features, join_features
+from matchka_train.features.extraction import extract_features
+from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.training.conftest import BANDS, RATE_HZ, TinyBackbone, voice, write_voices
 

@@ -8,7 +8,7 @@ import torch
 
 from matchka_train.errors import DatasetError, DivergedError
 from matchka_train.evaluation.validation import Accuracy, validate
-from matchka_train.features.extraction import join_features
+from matchka_train.features.features import join_features
 from matchka_train.fitting.batches import TrainingClips, epoch_of_batches
 from matchka_train.fitting.loop import Plan, train
 from matchka_train.fitting.losses import LossRecipe

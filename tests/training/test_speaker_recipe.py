@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from matchka_train.datasets.reader import read_datasets
-from matchka_train.datasets.splits import require_disjoint
+from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.run.recipe import read_recipe
-from matchka_train.run.run import flat
 
 RECIPE = Path(__file__).parents[2] / "training/matchka_train/recipes/speaker.yaml"
 

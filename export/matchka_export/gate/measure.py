@@ -19,12 +19,14 @@ from matchka_export.gate.evidence import GateResult
 from matchka_export.gate.gate import judge
 from matchka_export.gate.parity import deal_batches, real_rows, require_parity
 from matchka_export.graph.trace import graph_input
-from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput, WeightSource
+from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
 from matchka_train.evaluation.validation import Report, embed_by_domain, validate
-from matchka_train.features.extraction import Features, extract_features
+from matchka_train.features.extraction import extract_features
+from matchka_train.features.features import Features
 from matchka_train.modalities.modality import join_rows, open_reader
+from matchka_train.weights.source import WeightSource
 
 THREADS: Final = 2
 PARITY_SAMPLES: Final = 12  # real ones; of clips, of all lengths there are

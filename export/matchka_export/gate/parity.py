@@ -14,8 +14,8 @@ from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import ModelInput
 from matchka_train.datasets.sample import Sample
-from matchka_train.features.cache import Skipped
 from matchka_train.modalities.modality import Rows, SampleReader
+from matchka_train.modalities.skipped import Skipped
 
 LARGEST_DIFFERENCE: Final = 1e-4  # of a component of an embedding of about unit length
 BATCH_SIZES: Final = (1, 2, 7, 32)

@@ -17,7 +17,7 @@ UNIT: Final = "unit_length_embeddings"
 
 
 def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -> None:
-    """Write backbone, rescaling to unit length and projection as one file, like matchka_export.graph.trace.export_graph.
+    """Write backbone, rescaling to unit length and projection as one file, like export_graph in trace.py.
 
     Args:
         backbone: the file that was brought.

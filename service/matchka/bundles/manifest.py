@@ -63,7 +63,8 @@ class GalleryThresholds(_Frozen):
     """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
 
     `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
-    come from the tails of single strangers (matchka_train.metrics.impostor_tails), measured at no more subjects than validated it.
+    come from the tails of single strangers (matchka_train.metrics.impostor_tails), measured at no more subjects than
+    validated it.
     """
 
     max_fpirs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(min_length=2)

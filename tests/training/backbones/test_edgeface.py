@@ -17,13 +17,13 @@ from matchka.errors import ChecksumError
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
 from matchka_export.gate.measure import open_session
 from matchka_export.graph.trace import GraphInput, export_graph, graph_input
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
 from matchka_train.errors import RecipeError
 from matchka_train.run.recipe import read_recipe
+from matchka_train.weights.source import WeightSource
 from tests.training.backbones.named_weights import random_chips, weights_by_name
 
 # Made once by the published code (otroshi/edgeface over timm 1.0.29.dev0): embeddings of random_chips(2, 112, seed)

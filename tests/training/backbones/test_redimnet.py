@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import split_windows
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.registry import BackboneRecipe, open_backbone
 from matchka_train.backbones.speaker.redimnet.config import parse_config
 from matchka_train.backbones.speaker.redimnet.front_end import FrontEnd
@@ -24,6 +23,7 @@ from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from matchka_train.errors import FeatureError, WeightsError
 from matchka_train.projections.trainable import parameter_count
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
+from matchka_train.weights.source import WeightSource
 from tests.training.backbones.redimnet_cases import CASES, LENGTHS, made_clip, random_weights
 
 NUMBERS = json.loads(Path(__file__).with_name("redimnet_numbers.json").read_text())

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from matchka_train.errors import DatasetError, ProjectionError, RecipeError
-from matchka_train.features.extraction import join_features
+from matchka_train.features.features import join_features
 from matchka_train.metrics.pairs import all_pairs
 from matchka_train.projections.affine import AffineProjection, identity_projection
 from matchka_train.projections.closed_form.rotation import RotationRecipe, fit_rotation

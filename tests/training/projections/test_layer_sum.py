@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from matchka_train.errors import ProjectionError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.families import begin
 from matchka_train.projections.layer_sum import (

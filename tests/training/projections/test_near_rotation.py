@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from matchka_train.errors import DatasetError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.closed_form.near_rotation import (
     NearRotationRecipe,
     capped_moment,

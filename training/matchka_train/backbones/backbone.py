@@ -1,6 +1,5 @@
 """What every frozen backbone offers: where its weights came from, what it takes, and the network itself."""
 
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import torch
@@ -8,27 +7,9 @@ import torch
 from matchka.modalities.audio.decoding import AudioInput
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.reader import ImageInput
+from matchka_train.weights.source import WeightSource
 
 ModelInput: TypeAlias = AudioInput | ImageInput  # waveform windows of clips, or aligned chips of pictures
-
-
-@dataclass(frozen=True)
-class WeightSource:
-    """Where weights came from.
-
-    Attributes:
-        name: what they are, for people.
-        source: the package or hub and the member in it.
-        version: of that package, or the hub's revision.
-        sha256: of the weights file, 64 hexadecimal digits.
-        licence: SPDX identifier.
-    """
-
-    name: str
-    source: str
-    version: str
-    sha256: str
-    licence: str
 
 
 class DetectorSource(Protocol):

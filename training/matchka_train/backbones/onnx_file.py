@@ -11,8 +11,8 @@ import torch
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.errors import FeatureError
+from matchka_train.weights.source import WeightSource
 
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 WAVEFORM: Final = "tensor(float)"

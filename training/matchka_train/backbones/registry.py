@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 from pydantic import Field, model_validator
 
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import Backbone, WeightSource
+from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.face.edgeface import EdgeFace, EdgeFaceVariant
 from matchka_train.backbones.face.mtcnn import Mtcnn
@@ -26,6 +26,7 @@ from matchka_train.backbones.speaker.transformer.folder import weights_sha256
 from matchka_train.strict_model import Frozen
 from matchka_train.weights.location import Brought
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
+from matchka_train.weights.source import WeightSource
 
 
 class Ge2eRecipe(Frozen):

@@ -6,7 +6,6 @@ from rich.table import Table
 
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
-from matchka_train.experiments.cache_bench import Timed
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
 from matchka_train.run.candidate import Fitted
@@ -99,16 +98,4 @@ def difference_table(differences: Mapping[str, Mapping[int, Difference]]) -> Tab
             interval = f"{100 * found.low:+.2f} .. {100 * found.high:+.2f}"
             table.add_row(domain, str(dim), f"{100 * found.eer:.2f}", f"{100 * found.other_eer:.2f}", interval, verdict)
         table.add_section()
-    return table
-
-
-def bench_table(cached: Timed, running: Timed, epochs: int, clips: int) -> Table:
-    """Both ways side by side."""
-    table = Table(title=f"{epochs} epochs on {clips} clips: on the cache, or running the backbone in every epoch")
-    for column in ("way", "seconds", "EER % at full dim"):
-        table.add_column(column, justify="left" if column == "way" else "right")
-    for way, timed in (("cache, filled first", cached), ("backbone in every epoch", running)):
-        rates = [per_dim[max(per_dim)].eer for per_dim in timed.report.values()]
-        table.add_row(way, f"{timed.seconds:.1f}", ", ".join(f"{100 * rate:.2f}" for rate in rates))
-    table.add_row("ratio", f"{running.seconds / cached.seconds:.1f} x", "")
     return table

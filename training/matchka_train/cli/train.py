@@ -14,7 +14,6 @@ from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
     accuracy_table,
-    bench_table,
     candidate_table,
     difference_table,
     identification_table,
@@ -23,7 +22,7 @@ from matchka_train.cli.tables import (
 )
 from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
-from matchka_train.experiments.cache_bench import bench_data, on_cache, running_backbone
+from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
 from matchka_train.judging.models import open_model

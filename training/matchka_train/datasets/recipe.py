@@ -5,7 +5,6 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from matchka_train.modalities.augmentation import AugmentationRecipe
 from matchka_train.strict_model import Frozen
 
 
@@ -38,9 +37,6 @@ class DatasetRecipe(Frozen):
         folds: keep one identity-disjoint part.
         trials: validation only: a list of the pairs to compare (`label path path`); all pairs where not given.
         balanced_pairs: validation only: draw this many mated and as many non-mated pairs instead of all.
-        repeat: training only: how often each clip is counted, to weigh data sets of one domain.
-        augmentation: training only: changed copies, instead of those the recipe makes of every data set.
-        closed_form: training only: whether the recordings take part in closed-form fits (their views never do).
         source: where the data come from, for the bundle.
         licence: of the data, for the bundle.
     """
@@ -56,9 +52,6 @@ class DatasetRecipe(Frozen):
     folds: FoldRecipe | None = None
     trials: Path | None = None
     balanced_pairs: int | None = Field(default=None, ge=1)
-    repeat: int = Field(default=1, ge=1, le=16)
-    augmentation: AugmentationRecipe | None = None
-    closed_form: bool = True
     source: str = "not stated"
     licence: str = "not stated"
 

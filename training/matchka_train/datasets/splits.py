@@ -1,11 +1,16 @@
 """Identity-disjoint parts of data sets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DatasetError, IdentityOverlapError
+
+
+def flat(datasets: Sequence[Sequence[Sample]]) -> list[Sample]:
+    """The samples of several data sets, one behind the other."""
+    return [sample for samples in datasets for sample in samples]
 
 
 def identity_fold(samples: list[Sample], fold: int, folds: int, seed: int) -> list[Sample]:

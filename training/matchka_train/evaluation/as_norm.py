@@ -8,13 +8,27 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from pydantic import Field
 
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 from matchka_train.errors import DatasetError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs
+from matchka_train.strict_model import Frozen
 
 SMALLEST_SPREAD: Final = 1e-6  # a cohort of copies has no spread to divide by
+
+
+class AsNormRecipe(Frozen):
+    """Adaptive score normalisation, measured beside the plain cosine and never part of the model.
+
+    Attributes:
+        cohort_domain: training domain whose identities' means are the cohort; all domains where not given.
+        top: how many of the most similar cohort identities each side is normalised by.
+    """
+
+    cohort_domain: str | None = None
+    top: int = Field(default=100, ge=2)
 
 
 def as_norm_pairs(embeddings: FloatArray, subjects: list[str], cohort: FloatArray, top: int) -> PairSimilarities:

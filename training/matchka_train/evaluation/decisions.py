@@ -9,13 +9,12 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
+from matchka_train.evaluation.as_norm import AsNormRecipe, as_norm_pairs, cohort_embeddings
 from matchka_train.evaluation.validation import EmbedWindows, Report, compared, embed_by_domain, measure
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
-from matchka_train.run.recipe import AsNormRecipe
 
 REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matchka.vectors import FloatArray, cosine_similarity, mean_reference
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.validation import EmbedWindows, embed_by_domain
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import Indices, number_subjects
 
 TEMPLATES: Final = 3  # samples in a reference; the first ones of each subject

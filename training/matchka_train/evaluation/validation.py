@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import DatasetError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.metrics.error_rates import det_curve, eer_of, min_dcf_of, tar_of
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, listed_pairs
 

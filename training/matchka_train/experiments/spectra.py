@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.speaker.ge2e import FRAMES, GE2E_INPUT, GE2E_SOURCE, MEL_BANDS, Ge2e, Ge2eEncoder
 from matchka_train.fitting.batches import ClipBatch
 from matchka_train.projections.trained.linear import LinearProjection
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
+from matchka_train.weights.source import WeightSource
 
 SPECTRUM_VALUES: Final = FRAMES * MEL_BANDS  # of one window of 1.6 s
 

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DLIB_SOURCE, BothViews, DlibFace, DlibResNet
 from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.weights.source import WeightSource
 
 ACTIVATION_SHAPE: Final = (256, 4, 4)  # channels, rows, columns in front of the last block
 ACTIVATION_VALUES: Final = 256 * 4 * 4

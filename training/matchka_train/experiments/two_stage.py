@@ -20,18 +20,18 @@ from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.speaker.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import first_clips, require_disjoint
+from matchka_train.datasets.splits import first_clips, flat, require_disjoint
 from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.evaluation.validation import EmbedWindows, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
-from matchka_train.features.extraction import Features, embed_windows, extract_features
+from matchka_train.features.extraction import embed_windows, extract_features
+from matchka_train.features.features import Features
 from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.run.recipe import Recipe
-from matchka_train.run.run import flat
 from matchka_train.strict_model import Frozen
 
 NEVER: Final = 9999  # freeze_backbone_epochs that no run reaches: the backbone stays frozen

@@ -17,20 +17,12 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import DiskFullError
+from matchka_train.modalities.skipped import Skipped
 
 KEY_CHARACTERS: Final = 32  # of the sha256; 128 bits
 KEY_NAME: Final = "key.json"
 INDEX_NAME: Final = "index.json"
 WINDOWS_NAME: Final = "windows.npy"
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A clip that could not be read: its path, its part, and why."""
-
-    path: str
-    part: int
-    reason: str
 
 
 @dataclass(frozen=True)

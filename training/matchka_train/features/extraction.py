@@ -3,25 +3,24 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from filelock import FileLock
 from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka.vectors import FloatArray, mean_by_group
+from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureFolder, Shard, Skipped
+from matchka_train.features.cache import FeatureFolder, Shard
+from matchka_train.features.features import Features
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.modality import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
+from matchka_train.modalities.skipped import Skipped
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
@@ -30,78 +29,6 @@ FINGERPRINT_TOLERANCE: Final = (
     1e-3  # another thread count or library build moves an embedding by 1e-6, a change by 1e-1
 )
 ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")  # precomputed features, which a waveform backbone cannot take
-
-
-@dataclass(frozen=True)
-class Features:
-    """Backbone embeddings of the windows of every readable sample; of a picture, its one chip is the one window.
-
-    Attributes:
-        windows: float32, (w, dim), each of unit length; memory-mapped where it comes from the cache.
-        window_counts: int64, (n,), windows of each sample, each >= 1, in order.
-        subjects: identity of each sample.
-        domains: domain of each sample.
-        paths: file of each sample.
-        spans: float32, (n, 2), which part of its file each sample is, as fractions from 0 to 1.
-        trials: int64, (trials, 2), the pairs of samples to compare; None compares all.
-        skipped: samples that could not be read and are in none of the above.
-    """
-
-    windows: FloatArray
-    window_counts: npt.NDArray[np.int64]
-    subjects: tuple[str, ...]
-    domains: tuple[str, ...]
-    paths: tuple[str, ...]
-    spans: FloatArray
-    skipped: tuple[Skipped, ...] = ()
-    trials: npt.NDArray[np.int64] | None = None
-
-    def pooled(self) -> FloatArray:
-        """The mean of each sample's windows: float32, (n, dim), not rescaled."""
-        return mean_by_group(self.windows, self.window_counts.tolist())
-
-    def select(self, kept: npt.NDArray[np.bool_]) -> "Features":
-        """Only some of the samples; a list of trials, which counts samples, is dropped.
-
-        Args: kept: bool, (n,).
-        """
-        rows = np.repeat(kept, self.window_counts)
-        return Features(
-            self.windows[rows],
-            self.window_counts[kept],
-            tuple(compress(self.subjects, kept)),
-            tuple(compress(self.domains, kept)),
-            tuple(compress(self.paths, kept)),
-            self.spans[kept],
-            self.skipped,
-        )
-
-    def of_domain(self, domain: str) -> "Features":
-        """Only the samples of one domain."""
-        return self.select(np.asarray(self.domains) == domain)
-
-
-def join_features(parts: Sequence[Features]) -> Features:
-    """Put several sets of features behind one another (in memory).
-
-    Raises: FeatureError: they are of different widths, or there are none.
-    """
-    widths = {part.windows.shape[1] for part in parts}
-    if len(widths) != 1:
-        raise FeatureError(
-            "Only features of one backbone can be joined.",
-            value=sorted(widths),
-            remedy="Extract them with one backbone.",
-        )
-    return Features(
-        np.concatenate([part.windows for part in parts]),
-        np.concatenate([part.window_counts for part in parts]),
-        tuple(subject for part in parts for subject in part.subjects),
-        tuple(domain for part in parts for domain in part.domains),
-        tuple(path for part in parts for path in part.paths),
-        np.concatenate([part.spans for part in parts]),
-        tuple(skipped for part in parts for skipped in part.skipped),
-    )
 
 
 def extract_features(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from matchka_train.errors import DatasetError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import number_subjects
 
 Rows = npt.NDArray[np.int64]

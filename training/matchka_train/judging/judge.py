@@ -15,11 +15,11 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
 from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
 from matchka_train.evaluation.validation import Report, compared, embed_by_domain, measure, report_as_json, validate
-from matchka_train.features.extraction import Features, extract_features, join_features
+from matchka_train.features.extraction import extract_features
+from matchka_train.features.features import Features, join_features, with_trials
 from matchka_train.judging.models import Model
 from matchka_train.metrics.bootstrap import Difference, paired_difference
 from matchka_train.metrics.pairs import PairSimilarities
-from matchka_train.run.run import with_trials
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from matchka.modalities.audio.decoding import AudioInput
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
-from matchka_train.backbones.backbone import Backbone, ModelInput, WeightSource
+from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows
@@ -23,6 +23,7 @@ from matchka_train.projections.storage import load_projection
 from matchka_train.run.candidate import window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from matchka_train.run.recipe import Recipe, read_recipe
+from matchka_train.weights.source import WeightSource
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"

@@ -8,8 +8,8 @@ from matchka.errors import MatchkaError
 from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
 from matchka.vectors import FloatArray
 from matchka_train.datasets.sample import Sample
-from matchka_train.features.cache import Skipped
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.skipped import Skipped
 
 
 @dataclass(frozen=True)

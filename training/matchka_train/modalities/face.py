@@ -9,7 +9,7 @@ from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
-from matchka_train.features.cache import Skipped
+from matchka_train.modalities.skipped import Skipped
 
 # Every face that is found takes part: a projection that never saw a poor one would be judged on good ones only.
 ANY_IMAGE: Final = ImageLimits(max_megapixels=100.0)

@@ -12,10 +12,10 @@ from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
-from matchka_train.features.cache import Skipped
 from matchka_train.modalities.audio import ClipReader
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.face import ChipReader
+from matchka_train.modalities.skipped import Skipped
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling

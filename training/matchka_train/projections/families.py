@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from matchka.vectors import FloatArray
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe, fit_near_rotation
 from matchka_train.projections.closed_form.rotation import RotationRecipe, fit_rotation

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from matchka_train.errors import ProjectionError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe
 from matchka_train.projections.trainable import TrainableProjection

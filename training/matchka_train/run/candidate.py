@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from matchka.vectors import FloatArray
 from matchka_train.evaluation.validation import EmbedWindows, Report, report_as_json, validate
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.fitting.batches import TrainingClips
 from matchka_train.fitting.loop import Plan, Trained, train
 from matchka_train.fitting.selection import Standing, standing

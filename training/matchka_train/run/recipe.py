@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import RecipeError
+from matchka_train.evaluation.as_norm import AsNormRecipe
 from matchka_train.fitting.losses import LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.modalities.augmentation import AugmentationRecipe
@@ -16,6 +17,20 @@ from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
 from matchka_train.strict_model import Frozen
+
+
+class TrainingSet(DatasetRecipe):
+    """A data set that is trained on.
+
+    Attributes:
+        repeat: how often each clip is counted, to weigh data sets of one domain.
+        augmentation: changed copies, instead of those the recipe makes of every data set.
+        closed_form: whether the recordings take part in closed-form fits (their views never do).
+    """
+
+    repeat: int = Field(default=1, ge=1, le=16)
+    augmentation: AugmentationRecipe | None = None
+    closed_form: bool = True
 
 
 class DataRecipe(Frozen):
@@ -29,23 +44,11 @@ class DataRecipe(Frozen):
         min_speech_s: clips with less audible material are skipped.
     """
 
-    train: tuple[DatasetRecipe, ...] = Field(min_length=1)
+    train: tuple[TrainingSet, ...] = Field(min_length=1)
     validation: tuple[DatasetRecipe, ...] = Field(min_length=1)
     cache_dir: Path = Path("build/features")
     max_duration_s: float = Field(default=600.0, gt=0)
     min_speech_s: float = Field(default=0.2, ge=0)
-
-
-class AsNormRecipe(Frozen):
-    """Adaptive score normalisation, measured beside the plain cosine and never part of the model.
-
-    Attributes:
-        cohort_domain: training domain whose identities' means are the cohort; all domains where not given.
-        top: how many of the most similar cohort identities each side is normalised by.
-    """
-
-    cohort_domain: str | None = None
-    top: int = Field(default=100, ge=2)
 
 
 class Recipe(Frozen):

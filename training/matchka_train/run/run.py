@@ -10,20 +10,19 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.datasets.reader import read_datasets, read_pairs
-from matchka_train.datasets.recipe import DatasetRecipe
-from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import require_disjoint
-from matchka_train.errors import DatasetError, DivergedError, RecipeError
+from matchka_train.datasets.reader import read_datasets
+from matchka_train.datasets.splits import flat, require_disjoint
+from matchka_train.errors import DivergedError, RecipeError
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
 from matchka_train.evaluation.validation import Report, validate
-from matchka_train.features.extraction import Features, extract_features, join_features
+from matchka_train.features.extraction import extract_features
+from matchka_train.features.features import join_features, with_trials
 from matchka_train.fitting.selection import best_of
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.run.candidate import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
-from matchka_train.run.recipe import Recipe, write_recipe
+from matchka_train.run.recipe import Recipe, TrainingSet, write_recipe
 from matchka_train.run.summary import write_summary
 
 
@@ -121,29 +120,9 @@ def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
     return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
 
 
-def flat(datasets: Sequence[Sequence[Sample]]) -> list[Sample]:
-    """The samples of several data sets, one behind the other."""
-    return [sample for samples in datasets for sample in samples]
-
-
-def _views(dataset: DatasetRecipe, recipe: Recipe) -> list[View]:
+def _views(dataset: TrainingSet, recipe: Recipe) -> list[View]:
     changes = recipe.augmentation if dataset.augmentation is None else dataset.augmentation
     return [View(number + 1, recipe.seed, changes) for number in range(changes.views)]
-
-
-def with_trials(features: Features, dataset: DatasetRecipe, samples: Sequence[Sample], seed: int) -> Features:
-    """The features with the pairs their data set lists.
-
-    Raises: DatasetError: the list is not one of these clips, or a listed clip could not be read.
-    """
-    pairs = read_pairs(dataset, samples, seed)
-    if pairs is not None and features.skipped:
-        raise DatasetError(
-            "A data set with listed pairs must be readable as a whole.",
-            value=features.skipped[0].path,
-            remedy="Repair that clip, or remove it from the list and the data set.",
-        )
-    return features if pairs is None else replace(features, trials=pairs)
 
 
 def _fit_all(

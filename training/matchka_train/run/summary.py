@@ -7,8 +7,8 @@ from typing import Any
 from matchka_train.evaluation.decisions import as_norm_report, decisions, decisions_as_json, differences_from_raw
 from matchka_train.evaluation.identification import IdentificationReport, identification_as_json, identification_rows
 from matchka_train.evaluation.validation import compared, report_as_json
-from matchka_train.features.cache import Skipped
 from matchka_train.metrics.bootstrap import Difference
+from matchka_train.modalities.skipped import Skipped
 from matchka_train.run.candidate import Fitted, Prepared, window_embedder
 from matchka_train.run.checkpoint import CheckpointFolder
 from matchka_train.run.html_report import Contents, accuracy_rows, write_report

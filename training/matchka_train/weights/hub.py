@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from matchka.errors import ChecksumError
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.errors import UnknownWeightsError, WeightsAbsentError
 from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, HASH_BLOCK_BYTES
+from matchka_train.weights.source import WeightSource
 
 HUB_FOLDER: Final = "hub"  # inside the cache, beside the package files
 

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.face.dlib_file import EMBEDDING_DIM, ConvLayer, DlibWeights, read_dlib_weights
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
+from matchka_train.weights.source import WeightSource
 
 CHIP_PX: Final = 150
 # Mean colour of dlib's training chips and its fixed divisor (dlib `input_rgb_image_sized`).

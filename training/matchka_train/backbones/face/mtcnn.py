@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matchka.modalities.face.detection import FaceDetector
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.weights.package_catalogue import MTCNN_WEIGHTS
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
+from matchka_train.weights.source import WeightSource
 
 # The networks were trained on (pixel - 127.5) / 128.
 PIXEL_MEAN: Final = 127.5

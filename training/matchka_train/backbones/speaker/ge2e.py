@@ -10,9 +10,9 @@ from rich.console import Console
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
+from matchka_train.weights.source import WeightSource
 
 SAMPLE_RATE_HZ: Final = 16_000
 FFT_SAMPLES: Final = 400  # 25 ms

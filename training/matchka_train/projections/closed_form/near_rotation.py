@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from matchka_train.errors import DatasetError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.statistics import Matrix, domain_weights, principal_axes
 from matchka_train.strict_model import Frozen

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka_train.errors import DatasetError, RecipeError
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 
 Matrix = npt.NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import Field
 
-from matchka_train.features.extraction import Features
+from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.statistics import (
     DomainStatistics,

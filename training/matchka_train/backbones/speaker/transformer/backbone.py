@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from matchka.errors import ChecksumError
 from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.backbones.backbone import WeightSource
 from matchka_train.backbones.speaker.transformer.folder import (
     SpeechFacts,
     load_transformer,
@@ -20,6 +19,7 @@ from matchka_train.backbones.speaker.transformer.folder import (
 )
 from matchka_train.backbones.speaker.transformer.network import SMALLEST_NORM, LayerStatistics
 from matchka_train.errors import FeatureError
+from matchka_train.weights.source import WeightSource
 
 # Windows of 3 s, one every 2 s: the networks were trained on clips, not on windows of 1.6 s; and because each
 # window overlaps the next by 1 s, no window but that of a short clip holds less than 1 s (docs/decisions/072).
