@@ -9,7 +9,7 @@ import soundfile
 
 from matchka.errors import RequestFailedError
 from tests.server_process import RunningServer
-from tests.service.media.not_speech import MAKERS, RATE_HZ, sounds
+from tests.service.modalities.audio.not_speech import MAKERS, RATE_HZ, sounds
 
 
 def as_wav(samples: np.ndarray) -> bytes:

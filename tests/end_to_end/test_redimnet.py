@@ -18,11 +18,12 @@ from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
+from tests.conftest import ROOT
 from tests.server_process import RunningServer, start, stop
-from tests.training.backbones.test_redimnet import save_checkpoint
+from tests.training.backbones.speaker.test_redimnet import save_checkpoint
 from tests.training.conftest import write_voices
 
-RECIPE = Path(__file__).parents[2] / "training/matchka_train/recipes/redimnet.yaml"
+RECIPE = ROOT / "training/matchka_train/recipes/redimnet.yaml"
 QUIET = Console(quiet=True)
 DIMS = (64, 128, 192, 256)
 

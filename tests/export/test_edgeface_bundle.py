@@ -27,11 +27,12 @@ from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.registry import EdgeFaceRecipe
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
+from tests.conftest import ROOT
 from tests.server_process import start, stop
-from tests.training.backbones.named_weights import weights_by_name
+from tests.training.weights.named_weights import weights_by_name
 
 pytestmark = pytest.mark.shared_data
-DOWNLOADS = Path(__file__).parents[2] / "build" / "downloads"
+DOWNLOADS = ROOT / "build" / "downloads"
 DIMS = (16, 64)
 PEOPLE, PICTURES = 12, 3
 ANY_FACE = FaceLimits(0.0, 0.0, 9.0, 0.0, 1)

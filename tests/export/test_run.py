@@ -26,9 +26,9 @@ from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection, identity_projection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.shared_data
-ROOT = Path(__file__).parents[2]
 QUIET = Console(quiet=True)
 SPEAKERS, CLIPS = 24, 4
 Rows = list[tuple[str, str]]

@@ -13,8 +13,8 @@ from matchka.errors import DownloadError
 from matchka_export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import POCKETSPHINX
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)
 

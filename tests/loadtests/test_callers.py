@@ -5,12 +5,13 @@ import importlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "loadtests" / "bench"
+from tests.conftest import ROOT
+
+BENCH = ROOT / "loadtests" / "bench"
 
 
 class Recorder:

@@ -8,7 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "loadtests" / "bench" / "gallery_model.py"
+from tests.conftest import ROOT
+
+SOURCE = ROOT / "loadtests" / "bench" / "gallery_model.py"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "loadtests" / "bench"
+from tests.conftest import ROOT
+
+BENCH = ROOT / "loadtests" / "bench"
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 
 from matchka.store.integrity.digest import digests
 from matchka.store.store import opened_store
+from tests.conftest import ROOT
 
-BENCH = Path(__file__).parents[2] / "loadtests" / "bench"
+BENCH = ROOT / "loadtests" / "bench"
 
 
 @pytest.fixture

@@ -189,19 +189,19 @@ ELSEWHERE = {
     errors.NotReadyError,
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
-    errors.OutOfMemoryError,  # tests/service/test_memory.py
-    # tests/service/test_hosts.py
+    errors.OutOfMemoryError,  # tests/service/api/test_memory.py
+    # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,
     # tests/end_to_end/test_not_speech.py
     errors.NoSpeechError,
-    # tests/service/test_patience.py and tests/service/test_batcher.py
+    # tests/service/runtime/test_deadline.py and tests/service/inference/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,
     # tests/service/store/test_faults.py and tests/end_to_end/test_durability_storage.py
     errors.StorageFullError,
     errors.StorageDamagedError,
     errors.StorageFailedError,
-    # pictures: tests/service/media/test_image.py and tests/end_to_end/test_face.py
+    # pictures: tests/service/modalities/face/test_image.py and tests/end_to_end/test_face.py
     errors.NotImageError,
     errors.ImageTooLargeError,
     errors.ImageTooThinError,

@@ -10,11 +10,15 @@ import soundfile
 import torch
 import yaml
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 from rich.progress import Progress
 
+from matchka.errors import DownloadError
 from matchka.modalities.audio.decoding import AudioInput
 from matchka_train.features.features import Features
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 from matchka_train.weights.source import WeightSource
+from tests.conftest import ROOT
 
 RATE_HZ = 8_000
 FRAME = 160
@@ -199,3 +203,11 @@ def make_features(
         tuple(f"{domain}/{number:04d}.wav" for number in range(count)),
         np.tile(np.array([[0.0, 1.0]], np.float32), (count, 1)),
     )
+
+
+@pytest.fixture(scope="session")
+def ge2e_weights() -> bytes:
+    try:
+        return read_member(GE2E_WEIGHTS, ROOT / DEFAULT_CACHE_DIR, Console(stderr=True))
+    except DownloadError as error:
+        pytest.skip(f"the GE2E weights are neither in the cache nor to be fetched: {error}")

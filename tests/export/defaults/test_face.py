@@ -1,0 +1,150 @@
+"""The default `face` bundle: what it says, what it computes, and that its detector is the one torch computes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from matchka.bundles.manifest import read_bundle
+from matchka.errors import DownloadError
+from matchka.inference.session import OrtSession
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceLimits, FaceReader
+from matchka.vectors import truncate_and_normalise
+from matchka_export.defaults.face import build_face
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.gate.detector import OrtDetector
+from matchka_export.samples import FACES, write_samples
+from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
+from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.projections.storage import load_projection
+from tests.conftest import ROOT
+
+DOWNLOADS = ROOT / "build" / "downloads"
+QUIET = Console(quiet=True)
+FROZEN = Path(__file__).with_name("face_embedding.json")
+ANY_FACE = FaceLimits(0.0, 0.0, 9.0, 0.0, 10)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("samples") / "face"
+    try:
+        write_samples(FACES, target, DOWNLOADS, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the pictures are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    target = tmp_path_factory.mktemp("models") / "face"
+    try:
+        build_face(target, shipped_projection("face"), shipped_evidence("face"), DOWNLOADS, pictures, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="module")
+def chips(face: Path, pictures: Path) -> dict[str, np.ndarray]:
+    reader = FaceReader(OrtDetector(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    return {path.stem: reader.read(path.read_bytes(), "dominant")[0].chip for path in pictures.rglob("*.jpg")}
+
+
+@pytest.fixture(scope="module")
+def session(face: Path) -> OrtSession:
+    return OrtSession(face / "model.onnx", "chips", (150, 150, 3), 128, threads=1, input_dtype="uint8")
+
+
+def test_build_face_when_done_holds_the_shipped_measurements_and_names_every_source(face: Path) -> None:
+    manifest = json.loads((face / "manifest.json").read_text())
+    evidence = json.loads(shipped_evidence("face").read_text())
+    assert manifest["per_dim"] == evidence["per_dim"]
+    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("face").read_bytes()).hexdigest()
+    assert manifest["dims"] == [8, 16, 32, 64, 128]
+    assert manifest["task"] == "face verification"
+    assert {dataset["licence"] for dataset in manifest["datasets"]} == {"none for the photographs: research use only"}
+    assert (manifest["backbone"]["licence"], manifest["backbone"]["version"]) == ("CC0-1.0", "0.3.0")
+    assert {source["licence"] for source in manifest["detector"]["sources"].values()} == {"MIT"}
+    assert set(manifest["files"]) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
+
+
+def test_build_face_when_read_is_current_until_a_detector_graph_changes(face: Path, tmp_path: Path) -> None:
+    assert read_bundle(face).manifest.input.as_image_input() == DLIB_INPUT
+    assert current_bundle(face, "face") is not None
+    assert current_bundle(face, "voice") is None
+    copy = tmp_path / "face"
+    copy.mkdir()
+    for path in face.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes() + (b"\0" if path.name == "rnet.onnx" else b""))
+    assert current_bundle(copy, "face") is None
+
+
+def test_shipped_evidence_when_read_meets_the_targets_relative_to_the_untouched_backbone() -> None:
+    evidence = json.loads(shipped_evidence("face").read_text())
+    raw = evidence["per_dim"]["128"]["backbone_metrics"]["news-photographs"]["eer"]
+    ratio = {dim: report["metrics"]["news-photographs"]["eer"] / raw for dim, report in evidence["per_dim"].items()}
+    assert ratio["128"] <= 1.00
+    assert ratio["64"] <= 1.00
+    assert ratio["32"] <= 1.30
+    assert ratio["16"] <= 2.30
+    assert evidence["gate"]["news-photographs"]["low"] <= 0
+    assert evidence["gate"]["news-photographs"]["backbone_eer"] == pytest.approx(raw)
+
+
+def test_graph_when_given_real_chips_equals_the_projection_of_both_views_by_hand(
+    session: OrtSession, chips: dict[str, np.ndarray]
+) -> None:
+    network = DlibFace(DOWNLOADS).module().network
+    projection, _ = load_projection(shipped_projection("face"))
+    weight = projection.state_dict()["weight"].numpy().astype(float)
+    for chip in chips.values():
+        views = [network(torch.tensor(np.ascontiguousarray(view))[None])[0].numpy() for view in (chip, chip[:, ::-1])]
+        total = views[0].astype(float) + views[1]
+        expected = weight @ (total / np.sqrt(np.sum(total**2)))
+        np.testing.assert_allclose(session.embed(chip[None])[0], expected, atol=1e-5)
+
+
+def test_graph_when_comparing_people_tells_them_apart_at_every_dim(
+    session: OrtSession, chips: dict[str, np.ndarray], face: Path
+) -> None:
+    embeddings = {name: session.embed(chip[None]) for name, chip in chips.items()}
+    for dim, report in read_bundle(face).manifest.per_dim.items():
+        unit = {name: truncate_and_normalise(rows, int(dim))[0] for name, rows in embeddings.items()}
+        threshold = next(p.threshold for p in report.operating_points["1"] if p.fmr == 1e-2)
+        mated = [float(unit["obama"] @ unit[name]) for name in ("obama2", "obama3")]
+        strangers = [float(unit["biden"] @ unit[name]) for name in ("obama", "obama2", "obama3")]
+        assert min(mated) >= threshold > max(strangers), (dim, mated, strangers)
+
+
+def test_graph_when_embedding_a_known_chip_gives_the_frozen_embedding(session: OrtSession, face: Path) -> None:
+    """If this fails because detection, alignment or the graph was changed on purpose, raise BASE_VERSION and freeze."""
+    frozen = json.loads(FROZEN.read_text())
+    y, x = np.mgrid[0:150, 0:150]
+    chip = np.stack([(x + y) // 2 % 256, 255 - x, (x * y) // 100 % 256], axis=2).astype(np.uint8)
+    embedding = truncate_and_normalise(session.embed(chip[None]), 128)[0]
+    assert read_bundle(face).manifest.version == frozen["version"]
+    np.testing.assert_allclose(embedding, np.array(frozen["embedding"]), atol=1e-4)
+
+
+def test_alignment_when_reading_known_pictures_finds_the_frozen_landmarks(face: Path, pictures: Path) -> None:
+    frozen = json.loads(FROZEN.read_text())["landmarks"]
+    reader = FaceReader(OrtDetector(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    for name, expected in frozen.items():
+        (reading,) = reader.read((pictures / f"{name}.jpg").read_bytes(), "dominant")
+        assert reading.face is not None
+        np.testing.assert_allclose(reading.face.landmarks, np.array(expected), atol=0.5)
+
+
+def test_detector_when_exported_finds_what_torch_finds(face: Path, pictures: Path) -> None:
+    from PIL import Image
+
+    picture = Image.open(pictures / "obama" / "obama3.jpg").convert("RGB")
+    faces = [detector.detect(picture)[0] for detector in (OrtDetector(face).open(), Mtcnn(DOWNLOADS).open())]
+    np.testing.assert_allclose(faces[0].box, faces[1].box, atol=0.05)
+    np.testing.assert_allclose(faces[0].landmarks, faces[1].landmarks, atol=0.05)

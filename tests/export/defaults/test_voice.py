@@ -1,0 +1,189 @@
+"""The default bundle, built from what this repository ships; it needs the pinned weights."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from matchka.bundles.manifest import read_bundle
+from matchka.errors import DownloadError, EvidenceError, GateError
+from matchka.inference.session import OrtSession
+from matchka.modalities.audio.decoding import split_windows
+from matchka.vectors import mean_by_group, truncate_and_normalise
+from matchka_export.defaults.face import build_face
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.voice import build_voice
+from matchka_export.gate.evidence import read_evidence, write_evidence
+from matchka_export.gate.parity import speech_like_clips
+from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
+from matchka_train.projections.storage import load_projection
+from tests.conftest import ROOT
+
+DOWNLOADS = ROOT / "build" / "downloads"
+QUIET = Console(quiet=True)
+FROZEN = Path(__file__).with_name("voice_embedding.json")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def face(models: Path) -> Path:
+    target = models / "face"
+    try:
+        build_face(target, shipped_projection("face"), shipped_evidence("face"), DOWNLOADS, Path("no-pictures"), QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the weights of the face model are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="module")
+def voice(models: Path) -> Path:
+    target = models / "voice"
+    try:
+        build_voice(
+            target, shipped_projection("voice"), shipped_evidence("voice"), DOWNLOADS, Path("no-recordings"), QUIET
+        )
+    except DownloadError as error:
+        pytest.skip(f"the GE2E weights are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+def test_build_voice_when_done_holds_the_shipped_measurements(voice: Path) -> None:
+    manifest = json.loads((voice / "manifest.json").read_text())
+    evidence = json.loads(shipped_evidence("voice").read_text())
+    assert manifest["per_dim"] == evidence["per_dim"]
+    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("voice").read_bytes()).hexdigest()
+    assert manifest["dims"] == [16, 32, 64, 128, 256]
+    assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
+
+
+def test_build_voice_when_done_holds_the_pinned_detector_of_speech_and_says_whose_it_is(voice: Path) -> None:
+    manifest = json.loads((voice / "manifest.json").read_text())
+    digest = hashlib.sha256((voice / "speech.onnx").read_bytes()).hexdigest()
+    source = manifest["speech_activity"]["source"]
+    assert manifest["files"]["speech.onnx"] == source["sha256"] == digest
+    assert (source["version"], source["licence"]) == ("6.2.3", "MIT")
+    assert "silero-vad" in source["source"]
+
+
+def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "voice"
+    shutil.copytree(voice, copy)
+    (copy / "speech.onnx").unlink()
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["speech_activity"], manifest["files"]["speech.onnx"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert read_bundle(copy).manifest.speech_activity is None  # as they were before: still read
+    assert current_bundle(copy, "voice") is None
+
+
+def test_build_voice_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
+    """If this fails because the front end was changed on purpose, raise BASE_VERSION and freeze anew."""
+    frozen = json.loads(FROZEN.read_text())
+    windows = split_windows(speech_like_clips([70_003], 16_000)[0], GE2E_INPUT)
+    session = OrtSession(voice / "model.onnx", "windows", (25_840,), 256, threads=1)
+    embedding = truncate_and_normalise(mean_by_group(session.embed(windows), [len(windows)]), 256)[0]
+    assert json.loads((voice / "manifest.json").read_text())["version"] == frozen["version"]
+    np.testing.assert_allclose(embedding, np.array(frozen["embedding"]), atol=1e-4)
+
+
+def test_shipped_evidence_when_read_passed_the_gate_in_every_domain() -> None:
+    evidence = json.loads(shipped_evidence("voice").read_text())
+    full = evidence["per_dim"]["256"]
+    assert set(evidence["gate"]) == set(full["metrics"]) == {"read-english", "audiobooks"}
+    for domain, result in evidence["gate"].items():
+        assert result["low"] <= 0
+        assert result["eer"] == pytest.approx(full["metrics"][domain]["eer"])
+        assert result["backbone_eer"] == pytest.approx(full["backbone_metrics"][domain]["eer"])
+
+
+def test_shipped_projection_when_loaded_is_of_this_backbone_and_has_full_rank() -> None:
+    module, info = load_projection(shipped_projection("voice"))
+    assert info.backbone_sha256 == "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
+    assert np.linalg.matrix_rank(module.state_dict()["weight"].numpy()) == 256
+
+
+def test_current_bundle_when_built_from_what_is_shipped_is_current_until_a_byte_changes(
+    voice: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "voice"
+    shutil.copytree(voice, copy)
+    assert current_bundle(copy, "voice") is not None
+    with (copy / "model.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert current_bundle(copy, "voice") is None
+    assert current_bundle(tmp_path / "absent", "voice") is None
+
+
+def test_build_voice_when_evidence_is_of_another_projection_writes_nothing(tmp_path: Path) -> None:
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"projection_sha256": "0" * 64})
+    write_evidence(tmp_path / "other.json", evidence)
+    with pytest.raises(EvidenceError, match="projection"):
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_build_voice_when_dims_were_measured_that_were_not_fitted_writes_nothing(tmp_path: Path) -> None:
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"dims": (256,)})
+    write_evidence(tmp_path / "other.json", evidence)
+    with pytest.raises(EvidenceError, match="dims"):
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_build_voice_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
+    evidence = read_evidence(shipped_evidence("voice"))
+    worse = {domain: result.model_copy(update={"low": 0.001}) for domain, result in evidence.gate.items()}
+    write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": worse}))
+    with pytest.raises(GateError, match="audiobooks"):
+        build_voice(
+            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "worse.json", DOWNLOADS, tmp_path, QUIET
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_command_defaults_when_weights_cannot_be_fetched_says_so_and_exits_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "matchka_export", "defaults", "--models-dir", "m", "--downloads-dir", "d"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PIP_NO_INDEX": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Resemblyzer" in done.stderr
+    assert "PIP_INDEX_URL" in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_command_defaults_when_bundles_are_current_needs_no_torch(voice: Path, face: Path) -> None:
+    """A stand-in torch that raises on import: a current bundle must be found without it."""
+    assert face.parent == voice.parent
+    trap = voice.parent.parent / "trap"
+    trap.mkdir(exist_ok=True)
+    (trap / "torch.py").write_text("raise AssertionError('torch was imported')")
+    done = subprocess.run(
+        [sys.executable, "-m", "matchka_export", "defaults", "--models-dir", str(voice.parent)],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{trap}:{ROOT}", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "checks out" in done.stderr

@@ -1,0 +1,128 @@
+"""How sharply the gate for faces tells faces from junk: `python -m tests.service.modalities.face.measure_face_gate`, about ten minutes.
+
+Prints the tables of docs/decisions/045: what passes as an aligned chip and as a photograph. Needs the default bundles
+(`make bundles`) and the photographs of docs/data.md.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from matchka.bundles.manifest import ImageInputSpec, read_bundle
+from matchka.errors import MatchkaError
+from matchka.inference.session import open_ort_session
+from matchka.modalities.face.alignment import by_prominence, expected_box
+from matchka.modalities.face.detection import Face, FaceDetector
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import (
+    MIN_CONFIDENCE,
+    FaceLimits,
+    FaceReader,
+    ImageInput,
+)
+from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures, scrambled
+
+SEED = 45
+OF_EACH = 200  # chips of each kind of junk
+OF_EACH_PHOTOGRAPH = 25
+SMALL_PX = (40, 32, 24, 16)
+
+
+class Gate:
+    """The reader of one bundle, and the confidence that its gate looks at."""
+
+    def __init__(self, bundle_path: Path) -> None:
+        spec = read_bundle(bundle_path).manifest.input
+        if not isinstance(spec, ImageInputSpec):
+            raise TypeError(f"{bundle_path} takes no pictures")
+        self.input: ImageInput = spec.as_image_input()
+        graphs = (open_ort_session(bundle_path / f"{name}.onnx", 1) for name in ("pnet", "rnet", "onet"))
+        self.detector = FaceDetector(*graphs)
+        self.reader = FaceReader(self.detector, self.input, ImageLimits(24.0), FaceLimits(0.0, 0.0, 1e9, 0.0, 32))
+
+    def of_chip(self, chip: Image.Image) -> float:
+        """The confidence in a face where the template puts it."""
+        whole = chip.resize((self.input.chip_px, self.input.chip_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        landmarks = np.asarray(self.input.template.points, dtype=np.float32)
+        return self.detector.look_again(whole, Face(expected_box(self.input.template), landmarks, 0.0)).confidence
+
+    def of_picture(self, picture: Image.Image) -> float | None:
+        """The confidence in the most prominent face that the cascade finds; None where it finds none."""
+        faces = by_prominence(self.detector.detect(picture), *picture.size)
+        return max((self.detector.look_again(picture, face).confidence for face in faces), default=None)
+
+
+def show(name: str, confidences: Iterable[float], limit: float) -> None:
+    """One row: how many, how many pass, and the confidences' extremes."""
+    values = np.asarray(list(confidences))
+    passed = int((values >= limit).sum())
+    low, median, high = np.percentile(values, [0, 50, 100])
+    sys.stdout.write(
+        f"| {name} | {len(values)} | {passed} | {passed / len(values):.2%} | {low:.3f} | {median:.3f} | {high:.3f} |\n"
+    )
+    sys.stdout.flush()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    gate, limit = Gate(arguments.models_dir / "face"), MIN_CONFIDENCE
+    with (arguments.data / "face" / "images.csv").open(newline="", encoding="utf-8") as file:
+        paths = [arguments.data / "face" / row["path"] for row in csv.DictReader(file)][:: arguments.every]
+    chips, in_photographs = [], []
+    for path in paths:
+        data = path.read_bytes()
+        found = gate.of_picture(gate.reader.decode(data))
+        in_photographs.append(0.0 if found is None else found)
+        try:
+            (reading,) = gate.reader.read(data, "dominant")
+        except MatchkaError:
+            continue
+        chips.append(Image.fromarray(reading.chip))
+    sys.stdout.write("| aligned chips | count | pass | | least | median | most |\n|---|---|---|---|---|---|---|\n")
+    show("of photographs", map(gate.of_chip, chips), limit)
+    samples = sorted(arguments.samples.glob("*/*.jpg"))
+    cut = [Image.fromarray(gate.reader.read(path.read_bytes(), "dominant")[0].chip) for path in samples]
+    show("of the samples", map(gate.of_chip, cut), limit)
+    show("blurred, sigma 3 px", (gate.of_chip(c.filter(ImageFilter.GaussianBlur(3))) for c in chips), limit)
+    for side in SMALL_PX:
+        small = (c.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0) for c in chips)
+        show(f"reduced to {side} px", map(gate.of_chip, small), limit)
+    show("as JPEG of quality 30", (gate.of_chip(_as_jpeg(c)) for c in chips), limit)
+    junk = list(junk_pictures(SEED, OF_EACH, gate.input.chip_px))
+    for kind in KINDS:
+        show(f"junk: {kind}", (gate.of_chip(one.picture) for one in junk if one.kind == kind), limit)
+    rng = np.random.default_rng(SEED)
+    for blocks in (2, 3, 4, 6, 10):
+        mixed = (Image.fromarray(scrambled(np.asarray(chip), blocks, rng)) for chip in chips)
+        show(f"faces scrambled in {blocks} x {blocks} blocks", map(gate.of_chip, mixed), limit)
+    sys.stdout.write("\n| photographs | count | pass | | least | median | most |\n|---|---|---|---|---|---|---|\n")
+    show("of people (not found: 0)", in_photographs, limit)
+    for side in (150, 320, 640):
+        seen = [gate.of_picture(one.picture) for one in junk_pictures(SEED, OF_EACH_PHOTOGRAPH, side)]
+        found_ones = sum(one is not None for one in seen)
+        show(
+            f"junk of {side} px, {found_ones} found by the cascade",
+            (one or 0.0 for one in seen),
+            limit,
+        )
+
+
+def _as_jpeg(chip: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    chip.save(file, "JPEG", quality=30)
+    return Image.open(io.BytesIO(file.getvalue()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("--samples", type=Path, default=Path("build/samples/face"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--every", type=int, default=1, help="take every n-th photograph")
+    main(parser.parse_args())

@@ -1,0 +1,149 @@
+"""Who is in a picture: junk is nobody, as a chip and as a photograph; a face is somebody, small and blurred too."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from matchka.bundles.manifest import ImageInputSpec, read_bundle
+from matchka.errors import NoFaceError
+from matchka.inference.session import open_ort_session
+from matchka.modalities.face.alignment import Template, expected_box
+from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
+from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures
+
+SEED, OF_EACH = 11, 40
+ANY_FACE = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=32)
+# where ArcFace's chips of 112 px have the landmarks: a smaller chip, cut closer
+CLOSE = ImageInput(112, Template(((38.3, 51.7), (73.5, 51.5), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)), (1.0,) * 5))
+
+
+@pytest.fixture(scope="module")
+def detector(models_dir: Path) -> FaceDetector:
+    graphs = (open_ort_session(models_dir / "face" / f"{name}.onnx", 1) for name in ("pnet", "rnet", "onet"))
+    return FaceDetector(*graphs)
+
+
+@pytest.fixture(scope="module")
+def default_input(models_dir: Path) -> ImageInput:
+    spec = read_bundle(models_dir / "face").manifest.input
+    assert isinstance(spec, ImageInputSpec)
+    return spec.as_image_input()
+
+
+@pytest.fixture(scope="module", params=["default", "close"])
+def reader(detector: FaceDetector, default_input: ImageInput, request: pytest.FixtureRequest) -> FaceReader:
+    spec = default_input if request.param == "default" else CLOSE
+    return FaceReader(detector, spec, ImageLimits(24.0), ANY_FACE)
+
+
+@pytest.fixture(scope="module")
+def chips(reader: FaceReader, face_samples: Path) -> list[Image.Image]:
+    """Chips of the sample people, cut by the reader itself."""
+    paths = sorted(face_samples.glob("*/*.jpg"))
+    return [Image.fromarray(reader.read(path.read_bytes(), "dominant")[0].chip) for path in paths]
+
+
+def is_face(reader: FaceReader, picture: Image.Image) -> bool:
+    """Whether a picture is taken as an aligned chip."""
+    try:
+        (reading,) = reader.readings_of(picture, "aligned")
+    except NoFaceError:
+        return False
+    return reading.face is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_read_of_junk_as_an_aligned_chip_finds_nobody(reader: FaceReader, kind: str) -> None:
+    junk = [one.picture for one in junk_pictures(SEED, OF_EACH, 112) if one.kind == kind]
+    assert [n for n, picture in enumerate(junk) if is_face(reader, picture)] == []
+
+
+@pytest.mark.parametrize("side_px", [150, 400])
+def test_read_of_junk_as_a_photograph_finds_nobody(reader: FaceReader, side_px: int) -> None:
+    for one in junk_pictures(SEED, 5, side_px):
+        for choice in ("dominant", "all"):
+            with pytest.raises(NoFaceError):
+                reader.readings_of(one.picture, choice)
+
+
+def test_read_of_what_the_cascade_takes_for_a_face_at_first_finds_nobody(
+    reader: FaceReader, detector: FaceDetector
+) -> None:
+    textures = [one.picture for one in junk_pictures(SEED, 60, 320) if one.kind == "texture"]
+    mistaken = [picture for picture in textures if detector.detect(picture)]
+    assert mistaken, "no texture misleads the cascade: the second look is not tried"
+    for picture in mistaken:
+        with pytest.raises(NoFaceError):
+            reader.readings_of(picture, "dominant")
+
+
+def test_read_of_a_real_chip_as_it_is_small_blurred_or_badly_compressed_is_a_face(
+    reader: FaceReader, chips: list[Image.Image]
+) -> None:
+    for chip in chips:
+        compressed = io.BytesIO()
+        chip.save(compressed, "JPEG", quality=30)
+        variants = {
+            "as it is": chip,
+            "40 px": chip.resize((40, 40), Image.Resampling.BILINEAR, reducing_gap=2.0),
+            "24 px": chip.resize((24, 24), Image.Resampling.BILINEAR, reducing_gap=2.0),
+            "blurred": chip.filter(ImageFilter.GaussianBlur(2)),
+            "compressed": Image.open(compressed),
+            "grey": chip.convert("L").convert("RGB"),
+        }
+        assert [name for name, picture in variants.items() if not is_face(reader, picture)] == []
+
+
+def test_read_of_a_chips_corner_or_of_a_face_beside_its_place_finds_nobody(
+    reader: FaceReader, chips: list[Image.Image]
+) -> None:
+    for chip in chips:
+        side = chip.width
+        beside = Image.new("RGB", chip.size, (127,) * 3)
+        beside.paste(chip, (side * 2 // 3, 0))
+        assert not is_face(reader, chip.crop((0, 0, side // 3, side // 3)))
+        assert not is_face(reader, beside)
+
+
+def test_read_of_an_aligned_chip_keeps_its_pixels(reader: FaceReader, chips: list[Image.Image]) -> None:
+    (reading,) = reader.readings_of(chips[0], "aligned")
+    np.testing.assert_array_equal(reading.chip, np.asarray(chips[0]))
+
+
+def test_expected_box_of_the_default_template_is_where_the_cascade_draws_it(
+    detector: FaceDetector, default_input: ImageInput, face_samples: Path
+) -> None:
+    # the cascade's boxes are not square; their longer side and their centre are what the second look goes by
+    wide = ImageInput(450, Template(tuple((x + 150, y + 150) for x, y in default_input.template.points), (1.0,) * 5))
+    reader = FaceReader(detector, wide, ImageLimits(24.0), ANY_FACE)
+    expected = expected_box(wide.template)
+    side = expected[2] - expected[0]
+    for path in face_samples.glob("*/*.jpg"):
+        chip = Image.fromarray(reader.read(path.read_bytes(), "dominant")[0].chip)
+        box = detector.detect(chip)[0].box
+        assert np.abs((box[:2] + box[2:] - expected[:2] - expected[2:]) / 2).max() < 0.15 * side
+        assert (box[2:] - box[:2]).max() == pytest.approx(side, rel=0.15)
+
+
+def test_expected_box_of_a_template_moved_and_enlarged_moves_and_grows_with_it(default_input: ImageInput) -> None:
+    points = default_input.template.points
+    moved = Template(tuple((2 * x + 30, 2 * y - 7) for x, y in points), default_input.template.weights)
+    box = expected_box(default_input.template)
+    np.testing.assert_allclose(expected_box(moved), 2 * box + [30, -7, 30, -7], atol=1e-3)
+    assert box[2] - box[0] == pytest.approx(box[3] - box[1])
+
+
+def test_read_of_the_development_peoples_chips_takes_at_least_199_of_200(
+    detector: FaceDetector, default_input: ImageInput, shared_data: Path
+) -> None:
+    reader = FaceReader(detector, default_input, ImageLimits(24.0), ANY_FACE)
+    with (shared_data / "face" / "images.csv").open(newline="", encoding="utf-8") as file:
+        paths = [shared_data / "face" / row["path"] for row in csv.DictReader(file) if row["split"] == "dev"][::2]
+    chips = [Image.fromarray(reader.read(path.read_bytes(), "dominant")[0].chip) for path in paths]
+    assert sum(is_face(reader, chip) for chip in chips) >= 0.995 * len(paths)

@@ -1,0 +1,139 @@
+"""What a process is set to, seen from within a process of its own."""
+
+import json
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Decoded clips of 1.2 MB, eight at a time, by a thread that comes and goes; counts the pages that the system fetched.
+PROGRAM = """
+import json, resource, sys, threading
+import numpy as np
+from matchka.runtime.process import tune_process
+
+def read_clips():
+    for _ in range(30):
+        clips = [np.ones(300_000, np.float32) for _ in range(8)]
+        del clips
+
+if sys.argv[1] == "tuned":
+    tune_process()
+thread = threading.Thread(target=read_clips)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+thread.start()
+thread.join()
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(json.dumps({"turn_s": sys.getswitchinterval(), "faults": faults}))
+"""
+
+
+def told(how: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], check=True, stdout=subprocess.PIPE, text=True)
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+# Twenty-four threads that hold 24 MiB each at the same time, and let go of it; counts what stays.
+FLOOD = """
+import gc, json, threading
+from pathlib import Path
+import numpy as np
+from matchka.runtime.process import tune_process
+
+def resident_mib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+def decode():
+    picture = np.ones(6_291_456, np.float32)
+    everybody.wait(60)
+    everybody.wait(60)
+    del picture
+    everybody.wait(60)  # a thread that ends would give its heap to the next
+
+tune_process()
+everybody = threading.Barrier(25)
+before = resident_mib()
+threads = [threading.Thread(target=decode) for _ in range(24)]
+for thread in threads:
+    thread.start()
+everybody.wait(60)
+peak = resident_mib() - before
+everybody.wait(60)
+everybody.wait(60)
+print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
+"""
+
+# `matchka serve`, up to where it would open its bundles.
+SERVER = """
+import json, resource, sys
+import matchka.cli.serve as command_line
+
+def tell(settings):
+    core_bytes = resource.getrlimit(resource.RLIMIT_CORE)
+    print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
+    sys.exit(0)
+
+command_line.opened_verifier = tell
+sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
+command_line.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def serving_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `matchka serve` says of its own process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, str(port)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path_factory.mktemp("serving"),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=allow_core_dumps,
+    )
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+def allow_core_dumps() -> None:
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
+def test_serve_tunes_its_process(serving_process: dict[str, Any]):
+    assert serving_process["turn_s"] == pytest.approx(0.0005)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="this system allows no core dumps at all")
+def test_serve_leaves_no_core_where_the_system_would_write_one(serving_process: dict[str, Any]):
+    assert serving_process["core_bytes"] == [0, 0]
+
+
+def test_tuned_process_takes_short_turns():
+    assert told("untouched")["turn_s"] == pytest.approx(0.005)
+    assert told("tuned")["turn_s"] == pytest.approx(0.0005)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_tuned_process_gives_the_memory_of_a_flood_back():
+    done = subprocess.run([sys.executable, "-c", FLOOD], check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout)
+    assert found["peak_mib"] > 500
+    assert found["kept_mib"] < 4 * (64 + 24)  # a block may lie across the mark
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_tuned_process_keeps_the_memory_of_clips_for_the_next():
+    assert told("tuned")["faults"] < told("untouched")["faults"] / 5

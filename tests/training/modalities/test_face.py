@@ -1,0 +1,129 @@
+"""Pictures as rows of features: one chip each, cached, skipped with a reason, and never cut or changed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from matchka.errors import DownloadError
+from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.modalities.face.reader import ImageInput
+from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
+from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.datasets.sample import Sample
+from matchka_train.errors import FeatureError, TooManyUnreadableError
+from matchka_train.features.extraction import extract_features
+from matchka_train.modalities.augmentation import AugmentationRecipe, View
+from matchka_train.modalities.face import ChipReader
+from matchka_train.modalities.modality import open_reader
+from matchka_train.modalities.skipped import Skipped
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION
+from matchka_train.weights.packages import fetch_package, read_archived
+from matchka_train.weights.source import WeightSource
+from tests.conftest import ROOT
+
+DOWNLOADS = ROOT / "build" / "downloads"
+LIMITS = AudioLimits(60.0, 0.1)
+
+
+MTCNN = Mtcnn(DOWNLOADS)
+SOURCE = WeightSource("colour", "tests", "1", "0" * 64, "Apache-2.0")
+
+
+class Mean(torch.nn.Module):
+    """The direction of a chip's mean colour in its four quarters."""
+
+    def forward(self, chips: torch.Tensor) -> torch.Tensor:
+        quarters = chips.float().reshape(-1, 2, 75, 2, 75, 3).mean(dim=(2, 4)).flatten(1)
+        return torch.nn.functional.normalize(quarters, dim=1)
+
+
+@dataclass(frozen=True)
+class ColourBackbone:
+    detector: Mtcnn | None = MTCNN
+    name: str = "colour"
+    source: WeightSource = SOURCE
+    input: ImageInput = DLIB_INPUT
+    embedding_dim: int = 12
+
+    @property
+    def published(self) -> "ColourBackbone":
+        return self
+
+    def module(self) -> torch.nn.Module:
+        return Mean()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    names = ("biden", "obama", "obama2")
+    members = {name: f"face_recognition-1.3.0/tests/test_images/{name}.jpg" for name in names}
+    try:
+        Mtcnn(DOWNLOADS).modules()
+        contents = read_archived(fetch_package(FACE_RECOGNITION, DOWNLOADS, Console(quiet=True)), members.values())
+    except DownloadError as error:
+        pytest.skip(f"the pictures are neither in the cache nor to be fetched: {error}")
+    for name, member in members.items():
+        (folder / f"{name}.jpg").write_bytes(contents[member])
+    return folder
+
+
+def samples_in(folder: Path) -> list[Sample]:
+    return [Sample(path, path.stem[:5], "here") for path in sorted(folder.glob("*.jpg"))]
+
+
+def extract(samples: list[Sample], cache: Path, backbone: ColourBackbone, view: View | None = None):
+    with Progress(console=Console(quiet=True)) as progress:
+        return extract_features(samples, backbone, cache, progress, LIMITS, view)
+
+
+def test_extract_features_when_given_pictures_embeds_the_chip_cut_by_hand(pictures: Path, tmp_path: Path) -> None:
+    features = extract(samples_in(pictures), tmp_path, ColourBackbone())
+    assert features.window_counts.tolist() == [1, 1, 1]
+    detector = Mtcnn(DOWNLOADS).open()
+    for row, path in zip(features.windows, features.paths, strict=True):
+        image = Image.open(path).convert("RGB")
+        face = detector.look_again(image, by_prominence(detector.detect(image), *image.size)[0])
+        chip = extract_chip(image, fit_similarity(face.landmarks, TEMPLATE), 150).astype(float)
+        colours = np.array([chip[y : y + 75, x : x + 75].mean(axis=(0, 1)) for y in (0, 75) for x in (0, 75)]).ravel()
+        np.testing.assert_allclose(row, colours / np.sqrt(np.sum(colours**2)), atol=1e-5)
+
+
+def test_extract_features_when_the_detector_is_another_computes_anew(pictures: Path, tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Other(Mtcnn):
+        @property
+        def sha256(self) -> str:
+            return "1" * 64
+
+    for detector in (Mtcnn(DOWNLOADS), Mtcnn(DOWNLOADS), Other(DOWNLOADS)):
+        extract(samples_in(pictures), tmp_path, ColourBackbone(detector))
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
+def test_rows_when_a_picture_shows_nobody_says_why(pictures: Path, tmp_path: Path) -> None:
+    reader = ChipReader(DLIB_INPUT, Mtcnn(DOWNLOADS))
+    Image.new("RGB", (80, 60), (9, 9, 9)).save(tmp_path / "nobody.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name, reason in (("nobody.png", "No face"), ("text.jpg", "not a picture"), ("absent.jpg", "No such file")):
+        skipped = reader.rows(Sample(tmp_path / name, "x", "here"), "")
+        assert isinstance(skipped, Skipped)
+        assert reason in skipped.reason
+    with pytest.raises(TooManyUnreadableError):
+        extract([*samples_in(pictures), Sample(tmp_path / "text.jpg", "x", "here")], tmp_path / "c", ColourBackbone())
+
+
+def test_open_reader_when_pictures_should_be_changed_or_cut_or_have_no_detector_refuses(pictures: Path) -> None:
+    with pytest.raises(FeatureError, match="no changed copies"):
+        open_reader(ColourBackbone(), LIMITS, View(1, 0, AugmentationRecipe()))
+    with pytest.raises(FeatureError, match="no detector"):
+        open_reader(ColourBackbone(None), LIMITS, None)
+    with pytest.raises(FeatureError, match="no parts"):
+        open_reader(ColourBackbone(), LIMITS, None).rows(Sample(next(pictures.iterdir()), "x", "here", 0, 2), "")

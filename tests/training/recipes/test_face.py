@@ -1,0 +1,51 @@
+"""The shipped recipe of the face model, read as a run reads it."""
+
+import pytest
+
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.backbones.registry import DlibRecipe, open_backbone
+from matchka_train.errors import RecipeError
+from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
+from matchka_train.projections.storage import load_projection
+from matchka_train.run.recipe import read_recipe
+from tests.conftest import ROOT
+
+RECIPE = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"
+
+
+def test_face_recipe_when_read_asks_for_both_views_and_validates_on_other_people() -> None:
+    recipe = read_recipe(RECIPE)
+    assert recipe.dims == (8, 16, 32, 64, 128)
+    assert recipe.backbone == DlibRecipe(kind="dlib", mirrored=True)
+    assert recipe.projection == NearRotationRecipe(whitening=0.05, identity_cap=1)
+    assert [part.where for part in (*recipe.data.train, *recipe.data.validation)] == [
+        {"split": "train"},
+        {"split": "dev"},
+    ]
+    assert all("research use only" in part.licence for part in (*recipe.data.train, *recipe.data.validation))
+
+
+def test_open_backbone_when_dlib_is_asked_for_looks_once_or_twice() -> None:
+    for mirrored, name in ((True, "dlib-mirrored"), (False, "dlib")):
+        backbone = open_backbone(DlibRecipe(kind="dlib", mirrored=mirrored))
+        assert isinstance(backbone, DlibFace)
+        assert backbone.name == name  # a part of every cache key and of the bundle's version
+        assert backbone.published.name == "dlib"
+        assert backbone.input.chip_px == 150
+
+
+def test_face_recipe_when_a_value_is_out_of_range_names_it() -> None:
+    with pytest.raises(RecipeError, match="projection"):
+        read_recipe(RECIPE, ("projection.whitening=1.5",))
+    with pytest.raises(RecipeError, match="backbone"):
+        read_recipe(RECIPE, ("backbone.mirored=true",))
+
+
+def test_shipped_face_projection_when_loaded_is_what_the_recipe_says() -> None:
+    _, info = load_projection(ROOT / "export" / "matchka_export" / "defaults" / "face.safetensors")
+    recipe = read_recipe(RECIPE)
+    assert (info.family, info.dims) == (recipe.projection.family, recipe.dims)
+    assert info.backbone_sha256 == "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+    assert [dataset["source"] for dataset in info.datasets] == [
+        part.source for part in (*recipe.data.train, *recipe.data.validation)
+    ]
