@@ -121,7 +121,7 @@ def fuse(
     """Learn how two bundles decide together, on people put together from their validation data."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
-        from matchka.bundles.manifest import read_bundle
+        from matchka.bundles.bundle import read_bundle
         from matchka_export.fusion import learn_fusion_of
         from matchka_export.fusion_file import JOINT, write_fusion
         from matchka_train.run.recipe import read_recipe

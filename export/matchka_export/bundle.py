@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import torch
 
+from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
@@ -26,10 +27,8 @@ from matchka.bundles.manifest import (
     Output,
     Source,
     SpeechActivity,
-    read_bundle,
-    sha256_of,
 )
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.weights.source import WeightSource

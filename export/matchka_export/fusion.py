@@ -6,7 +6,8 @@ from typing import Final
 
 from rich.progress import Progress
 
-from matchka.bundles.manifest import Bundle, DatasetUse
+from matchka.bundles.bundle import Bundle
+from matchka.bundles.manifest import DatasetUse
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
 from matchka_export.gate.dim_report import Embedded

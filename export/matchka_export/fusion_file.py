@@ -6,8 +6,9 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matchka.bundles.manifest import Bundle, DatasetUse
-from matchka.errors import EvidenceError
+from matchka.bundles.bundle import Bundle
+from matchka.bundles.manifest import DatasetUse
+from matchka_export.errors import EvidenceError
 
 FUSION_NAME: Final = "fusion.json"  # as the service reads it
 JOINT: Final = "+"

@@ -9,7 +9,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from matchka.bundles.manifest import GRAPH_NAME, Bundle, Detector, Source, SpeechActivity, read_bundle, sha256_of
+from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
+from matchka.bundles.manifest import GRAPH_NAME, Detector, Source, SpeechActivity
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.bundle import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
 from matchka_export.checkpoint import Checkpoint, read_checkpoint

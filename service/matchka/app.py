@@ -26,21 +26,19 @@ from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
-from matchka.api.problems import problem_response
+from matchka.api.problems import INTERNAL_ERROR, problem_response, status_and_code
 from matchka.api.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.api.telemetry import RequestTimer, Telemetry
+from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions
-from matchka.bundles.manifest import Bundle
 from matchka.bundles.repository import read_bundles
 from matchka.errors import (
-    INTERNAL_ERROR,
     InvalidFieldError,
     MatchkaError,
     MethodNotAllowedError,
     OutOfMemoryError,
     UnexpectedError,
     UnknownPathError,
-    status_and_code,
 )
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model

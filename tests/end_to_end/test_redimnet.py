@@ -10,9 +10,10 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundles.manifest import Bundle
-from matchka.errors import GateError
-from matchka.modalities.audio.decoding import AudioLimits, read_clip, split_windows
+from matchka.bundles.bundle import Bundle
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.windows import split_windows
+from matchka_export.errors import GateError
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection

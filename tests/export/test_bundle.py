@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.bundles.manifest import read_bundle
+from matchka.bundles.bundle import read_bundle
 from matchka.errors import BundleError
 from matchka_export.bundle import content_version, seal, staged_bundle
 from matchka_train.backbones.speaker.ge2e import Ge2e

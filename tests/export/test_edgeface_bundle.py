@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from matchka.bundles.manifest import Bundle, read_bundle
+from matchka.bundles.bundle import Bundle, read_bundle
 from matchka.client import Client
 from matchka.errors import MatchkaError
 from matchka.modalities.face.image import ImageLimits

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from matchka.bundles.manifest import Bundle, read_bundle
-from matchka.errors import EvidenceError
+from matchka.bundles.bundle import Bundle, read_bundle
 from matchka_export.bundle import content_version
 from matchka_export.defaults.shipped import shipped_evidence, shipped_fusion
+from matchka_export.errors import EvidenceError
 from matchka_export.fusion_file import install_fusion, read_fusion
 from matchka_export.gate.evidence import read_evidence
 from matchka_export.layout import BASE_VERSION

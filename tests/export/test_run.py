@@ -13,10 +13,11 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundles.manifest import read_bundle
-from matchka.errors import GateError, MatchkaError
+from matchka.bundles.bundle import read_bundle
+from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import AudioLimits
+from matchka_export.errors import GateError
 from matchka_export.graph.trace import export_graph, graph_input
 from matchka_export.run import Choices, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from matchka.errors import DownloadError
 from matchka_export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
+from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import POCKETSPHINX
 from tests.conftest import ROOT

@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundles.manifest import Bundle
+from matchka.bundles.bundle import Bundle
 from matchka.client import Client
 from matchka.errors import RequestFailedError
 from matchka.vectors import truncate_and_normalise

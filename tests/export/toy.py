@@ -2,7 +2,7 @@
 
 import torch
 
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 
 TOY_INPUT = AudioInput(

@@ -20,9 +20,10 @@ from onnx import helper, numpy_helper
 
 from matchka import errors
 from matchka.api.openapi import NOT_OF_A_CALL
+from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app, opened_verifier
-from matchka.bundles.manifest import sha256_of
-from matchka.errors import STATUS_AND_CODE, MatchkaError
+from matchka.bundles.bundle import sha256_of
+from matchka.errors import MatchkaError
 from matchka.settings import read_settings
 from tests.service.conftest import SmallServer, encoded, sample, serving, small_settings, voice, write_bundle
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.errors import DownloadError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
+from matchka_train.errors import DownloadError
 from matchka_train.features.features import Features
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 from matchka_train.weights.source import WeightSource

@@ -61,3 +61,12 @@ class LicenceError(MatchkaError):
 
 class WeightsFileError(MatchkaError):
     """A file of weights that holds code, or is of another kind than its name says."""
+
+
+# --- building bundles -----------------------------------------------------------------------------------------------
+class DownloadError(MatchkaError):
+    """A package file could not be fetched through pip."""
+
+
+class ChecksumError(MatchkaError):
+    """A fetched file, or a member of one, is not the one that is pinned."""

@@ -8,10 +8,11 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundles.manifest import GRAPH_NAME, Bundle, read_bundle, sha256_of
-from matchka.errors import EvidenceError
+from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
+from matchka.bundles.manifest import GRAPH_NAME
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.bundle import seal, staged_bundle
+from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate.gate import require_not_worse
 from matchka_export.gate.measure import open_session, serve_graph

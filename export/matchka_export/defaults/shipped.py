@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from matchka.bundles.manifest import Bundle, read_bundle, sha256_of
+from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.errors import BundleError
 from matchka_export.layout import BASE_VERSION, REPORT_NAME
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, MTCNN_WEIGHTS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from matchka.bundles.manifest import Bundle
+from matchka.bundles.bundle import Bundle
 from matchka_export.defaults.assemble import assemble
 from matchka_train.backbones.speaker.ge2e import Ge2e
 

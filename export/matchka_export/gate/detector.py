@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 import torch
 
-from matchka.bundles.manifest import Detector, Source, sha256_of
-from matchka.errors import ParityError
+from matchka.bundles.bundle import sha256_of
+from matchka.bundles.manifest import Detector, Source
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
+from matchka_export.errors import ParityError
 from matchka_export.gate.parity import LARGEST_DIFFERENCE
 from matchka_export.graph.trace import GraphInput, tidy_graph, trace_graph
 from matchka_train.backbones.backbone import DetectorSource

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse, DimReport
-from matchka.errors import EvidenceError
+from matchka_export.errors import EvidenceError
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from matchka.errors import GateError
 from matchka_export.bundle import Facts
+from matchka_export.errors import GateError
 from matchka_export.gate.dim_report import Embedded
 from matchka_export.gate.evidence import GateResult
 from matchka_train.metrics.bootstrap import paired_difference

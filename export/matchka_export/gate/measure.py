@@ -9,9 +9,11 @@ from typing import Final
 import torch
 from rich.progress import Progress
 
-from matchka.bundles.manifest import DimReport, sha256_of
+from matchka.bundles.bundle import sha256_of
+from matchka.bundles.manifest import DimReport
 from matchka.inference.session import OrtSession, Session
-from matchka.modalities.audio.decoding import AudioInput, AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.audio.spec import AudioInput
 from matchka.vectors import FloatArray
 from matchka_export.gate.detector import OrtDetector
 from matchka_export.gate.dim_report import report_dims

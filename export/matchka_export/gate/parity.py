@@ -6,12 +6,13 @@ from typing import Final, assert_never
 import numpy as np
 import torch
 
-from matchka.errors import ParityError
 from matchka.inference.session import Session
-from matchka.modalities.audio.decoding import AudioInput, split_windows
+from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.windows import split_windows
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray
+from matchka_export.errors import ParityError
 from matchka_train.backbones.backbone import ModelInput
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.modality import Rows, SampleReader

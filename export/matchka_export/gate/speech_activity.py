@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from matchka.bundles.manifest import SPEECH_GRAPH_NAME, Source, SpeechActivity
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ
 from matchka_train.backbones.backbone import ModelInput
 from matchka_train.weights.packages import SPEECH_ACTIVITY_GRAPH, read_member

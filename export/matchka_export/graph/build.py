@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from matchka.errors import ParityError
+from matchka_export.errors import ParityError
 from matchka_export.graph.compose import compose_graph
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input

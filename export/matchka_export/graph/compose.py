@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, version_converter
 
-from matchka.errors import ParityError
+from matchka_export.errors import ParityError
 from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, GraphInput, graph_input, strip_provenance, trace_graph
 from matchka_train.backbones.onnx_file import SMALLEST_NORM, OnnxFile
 

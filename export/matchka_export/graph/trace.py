@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from matchka.inference.session import InputDtype
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import ModelInput
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from matchka import errors
-from matchka.api.problems import HEADERS, MEDIA_TYPE
+from matchka.api.problems import HEADERS, MEDIA_TYPE, status_and_code_of
 from matchka.api.schemas import Problem
-from matchka.errors import MatchkaError, status_and_code_of
+from matchka.errors import MatchkaError
 
 WITHOUT_KEY: Final = ("/healthz", "/readyz")
 BEARER: Final = "key"

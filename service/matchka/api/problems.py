@@ -5,7 +5,59 @@ from typing import Final
 from starlette.responses import Response
 
 from matchka.api.schemas import Problem
-from matchka.errors import MatchkaError, status_and_code
+from matchka.errors import (
+    AudioTooLongError,
+    BodyTooLargeError,
+    ClientGoneError,
+    CrossSiteError,
+    DeadlinePassedError,
+    DuplicateSampleError,
+    EmptyFileError,
+    ForbiddenHostError,
+    ImageTooComplexError,
+    ImageTooLargeError,
+    ImageTooThinError,
+    InvalidFieldError,
+    InvalidHostError,
+    InvalidSubjectIdError,
+    MalformedFormError,
+    MatchkaError,
+    MethodNotAllowedError,
+    MissingFieldError,
+    NoFaceError,
+    NonFiniteEmbeddingError,
+    NonFiniteSamplesError,
+    NoSamplesError,
+    NoSpeechError,
+    NotAudioError,
+    NotEnrolledError,
+    NotImageError,
+    NotReadyError,
+    OtherVersionError,
+    OutOfMemoryError,
+    OverloadedError,
+    PoorFaceError,
+    SeveralFacesError,
+    SilenceError,
+    StorageDamagedError,
+    StorageFailedError,
+    StorageFullError,
+    TooLittleSpeechError,
+    TooManyFacesError,
+    TooManyFilesError,
+    TruncatedFileError,
+    UnauthorizedError,
+    UnknownFieldError,
+    UnknownModelError,
+    UnknownPathError,
+    UnknownSubjectError,
+    UnknownTemplateError,
+    UnsupportedContentTypeError,
+    UnsupportedSampleRateError,
+    UntrainedDimError,
+    UploadTimeoutError,
+    ZeroVectorError,
+)
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -25,3 +77,77 @@ def problem_response(error: MatchkaError) -> Response:
         remedy=error.remedy,
     )
     return Response(problem.model_dump_json(), status, HEADERS.get(status), MEDIA_TYPE)
+
+
+INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet
+
+
+STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
+    MalformedFormError: (400, "malformed_form"),
+    InvalidHostError: (400, "invalid_host"),
+    UnauthorizedError: (401, "unauthorized"),
+    ForbiddenHostError: (403, "forbidden_host"),
+    CrossSiteError: (403, "cross_site"),
+    UnknownPathError: (404, "unknown_path"),
+    UnknownModelError: (404, "unknown_model"),
+    UnknownSubjectError: (404, "unknown_subject"),
+    NotEnrolledError: (404, "not_enrolled"),
+    UnknownTemplateError: (404, "unknown_template"),
+    MethodNotAllowedError: (405, "method_not_allowed"),
+    OtherVersionError: (409, "other_version"),
+    DuplicateSampleError: (409, "duplicate_sample"),
+    UploadTimeoutError: (408, "upload_timeout"),
+    BodyTooLargeError: (413, "body_too_large"),
+    UnsupportedContentTypeError: (415, "unsupported_content_type"),
+    UnknownFieldError: (422, "unknown_field"),
+    MissingFieldError: (422, "missing_field"),
+    InvalidFieldError: (422, "invalid_field"),
+    TooManyFilesError: (422, "too_many_files"),
+    InvalidSubjectIdError: (422, "invalid_subject_id"),
+    UntrainedDimError: (422, "untrained_dim"),
+    EmptyFileError: (422, "empty_file"),
+    NotAudioError: (422, "not_audio"),
+    TruncatedFileError: (422, "truncated_file"),
+    NoSamplesError: (422, "no_samples"),
+    SilenceError: (422, "silence"),
+    TooLittleSpeechError: (422, "too_little_speech"),
+    NoSpeechError: (422, "no_speech"),
+    NonFiniteSamplesError: (422, "non_finite_samples"),
+    AudioTooLongError: (422, "audio_too_long"),
+    NotImageError: (422, "not_image"),
+    ImageTooLargeError: (422, "image_too_large"),
+    ImageTooThinError: (422, "image_too_thin"),
+    ImageTooComplexError: (422, "image_too_complex"),
+    NoFaceError: (422, "no_face"),
+    SeveralFacesError: (422, "several_faces"),
+    PoorFaceError: (422, "poor_face"),
+    TooManyFacesError: (422, "too_many_faces"),
+    UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
+    ZeroVectorError: (422, "zero_embedding"),
+    NonFiniteEmbeddingError: (422, "non_finite_embedding"),
+    ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
+    StorageDamagedError: (503, "storage_damaged"),
+    NotReadyError: (503, "not_ready"),
+    DeadlinePassedError: (503, "deadline_passed"),
+    OverloadedError: (503, "overloaded"),
+    OutOfMemoryError: (503, "out_of_memory"),
+    StorageFailedError: (503, "storage_failed"),
+    StorageFullError: (507, "storage_full"),
+}
+
+
+def status_and_code(error: MatchkaError) -> tuple[int, str]:
+    """The HTTP status and stable code of an error: its class's own, or those of the nearest listed parent.
+
+    Returns: (500, "internal_error") for one no caller should ever meet.
+
+    >>> status_and_code(SilenceError("silent", remedy="speak"))
+    (422, 'silence')
+    """
+    return status_and_code_of(type(error))
+
+
+def status_and_code_of(kind: type[MatchkaError]) -> tuple[int, str]:
+    """status_and_code() of an error class."""
+    listed = (STATUS_AND_CODE[parent] for parent in kind.__mro__ if parent in STATUS_AND_CODE)
+    return next(listed, (500, INTERNAL_ERROR))

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from matchka.bundles.fusion_file import Require
 from matchka.bundles.manifest import DatasetUse, DimReport, Source
+from matchka.tasks.embedding.fusion import Require
 
 
 class Answer(BaseModel):
@@ -15,7 +15,7 @@ class Answer(BaseModel):
 
 
 class QualityAnswer(Answer):
-    """Figures of a face: see matchka.modalities.face.alignment.Quality."""
+    """Figures of a face: see matchka.modalities.face.quality.Quality."""
 
     eye_distance_px: float
     sharpness: float

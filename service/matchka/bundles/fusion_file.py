@@ -1,19 +1,15 @@
 """Two modalities, one decision: calibrated log-likelihood ratios added with learned weights (late fusion)."""
 
-import math
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from matchka.bundles.manifest import DatasetUse, DimReport
+from matchka.bundles.manifest import DatasetUse
 from matchka.errors import BundleError
-from matchka.tasks.embedding.thresholds import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 
 FUSION_NAME: Final = "fusion.json"
 JOINT: Final = "+"  # joins the names of the models in a fusion's name
-
-Require: TypeAlias = Literal["both", "sum"]  # what has to pass: each part beside the fused ratio, or the ratio alone
 
 
 class _Frozen(BaseModel):
@@ -68,34 +64,3 @@ def read_fusions(models_dir: Path) -> list[Fusion]:
                 f"{path} cannot be read.", value=error, remedy="Build it again with `matchka-export defaults`."
             ) from error
     return fusions
-
-
-def decide_jointly(
-    fusion: Fusion, reports: dict[str, DimReport], similarities: dict[str, float], counts: dict[str, int], fmr: float
-) -> Decision:
-    """The fused ratio of one similarity of each model against its threshold.
-
-    The sum alone is not two factors: a ratio far above its threshold makes up for one far below.
-
-    Args:
-        fusion: the learned weights.
-        reports: name -> what that model's bundle states at full dim.
-        similarities: name -> cosine of probe and reference.
-        counts: name -> templates in that reference.
-        fmr: the false match rate to keep, in (0, 1).
-
-    Returns: similarity and threshold are 2 p - 1 of the posterior p at prior 0.5: in [-1, 1], but no cosine.
-
-    Raises: InvalidFieldError: fmr out of range.
-    """
-    fused = fusion.offset
-    for name, weight in fusion.weights.items():
-        fused += weight * log_likelihood_ratio_of(reports[name], similarities[name], counts[name])
-    threshold = threshold_among(fusion.operating_points, fmr)
-    scaled = math.tanh(0.5 * fused)
-    return Decision(
-        match=fused >= threshold.value,
-        similarity=scaled,
-        threshold=Threshold(math.tanh(0.5 * threshold.value), threshold.measured),
-        probability=0.5 * (1.0 + scaled),
-    )

@@ -1,14 +1,12 @@
 """A bundle: the folder that carries a model and says where every number in it came from; read and verified here."""
 
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from matchka.errors import BundleError, UntrainedDimError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
@@ -17,7 +15,6 @@ MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
 SPEECH_GRAPH_NAME: Final = "speech.onnx"
 SCHEMA_VERSION: Final = 1
-HASH_BLOCK_BYTES: Final = 1 << 20
 
 
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
@@ -133,7 +130,7 @@ class DatasetUse(_Frozen):
 
 
 class AudioInputSpec(_Frozen):
-    """The manifest's `input` for voices; fields as in matchka.modalities.audio.decoding.AudioInput."""
+    """The manifest's `input` for voices; fields as in matchka.modalities.audio.spec.AudioInput."""
 
     kind: Literal["audio"]
     sample_rate_hz: int = Field(gt=0)
@@ -245,63 +242,6 @@ class Manifest(_Frozen):
                 remedy=f"Ask for one of {allowed}, or leave dim out for {self.full_dim}.",
             )
         return dim
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """A verified bundle on disk. Attributes: is_current: false for an older version that is served beside a newer."""
-
-    path: Path
-    manifest: Manifest
-    is_current: bool = True
-
-    @property
-    def graph_path(self) -> Path:
-        """The ONNX graph."""
-        return self.path / GRAPH_NAME
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as 64 lower-case hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def read_bundle(path: Path) -> Bundle:
-    """Read a bundle and verify the manifest and the sha256 of every file.
-
-    Args:
-        path: the bundle's folder.
-
-    Raises: BundleError: no manifest, one that does not validate, a file missing, changed, or not listed.
-    """
-    manifest = read_manifest(path)
-    for name, expected in manifest.files.items():
-        file = path / name
-        if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
-            raise BundleError(f"The bundle {path} lacks a file its manifest lists.", value=name, remedy=_REBUILD)
-        try:
-            found = sha256_of(file)
-        except OSError as error:
-            raise BundleError(
-                f"The file {name} of the bundle {path} cannot be read.", value=error, remedy=_REBUILD
-            ) from error
-        if found != expected:
-            raise BundleError(
-                f"The file {name} of the bundle {path} is not the one its manifest names (sha256 {expected}).",
-                value=found,
-                remedy=_REBUILD,
-            )
-    present = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-    extra = present - set(manifest.files) - {MANIFEST_NAME}
-    if extra:
-        raise BundleError(
-            f"The bundle {path} holds files its manifest does not list.", value=sorted(extra), remedy=_REBUILD
-        )
-    return Bundle(path, manifest)
 
 
 _REBUILD: Final = "Build the bundle again with `matchka-export defaults`."

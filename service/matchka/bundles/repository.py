@@ -4,7 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matchka.bundles.manifest import MANIFEST_NAME, Bundle, Manifest, read_bundle, read_manifest
+from matchka.bundles.bundle import Bundle, read_bundle
+from matchka.bundles.manifest import MANIFEST_NAME, Manifest, read_manifest
 from matchka.errors import BundleError
 
 

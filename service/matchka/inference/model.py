@@ -7,13 +7,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from matchka.bundles.manifest import SPEECH_GRAPH_NAME, AudioInputSpec, Bundle, ImageInputSpec, Manifest
+from matchka.bundles.bundle import Bundle
+from matchka.bundles.manifest import SPEECH_GRAPH_NAME, AudioInputSpec, ImageInputSpec, Manifest
 from matchka.errors import BundleError, InvalidFieldError, MatchkaError
 from matchka.inference.batch_policy import BatchPolicy
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import InputArray, OrtSession, Session, open_ort_session
-from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.audio.speech_activity import INPUT_SHAPES, SpeechDetector
+from matchka.modalities.audio.windows import split_windows
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading

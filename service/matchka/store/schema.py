@@ -87,8 +87,8 @@ class TemplateRow(Base):
 class ReferenceRow(Base):
     """A subject's reference for one model and version: the mean of its templates, little-endian float32.
 
-    The digest is that of the embedding (service/matchka/store/integrity/digest.py) and is written with it, always: an embedding that does
-    not fit its digest is damaged.
+    The digest is that of the embedding (store/integrity/digest.py) and is written with it, always: an embedding that
+    does not fit its digest is damaged.
     """
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL

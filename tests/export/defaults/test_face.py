@@ -9,8 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from matchka.bundles.manifest import read_bundle
-from matchka.errors import DownloadError
+from matchka.bundles.bundle import read_bundle
 from matchka.inference.session import OrtSession
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
@@ -21,6 +20,7 @@ from matchka_export.gate.detector import OrtDetector
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
 from tests.conftest import ROOT
 

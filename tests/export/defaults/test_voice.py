@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from matchka.bundles.manifest import read_bundle
-from matchka.errors import DownloadError, EvidenceError, GateError
+from matchka.bundles.bundle import read_bundle
 from matchka.inference.session import OrtSession
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.defaults.voice import build_voice
+from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.evidence import read_evidence, write_evidence
 from matchka_export.gate.parity import speech_like_clips
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
+from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
 from tests.conftest import ROOT
 

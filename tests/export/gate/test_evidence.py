@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.errors import EvidenceError
+from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
 from tests.export.facts import dim_report
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from matchka.errors import GateError
+from matchka_export.errors import GateError
 from matchka_export.gate.evidence import GateResult
 from matchka_export.gate.gate import judge, require_hashes, require_not_worse
 from tests.export.facts import toy_facts

@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from matchka.errors import ParityError
 from matchka.vectors import FloatArray
+from matchka_export.errors import ParityError
 from matchka_export.gate.measure import open_session
 from matchka_export.gate.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
 from matchka_export.graph.trace import RowsToEmbeddings

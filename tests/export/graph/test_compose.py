@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from matchka.errors import ParityError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
+from matchka_export.errors import ParityError
 from matchka_export.gate.measure import open_session
 from matchka_export.graph.build import build_graph
 from matchka_train.backbones.onnx_file import OnnxFile

@@ -6,23 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.api.forms import (
-    CompareForm,
-    EmbedForm,
-    EnrollForm,
-    Form,
-    IdentifyForm,
-    VerifyForm,
-    check_fields,
-    check_subject_id,
-    parts_of,
-)
+from matchka.api.forms import CompareForm, EmbedForm, EnrollForm, Form, IdentifyForm, VerifyForm, check_fields, parts_of
 from matchka.errors import (
     InvalidFieldError,
     InvalidSubjectIdError,
     MissingFieldError,
     UnknownFieldError,
 )
+from matchka.store.subject_id import check_subject_id
 
 EMBED: dict[str, list[str | bytes]] = {"model": ["voice"], "file": [b"a"]}
 VERIFY: dict[str, list[str | bytes]] = {**EMBED, "subject_id": ["ada"]}

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import requests
 
-from matchka.errors import STATUS_AND_CODE, OutOfMemoryError
+from matchka.api.problems import STATUS_AND_CODE
+from matchka.errors import OutOfMemoryError
 from tests.conftest import ROOT
 from tests.server_process import start, stop
 from tests.service.conftest import RATE_HZ, encoded, sample, write_bundle, write_graph

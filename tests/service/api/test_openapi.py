@@ -11,8 +11,8 @@ from fastapi.routing import APIRoute
 
 from matchka.api import schemas
 from matchka.api.openapi import NOT_OF_A_CALL
+from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
-from matchka.errors import STATUS_AND_CODE
 from matchka.settings import Settings, read_settings
 from tests.service.conftest import SmallServer, sample, serving, small_settings, write_bundle
 

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from matchka.api.problems import problem_response
+from matchka.api.problems import STATUS_AND_CODE, problem_response, status_and_code
 from matchka.errors import (
-    STATUS_AND_CODE,
     MatchkaError,
     OverloadedError,
     SilenceError,
@@ -14,7 +13,6 @@ from matchka.errors import (
     UnauthorizedError,
     UnexpectedError,
     shorten,
-    status_and_code,
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from matchka.bundles.manifest import Manifest, read_bundle, sha256_of
+from matchka.bundles.bundle import read_bundle, sha256_of
+from matchka.bundles.manifest import Manifest
 from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError, UntrainedDimError
 from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matchka.bundles.manifest import read_bundle
+from matchka.bundles.bundle import read_bundle
 from matchka.errors import (
     BundleError,
     MatchkaError,

@@ -11,12 +11,11 @@ import torch
 from onnx import TensorProto, helper
 from pydantic import TypeAdapter, ValidationError
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.onnx_file import OnnxFile
 from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, open_backbone
 from matchka_train.backbones.speaker.ge2e import Ge2e
-from matchka_train.errors import FeatureError
+from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
 
 WINDOW, DIM = 50, 6

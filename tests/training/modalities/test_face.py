@@ -10,14 +10,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.errors import DownloadError
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.datasets.sample import Sample
-from matchka_train.errors import FeatureError, TooManyUnreadableError
+from matchka_train.errors import DownloadError, FeatureError, TooManyUnreadableError
 from matchka_train.features.extraction import extract_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from matchka_train.modalities.face import ChipReader

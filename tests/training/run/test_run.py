@@ -13,7 +13,7 @@ import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group
 from matchka_train.__main__ import main
 from matchka_train.backbones.registry import open_backbone

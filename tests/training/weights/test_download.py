@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.errors import DownloadError
+from matchka_train.errors import DownloadError
 from matchka_train.weights.download import BLOCK_BYTES, Patience, fetch_file
 from tests.training.weights.hub_server import CONTENT, Hub, serve
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from matchka.errors import ChecksumError
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
-from matchka_train.errors import WeightsAbsentError
+from matchka_train.errors import ChecksumError, WeightsAbsentError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.location import Brought
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from matchka.errors import ChecksumError, DownloadError
+from matchka_train.errors import ChecksumError, DownloadError
 from matchka_train.weights.packages import (
     DEFAULT_CACHE_DIR,
     GE2E_WEIGHTS,

@@ -14,8 +14,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import save as save_tensors
 
-from matchka.errors import ChecksumError, DownloadError
-from matchka_train.errors import LicenceError, UnknownWeightsError, WeightsAbsentError, WeightsFileError
+from matchka_train.errors import (
+    ChecksumError,
+    DownloadError,
+    LicenceError,
+    UnknownWeightsError,
+    WeightsAbsentError,
+    WeightsFileError,
+)
 from matchka_train.weights.download import Patience
 from matchka_train.weights.hub import checked_weights, named, place_of, weights_of
 from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights

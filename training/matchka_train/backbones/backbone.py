@@ -4,7 +4,7 @@ from typing import Protocol, TypeAlias
 
 import torch
 
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.weights.source import WeightSource

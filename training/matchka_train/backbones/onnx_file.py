@@ -9,9 +9,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import AudioInput
-from matchka_train.errors import FeatureError
+from matchka.modalities.audio.spec import AudioInput
+from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
 
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import Field, model_validator
 
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.face.edgeface import EdgeFace, EdgeFaceVariant
@@ -110,7 +110,7 @@ class SpeechTransformerRecipe(Brought):
 
 
 class WindowRecipe(Frozen):
-    """The input of a backbone that is brought along; fields as in matchka.modalities.audio.decoding.AudioInput."""
+    """The input of a backbone that is brought along; fields as in matchka.modalities.audio.spec.AudioInput."""
 
     sample_rate_hz: int = Field(gt=0)
     window_samples: int = Field(gt=0)

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka.vectors import FloatArray

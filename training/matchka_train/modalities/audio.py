@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from matchka.errors import MatchkaError
-from matchka.modalities.audio.decoding import AudioInput, AudioLimits, read_clip, split_windows
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View

@@ -7,7 +7,8 @@ from typing import Any, Final, Protocol, TypeAlias, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from matchka.modalities.audio.decoding import AudioInput, AudioLimits
+from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.datasets.sample import Sample

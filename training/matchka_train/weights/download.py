@@ -8,7 +8,7 @@ from typing import Final
 
 import requests
 
-from matchka.errors import DownloadError
+from matchka_train.errors import DownloadError
 
 BLOCK_BYTES: Final = 1 << 14  # what an interruption loses at most
 OK, PARTIAL, RANGE_NOT_SATISFIABLE, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 206, 416, 429, 500

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from matchka.errors import ChecksumError
-from matchka_train.errors import UnknownWeightsError, WeightsAbsentError
+from matchka_train.errors import ChecksumError, UnknownWeightsError, WeightsAbsentError
 from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, HASH_BLOCK_BYTES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from matchka.errors import ChecksumError
+from matchka_train.errors import ChecksumError
 from matchka_train.strict_model import Frozen
 from matchka_train.weights.hub import weights_of
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from matchka.errors import ChecksumError
+from matchka_train.errors import ChecksumError
 
 RECORD_NAME: Final = "weights.lock.json"
 

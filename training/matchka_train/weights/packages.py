@@ -18,7 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from matchka.errors import ChecksumError, DownloadError
+from matchka_train.errors import ChecksumError, DownloadError
 
 DEFAULT_CACHE_DIR: Final = Path("build/downloads")
 HASH_BLOCK_BYTES: Final = 1 << 20

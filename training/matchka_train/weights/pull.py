@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from safetensors import SafetensorError, safe_open
 
-from matchka.errors import DownloadError, MatchkaError
-from matchka_train.errors import LicenceError, WeightsFileError
+from matchka.errors import MatchkaError
+from matchka_train.errors import DownloadError, LicenceError, WeightsFileError
 from matchka_train.weights.download import Patience, discard, fetch_file
 from matchka_train.weights.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
 from matchka_train.weights.hub_catalogue import HubFile, HubWeights

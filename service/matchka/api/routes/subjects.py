@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.findings import faces_answer
-from matchka.api.forms import EnrollForm, body_schema, check_subject_id, reads
+from matchka.api.forms import EnrollForm, body_schema, reads
 from matchka.api.schemas import (
     EnrollAnswer,
     SubjectAnswer,
@@ -18,6 +18,7 @@ from matchka.api.schemas import (
     TemplateAnswer,
 )
 from matchka.errors import InvalidFieldError, InvalidSubjectIdError
+from matchka.store.subject_id import check_subject_id
 
 router = APIRouter()
 

@@ -15,11 +15,10 @@ from matchka.errors import (
     NonFiniteSamplesError,
     NoSamplesError,
     NotAudioError,
-    SilenceError,
-    TooLittleSpeechError,
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
+from matchka.modalities.audio.activity import require_audible
 from matchka.modalities.audio.containers import is_known_audio, missing_bytes
 from matchka.vectors import FloatArray
 
@@ -31,30 +30,6 @@ UNKNOWN_TO_LIBSNDFILE: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT and SF_ERR_U
 UNSTATED_FRAMES: Final = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length out
 READ_BLOCK_SAMPLES: Final = 1 << 20  # bounds the memory of one block whatever the channel count
 PCM_16_STEP: Final = np.float32(1 / 32_768)
-SILENCE_DBFS: Final = -70.0  # a muted 16-bit microphone with dither lies near -90, a whisper above -60
-AUDIBLE_BELOW_LOUD_DB: Final = 30.0  # speech sounds lie within 30 dB of the loud ones; pauses below
-RMS_BLOCK_SAMPLES: Final = 1024
-LOUD_SHARE: Final = 0.95
-FRAME_MS: Final = 20  # the usual speech frame
-
-
-@dataclass(frozen=True)
-class AudioInput:
-    """What a bundle's graph takes: windows of one length, cut from a clip of one rate and level.
-
-    Attributes:
-        sample_rate_hz: rate the clip is resampled to.
-        window_samples: samples of one window, the graph's second axis.
-        hop_samples: distance between the starts of two windows.
-        context_samples: samples before a window's first frame centre that belong to it (zeros at the clip's start).
-        level_dbfs: quieter clips are raised to this RMS level; louder ones stay.
-    """
-
-    sample_rate_hz: int
-    window_samples: int
-    hop_samples: int
-    context_samples: int
-    level_dbfs: float
 
 
 @dataclass(frozen=True)
@@ -86,78 +61,8 @@ def read_clip(data: bytes, sample_rate_hz: int, limits: AudioLimits) -> FloatArr
     peak = _finite_peak(samples)  # again, as the resampler can overflow on samples that were finite
     if peak > 1.0:
         samples = samples / np.float32(peak)
-    _require_speech(samples, sample_rate_hz, limits.min_speech_s)
+    require_audible(samples, sample_rate_hz, limits.min_speech_s)
     return samples
-
-
-def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
-    """Raise the level of a clip and cut it into the windows the graph takes.
-
-    Frames see their true neighbours at a window's edges and zeros only beyond the clip, so the windows of a clip give
-    the same spectra as one pass over the whole clip.
-
-    Args:
-        samples: float32, (samples,), at spec.sample_rate_hz, at least one sample.
-        spec: the bundle's input.
-
-    Returns: float32, (windows, spec.window_samples), windows >= 1; a copy.
-
-    Source: the window rule is that of Wan et al. 2018, arXiv:1710.10467, as its public GE2E implementation applies it.
-    """
-    useful = spec.window_samples - 2 * spec.context_samples  # samples a window adds beyond its context
-    # windows until the clip's end is covered; on real speech, leaving out a last window that is mostly zeros costs
-    # accuracy (docs/decisions/030)
-    count = 1 + max(0, -(-(samples.size - useful) // spec.hop_samples))
-    length = spec.window_samples + (count - 1) * spec.hop_samples
-    padded = np.zeros(length, np.float32)
-    kept = samples[: length - spec.context_samples]
-    np.multiply(
-        kept, level_gain(samples, spec.level_dbfs), out=padded[spec.context_samples : spec.context_samples + kept.size]
-    )
-    views = np.lib.stride_tricks.sliding_window_view(padded, spec.window_samples)
-    return np.ascontiguousarray(views[:: spec.hop_samples])
-
-
-def level_gain(samples: FloatArray, level_dbfs: float) -> np.float32:
-    """What raises a clip to an RMS level: 1 for a louder clip and for a silent one.
-
-    Args:
-        samples: float32, (samples,), full scale 1.
-        level_dbfs: RMS level in dB relative to full scale.
-
-    >>> float(level_gain(np.full(4, 0.125, np.float32), 20.0 * np.log10(0.5)))
-    4.0
-    """
-    rms = _rms(samples)
-    return np.float32(max(1.0, 10.0 ** (level_dbfs / 20.0) / rms)) if rms > 0.0 else np.float32(1.0)
-
-
-def audible_seconds(samples: FloatArray, sample_rate_hz: int) -> float:
-    """Seconds of a clip within 30 dB of its loud frames: an estimate of how much speech it can hold.
-
-    It measures level, not words: steady noise counts as audible.
-
-    Args:
-        samples: float32, (samples,).
-        sample_rate_hz: their rate.
-
-    Returns: seconds >= 0.
-
-    >>> tone = np.sin(np.arange(16000, dtype=np.float32))
-    >>> audible_seconds(np.concatenate([tone, np.zeros(16000, np.float32)]), 16000)
-    1.0
-    """
-    frame = max(1, sample_rate_hz * FRAME_MS // 1000)
-    frames = samples[: samples.size // frame * frame].reshape(-1, frame)
-    if frames.size == 0:
-        return 0.0
-    levels = np.sqrt(np.vecdot(frames, frames) / frame)
-    # the 95th percentile is the level of the loud frames and ignores single clicks; at least the mean level
-    # so that a short word in a long pause is judged by its own level
-    at = int(LOUD_SHARE * (levels.size - 1))
-    loud = max(float(np.partition(levels, at)[at]), _rms(samples))
-    floor = max(loud * 10.0 ** (-AUDIBLE_BELOW_LOUD_DB / 20.0), 10.0 ** (SILENCE_DBFS / 20.0))
-    return float(np.count_nonzero(levels >= floor) * frame / sample_rate_hz)
 
 
 class _ForwardFile(soundfile.SoundFile):
@@ -245,31 +150,6 @@ def _require_sample_rate(rate_hz: int) -> None:
             value=rate_hz,
             remedy="Record at 16,000 Hz or more.",
         )
-
-
-def _require_speech(samples: FloatArray, sample_rate_hz: int, min_speech_s: float) -> None:
-    level_dbfs = 20.0 * float(np.log10(max(_rms(samples), 1e-12)))
-    if samples.size and level_dbfs < SILENCE_DBFS:  # a few samples may leave none at another rate
-        raise SilenceError(
-            f"The clip is silent (RMS below {SILENCE_DBFS:g} dBFS).",
-            value=f"{level_dbfs:.1f} dBFS",
-            remedy="Check that the microphone is on and record again.",
-        )
-    audible = audible_seconds(samples, sample_rate_hz)
-    if audible < min_speech_s:
-        raise TooLittleSpeechError(
-            f"The clip needs at least {min_speech_s:g} s of speech.",
-            value=f"{audible:.2f} s",
-            remedy="Send a longer clip; 3 s or more works best.",
-        )
-
-
-def _rms(samples: FloatArray) -> float:
-    """Root mean square, 0 of nothing. float32 within a block and float64 beyond it: no copy, and exact to 3e-7."""
-    whole = samples.size // RMS_BLOCK_SAMPLES * RMS_BLOCK_SAMPLES
-    blocks, rest = samples[:whole].reshape(-1, RMS_BLOCK_SAMPLES), samples[whole:]
-    energy = float(np.vecdot(blocks, blocks).sum(dtype=np.float64)) + float(np.vecdot(rest, rest))
-    return math.sqrt(energy / max(1, samples.size))
 
 
 def _not_audio(what: str) -> NotAudioError:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka.errors import NoSpeechError
-from matchka.modalities.audio.decoding import level_gain
+from matchka.modalities.audio.level import level_gain
 from matchka.vectors import FloatArray
 
 SAMPLE_RATE_HZ: Final = 16_000

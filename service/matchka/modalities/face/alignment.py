@@ -48,27 +48,6 @@ class Similarity:
 TYPICAL_LANDMARKS: Final = ((0.340, 0.382), (0.686, 0.382), (0.512, 0.584), (0.363, 0.763), (0.663, 0.764))
 
 
-@dataclass(frozen=True)
-class Quality:
-    """Figures that say whether a face can be compared.
-
-    Attributes:
-        eye_distance_px: between the eye centres in the image; the chip shows 54 px.
-        sharpness: standard deviation of the chip's Laplacian over that of its grey values, 0..1 or so.
-        contrast: standard deviation of the chip's grey values, 0..255.
-        yaw: sideways turn; 0 frontal, about +-1 in profile (nose tip between the eyes, relative).
-        roll_deg: rotation in the image plane, clockwise positive; alignment removes it.
-        visible: fraction of the chip that lies inside the image, 0..1.
-    """
-
-    eye_distance_px: float
-    sharpness: float
-    contrast: float
-    yaw: float
-    roll_deg: float
-    visible: float
-
-
 def fit_similarity(landmarks: FloatArray, template: Template) -> Similarity:
     """Least-squares similarity from chip to image (Umeyama 1991 in two dimensions, no reflection).
 
@@ -155,37 +134,3 @@ def by_prominence(faces: Sequence[Face], width_px: int, height_px: int) -> list[
         return face.side_px - float(np.hypot(*offset)) / 2
 
     return sorted(faces, key=prominence, reverse=True)
-
-
-def measure_quality(face: Face, chip: PixelArray, similarity: Similarity, image: Image.Image) -> Quality:
-    """Measure a face and its chip.
-
-    Args:
-        face: as detected in `image`.
-        chip: uint8, (150, 150, 3), aligned.
-        similarity: chip -> image.
-        image: the picture.
-    Returns: the figures; thresholds are the caller's.
-    """
-    grey = chip.mean(axis=2, dtype=np.float64)
-    laplacian = grey[1:-1, :-2] + grey[1:-1, 2:] + grey[:-2, 1:-1] + grey[2:, 1:-1] - 4 * grey[1:-1, 1:-1]
-    contrast = float(grey.std())
-    left, right, nose = face.landmarks[:3].astype(np.float64) @ np.array([1, 1j])
-    eyes = right - left
-    turned = (nose - (left + right) / 2) / eyes if eyes else 0j
-    return Quality(
-        eye_distance_px=float(abs(eyes)),
-        sharpness=float(laplacian.std()) / max(contrast, 1.0),
-        contrast=contrast,
-        yaw=float(2 * turned.real),
-        roll_deg=math.degrees(math.atan2(eyes.imag, eyes.real)),
-        visible=_visible_fraction(similarity, image, len(chip)),
-    )
-
-
-def _visible_fraction(similarity: Similarity, image: Image.Image, side_px: int) -> float:
-    """Fraction of a coarse grid of chip points that fall inside the image."""
-    steps = (np.arange(15) + 0.5) * side_px / 15
-    points = similarity.a * (steps + 1j * steps[:, None]) + similarity.b
-    inside = (points.real >= 0) & (points.real <= image.width) & (points.imag >= 0) & (points.imag <= image.height)
-    return float(inside.mean())

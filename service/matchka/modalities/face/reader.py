@@ -7,18 +7,11 @@ import numpy as np
 from PIL import Image
 
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
-from matchka.modalities.face.alignment import (
-    Quality,
-    Template,
-    by_prominence,
-    expected_box,
-    extract_chip,
-    fit_similarity,
-    measure_quality,
-)
+from matchka.modalities.face.alignment import Template, by_prominence, expected_box, extract_chip, fit_similarity
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits, read_image
 from matchka.modalities.face.pyramid import PixelArray
+from matchka.modalities.face.quality import Quality, measure_quality
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
 # Mean confidence of the detector's second look below which there is no face, whether the cascade found one or the

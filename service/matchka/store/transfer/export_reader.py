@@ -7,10 +7,10 @@ from typing import IO, Final
 import numpy as np
 from pydantic import ValidationError
 
-from matchka.api.forms import check_subject_id
 from matchka.errors import BackupError, InvalidSubjectIdError
 from matchka.store.integrity.check import UNIT_TOLERANCE
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
+from matchka.store.subject_id import check_subject_id
 from matchka.store.transfer.exporter import EMBEDDINGS_NAME, ROWS_AT_ONCE, SUBJECTS_NAME, ExportManifest, SubjectLine
 from matchka.vectors import FloatArray, squared_lengths
 

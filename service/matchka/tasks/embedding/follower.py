@@ -4,9 +4,8 @@ from collections import defaultdict
 from functools import partial
 
 from matchka.gallery.faiss_cpu.policy import Method
-from matchka.gallery.galleries import GalleryOpener
+from matchka.gallery.galleries import GalleryOpener, TenantGalleries
 from matchka.gallery.gallery import Gallery
-from matchka.gallery.tenants import TenantGalleries
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
 from matchka.store.store import Store

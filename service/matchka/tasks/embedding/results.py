@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from matchka.bundles.fusion_file import Require
 from matchka.bundles.manifest import Manifest
 from matchka.modalities.face.reader import FaceReading
+from matchka.tasks.embedding.fusion import Require
 from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
 

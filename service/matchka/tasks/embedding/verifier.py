@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
 
-from matchka.bundles.fusion_file import Fusion, decide_jointly
+from matchka.bundles.fusion_file import Fusion
 from matchka.bundles.manifest import Manifest
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
@@ -18,6 +18,7 @@ from matchka.runtime.stage_timer import Stage, StageReading
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.follower import GalleryKeeper
+from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identification, Search, observed_again, same_face
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, decide

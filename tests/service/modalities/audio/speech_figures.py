@@ -1,6 +1,7 @@
 """How often speech is taken for speech and other sounds are not: the figures of docs/decisions/033.
 
-python -m tests.service.modalities.audio.speech_figures models/voice/speech.onnx ../shared/data/speech build/samples/voice
+python -m tests.service.modalities.audio.speech_figures \
+        models/voice/speech.onnx ../shared/data/speech build/samples/voice
 """
 
 import csv

@@ -23,14 +23,11 @@ from matchka.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from matchka.modalities.audio.decoding import (
-    AudioInput,
-    AudioLimits,
-    audible_seconds,
-    level_gain,
-    read_clip,
-    split_windows,
-)
+from matchka.modalities.audio.activity import audible_seconds
+from matchka.modalities.audio.decoding import AudioLimits, read_clip
+from matchka.modalities.audio.level import level_gain
+from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.windows import split_windows
 from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)

@@ -7,10 +7,11 @@ import onnxruntime
 import pytest
 from rich.console import Console
 
-from matchka.errors import DownloadError, NoSpeechError
+from matchka.errors import NoSpeechError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
+from matchka_train.errors import DownloadError
 from matchka_train.weights.packages import (
     SILERO_VAD,
     SPEECH_ACTIVITY_GRAPH,

@@ -1,4 +1,6 @@
-"""How sharply the gate for faces tells faces from junk: `python -m tests.service.modalities.face.measure_face_gate`, about ten minutes.
+"""How sharply the gate for faces tells faces from junk.
+
+`python -m tests.service.modalities.face.measure_face_gate` takes about ten minutes.
 
 Prints the tables of docs/decisions/045: what passes as an aligned chip and as a photograph. Needs the default bundles
 (`make bundles`) and the photographs of docs/data.md.
@@ -14,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from matchka.bundles.manifest import ImageInputSpec, read_bundle
+from matchka.bundles.bundle import read_bundle
+from matchka.bundles.manifest import ImageInputSpec
 from matchka.errors import MatchkaError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import by_prominence, expected_box

@@ -1,4 +1,6 @@
-"""What reading a picture costs a process: `python -m tests.service.modalities.face.picture_cost MODELS_DIR CHOICE FILE...`.
+"""What reading a picture costs a process.
+
+    python -m tests.service.modalities.face.picture_cost MODELS_DIR CHOICE FILE...
 
 One line of JSON for each file: the code it was refused with, or null; how far the resident memory rose above what it
 was before this file, and how far it is afterwards above what it was before the first one; the processor time. The face
@@ -12,8 +14,9 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from matchka.bundles.manifest import read_bundle
-from matchka.errors import MatchkaError, status_and_code
+from matchka.api.problems import status_and_code
+from matchka.bundles.bundle import read_bundle
+from matchka.errors import MatchkaError
 from matchka.inference.model import open_model
 from matchka.modalities.face.reader import FaceChoice
 from matchka.settings import read_settings

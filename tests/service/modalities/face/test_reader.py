@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from matchka.bundles.manifest import ImageInputSpec, read_bundle
+from matchka.bundles.bundle import read_bundle
+from matchka.bundles.manifest import ImageInputSpec
 from matchka.errors import NoFaceError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import Template, expected_box

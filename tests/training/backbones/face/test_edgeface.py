@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from matchka.errors import ChecksumError
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
 from matchka_export.gate.measure import open_session
 from matchka_export.graph.trace import GraphInput, export_graph, graph_input
@@ -21,7 +20,7 @@ from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, Ed
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
-from matchka_train.errors import RecipeError
+from matchka_train.errors import ChecksumError, RecipeError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource
 from tests.conftest import ROOT

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from matchka.errors import DownloadError
 from matchka.modalities.face.detection import FaceDetector
 from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
 from tests.conftest import ROOT

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2e, Ge2eEncoder, load_encoder
+from matchka_train.errors import ChecksumError
 
 Array = npt.NDArray[np.float64]
 

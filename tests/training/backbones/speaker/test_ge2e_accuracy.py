@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT, Ge2eEncoder
 

@@ -13,14 +13,13 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka_train.backbones.registry import BackboneRecipe, open_backbone
 from matchka_train.backbones.speaker.redimnet.config import parse_config
 from matchka_train.backbones.speaker.redimnet.front_end import FrontEnd
 from matchka_train.backbones.speaker.redimnet.frozen import RedimnetFile, RepeatedTail
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
-from matchka_train.errors import FeatureError, WeightsError
+from matchka_train.errors import ChecksumError, FeatureError, WeightsError
 from matchka_train.projections.trainable import parameter_count
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.weights.source import WeightSource

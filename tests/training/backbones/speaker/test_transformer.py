@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import split_windows
+from matchka.modalities.audio.windows import split_windows
 from matchka_export.gate.measure import open_session
 from matchka_export.graph.trace import export_graph, graph_input
 from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
 from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts, weights_sha256
 from matchka_train.backbones.speaker.transformer.network import LayerStatistics
-from matchka_train.errors import FeatureError
+from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource

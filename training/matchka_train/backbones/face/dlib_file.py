@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from matchka.errors import ChecksumError
 from matchka.vectors import FloatArray
+from matchka_train.errors import ChecksumError
 
 EMBEDDING_DIM: Final = 128
 CONVOLUTIONS: Final = 29

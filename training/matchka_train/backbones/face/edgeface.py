@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matchka.errors import ChecksumError
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
 from matchka_train.backbones.onnx_file import file_sha256
+from matchka_train.errors import ChecksumError
 from matchka_train.weights.source import WeightSource
 
 EdgeFaceVariant: TypeAlias = Literal["xxs", "xs", "s", "base"]

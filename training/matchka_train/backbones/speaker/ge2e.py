@@ -8,9 +8,9 @@ from typing import Final
 import torch
 from rich.console import Console
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.speaker.mel import MelSpectrogram
+from matchka_train.errors import ChecksumError
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
 from matchka_train.weights.source import WeightSource
 

@@ -9,12 +9,12 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.speaker.redimnet.checkpoint import build_network, read_checkpoint
 from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig
 from matchka_train.backbones.speaker.redimnet.front_end import RATE_HZ
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
+from matchka_train.errors import ChecksumError
 from matchka_train.weights.source import WeightSource
 
 Layer: TypeAlias = Literal["pooled", "embedding"]

@@ -9,8 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from matchka.errors import ChecksumError
-from matchka.modalities.audio.decoding import AudioInput
+from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.speaker.transformer.folder import (
     SpeechFacts,
     load_transformer,
@@ -18,7 +17,7 @@ from matchka_train.backbones.speaker.transformer.folder import (
     weights_sha256,
 )
 from matchka_train.backbones.speaker.transformer.network import SMALLEST_NORM, LayerStatistics
-from matchka_train.errors import FeatureError
+from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
 
 # Windows of 3 s, one every 2 s: the networks were trained on clips, not on windows of 1.6 s; and because each

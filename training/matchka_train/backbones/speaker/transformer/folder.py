@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import torch
 
-from matchka.errors import ChecksumError
 from matchka_train.backbones.onnx_file import file_sha256
-from matchka_train.errors import FeatureError
+from matchka_train.errors import ChecksumError, FeatureError
 
 CONFIG_NAME: Final = "config.json"
 PREPROCESSOR_NAME: Final = "preprocessor_config.json"
