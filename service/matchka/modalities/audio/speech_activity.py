@@ -1,4 +1,4 @@
-"""Whether a clip is speech: Silero's voice activity detector, and a bandwidth that no voice is as narrow as."""
+"""Whether a clip is speech: Silero's voice activity detector, and spectra that no voice is as narrow as."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -27,6 +27,10 @@ LEAST_LEVEL_DBFS: Final = -40.0  # quieter clips are raised to it: at -60 the ne
 # a voice has harmonics.
 NARROW_BAND_BINS: Final = 5  # of 31.25 Hz
 NARROW_BAND_SHARE: Final = 0.9
+# It takes a few steady tones that beat or swell for a vowel too. Within a second a voice moves over a spectrum full of
+# harmonics; they stay in their places, at most 18 bins (docs/decisions/033), where 2,494 of 2,500 voices fill 22.
+AUDIBLE_RANGE_DB: Final = 30.0  # a bin counts that is as near to the strongest; noise below it is no spectrum
+LEAST_AUDIBLE_BINS: Final = 20  # 625 Hz
 
 
 class Graph(Protocol):
@@ -69,8 +73,10 @@ class SpeechDetector:
     def speech_seconds(self, samples: FloatArray) -> Iterator[float]:
         """Seconds of speech in each second of a clip, one after the other; see require_speech()."""
         for frames, probabilities in self._runs(samples * level_gain(samples, LEAST_LEVEL_DBFS)):
-            is_speech = (probabilities >= SPEECH_PROBABILITY) & ~is_narrow(frames[:, CONTEXT_SAMPLES:])
-            yield int(np.count_nonzero(is_speech)) * FRAME_S
+            power = power_spectra(frames[:, CONTEXT_SAMPLES:])
+            is_speech = (probabilities >= SPEECH_PROBABILITY) & ~is_narrow(power)
+            is_voice = audible_bins(power[is_speech]) >= LEAST_AUDIBLE_BINS
+            yield int(np.count_nonzero(is_speech)) * FRAME_S if is_voice else 0.0
 
     def probabilities(self, samples: FloatArray) -> FloatArray:
         """How likely each frame of 32 ms is speech.
@@ -109,21 +115,47 @@ def split_frames(samples: FloatArray) -> FloatArray:
     return views[::FRAME_SAMPLES][:count]
 
 
-def is_narrow(frames: FloatArray) -> npt.NDArray[np.bool_]:
-    """Which frames have nearly all of their power within 156 Hz, as a tone has and a voice has not.
+def power_spectra(frames: FloatArray) -> FloatArray:
+    """Power of each frame by frequency, under a Hann window.
 
     Args: frames: float32, (frames, 512), 16 kHz.
+
+    Returns: float32, (frames, 256): from 31.25 Hz to 8 kHz, as an offset is no sound.
+    """
+    spectra = np.fft.rfft(frames * np.hanning(FRAME_SAMPLES).astype(np.float32), axis=1)[:, 1:]
+    return (spectra.real**2 + spectra.imag**2).astype(np.float32)
+
+
+def is_narrow(power: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which frames have nearly all of their power within 156 Hz, as a tone has and a voice has not.
+
+    Args: power: float32, (frames, 256), of power_spectra().
 
     Returns: bool, (frames,); false for a frame of zeros.
 
     >>> time = np.arange(512, dtype=np.float32)
     >>> noise = np.random.default_rng(0).normal(size=512).astype(np.float32)
-    >>> is_narrow(np.stack([np.sin(0.1 * time), noise, 0 * time]))
+    >>> is_narrow(power_spectra(np.stack([np.sin(0.1 * time), noise, 0 * time])))
     array([ True, False, False])
     """
-    spectra = np.fft.rfft(frames * np.hanning(FRAME_SAMPLES).astype(np.float32), axis=1)[:, 1:]  # an offset is no sound
-    power = spectra.real**2 + spectra.imag**2
-    sums = np.cumsum(np.pad(power, ((0, 0), (1, 0))), axis=1)
+    sums = np.cumsum(np.pad(power, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
     strongest = np.max(sums[:, NARROW_BAND_BINS:] - sums[:, :-NARROW_BAND_BINS], axis=1)
     narrow: npt.NDArray[np.bool_] = strongest > NARROW_BAND_SHARE * sums[:, -1]
     return narrow
+
+
+def audible_bins(power: FloatArray) -> int:
+    """How many bins of the summed spectrum of some frames are within 30 dB of the strongest one.
+
+    The loud frames decide, so that the noise between the beats of a sound does not count.
+
+    Args: power: float32, (frames, 256), of power_spectra().
+
+    Returns: 0 to 256; 0 for no frame and for zeros.
+
+    >>> time = np.arange(1024, dtype=np.float32)
+    >>> audible_bins(power_spectra(np.sin(0.1 * time).reshape(2, 512)))
+    4
+    """
+    summed = np.sum(power, axis=0, dtype=np.float64)
+    return int(np.count_nonzero(summed > np.max(summed) * 10 ** (-AUDIBLE_RANGE_DB / 10)))

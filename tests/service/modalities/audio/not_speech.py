@@ -86,6 +86,50 @@ def chord(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
     return np.sum([np.sin(2 * np.pi * root * SEMITONE**n * time_s + rng.uniform(0, 6)) for n in steps], axis=0)
 
 
+def with_faint_noise(inner: Maker) -> Maker:
+    """A sound with noise up to 1 % of a tone of full scale."""
+
+    def make(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
+        return inner(rng, time_s) + rng.uniform(0, 0.01) * rng.normal(size=time_s.size)
+
+    return make
+
+
+def fading(inner: Maker) -> Maker:
+    """A sound that swells and fades two to eight times a second, in part or wholly."""
+
+    def make(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
+        depth = rng.uniform(0.3, 1)
+        swell = 1 - depth * (0.5 + 0.5 * np.cos(2 * np.pi * rng.uniform(2, 8) * time_s))
+        return inner(rng, time_s) * swell ** rng.uniform(0.5, 2.0)
+
+    return make
+
+
+def low_tones(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
+    """Two to six steady tones below 1 kHz."""
+    frequencies = np.exp(rng.uniform(np.log(50), np.log(1000), rng.integers(2, 7)))
+    return np.sum(
+        [rng.uniform(0.2, 1) * np.sin(2 * np.pi * f * time_s + rng.uniform(0, 6)) for f in frequencies], axis=0
+    )
+
+
+def hum_of_two_mains(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
+    """Harmonics of 50 and 60 Hz: each of one of the two, or of both of them."""
+    harmonics = range(1, rng.integers(4, 9))
+    if rng.random() < 0.5:
+        return np.sum([np.sin(2 * np.pi * rng.choice((50, 60)) * n * time_s) for n in harmonics], axis=0)
+    pairs = [(mains_hz * n, rng.uniform(0, 1), rng.uniform(0, 6)) for mains_hz in (50, 60) for n in harmonics]
+    return np.sum([strength * np.sin(2 * np.pi * hz * time_s + phase) for hz, strength, phase in pairs], axis=0)
+
+
+def beating_tones(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
+    """One to three pairs of tones below 1 kHz that are 0.5 to 8 Hz apart."""
+    firsts = rng.uniform(50, 1000, rng.integers(1, 4))
+    tones = [(first + apart, rng.uniform(0.3, 1)) for first in firsts for apart in (0, rng.uniform(0.5, 8))]
+    return np.sum([strength * np.sin(2 * np.pi * hz * time_s + rng.uniform(0, 6)) for hz, strength in tones], axis=0)
+
+
 def dial_tones(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
     """Keys of a telephone, pressed one after the other."""
     length = int(rng.uniform(0.08, 0.25) * RATE_HZ)
@@ -155,6 +199,12 @@ MAKERS: Final[dict[str, Maker]] = {
     "square wave": square_wave,
     "arpeggio": arpeggio,
     "offset": offset,
+    "low tones": with_faint_noise(low_tones),
+    "fading low tones": with_faint_noise(fading(low_tones)),
+    "hum of two mains": with_faint_noise(hum_of_two_mains),
+    "fading hum of two mains": with_faint_noise(fading(hum_of_two_mains)),
+    "beating tones": with_faint_noise(beating_tones),
+    "fading beating tones": with_faint_noise(fading(beating_tones)),
 }
 # Noise of one band that swells like syllables is a whisper of one vowel: how much of it is refused is only reported.
 HARD_MAKERS: Final[dict[str, Maker]] = {"modulated band of noise": modulated(band_noise)}

@@ -10,7 +10,13 @@ from rich.console import Console
 from matchka.errors import NoSpeechError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
-from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector, is_narrow
+from matchka.modalities.audio.speech_activity import (
+    SAMPLE_RATE_HZ,
+    SpeechDetector,
+    audible_bins,
+    is_narrow,
+    power_spectra,
+)
 from matchka_train.errors import DownloadError
 from matchka_train.weights.packages import (
     SILERO_VAD,
@@ -100,9 +106,12 @@ def test_sound_that_is_no_voice_is_refused_at_any_length_and_level(detector: Spe
             detector.require_speech(sound.samples, MIN_SPEECH_S)
 
 
-def test_tone_that_swells_like_syllables_is_refused_although_the_network_takes_it_for_a_voice(detector: SpeechDetector):
+@pytest.mark.parametrize("name", ["modulated tone", "fading hum of two mains"])
+def test_tones_that_swell_or_beat_are_refused_although_the_network_takes_some_for_a_voice(
+    detector: SpeechDetector, name: str
+):
     taken = 0
-    for sound in sounds(5, 40, {"modulated tone": MAKERS["modulated tone"]}):
+    for sound in sounds(5, 40, {name: MAKERS[name]}):
         taken += np.count_nonzero(detector.probabilities(sound.samples) >= 0.7) * 0.032 >= MIN_SPEECH_S
         with pytest.raises(NoSpeechError):
             detector.require_speech(sound.samples, MIN_SPEECH_S)
@@ -125,20 +134,36 @@ def test_refusal_says_how_much_speech_there_is(
         probability >= 0.7 and not slowly_narrow(clip[512 * n : 512 * (n + 1)])
         for n, probability in enumerate(frame_by_frame(streaming, clip))
     ]
+    for second in range(0, len(likely), 32):
+        voiced = [clip[512 * n : 512 * (n + 1)] for n in range(second, min(second + 32, len(likely))) if likely[n]]
+        if slowly_audible_bins(voiced) < 20:
+            likely[second : second + 32] = [False] * len(likely[second : second + 32])
     with pytest.raises(NoSpeechError) as refused:
         detector.require_speech(clip, 60.0)
     assert refused.value.value == f"{0.032 * sum(likely):.2f} s"
     assert sum(likely) > 15
 
 
-def slowly_narrow(frame: np.ndarray) -> bool:
-    """Whether five neighbouring bins of a discrete Fourier transform hold more than 90 % of the power."""
+def slow_power(frame: np.ndarray) -> list[float]:
+    """The squares of a discrete Fourier transform, from its first bin above 0 Hz."""
     padded = np.zeros(512)
     padded[: frame.size] = frame
     place = np.arange(512)
     padded *= 0.5 - 0.5 * np.cos(2 * np.pi * place / 511)
-    power = [abs(np.sum(padded * np.exp(-2j * np.pi * k * place / 512))) ** 2 for k in range(1, 257)]
+    return [abs(np.sum(padded * np.exp(-2j * np.pi * k * place / 512))) ** 2 for k in range(1, 257)]
+
+
+def slowly_narrow(frame: np.ndarray) -> bool:
+    """Whether five neighbouring bins hold more than 90 % of the power."""
+    power = slow_power(frame)
     return max(sum(power[k : k + 5]) for k in range(252)) > 0.9 * sum(power)
+
+
+def slowly_audible_bins(frames: list[np.ndarray]) -> int:
+    """How many bins hold more than a thousandth of the power of the strongest, all frames together."""
+    powers = [slow_power(frame) for frame in frames]
+    summed = [sum(power[k] for power in powers) for k in range(256)]
+    return sum(1000 * power > max(summed) for power in summed)
 
 
 def test_is_narrow_of_tones_and_voices_equals_the_slow_transform(clips: list[np.ndarray]):
@@ -148,8 +173,24 @@ def test_is_narrow_of_tones_and_voices_equals_the_slow_transform(clips: list[np.
     voices = clips[0][: 34 * 512].reshape(-1, 512)
     frames = np.concatenate([np.stack([*tones, *pairs]), voices, np.zeros((1, 512))]).astype(np.float32)
     expected = [slowly_narrow(frame) for frame in frames[:-1]]
-    assert is_narrow(frames).tolist() == [*expected, False]
+    assert is_narrow(power_spectra(frames)).tolist() == [*expected, False]
     assert expected[: len(tones) + len(pairs)] == [True, True, True, True, False, True, False]
+
+
+def test_audible_bins_of_tones_and_voices_equal_the_slow_transform(clips: list[np.ndarray]):
+    time_s = np.arange(32 * 512) / SAMPLE_RATE_HZ
+    hum = np.sum([np.sin(2 * np.pi * f * time_s) for f in (50, 120, 180, 240, 250)], axis=0)
+    faint_end = np.where(np.arange(hum.size) < 30 * 512, hum, 0.003 * np.random.default_rng(2).normal(size=hum.size))
+    sounds_of_a_second = [hum, faint_end, *(clip[: 32 * 512] for clip in clips[:4])]
+    for samples in sounds_of_a_second:
+        frames = samples.reshape(-1, 512).astype(np.float32)
+        assert audible_bins(power_spectra(frames)) == slowly_audible_bins(list(frames))
+    of_hum, of_faint_end, *of_voices = (slowly_audible_bins(list(s.reshape(-1, 512))) for s in sounds_of_a_second)
+    assert of_hum == of_faint_end < 20 < min(of_voices)
+
+
+def test_audible_bins_of_nothing_are_none():
+    assert audible_bins(np.zeros((0, 256), np.float32)) == audible_bins(np.zeros((3, 256), np.float32)) == 0
 
 
 @pytest.mark.shared_data
