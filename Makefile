@@ -14,7 +14,7 @@
 # TORCH_INDEX_URL=…  address of an index, or a folder, of PyTorch's CPU wheels; without it pip takes the index's own
 #                    torch, which on Linux brings several GB of CUDA packages
 # EXTRA=cpu          cpu or gpu
-# PORT=…             of `make run` (8000), and of the server that load, accuracy and identification start (8009)
+# PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles lock clean
 
@@ -26,7 +26,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAINTS := .ci/constraints.txt
 INDEX := $(if $(TORCH_INDEX_URL),$(if $(findstring ://,$(TORCH_INDEX_URL)),--extra-index-url,--find-links) '$(TORCH_INDEX_URL)')
-INSTALL := sh .ci/install.sh $(PYTHON) $(VENV) $(INDEX) -c $(CONSTRAINTS)
+INSTALL := sh .ci/install.sh '$(PYTHON)' $(VENV) $(INDEX) -c $(CONSTRAINTS)
 INTERRUPTED := $(wildcard $(VENV)/.installing)
 RUN_PORT := $(or $(PORT),8000)
 LOAD_PORT := $(or $(PORT),8009)
@@ -34,7 +34,7 @@ URL := http://127.0.0.1:$(RUN_PORT)
 LOAD_URL := http://127.0.0.1:$(LOAD_PORT)
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile
+	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
 setup: $(VENV)/.run
 
@@ -93,7 +93,8 @@ accuracy: $(VENV)/.test bundles
 	    --url $(LOAD_URL) --data $(DATA)
 
 fusion: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) fused $(BIN)/python -m loadtests.fusion.measure --data $(DATA)
+	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) fused $(BIN)/python -m loadtests.fusion.measure \
+	    --url $(LOAD_URL) --data $(DATA)
 
 identification: $(VENV)/.test bundles
 	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) identified $(BIN)/python -m loadtests.identification.measure \

@@ -15,6 +15,10 @@ is_whole() {
     done
 }
 
+if [ -e "$folder" ] && [ ! -e "$folder/.installing" ] && ! is_whole; then
+    echo "$folder is there, and was not made by this: it has no pip, or a package without its RECORD. Remove it, or move it away." >&2
+    exit 1
+fi
 if ! is_whole; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11" >&2
@@ -26,6 +30,7 @@ if ! is_whole; then
         exit 1
     }
     rm -rf "$folder"
+    mkdir -p "$folder" && touch "$folder/.installing" # from here on it is ours, whatever interrupts this
     trap 'rm -rf "$folder"; exit 130' INT TERM
     "$python" -m venv "$folder" || {
         rm -rf "$folder"

@@ -63,6 +63,7 @@ def test_setup_after_an_interruption_replaces_what_is_half_made(tmp_path: Path, 
         (info,) = site_packages(folder).glob(f"{name}-*.dist-info")
         (info / "RECORD").unlink()
         (site_packages(folder) / lost).unlink()
+        (folder / ".installing").touch()
         assert install(folder, wheels).returncode == 0
         assert answer_of(folder) == "42"
         assert not (folder / ".installing").exists()
@@ -76,6 +77,16 @@ def test_setup_that_cannot_fetch_a_package_keeps_what_was_there(tmp_path: Path, 
     assert (folder / "mine").exists()
     assert not (folder / ".installing").exists()
     assert answer_of(folder) == "42"
+
+
+def test_setup_over_an_environment_that_somebody_else_made_refuses_and_leaves_it(tmp_path: Path, wheels: Path) -> None:
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (folder / "mine").touch()
+    done = install(folder, wheels)
+    assert done.returncode == 1
+    assert "was not made by this" in done.stderr
+    assert (folder / "mine").exists()
 
 
 def make(*arguments: str) -> str:
@@ -97,7 +108,7 @@ def test_torch_index_of_make_may_be_an_address_or_a_folder(given: str, option: s
     assert option in make("-B", "setup", f"TORCH_INDEX_URL={given}")
 
 
-@pytest.mark.parametrize("target", ["load", "accuracy", "identification"])
+@pytest.mark.parametrize("target", ["load", "accuracy", "fusion", "identification"])
 def test_port_of_make_is_the_one_that_the_measured_server_gets(target: str) -> None:
     said = make(target, "PORT=18123")
     assert "with_server.sh .venv/bin 18123 " in said
