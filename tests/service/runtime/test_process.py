@@ -75,6 +75,7 @@ print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
 # `matchka serve`, up to where it would open its bundles.
 SERVER = """
 import json, resource, sys
+import matchka.app
 import matchka.cli.serve as command_line
 
 def tell(settings):
@@ -82,7 +83,7 @@ def tell(settings):
     print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
     sys.exit(0)
 
-command_line.opened_verifier = tell
+matchka.app.opened_verifier = tell
 sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
 command_line.main()
 """
