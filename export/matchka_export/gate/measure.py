@@ -14,7 +14,6 @@ from matchka.bundles.manifest import DimReport
 from matchka.inference.session import OrtSession, Session
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.audio.spec import AudioInput
-from matchka.vectors import FloatArray
 from matchka_export.gate.detector import OrtDetector
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.evidence import GateResult
@@ -24,7 +23,7 @@ from matchka_export.graph.trace import graph_input
 from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
-from matchka_train.evaluation.validation import Report, embed_by_domain, validate
+from matchka_train.evaluation.validation import Report, embed_by_domain, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.modalities.modality import join_rows, open_reader
@@ -132,15 +131,15 @@ def measure_graph(
     raw_features = _features(backbone.published, trials, trials.cache_dir, progress)
     with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
         features = _features(served, trials, Path(folder), progress)
-        embedded, projected = embed_by_domain(_unchanged, features), validate(_unchanged, features, trials.dims)
-        identified = identification_report(_unchanged, features, trials.dims)
-    raw = validate(_unchanged, raw_features, trials.dims)
+        embedded, projected = embed_by_domain(unchanged, features), validate(unchanged, features, trials.dims)
+        identified = identification_report(unchanged, features, trials.dims)
+    raw = validate(unchanged, raw_features, trials.dims)
     task = progress.add_task("operating points", total=len(trials.dims))
     per_dim = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
     task = progress.add_task("drawing identities anew", total=1)
-    gate = judge(embedded, embed_by_domain(_unchanged, raw_features), trials.dims[-1], trials.seed)
+    gate = judge(embedded, embed_by_domain(unchanged, raw_features), trials.dims[-1], trials.seed)
     progress.advance(task)
-    raw_identified = identification_report(_unchanged, raw_features, trials.dims)
+    raw_identified = identification_report(unchanged, raw_features, trials.dims)
     return Measured(parity, projected, raw, per_dim, gate, identified, raw_identified)
 
 
@@ -172,7 +171,3 @@ def _spread(trials: Trials) -> list[Sample]:
 
 def _graph_source(graph_path: Path) -> WeightSource:
     return WeightSource("graph under test", str(graph_path), "", sha256_of(graph_path), "")
-
-
-def _unchanged(windows: FloatArray) -> FloatArray:
-    return windows

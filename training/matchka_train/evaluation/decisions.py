@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.as_norm import AsNormRecipe, as_norm_pairs, cohort_embeddings
-from matchka_train.evaluation.validation import EmbedWindows, Report, compared, embed_by_domain, measure
+from matchka_train.evaluation.validation import EmbedWindows, Report, compared, embed_by_domain, measure, unchanged
 from matchka_train.features.features import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
@@ -61,7 +60,7 @@ def differences_from_raw(
 
     Raises: NoTrialsError: a domain has no pair of one kind.
     """
-    projected, raw = compared(embed_windows, data), compared(_unchanged, published)
+    projected, raw = compared(embed_windows, data), compared(unchanged, published)
     return {
         domain: {dim: paired_difference(pairs_at(dim), raw[domain](dim), seed, resamples) for dim in dims}
         for domain, pairs_at in projected.items()
@@ -107,7 +106,7 @@ def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, 
     Raises: NoTrialsError: a half has no mated or no non-mated pair.
     """
     half = np.random.default_rng(seed).permutation(pairs.subject_count) % 2
-    halves = [within(pairs, half == number) for number in (0, 1)]
+    halves = [pairs.within(half == number) for number in (0, 1)]
     set_on = [thresholds_at(part) for part in halves]
     held = []
     for first, second in zip(*set_on, strict=True):
@@ -117,23 +116,6 @@ def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, 
         ]
         held.append(HeldThreshold(first, float(np.mean(rates))))
     return tuple(held)
-
-
-def within(pairs: PairSimilarities, chosen: npt.NDArray[np.bool_]) -> PairSimilarities:
-    """Only the pairs that lie wholly within the chosen subjects.
-
-    Args:
-        pairs: of any subjects.
-        chosen: bool, (subject_count,).
-    """
-    mated, non_mated = chosen[pairs.mated_subjects], chosen[pairs.non_mated_subjects].all(axis=1)
-    return PairSimilarities(
-        pairs.mated[mated],
-        pairs.non_mated[non_mated],
-        pairs.mated_subjects[mated],
-        pairs.non_mated_subjects[non_mated],
-        pairs.subject_count,
-    )
 
 
 def as_norm_report(
@@ -162,7 +144,3 @@ def decisions_as_json(found: Mapping[str, Mapping[int, Mapping[int, Decisions]]]
         }
         for domain, per_dim in found.items()
     }
-
-
-def _unchanged(windows: FloatArray) -> FloatArray:
-    return windows

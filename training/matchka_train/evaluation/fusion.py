@@ -14,8 +14,7 @@ from scipy.stats import norm
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.decisions import within
-from matchka_train.metrics.calibration import NEWTON_STEPS, RIDGE, RULE_OF, TAIL_POINTS, ThresholdAt, Values
+from matchka_train.metrics.calibration import RULE_OF, TAIL_POINTS, ThresholdAt, Values, logistic_regression
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, number_subjects
 
@@ -121,7 +120,7 @@ def learn_fusion(
         pairs = _pairs_of(first, second, dims, draw)
         everyone.append(_ratios(pairs, lines))
         half = generator.permutation(pairs[0].subject_count) % 2
-        parts = [_ratios((within(pairs[0], half == side), within(pairs[1], half == side)), lines) for side in (0, 1)]
+        parts = [_ratios((pairs[0].within(half == side), pairs[1].within(half == side)), lines) for side in (0, 1)]
         held += [(*judged, fit_fusion(*fitted)) for fitted, judged in ((parts[0], parts[1]), (parts[1], parts[0]))]
     mated = np.concatenate([np.column_stack([part, fit.apply(part)]) for part, _, fit in held])
     non_mated = np.concatenate([np.column_stack([part, fit.apply(part)]) for _, part, fit in held])
@@ -138,27 +137,10 @@ def fit_fusion(mated: Values, non_mated: Values) -> FusionFit:
         mated: float64, (m, 2).
         non_mated: float64, (k, 2).
 
-    Source: Bruemmer et al. 2007, linear logistic regression fusion; Newton's method.
+    Source: Bruemmer et al. 2007, linear logistic regression fusion.
     """
-    ratios = np.concatenate([mated, non_mated])
-    target = np.repeat([1.0, 0.0], [len(mated), len(non_mated)])
-    weight = np.repeat([0.5 / len(mated), 0.5 / len(non_mated)], [len(mated), len(non_mated)])
-    centre, spread = ratios.mean(axis=0), ratios.std(axis=0)
-    design = np.column_stack([(ratios - centre) / spread, np.ones(len(ratios))])
-    line = np.zeros(3)
-    for _ in range(NEWTON_STEPS):
-        posterior = 1.0 / (1.0 + np.exp(-np.clip(design @ line, -500, 500)))
-        gradient = design.T @ (weight * (posterior - target)) + RIDGE * line
-        curvature = (design * (weight * posterior * (1.0 - posterior))[:, None]).T @ design + RIDGE * np.eye(3)
-        step = np.linalg.solve(curvature, gradient)
-        step *= min(
-            1.0, 5.0 / max(float(np.abs(step).max()), 1e-300)
-        )  # as matchka_train.metrics.calibration.fit_logistic
-        line -= step
-        if float(np.abs(step).max()) < 1e-10:
-            break
-    slopes = line[:2] / spread
-    return FusionFit((float(slopes[0]), float(slopes[1])), float(line[2] - slopes @ centre))
+    slopes, offset = logistic_regression(mated, non_mated)
+    return FusionFit((float(slopes[0]), float(slopes[1])), offset)
 
 
 def ratio_thresholds(non_mated: Values, independent_pairs: int) -> tuple[ThresholdAt, ...]:

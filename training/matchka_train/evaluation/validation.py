@@ -43,6 +43,11 @@ class Accuracy:
 Report = Mapping[str, Mapping[int, Accuracy]]  # domain -> dim -> accuracy
 
 
+def unchanged(windows: FloatArray) -> FloatArray:
+    """The embedding where features are embeddings already: those of the raw backbone, or of a whole graph."""
+    return windows
+
+
 def measure(pairs: PairSimilarities) -> Accuracy:
     """All error rates of one set of similarities.
 
@@ -62,8 +67,8 @@ def measure(pairs: PairSimilarities) -> Accuracy:
 def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int]) -> Report:
     """Measure an embedding on the validation features of one or more domains, all pairs of clips within each.
 
-    The gate of the export calls this too, with the embedding of the graph it is about to ship; give
-    `lambda windows: windows` for the raw backbone.
+    The gate of the export calls this too, with the embedding of the graph it is about to ship; give `unchanged`
+    for the raw backbone.
 
     Args:
         embed_windows: float32 (w, in) -> (w, full_dim); `in` is whatever `data` holds (backbone embeddings, usually).

@@ -18,7 +18,7 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips
 from matchka_train.errors import RecipeError
-from matchka_train.evaluation.validation import Report, validate
+from matchka_train.evaluation.validation import Report, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.fitting.batches import ClipBatch, ClipSource, TrainingClips
@@ -150,7 +150,7 @@ class _NothingKept:
 def _train(data: BenchData, features: Features, source: ClipSource) -> Report:
     (candidate,) = data.recipe.candidates
     recipe = data.recipe
-    raw = validate(lambda windows: windows, data.validation, recipe.dims)
+    raw = validate(unchanged, data.validation, recipe.dims)
 
     def judge(module: torch.nn.Module) -> Report:
         return validate(window_embedder(module), data.validation, recipe.dims)

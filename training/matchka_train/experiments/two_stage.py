@@ -22,7 +22,7 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, flat, require_disjoint
 from matchka_train.errors import DatasetError, RecipeError
-from matchka_train.evaluation.validation import EmbedWindows, validate
+from matchka_train.evaluation.validation import EmbedWindows, unchanged, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
 from matchka_train.features.extraction import embed_windows, extract_features
@@ -159,7 +159,7 @@ def run_two_stage(base: Recipe, recipe: TwoStageRecipe, output_dir: Path, progre
         arm = partial(_run_arm, data, recipe, freeze, seed, progress)
         runs.append(folder.kept_or(f"freeze-{freeze}-seed-{seed}", Run, arm))
         progress.advance(task)
-    raw = _rates(lambda windows: windows, [part.embeddings for part in data.validation], recipe.dims)
+    raw = _rates(unchanged, [part.embeddings for part in data.validation], recipe.dims)
     parts = {"train": data.train, "held out": data.held_out, **{p.spectra.domains[0]: p for p in data.validation}}
     counts = {name: (len(set(p.spectra.subjects)), len(p.spectra.subjects)) for name, p in parts.items()}
     return TwoStage(tuple(runs), raw, counts)

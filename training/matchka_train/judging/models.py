@@ -13,11 +13,10 @@ import torch
 from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.reader import ImageInput
-from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.errors import CheckpointError
-from matchka_train.evaluation.validation import EmbedWindows
+from matchka_train.evaluation.validation import EmbedWindows, unchanged
 from matchka_train.graph_detector import GraphDetector
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.candidate import window_embedder
@@ -122,7 +121,7 @@ def _open_bundle(path: Path) -> Model:
             int(dim): [(point["fmr"], point["threshold"]) for point in report["operating_points"]["1"]]
             for dim, report in manifest["per_dim"].items()
         }
-        return Model(path, backbone, _unchanged, tuple(manifest["dims"]), thresholds, None)
+        return Model(path, backbone, unchanged, tuple(manifest["dims"]), thresholds, None)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The bundle {path} cannot be read.", value=error, remedy=_BUILD_AGAIN) from error
 
@@ -146,10 +145,6 @@ def _open_checkpoint(path: Path) -> Model:
             remedy="Train again on this backbone.",
         )
     return Model(path, backbone, window_embedder(projection), info.dims, {}, recipe)
-
-
-def _unchanged(embeddings: FloatArray) -> FloatArray:
-    return embeddings
 
 
 _BUILD_AGAIN: Final = "Build the bundle again."

@@ -16,8 +16,9 @@ Values = npt.NDArray[np.float64]
 TEMPLATE_COUNTS: Final = (1, 2, 3, 5, 10)
 FALSE_MATCH_RATES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 RULE_OF: Final = 30  # errors needed for a rate within +-30 % at 90 % confidence (Doddington et al. 2000)
-NEWTON_STEPS: Final = 50  # a two-parameter logistic fit needs about ten
+NEWTON_STEPS: Final = 50  # a logistic fit of two or three parameters needs about ten
 RIDGE: Final = 1e-6  # keeps the fit finite where the two kinds of pairs are separated perfectly
+SMALLEST_SPREAD: Final = 1e-12  # of scores that are all the same
 LARGEST_COSINE: Final = 1.0 - 1e-7  # copies of one clip have similarity 1, whose Fisher value is infinite
 TAIL_POINTS: Final = 12  # rates between the smallest measured one and 0.1 that the normal tail is fitted through
 
@@ -64,28 +65,42 @@ def fit_logistic(mated: FloatArray, non_mated: FloatArray) -> tuple[float, float
     Returns: scale and offset, of the natural logarithm.
 
     Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
+    """
+    require_trials(mated, non_mated)
+    scale, offset = logistic_regression(mated.astype(np.float64)[:, None], non_mated.astype(np.float64)[:, None])
+    return float(scale[0]), offset
+
+
+def logistic_regression(mated: Values, non_mated: Values) -> tuple[Values, float]:
+    """Logistic regression of the kind of a pair on k scores of it, both kinds of pairs weighing the same.
+
+    Args:
+        mated: float64, (m, k), m >= 1.
+        non_mated: float64, (n, k), n >= 1.
+
+    Returns: a slope for each score, (k,), and the offset; the log-likelihood ratio (natural logarithm) of a pair is
+        slopes . scores + offset.
 
     Source: Bruemmer and du Preez 2006, Application-independent evaluation of speaker detection; Newton's method.
     """
-    require_trials(mated, non_mated)
-    similarities = np.concatenate([mated, non_mated]).astype(np.float64)
-    target = np.concatenate([np.ones(mated.size), np.zeros(non_mated.size)])
-    weight = np.concatenate([np.full(mated.size, 0.5 / mated.size), np.full(non_mated.size, 0.5 / non_mated.size)])
-    centre, spread = similarities.mean(), max(float(similarities.std()), 1e-12)
-    design = np.stack([(similarities - centre) / spread, np.ones_like(similarities)], axis=1)
-    line = np.zeros(2)
+    scores = np.concatenate([mated, non_mated])
+    target = np.repeat([1.0, 0.0], [len(mated), len(non_mated)])
+    weight = np.repeat([0.5 / len(mated), 0.5 / len(non_mated)], [len(mated), len(non_mated)])
+    centre, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), SMALLEST_SPREAD)
+    design = np.column_stack([(scores - centre) / spread, np.ones(len(scores))])
+    line = np.zeros(design.shape[1])
     for _ in range(NEWTON_STEPS):
         posterior = 1.0 / (1.0 + np.exp(-np.clip(design @ line, -500, 500)))
         gradient = design.T @ (weight * (posterior - target)) + RIDGE * line
-        curvature = (design * (weight * posterior * (1.0 - posterior))[:, None]).T @ design + RIDGE * np.eye(2)
+        curvature = (design * (weight * posterior * (1.0 - posterior))[:, None]).T @ design + RIDGE * np.eye(line.size)
         step = np.linalg.solve(curvature, gradient)
         # a full Newton step may overshoot where the data are nearly separable: never move by more than 5
         step *= min(1.0, 5.0 / max(float(np.abs(step).max()), 1e-300))
         line -= step
         if float(np.abs(step).max()) < 1e-10:
             break
-    scale = float(line[0] / spread)
-    return scale, float(line[1] - scale * centre)
+    slopes: Values = line[:-1] / spread
+    return slopes, float(line[-1] - slopes @ centre)
 
 
 def cllr(mated_llr: Values, non_mated_llr: Values) -> float:
@@ -143,9 +158,9 @@ def calibrate(pairs: PairSimilarities, seed: int) -> CalibrationFit:
     half = np.random.default_rng(seed).permutation(pairs.subject_count) % 2
     costs = []
     for fitted, judged in ((0, 1), (1, 0)):
-        slope, shift = fit_logistic(*_within(pairs, half == fitted))
-        mated, non_mated = _within(pairs, half == judged)
-        costs.append(cllr(slope * mated.astype(np.float64) + shift, slope * non_mated.astype(np.float64) + shift))
+        own, other = pairs.within(half == fitted), pairs.within(half == judged)
+        slope, shift = fit_logistic(own.mated, own.non_mated)
+        costs.append(cllr(*(slope * kind.astype(np.float64) + shift for kind in (other.mated, other.non_mated))))
     return CalibrationFit(scale, offset, float(np.mean(costs)), min_cllr(pairs.mated, pairs.non_mated))
 
 
@@ -202,8 +217,3 @@ def _quantiles(non_mated: FloatArray, rates: Values) -> Values:
 def _fisher(similarities: Values) -> Values:
     transformed: Values = np.arctanh(np.clip(similarities, -LARGEST_COSINE, LARGEST_COSINE))
     return transformed
-
-
-def _within(pairs: PairSimilarities, chosen: npt.NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """The similarities of pairs that lie wholly within the chosen subjects."""
-    return pairs.mated[chosen[pairs.mated_subjects]], pairs.non_mated[chosen[pairs.non_mated_subjects].all(axis=1)]

@@ -29,6 +29,17 @@ class PairSimilarities:
     non_mated_subjects: Indices
     subject_count: int
 
+    def within(self, chosen: npt.NDArray[np.bool_]) -> "PairSimilarities":
+        """Only the pairs that lie wholly within the chosen subjects: bool, (subject_count,)."""
+        mated, non_mated = chosen[self.mated_subjects], chosen[self.non_mated_subjects].all(axis=1)
+        return PairSimilarities(
+            self.mated[mated],
+            self.non_mated[non_mated],
+            self.mated_subjects[mated],
+            self.non_mated_subjects[non_mated],
+            self.subject_count,
+        )
+
 
 def number_subjects(subjects: list[str]) -> tuple[Indices, int]:
     """Number subjects in the order of their sorted names.

@@ -14,7 +14,7 @@ from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.errors import DivergedError, RecipeError
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
-from matchka_train.evaluation.validation import Report, validate
+from matchka_train.evaluation.validation import Report, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features, with_trials
 from matchka_train.fitting.selection import best_of
@@ -82,7 +82,7 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
     skipped = [entry for features in (prepared.train, *prepared.validation) for entry in features.skipped]
     identified = (
         identification_report(window_embedder(best.module), prepared.validation, recipe.dims),
-        identification_report(lambda windows: windows, prepared.published, recipe.dims),
+        identification_report(unchanged, prepared.published, recipe.dims),
     )
     write_summary(recipe, prepared, folder, fitted, notes, skipped, identified)
     return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes), *identified)
@@ -116,7 +116,7 @@ def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
         ]
         for network in (backbone, backbone.published)
     )
-    raw = validate(lambda windows: windows, published, recipe.dims)
+    raw = validate(unchanged, published, recipe.dims)
     return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
 
 
