@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, Detector, Source, SpeechActivity
 from matchka.modalities.audio.decoding import AudioLimits
+from matchka.runtime.whole_file import whole_file
 from matchka_export.bundle import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
 from matchka_export.gate.detector import export_detector
@@ -97,10 +98,8 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
     require_not_worse(measured.gate, accept_worse=None)
     evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export measure {folder.as_posix()}")
     name = checkpoint.recipe.name
-    out.mkdir(parents=True, exist_ok=True)
-    partial = out / f".{name}.safetensors.partial"
-    shutil.copyfile(checkpoint.projection_path, partial)
-    partial.replace(out / f"{name}.safetensors")
+    with whole_file(out / f"{name}.safetensors") as partial:
+        shutil.copyfile(checkpoint.projection_path, partial)
     write_evidence(out / f"{name}.json", evidence)
     return evidence
 

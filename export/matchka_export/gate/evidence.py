@@ -6,6 +6,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse, DimReport
+from matchka.runtime.whole_file import write_whole
 from matchka_export.errors import EvidenceError
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
@@ -94,9 +95,7 @@ def read_evidence(path: Path) -> Evidence:
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Write measurements; the file is whole or not there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(evidence.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, (evidence.model_dump_json(indent=1) + "\n").encode())
 
 
 def require_belongs(evidence: Evidence, backbone_sha256: str, projection_sha256: str) -> None:

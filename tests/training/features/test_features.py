@@ -13,7 +13,7 @@ import torch
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureFolder, Shard, whole_or_nothing
+from matchka_train.features.cache import FeatureFolder, Shard, whole_feature_file
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
@@ -194,19 +194,22 @@ def test_extract_features_of_nothing_refuses(tmp_path, quiet):
         extract([], tmp_path / "cache", quiet)
 
 
-def test_whole_or_nothing_when_the_disk_is_full_leaves_no_partial_file(tmp_path):
-    partial = tmp_path / "shard.partial"
-    partial.write_bytes(b"half")
-    with pytest.raises(DiskFullError, match="Free some space"), whole_or_nothing(partial):
-        raise_disk_full()
-    assert not partial.exists()
+def test_whole_feature_file_when_the_disk_is_full_leaves_no_partial_file(tmp_path):
+    def fill(path):
+        with whole_feature_file(path) as partial:
+            partial.write_bytes(b"half")
+            raise_disk_full()
+
+    with pytest.raises(DiskFullError, match="Free some space"):
+        fill(tmp_path / "shard")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full (Linux)")
 def test_keep_shard_on_a_full_device_names_the_disk(tmp_path):
     folder = FeatureFolder(tmp_path, {"key": 1})
     folder.open()
-    (folder.path / "shard-00000.npz.partial").symlink_to("/dev/full")
+    (folder.path / ".shard-00000.npz.partial").symlink_to("/dev/full")
     with pytest.raises(DiskFullError):
         folder.keep_shard(0, Shard(np.zeros((2, 3), np.float32), np.array([2]), ()))
     assert folder.shard(0) is None

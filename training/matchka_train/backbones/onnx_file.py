@@ -1,6 +1,5 @@
 """Any ONNX file that takes waveform windows, as a backbone: bring your own."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from matchka.bundles.bundle import sha256_of
 from matchka.modalities.audio.spec import AudioInput
 from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
@@ -84,7 +84,7 @@ def file_sha256(path: Path) -> str:
     Raises: ChecksumError: there is none.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ChecksumError(f"{path} cannot be read.", value=error, remedy="Check the path of the backbone.") from error
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from matchka.runtime.whole_file import write_whole
 from matchka_train.errors import CheckpointError
 from matchka_train.strict_model import Frozen
 
@@ -42,8 +43,5 @@ class RunFolder:
             except ValidationError as error:
                 raise CheckpointError("The finished run cannot be read.", value=path, remedy="Delete it.") from error
         found = compute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(adapter.dump_json(found, indent=1))
-        partial.replace(path)
+        write_whole(path, adapter.dump_json(found, indent=1))
         return found

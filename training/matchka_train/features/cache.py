@@ -4,7 +4,6 @@ import errno
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from matchka.runtime.whole_file import whole_file
 from matchka.vectors import FloatArray
 from matchka_train.errors import DiskFullError
 from matchka_train.modalities.skipped import Skipped
@@ -107,8 +107,7 @@ class FeatureFolder:
         """
         shards = [self._required_shard(number) for number in range(shard_count)]
         counts = np.concatenate([shard.window_counts for shard in shards])
-        partial = self.path / f"{WINDOWS_NAME}.partial"
-        with whole_or_nothing(partial):
+        with whole_feature_file(self.path / WINDOWS_NAME) as partial:
             joined = np.lib.format.open_memmap(partial, "w+", np.float32, (int(counts.sum()), dim))
             position = 0
             for shard in shards:
@@ -116,7 +115,6 @@ class FeatureFolder:
                 position += len(shard.windows)
             joined.flush()
             del joined
-            partial.replace(self.path / WINDOWS_NAME)
         skipped = [asdict(entry) for shard in shards for entry in shard.skipped]
         index = {"window_counts": counts.tolist(), "dim": dim, "skipped": skipped}
         _write_whole(self.path / INDEX_NAME, json.dumps(index).encode())
@@ -152,27 +150,21 @@ def _as_npy(array: FloatArray) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write under another name first: a file that is there is whole, whatever happened meanwhile."""
-    partial = path.with_name(f"{path.name}.partial")
-    with whole_or_nothing(partial):
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+    with whole_feature_file(path) as partial:
+        partial.write_bytes(content)
 
 
 @contextmanager
-def whole_or_nothing(partial: Path) -> Iterator[None]:
-    """Turn a full disk into its own error, and leave no half-written file behind."""
+def whole_feature_file(path: Path) -> Iterator[Path]:
+    """A file that is whole or not there, as matchka.runtime.whole_file.whole_file; a full disk is its own error."""
     try:
-        yield
+        with whole_file(path) as partial:
+            yield partial
     except OSError as error:
-        partial.unlink(missing_ok=True)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFullError(
             "The disk is full; what was finished is kept and will be used again.",
-            value=partial.parent,
+            value=path.parent,
             remedy="Free some space, or set data.cache_dir to another disk, and run the same command.",
         ) from error

@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
+from matchka.bundles.bundle import sha256_of
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
@@ -180,7 +181,7 @@ def _hash_files(samples: Sequence[Sample], progress: Progress) -> list[str]:
     for sample in progress.track(samples, description="hashing clips"):
         if sample.path not in known:
             try:
-                known[sample.path] = hashlib.sha256(sample.path.read_bytes()).hexdigest()
+                known[sample.path] = sha256_of(sample.path)
             except OSError:
                 known[sample.path] = "0" * 64  # unreadable now; when it becomes readable the key changes
     return [known[sample.path] for sample in samples]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from matchka.bundles.bundle import HASH_BLOCK_BYTES
 from matchka_train.errors import ChecksumError, UnknownWeightsError, WeightsAbsentError
 from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
 from matchka_train.weights.lock_file import HubRecords
-from matchka_train.weights.packages import DEFAULT_CACHE_DIR, HASH_BLOCK_BYTES
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 from matchka_train.weights.source import WeightSource
 
 HUB_FOLDER: Final = "hub"  # inside the cache, beside the package files

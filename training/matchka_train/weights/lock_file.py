@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
+from matchka.runtime.whole_file import write_whole
 from matchka_train.errors import ChecksumError
 
 RECORD_NAME: Final = "weights.lock.json"
@@ -56,13 +57,11 @@ class HubRecords:
 
         Raises: ChecksumError: the lock file cannot be read.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # the lock needs it
         with FileLock(self.path.with_suffix(".lock")):
             entries = self._read()
             entries.setdefault(name, {})[file] = asdict(record)
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            partial.replace(self.path)
+            write_whole(self.path, (json.dumps(entries, indent=1, sort_keys=True) + "\n").encode())
 
     def _read(self) -> dict[str, dict[str, dict[str, Any]]]:
         if not self.path.is_file():

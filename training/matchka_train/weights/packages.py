@@ -18,10 +18,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
+from matchka.bundles.bundle import sha256_of
+from matchka.runtime.whole_file import put_in_place
 from matchka_train.errors import ChecksumError, DownloadError
 
 DEFAULT_CACHE_DIR: Final = Path("build/downloads")
-HASH_BLOCK_BYTES: Final = 1 << 20
 POLL_S: Final = 0.2  # how often the bar looks at the growing file
 PIP_RETRIES: Final = 2  # pip's own 5 keep a machine without network waiting for half a minute
 
@@ -198,7 +199,7 @@ def _download(package: Package, cache_dir: Path, console: Console) -> None:
                 f"pip did not fetch {package.file_name}.", value=found, remedy=_by_hand(package, cache_dir)
             )
         _require_sha256(fetched, package.sha256, remedy="The index serves another file; use one you trust.")
-        fetched.replace(cache_dir / package.file_name)
+        put_in_place(fetched, cache_dir / package.file_name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -269,12 +270,9 @@ def _largest_file_bytes(folder: Path) -> int:
 
 
 def _require_sha256(path: Path, expected: str, remedy: str) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != expected:
-        raise ChecksumError(f"{path.name} must have sha256 {expected}.", value=digest.hexdigest(), remedy=remedy)
+    found = sha256_of(path)
+    if found != expected:
+        raise ChecksumError(f"{path.name} must have sha256 {expected}.", value=found, remedy=remedy)
 
 
 def _by_hand(package: Package, cache_dir: Path) -> str:

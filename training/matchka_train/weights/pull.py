@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from safetensors import SafetensorError, safe_open
 
 from matchka.errors import MatchkaError
+from matchka.runtime.whole_file import put_in_place
 from matchka_train.errors import DownloadError, LicenceError, WeightsFileError
 from matchka_train.weights.download import Patience, discard, fetch_file
 from matchka_train.weights.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
@@ -89,7 +90,7 @@ def _pull_one(weights: HubWeights, file: HubFile, how: Pull, records: HubRecords
         except MatchkaError:
             discard(part)
             raise
-        part.replace(target)
+        put_in_place(part, target)
     if record is not None and record.sha256 == found.sha256:
         return
     checked = _compared_with(file, given)

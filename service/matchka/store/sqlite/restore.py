@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
+from matchka.runtime.whole_file import put_in_place
 from matchka.store.deletions import (
     Deletion,
     deletions_in,
@@ -28,7 +29,7 @@ from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from matchka.store.statistics import Census, census_of
-from matchka.store.transfer.archive import Advance, copy_member, opened_archive, put_in_place
+from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 
 FIRST_WITH_LEDGER: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 import zipfile
@@ -14,6 +13,7 @@ from typing import IO, Final, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.errors import BackupError
+from matchka.runtime.whole_file import put_in_place
 
 BLOCK_BYTES: Final = 1 << 20
 PRIVATE: Final = 0o600  # templates are biometric data
@@ -102,18 +102,6 @@ def new_archive(target: Path) -> Iterator[tuple[ArchiveWriter, Path]]:
         raise BackupError("The file cannot be written.", value=error, remedy="Check the disk's space.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def put_in_place(partial: Path, target: Path) -> None:
-    """Give a finished file its name, so that a power cut leaves either all of it or none."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

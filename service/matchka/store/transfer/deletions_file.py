@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.errors import BackupError
+from matchka.runtime.whole_file import whole_file
 from matchka.store.deletions import Deletion
 from matchka.store.schema import LONGEST_SUBJECT_ID
-from matchka.store.transfer.archive import put_in_place
 
 
 class DeletionLine(BaseModel):
@@ -62,16 +62,13 @@ def write_ledger(target: Path, deletions: Iterable[Deletion]) -> int:
 
     Raises: BackupError: it cannot be written.
     """
-    partial = target.with_name(f".{target.name}.partial")
     count = 0
     try:
-        with partial.open("wb") as file:
+        with whole_file(target) as partial, partial.open("wb") as file:
             for deletion in deletions:
                 file.write(line_of(deletion))
                 count += 1
-        put_in_place(partial, target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise BackupError(
             "The ledger cannot be written.", value=error, remedy="Check its folder and the disk."
         ) from error
