@@ -7,7 +7,6 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
 from matchka.errors import MatchkaError, extra_required
 
@@ -124,10 +123,11 @@ def fuse(
         from matchka.bundles.bundle import read_bundle
         from matchka_export.fusion import learn_fusion_of
         from matchka_export.fusion_file import JOINT, write_fusion
+        from matchka_train.progress import show_progress
         from matchka_train.run.recipe import read_recipe
     recipes = [read_recipe(first), read_recipe(second)]
     bundles = [read_bundle(models_dir / recipe.name) for recipe in recipes]
-    with Progress(console=console) as progress:
+    with show_progress(console) as progress:
         fusion = learn_fusion_of(bundles, recipes, progress)
     for name, rate in fusion.eer.items():
         console.print(f"{name}: EER {100 * rate:.3f} %", highlight=False)

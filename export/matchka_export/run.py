@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, Detector, Source, SpeechActivity
@@ -25,6 +24,7 @@ from matchka_export.layout import BASE_VERSION, REPORT_NAME
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.tables import accuracy_table, identification_table
+from matchka_train.progress import show_progress
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 TRAINING_PAGE: Final = "report.html"
@@ -151,8 +151,7 @@ def _build_and_measure(
     recipe = checkpoint.recipe
     limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
     trials = Trials(checkpoint.validation, checkpoint.info.dims, limits, recipe.data.cache_dir, recipe.seed)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with show_progress(console) as progress:
         task = progress.add_task("exporting the graph", total=1)
         model = build_graph(backbone, checkpoint.projection, graph_path, float16)
         progress.advance(task)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from matchka.bundles.bundle import sha256_of
 from matchka.runtime.whole_file import put_in_place
 from matchka_train.errors import ChecksumError, DownloadError
+from matchka_train.progress import show_download
 
 DEFAULT_CACHE_DIR: Final = Path("build/downloads")
 POLL_S: Final = 0.2  # how often the bar looks at the growing file
@@ -238,8 +238,7 @@ def _run_pip(package: Package, folder: Path) -> None:
 @contextmanager
 def _progress_bar(package: Package, folder: Path, console: Console) -> Iterator[None]:
     """Show how much of the file has arrived; pip's own bar cannot be read from outside in every version."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with show_download(console) as progress:
         task = progress.add_task(f"Fetching {package.name} {package.version}", total=package.size_bytes)
         stop = threading.Event()
 

@@ -11,12 +11,12 @@ from typing import Final
 import torch
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from safetensors import SafetensorError, safe_open
 
 from matchka.errors import MatchkaError
 from matchka.runtime.whole_file import put_in_place
 from matchka_train.errors import DownloadError, LicenceError, WeightsFileError
+from matchka_train.progress import show_download
 from matchka_train.weights.download import Patience, discard, fetch_file
 from matchka_train.weights.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
 from matchka_train.weights.hub_catalogue import HubFile, HubWeights
@@ -124,8 +124,7 @@ def _compared_with(file: HubFile, given: str | None) -> str:
 
 
 def _fetch(weights: HubWeights, file: HubFile, part: Path, how: Pull) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=how.console) as progress:
+    with show_download(how.console) as progress:
         task = progress.add_task(f"Fetching {file.name}", total=file.size_bytes)
 
         def show(have: int, total: int | None) -> None:
