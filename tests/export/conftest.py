@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph
+from matchka_train.backbones.served_graph import graph_input
 from tests.export.toy import TOY_DIM, TOY_INPUT, ToyBackbone
 
 

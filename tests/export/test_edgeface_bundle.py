@@ -20,10 +20,10 @@ from matchka.errors import MatchkaError
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.gate.detector import OrtDetector
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
+from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
 from matchka_train.backbones.registry import EdgeFaceRecipe
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
@@ -141,7 +141,7 @@ def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights
 def test_embed_of_an_aligned_chip_equals_torch(
     client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
 ) -> None:
-    reader = FaceReader(OrtDetector(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(MtcnnGraphs(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
     chip = reader.read((faces / pictures_of(faces, "dev")[0]["path"]).read_bytes(), "dominant")[0].chip
     file = io.BytesIO()
     Image.fromarray(chip).save(file, "PNG")
@@ -154,7 +154,7 @@ def test_embed_of_a_photograph_finds_aligns_and_equals_torch_at_each_dim(
     client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
 ) -> None:
     photograph = (faces / pictures_of(faces, "dev")[0]["path"]).read_bytes()
-    reader = FaceReader(OrtDetector(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(MtcnnGraphs(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
     chip = reader.read(photograph, "dominant")[0].chip
     assert chip.shape == (112, 112, 3)
     expected = embedded_by_hand(chip, backbone, projection)

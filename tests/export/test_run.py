@@ -18,8 +18,9 @@ from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.errors import GateError
-from matchka_export.graph.trace import export_graph, graph_input
+from matchka_export.graph.trace import export_graph
 from matchka_export.run import Choices, export_bundle, export_shipped
+from matchka_train.backbones.served_graph import graph_input
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError

@@ -6,7 +6,6 @@ from typing import Final
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME
@@ -15,15 +14,16 @@ from matchka_export.bundle import seal, staged_bundle
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate.gate import require_not_worse
-from matchka_export.gate.measure import open_session, serve_graph
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
 from matchka_export.layout import REPORT_NAME
 from matchka_export.run import bundle_facts, write_detector
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.modality import join_rows, open_reader
+from matchka_train.progress import show_progress
 from matchka_train.projections.storage import ProjectionInfo, load_projection
 
 STEPS: Final = 4
@@ -62,7 +62,7 @@ def assemble(
     require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
     _require_same_dims(evidence, info)
     require_not_worse(evidence.gate, accept_worse=None)
-    with Progress(console=console) as progress, staged_bundle(target) as folder:
+    with show_progress(console) as progress, staged_bundle(target) as folder:
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
         detector = write_detector(backbone, folder)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
@@ -78,11 +78,11 @@ def assemble(
 
 def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
     """On made samples everywhere, and on real ones where they have been fetched."""
-    session = open_session(graph, backbone.input, full_dim)
-    reader = open_reader(serve_graph(graph, backbone.input, session), ANY_LENGTH, None)
+    served = serve_graph(graph, backbone.input, full_dim)
+    reader = open_reader(served, ANY_LENGTH, None)
     files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
     real = real_rows(reader, [Sample(path, "", "") for path in files])
-    require_parity(model, session, deal_batches(join_rows([made_rows(backbone.input), *real])))
+    require_parity(model, served.session, deal_batches(join_rows([made_rows(backbone.input), *real])))
 
 
 def _require_same_dims(evidence: Evidence, info: ProjectionInfo) -> None:

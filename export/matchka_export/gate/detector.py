@@ -1,22 +1,21 @@
-"""The detector of a face bundle: MTCNN as three ONNX graphs, proven against torch, and opened as the service does."""
+"""The detector of a face bundle: MTCNN as three ONNX graphs, proven against torch."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from matchka.bundles.bundle import sha256_of
 from matchka.bundles.manifest import Detector, Source
 from matchka.inference.session import open_ort_session
-from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
 from matchka_export.errors import ParityError
 from matchka_export.gate.parity import LARGEST_DIFFERENCE
-from matchka_export.graph.trace import GraphInput, tidy_graph, trace_graph
+from matchka_export.graph.trace import tidy_graph, trace_graph
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.mtcnn import INPUT_NAME, Mtcnn
+from matchka_train.backbones.face.mtcnn_graphs import THREADS
+from matchka_train.backbones.served_graph import GraphInput
 
 OUTPUTS: Final = ("confidence", "offsets", "landmarks")
 ROWS_AND_COLUMNS: Final = (1, 2)
@@ -28,29 +27,6 @@ PROVEN_PX: Final = {
     "onet": ((ONET_PX, ONET_PX),),
 }
 PROVEN_BATCHES: Final = (1, 5)
-THREADS: Final = 1  # the networks are small: a second thread costs more than it brings
-
-
-@dataclass(frozen=True)
-class OrtDetector:
-    """The written graphs; also matchka_train.backbones.backbone.DetectorSource.
-
-    Attributes: folder: that of the bundle.
-    """
-
-    folder: Path
-
-    @property
-    def sha256(self) -> str:
-        """Of the three files, one behind the other."""
-        return "".join(sha256_of(self.folder / _file_name(name)) for name in TRACED_PX)
-
-    def open(self) -> FaceDetector:
-        """The detector the service uses.
-
-        Raises: BundleError: a file is no graph.
-        """
-        return FaceDetector(*(open_ort_session(self.folder / _file_name(name), THREADS) for name in TRACED_PX))
 
 
 def export_detector(source: DetectorSource, folder: Path) -> Detector:

@@ -9,27 +9,21 @@ from typing import Final
 import torch
 from rich.progress import Progress
 
-from matchka.bundles.bundle import sha256_of
 from matchka.bundles.manifest import DimReport
-from matchka.inference.session import OrtSession, Session
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka.modalities.audio.spec import AudioInput
-from matchka_export.gate.detector import OrtDetector
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.evidence import GateResult
 from matchka_export.gate.gate import judge
 from matchka_export.gate.parity import deal_batches, real_rows, require_parity
-from matchka_export.graph.trace import graph_input
-from matchka_train.backbones.backbone import Backbone, DetectorSource, ModelInput
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
 from matchka_train.evaluation.validation import Report, embed_by_domain, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.modalities.modality import join_rows, open_reader
-from matchka_train.weights.source import WeightSource
 
-THREADS: Final = 2
 PARITY_SAMPLES: Final = 12  # real ones; of clips, of all lengths there are
 
 
@@ -75,39 +69,6 @@ class Measured:
     raw_identified: IdentificationReport
 
 
-@dataclass(frozen=True)
-class ServedGraph:
-    """A graph in the place of a backbone, so that clips reach it on the way every feature takes.
-
-    Attributes: as matchka_train.backbones.backbone.Backbone; `embedding_dim` is the graph's full_dim.
-    """
-
-    name: str
-    source: WeightSource
-    input: ModelInput
-    embedding_dim: int
-    session: Session
-    detector: DetectorSource | None
-
-    @property
-    def published(self) -> "ServedGraph":
-        """Itself."""
-        return self
-
-    def module(self) -> torch.nn.Module:
-        """The session behind torch's interface; its embeddings are not rescaled."""
-        return _SessionModule(self.session)
-
-
-class _SessionModule(torch.nn.Module):
-    def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.session.embed(rows.numpy()))
-
-
 def measure_graph(
     graph_path: Path, model: torch.nn.Module, backbone: Backbone, trials: Trials, progress: Progress
 ) -> Measured:
@@ -122,11 +83,10 @@ def measure_graph(
 
     Raises: ParityError, BundleError, FeatureError, NoTrialsError, GateError: as the steps below.
     """
-    session = open_session(graph_path, backbone.input, trials.dims[-1])
+    served = serve_graph(graph_path, backbone.input, trials.dims[-1])
     task = progress.add_task("comparing the graph with torch", total=1)
-    served = serve_graph(graph_path, backbone.input, session)
     real = real_rows(open_reader(served, trials.limits, None), _spread(trials))
-    parity = require_parity(model, session, deal_batches(join_rows(real)))
+    parity = require_parity(model, served.session, deal_batches(join_rows(real)))
     progress.advance(task)
     raw_features = _features(backbone.published, trials, trials.cache_dir, progress)
     with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
@@ -143,21 +103,6 @@ def measure_graph(
     return Measured(parity, projected, raw, per_dim, gate, identified, raw_identified)
 
 
-def serve_graph(graph_path: Path, spec: ModelInput, session: Session) -> ServedGraph:
-    """A written graph behind the detector beside it, if it takes faces."""
-    detector = None if isinstance(spec, AudioInput) else OrtDetector(graph_path.parent)
-    return ServedGraph("graph under test", _graph_source(graph_path), spec, session.full_dim, session, detector)
-
-
-def open_session(graph_path: Path, spec: ModelInput, full_dim: int) -> OrtSession:
-    """The written file, loaded as the service loads it.
-
-    Raises: BundleError: its inputs or outputs are not what the manifest will say.
-    """
-    expected = graph_input(spec)
-    return OrtSession(graph_path, expected.name, expected.shape, full_dim, THREADS, expected.dtype)
-
-
 def _features(backbone: Backbone, trials: Trials, folder: Path, progress: Progress) -> list[Features]:
     return [extract_features(samples, backbone, folder, progress, trials.limits) for samples in trials.validation]
 
@@ -167,7 +112,3 @@ def _spread(trials: Trials) -> list[Sample]:
     paths = sorted({sample.path for samples in trials.validation for sample in samples})
     chosen = paths[:: max(1, len(paths) // PARITY_SAMPLES)][:PARITY_SAMPLES]
     return [Sample(path, "", "") for path in chosen]
-
-
-def _graph_source(graph_path: Path) -> WeightSource:
-    return WeightSource("graph under test", str(graph_path), "", sha256_of(graph_path), "")

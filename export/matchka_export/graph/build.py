@@ -7,9 +7,10 @@ import torch
 from matchka_export.errors import ParityError
 from matchka_export.graph.compose import compose_graph
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
-from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.onnx_file import OnnxFile
+from matchka_train.backbones.served_graph import graph_input
 
 
 def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, float16: bool = False) -> RowsToEmbeddings:

@@ -9,8 +9,9 @@ import torch
 from onnx import TensorProto, compose, helper, version_converter
 
 from matchka_export.errors import ParityError
-from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, GraphInput, graph_input, strip_provenance, trace_graph
+from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, strip_provenance, trace_graph
 from matchka_train.backbones.onnx_file import SMALLEST_NORM, OnnxFile
+from matchka_train.backbones.served_graph import GraphInput, graph_input
 
 LOWEST_OPSET: Final = 13  # the first whose operations the joined nodes know
 UNIT: Final = "unit_length_embeddings"

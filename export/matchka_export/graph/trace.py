@@ -4,48 +4,18 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import onnx
 import torch
 
-from matchka.inference.session import InputDtype
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import ModelInput
+from matchka_train.backbones.served_graph import GraphInput
 
 OUTPUT_NAME: Final = "embeddings"
 BATCH_AXIS: Final = "batch"
 OPSET: Final = 20  # what the exporter speaks itself; converting to another would need a second tool
 TRACED_BATCH: Final = 3  # 1 would be taken for a constant, and 2 broadcasts by accident more often than 3
-
-
-@dataclass(frozen=True)
-class GraphInput:
-    """The one input of a graph.
-
-    Attributes:
-        name: of the input.
-        shape: its axes behind the batch axis.
-        dtype: type of its numbers.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: InputDtype
-
-
-def graph_input(spec: ModelInput) -> GraphInput:
-    """How a bundle's graph takes its input: waveform windows, or chips as pixels."""
-    match spec:
-        case AudioInput():
-            return GraphInput("windows", (spec.window_samples,), "float32")
-        case ImageInput():
-            return GraphInput("chips", (spec.chip_px, spec.chip_px, 3), "uint8")
-        case _:
-            assert_never(spec)
 
 
 class RowsToEmbeddings(torch.nn.Module):

@@ -16,10 +16,10 @@ from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.defaults.face import build_face
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from matchka_export.gate.detector import OrtDetector
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
 from tests.conftest import ROOT
@@ -52,7 +52,7 @@ def face(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def chips(face: Path, pictures: Path) -> dict[str, np.ndarray]:
-    reader = FaceReader(OrtDetector(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(MtcnnGraphs(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
     return {path.stem: reader.read(path.read_bytes(), "dominant")[0].chip for path in pictures.rglob("*.jpg")}
 
 
@@ -134,7 +134,7 @@ def test_graph_when_embedding_a_known_chip_gives_the_frozen_embedding(session: O
 
 def test_alignment_when_reading_known_pictures_finds_the_frozen_landmarks(face: Path, pictures: Path) -> None:
     frozen = json.loads(FROZEN.read_text())["landmarks"]
-    reader = FaceReader(OrtDetector(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(MtcnnGraphs(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
     for name, expected in frozen.items():
         (reading,) = reader.read((pictures / f"{name}.jpg").read_bytes(), "dominant")
         assert reading.face is not None
@@ -145,6 +145,6 @@ def test_detector_when_exported_finds_what_torch_finds(face: Path, pictures: Pat
     from PIL import Image
 
     picture = Image.open(pictures / "obama" / "obama3.jpg").convert("RGB")
-    faces = [detector.detect(picture)[0] for detector in (OrtDetector(face).open(), Mtcnn(DOWNLOADS).open())]
+    faces = [detector.detect(picture)[0] for detector in (MtcnnGraphs(face).open(), Mtcnn(DOWNLOADS).open())]
     np.testing.assert_allclose(faces[0].box, faces[1].box, atol=0.05)
     np.testing.assert_allclose(faces[0].landmarks, faces[1].landmarks, atol=0.05)

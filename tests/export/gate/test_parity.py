@@ -9,9 +9,9 @@ import torch
 
 from matchka.vectors import FloatArray
 from matchka_export.errors import ParityError
-from matchka_export.gate.measure import open_session
 from matchka_export.gate.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
 from matchka_export.graph.trace import RowsToEmbeddings
+from matchka_train.backbones.served_graph import open_session
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
 

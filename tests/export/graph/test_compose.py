@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 
 from matchka.modalities.audio.spec import AudioInput
 from matchka_export.errors import ParityError
-from matchka_export.gate.measure import open_session
 from matchka_export.graph.build import build_graph
 from matchka_train.backbones.onnx_file import OnnxFile
+from matchka_train.backbones.served_graph import open_session
 from matchka_train.weights.source import WeightSource
 
 WINDOW, DIM, FULL = 50, 6, 4

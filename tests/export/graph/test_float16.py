@@ -8,10 +8,10 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from matchka_export.gate.measure import open_session
 from matchka_export.gate.parity import ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
-from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph
+from matchka_train.backbones.served_graph import graph_input, open_session
 from tests.export.toy import TOY_INPUT, ToyBackbone
 
 HIDDEN = 128  # enough for the exporter to keep the recurrent weights whole

@@ -7,8 +7,8 @@ import onnx
 import pytest
 import torch
 
-from matchka_export.gate.measure import open_session
-from matchka_export.graph.trace import RowsToEmbeddings, export_graph, graph_input
+from matchka_export.graph.trace import RowsToEmbeddings, export_graph
+from matchka_train.backbones.served_graph import graph_input, open_session
 from tests.conftest import ROOT
 from tests.export.toy import TOY_DIM, TOY_INPUT
 

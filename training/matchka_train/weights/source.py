@@ -1,5 +1,7 @@
 """Where pretrained weights came from, as bundles name it."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -20,3 +22,8 @@ class WeightSource:
     version: str
     sha256: str
     licence: str
+
+
+def joined_sha256(hashes: Iterable[str]) -> str:
+    """The sha256 of weights that are several files: of their hashes, one behind the other."""
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -14,12 +14,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
-from matchka_export.gate.measure import open_session
-from matchka_export.graph.trace import GraphInput, export_graph, graph_input
+from matchka_export.graph.trace import export_graph
 from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
+from matchka_train.backbones.served_graph import GraphInput, graph_input, open_session
 from matchka_train.errors import ChecksumError, RecipeError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from matchka.modalities.audio.windows import split_windows
-from matchka_export.gate.measure import open_session
-from matchka_export.graph.trace import export_graph, graph_input
+from matchka_export.graph.trace import export_graph
 from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
+from matchka_train.backbones.served_graph import graph_input, open_session
 from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts, weights_sha256
 from matchka_train.backbones.speaker.transformer.network import LayerStatistics

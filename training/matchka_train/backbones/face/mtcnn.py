@@ -3,7 +3,6 @@
 Architecture: Zhang et al. 2016, arXiv:1604.02878.
 """
 
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch.nn import functional
 from matchka.modalities.face.detection import FaceDetector
 from matchka_train.weights.package_catalogue import MTCNN_WEIGHTS
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
-from matchka_train.weights.source import WeightSource
+from matchka_train.weights.source import WeightSource, joined_sha256
 
 # The networks were trained on (pixel - 127.5) / 128.
 PIXEL_MEAN: Final = 127.5
@@ -140,7 +139,7 @@ class Mtcnn:
     @property
     def sha256(self) -> str:
         """Of the three networks together."""
-        return hashlib.sha256("".join(source.sha256 for source in self.sources.values()).encode()).hexdigest()
+        return joined_sha256(source.sha256 for source in self.sources.values())
 
     def modules(self) -> dict[str, nn.Module]:
         """`pnet`, `rnet`, `onet`, frozen and in evaluation mode; each takes uint8 pixels (n, rows, columns, 3).

@@ -3,7 +3,6 @@
 Files: `config.json`, `preprocessor_config.json`, and weights as .safetensors or .bin.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.weights.source import joined_sha256
 
 CONFIG_NAME: Final = "config.json"
 PREPROCESSOR_NAME: Final = "preprocessor_config.json"
@@ -112,7 +112,7 @@ def weights_sha256(folder: Path) -> str:
     if not files:
         raise ChecksumError(f"{folder} holds no weights.", value=f"none of {', '.join(WEIGHTS)}", remedy=_WHOLE)
     hashes = [file_sha256(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return hashes[0] if len(hashes) == 1 else joined_sha256(hashes)
 
 
 def load_transformer(folder: Path, facts: SpeechFacts) -> torch.nn.Module:
