@@ -38,11 +38,11 @@ def defaults(
     from matchka_export.defaults.shipped import (
         WEIGHTS,
         current_bundle,
+        install_fusion,
         shipped_evidence,
         shipped_fusion,
         shipped_projection,
     )
-    from matchka_export.fusion_file import install_fusion
 
     console = Console(stderr=True)
     bundles = {}
@@ -121,8 +121,7 @@ def fuse(
     console = Console(stderr=True)
     with console.status("Loading torch"):
         from matchka.bundles.bundle import read_bundle
-        from matchka_export.fusion import learn_fusion_of
-        from matchka_export.fusion_file import JOINT, write_fusion
+        from matchka_export.fusion import learn_fusion_of, write_fusion
         from matchka_train.progress import show_progress
         from matchka_train.run.recipe import read_recipe
     recipes = [read_recipe(first), read_recipe(second)]
@@ -131,7 +130,7 @@ def fuse(
         fusion = learn_fusion_of(bundles, recipes, progress)
     for name, rate in fusion.eer.items():
         console.print(f"{name}: EER {100 * rate:.3f} %", highlight=False)
-    path = out / f"{JOINT.join(fusion.models)}.json"
+    path = out / f"{fusion.name}.json"
     write_fusion(path, fusion)
     console.print(f"Wrote {path}.", highlight=False)
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from rich.progress import Progress
 
 from matchka.bundles.bundle import Bundle
+from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.fusion_file import JOINT, FusedPoint, FusionFile
+from matchka.runtime.whole_file import write_whole
 from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
@@ -22,7 +24,7 @@ from matchka_train.run.recipe import Recipe
 SEED: Final = 20261121
 
 
-def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progress: Progress) -> FusionFile:
+def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progress: Progress) -> Fusion:
     """Learn the fusion of two bundles on the first validation data set of each one's recipe.
 
     Their dims are paired from the largest down; weights are served for the largest pair only.
@@ -47,7 +49,8 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
         progress.advance(task)
     names = [bundle.manifest.name for bundle in bundles]
     served = results[0][1]
-    return FusionFile(
+    return Fusion(
+        format="matchka-fusion-1",
         models={bundle.manifest.name: bundle.manifest.version for bundle in bundles},
         weights=dict(zip(names, served.fit.weights, strict=True)),
         offset=served.fit.offset,
@@ -55,6 +58,11 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
         eer=_rates(names, results),
         datasets=tuple(_use(dataset) for dataset in data),
     )
+
+
+def write_fusion(path: Path, fusion: Fusion) -> None:
+    """Write a fusion; the file is whole or not there."""
+    write_whole(path, (fusion.model_dump_json(indent=1) + "\n").encode())
 
 
 def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:

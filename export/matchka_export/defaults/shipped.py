@@ -1,11 +1,14 @@
 """The projections and measurements this package carries, and whether a bundle was built from them (no torch)."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
+from matchka.bundles.fusion_file import FUSION_NAME, read_fusion
 from matchka.errors import BundleError
+from matchka.runtime.whole_file import write_whole
 from matchka_export.layout import BASE_VERSION, REPORT_NAME
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, MTCNN_WEIGHTS
 from matchka_train.weights.packages import GE2E_WEIGHTS, SPEECH_ACTIVITY_GRAPH
@@ -60,6 +63,31 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
     )
     return bundle if same else None
+
+
+def install_fusion(shipped: Path, bundles: Mapping[str, Bundle], models_dir: Path) -> Path | None:
+    """Put the shipped fusion beside the bundles, if it was learned with exactly these versions.
+
+    Args:
+        shipped: the fusion's file.
+        bundles: name -> bundle on disk.
+        models_dir: folder of the bundles.
+
+    Returns: the file written, or None: weights learned with other versions would not hold, and one that lies there is
+        taken away.
+
+    Raises: BundleError: the shipped file cannot be read.
+    """
+    fusion = read_fusion(shipped)
+    target = models_dir / fusion.name / FUSION_NAME
+    versions = {name: bundle.manifest.version for name, bundle in bundles.items()}
+    if any(versions.get(name) != version for name, version in fusion.models.items()):
+        target.unlink(missing_ok=True)
+        return None
+    content = shipped.read_bytes()
+    if not target.is_file() or target.read_bytes() != content:
+        write_whole(target, content)
+    return target
 
 
 def _shipped(name: str) -> Path:

@@ -32,8 +32,9 @@ class Fusion(_Frozen):
     Attributes:
         models: name -> version of the models it was learned with.
         weights: name -> weight.
-        operating_points: for references of one template of each kind.
-        eer: what was measured, for people to read: name or pair of dims -> EER.
+        operating_points: for references of one template of each kind, falling in rate.
+        eer: what was measured, for people to read, on the same pairs of people put together: `name/dim` -> EER alone,
+            `name/dim+name/dim` -> EER of both.
     """
 
     format: Literal["matchka-fusion-1"]
@@ -50,17 +51,22 @@ class Fusion(_Frozen):
         return JOINT.join(self.models)
 
 
+def read_fusion(path: Path) -> Fusion:
+    """Read a fusion.
+
+    Raises: BundleError: no such file, or not one of a fusion.
+    """
+    try:
+        return Fusion.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise BundleError(
+            f"{path} cannot be read.", value=error, remedy="Build it again with `matchka-export defaults`."
+        ) from error
+
+
 def read_fusions(models_dir: Path) -> list[Fusion]:
     """Every fusion in a folder of bundles.
 
     Raises: BundleError: a file that is not a fusion.
     """
-    fusions = []
-    for path in sorted(models_dir.glob(f"*/{FUSION_NAME}")):
-        try:
-            fusions.append(Fusion.model_validate_json(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, ValidationError) as error:
-            raise BundleError(
-                f"{path} cannot be read.", value=error, remedy="Build it again with `matchka-export defaults`."
-            ) from error
-    return fusions
+    return [read_fusion(path) for path in sorted(models_dir.glob(f"*/{FUSION_NAME}"))]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from matchka.bundles.bundle import Bundle, read_bundle
+from matchka.bundles.fusion_file import read_fusion
+from matchka.errors import BundleError
 from matchka_export.bundle import content_version
-from matchka_export.defaults.shipped import shipped_evidence, shipped_fusion
-from matchka_export.errors import EvidenceError
-from matchka_export.fusion_file import install_fusion, read_fusion
+from matchka_export.defaults.shipped import install_fusion, shipped_evidence, shipped_fusion
+from matchka_export.fusion import write_fusion
 from matchka_export.gate.evidence import read_evidence
 from matchka_export.layout import BASE_VERSION
 from matchka_train.backbones.backbone import Backbone
@@ -55,5 +56,10 @@ def test_install_fusion_when_versions_fit_copies_and_when_not_takes_it_away(mode
 
 def test_read_fusion_when_it_is_not_one_refuses(tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text("{}")
-    with pytest.raises(EvidenceError, match="cannot be read"):
+    with pytest.raises(BundleError, match="cannot be read"):
         read_fusion(tmp_path / "f.json")
+
+
+def test_write_fusion_of_the_shipped_fusion_gives_the_shipped_bytes(tmp_path: Path) -> None:
+    write_fusion(tmp_path / "new" / "f.json", read_fusion(shipped_fusion()))
+    assert (tmp_path / "new" / "f.json").read_bytes() == shipped_fusion().read_bytes()
