@@ -35,8 +35,8 @@ def defaults(
     force: Annotated[bool, typer.Option("--force", help="Build even where the bundle is current.")] = False,
 ) -> None:
     """Build the default bundles from pinned packages; quick where they are there already."""
+    from matchka_export.defaults.catalogue import DEFAULT_MODELS
     from matchka_export.defaults.shipped import (
-        WEIGHTS,
         current_bundle,
         install_fusion,
         shipped_evidence,
@@ -46,7 +46,7 @@ def defaults(
 
     console = Console(stderr=True)
     bundles = {}
-    for name in WEIGHTS:
+    for name, model in DEFAULT_MODELS.items():
         target = models_dir / name
         bundle = None if force else current_bundle(target, name)
         if bundle is not None:
@@ -54,11 +54,10 @@ def defaults(
             console.print(f"{target} is there and checks out: {name} {bundle.manifest.version}.", highlight=False)
             continue
         with console.status("Loading torch"):
-            from matchka_export.defaults.face import build_face
-            from matchka_export.defaults.voice import build_voice
-        build = {"voice": build_voice, "face": build_face}[name]
+            from matchka_export.defaults.assemble import assemble
         projection, evidence = shipped_projection(name), shipped_evidence(name)
-        bundles[name] = build(target, projection, evidence, downloads_dir, samples_dir / name, console)
+        backbone = model.open_backbone(downloads_dir)
+        bundles[name] = assemble(target, backbone, projection, evidence, downloads_dir, samples_dir / name, console)
         console.print(f"Wrote {target}: {name} {bundles[name].manifest.version}.", highlight=False)
     if install_fusion(shipped_fusion(), bundles, models_dir) is None:
         console.print("[yellow]note:[/] the shipped fusion of voice and face belongs to other versions; left out.")

@@ -6,13 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final, assert_never
-
-import numpy as np
-import onnx
-import onnxruntime
-import torch
 
 from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.manifest import (
@@ -33,6 +29,10 @@ from matchka.modalities.face.reader import ImageInput
 from matchka_train.backbones.backbone import Backbone, ModelInput
 from matchka_train.weights.source import WeightSource
 
+REPORT_NAME: Final = "report.json"  # the measurements, beside the manifest
+BASE_VERSION: Final = "1.0.0"  # raised by hand when code changes what an embedding is (docs/decisions/031)
+# imported when a bundle is written, and not before: torch takes seconds, and a bundle that is current needs none of it
+LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "torch")
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 
 
@@ -170,5 +170,4 @@ def content_version(
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that shape a graph, without the tag of their build."""
-    modules = {"numpy": np, "onnx": onnx, "onnxruntime": onnxruntime, "torch": torch}
-    return {name: str(module.__version__).partition("+")[0] for name, module in modules.items()}
+    return {name: str(import_module(name).__version__).partition("+")[0] for name in LIBRARIES}

@@ -12,7 +12,17 @@ from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, Detector, Source, SpeechActivity
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.runtime.whole_file import whole_file
-from matchka_export.bundle import Facts, as_source, content_version, input_spec, library_versions, seal, staged_bundle
+from matchka_export.bundle import (
+    BASE_VERSION,
+    REPORT_NAME,
+    Facts,
+    as_source,
+    content_version,
+    input_spec,
+    library_versions,
+    seal,
+    staged_bundle,
+)
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
 from matchka_export.gate.detector import export_detector
 from matchka_export.gate.evidence import Evidence, IdentificationRates, write_evidence
@@ -20,7 +30,6 @@ from matchka_export.gate.gate import require_hashes, require_not_worse
 from matchka_export.gate.measure import Measured, Trials, measure_graph
 from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
-from matchka_export.layout import BASE_VERSION, REPORT_NAME
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.tables import accuracy_table, identification_table

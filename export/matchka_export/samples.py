@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 from rich.console import Console
 
-from matchka_train.weights.package_catalogue import FACE_RECOGNITION
-from matchka_train.weights.packages import POCKETSPHINX, Package, fetch_package, read_archived
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION, POCKETSPHINX
+from matchka_train.weights.packages import Package, fetch_package, read_archived
 
 RAW_SAMPLE_RATE_HZ: Final = 16_000  # the raw files are signed 16-bit mono at this rate, and do not say so
 NOTE_NAME: Final = "SOURCE.txt"

@@ -9,11 +9,10 @@ import pytest
 from matchka.bundles.bundle import Bundle, read_bundle
 from matchka.bundles.fusion_file import read_fusion
 from matchka.errors import BundleError
-from matchka_export.bundle import content_version
+from matchka_export.bundle import BASE_VERSION, content_version
 from matchka_export.defaults.shipped import install_fusion, shipped_evidence, shipped_fusion
 from matchka_export.fusion import write_fusion
 from matchka_export.gate.evidence import read_evidence
-from matchka_export.layout import BASE_VERSION
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.speaker.ge2e import Ge2e

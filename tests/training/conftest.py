@@ -16,7 +16,8 @@ from rich.progress import Progress
 from matchka.modalities.audio.spec import AudioInput
 from matchka_train.errors import DownloadError
 from matchka_train.features.features import Features
-from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
+from matchka_train.weights.package_catalogue import GE2E_WEIGHTS
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
 from matchka_train.weights.source import WeightSource
 from tests.conftest import ROOT
 

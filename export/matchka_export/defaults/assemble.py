@@ -10,14 +10,13 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka_export.bundle import seal, staged_bundle
+from matchka_export.bundle import REPORT_NAME, seal, staged_bundle
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate.gate import require_not_worse
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
-from matchka_export.layout import REPORT_NAME
 from matchka_export.run import bundle_facts, write_detector
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_graph

@@ -3,23 +3,13 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Final
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
-from matchka.bundles.fusion_file import FUSION_NAME, read_fusion
+from matchka.bundles.fusion_file import FUSION_NAME, JOINT, read_fusion
 from matchka.errors import BundleError
 from matchka.runtime.whole_file import write_whole
-from matchka_export.layout import BASE_VERSION, REPORT_NAME
-from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, MTCNN_WEIGHTS
-from matchka_train.weights.packages import GE2E_WEIGHTS, SPEECH_ACTIVITY_GRAPH
-
-VOICE_NAME: Final = "voice"
-FACE_NAME: Final = "face"
-# model -> sha256 of the weights its bundle is made of: those of the backbone first, those of detectors behind
-WEIGHTS: Final = {
-    VOICE_NAME: (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256),
-    FACE_NAME: (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values())),
-}
+from matchka_export.bundle import BASE_VERSION, REPORT_NAME
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
 
 
 def shipped_projection(name: str) -> Path:
@@ -34,7 +24,7 @@ def shipped_evidence(name: str) -> Path:
 
 def shipped_fusion() -> Path:
     """How the default models decide together."""
-    return _shipped(f"{VOICE_NAME}+{FACE_NAME}.json")
+    return _shipped(f"{JOINT.join(DEFAULT_MODELS)}.json")
 
 
 def current_bundle(target: Path, name: str) -> Bundle | None:
@@ -51,14 +41,15 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
     except BundleError:
         return None
     manifest = bundle.manifest
-    detectors = [
+    sources = [
+        manifest.backbone,
         *(manifest.detector.sources.values() if manifest.detector else ()),
         *([manifest.speech_activity.source] if manifest.speech_activity else ()),
     ]
     same = (
         manifest.name == name
         and manifest.version.startswith(f"{BASE_VERSION}+")
-        and sorted((manifest.backbone.sha256, *(source.sha256 for source in detectors))) == sorted(WEIGHTS[name])
+        and sorted(source.sha256 for source in sources) == sorted(DEFAULT_MODELS[name].weights)
         and manifest.projection.sha256 == sha256_of(shipped_projection(name))
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
     )

@@ -8,7 +8,8 @@ from matchka.bundles.manifest import SPEECH_GRAPH_NAME, Source, SpeechActivity
 from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ
 from matchka_train.backbones.backbone import ModelInput
-from matchka_train.weights.packages import SPEECH_ACTIVITY_GRAPH, read_member
+from matchka_train.weights.package_catalogue import SPEECH_ACTIVITY_GRAPH
+from matchka_train.weights.packages import read_member
 
 
 def write_speech_activity(spec: ModelInput, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:

@@ -14,7 +14,7 @@ from matchka.inference.session import OrtSession
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.defaults.face import build_face
+from matchka_export.defaults.assemble import assemble
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
@@ -44,7 +44,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def face(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
     target = tmp_path_factory.mktemp("models") / "face"
     try:
-        build_face(target, shipped_projection("face"), shipped_evidence("face"), DOWNLOADS, pictures, QUIET)
+        backbone, evidence = DlibFace(DOWNLOADS), shipped_evidence("face")
+        assemble(target, backbone, shipped_projection("face"), evidence, DOWNLOADS, pictures, QUIET)
     except DownloadError as error:
         pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
     return target
@@ -61,7 +62,7 @@ def session(face: Path) -> OrtSession:
     return OrtSession(face / "model.onnx", "chips", (150, 150, 3), 128, threads=1, input_dtype="uint8")
 
 
-def test_build_face_when_done_holds_the_shipped_measurements_and_names_every_source(face: Path) -> None:
+def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_source(face: Path) -> None:
     manifest = json.loads((face / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("face").read_text())
     assert manifest["per_dim"] == evidence["per_dim"]
@@ -74,7 +75,7 @@ def test_build_face_when_done_holds_the_shipped_measurements_and_names_every_sou
     assert set(manifest["files"]) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
 
 
-def test_build_face_when_read_is_current_until_a_detector_graph_changes(face: Path, tmp_path: Path) -> None:
+def test_face_bundle_when_read_is_current_until_a_detector_graph_changes(face: Path, tmp_path: Path) -> None:
     assert read_bundle(face).manifest.input.as_image_input() == DLIB_INPUT
     assert current_bundle(face, "face") is not None
     assert current_bundle(face, "voice") is None

@@ -15,9 +15,9 @@ from matchka.bundles.bundle import read_bundle
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group, truncate_and_normalise
-from matchka_export.defaults.face import build_face
+from matchka_export.defaults.assemble import assemble
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from matchka_export.defaults.voice import build_voice
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.evidence import read_evidence, write_evidence
 from matchka_export.gate.parity import speech_like_clips
@@ -36,29 +36,30 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
+def build(name: str, target: Path, evidence: Path, samples: Path) -> None:
+    backbone = DEFAULT_MODELS[name].open_backbone(DOWNLOADS)
+    assemble(target, backbone, shipped_projection(name), evidence, DOWNLOADS, samples, QUIET)
+
+
 @pytest.fixture(scope="module")
 def face(models: Path) -> Path:
-    target = models / "face"
     try:
-        build_face(target, shipped_projection("face"), shipped_evidence("face"), DOWNLOADS, Path("no-pictures"), QUIET)
+        build("face", models / "face", shipped_evidence("face"), Path("no-pictures"))
     except DownloadError as error:
         pytest.skip(f"the weights of the face model are neither in the cache nor to be fetched: {error}")
-    return target
+    return models / "face"
 
 
 @pytest.fixture(scope="module")
 def voice(models: Path) -> Path:
-    target = models / "voice"
     try:
-        build_voice(
-            target, shipped_projection("voice"), shipped_evidence("voice"), DOWNLOADS, Path("no-recordings"), QUIET
-        )
+        build("voice", models / "voice", shipped_evidence("voice"), Path("no-recordings"))
     except DownloadError as error:
         pytest.skip(f"the GE2E weights are neither in the cache nor to be fetched: {error}")
-    return target
+    return models / "voice"
 
 
-def test_build_voice_when_done_holds_the_shipped_measurements(voice: Path) -> None:
+def test_voice_bundle_when_done_holds_the_shipped_measurements(voice: Path) -> None:
     manifest = json.loads((voice / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("voice").read_text())
     assert manifest["per_dim"] == evidence["per_dim"]
@@ -67,7 +68,9 @@ def test_build_voice_when_done_holds_the_shipped_measurements(voice: Path) -> No
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
 
 
-def test_build_voice_when_done_holds_the_pinned_detector_of_speech_and_says_whose_it_is(voice: Path) -> None:
+def test_voice_bundle_when_done_holds_the_pinned_detector_of_speech_and_says_whose_it_is(
+    voice: Path,
+) -> None:
     manifest = json.loads((voice / "manifest.json").read_text())
     digest = hashlib.sha256((voice / "speech.onnx").read_bytes()).hexdigest()
     source = manifest["speech_activity"]["source"]
@@ -87,7 +90,7 @@ def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: 
     assert current_bundle(copy, "voice") is None
 
 
-def test_build_voice_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
+def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
     """If this fails because the front end was changed on purpose, raise BASE_VERSION and freeze anew."""
     frozen = json.loads(FROZEN.read_text())
     windows = split_windows(speech_like_clips([70_003], 16_000)[0], GE2E_INPUT)
@@ -125,34 +128,30 @@ def test_current_bundle_when_built_from_what_is_shipped_is_current_until_a_byte_
     assert current_bundle(tmp_path / "absent", "voice") is None
 
 
-def test_build_voice_when_evidence_is_of_another_projection_writes_nothing(tmp_path: Path) -> None:
+def test_assemble_when_evidence_is_of_another_projection_writes_nothing(tmp_path: Path) -> None:
     evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"projection_sha256": "0" * 64})
     write_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(EvidenceError, match="projection"):
-        build_voice(
-            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
-        )
+        build("voice", tmp_path / "m" / "voice", tmp_path / "other.json", tmp_path)
     assert not (tmp_path / "m").exists()
 
 
-def test_build_voice_when_dims_were_measured_that_were_not_fitted_writes_nothing(tmp_path: Path) -> None:
+def test_assemble_when_dims_were_measured_that_were_not_fitted_writes_nothing(
+    tmp_path: Path,
+) -> None:
     evidence = read_evidence(shipped_evidence("voice")).model_copy(update={"dims": (256,)})
     write_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(EvidenceError, match="dims"):
-        build_voice(
-            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "other.json", DOWNLOADS, tmp_path, QUIET
-        )
+        build("voice", tmp_path / "m" / "voice", tmp_path / "other.json", tmp_path)
     assert not (tmp_path / "m").exists()
 
 
-def test_build_voice_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
+def test_assemble_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
     evidence = read_evidence(shipped_evidence("voice"))
     worse = {domain: result.model_copy(update={"low": 0.001}) for domain, result in evidence.gate.items()}
     write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": worse}))
     with pytest.raises(GateError, match="audiobooks"):
-        build_voice(
-            tmp_path / "m" / "voice", shipped_projection("voice"), tmp_path / "worse.json", DOWNLOADS, tmp_path, QUIET
-        )
+        build("voice", tmp_path / "m" / "voice", tmp_path / "worse.json", tmp_path)
     assert not (tmp_path / "m").exists()
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from matchka_train.cli.train import app
 from matchka_train.errors import LicenceError, UnknownWeightsError
 from matchka_train.weights.hub_catalogue import CATALOGUE
-from matchka_train.weights.packages import RESEMBLYZER
+from matchka_train.weights.package_catalogue import RESEMBLYZER
 
 
 def test_list_shows_every_name_with_licence_and_whether_it_is_there(tmp_path):

@@ -11,18 +11,8 @@ import pytest
 from rich.console import Console
 
 from matchka_train.errors import ChecksumError, DownloadError
-from matchka_train.weights.packages import (
-    DEFAULT_CACHE_DIR,
-    GE2E_WEIGHTS,
-    POCKETSPHINX,
-    RESEMBLYZER,
-    SILERO_VAD,
-    Member,
-    Package,
-    fetch_package,
-    read_archived,
-    read_member,
-)
+from matchka_train.weights.package_catalogue import GE2E_WEIGHTS, POCKETSPHINX, RESEMBLYZER, SILERO_VAD
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Member, Package, fetch_package, read_archived, read_member
 from tests.conftest import ROOT
 
 CONTENT = b"\x00weights\xff" * 1000

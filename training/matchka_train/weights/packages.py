@@ -59,46 +59,6 @@ class Member:
     sha256: str
 
 
-RESEMBLYZER: Final = Package(
-    name="Resemblyzer",
-    version="0.1.4",
-    file_name="Resemblyzer-0.1.4-py3-none-any.whl",
-    sha256="8f12eb2f1a9982d32e8db7856de754709b59c93a77bcf0ff536584b619a9dd1f",
-    size_bytes=15_747_704,
-    is_source=False,
-    licence="Apache-2.0",
-)
-GE2E_WEIGHTS: Final = Member(
-    package=RESEMBLYZER,
-    path="resemblyzer/pretrained.pt",
-    sha256="39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
-)
-SILERO_VAD: Final = Package(
-    name="silero-vad",
-    version="6.2.3",
-    file_name="silero_vad-6.2.3-py3-none-any.whl",
-    sha256="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
-    size_bytes=11_317_527,
-    is_source=False,
-    licence="MIT",
-)
-# Of its graphs for 16 kHz the smallest, and the one that takes many frames in one run.
-SPEECH_ACTIVITY_GRAPH: Final = Member(
-    package=SILERO_VAD,
-    path="silero_vad/data/silero_vad_16k_sequence.onnx",
-    sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-)
-POCKETSPHINX: Final = Package(
-    name="pocketsphinx",
-    version="5.1.1",
-    file_name="pocketsphinx-5.1.1.tar.gz",
-    sha256="675778b309a22dfc9b7d37f7621976bba491d2a5f8c59696bd77fd6d07271355",
-    size_bytes=34_158_862,
-    is_source=True,
-    licence="BSD-2-Clause",
-)
-
-
 def fetch_package(package: Package, cache_dir: Path, console: Console) -> Path:
     """The package's file, from the cache or through pip, with its sha256 checked in full.
 
@@ -136,7 +96,7 @@ def read_member(member: Member, cache_dir: Path, console: Console) -> bytes:
         raise ChecksumError(
             f"{member.path} of {archive.name} must have sha256 {member.sha256}.",
             value=found,
-            remedy=_WRONG_PIN,
+            remedy=WRONG_PIN,
         )
     return content
 
@@ -156,7 +116,7 @@ def read_archived(archive: Path, paths: Collection[str]) -> dict[str, bytes]:
     contents = read(archive, set(paths))
     absent = sorted(set(paths) - set(contents))
     if absent:
-        raise ChecksumError(f"{archive.name} does not hold what is taken from it.", value=absent, remedy=_WRONG_PIN)
+        raise ChecksumError(f"{archive.name} does not hold what is taken from it.", value=absent, remedy=WRONG_PIN)
     return contents
 
 
@@ -175,7 +135,9 @@ def _read_source(archive: Path, wanted: set[str]) -> dict[str, bytes]:
     return contents
 
 
-_WRONG_PIN: Final = "The pin in training/matchka_train/weights/packages.py does not fit this package; report it."
+WRONG_PIN: Final = (
+    "The pin in training/matchka_train/weights/package_catalogue.py does not fit this package; report it."
+)
 
 
 def _download(package: Package, cache_dir: Path, console: Console) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import ChecksumError
+from matchka_train.weights.packages import WRONG_PIN
 
 EMBEDDING_DIM: Final = 128
 CONVOLUTIONS: Final = 29
@@ -118,5 +119,5 @@ def _unexpected(value: str) -> ChecksumError:
     return ChecksumError(
         "The file is not dlib's face descriptor.",
         value=value,
-        remedy="The pin in training/matchka_train/weights/package_catalogue.py does not fit this package; report it.",
+        remedy=WRONG_PIN,
     )

@@ -11,7 +11,8 @@ from rich.console import Console
 from matchka.modalities.audio.spec import AudioInput
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 from matchka_train.errors import ChecksumError
-from matchka_train.weights.packages import DEFAULT_CACHE_DIR, GE2E_WEIGHTS, read_member
+from matchka_train.weights.package_catalogue import GE2E_WEIGHTS
+from matchka_train.weights.packages import DEFAULT_CACHE_DIR, WRONG_PIN, read_member
 from matchka_train.weights.source import WeightSource
 
 SAMPLE_RATE_HZ: Final = 16_000
@@ -113,7 +114,7 @@ def load_encoder(content: bytes) -> Ge2eEncoder:
         raise ChecksumError(
             "The weights do not fit the GE2E encoder.",
             value={"missing": missing, "unexpected": unexpected},
-            remedy="The pin in training/matchka_train/weights/packages.py does not fit this package; report it.",
+            remedy=WRONG_PIN,
         )
     encoder.requires_grad_(requires_grad=False)
     return encoder.eval()
