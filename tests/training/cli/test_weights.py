@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from matchka_train.cli.train import app
 from matchka_train.errors import LicenceError, UnknownWeightsError
-from matchka_train.weights.hub_catalogue import CATALOGUE
+from matchka_train.weights.hub import catalogue
 from matchka_train.weights.package_catalogue import RESEMBLYZER
 
 
@@ -16,7 +16,7 @@ def test_list_shows_every_name_with_licence_and_whether_it_is_there(tmp_path):
     done = CliRunner().invoke(app, ["backbones", "list", "--json", "--downloads-dir", str(tmp_path)])
     assert done.exit_code == 0, done.output
     found = {entry["name"]: entry for entry in json.loads(done.output)}
-    assert set(found) == {"ge2e", "dlib", "mtcnn"} | {weights.name for weights in CATALOGUE}
+    assert set(found) == {"ge2e", "dlib", "mtcnn"} | {weights.name for weights in catalogue()}
     assert [name for name, entry in found.items() if entry["cached"]] == ["ge2e"]
     assert found["edgeface-xs_gamma_06"]["licence"] == "CC-BY-NC-SA-4.0"
     assert found["edgeface-xs_gamma_06"]["checksum"] == "git"
@@ -27,7 +27,7 @@ def test_list_shows_every_name_with_licence_and_whether_it_is_there(tmp_path):
 
 def test_list_as_a_table_cuts_no_name(tmp_path):
     done = CliRunner().invoke(app, ["backbones", "list", "--downloads-dir", str(tmp_path)])
-    assert all(weights.name in done.output for weights in CATALOGUE)
+    assert all(weights.name in done.output for weights in catalogue())
 
 
 def test_pull_without_a_terminal_or_yes_shows_the_licence_and_fetches_nothing(tmp_path):

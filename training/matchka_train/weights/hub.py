@@ -6,17 +6,72 @@ asks `weights_of` and is told what to run where the file is not there.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from matchka.bundles.bundle import HASH_BLOCK_BYTES
 from matchka_train.errors import ChecksumError, UnknownWeightsError, WeightsAbsentError
-from matchka_train.weights.hub_catalogue import CATALOGUE, HubFile, HubWeights
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 from matchka_train.weights.source import WeightSource
 
 HUB_FOLDER: Final = "hub"  # inside the cache, beside the package files
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of published weights.
+
+    Attributes:
+        name: in the cache; of weights that are several files, as the loading library expects it.
+        url: where its makers publish it, at a fixed revision where they have one.
+        sha256: published checksum, or None.
+        git_blob: git's name of its bytes at that revision, or None.
+        size_bytes: published size, or None.
+    """
+
+    name: str
+    url: str
+    sha256: str | None = None
+    git_blob: str | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class HubWeights:
+    """Published weights.
+
+    Attributes:
+        name: as a recipe gives it.
+        kind: kind of backbone in a recipe that takes them.
+        title: what they are, for people.
+        files: the one with the parameters first.
+        source: where they come from.
+        version: revision or release.
+        licence: SPDX expression of what holds for the weights.
+        terms: what has to be known before they are used, or "".
+        parameters: how many numbers, as published, or None.
+    """
+
+    name: str
+    kind: str
+    title: str
+    files: tuple[HubFile, ...]
+    source: str
+    version: str
+    licence: str
+    terms: str = ""
+    parameters: int | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of all files together, where it is published."""
+        sizes = [file.size_bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
 @dataclass(frozen=True)
@@ -34,6 +89,16 @@ class Checksums:
     size_bytes: int
 
 
+@cache
+def catalogue() -> tuple[HubWeights, ...]:
+    """All published weights that are known by name: catalogue.yaml beside this file."""
+    text = resources.files("matchka_train.weights").joinpath("catalogue.yaml").read_text(encoding="utf-8")
+    return tuple(
+        HubWeights(**{**entry, "files": tuple(HubFile(**file) for file in entry["files"])})
+        for entry in yaml.safe_load(text)
+    )
+
+
 def named(name: str) -> HubWeights:
     """The catalogue's entry.
 
@@ -42,7 +107,7 @@ def named(name: str) -> HubWeights:
     >>> named("redimnet-b2-vox2-ft_lm").licence
     'MIT'
     """
-    for weights in CATALOGUE:
+    for weights in catalogue():
         if weights.name == name:
             return weights
     raise UnknownWeightsError(

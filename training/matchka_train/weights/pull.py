@@ -18,8 +18,17 @@ from matchka.runtime.whole_file import put_in_place
 from matchka_train.errors import DownloadError, LicenceError, WeightsFileError
 from matchka_train.progress import show_download
 from matchka_train.weights.download import Patience, discard, fetch_file
-from matchka_train.weights.hub import HUB_FOLDER, Checksums, by_hand, checksums, path_of, place_of, require_same
-from matchka_train.weights.hub_catalogue import HubFile, HubWeights
+from matchka_train.weights.hub import (
+    HUB_FOLDER,
+    Checksums,
+    HubFile,
+    HubWeights,
+    by_hand,
+    checksums,
+    path_of,
+    place_of,
+    require_same,
+)
 from matchka_train.weights.lock_file import HubRecord, HubRecords, now
 
 PATIENCE: Final = Patience()
