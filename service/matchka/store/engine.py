@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from matchka.errors import StoreError
 
+TABLES_LOCK: Final = 0x6D6174  # any number that no other program of the server locks
 BUSY_TIMEOUT_MS: Final = 10_000  # a writer waits for another rather than fail
 
 
@@ -99,6 +100,21 @@ def reading(engine: Engine) -> Iterator[Session]:
             connection.exec_driver_sql("BEGIN")  # Python's driver begins before writes only
         with Session(connection) as session:
             yield session
+
+
+@contextmanager
+def changing_tables(engine: Engine) -> Iterator[Connection]:
+    """A transaction that makes or changes tables, whole or not at all, while no other process does so.
+
+    SQLite: Python's driver begins before rows are written, not before tables are made, so the beginning is said.
+    PostgreSQL: the lock is given back when the transaction ends.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
+        yield connection
 
 
 def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     String,
     TypeDecorator,
     UniqueConstraint,
@@ -45,6 +46,14 @@ class SchemaVersion(Base):
 
     __tablename__ = "schema_version"
     version: Mapped[int] = mapped_column(Integer, primary_key=True)
+
+
+class RevisionRow(Base):
+    """One row: the same version in Alembic's record, under a name that no other application's Alembic uses."""
+
+    __tablename__ = "schema_revision"
+    __table_args__ = (PrimaryKeyConstraint("version_num", name="schema_revision_pkc"),)  # Alembic's own name for it
+    version_num: Mapped[str] = mapped_column(String(32))
 
 
 class IdentityRow(Base):

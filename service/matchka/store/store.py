@@ -57,7 +57,11 @@ class Store:
         self._reference, self._summaries = reference_query(), summaries_query()
         try:
             bring_up_to_date(self._engine)
+        except StoreError:
+            self._engine.dispose()
+            raise
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
+            self._engine.dispose()
             fault = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.store import opened_store
 from tests.service.store.integrity.test_digest import slow_digest
 
@@ -50,7 +51,7 @@ def test_store_of_version_1_keeps_its_references_and_gets_their_digests(tmp_path
     version = connection.execute("SELECT version FROM schema_version").fetchall()
     indexes = {row[1] for row in connection.execute("PRAGMA index_list(subject_references)")}
     connection.close()
-    assert version == [(2,)]
+    assert version == [(SCHEMA_VERSION,)]
     assert "references_listed" in indexes
     assert len(found) == 12  # seven with a voice, four of them with a face, and the new one
     for _, _, embedding, digest in found:

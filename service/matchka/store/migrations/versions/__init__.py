@@ -1,0 +1,1 @@
+"""A file for each version of the tables; once released, a file is never changed."""
