@@ -1,15 +1,14 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Executable, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from matchka.errors import StorageDamagedError, UnknownSubjectError
-from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.errors import UnknownSubjectError
+from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
 from matchka.store.records import Reference, Subject, Template
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_reference
@@ -74,7 +73,7 @@ def read_templates(session: Session, subject: SubjectRow, model: str, version: s
         .order_by(TemplateRow.created_at, TemplateRow.template_id)
     ).all()
     for number, found in enumerate(rows, start=1):
-        require_intact(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
+        require_digest(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
     return {found.template_id: from_bytes(found.embedding) for found in rows}
 
 
@@ -114,60 +113,5 @@ def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
 
     Raises: StorageDamagedError: it is not what was stored.
     """
-    require_intact(row.embedding, row.digest, f"the reference of {subject_id}")
+    require_digest(row.embedding, row.digest, f"the reference of {subject_id}")
     return Reference(row.subject_key, subject_id, row.template_count, from_bytes(row.embedding))
-
-
-def require_intact(embedding: bytes, digest: int | None, what: str) -> None:
-    """Refuse an embedding whose bytes are no longer those that were stored; one without a digest cannot be judged.
-
-    Raises: StorageDamagedError: as said.
-    """
-    if digest is not None and (len(embedding) % LITTLE_ENDIAN_FLOAT32.itemsize or digest_of(embedding) != digest):
-        raise damaged(what)
-
-
-def intact_rows(
-    keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
-) -> FloatArray:
-    """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.
-
-    Args:
-        keys: of the subjects, to name the damaged one.
-        embeddings: at least one.
-        stored: the digest of each, or None.
-
-    Raises: StorageDamagedError: an embedding is not what was stored.
-    """
-    sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
-    values, counts = np.unique(sizes, return_counts=True)
-    size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
-    is_damaged = (sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0)
-    if not np.any(is_damaged):
-        rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
-        rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
-        now = digests(rows)
-        # one without a digest cannot be judged
-        is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
-    if np.any(is_damaged):
-        raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
-    return rows
-
-
-def damaged(what: str) -> StorageDamagedError:
-    """The error for a part of the database that is not what was stored."""
-    return StorageDamagedError(
-        "The database is damaged: it does not hold what was written.",
-        value=what,
-        remedy="Check the disk, and restore a backup into a new data folder.",
-    )
-
-
-def to_bytes(embedding: FloatArray) -> bytes:
-    """An embedding as it is stored: little-endian float32."""
-    return embedding.astype(LITTLE_ENDIAN_FLOAT32).tobytes()
-
-
-def from_bytes(data: bytes) -> FloatArray:
-    """A stored embedding, float32, (full_dim,)."""
-    return np.frombuffer(data, LITTLE_ENDIAN_FLOAT32).astype(np.float32)

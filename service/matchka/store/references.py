@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.exc import DatabaseError
 
-from matchka.store.queries import intact_rows
+from matchka.store.integrity.stored_embeddings import intact_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
 from matchka.store.statistics import has_version
 from matchka.vectors import FloatArray

@@ -17,6 +17,7 @@ from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import note_deletions
 from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import open_engine
+from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.queries import (
     find_subject,
@@ -25,7 +26,6 @@ from matchka.store.queries import (
     reference_query,
     require_subject,
     summaries_query,
-    to_bytes,
     to_reference,
     to_subject,
     write_reference,
@@ -33,8 +33,8 @@ from matchka.store.queries import (
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from matchka.store.references import StoredReferences, read_references
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
-from matchka.store.sqlite.page_check import require_intact
-from matchka.store.sqlite.wal import LogEraser
+from matchka.store.sqlite.page_check import require_sound_pages
+from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.statistics import subjects_without
 from matchka.vectors import FloatArray
 
@@ -68,12 +68,12 @@ class Store:
                 value=error,
                 remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
-        self._eraser = LogEraser(self._engine)
-        self._eraser.request()  # of what a process that was killed had deleted and not yet erased
+        self._wal = WalTruncation(self._engine)
+        self._wal.request()  # of what a process that was killed had deleted and not yet erased
 
     def close(self) -> None:
         """Close every connection."""
-        self._eraser.close()
+        self._wal.close()
         self._engine.dispose()
 
     def add_templates(
@@ -267,7 +267,7 @@ class Store:
         Returns: False where a long read of another process, a backup say, keeps it there for longer; it is erased in
             the background as soon as that read ends.
         """
-        erased = self._eraser.wait(wait_s)
+        erased = self._wal.wait(wait_s)
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
         return erased
@@ -275,14 +275,14 @@ class Store:
     @property
     def erasures_waiting(self) -> int:
         """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
-        return self._eraser.waiting
+        return self._wal.waiting
 
     def require_intact(self) -> None:
         """Look for damage that no digest shows; see matchka.store.sqlite.page_check.
 
         Raises: StorageDamagedError: something is not what was written.
         """
-        require_intact(self._engine)
+        require_sound_pages(self._engine)
 
     @property
     def identity(self) -> str:
@@ -291,7 +291,7 @@ class Store:
             return session.scalars(select(IdentityRow.identity)).one()
 
     def _erase(self, wait_s: float) -> None:
-        self._eraser.request()
+        self._wal.request()
         if wait_s > 0:
             self.wait_until_erased(wait_s)
 

@@ -181,7 +181,7 @@ def test_reference_of_a_subject_that_is_enrolled_meanwhile_is_found(store: Store
     looks, here = itertools.count(), threading.get_ident()
 
     def enrol_meanwhile(*_: object) -> None:
-        if threading.get_ident() == here and next(looks) == 0:  # the eraser's thread looks too
+        if threading.get_ident() == here and next(looks) == 0:  # the log's thread looks too
             enrol(store, "ada", units(1))
 
     event.listen(Engine, "after_cursor_execute", enrol_meanwhile)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from matchka.store.deletions import living_deletions
 from matchka.store.integrity.digest import digest_of, digests
-from matchka.store.queries import from_bytes
+from matchka.store.integrity.stored_embeddings import from_bytes
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
 

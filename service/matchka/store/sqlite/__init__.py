@@ -1,1 +1,1 @@
-"""What SQLite alone needs: backup, restore, its write-ahead log and its pages."""
+"""What SQLite alone needs: its file, backup, restore, its write-ahead log and its pages."""

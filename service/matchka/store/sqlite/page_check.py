@@ -4,13 +4,13 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from matchka.store.queries import damaged
+from matchka.store.integrity.stored_embeddings import damaged
 from matchka.store.schema import SubjectRow
 
 CHECKED_WHOLE_BYTES: Final = 256 << 20  # read in about a second: some 100,000 subjects
 
 
-def require_intact(engine: Engine) -> None:
+def require_sound_pages(engine: Engine) -> None:
     """Compare the tables with their indexes, on SQLite, whose pages have no checksums; other databases look themselves.
 
     Of a large database only the table of subjects is compared, 1.9 s for a million, so that no subject can bear the

@@ -13,7 +13,7 @@ LONGEST_PAUSE_S: Final = 1.0
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
-class LogEraser:
+class WalTruncation:
     """Empties the log whenever it is asked to, and goes on trying until it could.
 
     What was deleted stays readable in the log until all of it has been copied into the database file and the log is
@@ -38,7 +38,7 @@ class LogEraser:
         with self._changed:
             self._requested += 1
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="eraser", daemon=True)
+                self._thread = Thread(target=self._run, name="wal-truncation", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from matchka.errors import BackupError
 from matchka.store.deletions import deletions_in
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
-from matchka.store.queries import require_intact
+from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
 from matchka.store.transfer.deletions_file import line_of
@@ -140,7 +140,7 @@ def _write_embeddings(
     full_dim = done = 0
     with writer.member(EMBEDDINGS_NAME) as append:
         for row in session.execute(query).yield_per(ROWS_AT_ONCE):
-            require_intact(row.embedding, row.digest, f"template {row.template_id}")
+            require_digest(row.embedding, row.digest, f"template {row.template_id}")
             if not done:
                 full_dim = len(row.embedding) // LITTLE_ENDIAN_FLOAT32.itemsize
                 append(npy_header(templates, full_dim))

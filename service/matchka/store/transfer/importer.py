@@ -22,7 +22,7 @@ from matchka.store.deletions import (
     remove_templates,
 )
 from matchka.store.integrity.digest import digests
-from matchka.store.queries import to_bytes
+from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
@@ -75,7 +75,7 @@ class ImportReport:
 
 
 @dataclass
-class _Intake:
+class _Import:
     """One import at work."""
 
     session: Session
@@ -221,10 +221,10 @@ def take_in(
             merge_deletions(session, plan.deletions)
             if not plan.resurrect:
                 report.removed = remove_templates(session, living_deletions(session))
-            intake = _Intake(session, plan, report)
+            importing = _Import(session, plan, report)
             taken = 0
             for lines_taken, rows in batches_of(archive, manifest):
-                intake.take(lines_taken, rows)
+                importing.take(lines_taken, rows)
                 taken += len(rows)
                 progress(taken, manifest.templates)
             if plan.resurrect:

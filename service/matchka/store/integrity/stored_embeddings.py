@@ -1,0 +1,65 @@
+"""Embeddings as the database holds them: little-endian float32 beside their digest, which every read compares."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.errors import StorageDamagedError
+from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.vectors import FloatArray
+
+
+def require_digest(embedding: bytes, digest: int | None, what: str) -> None:
+    """Refuse an embedding whose bytes do not have the digest that was stored; one without a digest cannot be judged.
+
+    Raises: StorageDamagedError: they do not.
+    """
+    if digest is not None and (len(embedding) % LITTLE_ENDIAN_FLOAT32.itemsize or digest_of(embedding) != digest):
+        raise damaged(what)
+
+
+def intact_rows(
+    keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
+) -> FloatArray:
+    """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.
+
+    Args:
+        keys: of the subjects, to name the damaged one.
+        embeddings: at least one.
+        stored: the digest of each, or None.
+
+    Raises: StorageDamagedError: an embedding is not what was stored.
+    """
+    sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
+    values, counts = np.unique(sizes, return_counts=True)
+    size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
+    is_damaged = (sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0)
+    if not np.any(is_damaged):
+        rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
+        rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
+        now = digests(rows)
+        # one without a digest cannot be judged
+        is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
+    if np.any(is_damaged):
+        raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
+    return rows
+
+
+def damaged(what: str) -> StorageDamagedError:
+    """The error for a part of the database that is not what was stored."""
+    return StorageDamagedError(
+        "The database is damaged: it does not hold what was written.",
+        value=what,
+        remedy="Check the disk, and restore a backup into a new data folder.",
+    )
+
+
+def to_bytes(embedding: FloatArray) -> bytes:
+    """An embedding as it is stored: little-endian float32."""
+    return embedding.astype(LITTLE_ENDIAN_FLOAT32).tobytes()
+
+
+def from_bytes(data: bytes) -> FloatArray:
+    """A stored embedding, float32, (full_dim,)."""
+    return np.frombuffer(data, LITTLE_ENDIAN_FLOAT32).astype(np.float32)
