@@ -52,7 +52,7 @@ def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
     added = 0
     for chunk in in_chunks(deletions):
         by_id = {deletion.template_id: deletion for deletion in chunk}
-        known = set(session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(by_id))))
+        known = deleted_among(session, by_id)
         new = [deletion for template_id, deletion in by_id.items() if template_id not in known]
         session.add_all(
             DeletionRow(template_id=d.template_id, tenant=d.tenant, subject_id=d.subject_id, deleted_at=d.deleted_at)
@@ -61,6 +61,14 @@ def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
         session.flush()
         added += len(new)
     return added
+
+
+def deleted_among(session: Session, template_ids: Iterable[str]) -> set[str]:
+    """Those of some templates that are in the ledger."""
+    deleted: set[str] = set()
+    for chunk in in_chunks(template_ids):
+        deleted.update(session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(chunk))))
+    return deleted
 
 
 def forget_deletions(session: Session, template_ids: Iterable[str]) -> None:

@@ -74,6 +74,12 @@ class SubjectRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def with_digest(row: "TemplateRow | ReferenceRow", _name: str, embedding: bytes) -> bytes:
+    """Give a row the digest of the embedding that it is given."""
+    row.digest = digest_of(embedding)
+    return embedding
+
+
 class TemplateRow(Base):
     """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest."""
 
@@ -86,11 +92,7 @@ class TemplateRow(Base):
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     digest: Mapped[int | None] = mapped_column(BigInteger)
-
-    @validates("embedding")
-    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
-        self.digest = digest_of(embedding)
-        return embedding
+    _with_digest = validates("embedding")(with_digest)
 
 
 class ReferenceRow(Base):
@@ -109,11 +111,7 @@ class ReferenceRow(Base):
     template_count: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[int | None] = mapped_column(BigInteger)
-
-    @validates("embedding")
-    def _digest_it(self, _name: str, embedding: bytes) -> bytes:
-        self.digest = digest_of(embedding)
-        return embedding
+    _with_digest = validates("embedding")(with_digest)
 
 
 class DeletionRow(Base):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Exists, func, select
 from sqlalchemy.orm import Session, aliased
 
-from matchka.store.schema import DeletionRow, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import Base, DeletionRow, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,7 @@ def census_of(session: Session) -> Census:
         .group_by(SubjectRow.tenant, ReferenceRow.model, ReferenceRow.version)
         .order_by(SubjectRow.tenant, ReferenceRow.model, ReferenceRow.version)
     )
-    subjects, templates, references, deletions = (
-        session.scalar(select(func.count()).select_from(table)) or 0
-        for table in (SubjectRow, TemplateRow, ReferenceRow, DeletionRow)
-    )
+    subjects, templates, references, deletions = row_counts(session, SubjectRow, TemplateRow, ReferenceRow, DeletionRow)
     return Census(
         session.scalars(select(IdentityRow.identity)).one(),
         subjects,
@@ -58,6 +55,11 @@ def census_of(session: Session) -> Census:
         deletions,
         tuple(Holding(*row[:4], int(row[4])) for row in rows),
     )
+
+
+def row_counts(session: Session, *tables: type[Base]) -> list[int]:
+    """How many rows each table has."""
+    return [session.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
 
 
 def has_version(model: str, versions: Sequence[str]) -> Exists:

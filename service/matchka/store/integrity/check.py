@@ -1,4 +1,4 @@
-"""Does a store agree with itself? Every vector is read and every reference recomputed."""
+"""Integrity check of the database: every vector is read and every reference recomputed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +15,7 @@ from matchka.store.deletions import living_deletions
 from matchka.store.integrity.digest import digest_of, digests
 from matchka.store.integrity.stored_embeddings import from_bytes
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.statistics import row_counts
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
 
 UNIT_TOLERANCE: Final = 1e-3  # of a template's length
@@ -60,10 +61,7 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
     """
     try:
         findings = [*_broken_pages(session), *_strays(session), *_revived(session)]
-        subjects, templates, references = (
-            session.scalar(select(func.count()).select_from(table)) or 0
-            for table in (SubjectRow, TemplateRow, ReferenceRow)
-        )
+        subjects, templates, references = row_counts(session, SubjectRow, TemplateRow, ReferenceRow)
         sizes = _sizes(session)
         done = 0
         progress(0, templates)

@@ -8,6 +8,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from matchka.errors import StoreError
+from matchka.store.transfer.archive import put_in_place
 
 BUSY_TIMEOUT_MS: Final = 10_000  # a writer waits for another rather than fail
 
@@ -27,7 +28,7 @@ def begin_file(path: Path) -> None:
             connection = sqlite3.connect(begun)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
-            begun.rename(path)
+            put_in_place(begun, path)
         is_empty = not path.stat().st_size
     except (OSError, sqlite3.Error) as error:
         raise StoreError(

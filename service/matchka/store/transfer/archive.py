@@ -40,6 +40,21 @@ class ArchiveManifest(BaseModel):
     members: dict[str, Member]
 
 
+class _Tally:
+    """The digest and size of the bytes that went by."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+
+    def add(self, block: bytes) -> None:
+        self._digest.update(block)
+        self.bytes += len(block)
+
+    def member(self) -> Member:
+        return Member(sha256=self._digest.hexdigest(), bytes=self.bytes)
+
+
 class ArchiveWriter:
     """Writes members one after the other, and the manifest last."""
 
@@ -50,17 +65,15 @@ class ArchiveWriter:
     @contextmanager
     def member(self, name: str) -> Iterator[Callable[[bytes], None]]:
         """Write a member: yields what appends bytes to it."""
-        digest, size = hashlib.sha256(), 0
+        tally = _Tally()
         with self._archive.open(name, "w", force_zip64=True) as file:
 
             def append(block: bytes) -> None:
-                nonlocal size
-                digest.update(block)
-                size += len(block)
+                tally.add(block)
                 file.write(block)
 
             yield append
-        self.members[name] = Member(sha256=digest.hexdigest(), bytes=size)
+        self.members[name] = tally.member()
 
     def add_file(self, name: str, path: Path, advance: Advance) -> None:
         """Copy a file in."""
@@ -147,18 +160,17 @@ def copy_member(
 
     Raises: BackupError: it is not what the manifest names, or the disk refuses.
     """
-    digest, done = hashlib.sha256(), 0
+    tally = _Tally()
     try:
         with archive.open(name) as file:
             while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-                done += len(block)
+                tally.add(block)
                 if target is not None:
                     target.write(block)
-                advance(done, member.bytes)
+                advance(tally.bytes, member.bytes)
     except (zipfile.BadZipFile, EOFError) as error:
         raise BackupError(f"{name} is damaged.", value=error, remedy=GET_ANOTHER) from error
-    if (done, digest.hexdigest()) != (member.bytes, member.sha256):
+    if tally.member() != member:
         raise BackupError(
-            f"{name} is not the file that its manifest names.", value=digest.hexdigest(), remedy=GET_ANOTHER
+            f"{name} is not the file that its manifest names.", value=tally.member().sha256, remedy=GET_ANOTHER
         )

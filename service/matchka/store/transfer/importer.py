@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from matchka.errors import BackupError, RestoreRefusedError
 from matchka.store.deletions import (
     Deletion,
+    deleted_among,
     forget_deletions,
     in_chunks,
     living_deletions,
@@ -23,7 +24,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.integrity.digest import digests
 from matchka.store.integrity.stored_embeddings import to_bytes
-from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
 from matchka.store.transfer.export_reader import batches_of
@@ -123,10 +124,7 @@ class _Import:
     def _dead(self, lines: list[SubjectLine]) -> set[str]:
         if self.plan.resurrect:
             return set()
-        dead: set[str] = set()
-        for chunk in in_chunks(entry.template_id for line in lines for entry in line.templates):
-            dead |= set(self.session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(chunk))))
-        return dead
+        return deleted_among(self.session, (entry.template_id for line in lines for entry in line.templates))
 
     def _may_take(self, subject: SubjectRow, line: SubjectLine) -> bool:
         """Whether a subject that is there gets the line's templates; makes room for them where they replace others."""

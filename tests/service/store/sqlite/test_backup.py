@@ -1,4 +1,4 @@
-"""Backups: whole or not there, sound or refused, and never a way back for what was deleted."""
+"""Backups: checksummed and atomic, sound or refused, and never a way back for what was deleted."""
 
 import hashlib
 import json
