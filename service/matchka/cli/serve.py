@@ -14,12 +14,20 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from matchka.api.http_protocol import ANSWER_HEADERS, allow_many_connections, patient_protocol
+from matchka.api.http_protocol import (
+    ANSWER_HEADERS,
+    Bounds,
+    RequestWatch,
+    allow_many_connections,
+    bounded_protocol,
+    raw_answer,
+)
+from matchka.api.problems import problem_response
 from matchka.cli.client_commands import FAILED, Url, commands, connected, reported_errors
 from matchka.cli.demo import run_demonstration
 from matchka.cli.gallery_commands import gallery_commands
 from matchka.cli.transfer_commands import transfer_commands
-from matchka.errors import SettingsError, extra_required
+from matchka.errors import OverloadedError, SettingsError, extra_required
 from matchka.runtime.health_listener import serving_beside
 from matchka.runtime.process import forbid_core_dumps, tune_process
 from matchka.settings import Settings, read_settings
@@ -88,7 +96,7 @@ def main() -> None:
 
 def _server_config(application: FastAPI, settings: Settings, max_connections: int) -> uvicorn.Config:
     return uvicorn.Config(
-        application,
+        RequestWatch(application),
         # uvloop would be used where it is installed, and takes one new connection in each of its rounds: under a flood,
         # when a round is long, /healthz waited for a quarter of a minute to be accepted
         loop="asyncio",
@@ -97,8 +105,19 @@ def _server_config(application: FastAPI, settings: Settings, max_connections: in
         server_header=False,
         headers=ANSWER_HEADERS,
         timeout_graceful_shutdown=SHUTDOWN_S,
-        http=patient_protocol(settings.max_idle_s, max_connections),
+        http=bounded_protocol(Bounds(settings.max_idle_s, max_connections, _too_many(max_connections))),
+        ws="none",  # another protocol would take the connection over, with no bounds
     )
+
+
+def _too_many(max_connections: int) -> bytes:
+    problem = problem_response(
+        OverloadedError(
+            f"{max_connections} connections are open, as many as the service accepts.",
+            remedy="Try again after the seconds in Retry-After, and use connections again.",
+        )
+    )
+    return raw_answer("503 Service Unavailable", problem.headers.items(), bytes(problem.body))
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:

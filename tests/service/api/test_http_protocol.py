@@ -1,33 +1,24 @@
-"""What the connections take from the server's own protocol; tests/end_to_end/test_hostile_clients.py has the rest."""
+"""Requests and their ends on one connection; tests/end_to_end/test_hostile_clients.py has the bounds."""
 
 import asyncio
-import inspect
+import contextlib
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from matchka.api.http_protocol import patient_protocol
+from matchka.api.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, bounded_protocol
 from matchka.app import create_app
 from matchka.cli.serve import _bound_socket, _server_config
 from matchka.settings import Settings
-from tests.server_process import free_port
+from tests.server_process import free_port, whole_answer
 
 PATIENCE_S = 120.0
-
-
-def test_server_still_has_what_is_overridden():
-    """Another uvicorn may name it otherwise; without it, answers could be written to connections that are closed."""
-    assert list(inspect.signature(HttpToolsProtocol._start_asgi_task).parameters) == ["self", "cycle", "app"]
-    assert {"disconnected", "message_event"} <= set(vars_of(RequestResponseCycle))
-
-
-def vars_of(kind: type) -> list[str]:
-    """Attributes that its constructor sets."""
-    return [word.removeprefix("self.") for word in inspect.getsource(kind.__init__).split() if word.startswith("self.")]
 
 
 def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
@@ -40,7 +31,19 @@ def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
             pass
         told.set()
 
-    config = uvicorn.Config(application, lifespan="off", log_level="critical", http=patient_protocol(PATIENCE_S))
+    with served(application) as address, socket.create_connection(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        assert begun.wait(PATIENCE_S)
+        time.sleep(0.2)  # for the second to be read
+        client.close()
+        assert told.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def served(application: ASGIApp) -> Iterator[Any]:
+    """A server of an application on a free port; gives the address."""
+    http = bounded_protocol(Bounds(PATIENCE_S))
+    config = uvicorn.Config(RequestWatch(application), lifespan="off", log_level="critical", http=http, ws="none")
     server = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -48,14 +51,57 @@ def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        with socket.create_connection(listener.getsockname()) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
-            assert begun.wait(PATIENCE_S)
-            time.sleep(0.2)  # for the second to be read
-        was_told = told.wait(PATIENCE_S)
-        server.should_exit = server.force_exit = True
-        thread.join(PATIENCE_S)
-    assert was_told
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(PATIENCE_S)
+
+
+async def answers_at_once(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """An application that reads no body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("length", [10, 300_000, 3_000_000])
+def test_body_that_nobody_reads_is_no_head_and_the_connection_is_used_again(length: int):
+    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+        for _ in range(3):
+            client.sendall(POST + b"Content-Length: %d\r\n\r\n" % length)
+            assert whole_answer(client).endswith(b"\r\n\r\nok")
+            client.sendall(bytes(length))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert whole_answer(client).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", POST + b"Content-Length: 300000\r\n\r\n" + bytes(300_000)],
+    ids=["the first", "the second", "behind a body that nobody read"],
+)
+def test_head_without_end_is_refused_soon_behind_its_bound(before: bytes):
+    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+        if before:
+            client.sendall(before)
+            assert whole_answer(client).endswith(b"ok")
+        client.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 26:
+                sent += client.send(b"x" * 4096)
+                time.sleep(0.001)  # for the server to answer
+        assert LARGEST_HEAD < sent < 1 << 20
+
+
+@pytest.mark.parametrize(("line_bytes", "status"), [(LARGEST_HEAD - 100, 200), (LARGEST_HEAD + 1, 400)])
+def test_head_of_one_piece_is_served_up_to_its_bound(line_bytes: int, status: int):
+    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * line_bytes + b"\r\n\r\n")
+        assert whole_answer(client).startswith(b"HTTP/1.1 %d " % status)
 
 
 WAITING = 30
