@@ -14,14 +14,6 @@ import uvicorn
 from fastapi import FastAPI
 from rich.console import Console
 
-from matchka.api.http_protocol import (
-    ANSWER_HEADERS,
-    Bounds,
-    RequestWatch,
-    allow_many_connections,
-    bounded_protocol,
-    raw_answer,
-)
 from matchka.api.problems import problem_response
 from matchka.cli.client_commands import FAILED, Url, commands, connected, reported_errors
 from matchka.cli.demo import run_demonstration
@@ -29,6 +21,14 @@ from matchka.cli.gallery_commands import gallery_commands
 from matchka.cli.transfer_commands import transfer_commands
 from matchka.errors import OverloadedError, SettingsError, extra_required
 from matchka.runtime.health_listener import serving_beside
+from matchka.runtime.http_protocol import (
+    ANSWER_HEADERS,
+    Bounds,
+    RequestWatch,
+    allow_many_connections,
+    bounded_protocol,
+    raw_answer,
+)
 from matchka.runtime.process import forbid_core_dumps, tune_process
 from matchka.settings import Settings, read_settings
 

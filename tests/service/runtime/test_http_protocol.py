@@ -12,9 +12,9 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from matchka.api.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, bounded_protocol
 from matchka.app import create_app
 from matchka.cli.serve import _bound_socket, _server_config
+from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, bounded_protocol
 from matchka.settings import Settings
 from tests.server_process import free_port, whole_answer
 

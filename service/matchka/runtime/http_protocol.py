@@ -47,7 +47,7 @@ class Bounds:
 class Connection(asyncio.Protocol):
     """Hands all on to the server's protocol, and closes a connection that keeps none of its bounds.
 
-    Requests under way have limits of their own (matchka.api.multipart, matchka.runtime.deadline).
+    Requests under way have limits of their own (the form timeout, matchka.runtime.deadline).
 
     Args:
         bounds: what it is allowed.
