@@ -2,11 +2,12 @@
 
 import asyncio
 import re
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from matchka.errors import (
@@ -19,10 +20,13 @@ from matchka.errors import (
 )
 from matchka.settings import Settings
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 MULTIPART: Final = "multipart/form-data"
 MOST_TEXT_FIELDS: Final = 32  # a form of this interface has at most six
-BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1
-BYTE_BY_BYTE: Final = "latin-1"  # each byte is one character, and back
+BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1
+LONGEST_TEXT: Final = 1 << 20  # bytes
 
 
 async def read_multipart(request: Request) -> dict[str, list[str | bytes]]:
@@ -41,86 +45,132 @@ async def read_multipart(request: Request) -> dict[str, list[str | bytes]]:
             f"The body must be {MULTIPART}.", value=content_type or "no content type", remedy="Send a form with files."
         )
     settings: Settings = request.app.state.settings
-    max_files = settings.max_files
-    headers = _without_charset(content_type)
-    parser = _InMemoryParser(headers, request.stream(), max_files=max_files, max_fields=MOST_TEXT_FIELDS)
+    parts = _Parts(settings.max_files)
+    parser = MultipartParser(_boundary_of(content_type), parts.callbacks)
     try:
         async with asyncio.timeout(settings.max_upload_s):
-            form = await parser.parse()
+            async for chunk in request.stream():
+                parser.write(chunk)
     except TimeoutError as error:
         raise UploadTimeoutError(
             f"The body did not arrive within {settings.max_upload_s:g} s.", remedy="Send it faster, or in parts."
         ) from error
-    except MultiPartException as error:
-        if "Too many files" in error.message:
-            raise TooManyFilesError(
-                f"One request may carry at most {max_files} files.", remedy="Send the rest in another request."
-            ) from error
-        raise MalformedFormError(
-            "The form cannot be read.", value=error.message, remedy="Let an HTTP library build the multipart body."
-        ) from error
-    if not parser.is_complete:
-        parser.close_files()
+    except FormParserError as error:
+        raise _malformed("Invalid multipart data.") from error
+    if not parts.are_complete:
         raise MalformedFormError("The form ends before its closing boundary.", remedy="Send the whole body.")
-    return await _collect(form)
+    return parts.fields()
 
 
-class _InMemoryParser(MultiPartParser):
-    """Starlette's parser with files kept in memory: samples of people do not belong in a temporary folder."""
+@dataclass
+class _Part:
+    """One part of a form, while it arrives."""
 
-    spool_max_size = 1 << 40
-    is_complete = False
-
-    def on_end(self) -> None:
-        """Called at the closing boundary, which a form that was cut short does not have."""
-        self.is_complete = True
-
-    def close_files(self) -> None:
-        """Close what a form left open."""
-        for file in self._files_to_close_on_error:
-            file.close()
+    name: bytes = b""
+    is_file: bool = False
+    disposition: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
 
 
-def _without_charset(content_type: str) -> Headers:
-    """What the parser may know of the header: the boundary alone, and to hand over text byte by byte.
+class _Parts:
+    """Collects the parts of a form from the parser's calls, in memory: samples of people do not belong in a folder."""
 
-    The parser would take a charset from the header, and not every one that Python knows can decode a form's text.
+    def __init__(self, max_files: int) -> None:
+        self._max_files = max_files
+        self._parts: list[_Part] = []
+        self._header = bytearray()
+        self._value = bytearray()
+        self.are_complete = False  # the closing boundary was there, which a form that was cut short does not have
+
+    @property
+    def callbacks(self) -> "MultipartCallbacks":
+        """What the parser calls."""
+        return {
+            "on_part_begin": lambda: self._parts.append(_Part()),
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._add_data,
+            "on_end": self._end,
+        }
+
+    def fields(self) -> dict[str, list[str | bytes]]:
+        """The values of each name, in their order.
+
+        Raises: InvalidFieldError: a name or a text is not UTF-8.
+        """
+        fields: dict[str, list[str | bytes]] = {}
+        for part in self._parts:
+            name = _text_of("A field's name", part.name)
+            value = bytes(part.data)
+            part.data.clear()
+            given = value if part.is_file else _text_of(f"The field {shorten(name)}", value)
+            fields.setdefault(name, []).append(given)
+        return fields
+
+    def _end_header(self) -> None:
+        if bytes(self._header).lower() == b"content-disposition":
+            self._parts[-1].disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def _end_headers(self) -> None:
+        part = self._parts[-1]
+        _, options = parse_options_header(part.disposition)
+        if b"name" not in options:
+            raise _malformed('The Content-Disposition header field "name" must be provided.')
+        part.name, part.is_file = options[b"name"], b"filename" in options
+        files = sum(part.is_file for part in self._parts)
+        if files > self._max_files:
+            raise TooManyFilesError(
+                f"One request may carry at most {self._max_files} files.", remedy="Send the rest in another request."
+            )
+        if len(self._parts) - files > MOST_TEXT_FIELDS:
+            raise _malformed(f"Too many fields. Maximum number of fields is {MOST_TEXT_FIELDS}.")
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        part = self._parts[-1]
+        part.data += data[start:end]
+        if not part.is_file and len(part.data) > LONGEST_TEXT:
+            raise _malformed(f"Part exceeded maximum size of {LONGEST_TEXT >> 10}KB.")
+
+    def _end(self) -> None:
+        self.are_complete = True
+
+
+def _malformed(problem: str) -> MalformedFormError:
+    return MalformedFormError(
+        "The form cannot be read.", value=problem, remedy="Let an HTTP library build the multipart body."
+    )
+
+
+def _boundary_of(content_type: str) -> bytes:
+    """The boundary that the header names; nothing else of it is of use.
+
+    Raises: MalformedFormError: there is none.
     """
     _, parameters = parse_options_header(content_type)
-    boundary = parameters.get(b"boundary", b"").decode(BYTE_BY_BYTE)
+    boundary = parameters.get(b"boundary", b"")
     if not BOUNDARY.fullmatch(boundary):
         raise MalformedFormError(
             "The Content-Type has no boundary of 1 to 70 characters that RFC 2046 allows.",
             value=content_type,
             remedy="Let an HTTP library build the multipart body.",
         )
-    return Headers({"content-type": f'{MULTIPART}; boundary="{boundary}"; charset={BYTE_BY_BYTE}'})
+    return boundary
 
 
-def _text_of(part: str, bytewise: str) -> str:
-    """Text that the parser handed over byte by byte; a form's text is UTF-8, whatever its headers say.
+def _text_of(part: str, data: bytes) -> str:
+    """A form's text, which is UTF-8 whatever its headers say.
 
     Raises: InvalidFieldError: it is not; the error says of which part of the form.
     """
     try:
-        return bytewise.encode(BYTE_BY_BYTE).decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise InvalidFieldError(
             f"{part} is not UTF-8.",
-            value=bytewise,
+            value=data.decode("latin-1"),
             remedy="Encode names and values as UTF-8; a charset in a header is ignored.",
         ) from error
-
-
-async def _collect(form: FormData) -> dict[str, list[str | bytes]]:
-    fields: dict[str, list[str | bytes]] = {}
-    try:
-        for bytewise, value in form.multi_items():
-            name = _text_of("A field's name", bytewise)
-            if isinstance(value, UploadFile):
-                fields.setdefault(name, []).append(await value.read())
-            else:
-                fields.setdefault(name, []).append(_text_of(f"The field {shorten(name)}", value))
-    finally:
-        await form.close()
-    return fields
