@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from matchka.api.dependencies import CallerDep
+from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, body_schema, reads
 from matchka.api.schemas import (
@@ -47,7 +47,7 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
 
 @router.get("/v1/subjects", summary="List subjects")
 async def list_subjects(
-    caller: CallerDep,
+    caller: Annotated[Caller, Depends(caller_with("limit", "cursor"))],
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=4096)] = None,
 ) -> SubjectsAnswer:
