@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from matchka.api.multipart import MULTIPART, read_multipart
+from matchka.api.bodies.multipart import MULTIPART, read_multipart
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import (
     InvalidFieldError,
