@@ -58,11 +58,11 @@ class UnauthorizedError(MatchkaError):
 
 
 class UnsupportedContentTypeError(MatchkaError):
-    """The body is not multipart/form-data."""
+    """The body is neither multipart/form-data nor application/json."""
 
 
 class MalformedFormError(MatchkaError):
-    """The body says multipart/form-data and is not."""
+    """The body is not what its content type says."""
 
 
 class UploadTimeoutError(MatchkaError):

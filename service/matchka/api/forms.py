@@ -6,8 +6,12 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic.fields import FieldInfo
 
-from matchka.api.bodies.multipart import MULTIPART, read_multipart
+from matchka.api.bodies.body import read_body
+from matchka.api.bodies.fields import FieldKind, Fields
+from matchka.api.bodies.json_object import JSON
+from matchka.api.bodies.multipart import MULTIPART
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import (
     InvalidFieldError,
@@ -30,6 +34,11 @@ def _read_number(value: object) -> object:
     raise ValueError("must be a number")
 
 
+FILE_IN_JSON: Final = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "description": "Base64 of the file, or a data: URI of it.",
+}
 FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
@@ -165,19 +174,37 @@ class IdentifyForm(Form):
 
 def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:
     """A dependency that reads a request's body as one kind of form."""
+    takes = {name: _kind_of(field) for name, field in kind.model_fields.items()}
 
     async def read(request: Request) -> FormT:
-        return check_fields(kind, await read_multipart(request))
+        return check_fields(kind, await read_body(request, takes))
 
     return read
 
 
 def body_schema(kind: type[Form]) -> dict[str, Any]:
     """The OpenAPI description of a form."""
-    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": kind.model_json_schema()}}}}
+    schema = kind.model_json_schema()
+    content = {MULTIPART: {"schema": schema}, JSON: {"schema": _with_files_as_text(schema)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> FormT:
+def _with_files_as_text(schema: Any) -> Any:
+    """A form's schema, with what stands for a file in JSON; one of several files needs no array."""
+    if isinstance(schema, list):
+        return [_with_files_as_text(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "binary":
+        return FILE_IN_JSON
+    changed = {name: _with_files_as_text(part) for name, part in schema.items()}
+    if changed.get("items") == FILE_IN_JSON:
+        told = {name: changed.pop(name) for name in ("title", "description") if name in changed}
+        return {"anyOf": [changed, FILE_IN_JSON], **told}
+    return changed
+
+
+def check_fields(kind: type[FormT], fields: Fields) -> FormT:
     """Make a form of named values.
 
     Raises:
@@ -191,7 +218,7 @@ def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> For
             raise UnknownFieldError(
                 "This call has no such field.", value=name, remedy=f"Its fields are {', '.join(known)}."
             )
-    values = {name: _one_or_many(kind, name, given) for name, given in fields.items()}
+    values = {name: _one_or_many(kind, name, given) for name, given in fields.items() if given}
     try:
         return kind(**values)
     except ValidationError as error:
@@ -199,16 +226,23 @@ def check_fields(kind: type[FormT], fields: dict[str, list[str | bytes]]) -> For
 
 
 def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> object:
-    annotation = kind.model_fields[name].annotation
-    takes_file = "file" in name
-    if any(isinstance(value, bytes) != takes_file for value in given):
-        expected = "a file (a part with a filename)" if takes_file else "text, not a file"
+    takes = _kind_of(kind.model_fields[name])
+    if any(isinstance(value, bytes) != takes.is_file for value in given):
+        expected = "a file (a part with a filename)" if takes.is_file else "text, not a file"
         raise InvalidFieldError(f"The field {name} must be {expected}.", value=name, remedy="Correct the form.")
-    if annotation == list[FileBytes]:
+    if takes.is_list:
         return given
     if len(given) > 1:
         raise InvalidFieldError(f"The field {name} is given {len(given)} times.", value=name, remedy="Give it once.")
     return given[0]
+
+
+def _kind_of(field: FieldInfo) -> FieldKind:
+    return FieldKind(
+        is_file=field.annotation in (bytes, FileBytes, FileBytes | None, list[FileBytes]),
+        is_number=any(isinstance(rule, BeforeValidator) and rule.func is _read_number for rule in field.metadata),
+        is_list=field.annotation == list[FileBytes],
+    )
 
 
 def _field_error(kind: type[Form], error: ValidationError) -> MatchkaError:

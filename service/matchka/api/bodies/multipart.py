@@ -1,6 +1,5 @@
 """Multipart bodies: read in memory, as the values of each name."""
 
-import asyncio
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -8,17 +7,13 @@ from typing import TYPE_CHECKING, Final
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from starlette.requests import Request
 
+from matchka.api.bodies.fields import LONGEST_TEXT, Fields, require_few_files
 from matchka.errors import (
     InvalidFieldError,
     MalformedFormError,
-    TooManyFilesError,
-    UnsupportedContentTypeError,
-    UploadTimeoutError,
     shorten,
 )
-from matchka.settings import Settings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -26,40 +21,44 @@ if TYPE_CHECKING:
 MULTIPART: Final = "multipart/form-data"
 MOST_TEXT_FIELDS: Final = 32  # a form of this interface has at most six
 BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1
-LONGEST_TEXT: Final = 1 << 20  # bytes
 
 
-async def read_multipart(request: Request) -> dict[str, list[str | bytes]]:
-    """Read a request's multipart/form-data body: the values of each name, text as str and files as bytes.
+class MultipartReader:
+    """Reads one multipart/form-data body.
 
-    Raises:
-        UnsupportedContentTypeError: the body is of another type.
-        MalformedFormError: it cannot be read, or was cut short.
-        InvalidFieldError: a name or a text is not UTF-8.
-        TooManyFilesError: more files than MATCHKA_MAX_FILES.
-        UploadTimeoutError: it did not arrive within MATCHKA_MAX_UPLOAD_S.
+    Args:
+        content_type: the request's header.
+        max_files: most files.
+
+    Raises: MalformedFormError: the header names no boundary.
     """
-    content_type = request.headers.get("content-type", "")
-    if content_type.split(";")[0].strip().lower() != MULTIPART:
-        raise UnsupportedContentTypeError(
-            f"The body must be {MULTIPART}.", value=content_type or "no content type", remedy="Send a form with files."
-        )
-    settings: Settings = request.app.state.settings
-    parts = _Parts(settings.max_files)
-    parser = MultipartParser(_boundary_of(content_type), parts.callbacks)
-    try:
-        async with asyncio.timeout(settings.max_upload_s):
-            async for chunk in request.stream():
-                parser.write(chunk)
-    except TimeoutError as error:
-        raise UploadTimeoutError(
-            f"The body did not arrive within {settings.max_upload_s:g} s.", remedy="Send it faster, or in parts."
-        ) from error
-    except FormParserError as error:
-        raise _malformed("Invalid multipart data.") from error
-    if not parts.are_complete:
-        raise MalformedFormError("The form ends before its closing boundary.", remedy="Send the whole body.")
-    return parts.fields()
+
+    def __init__(self, content_type: str, max_files: int) -> None:
+        self._parts = _Parts(max_files)
+        self._parser = MultipartParser(_boundary_of(content_type), self._parts.callbacks)
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next piece of the body.
+
+        Raises:
+            MalformedFormError: it cannot be read.
+            TooManyFilesError: see require_few_files.
+        """
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _malformed("Invalid multipart data.") from error
+
+    def fields(self) -> Fields:
+        """The values of each name, text as str and files as bytes.
+
+        Raises:
+            MalformedFormError: the body was cut short.
+            InvalidFieldError: a name or a text is not UTF-8.
+        """
+        if not self._parts.are_complete:
+            raise MalformedFormError("The form ends before its closing boundary.", remedy="Send the whole body.")
+        return self._parts.fields()
 
 
 @dataclass
@@ -95,12 +94,12 @@ class _Parts:
             "on_end": self._end,
         }
 
-    def fields(self) -> dict[str, list[str | bytes]]:
+    def fields(self) -> Fields:
         """The values of each name, in their order.
 
         Raises: InvalidFieldError: a name or a text is not UTF-8.
         """
-        fields: dict[str, list[str | bytes]] = {}
+        fields: Fields = {}
         for part in self._parts:
             name = _text_of("A field's name", part.name)
             value = bytes(part.data)
@@ -122,10 +121,7 @@ class _Parts:
             raise _malformed('The Content-Disposition header field "name" must be provided.')
         part.name, part.is_file = options[b"name"], b"filename" in options
         files = sum(part.is_file for part in self._parts)
-        if files > self._max_files:
-            raise TooManyFilesError(
-                f"One request may carry at most {self._max_files} files.", remedy="Send the rest in another request."
-            )
+        require_few_files(files, self._max_files)
         if len(self._parts) - files > MOST_TEXT_FIELDS:
             raise _malformed(f"Too many fields. Maximum number of fields is {MOST_TEXT_FIELDS}.")
 

@@ -1,0 +1,29 @@
+"""What every reader of bodies gives, and what it may have to know of the fields that a call takes."""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from matchka.errors import TooManyFilesError
+
+Fields: TypeAlias = dict[str, list[str | bytes]]  # the values of each name: text, numbers as they are written, files
+LONGEST_TEXT: Final = 1 << 20  # bytes of one that is no file
+
+
+@dataclass(frozen=True)
+class FieldKind:
+    """What the values of a field are; text where they are neither files nor numbers."""
+
+    is_file: bool = False
+    is_number: bool = False
+    is_list: bool = False
+
+
+def require_few_files(count: int, max_files: int) -> None:
+    """Refuse a request with too many files.
+
+    Raises: TooManyFilesError: more than max_files.
+    """
+    if count > max_files:
+        raise TooManyFilesError(
+            f"One request may carry at most {max_files} files.", remedy="Send the rest in another request."
+        )
