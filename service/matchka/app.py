@@ -55,19 +55,21 @@ CLIENT_GONE: Final = 499  # the status that web servers log for a client that le
 LOGGER: Final = logging.getLogger("matchka")
 
 
-def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
+def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: Telemetry | None = None) -> FastAPI:
     """Build the service.
 
     Args:
         settings: everything that can be configured.
         verifier: an opened one (see opened_verifier) that the caller closes; opened at start-up where none is given.
             Its models are warmed and its galleries filled in the background, until which /readyz answers 503.
+        telemetry: that of the verifier, where there is one.
     """
+    telemetry = telemetry or Telemetry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            opened = verifier or stack.enter_context(opened_verifier(settings))
+            opened = verifier or stack.enter_context(opened_verifier(settings, telemetry))
             loading = asyncio.create_task(_load(app.state.service, opened))
             try:
                 yield
@@ -84,7 +86,6 @@ def create_app(settings: Settings, verifier: Verifier | None = None) -> FastAPI:
         redirect_slashes=False,  # a redirect would go wherever the caller's Host says
     )
     app.state.settings = settings
-    telemetry = Telemetry()
     workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
     backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
@@ -132,23 +133,30 @@ def _add_guards(app: FastAPI, settings: Settings) -> None:
 
 
 @contextmanager
-def opened_verifier(settings: Settings) -> Iterator[Verifier]:
+def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> Iterator[Verifier]:
     """Check and open all that the service needs; closed at the end of the block.
+
+    Args:
+        settings: as of the application.
+        telemetry: told what its parts do; one that nobody reads by default.
 
     Raises:
         BundleError: a bundle does not check out.
         DataDirInUseError: another process owns the data folder.
         StoreError: the database cannot be opened.
     """
+    telemetry = telemetry or Telemetry()
     bundles = read_bundles(settings.models_dir)
     decode_slots = Semaphore(settings.decode_threads)
     with ExitStack() as stack:
         served = []
         for bundle in bundles:
-            served.append(open_model(bundle, settings, decode_slots))
+            served.append(open_model(bundle, settings, decode_slots, telemetry.stages))
             stack.callback(served[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
         store = stack.enter_context(opened_store(settings.effective_database_url))
+        telemetry.watch_erasures(lambda: store.erasures_waiting)
+        telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in served if model.batcher})
         galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
         yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
 
@@ -181,9 +189,6 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
-    state.telemetry.watch_batches(verifier.batch_counts)
-    state.telemetry.watch_erasures(verifier.erasures_waiting)
-    state.telemetry.watch_stages(verifier.stage_times)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -12,12 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
-from matchka.runtime.stage_timer import STAGE_BUCKETS_S, Stage, StageReading
+from matchka.runtime.stage_timer import StageMetrics
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 BatchesOfModels = Callable[[], dict[str, BatchCounts]]
-StagesOfModels = Callable[[], dict[str, dict[Stage, StageReading]]]
 GallerySizes = Callable[[], dict[tuple[str, str], int]]
 GallerySearches = Callable[[], dict[tuple[str, str, Method], int]]
 
@@ -39,6 +37,7 @@ class Telemetry:
         self.decisions = Counter(
             "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
         )
+        self.stages = StageMetrics(self._registry)
 
     def watch_galleries(self, sizes: GallerySizes, searches: GallerySearches) -> None:
         """Report the galleries' sizes, and how they were searched, whenever the metrics are read."""
@@ -53,10 +52,6 @@ class Telemetry:
         Gauge(
             "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
         ).set_function(waiting)
-
-    def watch_stages(self, readings: StagesOfModels) -> None:
-        """Report what the stages of requests took whenever the metrics are read."""
-        self._registry.register(_StageCollector(readings))
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -133,19 +128,3 @@ class _BatchCollector(Collector):
             for reason, requests in counts.dropped.items():
                 dropped.add_metric([model, reason], requests)
         yield from (sizes, queued, dropped)
-
-
-class _StageCollector(Collector):
-    def __init__(self, readings: StagesOfModels) -> None:
-        self._readings = readings
-
-    def collect(self) -> Iterable[Metric]:
-        seconds = HistogramMetricFamily("matchka_stage_seconds", "Seconds of a stage", labels=["model", "stage"])
-        cpu = CounterMetricFamily("matchka_stage_cpu_seconds", "CPU seconds of a stage", labels=["model", "stage"])
-        edges = (*map(str, STAGE_BUCKETS_S), "+Inf")
-        for model, stages in self._readings().items():
-            for stage, reading in stages.items():
-                buckets = list(zip(edges, accumulate(reading.counts), strict=True))
-                seconds.add_metric([model, stage], buckets, sum_value=reading.seconds)
-                cpu.add_metric([model, stage], reading.cpu_seconds)
-        yield from (seconds, cpu)

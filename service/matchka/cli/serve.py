@@ -52,6 +52,7 @@ def serve(
     """Run the service until it is stopped."""
     with reported_errors():
         with extra_required("cpu"):  # the other commands need no more than a plain installation has
+            from matchka.api.telemetry import Telemetry
             from matchka.app import create_app, create_health_app, opened_verifier
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
@@ -65,7 +66,9 @@ def serve(
             listener = stack.enter_context(_bound_socket(settings.host, settings.port))
             beside = settings.health_port and stack.enter_context(_bound_socket(settings.host, settings.health_port))
             tune_process()
-            application = create_app(settings, stack.enter_context(opened_verifier(settings)))
+            telemetry = Telemetry()
+            verifier = stack.enter_context(opened_verifier(settings, telemetry))
+            application = create_app(settings, verifier, telemetry)
             state = application.state.service
             signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
             server = uvicorn.Server(_server_config(application, settings, settings.max_connections))

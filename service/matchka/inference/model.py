@@ -22,7 +22,7 @@ from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
 from matchka.modalities.purpose import Purpose
 from matchka.runtime.deadline import patiently_holding
-from matchka.runtime.stage_timer import StageTimes
+from matchka.runtime.stage_timer import StageMetrics, StageTimes
 from matchka.settings import Settings
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
@@ -142,7 +142,7 @@ class Model:
     @property
     def label(self) -> str:
         """What tells it from the others that are served: its name, with the version behind where that is older."""
-        return self.manifest.name if self.is_current else f"{self.manifest.name} {self.manifest.version}"
+        return _label_of(self.manifest, self.is_current)
 
     @property
     def takes_images(self) -> bool:
@@ -205,17 +205,20 @@ class Model:
             )
 
 
-def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | None = None) -> Model:
+def open_model(
+    bundle: Bundle, settings: Settings, decode_slots: Semaphore | None = None, stages: StageMetrics | None = None
+) -> Model:
     """Load a verified bundle's graphs; the embedding one behind a batcher.
 
     Args:
         bundle: what to serve.
         settings: limits, and how to batch.
         decode_slots: bounds how many files are decoded at once, over all models that share it.
+        stages: told what its stages take; by default some that nobody reads.
 
     Raises: BundleError: a graph does not match the manifest.
     """
-    spec, times = bundle.manifest.input, StageTimes()
+    spec, times = bundle.manifest.input, StageTimes(stages, _label_of(bundle.manifest, bundle.is_current))
     session = _open_graph(bundle, settings, settings.session_threads)
     # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
     has_wide = settings.batch_shares > 1 and settings.session_threads == 1
@@ -236,6 +239,10 @@ def open_model(bundle: Bundle, settings: Settings, decode_slots: Semaphore | Non
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
     return Model(bundle.manifest, batcher, bounded, times, bundle.is_current)
+
+
+def _label_of(manifest: Manifest, is_current: bool) -> str:
+    return manifest.name if is_current else f"{manifest.name} {manifest.version}"
 
 
 def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:

@@ -1,11 +1,10 @@
-"""Where the time of requests goes: seconds and CPU seconds of each stage of one model."""
+"""Where the time of requests goes: seconds and CPU seconds of each stage, as metrics of Prometheus."""
 
 import time
-from bisect import bisect_left
-from dataclasses import dataclass, field
-from threading import Lock
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 # decode: bytes to samples or pixels. prepare: to windows, or to the chips of faces. queue: rows wait for a run.
 # run: one run of the graph, shared or not. decide: vectors to a decision. store, search: as they say.
@@ -13,50 +12,54 @@ Stage: TypeAlias = Literal["decode", "prepare", "queue", "run", "decide", "store
 STAGE_BUCKETS_S: Final = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
-@dataclass
-class StageReading:
-    """What one stage took so far.
+class StageMetrics:
+    """The stages of all models.
 
-    Attributes:
-        counts: how often it took at most each of STAGE_BUCKETS_S, but longer than the one before; the last: longer.
-        seconds: altogether.
-        cpu_seconds: CPU time of the threads that did it; helpers inside a library are not seen.
+    Args:
+        registry: where they are read; nowhere by default.
     """
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(STAGE_BUCKETS_S) + 1))
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        labels = ("model", "stage")
+        self.seconds = Histogram(
+            "matchka_stage_seconds", "Seconds of a stage", labels, buckets=STAGE_BUCKETS_S, registry=registry
+        )
+        self.cpu_seconds = Counter("matchka_stage_cpu_seconds", "CPU seconds of a stage", labels, registry=registry)
 
 
 class StageTimes:
-    """Adds up the stages of one model. Safe to call from threads."""
+    """The stages of one model. Safe to call from threads.
 
-    def __init__(self) -> None:
-        self._readings: dict[Stage, StageReading] = {}
-        self._lock = Lock()
+    Args:
+        metrics: where they are added; by default to some that nobody reads.
+        model: label of the model.
+    """
+
+    def __init__(self, metrics: StageMetrics | None = None, model: str = "") -> None:
+        self._metrics = metrics or StageMetrics()
+        self._model = model
+        # to look a metric up by its labels costs twice as much as to observe something
+        self._found: dict[Stage, tuple[Histogram, Counter]] = {}
 
     def timed(self, stage: Stage) -> "TimedStage":
         """A context manager whose block is one occurrence of the stage; one that raises counts as well."""
         return TimedStage(self, stage)
 
     def add(self, stage: Stage, seconds: float, cpu_seconds: float = 0.0) -> None:
-        """Note one occurrence of a stage."""
-        bucket = bisect_left(STAGE_BUCKETS_S, seconds)
-        with self._lock:
-            reading = self._readings.get(stage)
-            if reading is None:
-                reading = self._readings[stage] = StageReading()
-            reading.counts[bucket] += 1
-            reading.seconds += seconds
-            reading.cpu_seconds += cpu_seconds
+        """Note one occurrence of a stage.
 
-    def readings(self) -> dict[Stage, StageReading]:
-        """A copy of what was added so far, by stage."""
-        with self._lock:
-            return {
-                stage: StageReading(list(found.counts), found.seconds, found.cpu_seconds)
-                for stage, found in self._readings.items()
-            }
+        Args:
+            stage: which.
+            seconds: that it took.
+            cpu_seconds: CPU time of the thread that did it; helpers inside a library are not seen.
+        """
+        found = self._found.get(stage)
+        if found is None:
+            labels = (self._model, stage)
+            found = self._metrics.seconds.labels(*labels), self._metrics.cpu_seconds.labels(*labels)
+            self._found[stage] = found
+        found[0].observe(seconds)
+        found[1].inc(cpu_seconds)
 
 
 class TimedStage:

@@ -78,7 +78,7 @@ import json, resource, sys
 import matchka.app
 import matchka.cli.serve as command_line
 
-def tell(settings):
+def tell(*_):
     core_bytes = resource.getrlimit(resource.RLIMIT_CORE)
     print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
     sys.exit(0)

@@ -10,11 +10,9 @@ from matchka.bundles.manifest import Manifest
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
-from matchka.inference.batcher import BatchCounts
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
 from matchka.modalities.face.reader import FaceChoice
-from matchka.runtime.stage_timer import Stage, StageReading
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.follower import GalleryKeeper
@@ -266,22 +264,9 @@ class Verifier:
             self._keeper.settle(tenant, removal.subject_key, removal.model)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
-    def erasures_waiting(self) -> int:
-        """Deletions whose bytes a long read of another process keeps in the database's log."""
-        return self._store.erasures_waiting
-
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
         return self._keeper.sizes()
-
-    def batch_counts(self) -> dict[str, BatchCounts]:
-        """What the batcher of each model did and what waits in it, by the model's label."""
-        batchers = {model.label: model.batcher for model in self._served}
-        return {name: batcher.counts() for name, batcher in batchers.items() if batcher is not None}
-
-    def stage_times(self) -> dict[str, dict[Stage, StageReading]]:
-        """What the stages of requests took so far, by the model's label."""
-        return {model.label: model.times.readings() for model in self._served}
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
