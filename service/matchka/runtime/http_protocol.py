@@ -23,7 +23,7 @@ LARGEST_HEAD: Final = 64 << 10  # bytes; the parser itself would take any number
 MOST_DROPPED: Final = 1 << 20  # bytes of a body without a length that may still come after its answer
 CHECKS: Final = 4  # looks at a connection within the time that it has
 SILENT_S: Final = 1.0  # a connection that asks nothing for so long makes room for a new one where all are taken
-LINGER_S: Final = 5.0  # a client that is turned away gets this long to read that
+LINGER_S: Final = 5.0  # a client that is refused while it still sends gets this long to finish and read that
 TOO_LARGE: Final = "The request's head is too large."
 # On every answer: what is said of a person is for the caller alone, and is not what a browser guesses it to be.
 ANSWER_HEADERS: Final = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]

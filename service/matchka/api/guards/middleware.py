@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
+from matchka.runtime.http_protocol import LINGER_S
 from matchka.runtime.load_shedding import Backlog
 
-LINGER_S: Final = 5.0  # a client that is still sending gets this long to finish and read the refusal
 LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away
 MIB: Final = 1 << 20
 LEFT_TO_SERVER_BYTES: Final = MIB  # of a refused body; the rest of most samples is less
