@@ -12,34 +12,22 @@ from importlib.metadata import version
 from threading import Semaphore
 from typing import Final
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from matchka.api.dependencies import ServiceState, authorised_tenant
+from matchka.api.error_handlers import add_error_handlers, add_framework_error_handlers
 from matchka.api.guards.auth import KeyGate, KeyRing
 from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
-from matchka.api.problems import INTERNAL_ERROR, problem_response, status_and_code
 from matchka.api.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions
 from matchka.bundles.repository import read_bundles
-from matchka.errors import (
-    InvalidFieldError,
-    MatchkaError,
-    MethodNotAllowedError,
-    OutOfMemoryError,
-    UnexpectedError,
-    UnknownPathError,
-)
+from matchka.errors import MatchkaError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
@@ -51,7 +39,6 @@ from matchka.tasks.embedding.verifier import Verifier
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
-CLIENT_GONE: Final = 499  # the status that web servers log for a client that left
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -98,8 +85,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
     _add_guards(app, settings)
     app.add_middleware(RequestTimer, telemetry=telemetry)
-    _add_error_handlers(app)
-    _add_framework_error_handlers(app)
+    add_error_handlers(app)
+    add_framework_error_handlers(app)
     return app
 
 
@@ -114,7 +101,7 @@ def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
     app.state.service = state
     app.include_router(health.router)
     _add_guards(app, settings)
-    _add_error_handlers(app)
+    add_error_handlers(app)
     return app
 
 
@@ -191,60 +178,3 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(MatchkaError)
-    async def known(_request: Request, error: MatchkaError) -> Response:
-        _, code = status_and_code(error)
-        if code == INTERNAL_ERROR:
-            LOGGER.error("a request failed", exc_info=error)
-        elif code.startswith("storage_"):
-            LOGGER.error("a request failed: %s", error)
-        return problem_response(error)
-
-    @app.exception_handler(SQLAlchemyError)
-    async def failed_database(request: Request, error: SQLAlchemyError) -> Response:
-        problem = as_matchka_error(error)
-        if problem is None:
-            raise error
-        return await known(request, problem)
-
-    @app.exception_handler(MemoryError)
-    async def exhausted(_request: Request, error: MemoryError) -> Response:
-        LOGGER.error("a request was refused for want of memory", exc_info=error)
-        return problem_response(
-            OutOfMemoryError(
-                "The service has no memory left for this request.",
-                remedy="Try again after the seconds in Retry-After, or send fewer or smaller files.",
-            )
-        )
-
-
-def _add_framework_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = str(first["loc"][-1])
-        return problem_response(
-            InvalidFieldError(
-                f"{name} is not valid: {first['msg']}.", value=first.get("input"), remedy="See /docs for its range."
-            )
-        )
-
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
-        kind = MethodNotAllowedError if error.status_code == 405 else UnknownPathError
-        where = f"{request.method} {request.url.path}"
-        response = problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
-        response.headers.update(error.headers or {})
-        return response
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=CLIENT_GONE)  # nobody reads it; the metrics tell it from a failure
-
-    @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _error: Exception) -> Response:
-        # The server logs the traceback; the caller learns nothing of it.
-        return problem_response(UnexpectedError("The service failed.", remedy="Report this with the server's log."))
