@@ -1,7 +1,7 @@
 """The client commands of `matchka`: tables for people, --json for machines, exit codes for scripts."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
 from matchka.cli.decision_table import decision_table
 from matchka.client import Client
-from matchka.errors import InvalidFieldError, MatchkaError
+from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
+from matchka.errors import InvalidFieldError, MatchkaError, MissingPackageError, extra_required
 
 NO_MATCH: Final = 1
 FAILED: Final = 2
@@ -60,7 +60,14 @@ def model_for(model: str | None, file: Path) -> str:
 
 
 def connected(url: str | None) -> Client:
-    """A client for the service of the command line or the environment."""
+    """A client for the service of the command line or the environment.
+
+    Raises: SettingsError: no address, or, where the server is installed too, a variable that it would refuse.
+    """
+    with suppress(MissingPackageError), extra_required("cpu"):
+        from matchka.settings import read_settings
+
+        read_settings(url=url)
     return Client(url)
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from rich.table import Table
 
-from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
+from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 
 LARGEST_SHOWN: Final = 0.99995  # a probability above it would be printed as 1.0000
 DECISION_COLUMNS: Final = ("similarity", "threshold", "probability", "dim")

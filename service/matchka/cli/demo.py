@@ -13,10 +13,10 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from matchka.api.schemas import IdentifyAnswer
 from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
 from matchka.client import Client
+from matchka.client.answers import IdentifyAnswer
 from matchka.errors import InvalidFieldError
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,7 @@ from matchka.store.statistics import census_of, subjects_without
 
 ATTEMPTS: Final = 5  # somebody may enrol between the two readings
 LOG_SUFFIX: Final = "-wal"
+GALLERY_METRIC: Final = "matchka_gallery_subjects"
 
 
 class HoldingStatus(BaseModel):
@@ -115,7 +117,7 @@ def disagreements_with_service(engine: Engine, client: Client) -> list[str]:
     """
     found: list[str] = []
     for _ in range(ATTEMPTS):
-        before = client.gallery_sizes()
+        before = gallery_sizes(client.metrics())
         with reading(engine) as session:
             stored = _subjects_served(session, ((m.name, m.version) for m in client.models().models))
         found = [
@@ -127,6 +129,14 @@ def disagreements_with_service(engine: Engine, client: Client) -> list[str]:
         if not found:
             break
     return found
+
+
+def gallery_sizes(metrics: str) -> dict[tuple[str, str], int]:
+    """Subjects in each gallery of a service, keyed by tenant and model, of its metrics in Prometheus's text format."""
+    families = {family.name: family for family in text_string_to_metric_families(metrics)}
+    gallery = families.get(GALLERY_METRIC)
+    samples = gallery.samples if gallery else ()
+    return {(sample.labels["tenant"], sample.labels["model"]): int(sample.value) for sample in samples}
 
 
 def _subjects_served(session: Session, served: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

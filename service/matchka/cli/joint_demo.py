@@ -6,9 +6,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from matchka.api.schemas import FusedVerifyAnswer, VerifyAnswer
 from matchka.cli.demo_subjects import DemoSubjects
 from matchka.client import Client
+from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError, RequestFailedError
 
 PERSON: Final = "voice-and-face"  # put together: no recordings and pictures of one person are at hand

@@ -1,5 +1,6 @@
-"""The Python client of the HTTP interface; of the package it needs nothing but its errors."""
+"""The Python clients of the HTTP interface; of the package they need nothing but its errors."""
 
+from matchka.client.asynchronous import AsyncClient
 from matchka.client.sync import Client
 
-__all__ = ["Client"]
+__all__ = ["AsyncClient", "Client"]

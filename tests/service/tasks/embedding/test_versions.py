@@ -10,6 +10,7 @@ import requests
 from typer.testing import CliRunner
 
 from matchka.app import opened_verifier
+from matchka.cli.gallery_status import gallery_sizes
 from matchka.cli.serve import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face
@@ -265,7 +266,7 @@ def test_both_versions_over_http_say_who_has_to_enrol_again(folder: Path):
         assert {c.subject_id: c.version for c in found.candidates if c.subject_id in ("p1", "p2")}["p2"] == OLD
         for candidate in found.candidates:
             assert candidate.threshold == pytest.approx(found.threshold) or candidate.version != found.version
-        assert client.gallery_sizes() == {(TENANT, "voice"): 6}
+        assert gallery_sizes(client.metrics()) == {(TENANT, "voice"): 6}
     finally:
         assert stop(server.process) == 0
 

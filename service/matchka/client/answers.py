@@ -1,0 +1,286 @@
+"""What the service answers: the wire types of HTTP v1 as a client reads them, without the service's own checks."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """Base of every answer; a field that only a newer service has is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class QualityAnswer(Answer):
+    """Figures of a face. Distances in pixels, the roll in degrees; yaw is 1 at about a profile, visible in [0, 1]."""
+
+    eye_distance_px: float
+    sharpness: float
+    contrast: float
+    yaw: float
+    roll_deg: float
+    visible: float
+
+
+class FaceAnswer(Answer):
+    """A face that was used: box (x0, y0, x1, y1) and five landmarks (x, y) in pixels, detector confidence, quality."""
+
+    box: list[float]
+    landmarks: list[list[float]]
+    confidence: float
+    quality: QualityAnswer
+
+
+class EmbedAnswer(Answer):
+    """Embeddings of unit length: lists of numbers, or base64 of little-endian float32."""
+
+    model: str
+    version: str
+    dim: int
+    encoding: str
+    embeddings: list[list[float]] | list[str]
+    faces: list[FaceAnswer | None] | None = None
+
+
+class SubjectSimilarityAnswer(Answer):
+    """A subject and its cosine similarity."""
+
+    subject_id: str
+    similarity: float
+
+
+class EnrollAnswer(Answer):
+    """What was stored, and subjects that may be the same person."""
+
+    subject_id: str
+    model: str
+    version: str
+    dim: int
+    template_ids: list[str]
+    template_count: int
+    similar_subjects: list[SubjectSimilarityAnswer]
+    faces: list[FaceAnswer | None] | None = None
+
+
+class VerifyAnswer(Answer):
+    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation."""
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+    faces: list[FaceAnswer | None] | None = None
+
+
+class FusedVerifyAnswer(Answer):
+    """A 1:1 decision on two modalities; similarity and threshold are 2 p - 1 of the posterior, on [-1, 1].
+
+    `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
+    `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
+    `max_fmr`. `dim` names no single embedding and is 0.
+    """
+
+    match: bool
+    similarity: float
+    threshold: float
+    threshold_measured: bool
+    max_fmr: float
+    require: Literal["both", "sum"]
+    max_fmr_each: float | None
+    probability: float | None
+    dim: int
+    model: str
+    version: str
+    parts: dict[str, VerifyAnswer]
+
+
+class CandidateAnswer(SubjectSimilarityAnswer):
+    """A subject that identify found. Versions of a model have scales of their own: similarities compare within one.
+
+    `threshold` is that of the version, at `dim`; candidates are ordered by how far their similarity lies above it.
+    """
+
+    version: str
+    dim: int
+    threshold: float
+
+
+class IdentifiedFaceAnswer(Answer):
+    """One face of several that were looked up."""
+
+    face: FaceAnswer | None
+    match: str | None
+    candidates: list[CandidateAnswer]
+    threshold: float
+    threshold_measured: bool
+
+
+class IdentifyAnswer(Answer):
+    """A 1:N decision: `match` is None for a stranger, whatever the candidates.
+
+    `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
+    """
+
+    match: str | None
+    candidates: list[CandidateAnswer]
+    threshold: float
+    threshold_measured: bool
+    max_fpir: float
+    dim: int
+    gallery_size: int
+    model: str
+    version: str
+    face: FaceAnswer | None = None
+    faces: list[IdentifiedFaceAnswer] | None = None
+
+
+class TemplateAnswer(Answer):
+    """A template, without its embedding."""
+
+    template_id: str
+    model: str
+    version: str
+    created_at: datetime
+
+
+class SubjectAnswer(Answer):
+    """A subject and its templates."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+    templates: list[TemplateAnswer]
+
+
+class SubjectSummaryAnswer(Answer):
+    """A subject in a page."""
+
+    subject_id: str
+    created_at: datetime
+    template_count: int
+
+
+class SubjectsAnswer(Answer):
+    """A page of subjects; `next_cursor` is None on the last."""
+
+    subjects: list[SubjectSummaryAnswer]
+    next_cursor: str | None
+
+
+class Metrics(Answer):
+    """Verification accuracy in one domain: rates are fractions in [0, 1]; counts say how much they rest on."""
+
+    eer: float
+    min_dcf: float
+    tar_at_fmr: dict[str, float]
+    subjects: int
+    mated_pairs: int
+    non_mated_pairs: int
+
+
+class OperatingPoint(Answer):
+    """A false match rate and the cosine threshold that keeps it; `measured` is false where it was extrapolated."""
+
+    fmr: float
+    threshold: float
+    measured: bool
+
+
+class Calibration(Answer):
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
+
+    scale: float
+    offset: float
+    cllr: float
+    min_cllr: float
+
+
+class GalleryThresholds(Answer):
+    """Cosine thresholds that keep an FPIR: a row for each of `max_fpirs`, a column for each of `gallery_sizes`."""
+
+    max_fpirs: tuple[float, ...]
+    gallery_sizes: tuple[int, ...]
+    thresholds: tuple[tuple[float, ...], ...]
+
+
+class DimReport(Answer):
+    """All that was measured at one dim. Metrics are keyed by domain, the rest by the number of templates ("1", "3")."""
+
+    metrics: dict[str, Metrics]
+    backbone_metrics: dict[str, Metrics]
+    calibration: dict[str, Calibration]
+    operating_points: dict[str, tuple[OperatingPoint, ...]]
+    identification: dict[str, GalleryThresholds] = {}
+
+
+class Source(Answer):
+    """Where a part of a bundle came from: its place, version, sha256 of the file taken, and licence."""
+
+    name: str
+    source: str
+    version: str
+    sha256: str
+    licence: str
+
+
+class DatasetUse(Answer):
+    """A data set that shaped or measured a bundle, its licence and what it was used for."""
+
+    name: str
+    source: str
+    licence: str
+    use: str
+
+
+class ModelAnswer(Answer):
+    """A served bundle: what it takes, its dims, and for each what was measured.
+
+    Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
+    `subjects_to_reenroll` those that have no template of the current one.
+    """
+
+    name: str
+    version: str
+    task: str
+    input_kind: str
+    full_dim: int
+    dims: list[int]
+    per_dim: dict[str, DimReport]
+    backbone: Source
+    projection: Source
+    datasets: list[DatasetUse]
+    accepted_worse: str | None
+    current: bool
+    subjects: int
+    subjects_to_reenroll: int
+
+
+class ModelsAnswer(Answer):
+    """Every served bundle."""
+
+    models: list[ModelAnswer]
+
+
+class ReadyAnswer(Answer):
+    """Ready, and how many subjects have no template of the current version of a model, by model."""
+
+    status: str
+    subjects_to_reenroll: dict[str, int]
+
+
+class Problem(Answer):
+    """An error (RFC 9457) with a stable code, the offending value and the remedy."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    value: str | None
+    remedy: str

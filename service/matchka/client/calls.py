@@ -1,0 +1,202 @@
+"""The calls of HTTP v1: each function describes one, and says how its answer is read. Nothing is sent here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
+from urllib.parse import quote
+
+from matchka.client.answers import (
+    EmbedAnswer,
+    EnrollAnswer,
+    FusedVerifyAnswer,
+    IdentifyAnswer,
+    ModelsAnswer,
+    ReadyAnswer,
+    SubjectAnswer,
+    SubjectsAnswer,
+    VerifyAnswer,
+)
+from matchka.errors import InvalidFieldError, MissingFieldError
+
+Sample: TypeAlias = Path | str | bytes
+Part: TypeAlias = tuple[str, tuple[str, bytes]]
+Value: TypeAlias = str | int | float | None
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True)
+class Call(Generic[AnswerT]):
+    """A request of the service.
+
+    Attributes:
+        method: of HTTP.
+        path: below the service's root, quoted.
+        read: makes the answer of the body; raises pydantic's ValidationError where it is none.
+        fields: of the query of a GET, else of the form.
+        files: of the form: (field, (file name, content)).
+    """
+
+    method: str
+    path: str
+    read: Callable[[bytes], AnswerT]
+    fields: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Part, ...] = ()
+
+
+def embed(
+    samples: list[Sample], model: str = "voice", dim: int | None = None, face: str | None = None
+) -> Call[EmbedAnswer]:
+    """Embed samples (paths or bytes) at a trained dim."""
+    fields = {"model": model, "dim": dim, "face": face}
+    return _form("embed", EmbedAnswer.model_validate_json, fields, _files("file", samples))
+
+
+def enroll(subject_id: str, samples: list[Sample], model: str = "voice", face: str | None = None) -> Call[EnrollAnswer]:
+    """Store one template for each sample, all or none."""
+    fields = {"model": model, "subject_id": subject_id, "face": face}
+    return _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
+
+
+def verify(
+    subject_id: str,
+    sample: Sample,
+    model: str = "voice",
+    dim: int | None = None,
+    max_fmr: float | None = None,
+    face: str | None = None,
+) -> Call[VerifyAnswer]:
+    """Compare a sample with the reference of a subject."""
+    fields = {"model": model, "subject_id": subject_id, "dim": dim, "max_fmr": max_fmr, "face": face}
+    return _form("verify", VerifyAnswer.model_validate_json, fields, _files("file", [sample]))
+
+
+def verify_jointly(
+    subject_id: str,
+    voice_sample: Sample,
+    face_sample: Sample,
+    max_fmr: float | None = None,
+    require: str | None = None,
+    max_fmr_each: float | None = None,
+) -> Call[FusedVerifyAnswer]:
+    """Compare a voice and a face with the references of a subject; one decision on both.
+
+    Args:
+        subject_id: enrolled with both models.
+        voice_sample: a clip.
+        face_sample: a picture.
+        max_fmr: false match rate that both together keep; 1e-3 by default.
+        require: `both` (default), each part has to pass on its own as well; `sum`, a strong part makes up for a weak
+            one.
+        max_fmr_each: with `both`, the false match rate that each part keeps on its own; 1e-2 by default.
+    """
+    fields: dict[str, Value] = {
+        "model": "voice+face",
+        "subject_id": subject_id,
+        "max_fmr": max_fmr,
+        "require": require,
+        "max_fmr_each": max_fmr_each,
+    }
+    files = _files("voice_file", [voice_sample]) + _files("face_file", [face_sample])
+    return _form("verify", FusedVerifyAnswer.model_validate_json, fields, files)
+
+
+def compare(
+    sample_a: Sample,
+    sample_b: Sample,
+    model: str = "voice",
+    dim: int | None = None,
+    max_fmr: float | None = None,
+    face: str | None = None,
+) -> Call[VerifyAnswer]:
+    """Compare two samples; nothing is stored."""
+    fields = {"model": model, "dim": dim, "max_fmr": max_fmr, "face": face}
+    files = _files("file_a", [sample_a]) + _files("file_b", [sample_b])
+    return _form("compare", VerifyAnswer.model_validate_json, fields, files)
+
+
+def identify(
+    sample: Sample,
+    model: str = "voice",
+    top_k: int | None = None,
+    dim: int | None = None,
+    max_fpir: float | None = None,
+    face: str | None = None,
+) -> Call[IdentifyAnswer]:
+    """Search a sample in the gallery; `match` is None for a stranger."""
+    fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir, "face": face}
+    return _form("identify", IdentifyAnswer.model_validate_json, fields, _files("file", [sample]))
+
+
+def subjects(limit: int = 100, cursor: str | None = None) -> Call[SubjectsAnswer]:
+    """A page of subjects."""
+    fields = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
+    return Call("GET", "/v1/subjects", SubjectsAnswer.model_validate_json, fields)
+
+
+def subject(subject_id: str) -> Call[SubjectAnswer]:
+    """One subject and its templates."""
+    return Call("GET", f"/v1/subjects/{_quoted(subject_id)}", SubjectAnswer.model_validate_json)
+
+
+def delete_subject(subject_id: str) -> Call[None]:
+    """Delete a subject with the templates of every model."""
+    return Call("DELETE", f"/v1/subjects/{_quoted(subject_id)}", _nothing)
+
+
+def delete_template(template_id: str) -> Call[None]:
+    """Delete one template."""
+    return Call("DELETE", f"/v1/templates/{_quoted(template_id)}", _nothing)
+
+
+def models() -> Call[ModelsAnswer]:
+    """The served bundles."""
+    return Call("GET", "/v1/models", ModelsAnswer.model_validate_json)
+
+
+def metrics() -> Call[str]:
+    """The service's metrics, in Prometheus's text format."""
+    return Call("GET", "/metrics", bytes.decode)
+
+
+def ready() -> Call[ReadyAnswer]:
+    """Whether the service is ready; refused with status 503 while it is not."""
+    return Call("GET", "/readyz", ReadyAnswer.model_validate_json)
+
+
+def _form(
+    name: str, read: Callable[[bytes], AnswerT], fields: Mapping[str, Value], files: tuple[Part, ...]
+) -> Call[AnswerT]:
+    given = {field: str(value) for field, value in fields.items() if value is not None}
+    return Call("POST", f"/v1/{name}", read, given, files)
+
+
+def _quoted(name: str) -> str:
+    """A name as one segment of a path.
+
+    >>> _quoted("a/b")
+    'a%2Fb'
+    """
+    return quote(name, safe="")
+
+
+def _nothing(_: bytes) -> None:
+    return None
+
+
+def _files(name: str, samples: list[Sample]) -> tuple[Part, ...]:
+    if not samples:
+        raise MissingFieldError("There is no sample to send.", value=name, remedy="Name at least one file.")
+    return tuple((name, _named_bytes(sample)) for sample in samples)
+
+
+def _named_bytes(sample: Sample) -> tuple[str, bytes]:
+    if isinstance(sample, bytes):
+        return "sample", sample
+    path = Path(sample)
+    try:
+        return path.name, path.read_bytes()
+    except OSError as error:
+        raise InvalidFieldError(
+            "The file cannot be read.", value=path, remedy=f"Check the path ({error.strerror})."
+        ) from error

@@ -1,0 +1,94 @@
+"""Where the service is and how it is asked: address, key, proxies and time limits, for every client."""
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+
+from matchka.errors import SettingsError
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+
+HttpT = TypeVar("HttpT", httpx2.Client, httpx2.AsyncClient)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A checked address and key. Attributes: url: without its last slash; timeout_s: longest wait for one answer."""
+
+    url: str
+    api_key: str | None = field(repr=False)
+    timeout_s: float
+
+    def open(self, kind: Callable[..., HttpT]) -> HttpT:
+        """An HTTP client of the library, which connects when it is first used. It repeats no request.
+
+        Raises: SettingsError: the environment names a proxy that cannot be used.
+        """
+        parts = urlsplit(self.url)
+        try:
+            return kind(
+                base_url=self.url,
+                auth=self._with_key if self.api_key else None,  # comes before a name and password in the address
+                timeout=self.timeout_s,
+                trust_env=parts.hostname not in LOOPBACK_HOSTS,  # an internet proxy must not be asked for this machine
+                # to load the trusted authorities takes 40 ms, and plain HTTP needs none
+                verify=True if parts.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise SettingsError(
+                "The environment names a proxy that cannot be used.",
+                remedy="Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the service's host in NO_PROXY.",
+            ) from error
+
+    def _with_key(self, request: httpx2.Request) -> httpx2.Request:
+        request.headers["Authorization"] = f"Bearer {self.api_key}"
+        return request
+
+
+def connection_to(url: str | None, api_key: str | None, timeout_s: float) -> Connection:
+    """The connection that was asked for; what is None comes from MATCHKA_URL and MATCHKA_API_KEY.
+
+    Raises: SettingsError: no http(s) address, or a key that no header can carry.
+    """
+    if url is None:
+        url = os.environ.get("MATCHKA_URL", DEFAULT_URL)
+    if api_key is None:
+        api_key = os.environ.get("MATCHKA_API_KEY", "").strip()  # read from a file, it often ends with a newline
+    return Connection(_checked_url(url), _checked_key(api_key) if api_key else None, timeout_s)
+
+
+def _checked_url(url: str) -> str:
+    """The address without its last slash.
+
+    >>> _checked_url("http://127.0.0.1:8000/")
+    'http://127.0.0.1:8000'
+    """
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        httpx2.URL(url)
+    except (ValueError, httpx2.InvalidURL):  # such as a port that is no number, or above 65535
+        is_address = False
+    if not is_address:
+        raise SettingsError(
+            "This is no address of a service.",
+            value=url,
+            remedy="Write MATCHKA_URL (--url) as http://HOST:PORT, for example http://127.0.0.1:8000.",
+        )
+    return url.rstrip("/")
+
+
+def _checked_key(api_key: str) -> str:
+    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        raise SettingsError(
+            "An API key holds printable ASCII characters without spaces only.",
+            remedy="Copy the service's key into MATCHKA_API_KEY once more.",
+        )
+    return api_key

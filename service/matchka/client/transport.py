@@ -1,0 +1,102 @@
+"""Between a call and HTTP: the request of a call, the answer in a response, and the error where there is none."""
+
+import inspect
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import update_wrapper
+from typing import Any, Final, TypeVar
+
+import httpx2
+from pydantic import ValidationError
+
+from matchka.client.answers import Problem
+from matchka.client.calls import AnswerT, Call
+from matchka.client.connection import Connection
+from matchka.errors import RequestFailedError, ServiceUnreachableError
+
+# where the service can only speak of headers and paths, which who calls it by this client never sees
+REMEDIES: Final = {
+    "unauthorized": "Set MATCHKA_API_KEY to the service's key, or give it to Client(api_key=…).",
+    "unknown_path": "Set MATCHKA_URL to the service's root, without /v1; client and service have to be of one version.",
+}
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+
+def request_of(call: Call[Any], timeout_s: float) -> Mapping[str, Any]:
+    """The arguments of the HTTP library's `request`."""
+    fields = "params" if call.method == "GET" else "data"
+    request = {"method": call.method, "url": call.path, "timeout": timeout_s, fields: call.fields}
+    return {**request, "files": list(call.files)} if call.files else request
+
+
+@contextmanager
+def failures_reported(connection: Connection, timeout_s: float) -> Iterator[None]:
+    """Say in our words why no answer came.
+
+    Raises: ServiceUnreachableError: none came.
+    """
+    try:
+        yield
+    except httpx2.RequestError as error:
+        raise ServiceUnreachableError(
+            _what_failed(error, timeout_s),
+            value=connection.url,
+            remedy="Start it with `matchka serve`, or set MATCHKA_URL to where it runs.",
+        ) from error
+
+
+def answer_in(response: httpx2.Response, call: Call[AnswerT]) -> AnswerT:
+    """Read the answer of a call.
+
+    Raises: RequestFailedError: the service refused. ServiceUnreachableError: another program answered.
+    """
+    if not response.is_success:
+        raise _failure(response)
+    try:
+        return call.read(response.content)
+    except ValueError as error:  # pydantic's, or text that is not UTF-8
+        raise ServiceUnreachableError(
+            "What answered is not a matchka service of this version.", value=response.url, remedy="Check the URL."
+        ) from error
+
+
+def documented(method: MethodT, describe: Callable[..., Call[Any]]) -> MethodT:
+    """Give a method the name, the text and the parameters of the call that it sends, for help() and editors."""
+    update_wrapper(method, describe, assigned=("__name__", "__doc__"))
+    of_call = inspect.signature(describe)
+    client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    (answer,) = of_call.return_annotation.__args__
+    signature = of_call.replace(parameters=[client, *of_call.parameters.values()], return_annotation=answer)
+    method.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, no type names it
+    return method
+
+
+def _what_failed(error: httpx2.RequestError, timeout_s: float) -> str:
+    """The nearest reason that can be told from outside, without the library's own words."""
+    if isinstance(error, httpx2.TimeoutException):
+        return f"The service does not answer within {timeout_s:g} s."
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "No trusted TLS connection to the service can be made; http:// needs none."
+        cause = cause.__cause__ or cause.__context__
+    return "The service does not answer."
+
+
+def _failure(response: httpx2.Response) -> RequestFailedError | ServiceUnreachableError:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ServiceUnreachableError(
+            f"What answered with status {response.status_code} is not a matchka service.",
+            value=response.url,
+            remedy="Check the URL.",
+        )
+    return RequestFailedError(
+        problem.detail,
+        remedy=REMEDIES.get(problem.code, problem.remedy),
+        value=problem.value,
+        status=problem.status,
+        code=problem.code,
+    )

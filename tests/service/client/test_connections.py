@@ -1,0 +1,273 @@
+"""Both clients on the wire: shared connections, nothing sent twice, proxies, and the same errors from each."""
+
+import asyncio
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from matchka.client import AsyncClient, Client
+from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError, SettingsError
+from tests.service.conftest import SmallServer, embedding_of, sample, voice
+
+KEY = "0123456789abcdef"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+Ask = Callable[..., Any]
+
+
+def asked(url: str, call: str, *arguments: Any, **options: Any) -> Any:
+    """One call of a client of its own."""
+    with Client(url, **options) as client:
+        return getattr(client, call)(*arguments)
+
+
+def asked_asynchronously(url: str, call: str, *arguments: Any, **options: Any) -> Any:
+    """One call of an asynchronous client of its own."""
+
+    async def ask() -> Any:
+        async with AsyncClient(url, **options) as client:
+            return await getattr(client, call)(*arguments)
+
+    return asyncio.run(ask())
+
+
+both_clients = pytest.mark.parametrize("ask", [asked, asked_asynchronously])
+
+
+@dataclass
+class Peer:
+    """A server of this test: what reached it, and how it answers. Kept connections are closed after `idle_s`."""
+
+    status: int = 200
+    body: bytes = b'{"models": []}'
+    headers: dict[str, str] = field(default_factory=dict)
+    answers: int = 1_000_000  # then connections are closed without one
+    idle_s: float | None = None
+    connections: int = 0
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    recorded = Peer()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            recorded.connections += 1
+            self.connection.settimeout(recorded.idle_s)
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            recorded.requests.append((self.command, self.path, self.headers["Authorization"]))
+            if len(recorded.requests) > recorded.answers:
+                self.close_connection = True
+                return
+            self.send_response(recorded.status)
+            for name, value in recorded.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(recorded.body)))
+            self.end_headers()
+            self.wfile.write(recorded.body)
+
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the library's names
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    recorded.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield recorded
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*PROXIES, *(name.lower() for name in PROXIES)):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_asynchronous_client_goes_the_whole_way(small_server: SmallServer):
+    async def go() -> None:
+        async with AsyncClient(small_server.url) as client:
+            await client.wait_until_ready(5)
+            enrolled = await client.enroll("async:1", [sample(1), sample(1, 1)])
+            assert (enrolled.subject_id, enrolled.template_count) == ("async:1", 2)
+            with Client(small_server.url) as blocking:
+                for call, arguments in [
+                    ("verify", ("async:1", sample(3))),
+                    ("identify", (sample(2),)),
+                    ("compare", (sample(1), sample(2))),
+                    ("subject", ("async:1",)),
+                    ("subjects", ()),
+                    ("models", ()),
+                ]:
+                    assert await getattr(client, call)(*arguments) == getattr(blocking, call)(*arguments)
+            await client.delete_template(enrolled.template_ids[0])
+            await client.delete_subject("async:1")
+            with pytest.raises(RequestFailedError) as refused:
+                await client.subject("async:1")
+            assert refused.value.code == "unknown_subject"
+            assert "matchka_gallery_subjects" in await client.metrics()
+
+    asyncio.run(go())
+
+
+def test_tasks_that_share_a_client_each_get_their_own_answer(small_server: SmallServer):
+    async def go() -> list[Any]:
+        async with AsyncClient(small_server.url) as client:
+            return await asyncio.gather(*(client.embed([sample(person)]) for person in range(24)))
+
+    for person, answer in enumerate(asyncio.run(go())):
+        np.testing.assert_allclose(answer.embeddings[0], embedding_of(voice(person)), atol=5e-5)
+
+
+def test_threads_that_share_a_client_each_get_their_own_answer(small_server: SmallServer):
+    with Client(small_server.url) as client, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda person: client.embed([sample(person)]), range(24)))
+    for person, answer in enumerate(answers):
+        np.testing.assert_allclose(answer.embeddings[0], embedding_of(voice(person)), atol=5e-5)
+
+
+def test_calls_of_a_client_share_one_connection(peer: Peer):
+    with Client(peer.url) as client:
+        for _ in range(5):
+            client.models()
+    assert (len(peer.requests), peer.connections) == (5, 1)
+
+    async def go() -> None:
+        async with AsyncClient(peer.url) as client:
+            for _ in range(5):
+                await client.models()
+
+    asyncio.run(go())
+    assert (len(peer.requests), peer.connections) == (10, 2)
+
+
+def test_connection_that_the_service_closed_in_between_is_replaced(peer: Peer):
+    peer.idle_s = 0.05
+    with Client(peer.url) as client:
+        client.models()
+        threading.Event().wait(0.5)
+        client.models()
+    assert (len(peer.requests), peer.connections) == (2, 2)
+
+
+@both_clients
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [("enroll", ("a", [b"x"])), ("delete_subject", ("a",)), ("delete_template", ("t",)), ("models", ())],
+)
+def test_call_without_an_answer_is_not_sent_again(peer: Peer, ask: Ask, call: str, arguments: tuple[Any, ...]):
+    peer.answers = 0
+    with pytest.raises(ServiceUnreachableError, match="does not answer"):
+        ask(peer.url, call, *arguments)
+    assert len(peer.requests) == 1
+
+
+@both_clients
+def test_sample_is_not_sent_on_to_where_an_answer_redirects(peer: Peer, ask: Ask):
+    peer.status, peer.headers, peer.body = 307, {"Location": f"{peer.url}/elsewhere"}, b""
+    with pytest.raises(ServiceUnreachableError, match="status 307"):
+        ask(peer.url, "embed", [b"x"])
+    assert [path for _, path, _ in peer.requests] == ["/v1/embed"]
+
+
+@both_clients
+def test_service_behind_a_path_and_a_name_in_its_address_gets_the_key(peer: Peer, ask: Ask):
+    ask(peer.url.replace("//", "//name:password@") + "/below/", "models", api_key=KEY)
+    assert peer.requests == [("GET", "/below/v1/models", f"Bearer {KEY}")]
+
+
+@both_clients
+def test_proxy_of_the_environment_is_asked_for_other_machines_and_never_for_this_one(
+    peer: Peer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HTTP_PROXY", peer.url)
+    ask("http://service.invalid:8000", "models", api_key=KEY)
+    assert peer.requests == [("GET", "http://service.invalid:8000/v1/models", f"Bearer {KEY}")]
+    for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1"):
+        with pytest.raises(ServiceUnreachableError, match="does not answer"):
+            ask(url, "models")
+    monkeypatch.setenv("NO_PROXY", "service.invalid")
+    with pytest.raises(ServiceUnreachableError, match="does not answer"):
+        ask("http://service.invalid:8000", "models")
+    assert len(peer.requests) == 1
+
+
+@both_clients
+@pytest.mark.parametrize("proxy", ["socks5://user:secret@127.0.0.1:1", "ftp://user:secret@127.0.0.1:1"])
+def test_proxy_that_cannot_be_used_is_refused_and_not_shown(ask: Ask, proxy: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(SettingsError, match="proxy") as refused:
+        ask("http://service.invalid", "models")
+    assert "NO_PROXY" in refused.value.remedy
+    assert "secret" not in str(refused.value)
+
+
+def errors_of(ask: Ask, small_server: SmallServer, silent: str) -> Iterator[MatchkaError]:
+    """Every way an answer can fail to come, each with a request that fails so."""
+    for url, call, arguments, options in [
+        ("http://127.0.0.1:1", "models", (), {}),
+        ("http://127.0.0.1:1", "wait_until_ready", (0,), {}),
+        (silent, "models", (), {"timeout_s": 0.1}),
+        (small_server.url.replace("http://", "https://"), "models", (), {}),
+        (f"{small_server.url}/v1", "models", (), {}),
+        (f"{small_server.url}/healthz", "delete_subject", ("a",), {}),
+        (small_server.url, "embed", ([sample(1)], "voice", 3), {}),
+        (small_server.url, "embed", (["missing.wav"],), {}),
+        (small_server.url, "embed", ([],), {}),
+        ("ftp://a", "models", (), {}),
+        ("http://a b", "models", (), {}),
+        (small_server.url, "models", (), {"api_key": "two words"}),
+    ]:
+        with pytest.raises(MatchkaError) as failed:
+            ask(url, call, *arguments, **options)
+        yield failed.value
+
+
+def test_errors_of_both_clients_are_the_same(small_server: SmallServer):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        silent = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        own, others = (list(errors_of(ask, small_server, silent)) for ask in (asked, asked_asynchronously))
+    assert [(type(error), str(error)) for error in own] == [(type(error), str(error)) for error in others]
+    assert len({str(error) for error in own}) == len(own)
+
+
+@both_clients
+def test_wait_for_a_service_that_is_not_ready_ends_with_the_time_and_not_before(peer: Peer, ask: Ask):
+    problem = {"type": "about:blank", "title": "", "code": "not_ready", "detail": "", "value": None, "remedy": ""}
+    peer.status, peer.body = 503, json.dumps(problem | {"status": 503}).encode()
+    with pytest.raises(ServiceUnreachableError, match=r"not ready after 0\.3 s"):
+        ask(peer.url, "wait_until_ready", 0.3)
+    assert len(peer.requests) >= 2
+    peer.requests.clear()
+    peer.status, peer.body = 401, json.dumps(problem | {"status": 401, "code": "unauthorized"}).encode()
+    with pytest.raises(RequestFailedError):  # waiting does not help
+        ask(peer.url, "wait_until_ready", 60)
+    assert len(peer.requests) == 1
+
+
+def test_client_that_is_closed_is_done(peer: Peer):
+    client = Client(peer.url)
+    with client:
+        client.models()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.models()
+    client.close()
