@@ -1,6 +1,6 @@
 """`python -m matchka`: the command line."""
 
-from matchka.cli.serve import main
+from matchka.cli.main import main
 
 if __name__ == "__main__":
     main()

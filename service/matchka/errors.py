@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Final
 
 LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
-OWN_PACKAGES: Final = ("service", "training", "export")  # one of them not found is a defect, not a missing extra
+# one of them not found is a defect, not a missing extra
+OWN_PACKAGES: Final = ("matchka", "matchka_train", "matchka_export")
 
 
 class MatchkaError(Exception):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
-from matchka.cli.serve import app
+from matchka.cli.main import app
 from matchka.errors import InvalidFieldError, RequestFailedError
 from tests.server_process import RunningServer
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from matchka.cli.serve import app
+from matchka.cli.main import app
 from tests.server_process import RunningServer, StartServer, stop
 
 

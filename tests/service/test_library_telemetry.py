@@ -9,6 +9,7 @@ import pytest
 @pytest.mark.parametrize(
     "entry",
     [
+        "matchka.cli.main",
         "matchka.cli.serve",
         "matchka.app",
         "matchka_export.__main__",

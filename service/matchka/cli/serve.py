@@ -1,4 +1,4 @@
-"""`matchka`: run the service, or speak to one."""
+"""`matchka serve`: run the service."""
 
 import logging
 import os
@@ -6,20 +6,17 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 import uvicorn
 from fastapi import FastAPI
-from rich.console import Console
 
 from matchka.api.problems import problem_response
-from matchka.cli.client_commands import FAILED, Url, commands, connected, reported_errors
-from matchka.cli.demo import run_demonstration
-from matchka.cli.gallery_commands import gallery_commands
-from matchka.cli.transfer_commands import transfer_commands
-from matchka.errors import OverloadedError, SettingsError, extra_required
+from matchka.api.telemetry import Telemetry
+from matchka.app import create_app, create_health_app, opened_verifier
+from matchka.cli.client_commands import FAILED, reported_errors
+from matchka.errors import OverloadedError, SettingsError
 from matchka.runtime.health_listener import serving_beside
 from matchka.runtime.http_protocol import (
     ANSWER_HEADERS,
@@ -36,24 +33,16 @@ SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
 HEALTH_CONNECTIONS: Final = 256  # to the listener for health
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
-)
-app.add_typer(commands)
-gallery_commands.add_typer(transfer_commands)
-app.add_typer(gallery_commands, name="gallery")
+serve_command = typer.Typer(add_completion=False)
 
 
-@app.command()
+@serve_command.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; MATCHKA_HOST or 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; MATCHKA_PORT or 8000 by default.")] = None,
 ) -> None:
     """Run the service until it is stopped."""
     with reported_errors():
-        with extra_required("cpu"):  # the other commands need no more than a plain installation has
-            from matchka.api.telemetry import Telemetry
-            from matchka.app import create_app, create_health_app, opened_verifier
         settings = read_settings(host=host, port=port)
         settings.require_key_beyond_loopback()
         allow_many_connections()
@@ -78,23 +67,6 @@ def serve(
             server.run(sockets=[listener])
             if state.verifier is None:
                 raise typer.Exit(FAILED)
-
-
-@app.command()
-def demo(
-    samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),
-    url: Url = None,
-) -> None:
-    """Enrol real people, probe with other samples and strangers. Exit code 1: a probe was nearest to another."""
-    with reported_errors():
-        all_nearest = run_demonstration(connected(url), samples, Console())
-    if not all_nearest:
-        raise typer.Exit(1)
-
-
-def main() -> None:
-    """Entry point of `matchka`."""
-    app()
 
 
 def _server_config(application: FastAPI, settings: Settings, max_connections: int) -> uvicorn.Config:
@@ -141,7 +113,3 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         ) from error
     listener.listen(BACKLOG)
     return listener
-
-
-if __name__ == "__main__":
-    main()

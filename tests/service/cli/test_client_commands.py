@@ -10,7 +10,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from matchka.cli.client_commands import FAILED, NO_MATCH
-from matchka.cli.serve import app
+from matchka.cli.main import app
 from tests.service.conftest import SmallServer, cosine, embedding_of, sample, voice
 
 

@@ -22,10 +22,10 @@ def run_without(package: str, folder: Path, *arguments: str) -> subprocess.Compl
 @pytest.mark.parametrize(
     ("package", "arguments", "extra"),
     [
-        ("faiss", ["service", "serve"], "cpu"),
-        ("onnxruntime", ["service", "serve"], "cpu"),
-        ("torch", ["training", "backbones", "list"], "cpu,train"),
-        ("torch", ["export", "defaults"], "cpu,train"),
+        ("faiss", ["matchka", "serve"], "cpu"),
+        ("onnxruntime", ["matchka", "serve"], "cpu"),
+        ("torch", ["matchka_train", "backbones", "list"], "cpu,train"),
+        ("torch", ["matchka_export", "defaults"], "cpu,train"),
     ],
 )
 def test_command_without_its_extra_names_the_package_and_the_remedy_in_one_line(
@@ -41,14 +41,14 @@ def test_command_without_its_extra_names_the_package_and_the_remedy_in_one_line(
 
 @pytest.mark.parametrize("package", ["faiss", "onnxruntime"])
 def test_client_commands_need_no_extra(tmp_path: Path, package: str) -> None:
-    assert run_without(package, tmp_path, "service", "--help").returncode == 0
-    done = run_without(package, tmp_path, "service", "models")
+    assert run_without(package, tmp_path, "matchka", "--help").returncode == 0
+    done = run_without(package, tmp_path, "matchka", "models")
     assert "The service does not answer" in done.stderr
 
 
 def test_module_of_ours_that_is_not_found_is_no_missing_extra() -> None:
     with pytest.raises(ModuleNotFoundError), extra_required("cpu"):
-        raise ModuleNotFoundError("No module named 'service.nothing'", name="service.nothing")
+        raise ModuleNotFoundError("No module named 'matchka.nothing'", name="matchka.nothing")
     with pytest.raises(MissingPackageError) as refused, extra_required("cpu"):
         raise ModuleNotFoundError("No module named 'faiss.swig'", name="faiss.swig")
     assert refused.value.value == "faiss"

@@ -75,17 +75,17 @@ print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
 # `matchka serve`, up to where it would open its bundles.
 SERVER = """
 import json, resource, sys
-import matchka.app
-import matchka.cli.serve as command_line
+import matchka.cli.main
+import matchka.cli.serve
 
 def tell(*_):
     core_bytes = resource.getrlimit(resource.RLIMIT_CORE)
     print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
     sys.exit(0)
 
-matchka.app.opened_verifier = tell
+matchka.cli.serve.opened_verifier = tell
 sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
-command_line.main()
+matchka.cli.main.main()
 """
 
 

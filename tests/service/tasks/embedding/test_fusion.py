@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from matchka.bundles.fusion_file import read_fusions
 from matchka.bundles.repository import read_bundles
-from matchka.cli.serve import app
+from matchka.cli.main import app
 from matchka.errors import RequestFailedError
 from matchka.inference.model import Reading, SampleReader, open_model
 from matchka.inference.session import InputArray

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from matchka.app import opened_verifier
 from matchka.cli.gallery_status import gallery_sizes
-from matchka.cli.serve import app
+from matchka.cli.main import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.reader import FaceReading

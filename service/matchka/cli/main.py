@@ -1,0 +1,63 @@
+"""`matchka`: run the service, or speak to one. What only the server needs is imported when its command is called."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from matchka.cli.client_commands import Url, commands, connected, reported_errors
+from matchka.cli.demo import run_demonstration
+from matchka.errors import extra_required
+
+# every argument goes on to the command of another module, --help as well
+PASSED_ON: Final[dict[str, Any]] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
+)
+app.add_typer(commands)
+
+
+@app.command(context_settings=PASSED_ON)
+def serve(context: typer.Context) -> None:
+    """Run the service until it is stopped."""
+    _pass_on(context, "matchka.cli.serve", "serve_command")
+
+
+@app.command(context_settings=PASSED_ON)
+def gallery(context: typer.Context) -> None:
+    """Back up, restore, move, check and count what is enrolled."""
+    _pass_on(context, "matchka.cli.gallery", "gallery_commands")
+
+
+@app.command()
+def demo(
+    samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),
+    url: Url = None,
+) -> None:
+    """Enrol real people, probe with other samples and strangers. Exit code 1: a probe was nearest to another."""
+    with reported_errors():
+        all_nearest = run_demonstration(connected(url), samples, Console())
+    if not all_nearest:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of `matchka`."""
+    app()
+
+
+def _pass_on(context: typer.Context, module: str, name: str) -> None:
+    with reported_errors(), extra_required("cpu"):
+        command: typer.Typer = getattr(import_module(module), name)
+    typer.main.get_command(command).main(args=context.args, prog_name=context.command_path)
+
+
+if __name__ == "__main__":
+    main()
