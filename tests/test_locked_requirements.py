@@ -49,6 +49,16 @@ def needed(requirements: list[str]) -> dict[str, Requirement]:
     return found
 
 
+def lines_of(extra: str) -> list[str]:
+    """Requirements of an extra, with those of the extras of ours that it names."""
+    lines: list[str] = []
+    for line in PROJECT["project"]["optional-dependencies"][extra]:
+        requirement = Requirement(line)
+        is_own = requirement.name == PROJECT["project"]["name"]
+        lines += [inner for other in requirement.extras for inner in lines_of(other)] if is_own else [line]
+    return lines
+
+
 @pytest.mark.parametrize("file", LOCKS)
 def test_lock_when_read_holds_nothing_but_pins_with_hashes(file: str) -> None:
     left = ENTRY.sub("", re.sub(r"^#.*\n", "", text_of(file), flags=re.M))
@@ -70,7 +80,7 @@ def test_lock_beside_the_constraints_has_their_versions(file: str) -> None:
 )
 def test_lock_beside_the_project_holds_what_it_needs(files: tuple[str, ...], extras: list[str]) -> None:
     project = PROJECT["project"]
-    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    optional = [line for extra in extras for line in lines_of(extra)]
     requirements = needed([*PROJECT["build-system"]["requires"], *project["dependencies"], *optional])
     pins = locked(*files)
     assert set(pins) == set(requirements), "run `make lock`"

@@ -76,12 +76,14 @@ def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samp
         # the service looks at the bytes, not at the name
         (tmp_path / name).write_bytes((voice_samples / "librivox" / f"{clip}.wav").read_bytes())
     environment = {**os.environ, "MATCHKA_URL": server.url}
-    run_it = [sys.executable, "-c", code]
+    asynchronous = "import asyncio\nprint(asyncio.run(is_ada(open('probe.mp3', 'rb').read())))\n"
+    run_it = [sys.executable, "-c", code + asynchronous]
     done = subprocess.run(run_it, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    match, similarity, threshold, probability = done.stdout.split()
+    match, similarity, threshold, probability, match_of_full_dim = done.stdout.split()
     assert (match == "True") == (float(similarity) >= float(threshold))
     assert 0 < float(probability) < 1
+    assert match_of_full_dim == "True"  # as "Five minutes" says of the same clip
     server.client().delete_subject("ada")
 
 
