@@ -41,6 +41,7 @@ def within_limit_cases(material: Material, rng: random.Random) -> Iterator[Case]
     kinds: list[Picture] = [_png(*shapes[n % 3], *depth) for n, depth in enumerate(LARGE)]
     kinds += [_pillow("JPEG", "CMYK", 4898, 4898), _pillow("JPEG", "RGB", 6000, 4000, orientation=6)]
     kinds += [_pillow("JPEG", "RGB", 4898, 4898, progressive=True), _pillow("WEBP", "RGBA", 6000, 4000)]
+    kinds += [_tight(material.picture, share) for share in (0.8, 0.6, 0.5)]
     yield from _cases(kinds, material, rng)
 
 
@@ -112,6 +113,20 @@ def _pillow(kind: str, mode: str, width: int, height: int, orientation: int = 1,
         return file.getvalue()
 
     return f"{kind} {width} x {height}, {mode}, orientation {orientation} {options or ''}", make
+
+
+def _tight(portrait: bytes, share: float) -> Picture:
+    """The face of obama.jpg cut to a share of its box and enlarged: its box has many times the picture's pixels."""
+
+    def make() -> bytes:
+        x, y, half = 496, 253, 142 * share  # where the detector draws the box: its centre, and half its side
+        with Image.open(io.BytesIO(portrait)) as image:
+            cut = image.convert("RGB").resize((4898, 4898), box=(x - half, y - half, x + half, y + half))
+        file = io.BytesIO()
+        cut.save(file, "JPEG")
+        return file.getvalue()
+
+    return f"JPEG 4898 x 4898, face cut to {share} of its box", make
 
 
 def _animated(kind: str, width: int, height: int) -> Picture:

@@ -14,6 +14,7 @@ from PIL import Image
 from matchka.vectors import FloatArray
 
 PixelArray: TypeAlias = NDArray[np.uint8]
+Box: TypeAlias = tuple[float, float, float, float]
 
 # Geometry fixed by the published networks.
 PNET_WINDOW_PX: Final = 12
@@ -23,6 +24,8 @@ ONET_PX: Final = 48
 # Fills what lies outside the image: zero after the networks' scaling. Measured on tight crops against
 # repeated edges, mirror images and black (docs/decisions/040).
 OUTSIDE_GREY: Final = 127
+REDUCING_GAP: Final = 2.0  # how much finer than a crop the picture is that it is resampled from
+BAND_PX: Final = 1 << 20  # pixels put on grey at a time
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,33 @@ def crop_squares(image: Image.Image, boxes: FloatArray, side_px: int) -> PixelAr
     for crop, (x0, y0, x1, y1) in zip(crops, boxes.tolist(), strict=True):
         source, box = image, (x0, y0, x1, y1)
         if x0 < 0 or y0 < 0 or x1 > image.width or y1 > image.height:
-            left, top, right, bottom = math.floor(x0), math.floor(y0), math.ceil(x1), math.ceil(y1)
-            source = Image.new("RGB", (right - left, bottom - top), (OUTSIDE_GREY,) * 3)
-            source.paste(image, (-left, -top))
-            box = (x0 - left, y0 - top, x1 - left, y1 - top)
-        small = source.resize((side_px, side_px), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+            source, box = _on_grey(image, box, side_px)
+        small = source.resize((side_px, side_px), Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)
         crop[...] = np.asarray(small)
     return crops
+
+
+def _on_grey(image: Image.Image, box: Box, side_px: int) -> tuple[Image.Image, Box]:
+    """What a box that leaves the image shows, on grey, shrunk by the whole factor that `resize` would begin with.
+
+    The box of a face that fills a picture may have ten times the picture's pixels: only the part of it that lies in the
+    image is looked at, a band at a time.
+
+    Returns: a square of at most 2 * REDUCING_GAP * side_px + 1 pixels a side, and the box in it.
+    """
+    left, top, right, bottom = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
+    factor = max(1, int((box[2] - box[0]) / side_px / REDUCING_GAP))
+    columns, rows = math.ceil((right - left) / factor), math.ceil((bottom - top) / factor)
+    shrunk = Image.new("RGB", (columns, rows), (OUTSIDE_GREY,) * 3)
+    first, last = max(0, -left // factor), min(columns, math.ceil((image.width - left) / factor))
+    row, end = max(0, -top // factor), min(rows, math.ceil((image.height - top) / factor))
+    width = min(last * factor, right - left) - first * factor
+    while row < end and first < last:
+        next_row = min(end, row + max(1, BAND_PX // (width * factor)))
+        height = min(next_row * factor, bottom - top) - row * factor
+        band = Image.new("RGB", (width, height), (OUTSIDE_GREY,) * 3)
+        band.paste(image, (-left - first * factor, -top - row * factor))
+        shrunk.paste(band.reduce(factor), (first, row))
+        row = next_row
+    x0, y0, x1, y1 = ((side - corner) / factor for side, corner in zip(box, (left, top) * 2, strict=True))
+    return shrunk, (x0, y0, x1, y1)

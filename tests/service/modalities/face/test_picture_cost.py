@@ -20,7 +20,6 @@ from matchka.modalities.face.pyramid import RETRY, SETTINGS, DetectorSettings, p
 from tests.conftest import ROOT
 from tests.service.modalities.face.junk_pictures import scrambled
 
-ROOT: Final = ROOT
 MOST_GROWTH_MIB: Final = 256
 MOST_WORK: Final = 4.0  # times the square picture that takes longest; decoding and detection vary with the content
 ALLOWED_PX: Final = 24_000_000
@@ -124,6 +123,14 @@ def mosaic(faces: list[Image.Image], width: int, height: int, tile_px: int) -> b
     return saved(image, "JPEG", quality=80)
 
 
+def tight(path: Path, share: float) -> bytes:
+    """The face of obama.jpg cut to a share of the side of its box and enlarged: its box has many times its pixels."""
+    with Image.open(path) as image:
+        x, y, half = 496, 253, 142 * share  # where the detector draws the box: its centre, and half its side
+        cut = image.convert("RGB").crop(tuple(round(v) for v in (x - half, y - half, x + half, y + half)))
+    return saved(cut.resize((SIDE, SIDE), Image.Resampling.BICUBIC), "JPEG", quality=30)
+
+
 @pytest.fixture(scope="module")
 def faces(face_samples: Path) -> list[Image.Image]:
     """Heads cut out of the samples, and the same with their blocks in another order."""
@@ -138,7 +145,7 @@ def faces(face_samples: Path) -> list[Image.Image]:
 
 
 def test_no_picture_takes_more_memory_or_work_than_a_square_one_of_the_allowed_pixels(
-    models_dir: Path, faces: list[Image.Image], tmp_path: Path
+    models_dir: Path, face_samples: Path, faces: list[Image.Image], tmp_path: Path
 ) -> None:
     mosaics = {
         f"faces of {tile} px in {width} x {height}": Picture(
@@ -146,7 +153,13 @@ def test_no_picture_takes_more_memory_or_work_than_a_square_one_of_the_allowed_p
         )
         for width, height, tile in ((21_900, 1_095, 90), (21_900, 1_095, 160), (1_095, 21_900, 250), (4_800, 240, 24))
     }
-    pictures = {**SQUARES, **OTHERS, **mosaics}
+    portraits = {
+        f"face cut to {share} of its box": Picture(
+            lambda share=share: tight(face_samples / "obama" / "obama.jpg", share)
+        )
+        for share in (1.0, 0.8, 0.6, 0.5)
+    }
+    pictures = {**SQUARES, **OTHERS, **mosaics, **portraits}
     files = []
     for number, picture in enumerate(pictures.values()):
         files.append(tmp_path / f"{number:02d}")
