@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
     max_audio_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest clip.")
     min_speech_s: float = Field(0.5, ge=0.02, allow_inf_nan=False, description="Least audible material of a clip.")
-    max_image_megapixels: float = Field(24.0, gt=0, allow_inf_nan=False, description="Largest picture, million pixels.")
+    max_image_megapixels: float = Field(25.0, gt=0, allow_inf_nan=False, description="Largest picture, million pixels.")
     max_faces: int = Field(32, ge=1, description="Most faces of one picture that are looked up together.")
     face_min_eye_distance_px: float = Field(10.0, ge=0, description="Smaller faces are refused.")
     face_min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")

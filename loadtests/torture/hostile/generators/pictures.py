@@ -41,6 +41,7 @@ def within_limit_cases(material: Material, rng: random.Random) -> Iterator[Case]
     kinds: list[Picture] = [_png(*shapes[n % 3], *depth) for n, depth in enumerate(LARGE)]
     kinds += [_pillow("JPEG", "CMYK", 4898, 4898), _pillow("JPEG", "RGB", 6000, 4000, orientation=6)]
     kinds += [_pillow("JPEG", "RGB", 4898, 4898, progressive=True), _pillow("WEBP", "RGBA", 6000, 4000)]
+    kinds += [_pillow("JPEG", "CMYK", 4898, 4898, progressive=True), _pillow("WEBP", "RGB", 4032, 3024)]
     kinds += [_tight(material.picture, share) for share in (0.8, 0.6, 0.5)]
     yield from _cases(kinds, material, rng)
 

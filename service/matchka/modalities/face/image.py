@@ -3,7 +3,7 @@
 import io
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -37,12 +37,12 @@ UPRIGHT: Final = {
 MIN_SIDE_PX: Final = 16
 MAX_ASPECT: Final = 20
 # Memory while a picture is decoded, bytes per pixel. Pillow keeps 4, and 4 more while it converts or turns them;
-# WebP's decoder keeps two more pictures and hands its answer over in two; a JPEG of several passes keeps 2 per
-# coefficient until the last one.
+# WebP's decoder keeps two more pictures and some rows, and hands its answer over in another; a JPEG of several passes
+# keeps 2 per coefficient until the last one.
 PIXEL_BYTES: Final = 4
-WEBP_BYTES: Final = 20
+WEBP_BYTES: Final = 13
 COEFFICIENT_BYTES: Final = 2
-# What a picture of the allowed size may take, its file twice included: 240 MiB at 24 million pixels.
+# What a picture of the allowed size may take, its file twice included: 250 MiB at 25 million pixels.
 ALLOWED_BYTES_PER_PIXEL: Final = 10.5
 BMP_RUN_LENGTHS: Final = (1, 2)  # compression of BMP that Pillow undoes run by run, in Python
 BAND_PX: Final = 1 << 20  # pixels converted at a time, where a conversion makes copies
@@ -59,6 +59,8 @@ DAMAGE: Final = (
     struct.error,
 )
 
+Part: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
 
 @dataclass(frozen=True)
 class ImageLimits:
@@ -72,6 +74,9 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
 
     8 and 16 bit, grey, palette, RGB, CMYK; transparency is laid over white. Of the metadata only the EXIF orientation
     is read; colour profiles are ignored. GIF, SVG and all else are refused.
+
+    A JPEG that would take too much memory, one of several passes without subsampling, is decoded at half its size and
+    enlarged to the size it states; what that changes of a face is in docs/decisions/045.
 
     Args:
         data: the whole file.
@@ -100,20 +105,25 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
         ) from error
     except DAMAGE as error:
         raise _damaged(error) from error
-    with image:
-        _require_bounded(image, bare, limits)
-        try:
+    try:
+        with image:
+            _require_shape(image, limits)
+            size, drafted = image.size, _draft(image, bare, limits)
+            _require_memory(image, bare, limits, size)
             image.load()
-            rgb = _to_rgb(image)
-        except DAMAGE as error:
-            raise _damaged(error) from error
-        turn = UPRIGHT.get(read_orientation(bare.exif or image.info.get("exif", b"")))
-        image.close()  # its pixels are not needed twice while they are turned
-        return rgb if turn is None else rgb.transpose(turn)
+        rgb = _to_rgb(image)  # behind `with`, which lets go of the decoder's answer
+    except DAMAGE as error:
+        raise _damaged(error) from error
+    exif = bare.exif or image.info.get("exif", b"")
+    image.close()  # its pixels are not needed twice while they are turned
+    if drafted is not None:
+        rgb = rgb.resize(size, Image.Resampling.BILINEAR, drafted)
+    turn = UPRIGHT.get(read_orientation(exif))
+    return rgb if turn is None else rgb.transpose(turn)
 
 
-def _require_bounded(image: Image.Image, bare: BareFile, limits: ImageLimits) -> None:
-    """Refuse what would cost more than a square picture of the allowed pixels."""
+def _require_shape(image: Image.Image, limits: ImageLimits) -> None:
+    """Refuse what would cost more work than a square picture of the allowed pixels."""
     pixels, size = image.width * image.height, f"{image.width} x {image.height}"
     if pixels > limits.max_megapixels * 1e6:
         raise _too_large(limits, size)
@@ -131,25 +141,45 @@ def _require_bounded(image: Image.Image, bare: BareFile, limits: ImageLimits) ->
         )
     if image.format == "BMP" and image.info.get("compression") in BMP_RUN_LENGTHS:
         raise ImageTooComplexError("Run-length encoded BMP is not read.", remedy="Save it as PNG.")
-    needed_bytes = _bytes_per_pixel(image, bare) * pixels + 2 * len(bare.data)
-    if needed_bytes > ALLOWED_BYTES_PER_PIXEL * limits.max_megapixels * 1e6:
+
+
+def _draft(image: Image.Image, bare: BareFile, limits: ImageLimits) -> Part | None:
+    """Have a JPEG that would take too much memory decoded at half its size.
+
+    Returns: the part of the decoded picture that the whole one shows; None where it is decoded as it is.
+    """
+    if not isinstance(image, JpegImageFile) or _decoding_bytes(image, bare, image.size) <= _allowed_bytes(limits):
+        return None
+    drafted = image.draft(None, (image.width // 2, image.height // 2))
+    return None if drafted is None else drafted[1]
+
+
+def _require_memory(image: Image.Image, bare: BareFile, limits: ImageLimits, size: tuple[int, int]) -> None:
+    """Refuse what would take more memory than a plain picture of the allowed pixels."""
+    needed_bytes = _decoding_bytes(image, bare, size)
+    if needed_bytes > _allowed_bytes(limits):
         raise ImageTooLargeError(
             f"Decoding the picture takes more memory than {limits.max_megapixels:g} million pixels of plain JPEG.",
-            value=f"{size} {image.format}, {needed_bytes / 2**20:.0f} MiB",
+            value=f"{size[0]} x {size[1]} {image.format}, {needed_bytes / 2**20:.0f} MiB",
             remedy="Send it smaller, or as plain JPEG or PNG; 640 x 480 is enough for one face.",
         )
 
 
-def _bytes_per_pixel(image: Image.Image, bare: BareFile) -> float:
-    """Most memory that decoding takes, bytes for each pixel of the picture."""
+def _allowed_bytes(limits: ImageLimits) -> float:
+    return ALLOWED_BYTES_PER_PIXEL * limits.max_megapixels * 1e6
+
+
+def _decoding_bytes(image: Image.Image, bare: BareFile, size: tuple[int, int]) -> float:
+    """Most memory that a picture of a size takes while it is decoded at `image.size`, enlarged and turned."""
+    pixels, decoded = size[0] * size[1], PIXEL_BYTES * image.width * image.height
+    decoder = 0.0
     if image.format == "WEBP":
-        return WEBP_BYTES
-    coefficients = 0.0
-    if isinstance(image, JpegImageFile) and (bare.scans > 1 or "progressive" in image.info):
+        decoder = WEBP_BYTES * pixels
+    elif isinstance(image, JpegImageFile) and (bare.scans > 1 or "progressive" in image.info):
         areas = [across * down for _, across, down, _ in image.layer]
         widest = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)
-        coefficients = COEFFICIENT_BYTES * sum(areas) / max(widest, 1)
-    return PIXEL_BYTES + max(coefficients, PIXEL_BYTES)
+        decoder = COEFFICIENT_BYTES * sum(areas) / max(widest, 1) * pixels
+    return max(decoder + decoded, 2 * PIXEL_BYTES * pixels) + 2 * len(bare.data)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

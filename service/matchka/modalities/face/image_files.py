@@ -18,8 +18,9 @@ PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 # A marker that is neither a stuffed zero, a fill byte nor a restart within a pass (ISO/IEC 10918-1, B.1.1).
 JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, TEMPORARY, EXIF = 0xD8, 0xD9, 0xDA, 0x01, 0xE1
-# Frames, Huffman, arithmetic and quantisation tables, restart interval, scans; JFIF and Adobe, which name the colours.
-JPEG_NEEDED: Final = frozenset({*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDD, 0xE0, 0xEE}) - {0xC8}
+# Frames, Huffman, arithmetic and quantisation tables, scans, restart interval.
+JPEG_TABLES: Final = frozenset({*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDD}) - {0xC8}
+JPEG_COLOURS: Final = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # segments that name the colours, and how they begin
 PNG_NEEDED: Final = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 # Far above what encoders write, far below what costs more than the pixels: usual progressive files have 10 passes,
@@ -103,9 +104,11 @@ def _strip_jpeg(data: bytes) -> BareFile:
         segment = data[after:position]
         if position < after + 2 or position > len(data):
             raise _cut_short()
-        if marker in JPEG_NEEDED:
+        if marker in JPEG_TABLES:
             kept += [bytes((0xFF, marker)), segment]
             table_bytes += len(segment)
+        elif marker in JPEG_COLOURS and segment.startswith(JPEG_COLOURS[marker], 2):
+            kept += [bytes((0xFF, marker)), segment]
         elif marker == EXIF and not exif and segment[2:8] == b"Exif\0\0":
             exif = segment[2:]
         if marker == START_OF_SCAN:
