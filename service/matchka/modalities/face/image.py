@@ -16,9 +16,8 @@ from matchka.errors import (
     ImageTooThinError,
     NoFaceError,
     NotImageError,
-    TruncatedFileError,
 )
-from matchka.modalities.face.image_files import BareFile, read_orientation, strip_metadata
+from matchka.modalities.face.image_files import BareFile, damaged, read_orientation, strip_metadata
 
 READABLE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")  # Pillow reads more; fewer decoders face strangers
 WHITE: Final = (255, 255, 255)
@@ -72,8 +71,8 @@ class ImageLimits:
 def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
     """Decode JPEG, PNG, WebP or BMP and turn it upright; of an animation, the first picture.
 
-    8 and 16 bit, grey, palette, RGB, CMYK; transparency is laid over white. Of the metadata only the EXIF orientation
-    is read; colour profiles are ignored. GIF, SVG and all else are refused.
+    8 and 16 bit, grey, palette, RGB, CMYK; transparency is laid over white. Of the metadata only the
+    orientation is read, from EXIF or else XMP; colour profiles are ignored. GIF, SVG and all else are refused.
 
     A JPEG that would take too much memory, one of several passes without subsampling, is decoded at half its size and
     enlarged to the size it states; what that changes of a face is in docs/decisions/045.
@@ -104,7 +103,7 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
             "The file is not a picture of a known kind.", remedy="Send JPEG, PNG, WebP or BMP."
         ) from error
     except DAMAGE as error:
-        raise _damaged(error) from error
+        raise damaged(error) from error
     try:
         with image:
             _require_shape(image, limits)
@@ -113,12 +112,12 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
             image.load()
         rgb = _to_rgb(image)  # behind `with`, which lets go of the decoder's answer
     except DAMAGE as error:
-        raise _damaged(error) from error
-    exif = bare.exif or image.info.get("exif", b"")
+        raise damaged(error) from error
+    exif, xmp = bare.exif or image.info.get("exif", b""), bare.xmp or image.info.get("xmp", b"")
     image.close()  # its pixels are not needed twice while they are turned
     if drafted is not None:
         rgb = rgb.resize(size, Image.Resampling.BILINEAR, drafted)
-    turn = UPRIGHT.get(read_orientation(exif))
+    turn = UPRIGHT.get(read_orientation(exif, xmp))
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -210,10 +209,4 @@ def _too_large(limits: ImageLimits, value: object) -> ImageTooLargeError:
         f"The picture has more than {limits.max_megapixels:g} million pixels.",
         value=value,
         remedy="Send it smaller; 640 x 480 is enough for one face.",
-    )
-
-
-def _damaged(value: object) -> TruncatedFileError:
-    return TruncatedFileError(
-        "The picture is damaged or cut short.", value=value, remedy="Send the whole file; check the upload."
     )

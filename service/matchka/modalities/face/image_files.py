@@ -1,4 +1,4 @@
-"""Image files by their segments and chunks: what a decoder needs for the pixels, and the EXIF orientation.
+"""Image files by their segments and chunks: what a decoder needs for the pixels, and the orientation.
 
 Nothing else of a file reaches a decoder: notes about a picture can be made to cost more than the picture. Measured on
 24 million pixels: a further pass of a progressive JPEG is 42 bytes and 13 ms, and 20 MiB hold 500,000 of them; a
@@ -17,7 +17,7 @@ PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 # A marker that is neither a stuffed zero, a fill byte nor a restart within a pass (ISO/IEC 10918-1, B.1.1).
 JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, TEMPORARY, EXIF = 0xD8, 0xD9, 0xDA, 0x01, 0xE1
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, TEMPORARY, NOTES = 0xD8, 0xD9, 0xDA, 0x01, 0xE1
 # Frames, Huffman, arithmetic and quantisation tables, scans, restart interval.
 JPEG_TABLES: Final = frozenset({*range(0xC0, 0xD0), 0xDA, 0xDB, 0xDD}) - {0xC8}
 JPEG_COLOURS: Final = {0xE0: b"JFIF\0", 0xEE: b"Adobe"}  # segments that name the colours, and how they begin
@@ -32,6 +32,11 @@ MAX_PARTS: Final = 16_384
 ORIENTATION_TAG: Final = 0x0112
 UPRIGHT: Final = 1
 EXIF_NUMBERS: Final = {1: "B", 3: "H", 4: "I"}  # by type: byte, short, long
+EXIF_SIGNATURE: Final = b"Exif\0\0"
+XMP_SIGNATURE: Final = b"http://ns.adobe.com/xap/1.0/\0"
+PNG_XMP: Final = b"XML:com.adobe.xmp\0\0"  # key, and that what follows is not compressed, as XMP requires of PNG
+XMP_BYTES: Final = 64 * 1024  # as much of a packet is looked at; a JPEG's is no longer
+XMP_ORIENTATION: Final = re.compile(rb"""tiff:Orientation(?:\s*=\s*["']|\s*>)\s*([1-8])\b""")
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ class BareFile:
     Attributes:
         data: the file, as short as its pixels allow.
         exif: the EXIF block, unread; empty where there is none.
+        xmp: the XMP packet, unread; empty where there is none.
         scans: passes over the pixels; 1 where the format knows no more.
     """
 
     data: bytes
     exif: bytes
+    xmp: bytes
     scans: int
 
 
@@ -62,21 +69,32 @@ def strip_metadata(data: bytes) -> BareFile:
         return _strip_jpeg(data)
     if data.startswith(PNG_SIGNATURE):
         return _strip_png(data)
-    return BareFile(data, b"", 1)
+    return BareFile(data, b"", b"", 1)
 
 
-def read_orientation(exif: bytes) -> int:
-    r"""The orientation that an EXIF block states, 1..8; 1 where it states none or is damaged.
+def read_orientation(exif: bytes, xmp: bytes = b"") -> int:
+    r"""The orientation that an EXIF block states, or else an XMP packet, 1..8; 1 where none does.
 
-    Only the first directory's own entries are looked at; no pointer is followed.
-    Source: Exif 2.32, 4.6.
+    Of EXIF only the first directory's own entries are looked at; no pointer is followed. XMP is not parsed.
+    Source: Exif 2.32, 4.6; XMP part 2, 3.1.
     >>> read_orientation(b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0")
     6
+    >>> read_orientation(b"", b'<rdf:Description tiff:Orientation="8"/>')
+    8
     """
-    block = exif.removeprefix(b"Exif\0\0")
+    stated = _exif_orientation(exif)
+    if stated is not None:
+        return stated
+    found = XMP_ORIENTATION.search(xmp[:XMP_BYTES])
+    return UPRIGHT if found is None else int(found[1])
+
+
+def _exif_orientation(exif: bytes) -> int | None:
+    """What an EXIF block states; None where it states nothing or is damaged."""
+    block = exif.removeprefix(EXIF_SIGNATURE)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None:
-        return UPRIGHT
+        return None
     try:
         (start,) = struct.unpack_from(f"{order}I", block, 4)
         (entries,) = struct.unpack_from(f"{order}H", block, start)
@@ -87,30 +105,31 @@ def read_orientation(exif: bytes) -> int:
                 return int(orientation) if 1 <= orientation <= 8 else UPRIGHT
     except struct.error:
         pass  # a damaged note about the picture does not spoil the picture
-    return UPRIGHT
+    return None
 
 
 def _strip_jpeg(data: bytes) -> BareFile:
-    kept, exif = [data[:2]], b""
+    kept, exif, xmp = [data[:2]], b"", b""
     position, scans, table_bytes = 2, 0, 0
     for _ in range(MAX_PARTS):
         marker, after = _next_marker(data, position)
         if marker == END_OF_IMAGE:
-            return BareFile(b"".join([*kept, b"\xff\xd9"]), exif, scans)
+            return BareFile(b"".join([*kept, b"\xff\xd9"]), exif, xmp, scans)
         if marker in (START_OF_IMAGE, TEMPORARY):
             position = after
             continue
         position = after + int.from_bytes(data[after : after + 2], "big")
         segment = data[after:position]
         if position < after + 2 or position > len(data):
-            raise _cut_short()
+            raise damaged("no end-of-image marker")
         if marker in JPEG_TABLES:
             kept += [bytes((0xFF, marker)), segment]
             table_bytes += len(segment)
-        elif marker in JPEG_COLOURS and segment.startswith(JPEG_COLOURS[marker], 2):
+        elif _note(segment, JPEG_COLOURS.get(marker, b"")):
             kept += [bytes((0xFF, marker)), segment]
-        elif marker == EXIF and not exif and segment[2:8] == b"Exif\0\0":
-            exif = segment[2:]
+        elif marker == NOTES:
+            exif = exif or _note(segment, EXIF_SIGNATURE)
+            xmp = xmp or _note(segment, XMP_SIGNATURE)
         if marker == START_OF_SCAN:
             scans += 1
             scan_start, position = position, _next_marker(data, position)[1] - 2
@@ -120,16 +139,21 @@ def _strip_jpeg(data: bytes) -> BareFile:
     raise _too_complex(f"more than {MAX_PARTS} segments")
 
 
+def _note(segment: bytes, signature: bytes) -> bytes:
+    """What follows a signature at a segment's beginning; empty where there is another, or none is asked for."""
+    return segment[2 + len(signature) :] if signature and segment.startswith(signature, 2) else b""
+
+
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     """The next marker's code, and where what follows it begins."""
     found = JPEG_MARKER.search(data, position)
     if found is None:
-        raise _cut_short()
+        raise damaged("no end-of-image marker")
     return data[found.end() - 1], found.end()
 
 
 def _strip_png(data: bytes) -> BareFile:
-    kept, exif, position = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
+    kept, exif, xmp, position = [PNG_SIGNATURE], b"", b"", len(PNG_SIGNATURE)
     for _ in range(MAX_PARTS):
         length, name = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         end = position + 12 + length
@@ -137,17 +161,18 @@ def _strip_png(data: bytes) -> BareFile:
             kept.append(data[position:end])
         elif name == b"eXIf" and not exif:
             exif = data[position + 8 : end - 4]
+        elif name == b"iTXt" and not xmp and data.startswith(PNG_XMP, position + 8):
+            xmp = data[position + 8 : min(end - 4, position + 8 + XMP_BYTES)]
         position = end
         if name == b"IEND" or position >= len(data):  # whether the pixels are whole is the decoder's to say
-            return BareFile(b"".join(kept), exif, 1)
+            return BareFile(b"".join(kept), exif, xmp, 1)
     raise _too_complex(f"more than {MAX_PARTS} chunks")
 
 
-def _cut_short() -> TruncatedFileError:
+def damaged(value: object) -> TruncatedFileError:
+    """The error that says a picture is damaged. Args: value: what shows it."""
     return TruncatedFileError(
-        "The picture is damaged or cut short.",
-        value="no end-of-image marker",
-        remedy="Send the whole file; check the upload.",
+        "The picture is damaged or cut short.", value=value, remedy="Send the whole file; check the upload."
     )
 
 

@@ -155,6 +155,44 @@ def test_read_image_of_each_orientation_equals_pillows_own_turn(kind: str, orien
     np.testing.assert_array_equal(np.asarray(read_image(data, LIMITS)), np.asarray(expected))
 
 
+def xmp_packet(orientation: str) -> bytes:
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" '
+        + orientation.encode()
+        + b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+
+
+def with_xmp(picture: Image.Image, kind: str, packet: bytes, **options: Any) -> bytes:
+    if kind != "PNG":
+        return encoded(picture, kind, xmp=packet, **options)
+    whole = encoded(picture, kind, **options)
+    return whole[:33] + png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet) + whole[33:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("noted", ['tiff:Orientation="6">', "><tiff:Orientation>6</tiff:Orientation>"])
+def test_read_image_of_an_orientation_that_only_xmp_states_is_turned_as_exif_would(kind: str, noted: str) -> None:
+    picture = Image.fromarray(pattern(60, 40))
+    found = read_image(with_xmp(picture, kind, xmp_packet(noted), lossless=True), LIMITS)
+    plain = Image.open(io.BytesIO(encoded(picture, kind, lossless=True))).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(plain.transpose(Image.Transpose.ROTATE_270)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_read_image_of_exif_and_xmp_that_disagree_goes_by_exif(kind: str) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 1
+    data = with_xmp(Image.fromarray(pattern(60, 40)), kind, xmp_packet('tiff:Orientation="6">'), exif=exif)
+    assert read_image(data, LIMITS).size == (60, 40)
+
+
+def test_read_orientation_of_xmp_behind_its_bound_or_out_of_range_is_upright() -> None:
+    assert read_orientation(b"", b" " * 70_000 + xmp_packet('tiff:Orientation="6">')) == 1
+    for noted in ("tiff:Orientation='9'>", 'tiff:Orientation="0">', 'tiff:Orientation="66">', 'exif:Orientation="6">'):
+        assert read_orientation(b"", xmp_packet(noted)) == 1
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(("kind", "format_"), [(1, "Bxxx"), (3, "Hxx"), (4, "I")])
 def test_read_orientation_in_either_byte_order_and_each_type_finds_it_behind_other_entries(
