@@ -89,7 +89,7 @@ torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.hostile --seconds $(HOSTILE_S) --seed $(SEED)
 
 accuracy: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) accuracy $(BIN)/python loadtests/bench/served_accuracy.py \
+	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) accuracy $(BIN)/python -m loadtests.bench.served_accuracy \
 	    --url $(LOAD_URL) --data $(DATA)
 
 fusion: $(VENV)/.test bundles
@@ -114,7 +114,7 @@ build/bench/engines/.installed:
 	@touch $@
 
 bench: bundles build/bench/litserve/.installed $(if $(filter-out search%,$(ONLY)),,build/bench/engines/.installed)
-	@$(BIN)/python loadtests/bench/run.py --only "$(ONLY)"
+	@$(BIN)/python -m loadtests.bench.run --only "$(ONLY)"
 
 # uv asks its own settings for the package index (UV_DEFAULT_INDEX), not pip's. The hashes are of all platforms' files. What
 # builds the bundles is resolved for macOS, where the index's torch brings no CUDA packages. PyTorch's CPU wheels lie in

@@ -1,7 +1,7 @@
 """One measured line of the bench, and the files that each group of measurements leaves for the table.
 
 Each script of loadtests/bench writes its rows to `--output build/bench/<group>.jsonl`, one JSON object a line;
-loadtests/bench/table.py collects them all.
+loadtests.bench.table collects them all.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Every group of measurements, one after the other, and the table of all.
 
-python loadtests/bench/run.py                  # what `make bench` runs
-python loadtests/bench/run.py --only serving   # the groups whose names begin so; the others keep their rows
+python -m loadtests.bench.run                  # what `make bench` runs
+python -m loadtests.bench.run --only serving   # the groups whose names begin so; the others keep their rows
 """
 
 import argparse
@@ -12,23 +12,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-BENCH = Path(__file__).parent
+BENCH = "loadtests.bench"
 ENGINES = Path("build/bench/engines/bin/python")  # where `make bench` puts Milvus Lite and Qdrant
 MILLION = Path("build/bench/store")  # a store of a million subjects, made once
-# Name of the group -> its scripts, and what each is told besides --output; the second and later ones append.
+# Name of the group -> its modules, and what each is told besides --output; the second and later ones append.
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "serving-phrase": (("serving.py", "--workload", "phrase"),),
-    "serving-voice": (("serving.py", "--workload", "voice"),),
-    "serving-chip": (("serving.py", "--workload", "chip"),),
-    "one-request": (("one_request.py",),),
-    "sustained": (("sustained.py",),),
+    "serving-phrase": (("serving.comparison", "--workload", "phrase"),),
+    "serving-voice": (("serving.comparison", "--workload", "voice"),),
+    "serving-chip": (("serving.comparison", "--workload", "chip"),),
+    "one-request": (("serving.one_request",),),
+    "sustained": (("serving.sustained",),),
     "search": (
-        ("search_rows.py", "--engines-python", str(ENGINES), "--hnsw"),
-        ("identify_rows.py",),
-        ("start_rows.py", "--store", str(MILLION)),
-        ("identify_rows.py", "--store", str(MILLION)),
+        ("search.search_rows", "--engines-python", str(ENGINES), "--hnsw"),
+        ("search.identify_rows",),
+        ("search.start_rows", "--store", str(MILLION)),
+        ("search.identify_rows", "--store", str(MILLION)),
     ),
-    "training": (("training_rows.py",),),
+    "training": (("training_rows",),),
 }
 
 
@@ -40,20 +40,21 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     console = Console(stderr=True)
-    chosen = {name: scripts for name, scripts in GROUPS.items() if name.startswith(arguments.only)}
+    chosen = {name: modules for name, modules in GROUPS.items() if name.startswith(arguments.only)}
     if not chosen:
         sys.exit(f"no such group: {arguments.only}; there are {', '.join(GROUPS)}")
     failed = []
-    for number, (name, scripts) in enumerate(chosen.items(), start=1):
+    for number, (name, modules) in enumerate(chosen.items(), start=1):
         console.rule(f"{number} of {len(chosen)}: {name}")
         begun = time.monotonic()
-        for script, *words in scripts:
-            command = [sys.executable, str(BENCH / script), *words, "--output", str(arguments.rows / f"{name}.jsonl")]
+        for module, *words in modules:
+            output = str(arguments.rows / f"{name}.jsonl")
+            command = [sys.executable, "-m", f"{BENCH}.{module}", *words, "--output", output]
             if subprocess.run(command, check=False).returncode != 0:
-                failed.append(f"{name} ({script})")
+                failed.append(f"{name} ({module})")
         console.print(f"{name}: {time.monotonic() - begun:.0f} s")
-    table = [sys.executable, str(BENCH / "table.py"), "--rows", str(arguments.rows), "--docs", str(arguments.docs)]
-    subprocess.run(table, check=True)
+    folders = ["--rows", str(arguments.rows), "--docs", str(arguments.docs)]
+    subprocess.run([sys.executable, "-m", f"{BENCH}.table", *folders], check=True)
     if failed:
         sys.exit(f"not measured, see above: {', '.join(failed)}")
 

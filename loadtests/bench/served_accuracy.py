@@ -1,6 +1,6 @@
 """EER of the embeddings a running service returns, at every dim, beside what its bundles state.
 
-    python loadtests/bench/served_accuracy.py --url http://127.0.0.1:8009 --data ../shared/data
+    python -m loadtests.bench.served_accuracy --url http://127.0.0.1:8009 --data ../shared/data
 
 It speaks HTTP and computes the EER by itself, so it checks the bundles' own numbers from outside.
 """

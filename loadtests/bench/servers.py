@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from callers import Call, closed_loop
+from loadtests.bench.callers import Call, closed_loop
 
-BENCH = Path(__file__).parent
+SERVING = "loadtests.bench.serving"
 READY_S = 120.0
 STOP_S = 10.0
 LITSERVE = Path("build/bench/litserve")  # where `make bench` puts it, apart from what the others import
@@ -49,8 +49,8 @@ def matchka(*environment: tuple[str, str]) -> Contestant:
 
 def plain(threads: int, workers: int) -> Contestant:
     """The plain handler: threads of one run (0: one per core), server processes."""
-    uvicorn = ("-m", "uvicorn", "--app-dir", str(BENCH), "--no-access-log", "--log-level", "warning")
-    command = (sys.executable, *uvicorn, "--workers", str(workers), "--factory", "plain_handler:create_app", "--port")
+    uvicorn = ("-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--workers", str(workers))
+    command = (sys.executable, *uvicorn, "--factory", f"{SERVING}.plain_handler:create_app", "--port")
     return Contestant(
         "plain", f"{workers} process(es), runs of {threads} thread(s)", command, (("PLAIN_THREADS", str(threads)),)
     )
@@ -63,7 +63,7 @@ def litserve(batch: int, workers: int, threads: int) -> Contestant:
     path = os.pathsep.join([str(LITSERVE), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = (("LIT_BATCH", batch), ("LIT_WORKERS", workers), ("PLAIN_THREADS", threads), ("PYTHONPATH", path))
     settings = f"batches of {batch}, {workers} inference process(es), runs of {threads} thread(s)"
-    command = (sys.executable, str(BENCH / "litserve_server.py"), "--port")
+    command = (sys.executable, "-m", f"{SERVING}.litserve_server", "--port")
     return Contestant("litserve", settings, command, tuple((name, str(value)) for name, value in environment))
 
 

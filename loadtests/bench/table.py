@@ -1,6 +1,6 @@
 """All rows that were measured, as one table: docs/bench.json, docs/performance.md and the terminal.
 
-    python loadtests/bench/table.py --rows build/bench --docs docs
+    python -m loadtests.bench.table --rows build/bench --docs docs
 
 Groups that were not measured again keep the rows they have in docs/bench.json, as long as the machine is the same.
 In docs/performance.md only what stands between `<!-- machine -->` or `<!-- rows: GROUP -->` and `<!-- end -->` is
@@ -21,7 +21,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rows import Row, read_rows, row_from
+
+from loadtests.bench.rows import Row, read_rows, row_from
 
 LIBRARIES = (
     "faiss-cpu",

@@ -1,6 +1,6 @@
 """Training on cached features beside training that runs the backbone in every epoch, by `matchka-train bench-cache`.
 
-python loadtests/bench/training_rows.py --output build/bench/training.jsonl
+python -m loadtests.bench.training_rows --output build/bench/training.jsonl
 """
 
 import argparse
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
-from rows import compared, write_rows
+
+from loadtests.bench.rows import compared, write_rows
 
 IDENTITIES, CLIPS_EACH, EPOCHS = 10, 10, 20
 

@@ -1,17 +1,13 @@
 """The bench's client, against a server that answers as it is told."""
 
 import asyncio
-import importlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
-
-BENCH = ROOT / "loadtests" / "bench"
+from loadtests.bench import callers
 
 
 class Recorder:
@@ -63,23 +59,17 @@ class Recorder:
 
 
 @pytest.fixture
-def callers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCH)
-    return importlib.import_module("callers")
-
-
-@pytest.fixture
 def server() -> Iterator[Recorder]:
     with Recorder() as recorder:
         yield recorder
 
 
-def call(callers: ModuleType, status: int, rows: int):
+def call(status: int, rows: int):
     return callers.Call(f"GET /{status} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), rows)
 
 
-def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(callers: ModuleType, server: Recorder):
-    calls = [call(callers, 200, 3), call(callers, 503, 5)]
+def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(server: Recorder):
+    calls = [call(200, 3), call(503, 5)]
     load = callers.closed_loop(server.port, calls, 4, 0.05, 0.4, lambda: 7.0)
     assert abs(server.paths["/200"] - server.paths["/503"]) <= 1
     assert server.connections == 4
@@ -92,14 +82,14 @@ def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(
     assert load.rate == pytest.approx(len(load.latencies_s) / load.seconds)
 
 
-def test_closed_loop_of_another_expected_status_counts_that_one(callers: ModuleType, server: Recorder):
-    load = callers.closed_loop(server.port, [call(callers, 422, 1)], 1, 0.0, 0.1, lambda: 0.0, expected=422)
+def test_closed_loop_of_another_expected_status_counts_that_one(server: Recorder):
+    load = callers.closed_loop(server.port, [call(422, 1)], 1, 0.0, 0.1, lambda: 0.0, expected=422)
     assert load.latencies_s
     assert not load.failures
 
 
-def test_open_loop_answers_every_call_that_was_due_however_slow(callers: ModuleType, server: Recorder):
-    load = callers.open_loop(server.port, [call(callers, 200, 2)], 100.0, 0.1, 0.5, lambda: 0.0)
+def test_open_loop_answers_every_call_that_was_due_however_slow(server: Recorder):
+    load = callers.open_loop(server.port, [call(200, 2)], 100.0, 0.1, 0.5, lambda: 0.0)
     # 100 a second for half a second, drawn at random
     assert 20 <= len(load.latencies_s) <= 90
     assert sum(server.paths.values()) >= len(load.latencies_s)
@@ -107,7 +97,7 @@ def test_open_loop_answers_every_call_that_was_due_however_slow(callers: ModuleT
     assert not load.failures
 
 
-def test_undisturbed_repeats_a_spoiled_load_and_keeps_the_least_spoiled(callers: ModuleType):
+def test_undisturbed_repeats_a_spoiled_load_and_keeps_the_least_spoiled():
     others = iter([0.9, 0.3, 0.05, 0.0])
     tried = []
 

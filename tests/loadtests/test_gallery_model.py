@@ -1,28 +1,13 @@
 """The distribution that large galleries are drawn from."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import pytest
 
-from tests.conftest import ROOT
-
-SOURCE = ROOT / "loadtests" / "bench" / "gallery_model.py"
+from loadtests.bench.search import gallery_model
 
 
-@pytest.fixture(scope="module")
-def gallery_model() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gallery_model", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["gallery_model"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_draw_gives_unit_rows_whose_probes_are_nearest_to_their_own_subject(gallery_model: ModuleType):
+def test_draw_gives_unit_rows_whose_probes_are_nearest_to_their_own_subject():
     references, probes = gallery_model.load_gallery_model().draw(3000, 200, seed=1)
     np.testing.assert_allclose(np.linalg.norm(references, axis=1), 1, atol=1e-5)
     similarities = probes @ references.T
@@ -33,14 +18,14 @@ def test_draw_gives_unit_rows_whose_probes_are_nearest_to_their_own_subject(gall
     assert abs(np.median(similarities)) < 0.1
 
 
-def test_draw_of_one_seed_is_always_the_same_and_of_another_is_not(gallery_model: ModuleType):
+def test_draw_of_one_seed_is_always_the_same_and_of_another_is_not():
     model = gallery_model.load_gallery_model()
     first, again, other = (model.draw(50, 5, seed=seed)[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
 
 
-def test_fit_of_clips_drawn_from_known_covariances_recovers_them(gallery_model: ModuleType):
+def test_fit_of_clips_drawn_from_known_covariances_recovers_them():
     rng = np.random.default_rng(3)
     between, within = np.diag([4.0, 2.0, 1.0, 0.5]), np.diag([0.2, 0.4, 0.6, 0.8])
     own = rng.multivariate_normal([1, 0, 0, 0], between, 4000)
@@ -52,10 +37,10 @@ def test_fit_of_clips_drawn_from_known_covariances_recovers_them(gallery_model: 
     np.testing.assert_allclose(fitted.between, shrunk, atol=0.3)
 
 
-def test_statistics_written_and_read_again_are_the_same_and_small(gallery_model: ModuleType, tmp_path: Path):
+def test_statistics_written_and_read_again_are_the_same_and_small(tmp_path: Path):
     model = gallery_model.load_gallery_model()
     gallery_model.save_gallery_model(model, tmp_path / "again.npz")
     again = gallery_model.load_gallery_model(tmp_path / "again.npz")
     for name in ("mean", "between", "within", "spread"):
         np.testing.assert_allclose(getattr(again, name), getattr(model, name), rtol=1e-6)
-    assert SOURCE.with_name("gallery_model.npz").stat().st_size < 300_000
+    assert gallery_model.STATISTICS.stat().st_size < 300_000

@@ -1,31 +1,15 @@
 """The bench's rows and the table that is made of them."""
 
-import importlib
 import json
 import statistics
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.conftest import ROOT
-
-BENCH = ROOT / "loadtests" / "bench"
+from loadtests.bench import rows, table
 
 
-@pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCH)
-    return importlib.import_module("rows")
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCH)
-    return importlib.import_module("table")
-
-
-def test_compared_takes_the_median_of_the_paired_ratios_and_not_the_ratio_of_the_medians(rows: ModuleType):
+def test_compared_takes_the_median_of_the_paired_ratios_and_not_the_ratio_of_the_medians():
     ours, reference = [1.0, 5.0, 9.0], [1.0, 10.0, 3.0]
     row = rows.compared("a/b", "what", ours, reference, "ms", "note", "<= 0.9")
     assert (row.ours, row.reference) == (5.0, 3.0)
@@ -34,18 +18,18 @@ def test_compared_takes_the_median_of_the_paired_ratios_and_not_the_ratio_of_the
     assert (row.target, row.met) == ("<= 0.9", False)
 
 
-def test_alone_has_no_ratio_and_its_target_is_of_the_median(rows: ModuleType):
+def test_alone_has_no_ratio_and_its_target_is_of_the_median():
     row = rows.alone("a", "what", [4.0, 1.0, 2.0], "s", "", ">= 2")
     assert (row.ours, row.reference, row.ratio, row.spread, row.met) == (2.0, None, None, (1.0, 4.0), True)
     assert rows.alone("a", "what", [4.0], "s", "").met is None
 
 
-def test_a_target_that_is_no_bound_is_refused(rows: ModuleType):
+def test_a_target_that_is_no_bound_is_refused():
     with pytest.raises(ValueError, match="about 3"):
         rows.is_met(3.0, "about 3")
 
 
-def test_rows_written_appended_and_read_are_the_same(rows: ModuleType, tmp_path: Path):
+def test_rows_written_appended_and_read_are_the_same(tmp_path: Path):
     path = tmp_path / "new" / "group.jsonl"
     first, second = rows.alone("é", "x", [1.5, 2.5], "s", ""), rows.compared("b", "y", [1.0], [4.0], "ms", "n", ">= 2")
     rows.write_rows(path, [first])
@@ -57,16 +41,14 @@ def test_rows_written_appended_and_read_are_the_same(rows: ModuleType, tmp_path:
 
 
 @pytest.mark.parametrize("line", ['{"id": "a"}', '{"id": "a", "spread": [1, 2], "colour": "red"}'])
-def test_a_line_that_is_no_row_is_refused(rows: ModuleType, tmp_path: Path, line: str):
+def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: str):
     path = tmp_path / "x.jsonl"
     path.write_text(line, encoding="utf-8")
     with pytest.raises(ValueError, match="not a row"):
         rows.read_rows(path)
 
 
-def test_collect_keeps_the_rows_of_groups_that_were_not_measured_again(
-    rows: ModuleType, table: ModuleType, tmp_path: Path
-):
+def test_collect_keeps_the_rows_of_groups_that_were_not_measured_again(tmp_path: Path):
     here = {"cpu": "a", "cores": 2}
     old = [
         {**json.loads(rows._line(rows.alone(i, "", [1.0], "s", ""))), "group": g, "date": "d"} for g, i in ("xX", "yY")
@@ -79,14 +61,14 @@ def test_collect_keeps_the_rows_of_groups_that_were_not_measured_again(
     assert [m.row.id for m in elsewhere] == ["N"]
 
 
-def test_collect_of_two_rows_with_one_id_is_refused(rows: ModuleType, table: ModuleType, tmp_path: Path):
+def test_collect_of_two_rows_with_one_id_is_refused(tmp_path: Path):
     for group in ("x", "y"):
         rows.write_rows(tmp_path / f"{group}.jsonl", [rows.alone("same", "", [2.0], "s", "")])
     with pytest.raises(ValueError, match="same"):
         table.collect(tmp_path, tmp_path / "none.json", {})
 
 
-def test_filled_writes_only_between_its_marks_and_adds_what_has_none(rows: ModuleType, table: ModuleType):
+def test_filled_writes_only_between_its_marks_and_adds_what_has_none():
     here = {"cpu": "C", "cores": 2, "memory_gib": 4.0, "python": "3", "libraries": {"numpy": "9"}}
     page = "before\n<!-- machine -->\nold\n<!-- end -->\nkept\n<!-- rows: x -->\nold\n<!-- end -->\nafter\n"
     measured = [
@@ -106,7 +88,7 @@ def test_filled_writes_only_between_its_marks_and_adds_what_has_none(rows: Modul
     assert table.filled(found, measured, here) == found
 
 
-def test_machine_names_the_cores_and_no_host(table: ModuleType):
+def test_machine_names_the_cores_and_no_host():
     import os
     import platform
 

@@ -3,7 +3,7 @@
 The service is measured against it. It does the same arithmetic on the same graph (level, windows, mean, unit length),
 with none of the checks: no limits, no problems, no keys, no metrics, no batches.
 
-    uvicorn --app-dir loadtests/bench --factory plain_handler:create_app --port 8010 --log-level warning
+    uvicorn --factory loadtests.bench.serving.plain_handler:create_app --port 8010 --log-level warning
 
 MATCHKA_MODELS_DIR names the folder of bundles (models), PLAIN_THREADS the threads of one run (1; 0 = one per core).
 """

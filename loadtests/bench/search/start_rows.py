@@ -1,6 +1,6 @@
 """How soon a service with many subjects is ready, and what they take of its memory: rows `start.*` and `memory.*`.
 
-    python loadtests/bench/start_rows.py --models models --store build/bench/store --output build/bench/search.jsonl
+    python -m loadtests.bench.search.start_rows --store build/bench/store --output build/bench/search.jsonl
 
 The store is made by search_store.py where it is not there yet.
 """
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from gallery_model import load_gallery_model
-from rows import Row, alone, append_rows
-from search_server import started_service
-from search_store import MODEL, write_store
+from loadtests.bench.rows import Row, alone, append_rows
+from loadtests.bench.search.gallery_model import load_gallery_model
+from loadtests.bench.search.search_store import MODEL, write_store
+from loadtests.bench.search_server import started_service
 
 REPEATS = 3
 BYTES_OF_A_COMPONENT = 4

@@ -1,6 +1,6 @@
 """Our service beside a plain handler, LitServe and ONNX Runtime by itself, on one kind of sample.
 
-    python loadtests/bench/serving.py --workload phrase --output build/bench/serving-phrase.jsonl
+    python -m loadtests.bench.serving.comparison --workload phrase --output build/bench/serving-phrase.jsonl
 
 All servers are started once; those that are not measured are stopped (SIGSTOP). The others' settings are searched
 first, by throughput for many callers and by median latency for one, and the best of each is what ours is held against.
@@ -15,13 +15,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callers import Call, Load, closed_loop, undisturbed
-from inputs import Workload, read_workload
-from raw_graph import Cost, RawGraph, Setting, mean_rows
 from rich.console import Console
 from rich.progress import Progress
-from rows import Row, alone, compared, disturbance, write_rows
-from servers import Contestant, Server, litserve, matchka, plain, started
+
+from loadtests.bench.callers import Call, Load, closed_loop, undisturbed
+from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
+from loadtests.bench.servers import Contestant, Server, litserve, matchka, plain, started
+from loadtests.bench.serving.inputs import Workload, read_workload
+from loadtests.bench.serving.raw_graph import Cost, RawGraph, Setting, mean_rows
 
 MANY = 32
 WARM_S = 0.7

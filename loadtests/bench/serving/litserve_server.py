@@ -1,6 +1,6 @@
 """The plain handler's work, served by LitServe: the same decoding and the same graph, batched across requests or not.
 
-    python loadtests/bench/litserve_server.py --port 8011
+    python -m loadtests.bench.serving.litserve_server --port 8011
 
 LIT_BATCH names the most requests of one batch (1: no batching), LIT_WORKERS the inference processes, LIT_WAIT_MS the
 longest wait for company, PLAIN_THREADS the threads of one run. `make bench` installs LitServe beside everything else.
@@ -14,7 +14,8 @@ from typing import Any
 import litserve
 import numpy as np
 from fastapi import Request
-from plain_handler import FloatArray, PlainModel, chip, windows
+
+from loadtests.bench.serving.plain_handler import FloatArray, PlainModel, chip, windows
 
 
 class Embedding(litserve.LitAPI):

@@ -1,6 +1,6 @@
 """A search engine that answers over standard input and output as `python -m matchka.gallery.trial` does.
 
-    python loadtests/bench/search_contestant.py faiss-flat references.npy probes.npy
+    python -m loadtests.bench.search.search_contestant faiss-flat references.npy probes.npy
 
 Each runs in a process of its own, asked one probe at a time, and times itself: neither the pipe nor JSON counts.
 Milvus Lite and Qdrant run in this process, as their clients offer it (`:memory:` and a local file).

@@ -1,6 +1,6 @@
 """Latency against load: the highest load that is sustained, and the latency at 50 and 80 % of it.
 
-    python loadtests/bench/sustained.py --output build/bench/sustained.jsonl --figure docs/figures/latency.svg
+    python -m loadtests.bench.serving.sustained --output build/bench/sustained.jsonl --figure docs/figures/latency.svg
 
 Callers arrive at random (Poisson) and do not wait for each other. A load is sustained where no call fails and 99 of
 100 are answered within BOUND_MS; the highest such rate is found by halving, to a sixteenth of the throughput that 32
@@ -14,13 +14,14 @@ from pathlib import Path
 from statistics import median
 
 import matplotlib as mpl
-from callers import Call, Load, call_once, closed_loop, open_loop, undisturbed
-from inputs import read_workload
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
-from rows import Row, alone, compared, disturbance, write_rows
-from servers import Server, matchka, started
+
+from loadtests.bench.callers import Call, Load, call_once, closed_loop, open_loop, undisturbed
+from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
+from loadtests.bench.servers import Server, matchka, started
+from loadtests.bench.serving.inputs import read_workload
 
 BOUND_MS = 500.0
 SUBJECT = "bench"

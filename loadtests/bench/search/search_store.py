@@ -1,6 +1,6 @@
 """A data folder with any number of drawn subjects, written past the service: enrolling a million would take hours.
 
-    python loadtests/bench/search_store.py --models models --data build/bench/store --subjects 1000000
+    python -m loadtests.bench.search.search_store --models models --data build/bench/store --subjects 1000000
 
 A service makes the tables and is stopped; the rows are written in one transaction with their digests. Each subject has
 one template, and its reference is that template.
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gallery_model import load_gallery_model
 from rich.console import Console
 from rich.progress import track
-from search_server import started_service
+
+from loadtests.bench.search.gallery_model import load_gallery_model
+from loadtests.bench.search_server import started_service
 
 MODEL = "voice"
 CREATED = "2026-01-01 00:00:00.000000"

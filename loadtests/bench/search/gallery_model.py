@@ -1,6 +1,6 @@
 """Galleries of any size, drawn from a distribution fitted to real voice embeddings.
 
-    python loadtests/bench/gallery_model.py --url http://127.0.0.1:8009 --data ../shared/data/speech
+    python -m loadtests.bench.search.gallery_model --url http://127.0.0.1:8009 --data ../shared/data/speech
 
 fits the distribution anew from the embeddings that a running service returns and writes gallery_model.npz, which is
 committed: a mean, two covariances and the spread of clips, no recording and no embedding. Drawing needs only that file.

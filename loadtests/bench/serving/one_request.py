@@ -1,6 +1,6 @@
 """One verification at a time: its latency beside the sum of its stages.
 
-    python loadtests/bench/one_request.py --output build/bench/one-request.jsonl
+    python -m loadtests.bench.serving.one_request --output build/bench/one-request.jsonl
 
 The stages are what the service counts of itself (matchka_stage_seconds) and `http`: the same upload, answered with an
 error by the first line of the verifier, so that it holds all of parsing, routing, threads and replying. What the sum
@@ -13,12 +13,13 @@ import tempfile
 from pathlib import Path
 from statistics import fmean
 
-from callers import Call, Load, call_once, closed_loop, undisturbed
-from inputs import Workload, read_workload
 from rich.console import Console
 from rich.progress import Progress
-from rows import Row, alone, compared, disturbance, write_rows
-from servers import Server, matchka, started
+
+from loadtests.bench.callers import Call, Load, call_once, closed_loop, undisturbed
+from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
+from loadtests.bench.servers import Server, matchka, started
+from loadtests.bench.serving.inputs import Workload, read_workload
 
 STAGES = ("store", "decode", "prepare", "queue", "run", "decide")
 SUBJECT = "bench"

@@ -1,6 +1,6 @@
 """What the service adds to FAISS called directly: rows `search.http/*`.
 
-    python loadtests/bench/identify_rows.py --models models --clip build/samples/voice/cards/001.wav
+    python -m loadtests.bench.search.identify_rows --models models --clip build/samples/voice/cards/001.wav
 
 The same clip is embedded and identified by a real server with drawn subjects in its store, and its embedding is looked
 up by FAISS' exact index of the same references, in turn. identify less embed is what the search, the decision, the look
@@ -23,12 +23,13 @@ from pathlib import Path
 import faiss
 import numpy as np
 import numpy.typing as npt
-from gallery_model import load_gallery_model
 from rich.console import Console
-from rows import Row, alone, append_rows
-from search_rows import block_medians
-from search_server import Service, started_service
-from search_store import MODEL, write_store
+
+from loadtests.bench.rows import Row, alone, append_rows
+from loadtests.bench.search.gallery_model import load_gallery_model
+from loadtests.bench.search.search_rows import block_medians
+from loadtests.bench.search.search_store import MODEL, write_store
+from loadtests.bench.search_server import Service, started_service
 
 ROUNDS = 220
 TOP_K = 5

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
-from callers import Call
 from PIL import Image
 from urllib3.filepost import encode_multipart_formdata
 
+from loadtests.bench.callers import Call
+
 LONGEST_PHRASE_S = 3.6  # what a person says to be verified: the samples' ten clips of one breath
 CHIP_QUALITY = 92
-FACES = Path(__file__).parents[1] / "sample_faces.json"  # left, top and side of the chip in each pinned picture
+FACES = Path(__file__).parents[2] / "sample_faces.json"  # left, top and side of the chip in each pinned picture
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from inputs import Workload
-from plain_handler import PlainModel, chip, windows
+
+from loadtests.bench.serving.inputs import Workload
+from loadtests.bench.serving.plain_handler import PlainModel, chip, windows
 
 BATCHES = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 SEARCH_S = 0.35  # of each setting; every run takes 3 to 90 ms

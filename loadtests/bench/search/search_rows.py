@@ -1,6 +1,6 @@
 """Identification among 10,000, 100,000 and 1,000,000 drawn subjects beside FAISS and embedded engines: rows `search.*`.
 
-    python loadtests/bench/search_rows.py --output build/bench/search.jsonl [--engines-python …/bin/python] [--hnsw]
+    python -m loadtests.bench.search.search_rows --output build/bench/search.jsonl [--hnsw] [--engines-python …]
 
 Every contestant is a process of its own and times itself; they are asked in turn for the same probe, so that a busy
 moment of the machine meets all of them. Recall is against the exact answer of FAISS. `--engines-python` names an
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from gallery_model import load_gallery_model
 from rich.console import Console
-from rows import Row, append_rows, compared, write_rows
 
-BENCH = Path(__file__).parent
+from loadtests.bench.rows import Row, append_rows, compared, write_rows
+from loadtests.bench.search.gallery_model import load_gallery_model
+
 DIM = 256
 SMALL_DIM = 16
 TOP_K = 10
@@ -121,7 +121,7 @@ def begun(
         command = [sys.executable, "-m", "matchka.gallery.trial", *files]
     else:
         python = str(engines) if engines and kind in ("milvus-lite", "qdrant-local") else sys.executable
-        command = [python, str(BENCH / "search_contestant.py"), kind, *files, "--dim", str(dim), *options]
+        command = [python, "-m", "loadtests.bench.search.search_contestant", kind, *files, "--dim", str(dim), *options]
     process = stack.enter_context(
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     )
