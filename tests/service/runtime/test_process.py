@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import resource
-import socket
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.server_process import free_port
 
 # Decoded clips of 1.2 MB, eight at a time, by a thread that comes and goes; counts the pages that the system fetched.
 PROGRAM = """
@@ -41,35 +41,56 @@ def told(how: str) -> dict[str, Any]:
     return content
 
 
-# Twenty-four threads that hold 24 MiB each at the same time, and let go of it; counts what stays.
+# Twenty-four threads that hold 24 MiB each at the same time, and let go of it; counts what stays. They wait at locks
+# made before: a small thing that a thread asked for meanwhile could lie behind another's block and keep that from the
+# system, and how often it does is the scheduler's doing.
 FLOOD = """
-import gc, json, threading
+import json, threading
 from pathlib import Path
-import numpy as np
 from matchka.runtime.process import tune_process
+
+THREADS = 24
 
 def resident_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
 
-def decode():
-    picture = np.ones(6_291_456, np.float32)
-    everybody.wait(60)
-    everybody.wait(60)
+def closed_gates():
+    gates = [threading.Lock() for _ in range(THREADS)]
+    pass_all(gates)
+    return gates
+
+def pass_all(gates):
+    for gate in gates:
+        assert gate.acquire(timeout=60)
+
+def open_all(gates):
+    for gate in gates:
+        gate.release()
+
+def decode(number):
+    begun[number].release()
+    decoding[number].acquire()
+    picture = b"1" * (24 << 20)
+    held[number].release()
+    dropping[number].acquire()
     del picture
-    everybody.wait(60)  # a thread that ends would give its heap to the next
+    dropped[number].release()
+    ending[number].acquire()  # a thread that ends would give its heap to the next
 
 tune_process()
-everybody = threading.Barrier(25)
+begun, decoding, held, dropping, dropped, ending = (closed_gates() for _ in range(6))
 before = resident_mib()
-threads = [threading.Thread(target=decode) for _ in range(24)]
-for thread in threads:
-    thread.start()
-everybody.wait(60)
+for number in range(THREADS):
+    threading.Thread(target=decode, args=(number,)).start()
+pass_all(begun)
+open_all(decoding)
+pass_all(held)
 peak = resident_mib() - before
-everybody.wait(60)
-everybody.wait(60)
+open_all(dropping)
+pass_all(dropped)
 print(json.dumps({"peak_mib": peak, "kept_mib": resident_mib() - before}))
+open_all(ending)
 """
 
 # `matchka serve`, up to where it would open its bundles.
@@ -92,11 +113,8 @@ matchka.cli.main.main()
 @pytest.fixture(scope="module")
 def serving_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `matchka serve` says of its own process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     done = subprocess.run(
-        [sys.executable, "-c", SERVER, str(port)],
+        [sys.executable, "-c", SERVER, str(free_port())],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
