@@ -72,10 +72,11 @@ types: $(VENV)/.test
 
 check: lint types test
 
+BESIDE_SERVER := $(BIN)/python -m loadtests.with_server --port $(LOAD_PORT)
 USERS ?= 16
 DURATION ?= 60s
 load: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) load $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
+	@$(BESIDE_SERVER) --out build/load -- $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
 	    --host $(LOAD_URL) --users $(USERS) --spawn-rate $(USERS) \
 	    --run-time $(DURATION) --stop-timeout 10 --only-summary --html build/load/report.html --csv build/load/report
 	@echo "report: build/load/report.html"
@@ -89,15 +90,14 @@ torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.hostile --seconds $(HOSTILE_S) --seed $(SEED)
 
 accuracy: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) accuracy $(BIN)/python -m loadtests.bench.served_accuracy \
+	@$(BESIDE_SERVER) --out build/accuracy -- $(BIN)/python -m loadtests.bench.served_accuracy \
 	    --url $(LOAD_URL) --data $(DATA)
 
 fusion: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) fused $(BIN)/python -m loadtests.fusion.measure \
-	    --url $(LOAD_URL) --data $(DATA)
+	@$(BESIDE_SERVER) --out build/fused -- $(BIN)/python -m loadtests.fusion.measure --url $(LOAD_URL) --data $(DATA)
 
 identification: $(VENV)/.test bundles
-	@sh loadtests/with_server.sh $(BIN) $(LOAD_PORT) identified $(BIN)/python -m loadtests.identification.measure \
+	@$(BESIDE_SERVER) --out build/identified -- $(BIN)/python -m loadtests.identification.measure \
 	    --url $(LOAD_URL) --data $(DATA)
 
 # LitServe is a contestant: beside the virtual environment, so that nothing else imports it

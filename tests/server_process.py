@@ -1,13 +1,13 @@
-"""Real server processes for tests."""
+"""Real server processes for tests, by the launcher of the load tests, and answers read from raw sockets."""
 
-import os
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from loadtests.server import ServerProcess, start_server
+from loadtests.server import free_port as free_port
 from matchka.client import Client
 
 START_S = 120.0
@@ -36,23 +36,26 @@ class StartServer(Protocol):
 
 
 def start(models_dir: Path, data_dir: Path, port: int | None, wait: bool, variables: dict[str, str]) -> RunningServer:
-    """Start a server with its own environment and log, and wait until it is ready."""
+    """Start a server with its own environment and log, and wait until it is ready.
+
+    Raises: ServerFailedError: it did not become ready; the end of its log is in the message.
+    """
     port = port or free_port()
     log = data_dir.parent / f"{data_dir.name}-{port}.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MATCHKA_")}
-    environment |= {"MATCHKA_MODELS_DIR": str(models_dir), "MATCHKA_DATA_DIR": str(data_dir), **variables}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "matchka", "serve", "--port", str(port)],
-            env=environment,
-            cwd=data_dir.parent,
-            stdout=output,
-            stderr=output,
-        )
-    server = RunningServer(process, f"http://127.0.0.1:{port}", data_dir, log)
+    settings = {name.removeprefix("MATCHKA_").lower(): value for name, value in variables.items()}
+    server = start_server(port, data_dir, models_dir, log, **settings)
     if wait:
-        server.client(variables.get("MATCHKA_API_KEY")).wait_until_ready(START_S)
-    return server
+        wait_until_ready(server)
+    return RunningServer(server.process, server.url, data_dir, log)
+
+
+def wait_until_ready(server: ServerProcess) -> None:
+    """Wait; a server that does not become ready is not left behind."""
+    try:
+        server.wait_until_ready(START_S)
+    except BaseException:
+        server.end()
+        raise
 
 
 def stop(process: subprocess.Popen[bytes]) -> int:
@@ -60,14 +63,6 @@ def stop(process: subprocess.Popen[bytes]) -> int:
     if process.poll() is None:
         process.terminate()
     return process.wait(STOP_S)
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def whole_answer(connection: socket.socket) -> bytes:

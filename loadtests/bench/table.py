@@ -36,7 +36,7 @@ LIBRARIES = (
     "torch",
     "uvicorn",
 )
-LITSERVE = "build/bench/litserve"  # see servers.py
+LITSERVE = "build/bench/litserve"  # see serving/contestants.py
 BLOCK = re.compile(r"<!-- (machine|rows: [\w.-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 

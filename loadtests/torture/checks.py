@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from loadtests.torture.caller import Caller
+from loadtests.client.caller import Caller
 from loadtests.torture.chips import MODEL, ChipPool
 from loadtests.torture.journal import Journal, Sight
 from loadtests.torture.traffic import TOP_K, compare_ranking

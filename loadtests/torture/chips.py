@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance
 
-from loadtests.torture.caller import Caller
+from loadtests.client.caller import Caller
 
 SIDE_PX = 150
 FACES = Path(__file__).parents[1] / "sample_faces.json"  # left, top and side of the chip in each pinned picture

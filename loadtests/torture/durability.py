@@ -20,12 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from loadtests.torture.caller import Caller
+from loadtests.client.caller import Caller
+from loadtests.server import ServerFailedError, ServerProcess, free_port, start_server, started_server
 from loadtests.torture.checks import check_quiet_server
 from loadtests.torture.chips import MODEL, ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal
 from loadtests.torture.scan import Vectors, scan_folder
-from loadtests.torture.server import ServerFailedError, ServerProcess, free_port, start_server
 from loadtests.torture.traffic import Client
 
 CLIENTS = 4
@@ -53,6 +53,7 @@ class Run:
     starts_s: list[float] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
+    server: ServerProcess | None = None  # its latest life
 
     @property
     def data_dir(self) -> Path:
@@ -61,7 +62,8 @@ class Run:
 
     def start(self) -> ServerProcess:
         """Start the server."""
-        return start_server(self.port, self.data_dir, self.models_dir, self.folder / "server.log")
+        self.server = start_server(self.port, self.data_dir, self.models_dir, self.folder / "server.log")
+        return self.server
 
 
 def main() -> None:
@@ -91,6 +93,9 @@ def main() -> None:
             _last_life(run)
     except ServerFailedError as error:
         failure = str(error)
+    finally:
+        if run.server is not None:
+            run.server.end()
     report = _report(run, arguments, time.monotonic() - started, failure)
     path = arguments.out / f"{arguments.name}.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -183,15 +188,12 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> Run:
     models_dir = folder / "models"
     models_dir.mkdir(parents=True)
     (models_dir / MODEL).symlink_to((arguments.models_dir / MODEL).resolve())
-    port = free_port()
-    server = start_server(port, folder / "empty", models_dir, folder / "embedding.log")
-    server.wait_until_ready()
-    caller = Caller(port)
-    pool = embed_chips(caller, draw_chips(arguments.samples, arguments.seed), CHIPS)
-    caller.close()
-    server.stop()
+    with started_server(folder / "empty", models_dir, folder / "embedding.log") as server:
+        caller = Caller(server.port)
+        pool = embed_chips(caller, draw_chips(arguments.samples, arguments.seed), CHIPS)
+        caller.close()
     names = [f"s{number:03d}" for number in range(CLIENTS * SUBJECTS_OF_EACH)]
-    return Run(port, folder, models_dir, random.Random(arguments.seed), Journal(names, CHIPS), pool)
+    return Run(free_port(), folder, models_dir, random.Random(arguments.seed), Journal(names, CHIPS), pool)
 
 
 def _report(run: Run, arguments: argparse.Namespace, seconds: float, failure: str) -> dict[str, object]:

@@ -21,9 +21,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtests.torture.caller import Caller
-from loadtests.torture.flood import Connections, Outcome, closed_loop, open_loop, request_bytes
-from loadtests.torture.server import ServerProcess, free_port, start_server
+from loadtests.client.caller import Caller
+from loadtests.client.load import Call, Connections, Outcome, closed_loop, evenly, form_request, open_loop
+from loadtests.server import ServerProcess, free_port, start_server
 
 MODEL = "voice"
 CALLERS = 16
@@ -54,8 +54,7 @@ def main() -> None:
             report = asyncio.run(_flood(server, health_port, _requests(server.port, arguments.samples), arguments))
         report["ended_with"] = server.stop()
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
+        server.end()
     if report["ended_with"] != 0:
         report["broken"].append(f"the server ended with {report['ended_with']} after SIGTERM")
     (arguments.out / "overload.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -63,7 +62,7 @@ def main() -> None:
     sys.exit(1 if report["broken"] else 0)
 
 
-async def _flood(server: ServerProcess, health_port: int, requests: list[bytes], arguments: argparse.Namespace) -> dict:
+async def _flood(server: ServerProcess, health_port: int, requests: list[Call], arguments: argparse.Namespace) -> dict:
     warm = await closed_loop(server.port, requests, CALLERS, arguments.measure_seconds)
     rate = len(warm.latency_s) / arguments.measure_seconds
     before_mib = server.memory_mib()
@@ -73,7 +72,7 @@ async def _flood(server: ServerProcess, health_port: int, requests: list[bytes],
         stdout=subprocess.PIPE,
     )
     began = time.perf_counter()
-    flood = await open_loop(server.port, requests, arguments.times * rate, arguments.seconds)
+    flood = await open_loop(server.port, requests, evenly(arguments.times * rate, arguments.seconds))
     took = time.perf_counter() - began
     seen = json.loads(watch.communicate()[0])
     recovered_s = await _recovery(server.port, requests, 2 * max(warm.latency_s))
@@ -100,14 +99,13 @@ async def _flood(server: ServerProcess, health_port: int, requests: list[bytes],
     return {**report, "broken": _broken(report, flood, seen["wrong"], arguments.patience)}
 
 
-async def _recovery(port: int, requests: list[bytes], normal_s: float) -> float:
+async def _recovery(port: int, requests: list[Call], normal_s: float) -> float:
     """Seconds until a request is answered with success in a normal time."""
     began = time.perf_counter()
     connections = Connections(port)
     while time.perf_counter() - began < 10 * RECOVERY_BOUND_S:
-        outcome = Outcome()
-        await connections.call(requests[0], outcome)
-        if outcome.latency_s and outcome.latency_s[0] <= normal_s:
+        attempt = await connections.attempt(requests[0])
+        if attempt.status == 200 and attempt.latency_s <= normal_s:
             break
     connections.close()
     return time.perf_counter() - began
@@ -133,7 +131,7 @@ def _broken(report: dict, flood: Outcome, wrong_health: list[str], patience: flo
     return broken
 
 
-def _requests(port: int, samples: Path) -> list[bytes]:
+def _requests(port: int, samples: Path) -> list[Call]:
     """Enrol everybody, and make the requests: two thirds verify, one third identify."""
     caller = Caller(port)
     made = []
@@ -143,8 +141,9 @@ def _requests(port: int, samples: Path) -> list[bytes]:
         if answer.status != 201:
             raise RuntimeError(f"enroll answered {answer}")
         for clip in clips:
-            made += [request_bytes("verify", clip, model=MODEL, subject_id=person.name)] * 2
-            made.append(request_bytes("identify", clip, model=MODEL))
+            verify = form_request("/v1/verify", {"model": MODEL, "subject_id": person.name, "file": clip})
+            identify = form_request("/v1/identify", {"model": MODEL, "file": clip})
+            made += [Call(verify), Call(verify), Call(identify)]
     caller.close()
     random.Random(1).shuffle(made)
     return made

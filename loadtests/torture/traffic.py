@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 import numpy as np
 
-from loadtests.torture.caller import Answer, Caller, ConnectionLostError
+from loadtests.client.caller import Answer, Caller, ConnectionLostError
 from loadtests.torture.chips import MODEL, ChipPool
 from loadtests.torture.journal import Journal, Sight
 

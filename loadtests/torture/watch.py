@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from loadtests.torture.server import status_of
+from loadtests.server import status_of
 
 LOOK_EVERY_S = 0.25
 ANSWER_BOUND_S = 60.0

@@ -111,6 +111,6 @@ def test_torch_index_of_make_may_be_an_address_or_a_folder(given: str, option: s
 @pytest.mark.parametrize("target", ["load", "accuracy", "fusion", "identification"])
 def test_port_of_make_is_the_one_that_the_measured_server_gets(target: str) -> None:
     said = make(target, "PORT=18123")
-    assert "with_server.sh .venv/bin 18123 " in said
+    assert "loadtests.with_server --port 18123 " in said
     assert "http://127.0.0.1:18123" in said
     assert "8009" in make(target)

@@ -13,7 +13,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from loadtests.torture.flood import Outcome as Served
+from loadtests.client.load import Attempt, Call
+from loadtests.client.load import Outcome as Served
+from loadtests.server import HOST
 from loadtests.torture.hostile.attacks import ATTACKS, Attack
 from loadtests.torture.hostile.documented import (
     CLOSED,
@@ -31,7 +33,6 @@ from loadtests.torture.hostile.generators.people import SOUNDS, sound_cases
 from loadtests.torture.hostile.generators.pictures import png, thin_cases
 from loadtests.torture.hostile.report import Row, Storm, thin_time_broken
 from loadtests.torture.hostile.wire import Material, form
-from loadtests.torture.server import HOST
 
 MATERIAL = Material("k" * 32, b"RIFF" + bytes(4000), b"\xff\xd8" + bytes(4000))
 PROBLEM = b'{"code": "silence"}'
@@ -172,7 +173,7 @@ def row_of(attack: str, *outcomes: tuple[int, str], honest: tuple[int, ...] = (2
         row.note(Case(f"shape {number}", ()), Exchanged((outcome,), 0.1))
     served = Served()
     for status in honest:
-        served.note(status, 0.1, b"HTTP/1.1\r\nRetry-After: 1\r\n" if retry_after else b"HTTP/1.1\r\n")
+        served.attempts.append(Attempt(Call(b""), 0.0, 0.0, 0.1, status, names_retry=retry_after))
     row.note_honest(served)
     return row
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loadtests.torture import flood
-from loadtests.torture.caller import Answer, Caller
+from loadtests.client import load
+from loadtests.client.caller import Answer, Caller
+from loadtests.server import ServerFailedError, free_port, start_server
 from loadtests.torture.chips import ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal, Sight
-from loadtests.torture.server import ServerFailedError, free_port, start_server
 from loadtests.torture.traffic import compare_ranking
 from tests.conftest import ROOT
 from tests.server_process import RunningServer
@@ -154,15 +154,15 @@ def test_server_that_does_not_start_or_is_dead_already_is_a_failure(tmp_path: Pa
 
 def test_flood_says_what_it_could_not_offer(monkeypatch: pytest.MonkeyPatch):
     """Of a server that never answers, with fewer connections than requests."""
-    monkeypatch.setattr(flood, "MOST_CONNECTIONS", 5)
+    monkeypatch.setattr(load, "MOST_CONNECTIONS", 5)
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(1.0)
         writer.close()
 
-    async def scenario() -> flood.Outcome:
+    async def scenario() -> load.Outcome:
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
-        outcome = await flood.open_loop(server.sockets[0].getsockname()[1], [b"x"], 200.0, 0.2)
+        outcome = await load.open_loop(server.sockets[0].getsockname()[1], [load.Call(b"x")], load.evenly(200.0, 0.2))
         server.close()
         return outcome
 

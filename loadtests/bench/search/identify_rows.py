@@ -15,7 +15,6 @@ import random
 import sqlite3
 import tempfile
 import time
-import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from urllib3.filepost import encode_multipart_formdata
 
 from loadtests.bench.rows import Row, alone, append_rows
 from loadtests.bench.search.gallery_model import load_gallery_model
 from loadtests.bench.search.search_rows import block_medians
 from loadtests.bench.search.search_store import MODEL, write_store
-from loadtests.bench.search_server import Service, started_service
+from loadtests.server import HOST, started_server
 
 ROUNDS = 220
 TOP_K = 5
@@ -51,8 +51,8 @@ def main() -> None:
         if not (store / "matchka.sqlite").is_file():
             write_store(arguments.models, store, load_gallery_model().draw(arguments.subjects, 1)[0])
         references = stored_references(store)
-        with started_service(arguments.models, store) as service:
-            times = asked_in_turn(service, arguments.clip, references)
+        with started_server(store, arguments.models, store.with_suffix(".log")) as server:
+            times = asked_in_turn(server.port, arguments.clip, references)
     append_rows(arguments.output, rows_of(times, *references.shape))
 
 
@@ -65,12 +65,12 @@ class Times:
     direct: list[float]
 
 
-def asked_in_turn(service: Service, clip: Path, references: npt.NDArray[np.float32]) -> Times:
+def asked_in_turn(port: int, clip: Path, references: npt.NDArray[np.float32]) -> Times:
     """Embed, search with FAISS, identify; over and over, on one connection."""
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatIP(references.shape[1])
     index.add(references)
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection = http.client.HTTPConnection(HOST, port, timeout=60)
     embed = _form(clip, model=MODEL, encoding="base64")
     identify = _form(clip, model=MODEL, top_k=str(TOP_K))
     times = Times([], [], [])
@@ -156,14 +156,8 @@ def _timed(
 
 def _form(clip: Path, **fields: str) -> tuple[str, bytes]:
     """Content type and body of a multipart form."""
-    boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{v}\r\n'.encode() for n, v in fields.items()
-    ]
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{clip.name}"\r\n\r\n'.encode()
-    return f"multipart/form-data; boundary={boundary}", b"".join(
-        parts
-    ) + head + clip.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    body, content_type = encode_multipart_formdata({**fields, "file": (clip.name, clip.read_bytes())})
+    return content_type, body
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 
 from loadtests.bench.search.gallery_model import load_gallery_model
-from loadtests.bench.search_server import started_service
+from loadtests.client.caller import Caller
+from loadtests.server import started_server
 
 MODEL = "voice"
 CREATED = "2026-01-01 00:00:00.000000"
@@ -46,8 +47,11 @@ def write_store(models: Path, data: Path, references: Vectors) -> None:
         data: a folder that does not exist yet.
         references: float32, (subjects, full_dim) of the voice model.
     """
-    with started_service(models, data) as server:
-        version = server.version_of(MODEL)
+    with started_server(data, models, data.with_suffix(".log")) as server:
+        caller = Caller(server.port)
+        served = {model["name"]: model for model in caller.get("models").body["models"]}
+        caller.close()
+    version = served[MODEL]["version"]
     with closing(sqlite3.connect(data / "matchka.sqlite", isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")  # nothing here that could not be drawn again
         connection.execute("PRAGMA journal_mode=OFF")

@@ -18,11 +18,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from loadtests.bench.callers import Call, Load, closed_loop, undisturbed
 from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
-from loadtests.bench.servers import Contestant, Server, litserve, matchka, plain, started
+from loadtests.bench.serving.contestants import Contestant, Entrant, litserve, matchka, plain, started
 from loadtests.bench.serving.inputs import Workload, read_workload
+from loadtests.bench.serving.load import Load, closed_loop, undisturbed
 from loadtests.bench.serving.raw_graph import Cost, RawGraph, Setting, mean_rows
+from loadtests.client.load import Call
 
 MANY = 32
 WARM_S = 0.7
@@ -54,32 +55,33 @@ class Round:
 class Field:
     """Servers that are measured in turn on one workload."""
 
-    def __init__(self, workload: Workload, servers: list[Server]) -> None:
+    def __init__(self, workload: Workload, entrants: list[Entrant]) -> None:
         self.workload = workload
-        self.servers = servers
+        self.entrants = entrants
         self._calls = {flag: workload.calls(own_fields=flag) for flag in (True, False)}
 
     def calls(self, contestant: Contestant) -> list[Call]:
         """The workload in the form that a contestant takes."""
         return self._calls[contestant.takes_own_fields]
 
-    def load(self, server: Server, clients: int, seconds: float) -> Load:
+    def load(self, entrant: Entrant, clients: int, seconds: float) -> Load:
         """Load one server while the others stand still."""
-        with server.running():
-            calls = self.calls(server.contestant)
+        contestant = entrant.contestant
+        with entrant.server.running() as server:
+            calls = self.calls(contestant)
             load = undisturbed(lambda: closed_loop(server.port, calls, clients, WARM_S, seconds, server.cpu_s))
         if load.failures or not load.latencies_s:
-            sys.exit(f"{server.contestant.name} ({server.contestant.settings}) failed: {load.failures}")
+            sys.exit(f"{contestant.name} ({contestant.settings}) failed: {load.failures}")
         return load
 
-    def best(self, name: str, clients: int, value: Callable[[Load], float], advance: Callable[[], None]) -> Server:
+    def best(self, name: str, clients: int, value: Callable[[Load], float], advance: Callable[[], None]) -> Entrant:
         """Among the servers of one name the one whose value is largest, better of two tries each."""
-        tried: dict[Server, float] = {}
-        for server in [s for s in self.servers if s.contestant.name == name] * 2:
-            found = value(self.load(server, clients, SEARCH_S))
-            tried[server] = max(found, tried.get(server, found))
+        tried: dict[Entrant, float] = {}
+        for entrant in [entrant for entrant in self.entrants if entrant.contestant.name == name] * 2:
+            found = value(self.load(entrant, clients, SEARCH_S))
+            tried[entrant] = max(found, tried.get(entrant, found))
             advance()
-        return max(tried, key=lambda server: tried[server])
+        return max(tried, key=lambda entrant: tried[entrant])
 
 
 def contestants(cores: int) -> list[Contestant]:
@@ -111,24 +113,25 @@ def main() -> None:
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(console=Console(stderr=True)))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        servers = []
+        entrants = []
         entered = contestants(cores)
         for number, contestant in enumerate(progress.track(entered, description="Starting servers")):
             probe = workload.calls(own_fields=contestant.takes_own_fields)[0]
-            servers.append(stack.enter_context(started(contestant, arguments.models, folder / str(number), probe)))
+            server = stack.enter_context(started(contestant, arguments.models, folder / str(number), probe))
+            entrants.append(Entrant(contestant, server))
         raw = RawGraph(arguments.models, workload, cores)
-        rows = measure(Field(workload, servers), raw, arguments.rounds, arguments.seconds, progress)
+        rows = measure(Field(workload, entrants), raw, arguments.rounds, arguments.seconds, progress)
     write_rows(arguments.output, rows)
 
 
 def measure(contest: Field, raw: RawGraph, rounds: int, seconds: float, progress: Progress) -> list[Row]:
     """Search the others' settings, then let everybody take turns."""
-    task = progress.add_task("Searching the others' settings", total=4 * (len(contest.servers) - 1))
+    task = progress.add_task("Searching the others' settings", total=4 * (len(contest.entrants) - 1))
 
     def advance() -> None:
         progress.advance(task)
 
-    ours = contest.servers[0]
+    ours = contest.entrants[0]
     many = {name: contest.best(name, MANY, lambda load: load.rate, advance) for name in ("plain", "litserve")}
     one = {name: contest.best(name, 1, lambda load: -load.percentile_ms(50), advance) for name in ("plain", "litserve")}
     setting = raw.best()
@@ -136,34 +139,34 @@ def measure(contest: Field, raw: RawGraph, rounds: int, seconds: float, progress
         take_turns(contest, {"matchka": ours, **many}, {"matchka": ours, **one}, (raw, setting), seconds)
         for _ in progress.track(range(rounds), description=f"Taking turns ({contest.workload.name})")
     ]
-    chosen = {(MANY, name): server for name, server in many.items()} | {(1, name): s for name, s in one.items()}
-    notes = {key: f"{server.contestant.name}: {server.contestant.settings}" for key, server in chosen.items()}
+    chosen = {(MANY, name): found for name, found in many.items()} | {(1, name): found for name, found in one.items()}
+    notes = {key: f"{found.contestant.name}: {found.contestant.settings}" for key, found in chosen.items()}
     return rows_of(contest.workload, taken, notes, setting)
 
 
 def take_turns(
     contest: Field,
-    many: dict[str, Server],
-    one: dict[str, Server],
+    many: dict[str, Entrant],
+    one: dict[str, Entrant],
     raw: tuple[RawGraph, Setting],
     seconds: float,
 ) -> Round:
     """One turn of everybody."""
     graph, setting = raw
     found = Round(graph.cost(setting, seconds / 2), 0.0, 0.0, graph.preparation_cpu_s())
-    for name, server in many.items():
+    for name, entrant in many.items():
         if name != "matchka":
-            found.many[name] = contest.load(server, MANY, seconds)
+            found.many[name] = contest.load(entrant, MANY, seconds)
             continue
-        with server.running():
+        with entrant.server.running() as server:
             before = server.metrics()
-        found.many[name] = contest.load(server, MANY, seconds)
-        with server.running():
+        found.many[name] = contest.load(entrant, MANY, seconds)
+        with entrant.server.running() as server:
             after = server.metrics()
         found.decode_cpu_s = stage_cpu_s(before, after, contest.workload.model, DECODING)
         found.run_cpu_s = stage_cpu_s(before, after, contest.workload.model, ("run",))
-    for name, server in one.items():
-        found.one[name] = contest.load(server, 1, seconds / 2)
+    for name, entrant in one.items():
+        found.one[name] = contest.load(entrant, 1, seconds / 2)
     return found
 
 

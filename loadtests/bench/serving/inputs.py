@@ -10,9 +10,8 @@ from typing import Any
 
 import soundfile
 from PIL import Image
-from urllib3.filepost import encode_multipart_formdata
 
-from loadtests.bench.callers import Call
+from loadtests.client.load import Call, form_request
 
 LONGEST_PHRASE_S = 3.6  # what a person says to be verified: the samples' ten clips of one breath
 CHIP_QUALITY = 92
@@ -46,7 +45,7 @@ class Workload:
             more: further form fields.
         """
         fields = {"model": self.model, **(dict(self.fields) if own_fields else {}), **more}
-        return [Call(_request(path, {**fields, "file": ("sample", data)}), rows) for data, rows in self.samples]
+        return [Call(form_request(path, {**fields, "file": data}), rows) for data, rows in self.samples]
 
 
 def read_workload(name: str, samples: Path, models: Path) -> Workload:
@@ -104,9 +103,3 @@ def manifest(models: Path, name: str) -> dict[str, Any]:
     """A bundle's manifest."""
     content: dict[str, Any] = json.loads((models / name / "manifest.json").read_text(encoding="utf-8"))
     return content
-
-
-def _request(path: str, parts: dict[str, str | tuple[str, bytes]]) -> bytes:
-    body, content_type = encode_multipart_formdata(parts)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

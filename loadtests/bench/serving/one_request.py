@@ -16,10 +16,12 @@ from statistics import fmean
 from rich.console import Console
 from rich.progress import Progress
 
-from loadtests.bench.callers import Call, Load, call_once, closed_loop, undisturbed
 from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
-from loadtests.bench.servers import Server, matchka, started
+from loadtests.bench.serving.contestants import matchka, started
 from loadtests.bench.serving.inputs import Workload, read_workload
+from loadtests.bench.serving.load import Load, call_once, closed_loop, undisturbed
+from loadtests.client.load import Call
+from loadtests.server import ServerProcess
 
 STAGES = ("store", "decode", "prepare", "queue", "run", "decide")
 SUBJECT = "bench"
@@ -46,7 +48,7 @@ def main() -> None:
     write_rows(arguments.output, rows)
 
 
-def measure(server: Server, workload: Workload, rounds: int, seconds: float) -> list[Row]:
+def measure(server: ServerProcess, workload: Workload, rounds: int, seconds: float) -> list[Row]:
     """The rows of one workload."""
     status = call_once(server.port, workload.calls("/v1/enroll", subject_id=SUBJECT)[0])
     if status != 201:
@@ -73,7 +75,7 @@ def measure(server: Server, workload: Workload, rounds: int, seconds: float) -> 
     return [*rows, disturbance(base, others)]
 
 
-def one_caller(server: Server, calls: list[Call], seconds: float, answered: int) -> Load:
+def one_caller(server: ServerProcess, calls: list[Call], seconds: float, answered: int) -> Load:
     """One client that waits for its answers, all of one status."""
 
     def load() -> Load:

@@ -18,10 +18,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import Progress
 
-from loadtests.bench.callers import Call, Load, call_once, closed_loop, open_loop, undisturbed
 from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
-from loadtests.bench.servers import Server, matchka, started
+from loadtests.bench.serving.contestants import matchka, started
 from loadtests.bench.serving.inputs import read_workload
+from loadtests.bench.serving.load import Load, call_once, closed_loop, open_loop, undisturbed
+from loadtests.client.load import Call
+from loadtests.server import ServerProcess
 
 BOUND_MS = 500.0
 SUBJECT = "bench"
@@ -56,7 +58,7 @@ def main() -> None:
     write_rows(arguments.output, rows_of(workload.what, highest, found))
 
 
-def load_at(server: Server, calls: list[Call], rate: float, seconds: float) -> Load:
+def load_at(server: ServerProcess, calls: list[Call], rate: float, seconds: float) -> Load:
     """Random arrivals at a rate."""
     return undisturbed(lambda: open_loop(server.port, calls, rate, WARM_S, seconds, server.cpu_s))
 
@@ -66,7 +68,7 @@ def is_sustained(load: Load) -> bool:
     return not load.failures and load.percentile_ms(99) <= BOUND_MS
 
 
-def highest_rate(server: Server, calls: list[Call], seconds: float, progress: Progress) -> float:
+def highest_rate(server: ServerProcess, calls: list[Call], seconds: float, progress: Progress) -> float:
     """The highest sustained rate, in calls a second."""
     most = undisturbed(lambda: closed_loop(server.port, calls, 32, WARM_S, seconds / 2, server.cpu_s)).rate
     low, high = 0.0, most
@@ -82,7 +84,7 @@ def highest_rate(server: Server, calls: list[Call], seconds: float, progress: Pr
 
 
 def sweep(
-    server: Server, calls: list[Call], highest: float, arguments: argparse.Namespace, progress: Progress
+    server: ServerProcess, calls: list[Call], highest: float, arguments: argparse.Namespace, progress: Progress
 ) -> dict[float, list[Load]]:
     """Loads at shares of the highest rate: several at those reported, one elsewhere."""
     plan = [share for share in SHARES for _ in range(arguments.rounds if share in REPORTED else 1)]

@@ -22,12 +22,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from loadtests.server import ServerProcess, free_port, start_server
 from loadtests.torture.hostile.attacks import ATTACKS, Attack
 from loadtests.torture.hostile.exchange import Case, exchange
 from loadtests.torture.hostile.honest import HonestCallers, enrol_honest, honest_requests, read_material
 from loadtests.torture.hostile.report import Row, Storm, as_json, as_table, thin_time_broken
 from loadtests.torture.hostile.wire import Material, any_source, get
-from loadtests.torture.server import ServerProcess, free_port, start_server
 
 KEY = "hostile-" + "k" * 32
 PATIENCE = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
@@ -187,9 +187,7 @@ def _started(folder: Path, models_dir: Path, **settings: object) -> Iterator[Tar
         target.server.wait_until_ready()
         yield target
     finally:
-        if target.server.process.poll() is None:
-            target.server.process.kill()
-            target.server.process.wait()
+        target.server.end()
 
 
 def _start(port: int, folder: Path, models_dir: Path, settings: dict[str, object]) -> ServerProcess:

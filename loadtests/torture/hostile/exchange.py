@@ -7,8 +7,8 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from loadtests.server import HOST
 from loadtests.torture.hostile.documented import CLOSED, FOREIGN_ORIGIN_ALLOWED, UNANSWERED, Outcome
-from loadtests.torture.server import HOST
 
 ANSWER_BOUND_S = 60.0
 NO_ROOM = 503

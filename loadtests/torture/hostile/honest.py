@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from loadtests.torture.caller import Caller
-from loadtests.torture.flood import Connections, Outcome
+from loadtests.client.caller import Caller
+from loadtests.client.load import Call, Connections, Outcome
 from loadtests.torture.hostile.wire import FACE_SUBJECT, VOICE_SUBJECT, Material, form
 
 PAUSE_S = 0.1
@@ -34,13 +34,15 @@ def enrol_honest(port: int, material: Material) -> None:
     caller.close()
 
 
-def honest_requests(samples: Path, material: Material) -> list[bytes]:
+def honest_requests(samples: Path, material: Material) -> list[Call]:
     """Verifications of other samples of the two."""
     return [
-        form(
-            "/v1/verify",
-            {"model": model, "subject_id": subject_id, "file": (samples / model / name).read_bytes()},
-            material.authorization,
+        Call(
+            form(
+                "/v1/verify",
+                {"model": model, "subject_id": subject_id, "file": (samples / model / name).read_bytes()},
+                material.authorization,
+            )
         )
         for model, subject_id, name in (("voice", VOICE_SUBJECT, VOICE[1]), ("face", FACE_SUBJECT, FACE[1]))
     ]
@@ -54,7 +56,7 @@ class HonestCallers:
         requests: what they ask.
     """
 
-    def __init__(self, port: int, requests: list[bytes]) -> None:
+    def __init__(self, port: int, requests: list[Call]) -> None:
         self._connections = Connections(port)
         self._requests = requests
         self.outcome = Outcome()
@@ -71,9 +73,8 @@ class HonestCallers:
         finally:
             self._connections.close()
 
-    async def _ask(self, request: bytes) -> None:
+    async def _ask(self, request: Call) -> None:
         while True:
-            answered = Outcome()
-            await self._connections.call(request, answered)
-            self.outcome.add(answered)
+            attempt = await self._connections.attempt(request)
+            self.outcome.attempts.append(attempt)
             await asyncio.sleep(PAUSE_S)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from loadtests.torture.flood import Outcome as Served
+from loadtests.client.load import Outcome as Served
 from loadtests.torture.hostile.documented import (
     FLOODS,
     PICTURE_GROWTH_MIB,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from urllib3.filepost import encode_multipart_formdata
 
-from loadtests.torture.server import HOST
+from loadtests.server import HOST
 
 BOUNDARY = "x"  # of raw forms
 FORM_BOUNDARY = "7d3c5b1e0f9a4826"  # always the same, so that a seed makes the same bytes

@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator
 from typing import Final
 
+from loadtests.server import HOST
 from loadtests.torture.hostile.exchange import Case
 from loadtests.torture.hostile.generators.order import endless
 from loadtests.torture.hostile.wire import FACE_SUBJECT, Material, form, head
-from loadtests.torture.server import HOST
 
 FOREIGN_HOSTS: Final = (
     "evil.example",

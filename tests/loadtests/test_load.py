@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from loadtests.bench import callers
+from loadtests.bench.serving import load
+from loadtests.client.load import Call
 
 
 class Recorder:
@@ -65,36 +66,36 @@ def server() -> Iterator[Recorder]:
 
 
 def call(status: int, rows: int):
-    return callers.Call(f"GET /{status} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), rows)
+    return Call(f"GET /{status} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), rows)
 
 
 def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(server: Recorder):
     calls = [call(200, 3), call(503, 5)]
-    load = callers.closed_loop(server.port, calls, 4, 0.05, 0.4, lambda: 7.0)
+    measured = load.closed_loop(server.port, calls, 4, 0.05, 0.4, lambda: 7.0)
     assert abs(server.paths["/200"] - server.paths["/503"]) <= 1
     assert server.connections == 4
-    assert set(load.rows) == {3}
-    assert set(load.failures) == {503}
+    assert set(measured.rows) == {3}
+    assert set(measured.failures) == {503}
     # what was answered while it measured, and nothing of the warm-up
-    assert 0 < len(load.latencies_s) + load.failures[503] < sum(server.paths.values())
-    assert load.server_cpu_s == 0
-    assert min(load.latencies_s) >= 0.005
-    assert load.rate == pytest.approx(len(load.latencies_s) / load.seconds)
+    assert 0 < len(measured.latencies_s) + measured.failures[503] < sum(server.paths.values())
+    assert measured.server_cpu_s == 0
+    assert min(measured.latencies_s) >= 0.005
+    assert measured.rate == pytest.approx(len(measured.latencies_s) / measured.seconds)
 
 
 def test_closed_loop_of_another_expected_status_counts_that_one(server: Recorder):
-    load = callers.closed_loop(server.port, [call(422, 1)], 1, 0.0, 0.1, lambda: 0.0, expected=422)
-    assert load.latencies_s
-    assert not load.failures
+    measured = load.closed_loop(server.port, [call(422, 1)], 1, 0.0, 0.1, lambda: 0.0, expected=422)
+    assert measured.latencies_s
+    assert not measured.failures
 
 
 def test_open_loop_answers_every_call_that_was_due_however_slow(server: Recorder):
-    load = callers.open_loop(server.port, [call(200, 2)], 100.0, 0.1, 0.5, lambda: 0.0)
+    measured = load.open_loop(server.port, [call(200, 2)], 100.0, 0.1, 0.5, lambda: 0.0)
     # 100 a second for half a second, drawn at random
-    assert 20 <= len(load.latencies_s) <= 90
-    assert sum(server.paths.values()) >= len(load.latencies_s)
-    assert min(load.latencies_s) >= 0.005
-    assert not load.failures
+    assert 20 <= len(measured.latencies_s) <= 90
+    assert sum(server.paths.values()) >= len(measured.latencies_s)
+    assert min(measured.latencies_s) >= 0.005
+    assert not measured.failures
 
 
 def test_undisturbed_repeats_a_spoiled_load_and_keeps_the_least_spoiled():
@@ -103,7 +104,7 @@ def test_undisturbed_repeats_a_spoiled_load_and_keeps_the_least_spoiled():
 
     def measure():
         tried.append(next(others))
-        return callers.Load([0.1], [1], {}, 1.0, 0.0, 0.0, tried[-1])
+        return load.Load([0.1], [1], {}, 1.0, 0.0, 0.0, tried[-1])
 
-    assert callers.undisturbed(measure).other_cpu_s == 0.05
+    assert load.undisturbed(measure).other_cpu_s == 0.05
     assert tried == [0.9, 0.3, 0.05]

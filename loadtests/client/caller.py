@@ -7,7 +7,7 @@ from typing import Any
 
 from urllib3.filepost import encode_multipart_formdata
 
-from loadtests.torture.server import HOST
+from loadtests.server import HOST
 
 TIMEOUT_S = 60.0
 

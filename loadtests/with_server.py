@@ -1,0 +1,73 @@
+"""Run a command beside a server of its own, and say how much memory that took.
+
+    python -m loadtests.with_server --port 8009 --out build/load -- COMMAND …
+
+The server's log and data go to `--out`. When the server dies, the command is stopped with it.
+"""
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from loadtests.server import ServerFailedError, ServerProcess, start_server, status_of
+
+START_BOUND_S = 120.0
+LOOK_EVERY_S = 0.2
+TERMINATED = 128 + signal.SIGTERM
+
+
+def main() -> NoReturn:
+    """Run a command beside a server; exit with its status, or with 1 where the server did not live as long."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="emptied first")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"))
+    parser.add_argument("command", nargs="+")
+    arguments = parser.parse_args()
+    if status_of(arguments.port, "/readyz"):
+        sys.exit(f"A service already answers on port {arguments.port}; choose another with PORT=")
+    shutil.rmtree(arguments.out, ignore_errors=True)
+    log = arguments.out / "server.log"
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))
+    server = start_server(arguments.port, arguments.out / "data", arguments.models_dir, log)
+    try:
+        server.wait_until_ready(START_BOUND_S)
+        _say(f"ready after {server.ready_after_s:.1f} s; before, {_memory(server)}")
+        status = _run_beside(server, arguments.command)
+        _say(f"after, {_memory(server)}")
+    except ServerFailedError as error:
+        sys.exit(str(error))
+    finally:
+        server.end()
+    sys.exit(status)
+
+
+def _run_beside(server: ServerProcess, command: list[str]) -> int:
+    with subprocess.Popen(command) as task:
+        try:
+            while task.poll() is None:
+                if server.process.poll() is not None:
+                    raise ServerFailedError(f"the server ended with {server.process.returncode}:\n{server.log_tail()}")
+                with suppress(subprocess.TimeoutExpired):
+                    task.wait(LOOK_EVERY_S)
+        finally:
+            task.terminate()
+        return task.returncode
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _memory(server: ServerProcess) -> str:
+    return f"resident memory: {server.memory_mib():.0f} MiB, its peak: {server.memory_mib('VmHWM'):.0f} MiB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The launcher: a server that dies is noticed at once, and its port is one that no outgoing connection takes."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loadtests.server import ServerFailedError, ServerProcess, free_port, start_process
+
+LONG_S = 600.0
+WITH_CHILD = """
+import subprocess, time
+print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def started(program: str, folder: Path) -> ServerProcess:
+    return start_process([sys.executable, "-c", program], free_port(), folder / "log", {})
+
+
+def has_child(server: ServerProcess) -> bool:
+    return server.log.read_text().endswith("\n")
+
+
+def is_over(server: ServerProcess) -> bool:
+    return server.process.wait(60) is not None
+
+
+def test_wait_for_a_server_that_dies_ends_with_its_status_and_the_end_of_its_log(tmp_path: Path) -> None:
+    server = started("import sys; print(*range(1000), sep=chr(10)); print('no bundle'); sys.exit(3)", tmp_path)
+    began = time.monotonic()
+    with pytest.raises(ServerFailedError, match=r"ended with 3 at its start:\n981\n[\d\n]*999\nno bundle$"):
+        server.wait_until_ready(LONG_S)
+    assert time.monotonic() - began < LONG_S / 4
+
+
+def test_wait_for_a_server_that_is_never_ready_ends_at_the_bound_and_end_leaves_nothing(tmp_path: Path) -> None:
+    server = started(WITH_CHILD, tmp_path)
+    with pytest.raises(ServerFailedError, match=r"not ready after 0\.5 s"):
+        server.wait_until_ready(0.5)
+    server.wait_until_ready(LONG_S, lambda _port: has_child(server))
+    server.end()
+    child = Path(f"/proc/{server.log.read_text().strip()}/stat")
+    deadline = time.monotonic() + 60
+    while child.exists() and child.read_text().rsplit(")", 1)[1].split()[0] != "Z":  # its new parent may reap it or not
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_kill_of_a_server_whose_child_outlives_it_is_a_failure(tmp_path: Path) -> None:
+    server = started(WITH_CHILD, tmp_path)
+    server.wait_until_ready(LONG_S, lambda _port: has_child(server))
+    with pytest.raises(ServerFailedError, match="outlived"):
+        server.kill()
+    server.end()
+
+
+def test_started_process_gets_no_settings_of_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATCHKA_API_KEY", "of-this-shell")
+    program = "import os; print(sorted(name for name in os.environ if name.startswith('MATCHKA_')))"
+    server = start_process([sys.executable, "-c", program], 1, tmp_path / "log", {"MATCHKA_PORT": "7"})
+    assert is_over(server)
+    assert server.log.read_text() == "['MATCHKA_PORT']\n"
+
+
+def test_free_ports_are_below_those_of_outgoing_connections() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(10_000 <= free_port() < first for _ in range(200))
