@@ -1,6 +1,7 @@
 # make setup   the virtual environment
 # make run     set up, build the default bundle, serve, demonstrate (RUN_ONCE=1: then stop; PORT=8000)
 # make test    the tests
+# make test-unit  those without real data, default bundles and whole programs: under 3 minutes on 2 quiet cores
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
@@ -16,7 +17,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint types load accuracy fusion identification bench torture bundles lock clean
+.PHONY: help setup run test test-unit check lint types load accuracy fusion identification bench torture bundles lock clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -61,6 +62,9 @@ run: bundles
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+test-unit: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

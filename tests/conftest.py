@@ -18,6 +18,23 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+REAL_PARTS = {
+    "shared_data",
+    "models_dir",
+    "voice_samples",
+    "face_samples",
+}  # fixtures; `make test-unit` leaves them out
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what runs whole programs, and what needs real data or the default bundles."""
+    for item in items:
+        is_whole = ROOT / "tests" / "end_to_end" in item.path.parents
+        is_real = not REAL_PARTS.isdisjoint(getattr(item, "fixturenames", ()))
+        if is_whole or is_real or item.get_closest_marker("shared_data"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings and photographs; its tests are skipped where it is absent."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from loadtests.server import ServerProcess, start_server
-from loadtests.server import free_port as free_port
+from loadtests.server import ServerProcess, free_port, start_server
 from matchka.client import Client
 
 START_S = 120.0

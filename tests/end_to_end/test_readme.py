@@ -88,7 +88,7 @@ def test_python_of_the_readme_when_run_answers(server: RunningServer, voice_samp
 
 
 @pytest.mark.parametrize(
-    "target", ["setup", "run", "test", "check", "load", "accuracy", "identification", "fusion", "lock"]
+    "target", ["setup", "run", "test", "test-unit", "check", "load", "accuracy", "identification", "fusion", "lock"]
 )
 def test_targets_that_the_readme_names_exist(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)

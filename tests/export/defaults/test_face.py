@@ -24,6 +24,8 @@ from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)
 FROZEN = Path(__file__).with_name("face_embedding.json")

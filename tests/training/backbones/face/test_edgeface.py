@@ -91,6 +91,7 @@ def test_module_when_given_chips_returns_frozen_directions_of_unit_length(xs: Ed
     assert xs.published is xs
 
 
+@pytest.mark.slow
 def test_graph_when_exported_equals_torch_for_every_batch_size(xs: EdgeFace, tmp_path: Path) -> None:
     module = xs.module()
     spec = graph_input(xs.input)

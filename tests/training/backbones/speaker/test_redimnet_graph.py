@@ -16,6 +16,8 @@ from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from tests.training.backbones.speaker.redimnet_cases import CASES, made_clip
 from tests.training.backbones.speaker.test_redimnet import fill
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = (257, 400, 4_001, 16_000, 31_111, 70_003)
 TRACED = 16_000
 
