@@ -14,17 +14,26 @@ from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.vectors import FloatArray, mean_reference
 
 
-def find_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow | None:
-    """A subject's row, or None."""
-    return session.scalar(select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id))
+def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow | None:
+    """A subject's row, or None.
+
+    Args:
+        session: of the store.
+        tenant: owner of the subject.
+        subject_id: whose.
+        to_change: whether this transaction changes the subject's templates. On PostgreSQL others that do so wait for
+            its end: each would make a reference that lacks the other's template. SQLite has one writer anyway.
+    """
+    query = select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id)
+    return session.scalar(query.with_for_update() if to_change else query)
 
 
-def require_subject(session: Session, tenant: str, subject_id: str) -> SubjectRow:
-    """A subject's row.
+def require_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow:
+    """A subject's row; see find_subject().
 
     Raises: UnknownSubjectError: no such subject.
     """
-    subject = find_subject(session, tenant, subject_id)
+    subject = find_subject(session, tenant, subject_id, to_change=to_change)
     if subject is None:
         raise UnknownSubjectError(
             "There is no such subject.",

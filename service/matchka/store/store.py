@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
@@ -90,10 +90,18 @@ class Store:
 
         Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
         """
+        try:
+            return self._add_templates(tenant, subject_id, model, version, embeddings)
+        except IntegrityError:  # another process on PostgreSQL made the subject in the same moment: now it is there
+            return self._add_templates(tenant, subject_id, model, version, embeddings)
+
+    def _add_templates(
+        self, tenant: str, subject_id: str, model: str, version: str, embeddings: FloatArray
+    ) -> Enrolment:
         now = datetime.now(UTC)
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         with self._sessions.begin() as session:
-            subject = find_subject(session, tenant, subject_id)
+            subject = find_subject(session, tenant, subject_id, to_change=True)
             if subject is None:
                 subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
                 session.add(subject)
@@ -110,7 +118,7 @@ class Store:
                     )
                 )
             session.flush()
-            # behind the first write, as SQLite's one writer: nothing is committed between this look and the commit
+            # as SQLite's one writer, or with the subject locked: nothing is committed between this look and the commit
             templates = read_templates(session, subject, model, version)
             require_no_duplicates(templates, ids, subject_id)
             reference = write_reference(session, subject, model, version, templates)
@@ -220,7 +228,7 @@ class Store:
         Raises: UnknownSubjectError: no such subject.
         """
         with self._sessions.begin() as session:
-            subject = require_subject(session, tenant, subject_id)
+            subject = require_subject(session, tenant, subject_id, to_change=True)
             key = subject.key
             ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == key)).all()
             note_deletions(session, subject, ids, datetime.now(UTC))
@@ -243,14 +251,15 @@ class Store:
         if not re.fullmatch(TEMPLATE_ID, template_id):  # PostgreSQL fails on text that has a NUL
             raise _no_such_template(template_id)
         with self._sessions.begin() as session:
-            found = session.execute(
-                select(TemplateRow, SubjectRow)
-                .join(SubjectRow, SubjectRow.key == TemplateRow.subject_key)
+            subject = session.scalar(
+                select(SubjectRow)
+                .join(TemplateRow, SubjectRow.key == TemplateRow.subject_key)
                 .where(TemplateRow.template_id == template_id, SubjectRow.tenant == tenant)
-            ).one_or_none()
-            if found is None:
+                .with_for_update(of=SubjectRow)  # see find_subject()
+            )
+            template = session.get(TemplateRow, template_id) if subject is not None else None
+            if subject is None or template is None:  # the latter where it was deleted while this waited for the subject
                 raise _no_such_template(template_id)
-            template, subject = found
             key, model, version = subject.key, template.model, template.version
             note_deletions(session, subject, [template_id], datetime.now(UTC))
             session.delete(template)
