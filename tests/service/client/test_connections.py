@@ -1,13 +1,18 @@
 """Both clients on the wire: shared connections, nothing sent twice, proxies, and the same errors from each."""
 
 import asyncio
+import contextlib
 import http.server
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +63,13 @@ class Peer:
 @pytest.fixture
 def peer() -> Iterator[Peer]:
     recorded = Peer()
+    with listening(recorded, "127.0.0.1", None):
+        yield recorded
+
+
+@contextlib.contextmanager
+def listening(recorded: Peer, host: str, tls: ssl.SSLContext | None) -> Iterator[None]:
+    """Let a peer listen until the end of the block."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -85,14 +97,18 @@ def peer() -> Iterator[Peer]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer((host, 0), Handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    recorded.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield recorded
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    recorded.url = f"{'https' if tls else 'http'}://{host}:{server.server_address[1]}"
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +233,49 @@ def test_proxy_that_cannot_be_used_is_refused_and_not_shown(ask: Ask, proxy: str
         ask("http://service.invalid", "models")
     assert "NO_PROXY" in refused.value.remedy
     assert "secret" not in str(refused.value)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.2 that nobody has signed, with its key in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes its certificate with openssl, which is not here")
+    file = tmp_path / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+    ]
+    names = ["-addext", "subjectAltName=IP:127.0.0.2", "-addext", "keyUsage=digitalSignature,keyCertSign"]
+    subprocess.run([*command, *names, "-keyout", file, "-out", tmp_path / "own.pem"], check=True, capture_output=True)
+    with file.open("ab") as both:
+        both.write((tmp_path / "own.pem").read_bytes())
+    return file
+
+
+@both_clients
+def test_service_is_asked_over_tls_only_where_its_certificate_is_trusted(
+    ask: Ask, certificate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    recorded = Peer()
+    with listening(recorded, "127.0.0.2", tls):
+        with pytest.raises(ServiceUnreachableError, match="No trusted TLS"):
+            ask(recorded.url, "models", api_key=KEY)
+        assert recorded.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        ask(recorded.url, "models", api_key=KEY)
+    assert recorded.requests == [("GET", "/v1/models", f"Bearer {KEY}")]
 
 
 def errors_of(ask: Ask, small_server: SmallServer, silent: str) -> Iterator[MatchkaError]:
