@@ -107,7 +107,7 @@ def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
 
 def _add_guards(app: FastAPI, settings: Settings) -> None:
     """Look at who asks; what is refused here or further in holds nothing while it is answered."""
-    app.add_middleware(KeyGate, keys=KeyRing(settings), failed=FailedKeys())
+    app.add_middleware(KeyGate, keys=KeyRing(settings), failed=FailedKeys(), guards_docs=settings.docs == "key")
     app.add_middleware(HostGuard, is_keyless=settings.api_key is None)
     app.add_middleware(Refusals, max_body_mib=settings.max_body_mib)
     if settings.allowed_origins:

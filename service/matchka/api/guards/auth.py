@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import re
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -16,6 +17,7 @@ from matchka.settings import Settings
 DEFAULT_TENANT: Final = "default"
 SCHEME: Final = "bearer "
 METRICS_PATH: Final = "/metrics"
+DOCS: Final = re.compile(r"/openapi\.json|/docs(/.*)?", re.DOTALL)
 MOST_WAITING: Final = 128  # refusals at once; what a caller has sent of its body meanwhile stays in memory
 
 
@@ -56,17 +58,19 @@ class KeyGate:
         app: what is behind it.
         keys: those in force.
         failed: what is remembered of refused callers.
+        guards_docs: whether /docs and /openapi.json need a key as well.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, failed: FailedKeys) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, failed: FailedKeys, guards_docs: bool = True) -> None:
         self._app = app
         self._keys = keys
         self._failed = failed
+        self._guards_docs = guards_docs
         self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "http" and (scope["path"].startswith(GUARDED_PREFIX) or scope["path"] == METRICS_PATH):
+        if scope["type"] == "http" and self._is_guarded(scope["path"]):
             try:
                 self._keys.tenant_of(Headers(scope=scope).get("authorization"))
             except UnauthorizedError as error:
@@ -74,6 +78,12 @@ class KeyGate:
                 await self._wait(self._failed.note(address))
                 raise Refused(error) from error
         await self._app(scope, receive, send)
+
+    def _is_guarded(self, path: str) -> bool:
+        """Whether a path needs a key; every one that does has to be here, or keys could be tried there unslowed."""
+        if path.startswith(GUARDED_PREFIX) or path == METRICS_PATH:
+            return True
+        return self._guards_docs and DOCS.fullmatch(path) is not None
 
     async def _wait(self, seconds: float) -> None:
         if not seconds or self._waiting >= MOST_WAITING:

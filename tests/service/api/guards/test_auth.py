@@ -1,15 +1,18 @@
 """API keys, and what becomes of a request without one."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from matchka.api.guards.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
 from matchka.api.guards.failed_keys import FREE, INTERVAL_S, FailedKeys
 from matchka.api.guards.middleware import Refused
+from matchka.app import create_app, create_health_app
 from matchka.errors import UnauthorizedError
-from matchka.settings import read_settings
+from matchka.settings import Settings, read_settings
 
 KEY = "correct horse battery staple"
 
@@ -70,7 +73,10 @@ def scope_of(path: str, key: str | None, client: tuple[str, int] | None = ("192.
     return {"type": "http", "method": "POST", "path": path, "headers": headers, "client": client}
 
 
-@pytest.mark.parametrize("path", ["/v1/embed", "/v1/subjects/ada", "/v1/", "/metrics"])
+DOCS = ["/openapi.json", "/docs", "/docs/", "/docs/start.js", "/docs/\n"]
+
+
+@pytest.mark.parametrize("path", ["/v1/embed", "/v1/subjects/ada", "/v1/", "/metrics", *DOCS])
 @pytest.mark.parametrize("client", [("192.0.2.1", 1), None])
 def test_request_without_a_valid_key_is_refused_before_its_body_is_read(
     keys: KeyRing, path: str, client: tuple[str, int] | None
@@ -91,6 +97,47 @@ def test_health_is_open_without_a_key(keys: KeyRing, path: str):
     app = CountingApp()
     asyncio.run(KeyGate(app, keys, FailedKeys())(scope_of(path, None), never, never))
     assert app.calls == 1
+
+
+@pytest.mark.parametrize("path", DOCS)
+def test_docs_are_open_without_a_key_where_the_settings_say_so(keys: KeyRing, path: str):
+    app = CountingApp()
+    asyncio.run(KeyGate(app, keys, FailedKeys(), guards_docs=False)(scope_of(path, None), never, never))
+    assert app.calls == 1
+
+
+async def status_of(app: FastAPI, path: str) -> int:
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = scope_of(path, "wrong") | {"query_string": b"", "root_path": "", "http_version": "1.1"}
+    scope["headers"].append((b"host", b"localhost"))
+    await app(scope, receive, send)
+    return statuses[0]
+
+
+@pytest.mark.parametrize("is_health", [False, True])
+def test_wrong_keys_are_slowed_on_every_path_that_needs_a_key(settings: Settings, is_health: bool):
+    keyed = Settings(**{**settings.model_dump(), "api_key": KEY.replace(" ", "-")})
+    main = create_app(keyed)
+    app = create_health_app(keyed, main.state.service) if is_health else main
+    paths = ["/metrics"] if is_health else ["/metrics", "/v1/embed", "/v1/subjects/ada", *DOCS[:-1]]
+
+    async def scenario() -> None:
+        for _ in range(FREE):
+            assert await status_of(app, "/metrics") == 401
+        for path in paths:
+            began = time.monotonic()
+            assert await status_of(app, path) == 401
+            assert time.monotonic() - began > INTERVAL_S / 4, path
+
+    asyncio.run(scenario())
 
 
 def test_caller_with_the_key_is_served_while_the_refusals_of_its_own_address_wait(keys: KeyRing):
