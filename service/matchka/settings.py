@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,8 @@ from matchka.errors import KeyRequiredError, SettingsError
 
 PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
-ORIGIN: Final = re.compile(r"https?://[^\s/?#@*]+")
+ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 def _cores() -> int:
@@ -28,8 +29,35 @@ def _read_origins(value: object) -> object:
         return value
     origins = tuple(part.strip() for part in value.split(",") if part.strip())
     if not all(ORIGIN.fullmatch(origin) for origin in origins):
-        raise ValueError("must be http:// or https:// and a host each, without a path, and never *")
-    return origins
+        raise ValueError("must be http:// or https:// and a host each, in ASCII, without a path, and never *")
+    return tuple(_as_browsers_write(origin) for origin in origins)
+
+
+def _as_browsers_write(origin: str) -> str:
+    """An origin in lower case and without its scheme's own port: only what is equal to the header is allowed.
+
+    >>> _as_browsers_write("HTTPS://Example.com:443"), _as_browsers_write("http://a:8080")
+    ('https://example.com', 'http://a:8080')
+    """
+    scheme, _, host = origin.lower().partition("://")
+    return f"{scheme}://{host.removesuffix(DEFAULT_PORTS[scheme])}"
+
+
+def _read_proxies(value: object) -> object:
+    """Split a list of addresses and networks at its commas."""
+    if not isinstance(value, str):
+        return value
+    proxies = tuple(part.strip() for part in value.split(",") if part.strip())
+    for proxy in proxies:
+        try:
+            ip_network(proxy)
+        except ValueError as error:
+            raise ValueError(f"must be IP addresses or networks such as 10.0.0.0/8, never *: {error}") from error
+    return proxies
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
 
 
 class Settings(BaseSettings):
@@ -39,7 +67,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    health_port: int | None = Field(
+    health_port: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
         None, ge=1, le=65535, description="Port of a second listener with /healthz, /readyz and /metrics only."
     )
     url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
@@ -49,6 +77,9 @@ class Settings(BaseSettings):
     )
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_read_origins)] = Field(
         (), description="Origins whose pages may call, separated by commas; needs a key."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_read_proxies)] = Field(
+        (), description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For is believed."
     )
     models_dir: Path = Field(Path("models"), description="Folder of bundles.")
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")

@@ -28,6 +28,7 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_PORT": "9000",
         "MATCHKA_HEALTH_PORT": "9001",
         "MATCHKA_ALLOWED_ORIGINS": "https://a.example, http://localhost:3000",
+        "MATCHKA_TRUSTED_PROXIES": "10.0.0.1, fd00::/8",
         "MATCHKA_MAX_CONNECTIONS": "99",
         "MATCHKA_URL": "http://elsewhere:1",
         "MATCHKA_API_KEY": KEY,
@@ -70,6 +71,7 @@ def test_read_settings_takes_every_field_from_its_variable():
         "port": 9000,
         "health_port": 9001,
         "allowed_origins": ("https://a.example", "http://localhost:3000"),
+        "trusted_proxies": ("10.0.0.1", "fd00::/8"),
         "max_connections": 99,
         "url": "http://elsewhere:1",
         "docs": "open",
@@ -150,6 +152,10 @@ def test_read_settings_with_an_unknown_variable_is_refused(name: str):
         ("PORT", "http"),
         ("PORT", ""),
         ("HEALTH_PORT", "0"),
+        ("TRUSTED_PROXIES", "*"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "10.0.0.1,proxy.example"),
+        ("ALLOWED_ORIGINS", "https://b\u00fccher.example"),
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "https://a.example/page"),
         ("ALLOWED_ORIGINS", "https://a.example,b.example"),
@@ -214,6 +220,16 @@ def test_require_key_beyond_loopback_refuses_a_key_that_can_be_guessed(host: str
     with pytest.raises(KeyRequiredError, match="at least 16") as refused:
         read_settings({"MATCHKA_HOST": host, "MATCHKA_API_KEY": key}).require_key_beyond_loopback()
     assert not key or key not in str(refused.value)
+
+
+def test_allowed_origins_are_read_as_browsers_send_them():
+    given = "https://Example.com:443,HTTP://a.example:80,https://a.example:80,http://[::1]:8080"
+    expected = ("https://example.com", "http://a.example", "https://a.example:80", "http://[::1]:8080")
+    assert read_settings({"MATCHKA_ALLOWED_ORIGINS": given}).allowed_origins == expected
+
+
+def test_health_port_that_is_empty_is_none():
+    assert read_settings({"MATCHKA_HEALTH_PORT": ""}).health_port is None
 
 
 def test_require_key_beyond_loopback_refuses_other_origins_without_a_key():

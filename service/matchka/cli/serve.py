@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from ipaddress import ip_network
 from typing import Annotated, Final
 
 import typer
@@ -78,6 +79,8 @@ def _server_config(application: FastAPI, settings: Settings, max_connections: in
         log_level=settings.log_level,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=_as_any_version(settings.trusted_proxies),
         headers=ANSWER_HEADERS,
         timeout_graceful_shutdown=SHUTDOWN_S,
         http=bounded_protocol(Bounds(settings.max_idle_s, max_connections, _too_many(max_connections))),
@@ -93,6 +96,20 @@ def _too_many(max_connections: int) -> bytes:
         )
     )
     return raw_answer("503 Service Unavailable", problem.headers.items(), bytes(problem.body))
+
+
+def _as_any_version(proxies: tuple[str, ...]) -> list[str]:
+    """The proxies, and how a listener of IPv6 shows those that have an IPv4 address.
+
+    >>> _as_any_version(("10.0.0.0/8", "::1"))
+    ['10.0.0.0/8', '::ffff:10.0.0.0/104', '::1/128']
+    """
+    networks = []
+    for proxy in map(ip_network, proxies):
+        networks.append(str(proxy))
+        if proxy.version == 4:
+            networks.append(f"::ffff:{proxy.network_address}/{96 + proxy.prefixlen}")
+    return networks
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:
