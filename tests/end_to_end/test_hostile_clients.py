@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import requests
 
+from matchka.api.guards.auth import MOST_WAITING_OF_ONE
+from matchka.api.guards.failed_keys import FREE, INTERVAL_S
 from tests.server_process import RunningServer, free_port, start, stop, whole_answer
 from tests.service.conftest import embedding_of, encoded, sample, voice, write_bundle
 from tests.service.test_errors import make_fragile
@@ -375,9 +377,107 @@ def test_callers_without_a_key_that_announce_bodies_and_send_none_take_nothing_f
             )
             assert answer.status_code == 200, answer.text
         assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
-        assert all(whole_answer(connection).startswith(b"HTTP/1.1 401") for connection in lingering)
+        answers = [answer_or_nothing(connection) for connection in lingering]
+        assert all(answer.startswith(b"HTTP/1.1 401") for answer in answers if answer)
+        assert len([answer for answer in answers if answer]) >= FREE, "beyond its share they get no answer"
         assert all(closed_by_server(connection) for connection in lingering)
     assert server.log.read_text().count("requests without a valid key from 127.0.0.1") == 1
+
+
+def answer_or_nothing(connection: socket.socket) -> bytes:
+    with contextlib.suppress(ConnectionError):
+        return whole_answer(connection)
+    return b""
+
+
+def keyed_models(server: RunningServer) -> int:
+    """A request with the key, on a connection of its own."""
+    return requests.get(
+        f"{server.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_S
+    ).status_code
+
+
+def from_address(server: RunningServer, address: str) -> socket.socket:
+    connection = socket.create_connection(connect_to(server), timeout=PATIENCE_S, source_address=(address, 0))
+    connection.settimeout(PATIENCE_S)
+    return connection
+
+
+WRONG = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer wrong\r\n\r\n"
+
+
+def test_wrong_keys_on_many_connections_are_not_answered_faster_than_on_one(tmp_path: Path):
+    with running(tmp_path, MATCHKA_API_KEY=KEY) as server:
+        answers: list[bytes] = []
+        began = time.monotonic()
+        end = began + 3.0
+
+        def guess(_number: int) -> None:
+            while time.monotonic() < end:
+                with connect(server) as connection:
+                    connection.sendall(WRONG)
+                    answers.append(answer_or_nothing(connection))
+
+        with ThreadPoolExecutor(60) as pool:
+            guesses = [pool.submit(guess, number) for number in range(60)]
+            assert [keyed_models(server) for _ in range(20)] == [200] * 20
+            with from_address(server, "127.0.0.2") as other:
+                other.sendall(WRONG)
+                assert whole_answer(other).startswith(b"HTTP/1.1 401"), "one address took the places of all"
+            assert all(one.result() is None for one in guesses)
+        seconds = time.monotonic() - began
+        answered = sum(map(bool, answers))
+        assert FREE <= answered <= FREE + seconds / INTERVAL_S + MOST_WAITING_OF_ONE, f"of {len(answers)}"
+
+
+def test_refused_requests_that_stay_make_room_for_callers_with_the_key(tmp_path: Path):
+    """Each from an address of its own, so that none is slowed: all places would be theirs for 5 s."""
+    variables = {"MATCHKA_API_KEY": KEY, "MATCHKA_MAX_CONNECTIONS": "40"}
+    with running(tmp_path, **variables) as server, contextlib.ExitStack() as stack:
+        for number in range(100):
+            connection = stack.enter_context(from_address(server, f"127.0.1.{number}"))
+            connection.sendall(form_head(99_999_999))
+        time.sleep(0.5)
+        assert [keyed_models(server) for _ in range(20)] == [200] * 20
+
+
+def test_idle_connections_that_were_never_authorised_make_room_before_those_that_were(tmp_path: Path):
+    with (
+        running(tmp_path, MATCHKA_API_KEY=KEY, MATCHKA_MAX_CONNECTIONS="20") as server,
+        contextlib.ExitStack() as stack,
+    ):
+        kept = [http.client.HTTPConnection(*connect_to(server), timeout=PATIENCE_S) for _ in range(5)]
+        for connection in kept:
+            stack.callback(connection.close)
+            connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+            assert connection.getresponse().read()
+        first = [connection.sock for connection in kept]
+        for _ in range(3):
+            time.sleep(1.2)
+            for _ in range(30):
+                stack.enter_context(connect(server))
+                time.sleep(0.02)
+            for connection in kept:
+                connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"})
+                assert json.loads(connection.getresponse().read())
+        assert [connection.sock for connection in kept] == first, "they were opened anew"
+
+
+def test_connections_turned_away_that_are_reset_at_once_leave_nothing_behind(tmp_path: Path):
+    with running(tmp_path, MATCHKA_MAX_CONNECTIONS="2") as server, contextlib.ExitStack() as stack:
+        time.sleep(1.5)
+        for _ in range(2):
+            stack.enter_context(connect(server)).sendall(form_head(1000) + b"--x")
+        for _ in range(500):
+            with connect(server) as connection:
+                connection.sendall(b"GET /v1/subjects HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with connect(server) as last:  # accepted after all of them
+            assert whole_answer(last).startswith(b"HTTP/1.1 503")
+        stack.close()
+        until_served(server)
+        served = requests.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+        assert 'path="/v1/subjects"' not in served, "a request beyond the bound was served"
 
 
 def test_connections_beyond_the_bound_are_told_so_and_silent_ones_make_room(tmp_path: Path):

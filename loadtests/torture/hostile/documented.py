@@ -46,9 +46,9 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     "junk as aligned faces": frozenset({(422, ANY)}),
     "exact duplicates": frozenset({(409, "duplicate_sample")}),
     # 2: the key comes first, and nothing without one holds anything
-    "announced bodies without a key": REFUSED_KEY,
+    "announced bodies without a key": REFUSED_KEY | {CLOSED},
     "lingering sockets without a key": REFUSED_KEY | {CLOSED},
-    "storm of wrong keys": REFUSED_KEY,
+    "storm of wrong keys": REFUSED_KEY | {CLOSED},
     "slow heads": SLOW_UPLOAD | BAD_HTTP,
     "bodies over the limit": frozenset({(413, "body_too_large")}),
     "bodies that lie about their length": BAD_HTTP | SLOW_UPLOAD,

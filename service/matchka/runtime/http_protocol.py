@@ -19,10 +19,17 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matchka.runtime.open_connections import OpenConnections, Standing
+from matchka.runtime.request_connection import EXTENSION
+
 LARGEST_HEAD: Final = 64 << 10  # bytes; the parser itself would take any number
 MOST_DROPPED: Final = 1 << 20  # bytes of a body without a length that may still come after its answer
 CHECKS: Final = 4  # looks at a connection within the time that it has
-SILENT_S: Final = 1.0  # a connection that asks nothing for so long makes room for a new one where all are taken
+MOST_TURNED_AWAY: Final = 256  # connections beyond the bound that are open until they have read that
+# The framing of a chunked body: six bytes carry one where each chunk is a byte long. What is beyond that, with some
+# that came and were not taken yet, is extensions of chunks or trailers, which the server would keep without a bound.
+FRAMING: Final = 6
+FRAMING_SLACK: Final = 1 << 20
 LINGER_S: Final = 5.0  # a client that is refused while it still sends gets this long to finish and read that
 TOO_LARGE: Final = "The request's head is too large."
 # On every answer: what is said of a person is for the caller alone, and is not what a browser guesses it to be.
@@ -51,29 +58,33 @@ class Connection(asyncio.Protocol):
 
     Args:
         bounds: what it is allowed.
-        admitted: all connections of one server that are open, the oldest first.
+        open_connections: all of one server.
+        turned_away: connections of the same server beyond the bound, the oldest first.
         open_server_protocol: makes the server's own protocol.
     """
 
     def __init__(
         self,
         bounds: Bounds,
-        admitted: dict["Connection", None],
+        open_connections: OpenConnections["Connection"],
+        turned_away: dict["_TurnedAway", None],
         open_server_protocol: Callable[[], asyncio.Protocol],
     ) -> None:
         self._bounds = bounds
-        self._admitted = admitted
+        self._open_connections = open_connections
+        self._turned_away = turned_away
         self._open_server_protocol = open_server_protocol
         self._requests: set[_Request] = set()
+        self._is_authorised = self._is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to watch the connection, or turn it away."""
         self._transport = cast(asyncio.Transport, transport)
-        if len(self._admitted) >= self._bounds.max_connections and not self._make_room():
-            self._transport.set_protocol(_TurnedAway(self._transport, self._bounds.too_many))
-            return
-        self._admitted[self] = None
         self._loop = asyncio.get_running_loop()
+        if not self._open_connections.has_room(self._loop.time()):
+            _TurnedAway(self._transport, self._turned_away).answer(self._bounds.too_many)
+            return
+        self._open_connections.place(self, Standing.UNKNOWN)
         self._idle_since = self._taken_at = self._loop.time()
         self._left_bytes = 0
         self._head_bytes, self._allowed_bytes = 0, LARGEST_HEAD
@@ -83,7 +94,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching, and tell every request; the server would tell the newest alone, which may wait for others."""
-        self._admitted.pop(self, None)
+        self._is_lost = True
+        self._open_connections.remove(self)
         self._next_look.cancel()
         for request in self._requests:
             request.ended.set()
@@ -93,6 +105,9 @@ class Connection(asyncio.Protocol):
         """Hand data on, until a head is too large."""
         for request in self._requests:
             request.arrived_bytes += len(data)
+            if request.is_mostly_framing:
+                self.hang_up()
+                return
         if not self._requests:
             self._head_bytes += len(data)
         token = _CURRENT.set(self)
@@ -125,11 +140,43 @@ class Connection(asyncio.Protocol):
         self._requests.discard(request)
         self._idle_since = self._loop.time()
         self._allowed_bytes += request.unread_bytes
+        if not (self._is_lost or self._requests or self._transport.is_closing()):
+            standing = Standing.AUTHORISED if self._is_authorised else Standing.UNKNOWN
+            self._open_connections.place(self, standing)
+
+    def note_authorised(self) -> None:
+        """What a guard says of a request (request_connection.py)."""
+        self._is_authorised = True
+        if not (self._is_lost or self._transport.is_closing()):
+            self._open_connections.place(self, Standing.AT_WORK)
+
+    def note_refused(self) -> None:
+        """What a guard says of a request (request_connection.py)."""
+        if not (self._is_lost or self._transport.is_closing()):
+            self._open_connections.place(self, Standing.REFUSED)
+
+    def hang_up(self) -> bool:
+        """End the connection, with whatever is written."""
+        self._transport.abort()  # close() would wait for a client that takes nothing
+        return True
+
+    def let_go(self) -> None:
+        """Make room for another."""
+        self.hang_up()
+
+    def is_silent_since(self, moment: float) -> bool:
+        """Whether it has asked nothing since, with nothing on its way; of a stranger also: takes nothing."""
+        if self._idle_since > moment:
+            return False
+        has_left = _bytes_left(self._transport) > 0
+        if has_left and not self._is_authorised:
+            return True
+        return not (self._requests or has_left or _bytes_unread(self._transport))
 
     @property
     def is_lost(self) -> bool:
         """Whether nothing that is written would reach the client."""
-        return self not in self._admitted
+        return self._is_lost
 
     def _refuse_large_head(self) -> None:
         if not self._requests and self._head_bytes > self._allowed_bytes and not self._transport.is_closing():
@@ -147,33 +194,41 @@ class Connection(asyncio.Protocol):
         # an answer may be complete before its client has taken it, and one that is not taken may never be complete
         waits_for_client = left_bytes > 0 or not self._requests
         if waits_for_client and now - max(self._idle_since, self._taken_at) >= self._bounds.max_idle_s:
-            self._transport.abort()  # close() would wait for a client that takes nothing
+            self.hang_up()
             return
         self._look_again()
 
-    def _make_room(self) -> bool:
-        """Let the oldest connection go that asks nothing; whether there was one."""
-        longest = asyncio.get_running_loop().time() - SILENT_S
-        for connection in self._admitted:
-            is_silent = not connection._requests and connection._idle_since <= longest
-            if is_silent and not _bytes_left(connection._transport):
-                del self._admitted[connection]
-                connection._transport.abort()
-                return True
-        return False
-
 
 class _TurnedAway(asyncio.Protocol):
-    """A connection beyond the bound: told so at once, then read and dropped until its client has read that."""
+    """A connection beyond the bound: told so at once, then read and dropped until its client has read that.
 
-    def __init__(self, transport: asyncio.Transport, answer: bytes) -> None:
+    Args:
+        others: those of the same server, the oldest first.
+    """
+
+    def __init__(self, transport: asyncio.Transport, others: dict["_TurnedAway", None]) -> None:
+        self._transport = transport
+        self._others = others
         self._deadline = asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
-        transport.write(answer)
-        if transport.can_write_eof():
-            transport.write_eof()
+
+    def answer(self, answer: bytes) -> None:
+        """Take the connection over, which whoever had it forgets, and say that there is no room."""
+        self._transport.set_protocol(self)  # first: what comes from now on must reach nobody else, whatever fails
+        if len(self._others) >= MOST_TURNED_AWAY:
+            oldest = next(iter(self._others))
+            del self._others[oldest]
+            oldest._transport.abort()
+        self._others[self] = None
+        try:
+            self._transport.write(answer)
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:  # the client has gone already
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the interface is asyncio's
         """The client has gone, or was let go."""
+        self._others.pop(self, None)
         self._deadline.cancel()
 
 
@@ -195,6 +250,7 @@ class RequestWatch:
             await self._app(scope, receive, send)
             return
         request = _Request(connection, Headers(scope=scope), receive, send)
+        scope = {**scope, "extensions": {**scope.get("extensions", {}), EXTENSION: connection}}
         connection.begin(request)
         try:
             if _head_bytes(scope) > LARGEST_HEAD:
@@ -210,13 +266,19 @@ class _Request:
     """One request of a connection: how much of its body came, and whether it has ended."""
 
     def __init__(self, connection: Connection, headers: Headers, receive: Receive, send: Send) -> None:
-        self.arrived_bytes = 0
+        self.arrived_bytes = self._taken_bytes = 0
         self.ended = asyncio.Event()
         self._connection = connection
         self._headers = headers
         self._receive = receive
         self._send = send
         self._is_read = False
+
+    @property
+    def is_mostly_framing(self) -> bool:
+        """Whether far more came of a body without a length than its content and the framing of its chunks."""
+        is_chunked = "transfer-encoding" in self._headers
+        return is_chunked and self.arrived_bytes > FRAMING * self._taken_bytes + FRAMING_SLACK
 
     @property
     def unread_bytes(self) -> int:
@@ -232,6 +294,7 @@ class _Request:
             await self.ended.wait()
             return {"type": "http.disconnect"}
         message = await self._receive()
+        self._taken_bytes += len(message.get("body", b""))
         self._is_read = not message.get("more_body", False)
         return message
 
@@ -251,16 +314,24 @@ def _head_bytes(scope: Scope) -> int:
 
 def _bytes_left(transport: asyncio.Transport) -> int:
     """Bytes that were written and that the client's system has not taken: here and, on Linux, in this system."""
-    left = transport.get_write_buffer_size()
-    found = transport.get_extra_info("socket")
-    if sys.platform == "linux" and found is not None and found.fileno() >= 0:
-        import fcntl
-        import termios
+    return transport.get_write_buffer_size() + _bytes_of_socket(transport, "TIOCOUTQ")
 
-        answer = fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
-        (queued,) = struct.unpack("i", answer)
-        left += int(queued)
-    return left
+
+def _bytes_unread(transport: asyncio.Transport) -> int:
+    """Bytes that the client has sent and the loop has not read yet, on Linux."""
+    return _bytes_of_socket(transport, "FIONREAD")
+
+
+def _bytes_of_socket(transport: asyncio.Transport, queue: str) -> int:
+    found = transport.get_extra_info("socket")
+    if sys.platform != "linux" or found is None or found.fileno() < 0:
+        return 0
+    import fcntl
+    import termios
+
+    answer = fcntl.ioctl(found.fileno(), getattr(termios, queue), struct.pack("i", 0))
+    (queued,) = struct.unpack("i", answer)
+    return int(queued)
 
 
 def raw_answer(status: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
@@ -274,11 +345,12 @@ def bounded_protocol(bounds: Bounds) -> type[asyncio.Protocol]:
     found = uvicorn.Config(_no_application, ws="none", log_config=None)
     found.load()
     server_protocol = found.http_protocol_class  # the one of those installed that the server itself would choose
-    admitted: dict[Connection, None] = {}
+    open_connections: OpenConnections[Connection] = OpenConnections(bounds.max_connections)
+    turned_away: dict[_TurnedAway, None] = {}
 
     class BoundedProtocol(Connection):
         def __init__(self, **of_server: Any) -> None:  # whatever the server hands to its own
-            super().__init__(bounds, admitted, partial(server_protocol, **of_server))
+            super().__init__(bounds, open_connections, turned_away, partial(server_protocol, **of_server))
 
     return BoundedProtocol
 

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -14,11 +15,45 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from matchka.app import create_app
 from matchka.cli.serve import _bound_socket, _server_config
-from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, bounded_protocol
+from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, _TurnedAway, bounded_protocol
 from matchka.settings import Settings
 from tests.server_process import free_port, whole_answer
 
 PATIENCE_S = 120.0
+
+
+def test_connection_turned_away_after_its_client_reset_it_is_given_up_without_an_error():
+    """The reset is not known yet when the answer is written, and ending the stream then fails."""
+
+    async def scenario() -> list[dict[str, Any]]:
+        errors: list[dict[str, Any]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: errors.append(context))
+        lost = asyncio.Event()
+        others: dict[_TurnedAway, None] = {}
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                opened = cast(asyncio.Transport, transport)
+                try:
+                    _TurnedAway(opened, others).answer(b"")
+                finally:
+                    assert isinstance(opened.get_protocol(), _TurnedAway)
+                    loop.call_later(0.1, lost.set)
+
+        listener = _bound_socket("127.0.0.1", free_port())
+        client = socket.create_connection(listener.getsockname())
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        server = await loop.create_server(Accepted, sock=listener)
+        await asyncio.wait_for(lost.wait(), PATIENCE_S)
+        server.close()
+        await server.wait_closed()
+        assert not others
+        return errors
+
+    assert asyncio.run(scenario()) == []
 
 
 def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():

@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import hmac
 import re
-from typing import Final
+from collections import Counter
+from typing import Final, NoReturn
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from matchka.api.guards.failed_keys import FailedKeys
+from matchka.api.guards.failed_keys import INTERVAL_S, LONGEST_S, FailedKeys, network_of
 from matchka.api.guards.middleware import GUARDED_PREFIX, Refused
 from matchka.errors import UnauthorizedError
+from matchka.runtime.request_connection import connection_of
 from matchka.settings import Settings
 
 DEFAULT_TENANT: Final = "default"
@@ -19,6 +21,7 @@ SCHEME: Final = "bearer "
 METRICS_PATH: Final = "/metrics"
 DOCS: Final = re.compile(r"/openapi\.json|/docs(/.*)?", re.DOTALL)
 MOST_WAITING: Final = 128  # refusals at once; what a caller has sent of its body meanwhile stays in memory
+MOST_WAITING_OF_ONE: Final = round(LONGEST_S / INTERVAL_S)  # of one network: as many as go out in the longest wait
 
 
 class KeyRing:
@@ -52,7 +55,8 @@ class KeyGate:
     """ASGI middleware: refuses a caller without a valid key before anything else is done for it.
 
     So such a caller holds no place in flight, none of its body is read or counted, and only the refusals of an address
-    that comes again and again wait, 128 of them at a time.
+    that comes again and again wait, 25 of a network and 128 in all. Beyond that the connection ends unanswered, so that
+    more connections try no more keys.
 
     Args:
         app: what is behind it.
@@ -66,7 +70,7 @@ class KeyGate:
         self._keys = keys
         self._failed = failed
         self._guards_docs = guards_docs
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # by network
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -74,9 +78,8 @@ class KeyGate:
             try:
                 self._keys.tenant_of(Headers(scope=scope).get("authorization"))
             except UnauthorizedError as error:
-                address, _ = scope.get("client") or ("unknown", 0)
-                await self._wait(self._failed.note(address))
-                raise Refused(error) from error
+                await self._refuse(scope, error)
+            connection_of(scope).note_authorised()
         await self._app(scope, receive, send)
 
     def _is_guarded(self, path: str) -> bool:
@@ -85,14 +88,24 @@ class KeyGate:
             return True
         return self._guards_docs and DOCS.fullmatch(path) is not None
 
-    async def _wait(self, seconds: float) -> None:
-        if not seconds or self._waiting >= MOST_WAITING:
-            return
-        self._waiting += 1
+    async def _refuse(self, scope: Scope, error: UnauthorizedError) -> NoReturn:
+        address, _ = scope.get("client") or ("unknown", 0)
+        seconds, network = self._failed.note(address), network_of(address)
+        connection_of(scope).note_refused()
+        if seconds:
+            if self._waiting[network] >= MOST_WAITING_OF_ONE or self._waiting.total() >= MOST_WAITING:
+                raise Refused(error, hangs_up=True)
+            await self._wait(seconds, network)
+        raise Refused(error) from error
+
+    async def _wait(self, seconds: float, network: str) -> None:
+        self._waiting[network] += 1
         try:
             await asyncio.sleep(seconds)
         finally:
-            self._waiting -= 1
+            self._waiting[network] -= 1
+            if not self._waiting[network]:
+                del self._waiting[network]
 
 
 def _digest(key: str) -> bytes:

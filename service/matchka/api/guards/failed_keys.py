@@ -45,7 +45,7 @@ class FailedKeys:
 
         Returns: seconds that the refusal should wait, 0 to 5.
         """
-        now, network = self._clock(), _network_of(address)
+        now, network = self._clock(), network_of(address)
         refused = self._refused.setdefault(network, _Refused(now - FREE * INTERVAL_S))
         self._refused.move_to_end(network)
         if len(self._refused) > MOST_ADDRESSES:
@@ -59,9 +59,17 @@ class FailedKeys:
         return max(0.0, refused.due - now)
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
+    """What counts as one caller: an IPv4 address, also where it is written as an IPv6 address, or 64 bits of IPv6.
+
+    >>> network_of("::ffff:10.0.0.5"), network_of("2001:db8::5")
+    ('10.0.0.5', '2001:db8::/64')
+    """
     try:
         found = ip_address(address)
     except ValueError:
         return shorten(address)  # what a proxy sent
-    return str(ip_network((found, IPV6_NETWORK_BITS), strict=False)) if found.version == 6 else address
+    if found.version == 4:
+        return str(found)
+    mapped = found.ipv4_mapped  # a listener of both versions shows IPv4 callers so
+    return str(mapped) if mapped is not None else str(ip_network((found, IPV6_NETWORK_BITS), strict=False))

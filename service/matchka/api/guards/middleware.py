@@ -15,6 +15,7 @@ from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.http_protocol import LINGER_S
 from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.request_connection import connection_of
 
 LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away
 MIB: Final = 1 << 20
@@ -28,11 +29,13 @@ class Refused(BaseException):  # an Exception would be caught by the handlers of
     Args:
         error: what the caller is told.
         response: the same as a response, where it was made before.
+        hangs_up: the connection is to be ended without an answer; one that cannot be gets it, and is closed.
     """
 
-    def __init__(self, error: MatchkaError, response: Response | None = None) -> None:
+    def __init__(self, error: MatchkaError, response: Response | None = None, hangs_up: bool = False) -> None:
         super().__init__(str(error))
         self.response = response or problem_response(error)
+        self.hangs_up = hangs_up
 
 
 class Refusals:
@@ -57,7 +60,11 @@ class Refusals:
         try:
             await self._app(scope, receive, send)
         except Refused as refused:
-            lingers = _needs_to_linger(Headers(scope=scope), scope.get("http_version", "1.1"))
+            connection = connection_of(scope)
+            if refused.hangs_up and connection.hang_up():
+                return
+            connection.note_refused()
+            lingers = refused.hangs_up or _needs_to_linger(Headers(scope=scope), scope.get("http_version", "1.1"))
             await refused.response(scope, receive, self._lingering(receive, send) if lingers else send)
 
     def _lingering(self, receive: Receive, send: Send) -> Send:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from matchka.api.guards.auth import DEFAULT_TENANT, MOST_WAITING, KeyGate, KeyRing
+from matchka.api.guards.auth import DEFAULT_TENANT, MOST_WAITING, MOST_WAITING_OF_ONE, KeyGate, KeyRing
 from matchka.api.guards.failed_keys import FREE, INTERVAL_S, FailedKeys
-from matchka.api.guards.middleware import Refused
+from matchka.api.guards.middleware import Refusals, Refused
 from matchka.app import create_app, create_health_app
 from matchka.errors import UnauthorizedError
 from matchka.settings import Settings, read_settings
@@ -159,15 +159,44 @@ def test_caller_with_the_key_is_served_while_the_refusals_of_its_own_address_wai
     asyncio.run(scenario())
 
 
-def test_refusals_beyond_those_that_may_wait_are_answered_at_once(keys: KeyRing):
-    async def scenario() -> None:
-        gate = KeyGate(CountingApp(), keys, FailedKeys(lambda: 0.0))
-        count = FREE + MOST_WAITING + 50
-        tasks = [asyncio.create_task(gate(scope_of("/v1/embed", "wrong"), never, never)) for _ in range(count)]
-        await asyncio.sleep(INTERVAL_S / 4)
-        assert sum(not task.done() for task in tasks) == MOST_WAITING
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def waiting_and_hung_up(addresses: list[str]) -> tuple[int, int]:
+    """Of the refusals of so many requests at one moment, those that wait, and those that get no answer."""
+    gate = KeyGate(CountingApp(), KeyRing(read_settings({"MATCHKA_API_KEY": KEY})), FailedKeys(lambda: 0.0))
+    scopes = [scope_of("/v1/embed", "wrong", (address, 1)) for address in addresses]
+    tasks = [asyncio.create_task(gate(scope, never, never)) for scope in scopes]
+    await asyncio.sleep(INTERVAL_S / 4)
+    waiting = sum(not task.done() for task in tasks)
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    return waiting, sum(isinstance(one, Refused) and one.hangs_up for one in ended)
 
-    asyncio.run(scenario())
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_refusals_of_one_network_beyond_its_share_of_those_that_wait_get_no_answer(address: str):
+    count = FREE + MOST_WAITING_OF_ONE + 50
+    assert asyncio.run(waiting_and_hung_up([address] * count)) == (MOST_WAITING_OF_ONE, 50)
+
+
+def test_refusals_of_many_networks_beyond_those_that_may_wait_get_no_answer():
+    networks = MOST_WAITING // MOST_WAITING_OF_ONE + 2
+    addresses = [f"192.0.2.{number}" for number in range(networks) for _ in range(FREE + MOST_WAITING_OF_ONE)]
+    beyond = networks * MOST_WAITING_OF_ONE - MOST_WAITING
+    assert asyncio.run(waiting_and_hung_up(addresses)) == (MOST_WAITING, beyond)
+
+
+def test_refusal_that_cannot_hang_up_is_answered_and_the_connection_closed():
+    sent: list[Any] = []
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise Refused(UnauthorizedError("The API key is not known.", remedy="Check it."), hangs_up=True)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Refusals(app, 1.0)(scope_of("/v1/embed", None), receive, send))
+    assert sent[0]["status"] == 401
+    assert (b"connection", b"close") in sent[0]["headers"]
