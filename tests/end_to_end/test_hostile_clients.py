@@ -163,6 +163,40 @@ def test_head_without_end_is_refused(server: RunningServer):
     require_served(server, 1)
 
 
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: %b\r\n\r\n"
+LINES = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 2000) for number in range(32))
+
+
+@pytest.mark.parametrize("path", [b"/v1/embed", b"/healthz"])
+@pytest.mark.parametrize("block", [LINES, b"x" * 65536], ids=["many trailers", "one without end"])
+def test_trailers_without_end_are_refused(server: RunningServer, path: bytes, block: bytes):
+    sent = 0
+    with connect(server) as connection:
+        connection.sendall(CHUNKED % (path, FORM) + b"0\r\n" + (b"" if block is LINES else b"X-Long: "))
+        with contextlib.suppress(ConnectionError):
+            while sent < 1 << 26:
+                connection.sendall(block)
+                sent += len(block)
+    assert sent < 1 << 24, "they were read on and on"
+    require_served(server, 1)
+
+
+def test_body_of_many_chunks_with_trailers_is_answered(server: RunningServer):
+    """Far more bytes than a head may have, in chunks whose lengths come at the ends of pieces."""
+    head, _, body = body_of(1).partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length")]
+    message = b"\r\n".join([*lines, b"Transfer-Encoding: chunked\r\n\r\n"])
+    with connect(server) as connection:
+        connection.sendall(message)
+        for start in range(0, len(body), 1000):
+            chunk = body[start : start + 1000]
+            connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        trailers = b"X-Last: %b\r\n" % (b"a" * 20_000)
+        connection.sendall(b"0\r\n" + trailers + b"Host: evil.example\r\n\r\n")
+        answer = whole_answer(connection)
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+
+
 def slow_connection(server: RunningServer, buffer_bytes: int) -> socket.socket:
     """A connection whose own system keeps few bytes that were not read."""
     connection = socket.socket()
@@ -428,6 +462,40 @@ def test_wrong_keys_on_many_connections_are_not_answered_faster_than_on_one(tmp_
         seconds = time.monotonic() - began
         answered = sum(map(bool, answers))
         assert FREE <= answered <= FREE + seconds / INTERVAL_S + MOST_WAITING_OF_ONE, f"of {len(answers)}"
+
+
+def answer_to(server: RunningServer, request: bytes) -> tuple[bytes, bytes]:
+    """Status and body."""
+    with connect(server) as connection:
+        connection.sendall(request)
+        head, _, body = whole_answer(connection).partition(b"\r\n\r\n")
+    return head[9:12], body
+
+
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def test_request_for_a_websocket_passes_the_guards_like_any_other(server: RunningServer):
+    status, body = answer_to(server, b"GET /v1/subjects HTTP/1.1\r\nHost: evil.example\r\n" + UPGRADE + b"\r\n")
+    assert (status, b"forbidden_host" in body) == (b"403", True)
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+def test_forwarded_address_is_believed_of_a_trusted_proxy_only(tmp_path: Path, is_trusted: bool):
+    variables = {"MATCHKA_TRUSTED_PROXIES": "127.0.0.1"} if is_trusted else {}
+    with running(tmp_path, MATCHKA_API_KEY=KEY, **variables) as server, requests.Session() as session:
+        began = time.monotonic()
+        for number in range(FREE + 5):
+            headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": f"junk, 192.0.2.{number}"}
+            answer = session.get(f"{server.url}/v1/models", headers=headers, timeout=PATIENCE_S)
+            assert answer.status_code == 401
+        assert is_trusted or time.monotonic() - began > 4 * INTERVAL_S, "another address, another start"
+        log = server.log.read_text()
+    assert log.count("requests without a valid key from 192.0.2.") == (FREE + 5 if is_trusted else 0)
+    assert "junk" not in log
 
 
 def test_refused_requests_that_stay_make_room_for_callers_with_the_key(tmp_path: Path):

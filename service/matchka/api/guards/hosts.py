@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from matchka.api.guards.middleware import Refused
 from matchka.errors import CrossSiteError, ForbiddenHostError, InvalidHostError, MatchkaError
 
-HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/@\s]+))(?::[0-9]{1,5})?")
+HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._~-]+))(?::[0-9]{1,5})?")
 # Not `same-site`: to a browser all ports of a host are one site, and another port of this machine is another program.
 OWN_SITES: Final = frozenset({"same-origin", "none"})
 
@@ -47,7 +47,7 @@ class HostGuard:
 def require_host(headers: Headers, http_version: str) -> None:
     """Refuse a request of HTTP/1.1 that does not name exactly one host, as RFC 9112 (3.2) asks.
 
-    Raises: InvalidHostError: none, an empty one, or several; HTTP/1.0 may leave it out.
+    Raises: InvalidHostError: none, an empty one, several, or no host; HTTP/1.0 may leave it out.
     """
     hosts = headers.getlist("host")
     if len(hosts) > 1 or "" in hosts or not (hosts or http_version == "1.0"):
@@ -55,6 +55,12 @@ def require_host(headers: Headers, http_version: str) -> None:
             "A request of HTTP/1.1 has exactly one Host header.",
             value=", ".join(hosts) or "none",
             remedy="Send one; every HTTP library does.",
+        )
+    if hosts and HOST.fullmatch(hosts[0]) is None:
+        raise InvalidHostError(
+            "The Host header is a name or an address, and a port where it is not the usual one.",
+            value=hosts[0],
+            remedy="Send the host and port of the address that is called, and nothing else of it.",
         )
 
 

@@ -102,6 +102,30 @@ def test_host_that_is_not_given_once_is_refused(hosts: list[bytes]):
         require_host(Headers(raw=[(b"host", host) for host in hosts]), "1.1")
 
 
+NO_HOSTS = ["127.0.0.1/evil", "evil@127.0.0.1", "a b", "a,b", "a:b:c", "[::1", "<a>", "a\\b", "\xe9", ":80"]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+def test_host_that_is_no_host_is_refused(host: str):
+    with pytest.raises(InvalidHostError):
+        require_host(Headers(raw=[(b"host", host.encode("latin-1"))]), "1.1")
+
+
+@pytest.mark.parametrize("host", ["a.example", "A_1.example:8000", "xn--bcher-kva.example.", "10.0.0.1", "[::1]:80"])
+def test_host_of_any_name_or_address_passes(host: str):
+    require_host(headers_of(host=host), "1.1")
+
+
+def test_host_that_is_no_host_is_answered_400_with_the_key(
+    keyed: Settings, start_small_server: Callable[[Settings], SmallServer]
+):
+    server = start_small_server(keyed)
+    for host in ("127.0.0.1/evil", "evil@127.0.0.1"):
+        given = {"Host": host, "Authorization": f"Bearer {KEY}"}
+        answer = requests.get(f"{server.url}/v1/models", headers=given, timeout=TIMEOUT_S)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_host")
+
+
 def test_host_may_be_left_out_in_the_protocol_that_had_none():
     require_host(Headers(raw=[]), "1.0")
     require_host(Headers(raw=[(b"host", b"x")]), "1.1")
