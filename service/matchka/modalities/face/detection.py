@@ -34,6 +34,7 @@ from matchka.vectors import FloatArray
 # Order of the landmarks in a mirrored picture.
 MIRRORED: Final = (1, 0, 2, 4, 3)
 CROPS_AT_ONCE: Final = 32
+SURE: Final = 1e-4  # nearer to 0 or 1 the last network's confidence says no more
 
 
 class Graph(Protocol):
@@ -53,11 +54,14 @@ class Face:
         landmarks: float32, (5, 2), x y in pixels: the eye on the left of the image, the other eye, nose tip,
             mouth corner on the left of the image, the other corner.
         confidence: of the last network, 0..1; after `look_again`, its mean over the looks.
+        evidence: after `look_again`, that this is a face: log-odds, the mean of the better half of the looks and half
+            the cascade's own.
     """
 
     box: FloatArray
     landmarks: FloatArray
     confidence: float
+    evidence: float = -math.inf
 
     @property
     def side_px(self) -> float:
@@ -135,8 +139,8 @@ class FaceDetector:
 
         Args:
             image: the picture `face` was found in.
-            face: as returned by `detect`; its landmarks and confidence are not used.
-        Returns: the face with better landmarks, and the mean confidence.
+            face: as returned by `detect`; its landmarks are not used, and its confidence only for the evidence.
+        Returns: the face with better landmarks, the mean confidence and the evidence.
         """
         centre = (face.box[:2] + face.box[2:]) / 2
         half = (
@@ -148,7 +152,9 @@ class FaceDetector:
         seen, mirrored = points[: len(boxes)], points[len(boxes) :, MIRRORED]
         mirrored = mirrored * np.array([-1, 1], np.float32) + np.array([1, 0], np.float32)
         placed = boxes[:, None, :2] + (seen + mirrored) / 2 * (boxes[:, None, 2:] - boxes[:, None, :2])
-        return replace(face, landmarks=placed.mean(axis=0), confidence=float(confidence.mean()))
+        better_half = np.sort(log_odds(confidence.ravel()))[len(boxes) :]
+        evidence = float(better_half.mean() + log_odds(np.asarray(face.confidence)) / 2)
+        return replace(face, landmarks=placed.mean(axis=0), confidence=float(confidence.mean()), evidence=evidence)
 
     def _propose(self, image: Image.Image, settings: DetectorSettings) -> Candidates:
         """Run the first network over the pyramid."""
@@ -211,6 +217,17 @@ class FaceDetector:
         boxes = shift_boxes(squares, offsets[passed]) * np.asarray(scale * 2, dtype=np.float32)
         keep = suppress_overlaps(boxes, confidence, 0.7, of_smaller=True)
         return [Face(boxes[i], points[i], float(confidence[i])) for i in keep]
+
+
+def log_odds(confidence: npt.NDArray[Any]) -> FloatArray:
+    """How sure a confidence is, on a scale where independent evidence adds up; at most +-9.2.
+
+    Args: confidence: 0..1, any shape.
+    >>> print(log_odds(np.array([0.0, 0.5, 0.9])).round(2))
+    [-9.21  0.    2.2 ]
+    """
+    bounded = np.clip(np.asarray(confidence, dtype=np.float64), SURE, 1 - SURE)
+    return np.asarray(np.log(bounded / (1 - bounded)), dtype=np.float32)
 
 
 def _run_on_crops(graph: Graph, image: Image.Image, squares: FloatArray, side_px: int) -> list[Any]:

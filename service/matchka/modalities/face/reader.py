@@ -1,6 +1,8 @@
 """A picture -> the chips of the faces asked for, with what was seen of each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -14,9 +16,10 @@ from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.quality import Quality, measure_quality
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
-# Mean confidence of the detector's second look below which there is no face, whether the cascade found one or the
-# sample came aligned. Measured in docs/decisions/045.
+# Below which there is no face: the mean confidence of the detector's second look where a sample came aligned, and the
+# evidence of cascade and second look where the cascade found one. Measured in docs/decisions/045.
 MIN_CONFIDENCE: Final = 0.85
+MIN_EVIDENCE: Final = 3.7
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
 
 
@@ -111,11 +114,9 @@ class FaceReader:
         if choice == "all":
             return self._read_all(image, faces)
         if choice == "only":
-            _require_one(faces)
-        for face in faces:
-            reading = self._align(image, face)
-            if reading is not None:
-                return [self._checked(reading)]
+            _require_one(list(islice(self._seen(image, _by_size(faces)), 2)))
+        for face in self._seen(image, faces):
+            return [self._checked(self._align(image, face))]
         raise _no_face()
 
     def _read_aligned(self, image: Image.Image) -> FaceReading:
@@ -138,21 +139,24 @@ class FaceReader:
                 value=len(faces),
                 remedy="Cut it into parts, or ask for face=dominant.",
             )
-        by_size = sorted(faces, key=lambda face: -face.side_px)
-        readings = [reading for face in by_size if (reading := self._align(image, face)) is not None]
+        readings = [self._align(image, face) for face in self._seen(image, _by_size(faces))]
         if not readings:
             raise _no_face()
         usable = [reading for reading in readings if self._complaint(reading) is None]
         return usable or [self._checked(readings[0])]
 
-    def _align(self, image: Image.Image, face: Face) -> FaceReading | None:
-        """A found face and its chip; None where the second look sees none."""
-        refined = self._detector.look_again(image, face)
-        if refined.confidence < MIN_CONFIDENCE:
-            return None
-        similarity = fit_similarity(refined.landmarks, self._spec.template)
+    def _seen(self, image: Image.Image, faces: list[Face]) -> Iterator[Face]:
+        """Those of the found faces that a second look sees as well, with better landmarks, one after the other."""
+        for face in faces:
+            refined = self._detector.look_again(image, face)
+            if refined.evidence >= MIN_EVIDENCE:
+                yield refined
+
+    def _align(self, image: Image.Image, face: Face) -> FaceReading:
+        """A face and its chip."""
+        similarity = fit_similarity(face.landmarks, self._spec.template)
         chip = extract_chip(image, similarity, self._spec.chip_px)
-        return FaceReading(chip, refined, measure_quality(refined, chip, similarity, image))
+        return FaceReading(chip, face, measure_quality(face, chip, similarity, image))
 
     def _checked(self, reading: FaceReading) -> FaceReading:
         complaint = self._complaint(reading)
@@ -185,11 +189,18 @@ def _no_face() -> NoFaceError:
     )
 
 
-def _require_one(faces: list[Face]) -> None:
-    areas = sorted((face.side_px**2 for face in faces), reverse=True)
-    if len(areas) > 1 and areas[1] > SECOND_FACE_SHARE * areas[0]:
+def _by_size(faces: list[Face]) -> list[Face]:
+    return sorted(faces, key=lambda face: -face.side_px)
+
+
+def _require_one(largest: list[Face]) -> None:
+    """Refuse a second face of similar size. Args: largest: the two largest faces, or fewer."""
+    if len(largest) < 2:
+        return
+    share = (largest[1].side_px / largest[0].side_px) ** 2
+    if share > SECOND_FACE_SHARE:
         raise SeveralFacesError(
-            f"The picture shows {len(faces)} faces, and the second is {areas[1] / areas[0]:.0%} as large as the first.",
-            value=len(faces),
+            f"The picture shows more than one face, and the second is {share:.0%} as large as the first.",
+            value=f"{share:.0%}",
             remedy="Cut out the one that is meant, or ask for face=dominant.",
         )
