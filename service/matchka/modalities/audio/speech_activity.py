@@ -1,13 +1,14 @@
 """Whether a clip is speech: Silero's voice activity detector, and spectra that no voice is as narrow as."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from matchka.errors import NoSpeechError
 from matchka.modalities.audio.level import level_gain
+from matchka.modalities.graph import Graph
 from matchka.vectors import FloatArray
 
 SAMPLE_RATE_HZ: Final = 16_000
@@ -31,14 +32,6 @@ NARROW_BAND_SHARE: Final = 0.9
 # harmonics; they stay in their places, at most 18 bins (docs/decisions/033), where 2,494 of 2,500 voices fill 22.
 AUDIBLE_RANGE_DB: Final = 30.0  # a bin counts that is as near to the strongest; noise below it is no spectrum
 LEAST_AUDIBLE_BINS: Final = 20  # 625 Hz
-
-
-class Graph(Protocol):
-    """The part of `onnxruntime.InferenceSession` that detection needs."""
-
-    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
-        """Run the graph on named inputs and return the outputs in the order of their names."""
-        ...
 
 
 class SpeechDetector:

@@ -5,9 +5,8 @@ centre of that pixel is (0.5, 0.5). Boxes are (x0, y0, x1, y1).
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,20 +28,13 @@ from matchka.modalities.face.pyramid import (
     suppress_overlaps,
     working_image,
 )
+from matchka.modalities.graph import Graph
 from matchka.vectors import FloatArray
 
 # Order of the landmarks in a mirrored picture.
 MIRRORED: Final = (1, 0, 2, 4, 3)
 CROPS_AT_ONCE: Final = 32
 SURE: Final = 1e-4  # nearer to 0 or 1 the last network's confidence says no more
-
-
-class Graph(Protocol):
-    """The part of `onnxruntime.InferenceSession` that detection needs."""
-
-    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
-        """Run the graph on named inputs and return all outputs in order."""
-        ...
 
 
 @dataclass(frozen=True)
