@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtests.torture.hostile.exchange import Case
-from loadtests.torture.hostile.generators import forms, heads, origins, people, pictures, texts, uploads
+from loadtests.torture.hostile.generators import forms, heads, json_bodies, origins, people, pictures, texts, uploads
 from loadtests.torture.hostile.wire import Material
 
 
@@ -36,6 +36,8 @@ ATTACKS: Final = (
     Attack("charset of the form", forms.charset_cases),
     Attack("broken form headers", forms.header_cases),
     Attack("part headers", forms.part_cases),
+    Attack("values in JSON bodies", json_bodies.value_cases),
+    Attack("bodies that are no JSON", json_bodies.body_cases),
     Attack("texts as subject ids", texts.subject_cases),
     Attack("texts as template ids", texts.template_cases),
     Attack("texts as cursors and queries", texts.query_cases),

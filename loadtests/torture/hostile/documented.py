@@ -26,6 +26,8 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     "charset of the form": frozenset({OK}),
     "broken form headers": BAD_FORM | {OK, (400, "")},
     "part headers": BAD_FORM | {OK, (404, "unknown_model")},
+    "values in JSON bodies": frozenset({(422, ANY), OK, (404, "unknown_model")}),
+    "bodies that are no JSON": frozenset({(400, "malformed_form"), (422, "missing_field")}),
     # 15: checked before they reach a database
     "texts as subject ids": frozenset({(422, ANY), (404, ANY), (400, "malformed_form")}),
     "texts as template ids": frozenset({(422, ANY), (404, ANY)}),
