@@ -14,6 +14,8 @@ from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
 from matchka_train.weights.packages import read_member
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOWNLOADS = ROOT / "build" / "downloads"
 
 
