@@ -9,6 +9,8 @@ import onnxruntime
 import torch
 
 from matchka.bundles.bundle import sha256_of
+from matchka.errors import BundleError
+from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.spec import AudioInput
 from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
@@ -90,15 +92,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _load(path: Path, window_samples: int, embedding_dim: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
-        raise FeatureError(
-            f"{path} is not a graph ONNX Runtime can load.", value=error, remedy="Export the backbone again."
-        ) from error
+        session = open_ort_session(path, THREADS)
+    except BundleError as error:
+        raise FeatureError(error.detail, value=error.value, remedy="Export the backbone again.") from error
     inputs = [(i.type, tuple(i.shape)) for i in session.get_inputs()]
     outputs = [(o.type, tuple(o.shape)) for o in session.get_outputs()]
     axes = inputs[0][1] if len(inputs) == 1 else ()
