@@ -2,19 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
 from matchka.bundles.manifest import DatasetUse
 from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import require_disjoint
+from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.projections.storage import ProjectionInfo, load_projection
+from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from matchka_train.run.recipe import DataRecipe, Recipe, read_recipe
-
-PROJECTION_NAME: Final = "projection.safetensors"
-RECIPE_NAME: Final = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def read_checkpoint(folder: Path, data: Path | None) -> Checkpoint:
     recipe = read_recipe(folder / RECIPE_NAME)
     moved = recipe.data if data is None else _moved(recipe.data, data)
     train, validation = read_datasets(moved.train), read_datasets(moved.validation)
-    require_disjoint(_flat(train), _flat(validation))
+    require_disjoint(flat(train), flat(validation))
     return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, validation)
 
 
@@ -68,7 +65,3 @@ def _moved(recipe: DataRecipe, folder: Path) -> DataRecipe:
         "validation": tuple(part.model_copy(update={"path": folder / part.path.name}) for part in recipe.validation),
     }
     return recipe.model_copy(update=parts)
-
-
-def _flat(datasets: list[list[Sample]]) -> list[Sample]:
-    return [sample for samples in datasets for sample in samples]

@@ -26,10 +26,11 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
-from matchka_train.projections.affine import AffineProjection, identity_projection
+from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 from tests.conftest import ROOT
 
+UNCHANGED = AffineProjection(np.eye(256, dtype=np.float32), np.zeros(256, np.float32))
 pytestmark = pytest.mark.shared_data
 QUIET = Console(quiet=True)
 SPEAKERS, CLIPS = 24, 4
@@ -127,7 +128,7 @@ def shuffled(train_features: Features) -> AffineProjection:
 
 @pytest.fixture(scope="module")
 def good(home: Path, backbone: Ge2e) -> Path:
-    checkpoint = save_checkpoint(home / "good", home, backbone, identity_projection(256))
+    checkpoint = save_checkpoint(home / "good", home, backbone, UNCHANGED)
     (checkpoint / "report.html").write_text("a page")
     (checkpoint / "plots").mkdir()
     (checkpoint / "plots" / "det.png").write_bytes(b"a plot")
@@ -195,7 +196,7 @@ def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bund
 
 
 def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2e) -> None:
-    checkpoint = save_checkpoint(home / "overlap", home, backbone, identity_projection(256), validation="train")
+    checkpoint = save_checkpoint(home / "overlap", home, backbone, UNCHANGED, validation="train")
     with pytest.raises(IdentityOverlapError, match="trained on and validated on"):
         export_bundle(checkpoint, home / "models" / "overlap", Choices(), QUIET)
     assert not (home / "models" / "overlap").exists()

@@ -1,4 +1,4 @@
-"""The base of everything a recipe holds."""
+"""The base of everything that a recipe or measurements hold."""
 
 from pydantic import BaseModel, ConfigDict
 

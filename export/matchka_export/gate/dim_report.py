@@ -8,12 +8,12 @@ from typing import Final
 from matchka.bundles.manifest import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
+from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, template_pairs
 from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.impostor_tails import StrangerTails, fit_tails
-from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
+from matchka_train.metrics.pairs import PairSimilarities
 
-DRAWS: Final = 4  # references per subject and template count; more draws repeat the same clips
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
 GALLERY_SIZES: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -79,7 +79,7 @@ def _identification(embedded: Embedded, dim: int, seed: int) -> dict[str, Galler
         tails: list[StrangerTails] = []
         for embeddings, subjects in embedded.values():
             try:
-                tails.append(fit_tails(embeddings, subjects, dim, templates, DRAWS, seed))
+                tails.append(fit_tails(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed))
             except NoTrialsError:
                 continue
         if tails:
@@ -116,11 +116,11 @@ def strictest(per_domain: Sequence[Sequence[ThresholdAt]]) -> tuple[OperatingPoi
 
 def _pairs(embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int) -> PairSimilarities | None:
     """Probes against references of that many templates; None where a domain has too few clips of everyone."""
-    if templates == 1:
-        return all_pairs(embeddings[:, :dim], subjects)
     try:
-        return reference_pairs(embeddings, subjects, dim, templates, DRAWS, seed)
+        return template_pairs(embeddings, subjects, dim, templates, seed)
     except NoTrialsError:
+        if templates == 1:
+            raise
         return None
 
 

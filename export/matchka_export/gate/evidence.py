@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse, DimReport
 from matchka.runtime.whole_file import write_whole
 from matchka_export.errors import EvidenceError
+from matchka_train.strict_model import Frozen
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
 
 
-class GateResult(BaseModel):
+class GateResult(Frozen):
     """Full-dim EER of the graph and of the frozen backbone in one domain, and how sure their difference is.
 
     Attributes:
@@ -22,18 +23,14 @@ class GateResult(BaseModel):
         high: 97.5 % quantile.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     eer: float = Field(ge=0, le=1)
     backbone_eer: float = Field(ge=0, le=1)
     low: float
     high: float
 
 
-class IdentificationRates(BaseModel):
+class IdentificationRates(Frozen):
     """Open-set identification at one dim; fields as in matchka_train.evaluation.identification.Identification."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enrolled: int
     probes: int
@@ -44,7 +41,7 @@ class IdentificationRates(BaseModel):
     accuracy: float = Field(ge=0, le=1)
 
 
-class Evidence(BaseModel):
+class Evidence(Frozen):
     """What was measured of one backbone with one projection.
 
     Attributes:
@@ -63,8 +60,6 @@ class Evidence(BaseModel):
         commands: what to run to find the same again.
         libraries: versions it was measured with.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["matchka-evidence-1"] = "matchka-evidence-1"
     backbone_sha256: str = Field(pattern=HEX_SHA256)

@@ -67,18 +67,6 @@ def speech_like_clips(lengths: Iterable[int], sample_rate_hz: int) -> list[Float
     return [_speech_like(length, sample_rate_hz) for length in lengths]
 
 
-def cut_into_batches(clips: Iterable[FloatArray], spec: AudioInput) -> list[Rows]:
-    """The windows of real or made clips, dealt into one batch of every size in BATCH_SIZES.
-
-    Args:
-        clips: float32 clips at spec.sample_rate_hz; used again from the start where they are too few.
-        spec: the bundle's input.
-
-    Returns: float32, (size, window_samples) for each size.
-    """
-    return deal_batches(np.concatenate([split_windows(clip, spec) for clip in clips]))
-
-
 def deal_batches(rows: Rows) -> list[Rows]:
     """Rows dealt into one batch of every size in BATCH_SIZES, used again from the start where they are too few."""
     batches: list[Rows] = []

@@ -7,9 +7,10 @@ import onnx
 import pytest
 import torch
 
+from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
 from matchka_export.errors import ParityError
-from matchka_export.gate.parity import BATCH_SIZES, ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
+from matchka_export.gate.parity import BATCH_SIZES, deal_batches, made_rows, require_parity, speech_like_clips
 from matchka_export.graph.trace import RowsToEmbeddings
 from matchka_train.backbones.served_graph import open_session
 from tests.export.toy import TOY_DIM, TOY_INPUT
@@ -17,7 +18,7 @@ from tests.export.toy import TOY_DIM, TOY_INPUT
 
 @pytest.fixture(scope="module")
 def batches() -> list[FloatArray]:
-    return cut_into_batches(speech_like_clips(ODD_LENGTHS, 16_000), TOY_INPUT)
+    return deal_batches(made_rows(TOY_INPUT))
 
 
 def test_require_parity_when_graph_is_right_returns_the_largest_difference(
@@ -72,9 +73,9 @@ def test_require_parity_when_graph_was_traced_for_one_batch_size_refuses(
         require_parity(toy_model, open_session(tmp_path / "fixed.onnx", TOY_INPUT, TOY_DIM), batches)
 
 
-def test_cut_into_batches_when_clips_are_few_gives_every_size(batches: list[FloatArray]) -> None:
+def test_deal_batches_when_clips_are_few_gives_every_size(batches: list[FloatArray]) -> None:
     assert [len(batch) for batch in batches] == list(BATCH_SIZES) == [1, 2, 7, 32]
-    short = cut_into_batches(speech_like_clips([900], 16_000), TOY_INPUT)
+    short = deal_batches(split_windows(speech_like_clips([900], 16_000)[0], TOY_INPUT))
     assert [len(batch) for batch in short] == [1, 2, 7, 32]
     assert np.array_equal(short[3][0], short[3][31])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from matchka_export.gate.parity import ODD_LENGTHS, cut_into_batches, require_parity, speech_like_clips
+from matchka_export.gate.parity import deal_batches, made_rows, require_parity
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
 from matchka_train.backbones.served_graph import graph_input, open_session
@@ -47,7 +47,7 @@ def test_store_as_float16_when_done_is_smaller_and_equals_the_rounded_network(
     assert (
         path.stat().st_size < before - HIDDEN * HIDDEN * 4 * 2 + 1000
     )  # two of four bytes saved, and a note on each tensor
-    batches = cut_into_batches(speech_like_clips(ODD_LENGTHS, 16_000), TOY_INPUT)
+    batches = deal_batches(made_rows(TOY_INPUT))
     assert require_parity(model, open_session(path, TOY_INPUT, HIDDEN), batches) <= 1e-5
 
 

@@ -38,8 +38,3 @@ class AffineProjection(torch.nn.Module):
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Project: float32, (n, in_dim) -> (n, full_dim)."""
         return torch.nn.functional.linear(embeddings, self.weight, self.bias)
-
-
-def identity_projection(dim: int) -> AffineProjection:
-    """The projection that changes nothing: the raw backbone, truncated and nothing else."""
-    return AffineProjection(np.eye(dim, dtype=np.float32), np.zeros(dim, np.float32))

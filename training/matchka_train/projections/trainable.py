@@ -43,8 +43,3 @@ def require_narrower(in_dim: int, full_dim: int, family: str) -> None:
             value=full_dim,
             remedy="Lower the largest of dims.",
         )
-
-
-def parameter_count(module: torch.nn.Module) -> int:
-    """How many numbers training can change."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
