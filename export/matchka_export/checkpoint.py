@@ -23,7 +23,7 @@ class Checkpoint:
         projection: (n, embedding_dim) -> (n, full_dim).
         info: what the file says it is.
         recipe: how it was trained.
-        validation: clips to judge it on, of identities that trained nothing.
+        validation: clips to judge it on, of held-out identities.
     """
 
     projection_path: Path

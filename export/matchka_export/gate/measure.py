@@ -32,7 +32,7 @@ class Trials:
     """What a graph is measured on.
 
     Attributes:
-        validation: data sets of identities that trained nothing.
+        validation: data sets of held-out identities.
         dims: dims to measure, rising; the last is full_dim.
         limits: which clips are taken.
         cache_dir: features of the frozen backbone; those of the graph are never cached.

@@ -1,4 +1,4 @@
-"""Cross-request batching: rows of many requests share the runs of one graph, and nobody notices but the clock."""
+"""Dynamic batching: the rows of concurrent requests share one inference run."""
 
 import logging
 import time

@@ -61,7 +61,7 @@ def identification_report(
 
     Args:
         embed_windows: as matchka_train.evaluation.validation.validate.
-        data: features of identities that trained nothing.
+        data: features of held-out identities.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
     """
     found: IdentificationReport = {}

@@ -72,7 +72,7 @@ def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequen
 
     Args:
         embed_windows: float32 (w, in) -> (w, full_dim); `in` is whatever `data` holds (backbone embeddings, usually).
-        data: features of identities that trained nothing; each of one domain.
+        data: features of held-out identities; each of one domain.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
 
     Returns: domain -> dim -> accuracy.

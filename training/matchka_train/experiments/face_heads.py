@@ -83,7 +83,7 @@ class FaceEpoch:
         epoch: from 0, the start.
         train_loss: mean over its steps; None for the start.
         paired: mean similarity of the two views of each training photograph.
-        unseen: gallery against probes of people who trained nothing.
+        unseen: gallery against probes of held-out people.
     """
 
     epoch: int

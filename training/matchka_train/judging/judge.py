@@ -87,7 +87,7 @@ def judge(
 
     Args:
         model: bundle or checkpoint.
-        data: data sets of identities that trained nothing.
+        data: data sets of held-out identities.
         conditions: how clips are read.
         progress: shows how far it is.
         cohort: strangers for AS-norm; it is measured beside the plain cosine where given.

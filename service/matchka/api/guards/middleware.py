@@ -1,4 +1,4 @@
-"""What is let in: bodies up to a limit, counted while they stream, and a bounded number of requests at once.
+"""ASGI middleware: body size and in-flight limits.
 
 What is refused is decided by the request's head alone where it can be, and holds nothing while it is answered.
 """
