@@ -8,25 +8,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
-    AudioInputSpec,
     DatasetUse,
     Detector,
     DimReport,
-    ImageInputSpec,
     Manifest,
     Output,
     Source,
     SpeechActivity,
 )
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import Backbone, ModelInput
+from matchka.modalities.modality import InputSpec
+from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.source import WeightSource
 
 REPORT_NAME: Final = "report.json"  # the measurements, beside the manifest
@@ -46,7 +43,7 @@ class Facts:
     name: str
     version: str
     task: str
-    input: ModelInput
+    input: InputSpec
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
@@ -99,7 +96,7 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         name=facts.name,
         version=facts.version,
         task=facts.task,
-        input=input_spec(facts.input),
+        input=facts.input,
         detector=facts.detector,
         speech_activity=facts.speech_activity,
         output=Output(kind="embedding"),
@@ -115,23 +112,6 @@ def seal(folder: Path, facts: Facts) -> Manifest:
     )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
-
-
-def input_spec(spec: ModelInput) -> AudioInputSpec | ImageInputSpec:
-    """What the graph takes, as the manifest writes it."""
-    match spec:
-        case AudioInput():
-            return AudioInputSpec(kind="audio", **asdict(spec))
-        case ImageInput():
-            template = spec.template
-            return ImageInputSpec(
-                kind="image",
-                chip_px=spec.chip_px,
-                template_points=template.points,
-                template_weights=template.weights,
-            )
-        case _:
-            assert_never(spec)
 
 
 def as_source(weights: WeightSource) -> Source:
@@ -159,7 +139,7 @@ def content_version(
         "backbone": backbone.source.sha256,
         "dims": list(dims),
         "float16": float16,
-        "input": asdict(backbone.input),
+        "input": backbone.input.content(),
         "projection": projection_sha256,
     }
     if backbone.detector is not None:

@@ -18,7 +18,6 @@ from matchka_export.bundle import (
     Facts,
     as_source,
     content_version,
-    input_spec,
     library_versions,
     seal,
     staged_bundle,
@@ -134,7 +133,7 @@ def bundle_facts(
     return Facts(
         name=name,
         version=version,
-        task=TASKS[input_spec(backbone.input).kind],
+        task=TASKS[backbone.input.kind],
         input=backbone.input,
         full_dim=evidence.full_dim,
         dims=evidence.dims,

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
-from matchka_train.backbones.served_graph import graph_input
 from tests.export.toy import TOY_DIM, TOY_INPUT, ToyBackbone
 
 
@@ -19,5 +18,5 @@ def toy_model() -> RowsToEmbeddings:
 @pytest.fixture(scope="session")
 def toy_graph(toy_model: RowsToEmbeddings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "model.onnx"
-    export_graph(toy_model, graph_input(TOY_INPUT), path)
+    export_graph(toy_model, TOY_INPUT.graph_input(), path)
     return path

@@ -132,7 +132,7 @@ def embedded_by_hand(chip: np.ndarray, backbone: EdgeFace, projection: AffinePro
 def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights(bundle: Bundle) -> None:
     manifest = read_bundle(bundle.path).manifest
     assert manifest.name == "face-edgeface"
-    assert manifest.input.as_image_input() == EDGEFACE_INPUT
+    assert manifest.input == EDGEFACE_INPUT
     assert (manifest.backbone.name, manifest.backbone.licence) == ("EdgeFace xxs", "made up")
     assert manifest.dims == DIMS
     assert set(manifest.files) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.errors import GateError
 from matchka_export.graph.trace import export_graph
 from matchka_export.run import Choices, export_bundle, export_shipped
-from matchka_train.backbones.served_graph import graph_input
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError
@@ -207,13 +205,13 @@ def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
 ) -> None:
     """GE2E itself, exported and brought back as somebody's ONNX file, with another projection behind it."""
     theirs = tmp_path / "theirs.onnx"
-    export_graph(backbone.module(), graph_input(backbone.input), theirs)
+    export_graph(backbone.module(), backbone.input.graph_input(), theirs)
     recipe: dict[str, object] = {
         "kind": "onnx",
         "path": str(theirs),
         "sha256": hashlib.sha256(theirs.read_bytes()).hexdigest(),
         "name": "theirs",
-        "input": asdict(backbone.input),
+        "input": {name: value for name, value in dict(backbone.input).items() if name != "kind"},
         "embedding_dim": 256,
         "licence": "Apache-2.0",
     }

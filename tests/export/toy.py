@@ -2,10 +2,10 @@
 
 import torch
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 
-TOY_INPUT = AudioInput(
+TOY_INPUT = AudioInputSpec(
     sample_rate_hz=16_000, window_samples=1_840, hop_samples=800, context_samples=200, level_dbfs=-30.0
 )
 TOY_DIM = 8

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.errors import DownloadError
 from matchka_train.features.features import Features
 from matchka_train.weights.package_catalogue import GE2E_WEIGHTS
@@ -25,7 +25,7 @@ RATE_HZ = 8_000
 FRAME = 160
 FRAMES = 20
 BANDS = 24
-TINY_INPUT = AudioInput(
+TINY_INPUT = AudioInputSpec(
     sample_rate_hz=RATE_HZ,
     window_samples=FRAME * FRAMES,
     hop_samples=FRAME * FRAMES // 2,
@@ -58,7 +58,7 @@ class TinyBackbone:
     gain: float = 1.0
     name: str = "tiny"
     source: WeightSource = TINY_SOURCE
-    input: AudioInput = TINY_INPUT
+    input: AudioInputSpec = TINY_INPUT
     embedding_dim: int = BANDS
     detector: None = None
 

@@ -9,13 +9,13 @@ import torch
 from matchka.bundles.manifest import Detector, Source
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
+from matchka.modalities.modality import GraphInput
 from matchka_export.errors import ParityError
 from matchka_export.gate.parity import LARGEST_DIFFERENCE
 from matchka_export.graph.trace import tidy_graph, trace_graph
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.mtcnn import INPUT_NAME, Mtcnn
 from matchka_train.backbones.face.mtcnn_graphs import THREADS
-from matchka_train.backbones.served_graph import GraphInput
 
 OUTPUTS: Final = ("confidence", "offsets", "landmarks")
 ROWS_AND_COLUMNS: Final = (1, 2)

@@ -4,15 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from matchka.bundles.manifest import SPEECH_GRAPH_NAME, Source, SpeechActivity
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ
-from matchka_train.backbones.backbone import ModelInput
+from matchka.bundles.manifest import Source, SpeechActivity
+from matchka.modalities.audio.spec import SPEECH_GRAPH_NAME
+from matchka.modalities.modality import InputSpec
 from matchka_train.weights.package_catalogue import SPEECH_ACTIVITY_GRAPH
 from matchka_train.weights.packages import read_member
 
 
-def write_speech_activity(spec: ModelInput, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:
+def write_speech_activity(spec: InputSpec, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:
     """Write `speech.onnx`, where the backbone takes clips of the detector's sample rate.
 
     Args:
@@ -25,7 +24,7 @@ def write_speech_activity(spec: ModelInput, folder: Path, downloads: Path, conso
 
     Raises: DownloadError, ChecksumError: the graph is not to be had, or is another one.
     """
-    if not isinstance(spec, AudioInput) or spec.sample_rate_hz != SAMPLE_RATE_HZ:
+    if "speech_activity" not in spec.auxiliary_graphs():
         return None
     member = SPEECH_ACTIVITY_GRAPH
     (folder / SPEECH_GRAPH_NAME).write_bytes(read_member(member, downloads, console))

@@ -10,7 +10,6 @@ from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.onnx_file import OnnxFile
-from matchka_train.backbones.served_graph import graph_input
 
 
 def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, float16: bool = False) -> RowsToEmbeddings:
@@ -35,7 +34,7 @@ def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, flo
         compose_graph(backbone, projection, path)
         return RowsToEmbeddings(frozen, projection)
     model = RowsToEmbeddings(rounded_to_float16(frozen) if float16 else frozen, projection)
-    export_graph(model, graph_input(backbone.input), path)
+    export_graph(model, backbone.input.graph_input(), path)
     if float16:
         store_as_float16(path, model)
     return model

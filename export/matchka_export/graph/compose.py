@@ -8,10 +8,10 @@ import onnx
 import torch
 from onnx import TensorProto, compose, helper, version_converter
 
+from matchka.modalities.modality import GraphInput
 from matchka_export.errors import ParityError
 from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, strip_provenance, trace_graph
 from matchka_train.backbones.onnx_file import SMALLEST_NORM, OnnxFile
-from matchka_train.backbones.served_graph import GraphInput, graph_input
 
 LOWEST_OPSET: Final = 13  # the first whose operations the joined nodes know
 UNIT: Final = "unit_length_embeddings"
@@ -43,7 +43,7 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
     front, back = compose.add_prefix(front, "backbone/"), compose.add_prefix(back, "projection/")
     _append_unit_length(front)
     joined = compose.merge_models(front, back, io_map=[(UNIT, back.graph.input[0].name)])
-    _rename(joined.graph, joined.graph.input[0].name, graph_input(backbone.input).name)
+    _rename(joined.graph, joined.graph.input[0].name, backbone.input.graph_input().name)
     _rename(joined.graph, joined.graph.output[0].name, OUTPUT_NAME)
     _fix_axis(joined.graph.input[0], backbone.input.window_samples)
     strip_provenance(joined)

@@ -10,7 +10,7 @@ from typing import Final
 import onnx
 import torch
 
-from matchka_train.backbones.served_graph import GraphInput
+from matchka.modalities.modality import GraphInput
 
 OUTPUT_NAME: Final = "embeddings"
 BATCH_AXIS: Final = "batch"

@@ -6,14 +6,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from matchka.errors import BundleError, UntrainedDimError
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
-from matchka.modalities.face.alignment import Template
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities import AnyInputSpec
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
-SPEECH_GRAPH_NAME: Final = "speech.onnx"
 SCHEMA_VERSION: Final = 1
 
 
@@ -129,44 +125,6 @@ class DatasetUse(_Frozen):
     use: str
 
 
-class AudioInputSpec(_Frozen):
-    """The manifest's `input` for voices; fields as in matchka.modalities.audio.spec.AudioInput."""
-
-    kind: Literal["audio"]
-    sample_rate_hz: int = Field(gt=0)
-    window_samples: int = Field(gt=0)
-    hop_samples: int = Field(gt=0)
-    context_samples: int = Field(ge=0)
-    level_dbfs: float = Field(le=0)
-
-    @model_validator(mode="after")
-    def _covers_the_clip(self) -> "AudioInputSpec":
-        if self.hop_samples > self.window_samples - 2 * self.context_samples:
-            raise ValueError("hop_samples must not pass window_samples - 2 * context_samples: speech would be skipped")
-        return self
-
-    def as_audio_input(self) -> AudioInput:
-        """The same values as the media step takes them."""
-        return AudioInput(**self.model_dump(exclude={"kind"}))
-
-
-class ImageInputSpec(_Frozen):
-    """The manifest's `input` for faces; fields as in matchka.modalities.face.reader.ImageInput.
-
-    `template_points` are the five landmarks in chip pixels, (0, 0) the outer corner of the first: the eye on the left
-    of the picture, the other eye, the nose tip, the mouth corner on the left, the other.
-    """
-
-    kind: Literal["image"]
-    chip_px: int = Field(gt=0)
-    template_points: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
-    template_weights: tuple[float, ...] = Field(min_length=5, max_length=5)
-
-    def as_image_input(self) -> ImageInput:
-        """The same values as the media step takes them."""
-        return ImageInput(self.chip_px, Template(self.template_points, self.template_weights))
-
-
 class Detector(_Frozen):
     """The graphs that find faces, and where they came from; each takes `pixels`, uint8 (n, rows, columns, 3)."""
 
@@ -194,7 +152,7 @@ class Manifest(_Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z.+-]{1,64}$")
     task: str
-    input: Annotated[AudioInputSpec | ImageInputSpec, Field(discriminator="kind")]
+    input: AnyInputSpec
     detector: Detector | None = None
     speech_activity: SpeechActivity | None = None  # bundles written before there was one judge by level alone
     output: Output
@@ -214,15 +172,13 @@ class Manifest(_Frozen):
             raise ValueError("dims must rise, without repeats, and end with full_dim")
         if set(self.per_dim) != {str(dim) for dim in self.dims}:
             raise ValueError("per_dim must have exactly one entry for each of dims")
-        if (self.detector is not None) != (self.input.kind == "image"):
-            raise ValueError("a detector belongs to an image input, and to no other")
-        if self.speech_activity is not None and not (
-            self.input.kind == "audio" and self.input.sample_rate_hz == SPEECH_RATE_HZ
-        ):
-            raise ValueError(f"speech_activity belongs to an audio input of {SPEECH_RATE_HZ} Hz, and to no other")
-        graphs = {GRAPH_NAME, *(self.detector.sources if self.detector else ())}
-        if self.speech_activity is not None:
-            graphs.add(SPEECH_GRAPH_NAME)
+        known = self.input.auxiliary_graphs()
+        named = {name for name in ("detector", "speech_activity") if getattr(self, name) is not None}
+        if wrong := named - known.keys():
+            raise ValueError(f"{', '.join(sorted(wrong))} does not belong to this input of the kind {self.input.kind}")
+        if missing := {name for name, graphs in known.items() if graphs.required} - named:
+            raise ValueError(f"an input of the kind {self.input.kind} needs {', '.join(sorted(missing))}")
+        graphs = {GRAPH_NAME}.union(*(known[name].files for name in named))
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         return self

@@ -12,7 +12,8 @@ import numpy as np
 
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
-from matchka.inference.session import InputArray, Session
+from matchka.inference.session import Session
+from matchka.modalities.modality import InputArray
 from matchka.runtime.deadline import Patience, current_patience
 from matchka.runtime.stage_timer import StageTimes
 from matchka.vectors import FloatArray

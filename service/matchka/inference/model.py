@@ -8,18 +8,20 @@ from typing import Final, Protocol
 import numpy as np
 
 from matchka.bundles.bundle import Bundle
-from matchka.bundles.manifest import SPEECH_GRAPH_NAME, AudioInputSpec, ImageInputSpec, Manifest
+from matchka.bundles.manifest import Manifest
 from matchka.errors import BundleError, InvalidFieldError, MatchkaError
 from matchka.inference.batch_policy import BatchPolicy
 from matchka.inference.batcher import Batcher
-from matchka.inference.session import InputArray, OrtSession, Session, open_ort_session
+from matchka.inference.session import OrtSession, Session, open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import SPEECH_GRAPH_NAME, AudioInputSpec
 from matchka.modalities.audio.speech_activity import INPUT_SHAPES, SpeechDetector
 from matchka.modalities.audio.windows import split_windows
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceChoice, FaceLimits, FaceReader, FaceReading
+from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.modality import InputArray, InputSpec
 from matchka.modalities.purpose import Purpose
 from matchka.runtime.deadline import patiently_holding
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
@@ -64,7 +66,7 @@ class SampleReader(Protocol):
 class VoiceSampleReader:
     """Audio files to windows."""
 
-    audio_input: AudioInput
+    audio_input: AudioInputSpec
     limits: AudioLimits
     times: StageTimes = field(default_factory=StageTimes)
     speech: SpeechDetector | None = None
@@ -223,11 +225,7 @@ def open_model(
     # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
     has_wide = settings.batch_shares > 1 and settings.session_threads == 1
     wide = _open_graph(bundle, settings, settings.batch_shares) if has_wide else None
-    reader = (
-        _open_voice(bundle, spec, settings, times)
-        if isinstance(spec, AudioInputSpec)
-        else _open_face(bundle, spec, settings, times)
-    )
+    reader = _open_reader(bundle, spec, settings, times)
     policy = BatchPolicy(
         max_rows=settings.effective_batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
@@ -246,22 +244,31 @@ def _label_of(manifest: Manifest, is_current: bool) -> str:
 
 
 def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
-    spec = bundle.manifest.input
-    is_audio = isinstance(spec, AudioInputSpec)
+    spec = bundle.manifest.input.graph_input()
     return OrtSession(
         bundle.graph_path,
-        "windows" if is_audio else "chips",
-        (spec.window_samples,) if isinstance(spec, AudioInputSpec) else (spec.chip_px, spec.chip_px, 3),
+        spec.name,
+        spec.shape,
         bundle.manifest.full_dim,
         threads,
-        input_dtype="float32" if is_audio else "uint8",
+        input_dtype=spec.dtype,
         use_gpu=settings.device == "gpu",
     )
 
 
+def _open_reader(bundle: Bundle, spec: InputSpec, settings: Settings, times: StageTimes) -> SampleReader:
+    match spec:
+        case AudioInputSpec():
+            return _open_voice(bundle, spec, settings, times)
+        case ImageInputSpec():
+            return _open_face(bundle, spec, settings, times)
+        case _:
+            raise TypeError(f"no reader for {type(spec)}")
+
+
 def _open_voice(bundle: Bundle, spec: AudioInputSpec, settings: Settings, times: StageTimes) -> SampleReader:
     limits = AudioLimits(max_duration_s=settings.max_audio_s, min_speech_s=settings.min_speech_s)
-    return VoiceSampleReader(spec.as_audio_input(), limits, times, _open_speech_detector(bundle))
+    return VoiceSampleReader(spec, limits, times, _open_speech_detector(bundle))
 
 
 def _open_speech_detector(bundle: Bundle) -> SpeechDetector | None:
@@ -298,7 +305,5 @@ def _open_face(bundle: Bundle, spec: ImageInputSpec, settings: Settings, times: 
         settings.face_min_visible,
         settings.max_faces,
     )
-    reader = FaceReader(
-        FaceDetector(pnet, rnet, onet), spec.as_image_input(), ImageLimits(settings.max_image_megapixels), face_limits
-    )
+    reader = FaceReader(FaceDetector(pnet, rnet, onet), spec, ImageLimits(settings.max_image_megapixels), face_limits)
     return FaceSampleReader(reader, spec.chip_px, times)

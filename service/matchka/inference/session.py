@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from matchka.errors import BundleError, NonFiniteEmbeddingError
+from matchka.modalities.modality import InputArray, InputDtype
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka.inference.session")
@@ -17,8 +17,6 @@ CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
 NO_MEMORY: Final = "Failed to allocate memory"  # how ONNX Runtime's message, and nothing else of its error, says so
-InputDtype: TypeAlias = Literal["float32", "uint8"]
-InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
 
 

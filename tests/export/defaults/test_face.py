@@ -78,7 +78,7 @@ def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_so
 
 
 def test_face_bundle_when_read_is_current_until_a_detector_graph_changes(face: Path, tmp_path: Path) -> None:
-    assert read_bundle(face).manifest.input.as_image_input() == DLIB_INPUT
+    assert read_bundle(face).manifest.input == DLIB_INPUT
     assert current_bundle(face, "face") is not None
     assert current_bundle(face, "voice") is None
     copy = tmp_path / "face"

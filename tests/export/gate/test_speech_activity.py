@@ -1,14 +1,13 @@
 """The detector of speech goes into bundles of voices at its own sample rate, as its makers published it."""
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from matchka.modalities.modality import InputSpec
 from matchka_export.gate.speech_activity import write_speech_activity
-from matchka_train.backbones.backbone import ModelInput
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
@@ -28,9 +27,11 @@ def test_write_speech_activity_for_voices_at_16_khz_writes_the_pinned_file_and_n
     assert (found.kind, found.source.licence) == ("silero", "MIT")
 
 
-@pytest.mark.parametrize("spec", [DlibFace().input, replace(GE2E_INPUT, sample_rate_hz=8000)], ids=["face", "8 kHz"])
+@pytest.mark.parametrize(
+    "spec", [DlibFace().input, GE2E_INPUT.model_copy(update={"sample_rate_hz": 8000})], ids=["face", "8 kHz"]
+)
 def test_write_speech_activity_for_what_the_detector_does_not_take_writes_and_fetches_nothing(
-    tmp_path: Path, spec: ModelInput
+    tmp_path: Path, spec: InputSpec
 ) -> None:
     assert write_speech_activity(spec, tmp_path / "bundle", tmp_path / "downloads", QUIET) is None
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_export.errors import ParityError
 from matchka_export.graph.build import build_graph
 from matchka_train.backbones.onnx_file import OnnxFile
@@ -17,7 +17,9 @@ from matchka_train.backbones.served_graph import open_session
 from matchka_train.weights.source import WeightSource
 
 WINDOW, DIM, FULL = 50, 6, 4
-INPUT = AudioInput(sample_rate_hz=16_000, window_samples=WINDOW, hop_samples=25, context_samples=0, level_dbfs=-30.0)
+INPUT = AudioInputSpec(
+    sample_rate_hz=16_000, window_samples=WINDOW, hop_samples=25, context_samples=0, level_dbfs=-30.0
+)
 
 
 def bring(path: Path, opset: int = 17) -> OnnxFile:

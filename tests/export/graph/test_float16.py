@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 from matchka_export.gate.parity import deal_batches, made_rows, require_parity
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
-from matchka_train.backbones.served_graph import graph_input, open_session
+from matchka_train.backbones.served_graph import open_session
 from tests.export.toy import TOY_INPUT, ToyBackbone
 
 HIDDEN = 128  # enough for the exporter to keep the recurrent weights whole
@@ -25,7 +25,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[RowsToEmbeddings
     backbone.lstm = torch.nn.LSTM(6, HIDDEN, batch_first=True)
     model = RowsToEmbeddings(rounded_to_float16(backbone), torch.nn.Identity())
     path = tmp_path_factory.mktemp("half") / "model.onnx"
-    export_graph(model, graph_input(TOY_INPUT), path)
+    export_graph(model, TOY_INPUT.graph_input(), path)
     before = path.stat().st_size
     return model, path, before, store_as_float16(path, model)
 

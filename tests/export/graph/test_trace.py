@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
-from matchka_train.backbones.served_graph import graph_input, open_session
+from matchka_train.backbones.served_graph import open_session
 from tests.conftest import ROOT
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
@@ -33,7 +33,7 @@ def test_export_graph_when_written_says_nothing_of_the_machine_it_was_made_on(to
 def test_export_graph_when_repeated_gives_the_same_bytes(
     toy_model: RowsToEmbeddings, toy_graph: Path, tmp_path: Path
 ) -> None:
-    export_graph(toy_model, graph_input(TOY_INPUT), tmp_path / "again.onnx")
+    export_graph(toy_model, TOY_INPUT.graph_input(), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == toy_graph.read_bytes()
 
 

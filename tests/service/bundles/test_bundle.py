@@ -32,7 +32,7 @@ def test_read_bundle_that_is_whole_returns_what_its_manifest_says(folder: Path):
     bundle = read_bundle(folder)
     assert (bundle.manifest.name, bundle.manifest.full_dim, bundle.manifest.dims) == ("voice", FULL_DIM, DIMS)
     assert bundle.manifest.per_dim["4"].operating_points["3"][1].threshold == 0.85
-    assert bundle.manifest.input.as_audio_input().hop_samples == 800
+    assert bundle.manifest.input.hop_samples == 800
     assert bundle.graph_path.read_bytes()
 
 

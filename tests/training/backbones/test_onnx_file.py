@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper
 from pydantic import TypeAdapter, ValidationError
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.onnx_file import OnnxFile
 from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, open_backbone
 from matchka_train.backbones.speaker.ge2e import Ge2e
@@ -43,7 +43,7 @@ def write_file(path: Path, axes: list[object], outputs: int = DIM) -> np.ndarray
 
 def declare(path: Path) -> OnnxFile:
     source = WeightSource("someone's", "a disk", "1", hashlib.sha256(path.read_bytes()).hexdigest(), "MIT")
-    return OnnxFile(path, "someone", source, AudioInput(**WINDOW_RECIPE), DIM)
+    return OnnxFile(path, "someone", source, AudioInputSpec(**WINDOW_RECIPE), DIM)
 
 
 @pytest.mark.parametrize("axes", [["n", WINDOW], ["n", "t"]])
@@ -96,7 +96,7 @@ def test_open_backbone_when_recipe_names_a_file_declares_what_it_says(tmp_path: 
         "embedding_dim": DIM,
     }
     backbone = open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
-    assert backbone.input == AudioInput(**WINDOW_RECIPE)
+    assert backbone.input == AudioInputSpec(**WINDOW_RECIPE)
     assert backbone.source.sha256 == hashlib.sha256((tmp_path / "a.onnx").read_bytes()).hexdigest()
     assert backbone.module()(torch.ones(2, WINDOW)).shape == (2, DIM)
 

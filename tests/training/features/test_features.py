@@ -17,7 +17,7 @@ from matchka_train.features.cache import FeatureFolder, Shard, whole_feature_fil
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
-from tests.training.conftest import BANDS, RATE_HZ, TinyBackbone, voice, write_voices
+from tests.training.conftest import BANDS, RATE_HZ, TINY_INPUT, TinyBackbone, voice, write_voices
 
 LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)
 
@@ -130,7 +130,7 @@ def test_extract_features_when_a_clip_changes_computes_anew(samples, tmp_path, q
     "change",
     [
         {"limits": AudioLimits(max_duration_s=59, min_speech_s=0.1)},
-        {"backbone": TinyBackbone(input=replace(TinyBackbone().input, hop_samples=800))},
+        {"backbone": TinyBackbone(input=TINY_INPUT.model_copy(update={"hop_samples": 800}))},
         {"backbone": TinyBackbone(source=replace(TinyBackbone().source, sha256="1" * 64))},
         {"view": View(1, 0, AugmentationRecipe(views=1))},
         {"view": View(2, 0, AugmentationRecipe(views=1))},
@@ -182,7 +182,7 @@ def test_extract_features_of_a_mel_matrix_refuses_before_anything_is_read(tmp_pa
 
 
 def test_extract_features_when_the_backbone_takes_something_else_refuses(samples, tmp_path, quiet):
-    wrong = TinyBackbone(input=replace(TinyBackbone().input, window_samples=1000))
+    wrong = TinyBackbone(input=TINY_INPUT.model_copy(update={"window_samples": 1000}))
     with pytest.raises(FeatureError, match=r"\(1000,\)"):
         extract(samples, tmp_path / "cache", quiet, wrong)
     with pytest.raises(FeatureError, match="25 components"):

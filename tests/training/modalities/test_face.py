@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.datasets.sample import Sample
@@ -48,7 +48,7 @@ class ColourBackbone:
     detector: Mtcnn | None = MTCNN
     name: str = "colour"
     source: WeightSource = SOURCE
-    input: ImageInput = DLIB_INPUT
+    input: ImageInputSpec = DLIB_INPUT
     embedding_dim: int = 12
 
     @property

@@ -1,16 +1,13 @@
 """What every frozen backbone offers: where its weights came from, what it takes, and the network itself."""
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
-from matchka.modalities.audio.spec import AudioInput
 from matchka.modalities.face.detection import FaceDetector
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities.modality import InputSpec
 from matchka_train.weights.source import WeightSource
 
 if TYPE_CHECKING:
     import torch  # takes seconds, and whoever only names a backbone needs none of it
-
-ModelInput: TypeAlias = AudioInput | ImageInput  # waveform windows of clips, or aligned chips of pictures
 
 
 class DetectorSource(Protocol):
@@ -45,7 +42,7 @@ class Backbone(Protocol):
     @property
     def source(self) -> WeightSource: ...  # noqa: D102
     @property
-    def input(self) -> ModelInput: ...  # noqa: D102
+    def input(self) -> InputSpec: ...  # noqa: D102
     @property
     def detector(self) -> DetectorSource | None: ...  # noqa: D102
     @property

@@ -11,7 +11,7 @@ import torch
 from matchka.bundles.bundle import sha256_of
 from matchka.errors import BundleError
 from matchka.inference.session import open_ort_session
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.weights.source import WeightSource
 
@@ -37,7 +37,7 @@ class OnnxFile:
     path: Path
     name: str
     source: WeightSource
-    input: AudioInput
+    input: AudioInputSpec
     embedding_dim: int
     detector: None = None
 

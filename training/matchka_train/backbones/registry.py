@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias, assert_never
 
 from pydantic import Field, model_validator
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.face.edgeface import EdgeFace, EdgeFaceVariant
@@ -109,16 +109,6 @@ class SpeechTransformerRecipe(Brought):
         )
 
 
-class WindowRecipe(Frozen):
-    """The input of a backbone that is brought along; fields as in matchka.modalities.audio.spec.AudioInput."""
-
-    sample_rate_hz: int = Field(gt=0)
-    window_samples: int = Field(gt=0)
-    hop_samples: int = Field(gt=0)
-    context_samples: int = Field(ge=0)
-    level_dbfs: float = Field(le=0)
-
-
 class OnnxRecipe(Frozen):
     """Any ONNX file that takes waveform windows.
 
@@ -137,7 +127,7 @@ class OnnxRecipe(Frozen):
     path: Path
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    input: WindowRecipe
+    input: AudioInputSpec
     embedding_dim: int = Field(gt=0)
     source: str = "not stated"
     version: str = "not stated"
@@ -190,7 +180,6 @@ def open_backbone(recipe: AnyRecipe) -> Backbone:
         case OnnxRecipe():
             sha256 = recipe.sha256 or file_sha256(recipe.path)
             source = WeightSource(recipe.name, recipe.source, recipe.version, sha256, recipe.licence)
-            window = AudioInput(**recipe.input.model_dump())
-            return OnnxFile(recipe.path, recipe.name, source, window, recipe.embedding_dim)
+            return OnnxFile(recipe.path, recipe.name, source, recipe.input, recipe.embedding_dim)
         case _:
             assert_never(recipe)

@@ -2,34 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final
 
 import torch
 
 from matchka.bundles.bundle import sha256_of
-from matchka.inference.session import InputDtype, OrtSession, Session
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import DetectorSource, ModelInput
+from matchka.inference.session import OrtSession, Session
+from matchka.modalities.modality import InputSpec
+from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
 from matchka_train.weights.source import WeightSource
 
 THREADS: Final = 2
-
-
-@dataclass(frozen=True)
-class GraphInput:
-    """The one input of a graph.
-
-    Attributes:
-        name: of the input.
-        shape: its axes behind the batch axis.
-        dtype: type of its numbers.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: InputDtype
 
 
 @dataclass(frozen=True)
@@ -41,7 +25,7 @@ class ServedGraph:
 
     name: str
     source: WeightSource
-    input: ModelInput
+    input: InputSpec
     embedding_dim: int
     session: Session
     detector: DetectorSource | None
@@ -65,30 +49,19 @@ class _SessionModule(torch.nn.Module):
         return torch.from_numpy(self.session.embed(rows.numpy()))
 
 
-def graph_input(spec: ModelInput) -> GraphInput:
-    """How a bundle's graph takes its input: waveform windows, or chips as pixels."""
-    match spec:
-        case AudioInput():
-            return GraphInput("windows", (spec.window_samples,), "float32")
-        case ImageInput():
-            return GraphInput("chips", (spec.chip_px, spec.chip_px, 3), "uint8")
-        case _:
-            assert_never(spec)
-
-
-def open_session(graph_path: Path, spec: ModelInput, full_dim: int) -> OrtSession:
+def open_session(graph_path: Path, spec: InputSpec, full_dim: int) -> OrtSession:
     """A written graph, loaded as the service loads it.
 
     Raises: BundleError: it is no graph, or its inputs or outputs are not what the manifest says.
     """
-    expected = graph_input(spec)
+    expected = spec.graph_input()
     return OrtSession(graph_path, expected.name, expected.shape, full_dim, THREADS, expected.dtype)
 
 
 def serve_graph(
-    graph_path: Path, spec: ModelInput, full_dim: int, name: str = "graph under test", version: str = ""
+    graph_path: Path, spec: InputSpec, full_dim: int, name: str = "graph under test", version: str = ""
 ) -> ServedGraph:
-    """A written graph behind the detector beside it, if it takes faces.
+    """A written graph behind the detector beside it, if its input needs one.
 
     Args:
         graph_path: the file; of a face bundle, the detector's graphs lie beside it.
@@ -99,6 +72,6 @@ def serve_graph(
 
     Raises: BundleError: as open_session.
     """
-    detector = None if isinstance(spec, AudioInput) else MtcnnGraphs(graph_path.parent)
+    detector = MtcnnGraphs(graph_path.parent) if "detector" in spec.auxiliary_graphs() else None
     source = WeightSource(name, str(graph_path), version, sha256_of(graph_path), "see the manifest")
     return ServedGraph(name, source, spec, full_dim, open_session(graph_path, spec, full_dim), detector)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.speaker.ge2e import FRAMES, GE2E_INPUT, GE2E_SOURCE, MEL_BANDS, Ge2e, Ge2eEncoder
 from matchka_train.fitting.batches import ClipBatch
 from matchka_train.projections.trained.linear import LinearProjection
@@ -28,7 +28,7 @@ class Ge2eSpectra:
 
     name: str = "ge2e-spectra"
     source: WeightSource = GE2E_SOURCE
-    input: AudioInput = GE2E_INPUT
+    input: AudioInputSpec = GE2E_INPUT
     embedding_dim: int = SPECTRUM_VALUES
     detector: None = None
 

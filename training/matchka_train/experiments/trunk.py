@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DLIB_SOURCE, BothViews, DlibFace, DlibResNet
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.weights.source import WeightSource
@@ -32,7 +32,7 @@ class DlibTrunk:
     low_resolution_px: int
 
     source: WeightSource = DLIB_SOURCE
-    input: ImageInput = DLIB_INPUT
+    input: ImageInputSpec = DLIB_INPUT
     embedding_dim: int = 2 * ACTIVATION_VALUES
 
     @property

@@ -20,7 +20,7 @@ from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard
 from matchka_train.features.features import Features
 from matchka_train.modalities.augmentation import View
-from matchka_train.modalities.modality import Rows, SampleReader, describe_reader, join_rows, noise_rows, open_reader
+from matchka_train.modalities.modality import Rows, SampleReader, describe_reader, join_rows, open_reader
 from matchka_train.modalities.skipped import Skipped
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
@@ -145,7 +145,7 @@ def _embed_shard(
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
     """What the backbone makes of fixed noise; also the proof that it takes the windows it declares."""
-    noise = noise_rows(backbone.input, 2)
+    noise = backbone.input.example(2, seed=0)
     try:
         embeddings = embed_windows(module, noise)
     except (RuntimeError, ValueError) as error:

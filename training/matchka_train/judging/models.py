@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.manifest import MANIFEST_NAME, AudioInputSpec
+from matchka.bundles.manifest import MANIFEST_NAME
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.backbones.served_graph import serve_graph
@@ -59,9 +59,7 @@ def open_model(path: Path) -> Model:
 def _open_bundle(path: Path) -> Model:
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    taken = manifest.input
-    spec = taken.as_audio_input() if isinstance(taken, AudioInputSpec) else taken.as_image_input()
-    graph = serve_graph(bundle.graph_path, spec, manifest.full_dim, manifest.name, manifest.version)
+    graph = serve_graph(bundle.graph_path, manifest.input, manifest.full_dim, manifest.name, manifest.version)
     thresholds = {
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
         for dim, report in manifest.per_dim.items()

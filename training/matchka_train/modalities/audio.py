@@ -6,7 +6,7 @@ import numpy as np
 
 from matchka.errors import MatchkaError
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
 from matchka_train.datasets.sample import Sample
@@ -24,7 +24,7 @@ class ClipReader:
         view: how each clip is changed first; None takes it as it is.
     """
 
-    input: AudioInput
+    input: AudioInputSpec
     limits: AudioLimits
     view: View | None
 

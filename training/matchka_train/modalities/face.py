@@ -5,7 +5,8 @@ from typing import Final
 from matchka.errors import MatchkaError
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.pyramid import PixelArray
-from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
+from matchka.modalities.face.reader import FaceLimits, FaceReader
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
@@ -24,7 +25,7 @@ class ChipReader:
         detector: finds the faces.
     """
 
-    def __init__(self, spec: ImageInput, detector: DetectorSource) -> None:
+    def __init__(self, spec: ImageInputSpec, detector: DetectorSource) -> None:
         self._faces = FaceReader(detector.open(), spec, ANY_IMAGE, ANY_FACE)
 
     def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Final, Protocol, TypeAlias, assert_never
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka.modalities.audio.spec import AudioInput
-from matchka.modalities.face.reader import ImageInput
-from matchka_train.backbones.backbone import Backbone, ModelInput
+from matchka.modalities.audio.spec import AudioInputSpec
+from matchka.modalities.face.spec import ImageInputSpec
+from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.audio import ClipReader
@@ -19,7 +19,6 @@ from matchka_train.modalities.face import ChipReader
 from matchka_train.modalities.skipped import Skipped
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
-NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
 
 
 class SampleReader(Protocol):
@@ -47,11 +46,11 @@ def open_reader(backbone: Backbone, limits: AudioLimits, view: View | None) -> S
         FeatureError: pictures have no views, or nothing finds their faces.
         DownloadError, ChecksumError: the detector cannot be opened.
     """
-    if isinstance(backbone.input, AudioInput):
+    if isinstance(backbone.input, AudioInputSpec):
         return ClipReader(backbone.input, limits, view)
     if view is not None:
         raise FeatureError("Pictures have no changed copies.", remedy="Set augmentation.views to 0.")
-    if backbone.detector is None:
+    if backbone.detector is None or not isinstance(backbone.input, ImageInputSpec):
         raise FeatureError(
             f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
         )
@@ -60,9 +59,9 @@ def open_reader(backbone: Backbone, limits: AudioLimits, view: View | None) -> S
 
 def describe_reader(backbone: Backbone, limits: AudioLimits) -> dict[str, object]:
     """All that a sample's rows depend on beside its bytes and its view, for the key of the feature cache."""
-    if isinstance(backbone.input, AudioInput) or backbone.detector is None:
-        return {"input": asdict(backbone.input), "limits": asdict(limits)}
-    return {"input": asdict(backbone.input), "detector": backbone.detector.sha256}
+    if isinstance(backbone.input, AudioInputSpec) or backbone.detector is None:
+        return {"input": backbone.input.content(), "limits": asdict(limits)}
+    return {"input": backbone.input.content(), "detector": backbone.detector.sha256}
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
@@ -70,20 +69,3 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     untyped: list[npt.NDArray[Any]] = list(parts)
     joined: Rows = np.concatenate(untyped)
     return joined
-
-
-def noise_rows(spec: ModelInput, count: int) -> Rows:
-    """Rows of fixed noise, to see what a backbone makes of them.
-
-    Args:
-        spec: the backbone's input.
-        count: rows.
-    """
-    generator = np.random.default_rng(0)
-    match spec:
-        case AudioInput():
-            return generator.standard_normal((count, spec.window_samples)).astype(np.float32) * np.float32(NOISE_LEVEL)
-        case ImageInput():
-            return generator.integers(0, 256, (count, spec.chip_px, spec.chip_px, 3), dtype=np.uint8)
-        case _:
-            assert_never(spec)

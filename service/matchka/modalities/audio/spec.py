@@ -1,10 +1,20 @@
 """What a graph for audio takes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
+from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
+from matchka.vectors import FloatArray
+
+SPEECH_GRAPH_NAME: Final = "speech.onnx"
+NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
 
 
-@dataclass(frozen=True)
-class AudioInput:
+class AudioInputSpec(InputSpec):
     """What a bundle's graph takes: windows of one length, cut from a clip of one rate and level.
 
     Attributes:
@@ -15,8 +25,34 @@ class AudioInput:
         level_dbfs: quieter clips are raised to this RMS level; louder ones stay.
     """
 
-    sample_rate_hz: int
-    window_samples: int
-    hop_samples: int
-    context_samples: int
-    level_dbfs: float
+    kind: Literal["audio"] = "audio"
+    sample_rate_hz: int = Field(gt=0)
+    window_samples: int = Field(gt=0)
+    hop_samples: int = Field(gt=0)
+    context_samples: int = Field(ge=0)
+    level_dbfs: float = Field(le=0)
+
+    @model_validator(mode="after")
+    def _covers_the_clip(self) -> "AudioInputSpec":
+        if self.hop_samples > self.window_samples - 2 * self.context_samples:
+            raise ValueError("hop_samples must not pass window_samples - 2 * context_samples: speech would be skipped")
+        return self
+
+    def graph_input(self) -> GraphInput:
+        """Windows: float32, (batch, window_samples)."""
+        return GraphInput("windows", (self.window_samples,), "float32")
+
+    def example(self, rows: int, seed: int) -> FloatArray:
+        """Windows of white noise about as loud as speech."""
+        noise = np.random.default_rng(seed).standard_normal((rows, self.window_samples))
+        return noise.astype(np.float32) * np.float32(NOISE_LEVEL)
+
+    def content(self) -> dict[str, Any]:
+        """Its fields, but for `kind`."""
+        return self.model_dump(exclude={"kind"})
+
+    def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
+        """The detector of speech, which knows one sample rate."""
+        if self.sample_rate_hz != SPEECH_RATE_HZ:
+            return {}
+        return {"speech_activity": AuxiliaryGraphs((SPEECH_GRAPH_NAME,), required=False)}

@@ -3,11 +3,11 @@
 import numpy as np
 
 from matchka.modalities.audio.level import level_gain
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.vectors import FloatArray
 
 
-def split_windows(samples: FloatArray, spec: AudioInput) -> FloatArray:
+def split_windows(samples: FloatArray, spec: AudioInputSpec) -> FloatArray:
     """Raise the level of a clip and cut it into the windows the graph takes.
 
     Frames see their true neighbours at a window's edges and zeros only beyond the clip, so the windows of a clip give

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
-from matchka.modalities.face.alignment import Template, by_prominence, expected_box, extract_chip, fit_similarity
+from matchka.modalities.face.alignment import by_prominence, expected_box, extract_chip, fit_similarity
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits, read_image
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.quality import Quality, measure_quality
+from matchka.modalities.face.spec import ImageInputSpec
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
 # Below which there is no face: the mean confidence of the detector's second look where a sample came aligned, and the
@@ -21,19 +22,6 @@ FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
 MIN_CONFIDENCE: Final = 0.85
 MIN_EVIDENCE: Final = 3.7
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
-
-
-@dataclass(frozen=True)
-class ImageInput:
-    """What a bundle's graph takes: square RGB chips, aligned by five landmarks.
-
-    Attributes:
-        chip_px: rows and columns of a chip.
-        template: where the landmarks lie in a chip.
-    """
-
-    chip_px: int
-    template: Template
 
 
 @dataclass(frozen=True)
@@ -78,10 +66,11 @@ class FaceReader:
     """
 
     def __init__(
-        self, detector: FaceDetector, spec: ImageInput, image_limits: ImageLimits, face_limits: FaceLimits
+        self, detector: FaceDetector, spec: ImageInputSpec, image_limits: ImageLimits, face_limits: FaceLimits
     ) -> None:
         self._detector = detector
-        self._spec = spec
+        self._chip_px = spec.chip_px
+        self._template = spec.template
         self._image_limits = image_limits
         self._face_limits = face_limits
 
@@ -121,10 +110,10 @@ class FaceReader:
 
     def _read_aligned(self, image: Image.Image) -> FaceReading:
         """The picture as a chip, if the detector sees a face where the template puts it."""
-        side = (self._spec.chip_px, self._spec.chip_px)
+        side = (self._chip_px, self._chip_px)
         chip = image.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        landmarks = np.asarray(self._spec.template.points, dtype=np.float32)
-        seen = self._detector.look_again(chip, Face(expected_box(self._spec.template), landmarks, 0.0))
+        landmarks = np.asarray(self._template.points, dtype=np.float32)
+        seen = self._detector.look_again(chip, Face(expected_box(self._template), landmarks, 0.0))
         if seen.confidence < MIN_CONFIDENCE:
             raise NoFaceError(
                 "The aligned picture shows no face in its middle.",
@@ -154,8 +143,8 @@ class FaceReader:
 
     def _align(self, image: Image.Image, face: Face) -> FaceReading:
         """A face and its chip."""
-        similarity = fit_similarity(face.landmarks, self._spec.template)
-        chip = extract_chip(image, similarity, self._spec.chip_px)
+        similarity = fit_similarity(face.landmarks, self._template)
+        chip = extract_chip(image, similarity, self._chip_px)
         return FaceReading(chip, face, measure_quality(face, chip, similarity, image))
 
     def _checked(self, reading: FaceReading) -> FaceReading:

@@ -26,12 +26,14 @@ from matchka.errors import (
 from matchka.modalities.audio.activity import audible_seconds
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.level import level_gain
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.audio.windows import split_windows
 from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)
-SPEC = AudioInput(RATE_HZ, WINDOW, HOP, CONTEXT, LEVEL_DBFS)
+SPEC = AudioInputSpec(
+    sample_rate_hz=RATE_HZ, window_samples=WINDOW, hop_samples=HOP, context_samples=CONTEXT, level_dbfs=LEVEL_DBFS
+)
 LOSSLESS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("FLAC", "PCM_16")]
 LOSSY = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]
 STEPS_16_BIT = 1.01 / 32768
@@ -276,7 +278,7 @@ def test_read_clip_of_a_container_that_is_not_offered_is_refused(kind: str):
         read_clip(encoded(voice(10), kind=kind), RATE_HZ, LIMITS)
 
 
-def slow_windows(samples: np.ndarray, spec: AudioInput) -> np.ndarray:
+def slow_windows(samples: np.ndarray, spec: AudioInputSpec) -> np.ndarray:
     """Sample by sample: windows start every hop, context_samples early, until one window's core reaches the end."""
     rms = math.sqrt(math.fsum(float(x) ** 2 for x in samples) / len(samples))
     gain = max(1.0, 10 ** (spec.level_dbfs / 20) / rms) if rms else 1.0
@@ -304,7 +306,13 @@ def test_split_windows_at_odd_lengths_equals_slow_loop(length: int):
 
 @given(st.integers(1, 90), st.integers(1, 30), st.integers(1, 20), st.integers(0, 7), st.sampled_from([0.5, 0.02, 0.0]))
 def test_split_windows_of_any_rule_equals_slow_loop(length: int, core: int, hop: int, context: int, level: float):
-    spec = AudioInput(RATE_HZ, core + 2 * context, hop, context, -20.0)
+    spec = AudioInputSpec(
+        sample_rate_hz=RATE_HZ,
+        window_samples=core + 2 * context,
+        hop_samples=min(hop, core),  # a larger one would skip speech, and is refused
+        context_samples=context,
+        level_dbfs=-20.0,
+    )
     samples = np.random.default_rng(length).normal(0, 1, length).astype(np.float32) * np.float32(level)
     np.testing.assert_allclose(split_windows(samples, spec), slow_windows(samples, spec), rtol=1e-5, atol=1e-8)
 

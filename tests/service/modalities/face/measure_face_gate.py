@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.manifest import ImageInputSpec
 from matchka.errors import MatchkaError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import expected_box
@@ -29,8 +28,8 @@ from matchka.modalities.face.reader import (
     MIN_EVIDENCE,
     FaceLimits,
     FaceReader,
-    ImageInput,
 )
+from matchka.modalities.face.spec import ImageInputSpec
 from tests.service.modalities.face.doubtful_faces import DOUBTFUL, opened
 from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures, scrambled
 
@@ -49,7 +48,7 @@ class Gate:
         spec = read_bundle(bundle_path).manifest.input
         if not isinstance(spec, ImageInputSpec):
             raise TypeError(f"{bundle_path} takes no pictures")
-        self.input: ImageInput = spec.as_image_input()
+        self.input: ImageInputSpec = spec
         graphs = (open_ort_session(bundle_path / f"{name}.onnx", 1) for name in ("pnet", "rnet", "onet"))
         self.detector = FaceDetector(*graphs)
         self.reader = FaceReader(self.detector, self.input, ImageLimits(25.0), FaceLimits(0.0, 0.0, 1e9, 0.0, 32))

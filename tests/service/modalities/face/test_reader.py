@@ -11,20 +11,24 @@ import pytest
 from PIL import Image, ImageFilter
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.manifest import ImageInputSpec
 from matchka.errors import NoFaceError, SeveralFacesError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import Template, expected_box
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits
-from matchka.modalities.face.reader import FaceLimits, FaceReader, ImageInput
+from matchka.modalities.face.reader import FaceLimits, FaceReader
+from matchka.modalities.face.spec import ImageInputSpec
 from tests.service.modalities.face.doubtful_faces import cut_to_eyes, opened
 from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures
 
 SEED, OF_EACH = 11, 40
 ANY_FACE = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=32)
 # where ArcFace's chips of 112 px have the landmarks: a smaller chip, cut closer
-CLOSE = ImageInput(112, Template(((38.3, 51.7), (73.5, 51.5), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)), (1.0,) * 5))
+CLOSE = ImageInputSpec(
+    chip_px=112,
+    template_points=((38.3, 51.7), (73.5, 51.5), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)),
+    template_weights=(1.0,) * 5,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +38,14 @@ def detector(models_dir: Path) -> FaceDetector:
 
 
 @pytest.fixture(scope="module")
-def default_input(models_dir: Path) -> ImageInput:
+def default_input(models_dir: Path) -> ImageInputSpec:
     spec = read_bundle(models_dir / "face").manifest.input
     assert isinstance(spec, ImageInputSpec)
-    return spec.as_image_input()
+    return spec
 
 
 @pytest.fixture(scope="module", params=["default", "close"])
-def reader(detector: FaceDetector, default_input: ImageInput, request: pytest.FixtureRequest) -> FaceReader:
+def reader(detector: FaceDetector, default_input: ImageInputSpec, request: pytest.FixtureRequest) -> FaceReader:
     spec = default_input if request.param == "default" else CLOSE
     return FaceReader(detector, spec, ImageLimits(25.0), ANY_FACE)
 
@@ -88,7 +92,7 @@ def test_read_of_what_the_cascade_takes_for_a_face_at_first_finds_nobody(
 
 
 def test_read_of_the_development_peoples_faces_cut_to_16_tenths_of_the_eye_distance_takes_nine_of_ten_found(
-    detector: FaceDetector, default_input: ImageInput, shared_data: Path
+    detector: FaceDetector, default_input: ImageInputSpec, shared_data: Path
 ) -> None:
     # a mean of the looks of at least .85, as for aligned samples, takes six of ten
     reader = FaceReader(detector, default_input, ImageLimits(25.0), ANY_FACE)
@@ -114,7 +118,7 @@ class Mistaken(FaceDetector):
 
 
 def test_read_of_one_face_beside_what_the_cascade_takes_for_another_is_not_ambiguous(
-    models_dir: Path, default_input: ImageInput, face_samples: Path
+    models_dir: Path, default_input: ImageInputSpec, face_samples: Path
 ) -> None:
     graphs = (open_ort_session(models_dir / "face" / f"{name}.onnx", 1) for name in ("pnet", "rnet", "onet"))
     reader = FaceReader(Mistaken(*graphs), default_input, ImageLimits(25.0), ANY_FACE)
@@ -163,10 +167,14 @@ def test_read_of_an_aligned_chip_keeps_its_pixels(reader: FaceReader, chips: lis
 
 
 def test_expected_box_of_the_default_template_is_where_the_cascade_draws_it(
-    detector: FaceDetector, default_input: ImageInput, face_samples: Path
+    detector: FaceDetector, default_input: ImageInputSpec, face_samples: Path
 ) -> None:
     # the cascade's boxes are not square; their longer side and their centre are what the second look goes by
-    wide = ImageInput(450, Template(tuple((x + 150, y + 150) for x, y in default_input.template.points), (1.0,) * 5))
+    wide = ImageInputSpec(
+        chip_px=450,
+        template_points=tuple((x + 150, y + 150) for x, y in default_input.template_points),
+        template_weights=(1.0,) * 5,
+    )
     reader = FaceReader(detector, wide, ImageLimits(25.0), ANY_FACE)
     expected = expected_box(wide.template)
     side = expected[2] - expected[0]
@@ -177,7 +185,7 @@ def test_expected_box_of_the_default_template_is_where_the_cascade_draws_it(
         assert (box[2:] - box[:2]).max() == pytest.approx(side, rel=0.15)
 
 
-def test_expected_box_of_a_template_moved_and_enlarged_moves_and_grows_with_it(default_input: ImageInput) -> None:
+def test_expected_box_of_a_template_moved_and_enlarged_moves_and_grows_with_it(default_input: ImageInputSpec) -> None:
     points = default_input.template.points
     moved = Template(tuple((2 * x + 30, 2 * y - 7) for x, y in points), default_input.template.weights)
     box = expected_box(default_input.template)
@@ -186,7 +194,7 @@ def test_expected_box_of_a_template_moved_and_enlarged_moves_and_grows_with_it(d
 
 
 def test_read_of_the_development_peoples_chips_takes_at_least_199_of_200(
-    detector: FaceDetector, default_input: ImageInput, shared_data: Path
+    detector: FaceDetector, default_input: ImageInputSpec, shared_data: Path
 ) -> None:
     reader = FaceReader(detector, default_input, ImageLimits(25.0), ANY_FACE)
     with (shared_data / "face" / "images.csv").open(newline="", encoding="utf-8") as file:

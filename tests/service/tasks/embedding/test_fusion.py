@@ -17,8 +17,8 @@ from matchka.bundles.repository import read_bundles
 from matchka.cli.main import app
 from matchka.errors import RequestFailedError
 from matchka.inference.model import Reading, SampleReader, open_model
-from matchka.inference.session import InputArray
 from matchka.modalities.face.reader import FaceChoice
+from matchka.modalities.modality import InputArray
 from matchka.modalities.purpose import Purpose
 from matchka.settings import Settings
 from matchka.store.store import opened_store

@@ -14,12 +14,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
+from matchka.modalities.modality import GraphInput
 from matchka_export.graph.trace import export_graph
 from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
-from matchka_train.backbones.served_graph import GraphInput, graph_input, open_session
+from matchka_train.backbones.served_graph import open_session
 from matchka_train.errors import ChecksumError, RecipeError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource
@@ -94,7 +95,7 @@ def test_module_when_given_chips_returns_frozen_directions_of_unit_length(xs: Ed
 @pytest.mark.slow
 def test_graph_when_exported_equals_torch_for_every_batch_size(xs: EdgeFace, tmp_path: Path) -> None:
     module = xs.module()
-    spec = graph_input(xs.input)
+    spec = xs.input.graph_input()
     assert spec == GraphInput("chips", (112, 112, 3), "uint8")
     export_graph(module, spec, tmp_path / "model.onnx")
     session = open_session(tmp_path / "model.onnx", xs.input, 512)

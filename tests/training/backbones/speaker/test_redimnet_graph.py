@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
+from matchka.modalities.modality import GraphInput
 from matchka_export.graph.trace import tidy_graph, trace_graph
-from matchka_train.backbones.served_graph import GraphInput
 from matchka_train.backbones.speaker.redimnet.config import parse_config
 from matchka_train.backbones.speaker.redimnet.frozen import FrozenRedimnet
 from matchka_train.backbones.speaker.redimnet.network import Redimnet

@@ -15,7 +15,7 @@ import torch
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.graph.trace import export_graph
 from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
-from matchka_train.backbones.served_graph import graph_input, open_session
+from matchka_train.backbones.served_graph import open_session
 from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts, weights_sha256
 from matchka_train.backbones.speaker.transformer.network import LayerStatistics
@@ -168,7 +168,7 @@ def test_graph_when_exported_equals_torch_for_several_lengths_and_batches(
 ) -> None:
     backbone = opened(folders(kind, kind == "hubert"))
     module = backbone.module()
-    export_graph(module, graph_input(backbone.input), tmp_path / "model.onnx")
+    export_graph(module, backbone.input.graph_input(), tmp_path / "model.onnx")
     session = open_session(tmp_path / "model.onnx", backbone.input, backbone.embedding_dim)
     for lengths in ([8_000], [RECEPTIVE, 5_001, 8_000], [0, 1, 84, 86, 7_999]):
         windows = np.stack([np.concatenate([noise(n, n), np.zeros(8_000 - n, np.float32)]) for n in lengths])

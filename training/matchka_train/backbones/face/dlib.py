@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matchka.modalities.face.alignment import Template
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.face.dlib_file import EMBEDDING_DIM, ConvLayer, DlibWeights, read_dlib_weights
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
@@ -38,7 +38,7 @@ TEMPLATE: Final = Template(
     points=((46.36, 45.10), (101.77, 45.12), (73.87, 77.52), (50.07, 106.22), (98.11, 106.29)),
     weights=(1.0, 1.0, 1.0, 1.0, 1.0),
 )
-DLIB_INPUT: Final = ImageInput(chip_px=CHIP_PX, template=TEMPLATE)
+DLIB_INPUT: Final = ImageInputSpec(chip_px=CHIP_PX, template_points=TEMPLATE.points, template_weights=TEMPLATE.weights)
 
 
 def _conv(layer: ConvLayer, *, stride: int, padding: int) -> nn.Conv2d:
@@ -143,7 +143,7 @@ class DlibFace:
     mirrored: bool = True
 
     source: WeightSource = DLIB_SOURCE
-    input: ImageInput = DLIB_INPUT
+    input: ImageInputSpec = DLIB_INPUT
     embedding_dim: int = EMBEDDING_DIM
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from matchka.modalities.face.alignment import Template
-from matchka.modalities.face.reader import ImageInput
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
 from matchka_train.backbones.onnx_file import file_sha256
@@ -40,7 +40,9 @@ TEMPLATE: Final = Template(
     ),
     weights=(1.0, 1.0, 1.0, 1.0, 1.0),
 )
-EDGEFACE_INPUT: Final = ImageInput(chip_px=CHIP_PX, template=TEMPLATE)
+EDGEFACE_INPUT: Final = ImageInputSpec(
+    chip_px=CHIP_PX, template_points=TEMPLATE.points, template_weights=TEMPLATE.weights
+)
 # What torch and the file system raise on a file that is damaged, cut off, or holds code.
 UNREADABLE: Final = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError)
 
@@ -77,7 +79,7 @@ class EdgeFace:
     source: WeightSource
     detector: DetectorSource
 
-    input: ImageInput = EDGEFACE_INPUT
+    input: ImageInputSpec = EDGEFACE_INPUT
     embedding_dim: int = EMBEDDING_DIM
 
     @property

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from rich.console import Console
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 from matchka_train.errors import ChecksumError
 from matchka_train.weights.package_catalogue import GE2E_WEIGHTS
@@ -33,7 +33,7 @@ GE2E_SOURCE: Final = WeightSource(
     sha256=GE2E_WEIGHTS.sha256,
     licence=GE2E_WEIGHTS.package.licence,
 )
-GE2E_INPUT: Final = AudioInput(
+GE2E_INPUT: Final = AudioInputSpec(
     sample_rate_hz=SAMPLE_RATE_HZ,
     window_samples=(FRAMES - 1) * FRAME_HOP_SAMPLES + FFT_SAMPLES,
     hop_samples=HOP_FRAMES * FRAME_HOP_SAMPLES,
@@ -77,7 +77,7 @@ class Ge2e:
 
     name: str = "ge2e"
     source: WeightSource = GE2E_SOURCE
-    input: AudioInput = GE2E_INPUT
+    input: AudioInputSpec = GE2E_INPUT
     embedding_dim: int = EMBEDDING_DIM
     detector: None = None
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.speaker.redimnet.checkpoint import build_network, read_checkpoint
 from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig
 from matchka_train.backbones.speaker.redimnet.front_end import RATE_HZ
@@ -87,9 +87,15 @@ class RedimnetFile:
     detector: None = None
 
     @property
-    def input(self) -> AudioInput:
+    def input(self) -> AudioInputSpec:
         """Windows of a clip; they share no context, because the front end reflects their ends."""
-        return AudioInput(RATE_HZ, self.window_samples, self.hop_samples, context_samples=0, level_dbfs=LEVEL_DBFS)
+        return AudioInputSpec(
+            sample_rate_hz=RATE_HZ,
+            window_samples=self.window_samples,
+            hop_samples=self.hop_samples,
+            context_samples=0,
+            level_dbfs=LEVEL_DBFS,
+        )
 
     @cached_property
     def config(self) -> RedimnetConfig:

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from matchka.modalities.audio.spec import AudioInput
+from matchka.modalities.audio.spec import AudioInputSpec
 from matchka_train.backbones.speaker.transformer.folder import (
     SpeechFacts,
     load_transformer,
@@ -76,7 +76,7 @@ class SpeechTransformer:
     source: WeightSource
     facts: SpeechFacts
     layer_weights: tuple[float, ...] | None
-    input: AudioInput
+    input: AudioInputSpec
     detector: None = None
 
     @property
@@ -148,7 +148,13 @@ def open_speech_transformer(
             value=f"window_s {window_s:g}, hop_s {hop_s:g}",
             remedy=f"Leave them out for {WINDOW_S:g} and {HOP_S:g}.",
         )
-    spec = AudioInput(facts.sample_rate_hz, window_samples, hop_samples, context_samples=0, level_dbfs=LEVEL_DBFS)
+    spec = AudioInputSpec(
+        sample_rate_hz=facts.sample_rate_hz,
+        window_samples=window_samples,
+        hop_samples=hop_samples,
+        context_samples=0,
+        level_dbfs=LEVEL_DBFS,
+    )
     if layers_apart:
         return SpeechTransformer(folder, source, facts, None, spec)
     weights = _equal(facts.layers) if layer_weights is None else _shares(layer_weights, facts.layers)
