@@ -16,6 +16,17 @@ PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
 ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+SECTION_MARK: Final = "__"  # between a modality and one of its limits
+RENAMED: Final = {
+    "max_audio_s": "audio__max_s",
+    "min_speech_s": "audio__min_speech_s",
+    "max_image_megapixels": "face__max_megapixels",
+    "max_faces": "face__max_faces",
+    "face_min_eye_distance_px": "face__min_eye_distance_px",
+    "face_min_sharpness": "face__min_sharpness",
+    "face_max_yaw": "face__max_yaw",
+    "face_min_visible": "face__min_visible",
+}
 
 
 def _cores() -> int:
@@ -61,7 +72,7 @@ def _none_if_empty(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """All that can be configured, each by the variable MATCHKA_ + its name in capitals."""
+    """All that can be configured, each by the variable MATCHKA_ + its name in capitals; `modalities` by several."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -86,14 +97,6 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
-    max_audio_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest clip.")
-    min_speech_s: float = Field(0.5, ge=0.02, allow_inf_nan=False, description="Least audible material of a clip.")
-    max_image_megapixels: float = Field(25.0, gt=0, allow_inf_nan=False, description="Largest picture, million pixels.")
-    max_faces: int = Field(32, ge=1, description="Most faces of one picture that are looked up together.")
-    face_min_eye_distance_px: float = Field(10.0, ge=0, description="Smaller faces are refused.")
-    face_min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")
-    face_max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
-    face_min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
     max_bodies_mib: float = Field(
         256.0, gt=0, allow_inf_nan=False, description="Bodies of all requests together; more are answered 503."
     )
@@ -125,6 +128,9 @@ class Settings(BaseSettings):
     session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
     gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
+    modalities: Mapping[str, Mapping[str, object]] = Field(
+        {}, description="Limits by the names of modality and limit: MATCHKA_<MODALITY>__<LIMIT>; it checks them itself."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod
@@ -219,14 +225,13 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     given: dict[str, Any] = {
         name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)
     }
-    unknown = sorted(set(given) - set(Settings.model_fields))
-    if unknown:
-        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        raise SettingsError(
-            "There is no such setting.",
-            value=", ".join(PREFIX + name.upper() for name in unknown),
-            remedy=f"Unset it, or use one of {known}.",
-        )
+    sections: dict[str, dict[str, object]] = {}
+    for name in [name for name in given if SECTION_MARK in name]:
+        modality, _, limit = name.partition(SECTION_MARK)
+        sections.setdefault(modality, {})[limit] = given.pop(name)
+    _refuse_unknown(set(given))
+    if sections:
+        given["modalities"] = sections
     given.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return Settings(**given)
@@ -234,3 +239,21 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         first = error.errors()[0]
         name = PREFIX + str(first["loc"][0]).upper()
         raise SettingsError(f"{name}: {first['msg']}.", value=first["input"], remedy="Correct the variable.") from error
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    renamed = sorted(names & RENAMED.keys())
+    if renamed:
+        raise SettingsError(
+            "The setting has another name now.",
+            value=", ".join(PREFIX + name.upper() for name in renamed),
+            remedy=f"Set {', '.join(PREFIX + RENAMED[name].upper() for name in renamed)} instead.",
+        )
+    known = [name for name in Settings.model_fields if name != "modalities"]
+    unknown = sorted(names - set(known))
+    if unknown:
+        raise SettingsError(
+            "There is no such setting.",
+            value=", ".join(PREFIX + name.upper() for name in unknown),
+            remedy=f"Unset it, or use one of {', '.join(PREFIX + name.upper() for name in known)}.",
+        )

@@ -14,6 +14,7 @@ from matchka import errors
 from matchka.api.guards.auth import KeyRing
 from matchka.bundles.manifest import DimReport
 from matchka.client import Client
+from matchka.modalities import read_limits
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.settings import read_settings
 from matchka.store.store import opened_store
@@ -101,10 +102,10 @@ def test_read_settings_of_a_given_environment_reads_no_other(monkeypatch):
     assert read_settings({}).port == 8000
 
 
-@pytest.mark.parametrize("name", ["MAX_BODY_MIB", "MAX_AUDIO_S", "MIN_SPEECH_S"])
+@pytest.mark.parametrize("name", ["MAX_BODY_MIB", "AUDIO__MAX_S", "AUDIO__MIN_SPEECH_S"])
 def test_infinite_limits_are_refused(name):
-    with pytest.raises(errors.SettingsError):
-        read_settings({f"MATCHKA_{name}": "inf"})
+    with pytest.raises(errors.SettingsError, match=f"MATCHKA_{name}: "):
+        read_limits(read_settings({f"MATCHKA_{name}": "inf"}).modalities)
 
 
 @pytest.mark.parametrize("key", ["0123456789abcdef\n", " 0123456789abcdef", "0123456789abcdeé\u4e2d"])

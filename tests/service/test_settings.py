@@ -7,9 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from matchka.errors import KeyRequiredError, SettingsError
+from matchka.modalities import read_limits
 from matchka.settings import Settings, read_settings
 
 KEY = "0123456789abcdef"
+KINDS = {"audio": "audio", "face": "image"}  # of manifests, by the name in settings
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -38,17 +40,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_DATABASE_URL": "sqlite:///x.sqlite",
         "MATCHKA_MAX_BODY_MIB": "1.5",
         "MATCHKA_MAX_FILES": "3",
-        "MATCHKA_MAX_AUDIO_S": "7.5",
-        "MATCHKA_MIN_SPEECH_S": "0.25",
         "MATCHKA_MAX_BODIES_MIB": "100.5",
         "MATCHKA_MAX_IDLE_S": "2.5",
         "MATCHKA_MAX_UPLOAD_S": "9.5",
-        "MATCHKA_MAX_IMAGE_MEGAPIXELS": "3.5",
-        "MATCHKA_MAX_FACES": "5",
-        "MATCHKA_FACE_MIN_EYE_DISTANCE_PX": "20.5",
-        "MATCHKA_FACE_MIN_SHARPNESS": "0.1",
-        "MATCHKA_FACE_MAX_YAW": "0.7",
-        "MATCHKA_FACE_MIN_VISIBLE": "0.9",
         "MATCHKA_MAX_IN_FLIGHT": "65",
         "MATCHKA_REQUEST_TIMEOUT_S": "12.5",
         "MATCHKA_WORKERS": "3",
@@ -62,10 +56,11 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_GPU_HALF_PRECISION": "true",
         "MATCHKA_LOG_LEVEL": "warning",
     }
-    assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields)
+    assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - {"modalities"}
     settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
     read = {name: getattr(settings, name) for name in Settings.model_fields}
     assert read.pop("api_key").get_secret_value() == KEY
+    assert read.pop("modalities") == {}
     assert read == {
         "host": "0.0.0.0",
         "port": 9000,
@@ -80,19 +75,11 @@ def test_read_settings_takes_every_field_from_its_variable():
         "database_url": "sqlite:///x.sqlite",
         "max_body_mib": 1.5,
         "max_files": 3,
-        "max_audio_s": 7.5,
-        "min_speech_s": 0.25,
         "max_bodies_mib": 100.5,
         "max_idle_s": 2.5,
         "max_upload_s": 9.5,
-        "max_image_megapixels": 3.5,
-        "max_faces": 5,
-        "face_min_eye_distance_px": 20.5,
-        "face_min_sharpness": 0.1,
-        "face_max_yaw": 0.7,
         "device": "gpu",
         "gpu_half_precision": True,
-        "face_min_visible": 0.9,
         "max_in_flight": 65,
         "request_timeout_s": 12.5,
         "workers": 3,
@@ -136,7 +123,9 @@ def test_read_settings_of_the_process_environment_are_read(monkeypatch: pytest.M
         read_settings()
 
 
-@pytest.mark.parametrize("name", ["MATCHKA_PROT", "MATCHKA_", "MATCHKA_MAX_BODY", "matchka_unknown"])
+@pytest.mark.parametrize(
+    "name", ["MATCHKA_PROT", "MATCHKA_", "MATCHKA_MAX_BODY", "matchka_unknown", "MATCHKA_MODALITIES"]
+)
 def test_read_settings_with_an_unknown_variable_is_refused(name: str):
     with pytest.raises(SettingsError, match="no such setting") as refused:
         read_settings({name: "1"})
@@ -165,8 +154,6 @@ def test_read_settings_with_an_unknown_variable_is_refused(name: str):
         ("MAX_BODY_MIB", "nan"),
         ("MAX_FILES", "0"),
         ("MAX_FILES", "33"),
-        ("MAX_AUDIO_S", "0"),
-        ("MIN_SPEECH_S", "-0.1"),
         ("MAX_IN_FLIGHT", "0"),
         ("WORKERS", "0"),
         ("REQUEST_TIMEOUT_S", "0"),
@@ -237,3 +224,25 @@ def test_require_key_beyond_loopback_refuses_other_origins_without_a_key():
     with pytest.raises(KeyRequiredError, match="other origins"):
         read_settings(given).require_key_beyond_loopback()
     read_settings({**given, "MATCHKA_API_KEY": KEY}).require_key_beyond_loopback()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("MAX_AUDIO_S", "AUDIO__MAX_S"),
+        ("MIN_SPEECH_S", "AUDIO__MIN_SPEECH_S"),
+        ("MAX_IMAGE_MEGAPIXELS", "FACE__MAX_MEGAPIXELS"),
+        ("MAX_FACES", "FACE__MAX_FACES"),
+        ("FACE_MIN_EYE_DISTANCE_PX", "FACE__MIN_EYE_DISTANCE_PX"),
+        ("FACE_MIN_SHARPNESS", "FACE__MIN_SHARPNESS"),
+        ("FACE_MAX_YAW", "FACE__MAX_YAW"),
+        ("FACE_MIN_VISIBLE", "FACE__MIN_VISIBLE"),
+    ],
+)
+def test_read_settings_with_a_name_of_before_is_refused_with_the_name_of_today(old: str, new: str):
+    with pytest.raises(SettingsError, match="another name now") as refused:
+        read_settings({f"MATCHKA_{old}": "1"})
+    assert (refused.value.value, refused.value.remedy) == (f"MATCHKA_{old}", f"Set MATCHKA_{new} instead.")
+    limits = read_limits(read_settings({f"MATCHKA_{new}": "1"}).modalities)
+    (section, name) = new.lower().split("__")
+    assert getattr(limits[KINDS[section]], name) == 1

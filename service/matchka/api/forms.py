@@ -19,6 +19,7 @@ from matchka.errors import (
     MissingFieldError,
     UnknownFieldError,
 )
+from matchka.modalities import OPTION_NAMES
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
@@ -64,6 +65,11 @@ class Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The caller's choices of how samples are read: those fields that a modality knows as its options."""
+        return {name: value for name in OPTION_NAMES if (value := getattr(self, name, None)) is not None}
 
 
 class EmbedForm(Form):

@@ -172,16 +172,25 @@ class Manifest(_Frozen):
             raise ValueError("dims must rise, without repeats, and end with full_dim")
         if set(self.per_dim) != {str(dim) for dim in self.dims}:
             raise ValueError("per_dim must have exactly one entry for each of dims")
-        known = self.input.auxiliary_graphs()
-        named = {name for name in ("detector", "speech_activity") if getattr(self, name) is not None}
+        known, named = self.input.auxiliary_graphs(), self._named_graphs
         if wrong := named - known.keys():
             raise ValueError(f"{', '.join(sorted(wrong))} does not belong to this input of the kind {self.input.kind}")
         if missing := {name for name, graphs in known.items() if graphs.required} - named:
             raise ValueError(f"an input of the kind {self.input.kind} needs {', '.join(sorted(missing))}")
-        graphs = {GRAPH_NAME}.union(*(known[name].files for name in named))
+        graphs = {GRAPH_NAME, *self.auxiliary_files}
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         return self
+
+    @property
+    def auxiliary_files(self) -> frozenset[str]:
+        """Files of the graphs that stand beside the one that embeds."""
+        known = self.input.auxiliary_graphs()
+        return frozenset(file for name in self._named_graphs for file in known[name].files)
+
+    @property
+    def _named_graphs(self) -> set[str]:
+        return {name for name in ("detector", "speech_activity") if getattr(self, name) is not None}
 
     def require_dim(self, dim: int | None) -> int:
         """The dim asked for, or full_dim where none was; refuses one that was not trained.

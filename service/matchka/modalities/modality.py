@@ -1,16 +1,23 @@
-"""What a modality has to say of itself: what its graphs take, and which graphs help to read its samples."""
+"""The contract of a modality: bytes of a sample -> rows of a graph's input, with what was seen on the way."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from matchka.errors import MatchkaError
+from matchka.modalities.graph import Graph
+from matchka.runtime.stage_timer import StageTimes
+
 InputDtype: TypeAlias = Literal["float32", "uint8"]
 InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+# Why a sample is read: what becomes a template has to be more than what is compared once.
+Purpose: TypeAlias = Literal["enrolment", "probe"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +70,119 @@ class InputSpec(BaseModel, ABC):
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """Those that a bundle may name beside its own graph, by their entry in the manifest."""
         return {}
+
+
+SpecT = TypeVar("SpecT", bound=InputSpec)
+LimitsT = TypeVar("LimitsT", bound=BaseModel)
+OptionsT = TypeVar("OptionsT")
+ReadOptionsT = TypeVar("ReadOptionsT", contravariant=True)
+
+
+class Finding(Protocol):
+    """What was seen of a sample beside its rows."""
+
+    def as_json(self) -> dict[str, Any] | None:
+        """What an answer says of it; None where there is nothing to say."""
+        ...
+
+    def is_same(self, other: Any, /) -> bool:
+        """Whether a finding of the same modality, made by another version in the same file, is of the same thing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one embedding is made of: rows of the graph's input, (rows, ...), and what was seen, if anything."""
+
+    rows: InputArray
+    finding: Finding | None
+
+
+class Reader(Protocol[ReadOptionsT]):
+    """Turns one file into what the graph takes."""
+
+    def read(self, data: bytes, options: ReadOptionsT, /) -> list[Observation]:
+        """At least one observation, each of at least one row.
+
+        Args:
+            data: the whole file.
+            options: of the same modality's options_for.
+
+        Raises: MatchkaError: the file is not usable.
+        """
+        ...
+
+
+class OpenedGraph(Graph, Protocol):
+    """An auxiliary graph as `onnxruntime.InferenceSession` offers it."""
+
+    def get_inputs(self) -> list[Any]:
+        """Its inputs, each with `name` and `shape`."""
+        ...
+
+
+class Graphs(Protocol):
+    """The auxiliary graphs of one bundle."""
+
+    @property
+    def label(self) -> str:
+        """Name and version of the bundle."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where the bundle lies."""
+        ...
+
+    def has(self, file: str) -> bool:
+        """Whether the manifest names the graph."""
+        ...
+
+    def open(self, file: str, threads: int | None = None) -> OpenedGraph:
+        """Open a graph that the bundle has.
+
+        Args:
+            file: its name in the bundle's folder.
+            threads: of one run; as the settings say by default.
+
+        Raises: BundleError: the file is no graph.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Modality(Generic[SpecT, LimitsT, OptionsT]):
+    """One kind of samples.
+
+    Attributes:
+        name: as settings name it: MATCHKA_<NAME>__<LIMIT>.
+        samples: what the caller sends, in words.
+        things: what is seen or heard in them, in words.
+        spec: its class of a manifest's `input`.
+        limits: its section of the settings.
+        open_reader: a reader for one bundle.
+        option_names: fields of a call that choose how a sample is read.
+        options_for: options for a purpose, out of the values that a caller gave by the names of `option_names`;
+            InvalidFieldError refuses a value.
+        media_types: of the files that are read.
+        nothing_found: errors that say of a file that can be read that it shows nothing to compare.
+        least_parallel_rows: rows from which on one run on several cores is sooner done than on one.
+    """
+
+    name: str
+    samples: str
+    things: str
+    spec: type[SpecT]
+    limits: type[LimitsT]
+    open_reader: Callable[[SpecT, LimitsT, Graphs, StageTimes], Reader[OptionsT]]
+    option_names: tuple[str, ...]
+    options_for: Callable[[Purpose, Mapping[str, str]], OptionsT]
+    media_types: tuple[str, ...]
+    nothing_found: tuple[type[MatchkaError], ...] = ()
+    least_parallel_rows: int = 1
+
+    @property
+    def kind(self) -> str:
+        """What a manifest's `input` calls it."""
+        kind: str = self.spec.model_fields["kind"].default
+        return kind

@@ -61,7 +61,7 @@ def test_embed_with_one_bad_file_of_several_says_which(model: Model):
 
 def test_embed_keeps_the_limits_of_the_settings(tmp_path: Path):
     bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
-    strict = open_model(bundle, small_settings(tmp_path, max_audio_s=2.0, min_speech_s=1.0))
+    strict = open_model(bundle, small_settings(tmp_path, modalities={"audio": {"max_s": 2.0, "min_speech_s": 1.0}}))
     with pytest.raises(TooLittleSpeechError):
         strict.embed([sample(1, 0, 0.9)])
     with pytest.raises(MatchkaError, match="longer than 2 s"):
@@ -74,7 +74,7 @@ def test_warm_up_of_a_graph_that_gives_no_numbers_is_refused(model: Model):
         full_dim = FULL_DIM
 
         def embed(self, inputs: np.ndarray) -> np.ndarray:
-            assert inputs.shape[1] == model.reader.example().shape[1]
+            assert inputs.shape[1] == model.manifest.input.example(1, seed=0).shape[1]
             assert np.any(inputs)
             raise NonFiniteEmbeddingError("d", remedy="r")
 
@@ -104,11 +104,11 @@ def test_open_model_of_a_bundle_without_a_detector_of_speech_says_so_and_serves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
-    with caplog.at_level(logging.WARNING, "matchka.inference.model"):
+    with caplog.at_level(logging.WARNING, "matchka.modalities.audio.reader"):
         model = open_model(bundle, small_settings(tmp_path))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "voice 1.0.0 has no detector of speech" in caplog.text
-    assert len(model.observe([sample(1)], "only", "enrolment").vectors) == 1
+    assert len(model.observe([sample(1)], model.options_for("enrolment", {})).vectors) == 1
 
 
 def test_open_model_of_a_bundle_whose_detector_takes_something_else_is_refused(tmp_path: Path):
@@ -127,5 +127,6 @@ def test_observe_of_a_sound_without_speech_refuses_to_enrol_it_and_takes_it_as_a
     model = open_model(read_bundle(folder), small_settings(tmp_path))
     assert caplog.records == []
     with pytest.raises(NoSpeechError, match="File 1 of 2"):
-        model.observe([sample(1), sample(2)], "only", "enrolment")
-    np.testing.assert_allclose(model.observe([sample(1)], "only").vectors[0], embedding_of(voice(1)), atol=2e-5)
+        model.observe([sample(1), sample(2)], model.options_for("enrolment", {}))
+    found = model.observe([sample(1)], model.options_for("probe", {})).vectors[0]
+    np.testing.assert_allclose(found, embedding_of(voice(1)), atol=2e-5)

@@ -30,7 +30,7 @@ async def verify(
         probe = form.file or b""
         result = await caller.run(
             lambda: caller.verifier.verify(
-                caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.face
+                caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.options
             )
         )
         return _answer(caller, "verify", result)
@@ -47,7 +47,7 @@ async def verify(
 async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(CompareForm))]) -> VerifyAnswer:
     """Compare two samples; nothing is stored."""
     result = await caller.run(
-        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.face),
+        lambda: caller.verifier.compare(form.model, form.file_a, form.file_b, form.dim, form.max_fmr, form.options),
         samples=2,
     )
     return _answer(caller, "compare", result)
@@ -58,7 +58,7 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
     """Search the gallery; a stranger is answered with `match: null`, whatever the candidates."""
     found = await caller.run(
         lambda: caller.verifier.identify_each(
-            caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.face
+            caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.options
         )
     )
     for result in found:
@@ -74,14 +74,14 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
         gallery_size=first.gallery_size,
         model=first.manifest.name,
         version=first.manifest.version,
-        face=face_answer(first.face),
+        face=face_answer(first.finding),
         faces=[_identified_face(result) for result in found] if form.face == "all" else None,
     )
 
 
 def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
     return IdentifiedFaceAnswer(
-        face=face_answer(result.face),
+        face=face_answer(result.finding),
         match=result.match,
         candidates=_candidates(result),
         threshold=result.threshold.value,
@@ -118,7 +118,7 @@ def _verify_answer(result: Verified) -> VerifyAnswer:
         dim=result.dim,
         model=result.manifest.name,
         version=result.manifest.version,
-        faces=faces_answer(result.faces),
+        faces=faces_answer(result.findings),
     )
 
 

@@ -18,7 +18,7 @@ router = APIRouter()
 async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(EmbedForm))]) -> EmbedAnswer:
     """Embeddings of unit length; nothing is stored."""
     result = await caller.run(
-        lambda: caller.verifier.embed(form.model, form.file, form.dim, form.face), samples=len(form.file)
+        lambda: caller.verifier.embed(form.model, form.file, form.dim, form.options), samples=len(form.file)
     )
     return EmbedAnswer(
         model=result.manifest.name,
@@ -26,7 +26,7 @@ async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(Embe
         dim=result.dim,
         encoding=form.encoding,
         embeddings=_encode(result, form.encoding),
-        faces=faces_answer(result.faces),
+        faces=faces_answer(result.findings),
     )
 
 

@@ -27,7 +27,7 @@ router = APIRouter()
 async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
     """Store one template for each file, all or none; they are searchable when this answers."""
     enrolled = await caller.run(
-        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.face),
+        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.options),
         samples=len(form.file),
     )
     manifest = caller.verifier.require_model(form.model).manifest
@@ -41,7 +41,7 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         similar_subjects=[
             SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity) for s in enrolled.similar_subjects
         ],
-        faces=faces_answer(enrolled.faces),
+        faces=faces_answer(enrolled.findings),
     )
 
 

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from matchka.bundles.manifest import Manifest
-from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
 from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model, Observed
-from matchka.modalities.face.reader import FaceChoice, FaceReading
+from matchka.modalities.modality import Finding
 from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
@@ -18,7 +15,6 @@ from matchka.tasks.embedding.thresholds import identification_threshold
 from matchka.vectors import FloatArray
 
 DEFAULT_MAX_FPIR: Final = 1e-2
-LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 
@@ -42,7 +38,7 @@ class Identification:
         self._store = store
 
     def identify(
-        self, tenant: str, searches: Sequence[Search], face: FaceReading | None, top_k: int, max_fpir: float
+        self, tenant: str, searches: Sequence[Search], finding: Finding | None, top_k: int, max_fpir: float
     ) -> Identified:
         """Search one probe in the galleries of all versions that are served.
 
@@ -53,7 +49,7 @@ class Identification:
         Args:
             tenant: owner of the galleries.
             searches: of the current version first; no subject is in two of the galleries for long.
-            face: the face that the probe was made of, if any.
+            finding: what was seen of the probe, if anything.
             top_k: at most this many candidates.
             max_fpir: share of strangers that may be given a name, in (0, 1).
 
@@ -75,10 +71,10 @@ class Identification:
         candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
         if not candidates:
             first = searches[0]
-            return Identified(first.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, face)
+            return Identified(first.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, finding)
         best = candidates[0]
         match = best.subject_id if best.similarity >= best.threshold.value else None
-        return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, face)
+        return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, finding)
 
     def similar_subjects(
         self, tenant: str, manifest: Manifest, gallery: Gallery, reference: Reference
@@ -104,31 +100,23 @@ class Identification:
         return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
 
 
-def observed_again(model: Model, sample: bytes, choice: FaceChoice) -> Observed | None:
-    """A probe as another version sees it; None where that finds no face that it could compare."""
+def observed_again(model: Model, sample: bytes, options: object) -> Observed | None:
+    """A probe as another version sees it; None where that finds nothing in it to compare."""
     try:
-        return model.observe([sample], choice)
-    except (NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError):
+        return model.observe([sample], options)
+    except model.modality.nothing_found:
         return None
 
 
-def same_face(faces: Sequence[FaceReading | None], wanted: FaceReading | None, number: int) -> int | None:
-    """Which of the faces that one version found is a face that another found; None where none is.
+def counterpart(findings: Sequence[Finding | None], wanted: Finding | None, number: int) -> int | None:
+    """Which of the findings of one version is what another version found; None where none is.
 
-    Versions may find faces with different networks, so faces are the same where their boxes overlap by at least half.
-    What has no box, a clip or an aligned chip, is its own counterpart by its number.
+    Args:
+        findings: of the one version, in one file.
+        wanted: of the other; None where its modality tells nothing, and the number has to say it.
+        number: of `wanted` among the other's.
     """
-    if wanted is None or wanted.face is None:
-        return number if number < len(faces) else None
-    overlaps = [
-        0.0 if face is None or face.face is None else _overlap(face.face.box, wanted.face.box) for face in faces
-    ]
-    best = max(range(len(faces)), key=overlaps.__getitem__, default=None)
-    return best if best is not None and overlaps[best] >= LEAST_OVERLAP else None
-
-
-def _overlap(a: FloatArray, b: FloatArray) -> float:
-    """Intersection over union of two boxes."""
-    width, height = np.maximum(0.0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
-    both = float(width * height)
-    return both / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - both)
+    if wanted is None:
+        return number if number < len(findings) else None
+    same = (place for place, found in enumerate(findings) if found is not None and wanted.is_same(found))
+    return next(same, None)

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from matchka.bundles.manifest import Manifest
-from matchka.modalities.face.reader import FaceReading
+from matchka.modalities.modality import Finding
 from matchka.tasks.embedding.fusion import Require
 from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
 
-Faces: TypeAlias = tuple[FaceReading | None, ...]
+Findings: TypeAlias = tuple[Finding | None, ...]
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """float32, (samples, dim), each of unit length, what made them, and the face that each shows."""
+    """float32, (samples, dim), each of unit length, what made them, and what was seen of each."""
 
     manifest: Manifest
     dim: int
     vectors: FloatArray
-    faces: Faces
+    findings: Findings
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Enrolled:
     template_ids: tuple[str, ...]
     template_count: int
     similar_subjects: list[SubjectSimilarity]
-    faces: Faces
+    findings: Findings
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Verified:
 
     Attributes:
         template_count: templates in the reference that was compared; 1 where two samples were.
-        faces: of the probe, or of both samples compared.
+        findings: of the probe, or of both samples compared.
     """
 
     manifest: Manifest
@@ -68,7 +68,7 @@ class Verified:
     max_fmr: float
     decision: Decision
     template_count: int
-    faces: Faces
+    findings: Findings
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Identified:
     candidates: list[Candidate]
     threshold: Threshold
     gallery_size: int
-    face: FaceReading | None
+    finding: Finding | None
 
 
 @dataclass(frozen=True)

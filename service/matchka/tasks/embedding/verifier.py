@@ -1,9 +1,11 @@
 """The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
+from types import MappingProxyType
+from typing import Final
 
 from matchka.bundles.fusion_file import Fusion
 from matchka.bundles.manifest import Manifest
@@ -12,15 +14,17 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import Model
 from matchka.inference.registry import ServedModels
-from matchka.modalities.face.reader import FaceChoice
+from matchka.modalities.modality import Purpose
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.follower import GalleryKeeper
 from matchka.tasks.embedding.fusion import decide_jointly
-from matchka.tasks.embedding.identification import Identification, Search, observed_again, same_face
+from matchka.tasks.embedding.identification import Identification, Search, counterpart, observed_again
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, decide
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
+
+NO_CHOICE: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
 
 
 class Verifier:
@@ -31,6 +35,9 @@ class Verifier:
         store: the system of record; the galleries are rebuilt from it by load().
         fusions: of served models, in the versions that are served.
         galleries: opens them; on the CPU by default.
+
+    Where a method takes `given`, these are the caller's choices of how samples are read, by the names of the options of
+    the model's modality; InvalidFieldError refuses what does not apply.
     """
 
     def __init__(
@@ -84,21 +91,21 @@ class Verifier:
         return totals
 
     def embed(
-        self, model_name: str, samples: list[bytes], dim: int | None = None, face: FaceChoice | None = None
+        self, model_name: str, samples: list[bytes], dim: int | None = None, given: Mapping[str, str] = NO_CHOICE
     ) -> Embeddings:
         """Embed samples at a trained dim."""
-        model, dim = self._model_at(model_name, dim, face)
-        seen = model.observe(samples, face or "dominant")
+        model, dim, options = self._model_at(model_name, dim, "probe", given)
+        seen = model.observe(samples, options)
         is_whole = dim == model.manifest.full_dim  # of unit length already
         vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
-        return Embeddings(model.manifest, dim, vectors, seen.faces)
+        return Embeddings(model.manifest, dim, vectors, seen.findings)
 
     def enroll(
-        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], face: FaceChoice | None = None
+        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_CHOICE
     ) -> Enrolled:
         """Store a template of the current version for each sample; all of them or, where one fails, none."""
-        model, _ = self._model_at(model_name, None, face)
-        seen = model.observe(samples, face or "only", "enrolment")  # a second face would be enrolled by chance
+        model, _, options = self._model_at(model_name, None, "enrolment", given)
+        seen = model.observe(samples, options)
         embeddings = seen.vectors
         for dim in model.manifest.dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
@@ -110,7 +117,7 @@ class Verifier:
             self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._keeper.of(tenant, model)
         similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
-        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.faces)
+        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.findings)
 
     def verify(
         self,
@@ -120,18 +127,18 @@ class Verifier:
         sample: bytes,
         dim: int | None,
         max_fmr: float,
-        face: FaceChoice | None = None,
+        given: Mapping[str, str] = NO_CHOICE,
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
-        self._served.current(model_name).require_no_face_choice(face)
+        options = self._served.current(model_name).options_for("probe", given)
         model, reference = self._reference(tenant, subject_id, model_name, dim)
         dim = model.manifest.require_dim(dim)
-        seen = model.observe([sample], face or "dominant")
+        seen = model.observe([sample], options)
         with model.times.timed("decide"):
             decision = _decide(
                 model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
             )
-        return Verified(model.manifest, dim, max_fmr, decision, reference.template_count, seen.faces)
+        return Verified(model.manifest, dim, max_fmr, decision, reference.template_count, seen.findings)
 
     def verify_jointly(
         self,
@@ -190,18 +197,18 @@ class Verifier:
         sample_b: bytes,
         dim: int | None,
         max_fmr: float,
-        face: FaceChoice | None = None,
+        given: Mapping[str, str] = NO_CHOICE,
     ) -> Verified:
         """Compare two samples; nothing is stored."""
-        model, dim = self._model_at(model_name, dim, face)
-        seen = model.observe([sample_a, sample_b], face or "dominant")
+        model, dim, options = self._model_at(model_name, dim, "probe", given)
+        seen = model.observe([sample_a, sample_b], options)
         decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
-        return Verified(model.manifest, dim, max_fmr, decision, 1, seen.faces)
+        return Verified(model.manifest, dim, max_fmr, decision, 1, seen.findings)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float
     ) -> Identified:
-        """identify_each() of the dominant face, or of a clip."""
+        """identify_each() of a probe that is read as by default."""
         return self.identify_each(tenant, model_name, sample, top_k, dim, max_fpir)[0]
 
     def identify_each(
@@ -212,34 +219,42 @@ class Verifier:
         top_k: int,
         dim: int | None,
         max_fpir: float,
-        face: FaceChoice | None = None,
+        given: Mapping[str, str] = NO_CHOICE,
     ) -> list[Identified]:
         """Search a probe among the tenant's subjects; the threshold follows from max_fpir and their number.
 
         While subjects of older versions are waiting to enrol again, the probe is embedded by those versions as well,
         and searched among them.
 
-        Returns: one decision; one for each face, most prominent first, where all faces were asked for.
+        Args:
+            tenant: owner of the galleries.
+            model_name: of the probe's kind.
+            sample: a whole file.
+            top_k: at most this many candidates.
+            dim: a trained dim; full_dim where None.
+            max_fpir: share of strangers that may be given a name, in (0, 1).
+            given: how the sample is to be read, by the names of its modality's options.
+
+        Returns: one decision for each observation that the reader makes of the sample, at least one.
         """
-        choice = face or "dominant"
-        model, model_dim = self._model_at(model_name, dim, face)
+        model, model_dim, options = self._model_at(model_name, dim, "probe", given)
         older = [
             (other, other.manifest.require_dim(dim))
             for other in self._served.versions(model_name)[1:]
             if len(self._keeper.of(tenant, other))
         ]
-        seen = model.observe([sample], choice)
-        seen_by_older = [(other, other_dim, observed_again(other, sample, choice)) for other, other_dim in older]
+        seen = model.observe([sample], options)
+        seen_by_older = [(other, other_dim, observed_again(other, sample, options)) for other, other_dim in older]
         found = []
-        for number, (vector, reading) in enumerate(zip(seen.vectors, seen.faces, strict=True)):
+        for number, (vector, finding) in enumerate(zip(seen.vectors, seen.findings, strict=True)):
             searches = [Search(model.manifest, model_dim, self._keeper.of(tenant, model), vector)]
             for other, other_dim, again in seen_by_older:
-                place = None if again is None else same_face(again.faces, reading, number)
+                place = None if again is None else counterpart(again.findings, finding, number)
                 if again is not None and place is not None:
                     gallery = self._keeper.of(tenant, other)
                     searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
             with model.times.timed("search"):  # and the store's rows of what was found
-                found.append(self._identification.identify(tenant, searches, reading, top_k, max_fpir))
+                found.append(self._identification.identify(tenant, searches, finding, top_k, max_fpir))
         return found
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
@@ -279,10 +294,12 @@ class Verifier:
         """
         return self._served.current(name)
 
-    def _model_at(self, name: str, dim: int | None, face: FaceChoice | None = None) -> tuple[Model, int]:
+    def _model_at(
+        self, name: str, dim: int | None, purpose: Purpose, given: Mapping[str, str]
+    ) -> tuple[Model, int, object]:
         model = self._served.current(name)
-        model.require_no_face_choice(face)
-        return model, model.manifest.require_dim(dim)
+        options = model.options_for(purpose, given)
+        return model, model.manifest.require_dim(dim), options
 
     def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
         """A subject's reference, and the model that made it: the newest that is served and that the subject has."""

@@ -38,7 +38,10 @@ def main(arguments: argparse.Namespace) -> None:
     bundle = read_bundle(arguments.models_dir / "face")
     whole, half = (
         open_model(
-            bundle, read_settings({}, models_dir=arguments.models_dir, session_threads=1, max_image_megapixels=limit)
+            bundle,
+            read_settings(
+                {}, models_dir=arguments.models_dir, session_threads=1, modalities={"face": {"max_megapixels": limit}}
+            ),
         )
         for limit in (WHOLE_MEGAPIXELS, 24.0)
     )

@@ -38,7 +38,7 @@ def main(models_dir: Path, choice: FaceChoice, files: list[Path]) -> None:
         data, code = file.read_bytes(), None
         started = time.process_time()
         try:
-            model.reader.read(data, choice, "probe")
+            model.reader.read(data, model.options_for("probe", {"face": choice}))
         except MatchkaError as error:
             code = status_and_code(error)[1]
         seconds, growth = time.process_time() - started, resident_mib("VmHWM") - before

@@ -16,10 +16,9 @@ from matchka.bundles.fusion_file import read_fusions
 from matchka.bundles.repository import read_bundles
 from matchka.cli.main import app
 from matchka.errors import RequestFailedError
-from matchka.inference.model import Reading, SampleReader, open_model
-from matchka.modalities.face.reader import FaceChoice
-from matchka.modalities.modality import InputArray
-from matchka.modalities.purpose import Purpose
+from matchka.inference.model import open_model
+from matchka.modalities.face.sample_reader import FaceOptions
+from matchka.modalities.modality import Observation, Reader
 from matchka.settings import Settings
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
@@ -220,16 +219,13 @@ def test_verify_on_both_with_an_unknown_rule_reaches_the_client_as_a_refusal(bot
 class EnrollingReader:
     """A reader while whose first read somebody else enrols: the change comes between the parts of one request."""
 
-    inner: SampleReader
+    inner: Reader[FaceOptions]
     enrol: list[Verifier]
 
-    def read(self, data: bytes, choice: FaceChoice, purpose: Purpose) -> list[Reading]:
+    def read(self, data: bytes, options: FaceOptions) -> list[Observation]:
         while self.enrol:
             self.enrol.pop().enroll(TENANT, "voice", "ada", [sample(9), sample(9, 1)])
-        return self.inner.read(data, choice, purpose)
-
-    def example(self) -> InputArray:
-        return self.inner.example()
+        return self.inner.read(data, options)
 
 
 def test_verify_on_both_when_the_subject_changes_meanwhile_uses_the_count_of_what_it_compared(tmp_path: Path):

@@ -14,8 +14,8 @@ from matchka.cli.gallery_status import gallery_sizes
 from matchka.cli.main import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face
-from matchka.modalities.face.reader import FaceReading
-from matchka.tasks.embedding.identification import same_face
+from matchka.modalities.face.finding import FaceFinding
+from matchka.tasks.embedding.identification import counterpart
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
 from tests.server_process import start, stop
@@ -211,19 +211,28 @@ def test_similar_subjects_of_an_enrolment_are_of_the_current_version(verifier: V
     assert similar.subject_id == "first"
 
 
-def reading(*box: float) -> FaceReading:
-    face = Face(np.asarray(box, np.float32), np.zeros((5, 2), np.float32), 0.99)
-    return FaceReading(np.zeros((2, 2, 3), np.uint8), face, None)
+def seen(*box: float) -> FaceFinding:
+    return FaceFinding(Face(np.asarray(box, np.float32), np.zeros((5, 2), np.float32), 0.99), None)
 
 
-def test_same_face_is_the_one_whose_box_overlaps_by_half():
-    faces = [reading(0, 0, 10, 10), reading(100, 0, 110, 10)]
-    assert same_face(faces, reading(101, 1, 111, 11), 0) == 1  # 81 of 119
-    assert same_face(faces, reading(104, 0, 114, 10), 0) is None  # 60 of 140
-    assert same_face(faces, reading(50, 0, 60, 10), 0) is None
-    assert same_face([], reading(0, 0, 10, 10), 0) is None
-    assert same_face([None, None], None, 1) == 1
-    assert same_face([None], None, 1) is None
+def test_counterpart_of_a_face_is_the_one_whose_box_overlaps_by_half():
+    faces = [seen(0, 0, 10, 10), seen(100, 0, 110, 10)]
+    assert counterpart(faces, seen(101, 1, 111, 11), 0) == 1  # 81 of 119
+    assert counterpart(faces, seen(104, 0, 114, 10), 0) is None  # 60 of 140
+    assert counterpart(faces, seen(50, 0, 60, 10), 0) is None
+    assert counterpart([], seen(0, 0, 10, 10), 0) is None
+
+
+def test_counterpart_of_an_aligned_picture_is_the_one_that_the_other_version_read_aligned():
+    aligned = FaceFinding(None, None)
+    assert counterpart([aligned], aligned, 0) == 0
+    assert counterpart([seen(0, 0, 10, 10)], aligned, 0) is None
+    assert counterpart([aligned], seen(0, 0, 10, 10), 0) is None
+
+
+def test_counterpart_of_what_tells_nothing_is_that_of_its_number():
+    assert counterpart([None, None], None, 1) == 1
+    assert counterpart([None], None, 1) is None
 
 
 def test_prune_removes_what_was_superseded_and_nothing_else(folder: Path):

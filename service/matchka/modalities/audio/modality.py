@@ -1,0 +1,29 @@
+"""Audio as a modality."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from matchka.modalities.audio.reader import AudioOptions, open_reader
+from matchka.modalities.audio.settings import AudioSettings
+from matchka.modalities.audio.spec import AudioInputSpec
+from matchka.modalities.modality import Modality, Purpose
+
+
+def options_for(purpose: Purpose, _given: Mapping[str, str]) -> AudioOptions:
+    """What is enrolled has to be speech; a caller has nothing to choose."""
+    return AudioOptions(must_be_speech=purpose == "enrolment")
+
+
+AUDIO: Final = Modality(
+    name="audio",
+    samples="audio",
+    things="voices",
+    spec=AudioInputSpec,
+    limits=AudioSettings,
+    open_reader=open_reader,
+    option_names=(),
+    options_for=options_for,
+    media_types=("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"),
+    # two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050)
+    least_parallel_rows=2,
+)

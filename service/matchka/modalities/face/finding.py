@@ -1,0 +1,55 @@
+"""What is said of a face that was found, and when two findings are of one face."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from matchka.modalities.face.detection import Face
+from matchka.modalities.face.quality import Quality
+from matchka.vectors import FloatArray
+
+LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
+
+
+@dataclass(frozen=True)
+class FaceFinding:
+    """A face and its quality; both None for a sample that came aligned."""
+
+    face: Face | None
+    quality: Quality | None
+
+    def as_json(self) -> dict[str, Any] | None:
+        """Box, landmarks, confidence and quality; None for a sample that came aligned."""
+        if self.face is None or self.quality is None:
+            return None
+        quality = self.quality
+        return {
+            "box": self.face.box.tolist(),
+            "landmarks": self.face.landmarks.tolist(),
+            "confidence": self.face.confidence,
+            "quality": {
+                "eye_distance_px": quality.eye_distance_px,
+                "sharpness": quality.sharpness,
+                "contrast": quality.contrast,
+                "yaw": quality.yaw,
+                "roll_deg": quality.roll_deg,
+                "visible": quality.visible,
+            },
+        }
+
+    def is_same(self, other: "FaceFinding") -> bool:
+        """Whether the boxes overlap by half: two versions may find one face with different networks.
+
+        A picture that came aligned shows one face, which has no box.
+        """
+        if self.face is None or other.face is None:
+            return self.face is other.face
+        return _overlap(self.face.box, other.face.box) >= LEAST_OVERLAP
+
+
+def _overlap(a: FloatArray, b: FloatArray) -> float:
+    """Intersection over union of two boxes."""
+    width, height = np.maximum(0.0, np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]))
+    both = float(width * height)
+    return both / (float(np.prod(a[2:] - a[:2])) + float(np.prod(b[2:] - b[:2])) - both)

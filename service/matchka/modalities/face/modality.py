@@ -1,0 +1,48 @@
+"""Faces as a modality."""
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+from matchka.errors import InvalidFieldError, NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
+from matchka.modalities.face.reader import FaceChoice
+from matchka.modalities.face.sample_reader import FaceOptions, open_reader
+from matchka.modalities.face.settings import FaceSettings
+from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.modality import Modality, Purpose
+
+CHOICES: Final[tuple[FaceChoice, ...]] = get_args(FaceChoice)
+DEFAULT_CHOICES: Final[Mapping[Purpose, FaceChoice]] = {
+    "enrolment": "only",  # a second face would be enrolled by chance
+    "probe": "dominant",
+}
+
+
+def options_for(purpose: Purpose, given: Mapping[str, str]) -> FaceOptions:
+    """The face that the caller chose, or the purpose's default.
+
+    Raises: InvalidFieldError: a choice that there is not.
+
+    >>> options_for("enrolment", {}), options_for("probe", {"face": "aligned"})
+    (FaceOptions(choice='only'), FaceOptions(choice='aligned'))
+    """
+    chosen = given.get("face", DEFAULT_CHOICES[purpose])
+    for choice in CHOICES:
+        if choice == chosen:
+            return FaceOptions(choice)
+    raise InvalidFieldError(
+        "There is no such choice of face.", value=chosen, remedy=f"Use one of {', '.join(CHOICES)}."
+    )
+
+
+FACE: Final = Modality(
+    name="face",
+    samples="pictures",
+    things="faces",
+    spec=ImageInputSpec,
+    limits=FaceSettings,
+    open_reader=open_reader,
+    option_names=("face",),
+    options_for=options_for,
+    media_types=("image/jpeg", "image/png", "image/webp", "image/bmp"),
+    nothing_found=(NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError),
+)
