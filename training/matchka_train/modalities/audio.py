@@ -1,6 +1,6 @@
 """A sample's file -> the waveform windows a backbone takes, on the way the service takes too."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
+from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.skipped import Skipped
@@ -46,3 +47,13 @@ class ClipReader:
         if self.view is not None:
             piece = self.view.apply(piece, self.input.sample_rate_hz, clip_sha256, sample.part)
         return split_windows(piece, self.input)
+
+
+def open_reader(spec: AudioInputSpec, _backbone: Backbone, limits: AudioLimits, view: View | None) -> ClipReader:
+    """See matchka_train.modalities.modality.open_reader."""
+    return ClipReader(spec, limits, view)
+
+
+def describe_reader(spec: AudioInputSpec, _backbone: Backbone, limits: AudioLimits) -> dict[str, object]:
+    """See matchka_train.modalities.modality.describe_reader."""
+    return {"input": spec.content(), "limits": asdict(limits)}

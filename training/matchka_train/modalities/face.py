@@ -3,13 +3,15 @@
 from typing import Final
 
 from matchka.errors import MatchkaError
+from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
-from matchka_train.backbones.backbone import DetectorSource
+from matchka_train.backbones.backbone import Backbone, DetectorSource
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
+from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.skipped import Skipped
 
 # Every face that is found takes part: a projection that never saw a poor one would be judged on good ones only.
@@ -44,3 +46,27 @@ class ChipReader:
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return reading.chip[None]
+
+
+def open_reader(spec: ImageInputSpec, backbone: Backbone, _limits: AudioLimits, view: View | None) -> ChipReader:
+    """See matchka_train.modalities.modality.open_reader."""
+    if view is not None:
+        raise FeatureError("Pictures have no changed copies.", remedy="Set augmentation.views to 0.")
+    return ChipReader(spec, require_detector(backbone))
+
+
+def require_detector(backbone: Backbone) -> DetectorSource:
+    """What finds the faces for a backbone.
+
+    Raises: FeatureError: it names nothing.
+    """
+    if backbone.detector is None:
+        raise FeatureError(
+            f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
+        )
+    return backbone.detector
+
+
+def describe_reader(spec: ImageInputSpec, backbone: Backbone, _limits: AudioLimits) -> dict[str, object]:
+    """See matchka_train.modalities.modality.describe_reader."""
+    return {"input": spec.content(), "detector": require_detector(backbone).sha256}

@@ -1,21 +1,17 @@
 """How the samples of a data set become rows of a backbone's input: windows of clips, or chips of pictures."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from matchka.modalities.audio.decoding import AudioLimits
-from matchka.modalities.audio.spec import AudioInputSpec
-from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
-from matchka_train.errors import FeatureError
-from matchka_train.modalities.audio import ClipReader
+from matchka_train.modalities import audio, face
 from matchka_train.modalities.augmentation import View
-from matchka_train.modalities.face import ChipReader
 from matchka_train.modalities.skipped import Skipped
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -34,34 +30,44 @@ class SampleReader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TrainingModality:
+    """What training has to know of one kind of input.
+
+    Attributes:
+        open_reader: see open_reader; its first argument is the backbone's input, of the kind's own class.
+        describe: see describe_reader; its first argument likewise.
+    """
+
+    open_reader: Callable[[Any, Backbone, AudioLimits, View | None], SampleReader]
+    describe: Callable[[Any, Backbone, AudioLimits], dict[str, object]]
+
+
+# by the kind of a manifest's `input`
+TRAINING_MODALITIES: Final[Mapping[str, TrainingModality]] = {
+    "audio": TrainingModality(audio.open_reader, audio.describe_reader),
+    "image": TrainingModality(face.open_reader, face.describe_reader),
+}
+
+
 def open_reader(backbone: Backbone, limits: AudioLimits, view: View | None) -> SampleReader:
     """The reader for a backbone's kind of input.
 
     Args:
         backbone: says what it takes.
         limits: of clips.
-        view: how each clip is changed first; None takes it as it is.
+        view: how each sample is changed first; None takes it as it is.
 
     Raises:
-        FeatureError: pictures have no views, or nothing finds their faces.
+        FeatureError: the kind has no views, or the backbone lacks a part that reading needs.
         DownloadError, ChecksumError: the detector cannot be opened.
     """
-    if isinstance(backbone.input, AudioInputSpec):
-        return ClipReader(backbone.input, limits, view)
-    if view is not None:
-        raise FeatureError("Pictures have no changed copies.", remedy="Set augmentation.views to 0.")
-    if backbone.detector is None or not isinstance(backbone.input, ImageInputSpec):
-        raise FeatureError(
-            f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
-        )
-    return ChipReader(backbone.input, backbone.detector)
+    return TRAINING_MODALITIES[backbone.input.kind].open_reader(backbone.input, backbone, limits, view)
 
 
 def describe_reader(backbone: Backbone, limits: AudioLimits) -> dict[str, object]:
     """All that a sample's rows depend on beside its bytes and its view, for the key of the feature cache."""
-    if isinstance(backbone.input, AudioInputSpec) or backbone.detector is None:
-        return {"input": backbone.input.content(), "limits": asdict(limits)}
-    return {"input": backbone.input.content(), "detector": backbone.detector.sha256}
+    return TRAINING_MODALITIES[backbone.input.kind].describe(backbone.input, backbone, limits)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
