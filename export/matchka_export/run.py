@@ -38,6 +38,7 @@ from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 TRAINING_PAGE: Final = "report.html"
 PLOTS: Final = "plots"
 PLOT_SUFFIXES: Final = (".png", ".svg")
+# what a manifest calls the task, by the kind of its `input`; of other kinds, the kind says it
 TASKS: Final = {"audio": "speaker verification", "image": "face verification"}
 
 
@@ -133,7 +134,7 @@ def bundle_facts(
     return Facts(
         name=name,
         version=version,
-        task=TASKS[backbone.input.kind],
+        task=TASKS.get(backbone.input.kind, f"{backbone.input.kind} verification"),
         input=backbone.input,
         full_dim=evidence.full_dim,
         dims=evidence.dims,

@@ -1,7 +1,7 @@
 """Proof that an exported graph computes what the torch modules compute."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -22,19 +22,13 @@ LARGEST_DIFFERENCE: Final = 1e-4  # of a component of an embedding of about unit
 BATCH_SIZES: Final = (1, 2, 7, 32)
 ODD_LENGTHS: Final = (8_001, 25_599, 25_601, 44_801, 70_003)  # samples: below, at and above where windows begin
 VOICE_HZ: Final = 140.0
-MADE_CHIPS: Final = 5
+MADE_ROWS: Final = 5
 
 
 def made_rows(spec: InputSpec) -> Rows:
-    """Rows like real ones, for machines that hold no recordings and no pictures."""
-    match spec:
-        case AudioInputSpec():
-            clips = speech_like_clips(ODD_LENGTHS, spec.sample_rate_hz)
-            return np.concatenate([split_windows(clip, spec) for clip in clips])
-        case ImageInputSpec():
-            return face_like_chips(MADE_CHIPS, spec.chip_px)
-        case _:
-            raise TypeError(f"no rows for {type(spec)}")
+    """Rows like real ones, for machines that hold no samples; noise where nobody has said how real ones look."""
+    make = LIKE_REAL.get(spec.kind)
+    return spec.example(MADE_ROWS, seed=0) if make is None else make(spec)
 
 
 def real_rows(reader: SampleReader, samples: Iterable[Sample]) -> list[Rows]:
@@ -124,6 +118,15 @@ def _embed(session: Session, batch: Rows) -> FloatArray:
         ) from error
 
 
+def _windows_like_speech(spec: AudioInputSpec) -> Rows:
+    clips = speech_like_clips(ODD_LENGTHS, spec.sample_rate_hz)
+    return np.concatenate([split_windows(clip, spec) for clip in clips])
+
+
+def _chips_like_faces(spec: ImageInputSpec) -> Rows:
+    return face_like_chips(MADE_ROWS, spec.chip_px)
+
+
 def _speech_like(length: int, sample_rate_hz: int) -> FloatArray:
     generator = np.random.default_rng(length)
     time_s = np.arange(length) / sample_rate_hz
@@ -146,3 +149,7 @@ def _face_like(seed: int, chip_px: int) -> PixelArray:
     noise = generator.normal(0.0, 3.0, (chip_px, chip_px, 3))
     chip: PixelArray = np.clip(skin[:, :, None] * tint + noise, 0, 255).astype(np.uint8)
     return chip
+
+
+# by the kind of a manifest's `input`
+LIKE_REAL: Final[Mapping[str, Callable[[Any], Rows]]] = {"audio": _windows_like_speech, "image": _chips_like_faces}

@@ -8,10 +8,21 @@ import pytest
 import torch
 
 from matchka.modalities.audio.windows import split_windows
+from matchka.modalities.modality import GraphInput, InputSpec
 from matchka.vectors import FloatArray
 from matchka_export.errors import ParityError
-from matchka_export.gate.parity import BATCH_SIZES, deal_batches, made_rows, require_parity, speech_like_clips
+from matchka_export.gate.parity import (
+    BATCH_SIZES,
+    MADE_ROWS,
+    ODD_LENGTHS,
+    deal_batches,
+    face_like_chips,
+    made_rows,
+    require_parity,
+    speech_like_clips,
+)
 from matchka_export.graph.trace import RowsToEmbeddings
+from matchka_train.backbones.face.dlib import DLIB_INPUT
 from matchka_train.backbones.served_graph import open_session
 from tests.export.toy import TOY_DIM, TOY_INPUT
 
@@ -86,3 +97,25 @@ def test_speech_like_clips_when_made_again_are_the_same_and_audible() -> None:
         assert np.array_equal(a, b)
         assert 0.01 < float(np.sqrt(np.mean(a**2))) < 0.5
         assert float(np.abs(a).max()) < 1.0
+
+
+class NumbersSpec(InputSpec):
+    """A kind that this package has never heard of."""
+
+    kind: str = "numbers"
+
+    def graph_input(self) -> GraphInput:
+        return GraphInput("numbers", (4,), "float32")
+
+    def example(self, rows: int, seed: int) -> FloatArray:
+        return np.full((rows, 4), seed + 0.5, np.float32)
+
+    def content(self) -> dict[str, object]:
+        return {}
+
+
+def test_made_rows_look_like_real_ones_where_the_kind_is_known_and_are_its_own_example_elsewhere() -> None:
+    windows = np.concatenate([split_windows(clip, TOY_INPUT) for clip in speech_like_clips(ODD_LENGTHS, 16_000)])
+    np.testing.assert_array_equal(made_rows(TOY_INPUT), windows)
+    np.testing.assert_array_equal(made_rows(DLIB_INPUT), face_like_chips(MADE_ROWS, 150))
+    np.testing.assert_array_equal(made_rows(NumbersSpec()), np.full((MADE_ROWS, 4), 0.5))
