@@ -44,7 +44,7 @@ def demonstrate_jointly(client: Client, subjects: DemoSubjects, samples: Path, c
             both = client.verify_jointly(person, *probe)
             summed = client.verify_jointly(person, *probe, require="sum")
         except RequestFailedError as error:
-            if error.code != "unknown_model":
+            if error.code not in ("unknown_model", "other_version"):  # of an upgrade that is not finished
                 raise
             console.print("voice+face: no fusion of the served versions.\n")
             return

@@ -25,6 +25,7 @@ from matchka_train.projections.storage import load_projection
 from matchka_train.run.checkpoint import CheckpointFolder
 from matchka_train.run.recipe import read_recipe
 from matchka_train.run.run import run
+from tests.service.conftest import dim_report
 from tests.training.conftest import BANDS, TINY_INPUT, TinyBackbone, write_voices
 
 
@@ -170,14 +171,17 @@ def test_command_with_an_unknown_key_says_so_and_exits_2(recipe_path, monkeypatc
 
 @pytest.fixture
 def bundle(tiny_onnx, tmp_path):
-    """A bundle whose graph is the tiny backbone: a manifest as the export writes it, in what training reads of it."""
+    """A bundle whose graph is the tiny backbone, with a manifest as the export writes it."""
     folder = tmp_path / "bundle"
     folder.mkdir()
     shutil.copy(tiny_onnx, folder / "model.onnx")
-    points = [{"fmr": 0.1, "threshold": 0.9, "measured": True}]
+    report = dim_report() | {"operating_points": {"1": [{"fmr": 0.1, "threshold": 0.9, "measured": True}]}}
+    source = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "Apache-2.0"}
     manifest = {
+        "schema_version": 1,
         "name": "tiny",
         "version": "1",
+        "task": "speaker verification",
         "input": {
             "kind": "audio",
             "sample_rate_hz": TINY_INPUT.sample_rate_hz,
@@ -188,7 +192,12 @@ def bundle(tiny_onnx, tmp_path):
         },
         "full_dim": BANDS,
         "dims": [8, BANDS],
-        "per_dim": {str(dim): {"operating_points": {"1": points}} for dim in (8, BANDS)},
+        "output": {"kind": "embedding"},
+        "per_dim": {str(dim): report for dim in (8, BANDS)},
+        "backbone": source,
+        "projection": source,
+        "datasets": [],
+        "libraries": {"onnxruntime": "any"},
         "files": {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
