@@ -164,7 +164,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
-    except Exception as error:
+    except Exception as error:  # whatever it is, the process ends and says so
         known = as_matchka_error(error) or error
         if isinstance(known, MatchkaError):
             LOGGER.critical("The service cannot load and stops: %s", known)
