@@ -1,17 +1,14 @@
 """Fixtures shared by all tests: real data, the real default bundle, and real server processes."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.server_process import RunningServer, StartServer, start, stop
-
-ROOT = Path(__file__).parent.parent
+from tests.factories.checkout import ROOT, run_export
+from tests.factories.server_process import RunningServer, StartServer, start, stop
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -62,14 +59,6 @@ def voice_samples() -> Path:
 def face_samples(voice_samples: Path) -> Path:
     """The demonstration's pictures: one folder for each person."""
     return voice_samples.parent / "face"
-
-
-def run_export(*arguments: str) -> None:
-    """Run `matchka-export` and show what it said if it failed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "matchka_export", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from email.parser import Parser
 import pytest
 from packaging.requirements import Requirement
 
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 ROOTS = ("service", "training", "export")
 PACKAGES = {"matchka", "matchka_train", "matchka_export"}

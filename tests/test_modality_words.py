@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 WORDS = re.compile(r"(?<![a-z])(faces?|voices?|audio|images?)(?![a-z])")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

@@ -11,7 +11,8 @@ import pytest
 import requests
 import soundfile
 
-from tests.server_process import RunningServer, whole_answer
+from tests.factories.raw_http import whole_answer
+from tests.factories.server_process import RunningServer
 
 MIB = 1 << 20
 Post = Callable[..., requests.Response]

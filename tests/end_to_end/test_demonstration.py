@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, StartServer, stop
 
 WAIT_S = 120.0
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from loadtests.torture.scan import Found, scan_folder
-from tests.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, StartServer, stop
 
 WAIT_S = 120.0
 CLIPS = ("cards/001.wav", "cards/002.wav", "librivox/0870.wav", "librivox/0880.wav")

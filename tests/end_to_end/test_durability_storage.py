@@ -15,8 +15,10 @@ import pytest
 import requests
 
 from matchka.errors import RequestFailedError, ServiceUnreachableError
-from tests.server_process import RunningServer, start, stop
-from tests.service.conftest import embedding_of, sample, voice, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import sample, voice
+from tests.factories.server_process import RunningServer, start, stop
+from tests.factories.slow_embedding import embedding_of
 
 START_S = 120
 

@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from matchka.errors import RequestFailedError
-from tests.server_process import RunningServer
+from tests.factories.server_process import RunningServer
 
 DIMS = [8, 16, 32, 64, 128]
 

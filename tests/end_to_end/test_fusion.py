@@ -17,7 +17,7 @@ from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
 from matchka.cli.main import app
 from matchka.errors import InvalidFieldError, RequestFailedError
-from tests.server_process import RunningServer
+from tests.factories.server_process import RunningServer
 
 
 @pytest.fixture(scope="module")

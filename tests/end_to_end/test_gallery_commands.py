@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from matchka.cli.main import app
-from tests.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, StartServer, stop
 
 
 class Gallery:

@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 import requests
 
+from loadtests.server import free_port
 from matchka.api.guards.auth import MOST_WAITING_OF_ONE
 from matchka.api.guards.failed_keys import FREE, INTERVAL_S
-from tests.server_process import RunningServer, free_port, start, stop, whole_answer
-from tests.service.conftest import embedding_of, encoded, sample, voice, write_bundle
-from tests.service.test_errors import make_fragile
+from tests.factories.bundles import write_bundle
+from tests.factories.raw_http import whole_answer
+from tests.factories.samples import encoded, sample, voice
+from tests.factories.server_process import RunningServer, start, stop
+from tests.factories.slow_embedding import embedding_of
+from tests.factories.spoilt_graphs import make_fragile
 
 IDLE_S = 2.0  # time that the server gives a connection to begin a request
 PATIENCE_S = 60.0

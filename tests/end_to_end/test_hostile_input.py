@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from loadtests.torture.hostile.attacks import ATTACKS
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 FEW = 4
 

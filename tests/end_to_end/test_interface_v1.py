@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import requests
 
-from tests.conftest import ROOT
 from tests.end_to_end.interface_v1.calls import FACE, VOICE, Recorder, differences
-from tests.server_process import RunningServer, start, stop
-from tests.service.conftest import encoded, sample, voice, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.checkout import ROOT
+from tests.factories.samples import encoded, sample, voice
+from tests.factories.server_process import RunningServer, start, stop
 
 RECORDING = Path(__file__).parent / "interface_v1"
 SMALL_TOLERANCE = 1e-6  # of a graph of two matrix products

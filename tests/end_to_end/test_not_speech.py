@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from matchka.errors import RequestFailedError
-from tests.server_process import RunningServer
-from tests.service.modalities.audio.not_speech import MAKERS, RATE_HZ, sounds
+from tests.factories.not_speech import MAKERS, RATE_HZ, sounds
+from tests.factories.server_process import RunningServer
 
 
 def as_wav(samples: np.ndarray) -> bytes:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import ROOT
-from tests.server_process import RunningServer, StartServer, start
-from tests.service.conftest import sample, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.checkout import ROOT
+from tests.factories.samples import sample
+from tests.factories.server_process import RunningServer, StartServer, start
 
 PATIENCE_S = 90.0
 MIB = 1 << 20

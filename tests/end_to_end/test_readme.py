@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, StartServer, stop
 
 ROOT = Path(__file__).parent.parent.parent
 EXIT_CODE = re.compile(r"# exit code (\d)")

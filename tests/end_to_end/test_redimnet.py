@@ -19,10 +19,10 @@ from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
-from tests.conftest import ROOT
-from tests.server_process import RunningServer, start, stop
-from tests.training.backbones.speaker.test_redimnet import save_checkpoint
-from tests.training.conftest import write_voices
+from tests.factories.checkout import ROOT
+from tests.factories.redimnet_files import save_checkpoint
+from tests.factories.server_process import RunningServer, start, stop
+from tests.factories.voice_folders import write_voices
 
 RECIPE = ROOT / "training/matchka_train/recipes/redimnet.yaml"
 QUIET = Console(quiet=True)

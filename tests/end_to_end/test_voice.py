@@ -11,7 +11,7 @@ import requests
 import soundfile
 
 from matchka.errors import RequestFailedError
-from tests.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, StartServer, stop
 
 DIMS = [16, 32, 64, 128, 256]
 TOO_FAINT = {"000440032.opus"}  # 0.3 s of it are speech: enrolment refuses it

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
-from tests.export.toy import TOY_DIM, TOY_INPUT, ToyBackbone
+from tests.factories.toy_backbone import TOY_DIM, TOY_INPUT, ToyBackbone
 
 
 @pytest.fixture(scope="session")

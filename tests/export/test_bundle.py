@@ -11,7 +11,7 @@ from matchka.bundles.bundle import read_bundle
 from matchka.errors import BundleError
 from matchka_export.bundle import content_version, seal, staged_bundle
 from matchka_train.backbones.speaker.ge2e import Ge2e
-from tests.export.facts import toy_facts
+from tests.factories.facts import toy_facts
 
 
 def write(target: Path, graph: Path, version: str = "1.0.0+abc") -> None:

@@ -27,9 +27,9 @@ from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
 from matchka_train.backbones.registry import EdgeFaceRecipe
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
-from tests.conftest import ROOT
-from tests.server_process import start, stop
-from tests.training.weights.named_weights import weights_by_name
+from tests.factories.checkout import ROOT
+from tests.factories.named_weights import weights_by_name
+from tests.factories.server_process import start, stop
 
 pytestmark = pytest.mark.shared_data
 DOWNLOADS = ROOT / "build" / "downloads"

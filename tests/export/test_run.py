@@ -26,7 +26,7 @@ from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 UNCHANGED = AffineProjection(np.eye(256, dtype=np.float32), np.zeros(256, np.float32))
 pytestmark = pytest.mark.shared_data

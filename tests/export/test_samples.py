@@ -12,7 +12,7 @@ from rich.console import Console
 from matchka_export.samples import FACES, VOICE_CLIPS, VOICES, write_samples
 from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION, POCKETSPHINX
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)

@@ -26,8 +26,8 @@ from matchka_train.errors import RecipeError
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import read_recipe
 from matchka_train.run.run import run
-from tests.server_process import start, stop
-from tests.training.backbones.speaker.tiny_speech import HIDDEN, LAYERS, save_tiny
+from tests.factories.server_process import start, stop
+from tests.factories.tiny_speech import HIDDEN, LAYERS, save_tiny
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")
 pytestmark = pytest.mark.shared_data

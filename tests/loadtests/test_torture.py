@@ -19,8 +19,8 @@ from loadtests.server import ServerFailedError, free_port, start_server
 from loadtests.torture.chips import ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal, Sight
 from loadtests.torture.traffic import compare_ranking
-from tests.conftest import ROOT
-from tests.server_process import RunningServer
+from tests.factories.checkout import ROOT
+from tests.factories.server_process import RunningServer
 
 RNG = random.Random(1)
 

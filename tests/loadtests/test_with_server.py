@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from loadtests.server import free_port
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 PATIENCE_S = 100.0  # less than the 120 s that it waits for a server to get ready
 MARK = "import pathlib; pathlib.Path('ran').touch()"

@@ -13,43 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import requests
-from onnx import helper, numpy_helper
 
 from matchka import errors
 from matchka.api.openapi import NOT_OF_A_CALL
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app, opened_verifier
-from matchka.bundles.bundle import sha256_of
 from matchka.errors import MatchkaError
 from matchka.settings import read_settings
-from tests.service.conftest import SmallServer, encoded, sample, serving, small_settings, voice, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import encoded, sample, voice
+from tests.factories.small_server import SmallServer, serving, small_settings
+from tests.factories.spoilt_graphs import make_fragile, make_zero
 
 KEY = "0123456789abcdef0123"
 TIMEOUT_S = 120
-
-
-def make_fragile(folder: Path) -> None:
-    """Give a bundle's graph one more term: 0 * sqrt(0.9 - peak), which is NaN for clips at full scale."""
-    model = onnx.load(folder / "model.onnx")
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.9), "limit"))
-    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.0), "nothing"))
-    model.graph.node[-1].output[0] = "clean"
-    model.graph.node.extend(
-        [
-            helper.make_node("ReduceMax", ["windows"], ["peak"], keepdims=0),
-            helper.make_node("Sub", ["limit", "peak"], ["margin"]),
-            helper.make_node("Sqrt", ["margin"], ["root"]),
-            helper.make_node("Mul", ["root", "nothing"], ["term"]),
-            helper.make_node("Add", ["clean", "term"], ["embeddings"]),
-        ]
-    )
-    onnx.save(model, folder / "model.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture(scope="module")
@@ -359,14 +338,7 @@ def test_body_that_does_not_arrive_in_time_is_refused(tmp_path: Path):
 
 
 def test_embedding_without_direction_is_refused_and_stores_nothing(tmp_path: Path):
-    folder = write_bundle(tmp_path / "models" / "voice")
-    model = onnx.load(folder / "model.onnx")
-    for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), tensor.name))
-    onnx.save(model, folder / "model.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    make_zero(write_bundle(tmp_path / "models" / "voice"))
     with serving(small_settings(tmp_path)) as running:
         response = requests.post(
             f"{running.url}/v1/enroll",

@@ -18,7 +18,9 @@ from matchka.modalities import read_limits
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.settings import read_settings
 from matchka.store.store import opened_store
-from tests.service.conftest import RATE_HZ, dim_report, encoded, sample, serving, small_settings, voice, write_bundle
+from tests.factories.bundles import dim_report, write_bundle
+from tests.factories.samples import RATE_HZ, encoded, sample, voice
+from tests.factories.small_server import serving, small_settings
 
 LIMITS = AudioLimits(60.0, 0.5)
 

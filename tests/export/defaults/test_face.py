@@ -22,7 +22,7 @@ from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 

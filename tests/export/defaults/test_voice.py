@@ -24,7 +24,7 @@ from matchka_export.gate.parity import speech_like_clips
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from matchka.bundles.manifest import DimReport
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
-from tests.export.facts import dim_report
+from tests.factories.bundles import dim_report
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def evidence() -> Evidence:
         gate={"here": GateResult(eer=0.1, backbone_eer=0.1, low=-0.01, high=0.01)},
         full_dim=8,
         dims=(8,),
-        per_dim={"8": dim_report()},
+        per_dim={"8": DimReport.model_validate(dim_report())},
         datasets=(),
         commands=("matchka-export measure build/training/toy",),
         libraries={"torch": "2"},

@@ -9,7 +9,7 @@ import pytest
 from matchka_export.errors import GateError
 from matchka_export.gate.evidence import GateResult
 from matchka_export.gate.gate import judge, require_hashes, require_not_worse
-from tests.export.facts import toy_facts
+from tests.factories.facts import toy_facts
 
 Clips = tuple[npt.NDArray[np.float32], list[str]]
 DIM = 16

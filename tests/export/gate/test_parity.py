@@ -24,7 +24,7 @@ from matchka_export.gate.parity import (
 from matchka_export.graph.trace import RowsToEmbeddings
 from matchka_train.backbones.face.dlib import DLIB_INPUT
 from matchka_train.backbones.served_graph import open_session
-from tests.export.toy import TOY_DIM, TOY_INPUT
+from tests.factories.toy_backbone import TOY_DIM, TOY_INPUT
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)

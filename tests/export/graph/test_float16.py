@@ -12,7 +12,7 @@ from matchka_export.gate.parity import deal_batches, made_rows, require_parity
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
 from matchka_train.backbones.served_graph import open_session
-from tests.export.toy import TOY_INPUT, ToyBackbone
+from tests.factories.toy_backbone import TOY_INPUT, ToyBackbone
 
 HIDDEN = 128  # enough for the exporter to keep the recurrent weights whole
 

@@ -9,8 +9,8 @@ import torch
 
 from matchka_export.graph.trace import RowsToEmbeddings, export_graph
 from matchka_train.backbones.served_graph import open_session
-from tests.conftest import ROOT
-from tests.export.toy import TOY_DIM, TOY_INPUT
+from tests.factories.checkout import ROOT
+from tests.factories.toy_backbone import TOY_DIM, TOY_INPUT
 
 BATCHES = [1, 2, 3, 7, 32]
 

@@ -8,7 +8,7 @@ import requests
 
 from matchka.errors import SettingsError
 from matchka.settings import Settings, read_settings
-from tests.service.conftest import SmallServer
+from tests.factories.small_server import SmallServer
 
 KEY = "0123456789abcdef0123"
 PAGES = ("/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js")

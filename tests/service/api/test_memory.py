@@ -15,9 +15,11 @@ import requests
 
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.errors import OutOfMemoryError
-from tests.conftest import ROOT
-from tests.server_process import start, stop
-from tests.service.conftest import RATE_HZ, encoded, sample, write_bundle, write_graph
+from tests.factories.bundles import write_bundle
+from tests.factories.checkout import ROOT
+from tests.factories.graphs import write_graph
+from tests.factories.samples import RATE_HZ, encoded, sample
+from tests.factories.server_process import start, stop
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of another process")
 LONG_S = 1200  # 77 MB of samples, several times over while they are cut into windows
@@ -43,7 +45,7 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 from matchka.inference.session import OrtSession
-from tests.service.conftest import FULL_DIM, WINDOW
+from tests.factories.graphs import FULL_DIM, WINDOW
 
 session = OrtSession(Path(sys.argv[1]), "windows", (WINDOW,), FULL_DIM, threads=1)
 rows = np.ones((20_000, WINDOW), np.float32)

@@ -14,7 +14,9 @@ from matchka.api.openapi import NOT_OF_A_CALL
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
 from matchka.settings import Settings, read_settings
-from tests.service.conftest import SmallServer, sample, serving, small_settings, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import sample
+from tests.factories.small_server import SmallServer, serving, small_settings
 
 KEY = "0123456789abcdef0123"
 DOCUMENT: dict[str, Any] = create_app(read_settings({})).openapi()

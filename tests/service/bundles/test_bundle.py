@@ -12,7 +12,8 @@ from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError, UntrainedDimError
-from tests.service.conftest import DIMS, FULL_DIM, dim_report, write_bundle
+from tests.factories.bundles import DIMS, dim_report, write_bundle
+from tests.factories.graphs import FULL_DIM
 
 Change = Callable[[dict[str, Any]], None]
 

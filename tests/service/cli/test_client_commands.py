@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from matchka.cli.client_commands import FAILED, NO_MATCH
 from matchka.cli.main import app
-from tests.service.conftest import SmallServer, cosine, embedding_of, sample, voice
+from tests.factories.samples import sample, voice
+from tests.factories.slow_embedding import cosine, embedding_of
+from tests.factories.small_server import SmallServer
 
 
 @pytest.fixture

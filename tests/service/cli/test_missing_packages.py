@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from matchka.errors import MissingPackageError, extra_required
-from tests.service.conftest import SmallServer, sample
+from tests.factories.samples import sample
+from tests.factories.small_server import SmallServer
 
 # what `pip install .` leaves out, by the names that are imported
 OF_THE_SERVER = [

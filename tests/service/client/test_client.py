@@ -14,7 +14,10 @@ from pydantic import SecretStr
 from matchka.client import Client
 from matchka.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
 from matchka.settings import Settings
-from tests.service.conftest import DIMS, VERSION, SmallServer, cosine, embedding_of, sample, voice
+from tests.factories.bundles import DIMS, VERSION
+from tests.factories.samples import sample, voice
+from tests.factories.slow_embedding import cosine, embedding_of
+from tests.factories.small_server import SmallServer
 
 KEY = "0123456789abcdef"
 

@@ -20,7 +20,9 @@ import pytest
 
 from matchka.client import AsyncClient, Client
 from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError, SettingsError
-from tests.service.conftest import SmallServer, embedding_of, sample, voice
+from tests.factories.samples import sample, voice
+from tests.factories.slow_embedding import embedding_of
+from tests.factories.small_server import SmallServer
 
 KEY = "0123456789abcdef"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

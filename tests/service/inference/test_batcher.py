@@ -25,8 +25,8 @@ from matchka.inference.batch_policy import BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import OrtSession, Session
 from matchka.runtime.deadline import Patience, working_for
-from tests.conftest import ROOT
-from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
+from tests.factories.checkout import ROOT
+from tests.factories.graphs import FULL_DIM, WINDOW, projection, write_graph
 
 PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long
 

@@ -20,7 +20,11 @@ from matchka.errors import (
 )
 from matchka.inference.model import Model, open_model
 from matchka.settings import Settings
-from tests.service.conftest import FULL_DIM, embedding_of, encoded, sample, small_settings, voice, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.graphs import FULL_DIM
+from tests.factories.samples import encoded, sample, voice
+from tests.factories.slow_embedding import embedding_of
+from tests.factories.small_server import small_settings
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from matchka.errors import BundleError, NonFiniteEmbeddingError
 from matchka.inference.session import OrtSession, choose_providers
-from tests.service.conftest import FULL_DIM, WINDOW, projection, write_graph
+from tests.factories.graphs import FULL_DIM, WINDOW, projection, write_graph
 
 
 @pytest.fixture

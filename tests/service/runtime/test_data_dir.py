@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from matchka.runtime.data_dir import owned_data_dir
-from tests.conftest import ROOT
-from tests.server_process import RunningServer, start, stop
-from tests.service.conftest import sample, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.checkout import ROOT
+from tests.factories.samples import sample
+from tests.factories.server_process import RunningServer, start, stop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights are those of POSIX")
 

@@ -13,11 +13,12 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from loadtests.server import free_port
 from matchka.app import create_app
 from matchka.cli.serve import _bound_socket, _server_config
 from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, _TurnedAway, bounded_protocol
 from matchka.settings import Settings
-from tests.server_process import free_port, whole_answer
+from tests.factories.raw_http import whole_answer
 
 PATIENCE_S = 120.0
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.server_process import free_port
+from loadtests.server import free_port
+from tests.factories.checkout import ROOT
 
 # Decoded clips of 1.2 MB, eight at a time, by a thread that comes and goes; counts the pages that the system fetched.
 PROGRAM = """

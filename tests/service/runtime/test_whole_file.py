@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from matchka.runtime.whole_file import put_in_place, whole_file, write_whole
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 
 def test_write_whole_in_a_folder_that_is_not_there_makes_it_and_leaves_nothing_else(tmp_path: Path):

@@ -5,7 +5,7 @@ import pytest
 
 from matchka_train.errors import DatasetError
 from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 
 def cosine(a, b):

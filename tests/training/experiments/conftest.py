@@ -8,7 +8,7 @@ from rich.console import Console
 from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH, RESEMBLYZER
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, fetch_package
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 
 @pytest.fixture(scope="session")

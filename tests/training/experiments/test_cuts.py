@@ -11,7 +11,7 @@ from matchka_train.experiments.spectra import TunedEncoder, one_row_of_each
 from matchka_train.experiments.trunk import DlibTail, low_resolution
 from matchka_train.fitting.batches import TrainingClips
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 CHANNELS = [32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256]  # of each block of the descriptor
 

@@ -17,7 +17,8 @@ from matchka_train.features.cache import FeatureFolder, Shard, whole_feature_fil
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
-from tests.training.conftest import BANDS, RATE_HZ, TINY_INPUT, TinyBackbone, voice, write_voices
+from tests.factories.tiny_backbone import BANDS, TINY_INPUT, TinyBackbone
+from tests.factories.voice_folders import RATE_HZ, voice, write_voices
 
 LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)
 

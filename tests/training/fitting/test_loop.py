@@ -19,7 +19,7 @@ from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
 from matchka_train.run.candidate import window_embedder
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 DIM, DIMS = 12, (3, 6, 12)
 

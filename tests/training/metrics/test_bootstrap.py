@@ -7,7 +7,7 @@ from matchka_train.errors import NoTrialsError
 from matchka_train.metrics.bootstrap import paired_difference
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import all_pairs
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from matchka_train.modalities.skipped import Skipped
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
 from matchka_train.weights.source import WeightSource
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
 LIMITS = AudioLimits(60.0, 0.1)

@@ -15,7 +15,7 @@ from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.projections.trained.orthogonal import OrthogonalRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 DIM = 12
 

@@ -18,7 +18,7 @@ from matchka_train.projections.layer_sum import (
     summed_features,
 )
 from matchka_train.projections.storage import ProjectionInfo, load_projection, save_projection
-from tests.training.conftest import make_features
+from tests.factories.features import make_features
 
 LAYERS, DIM, FULL = 3, 12, 6
 INFO = ProjectionInfo("layer_sum", "", (2, FULL), "tiny-layers", "0" * 64, ())

@@ -8,7 +8,7 @@ from matchka_train.errors import RecipeError
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import read_recipe
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 RECIPE = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"
 

@@ -5,7 +5,7 @@ import pytest
 from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.run.recipe import read_recipe
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 RECIPE = ROOT / "training/matchka_train/recipes/speaker.yaml"
 

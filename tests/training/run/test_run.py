@@ -25,8 +25,9 @@ from matchka_train.projections.storage import load_projection
 from matchka_train.run.checkpoint import CheckpointFolder
 from matchka_train.run.recipe import read_recipe
 from matchka_train.run.run import run
-from tests.service.conftest import dim_report
-from tests.training.conftest import BANDS, TINY_INPUT, TinyBackbone, write_voices
+from tests.factories.bundles import dim_report
+from tests.factories.tiny_backbone import BANDS, TINY_INPUT, TinyBackbone
+from tests.factories.voice_folders import write_voices
 
 
 def train(recipe_path, quiet, *overrides, fresh=False):

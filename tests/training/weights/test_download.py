@@ -7,7 +7,7 @@ import pytest
 
 from matchka_train.errors import DownloadError
 from matchka_train.weights.download import BLOCK_BYTES, Patience, fetch_file
-from tests.training.weights.hub_server import CONTENT, Hub, serve
+from tests.factories.hub_server import CONTENT, Hub, serve
 
 HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=3, pause_s=0.0)
 HALF = len(CONTENT) // 2

@@ -11,7 +11,7 @@ from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
 from matchka_train.errors import ChecksumError, WeightsAbsentError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.location import Brought
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 NAME = "edgeface-xs_gamma_06"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from matchka_train.errors import ChecksumError, DownloadError
 from matchka_train.weights.package_catalogue import GE2E_WEIGHTS, POCKETSPHINX, RESEMBLYZER, SILERO_VAD
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Member, Package, fetch_package, read_archived, read_member
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 CONTENT = b"\x00weights\xff" * 1000
 QUIET = Console(quiet=True)

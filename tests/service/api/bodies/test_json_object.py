@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from matchka.api.bodies.fields import FieldKind
 from matchka.api.bodies.json_object import JsonReader
 from matchka.errors import MalformedFormError
-from tests.service.conftest import SmallServer, embedding_of, sample, serving, small_settings, voice, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import sample, voice
+from tests.factories.slow_embedding import embedding_of
+from tests.factories.small_server import SmallServer, serving, small_settings
 
 JSON = {"Content-Type": "application/json"}
 TAKES = itertools.count(100)  # a sample is enrolled once only

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.service.conftest import SmallServer, sample
+from tests.factories.samples import sample
+from tests.factories.small_server import SmallServer
 
 # What Python can look up under a name and no form may be written in, beside the encodings of text.
 CHARSETS = sorted({*aliases.values(), "undefined", "punycode", "idna", "unicode_escape", "mbcs", "", "no such", "ß"})

@@ -11,8 +11,9 @@ from starlette.datastructures import Headers
 from matchka.api.guards.hosts import is_loopback_host, require_host, require_own_site
 from matchka.errors import CrossSiteError, ForbiddenHostError, InvalidHostError
 from matchka.settings import Settings
-from tests.server_process import whole_answer
-from tests.service.conftest import SmallServer, small_settings, write_bundle
+from tests.factories.bundles import write_bundle
+from tests.factories.raw_http import whole_answer
+from tests.factories.small_server import SmallServer, small_settings
 
 KEY = "0123456789abcdef0123"
 TIMEOUT_S = 20

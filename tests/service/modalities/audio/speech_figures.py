@@ -19,7 +19,7 @@ from matchka.errors import NoSpeechError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ, SpeechDetector
-from tests.service.modalities.audio.not_speech import HARD_MAKERS, MAKERS, sounds
+from tests.factories.not_speech import HARD_MAKERS, MAKERS, sounds
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)
 MIN_SPEECH_S = 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from matchka.modalities.audio.containers import missing_bytes
-from tests.service.conftest import encoded, voice
+from tests.factories.samples import encoded, voice
 
 CLIP = voice(1, seconds=2.0)
 CONTAINERS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", None)]

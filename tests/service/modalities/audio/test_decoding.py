@@ -28,7 +28,9 @@ from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.level import level_gain
 from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.audio.windows import split_windows
-from tests.service.conftest import CONTEXT, HOP, LEVEL_DBFS, RATE_HZ, WINDOW, encoded, voice
+from tests.factories.bundles import CONTEXT, HOP, LEVEL_DBFS
+from tests.factories.graphs import WINDOW
+from tests.factories.samples import RATE_HZ, encoded, voice
 
 LIMITS = AudioLimits(max_duration_s=60.0, min_speech_s=0.5)
 SPEC = AudioInputSpec(

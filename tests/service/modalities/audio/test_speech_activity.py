@@ -20,8 +20,8 @@ from matchka.modalities.audio.speech_activity import (
 from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import SILERO_VAD, SPEECH_ACTIVITY_GRAPH
 from matchka_train.weights.packages import fetch_package, read_archived, read_member
-from tests.conftest import ROOT
-from tests.service.modalities.audio.not_speech import MAKERS, at_level, sounds
+from tests.factories.checkout import ROOT
+from tests.factories.not_speech import MAKERS, at_level, sounds
 
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)

@@ -30,8 +30,8 @@ from matchka.modalities.face.reader import (
     FaceReader,
 )
 from matchka.modalities.face.spec import ImageInputSpec
-from tests.service.modalities.face.doubtful_faces import DOUBTFUL, opened
-from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures, scrambled
+from tests.factories.doubtful_faces import DOUBTFUL, opened
+from tests.factories.junk_pictures import KINDS, junk_pictures, scrambled
 
 SEED = 45
 OF_EACH = 200  # chips of each kind of junk

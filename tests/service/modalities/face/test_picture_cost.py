@@ -17,8 +17,8 @@ from PIL import Image
 
 from matchka.modalities.face.image import MAX_ASPECT, MIN_SIDE_PX
 from matchka.modalities.face.pyramid import RETRY, SETTINGS, DetectorSettings, pyramid_scales, working_image
-from tests.conftest import ROOT
-from tests.service.modalities.face.junk_pictures import scrambled
+from tests.factories.checkout import ROOT
+from tests.factories.junk_pictures import scrambled
 
 MOST_GROWTH_MIB: Final = 256
 MOST_WORK: Final = 4.0  # times the square picture that takes longest; decoding and detection vary with the content

@@ -18,8 +18,8 @@ from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
-from tests.service.modalities.face.doubtful_faces import cut_to_eyes, opened
-from tests.service.modalities.face.junk_pictures import KINDS, junk_pictures
+from tests.factories.doubtful_faces import cut_to_eyes, opened
+from tests.factories.junk_pictures import KINDS, junk_pictures
 
 SEED, OF_EACH = 11, 40
 ANY_FACE = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=32)

@@ -21,8 +21,8 @@ from matchka.store.engine import changing_tables, open_engine
 from matchka.store.migrations.migrate import upgrade
 from matchka.store.schema import SCHEMA_VERSION, Base, RevisionRow
 from matchka.store.store import Store, opened_store
-from tests.service.store.integrity.test_digest import slow_digest
-from tests.service.store.migrations.test_version_2 import make_old
+from tests.factories.old_stores import make_old
+from tests.factories.slow_digest import slow_digest
 
 OF_TODAY = Path(__file__).parents[3] / "end_to_end" / "interface_v1" / "data_folder" / "matchka.sqlite"
 TABLES_WITH_ROWS = ("subjects", "templates", "subject_references", "store_identity", "deletions")

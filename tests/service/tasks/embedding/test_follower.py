@@ -14,7 +14,7 @@ from matchka.gallery.galleries import TenantGalleries
 from matchka.gallery.gallery import Gallery
 from matchka.store.store import Store, opened_store
 from matchka.tasks.embedding.filling import fill_galleries
-from tests.service.conftest import VERSION, write_bundle
+from tests.factories.bundles import VERSION, write_bundle
 
 DIM = 8
 TENANTS, MODELS = ("a", "b"), ("face", "voice")

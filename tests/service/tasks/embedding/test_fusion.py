@@ -22,19 +22,10 @@ from matchka.modalities.modality import Observation, Reader
 from matchka.settings import Settings
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
-from tests.service.conftest import (
-    CALIBRATION,
-    POINTS,
-    VERSION,
-    SmallServer,
-    cosine,
-    embedding_of,
-    sample,
-    serving,
-    small_settings,
-    voice,
-    write_bundle,
-)
+from tests.factories.bundles import CALIBRATION, POINTS, VERSION, write_bundle
+from tests.factories.samples import sample, voice
+from tests.factories.slow_embedding import cosine, embedding_of
+from tests.factories.small_server import SmallServer, serving, small_settings
 
 TENANT = "default"
 SEEDS = {"voice": 9, "face": 8}  # "face" takes clips too: only the decision is of interest here

@@ -17,7 +17,7 @@ from matchka.tasks.embedding.thresholds import (
     probability_of,
     threshold_at,
 )
-from tests.service.conftest import CALIBRATION, POINTS, dim_report
+from tests.factories.bundles import CALIBRATION, POINTS, dim_report
 
 
 def report(points: dict[str, list[tuple[float, float, bool]]] = POINTS, calibrated: bool = True) -> DimReport:

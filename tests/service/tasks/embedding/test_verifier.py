@@ -25,18 +25,10 @@ from matchka.errors import (
 from matchka.settings import Settings
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
-from tests.service.conftest import (
-    CALIBRATION,
-    DIMS,
-    POINTS,
-    cosine,
-    embedding_of,
-    encoded,
-    sample,
-    small_settings,
-    voice,
-    write_bundle,
-)
+from tests.factories.bundles import CALIBRATION, DIMS, POINTS, write_bundle
+from tests.factories.samples import encoded, sample, voice
+from tests.factories.slow_embedding import cosine, embedding_of
+from tests.factories.small_server import small_settings
 
 TENANT = "default"
 

@@ -18,8 +18,11 @@ from matchka.modalities.face.finding import FaceFinding
 from matchka.tasks.embedding.identification import counterpart
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
-from tests.server_process import start, stop
-from tests.service.conftest import cosine, dim_report, embedding_of, sample, small_settings, voice, write_bundle
+from tests.factories.bundles import dim_report, write_bundle
+from tests.factories.samples import sample, voice
+from tests.factories.server_process import start, stop
+from tests.factories.slow_embedding import cosine, embedding_of
+from tests.factories.small_server import small_settings
 
 TENANT = "default"
 OLD, NEW = "1.0.0", "2.0.0"

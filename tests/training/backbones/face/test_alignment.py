@@ -23,7 +23,7 @@ from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import all_pairs
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS
 from matchka_train.weights.packages import fetch_package, read_archived
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 LOGGER = logging.getLogger(__name__)
 pytestmark = pytest.mark.shared_data

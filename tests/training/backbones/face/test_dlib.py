@@ -12,7 +12,7 @@ from matchka_train.backbones.face.dlib_file import read_dlib_weights
 from matchka_train.errors import ChecksumError, DownloadError
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS
 from matchka_train.weights.packages import read_member
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ from matchka_train.backbones.served_graph import open_session
 from matchka_train.errors import ChecksumError, RecipeError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource
-from tests.conftest import ROOT
-from tests.training.weights.named_weights import random_chips, weights_by_name
+from tests.factories.checkout import ROOT
+from tests.factories.named_weights import random_chips, weights_by_name
 
 # Made once by the published code (otroshi/edgeface over timm 1.0.29.dev0): embeddings of random_chips(2, 112, seed)
 # with weights_by_name(..., seed), and the sha256 of the sorted lines "name shape" of all parameters.

@@ -13,7 +13,7 @@ from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.errors import DownloadError
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
-from tests.conftest import ROOT
+from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
 PICTURES = ("biden", "obama", "obama2", "obama3", "obama_partial_face", "obama_partial_face2")

@@ -23,31 +23,12 @@ from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from matchka_train.errors import ChecksumError, FeatureError, WeightsError
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.weights.source import WeightSource
-from tests.training.backbones.speaker.redimnet_cases import CASES, LENGTHS, made_clip, random_weights
+from tests.factories.redimnet_cases import CASES, LENGTHS, made_clip
+from tests.factories.redimnet_files import backbone_of, fill, save_checkpoint
 
 NUMBERS = json.loads(Path(__file__).with_name("redimnet_numbers.json").read_text())
 LARGEST_DIFFERENCE = 1e-4
 LARGE = ("b3", "b4", "b5", "b6")  # compared on the shortest clip only
-
-
-def fill(network: Redimnet, seed: int = NUMBERS["seed"]) -> Redimnet:
-    """Put the weights of the seed into a network; the front end keeps what it computed itself."""
-    state = network.state_dict()
-    weights = random_weights({name: tuple(tensor.shape) for name, tensor in state.items()}, seed)
-    network.load_state_dict(state | {name: torch.from_numpy(np.asarray(values)) for name, values in weights.items()})
-    return network.eval()
-
-
-def save_checkpoint(path: Path, case: str, **changes: Any) -> RedimnetFile:
-    """A checkpoint as the makers save theirs, and the backbone that reads it."""
-    network = fill(Redimnet(parse_config(CASES[case])))
-    torch.save({"model_config": CASES[case], "state_dict": network.state_dict()} | changes, path)
-    return backbone_of(path)
-
-
-def backbone_of(path: Path) -> RedimnetFile:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return RedimnetFile(path, WeightSource("random", "tests", "1", sha256, "MIT"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +39,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> RedimnetFile:
 @pytest.mark.parametrize("case", CASES)
 def test_network_when_compared_with_the_makers_code_has_its_names_and_gives_its_numbers(case: str) -> None:
     expected = NUMBERS["cases"][case]
-    network = fill(Redimnet(parse_config(CASES[case])))
+    network = fill(Redimnet(parse_config(CASES[case])), NUMBERS["seed"])
     state = network.state_dict()
     listing = "\n".join(f"{name} {list(tensor.shape)}" for name, tensor in sorted(state.items()))
     assert hashlib.sha256(listing.encode()).hexdigest() == expected["names_sha256"]

@@ -13,8 +13,8 @@ from matchka_export.graph.trace import tidy_graph, trace_graph
 from matchka_train.backbones.speaker.redimnet.config import parse_config
 from matchka_train.backbones.speaker.redimnet.frozen import FrozenRedimnet
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
-from tests.training.backbones.speaker.redimnet_cases import CASES, made_clip
-from tests.training.backbones.speaker.test_redimnet import fill
+from tests.factories.redimnet_cases import CASES, made_clip
+from tests.factories.redimnet_files import fill
 
 pytestmark = pytest.mark.slow
 

@@ -23,8 +23,8 @@ from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.source import WeightSource
-from tests.conftest import ROOT
-from tests.training.backbones.speaker.tiny_speech import HIDDEN, KINDS, LAYERS, RECEPTIVE, save_tiny
+from tests.factories.checkout import ROOT
+from tests.factories.tiny_speech import HIDDEN, KINDS, LAYERS, RECEPTIVE, save_tiny
 
 pytest.importorskip("transformers", reason="the library of the networks is not installed (pip install '.[research]')")
 RATE_HZ = 16_000

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+SEED = 20261121  # of the weights behind redimnet_numbers.json
 KERNELS = [(3, 3)]
 
 

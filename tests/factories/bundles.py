@@ -1,0 +1,77 @@
+"""Bundles on disk, with a small real graph and made-up measurements."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.factories.graphs import FULL_DIM, WINDOW, write_graph
+from tests.factories.samples import RATE_HZ
+
+CONTEXT, HOP = 200, 800
+LEVEL_DBFS = -30.0
+DIMS = (2, 4, 8)
+VERSION = "1.0.0"
+# thresholds by number of templates, then by FMR; low enough that a clip matches itself, and not every other
+POINTS = {
+    "1": [(1e-1, 0.50, True), (1e-2, 0.80, True), (1e-3, 0.97, False)],
+    "3": [(1e-1, 0.55, True), (1e-2, 0.85, True), (1e-3, 0.98, False)],
+}
+CALIBRATION = {"1": (12.0, -9.0), "3": (14.0, -11.0)}
+
+
+def dim_report() -> dict[str, Any]:
+    """Made-up measurements of one dim."""
+    metrics = {
+        "eer": 0.05,
+        "min_dcf": 0.4,
+        "tar_at_fmr": {"0.001": 0.8},
+        "subjects": 60,
+        "mated_pairs": 100,
+        "non_mated_pairs": 1000,
+    }
+    return {
+        "metrics": {"made-up": metrics},
+        "backbone_metrics": {"made-up": metrics},
+        "calibration": {
+            count: {"scale": scale, "offset": offset, "cllr": 0.2, "min_cllr": 0.1}
+            for count, (scale, offset) in CALIBRATION.items()
+        },
+        "operating_points": {
+            count: [{"fmr": fmr, "threshold": threshold, "measured": measured} for fmr, threshold, measured in points]
+            for count, points in POINTS.items()
+        },
+    }
+
+
+def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed: int = 7, **changes: object) -> Path:
+    """A bundle that checks out, unless `changes` to its manifest say otherwise."""
+    folder.mkdir(parents=True)
+    write_graph(folder / "model.onnx", seed)
+    source = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "Apache-2.0"}
+    manifest = {
+        "schema_version": 1,
+        "name": name,
+        "version": version,
+        "task": "speaker verification",
+        "input": {
+            "kind": "audio",
+            "sample_rate_hz": RATE_HZ,
+            "window_samples": WINDOW,
+            "hop_samples": HOP,
+            "context_samples": CONTEXT,
+            "level_dbfs": LEVEL_DBFS,
+        },
+        "output": {"kind": "embedding"},
+        "full_dim": FULL_DIM,
+        "dims": list(DIMS),
+        "per_dim": {str(dim): dim_report() for dim in DIMS},
+        "backbone": source,
+        "projection": source,
+        "datasets": [],
+        "files": {"model.onnx": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()},
+        "libraries": {"onnxruntime": "any"},
+        **changes,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
