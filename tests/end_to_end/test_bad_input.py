@@ -1,17 +1,17 @@
 """Bad input gets a clear 4xx with its own code and a remedy, never a 500, and stores nothing."""
 
-import io
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import requests
-import soundfile
 
 from tests.factories.raw_http import whole_answer
+from tests.factories.samples import encoded
 from tests.factories.server_process import RunningServer
 
 MIB = 1 << 20
@@ -31,10 +31,7 @@ def post(server: RunningServer) -> Post:
     return send
 
 
-def encode(samples: np.ndarray, rate_hz: int = 16000, kind: str = "WAV", subtype: str = "FLOAT") -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate_hz, format=kind, subtype=subtype)
-    return file.getvalue()
+encode = partial(encoded, subtype="FLOAT")
 
 
 def noise(seconds: float, rate_hz: int = 16000) -> np.ndarray:

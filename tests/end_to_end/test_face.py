@@ -14,6 +14,7 @@ import requests
 from PIL import Image
 
 from matchka.errors import RequestFailedError
+from tests.factories.pictures import encoded
 from tests.factories.server_process import RunningServer
 
 DIMS = [8, 16, 32, 64, 128]
@@ -42,9 +43,7 @@ def opened(path: Path) -> Image.Image:
 
 
 def jpeg(image: Image.Image, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=95, **options)
-    return file.getvalue()
+    return encoded(image.convert("RGB"), "JPEG", quality=95, **options)
 
 
 def side_by_side(left: Image.Image, right: Image.Image, height: int = 400) -> Image.Image:
@@ -142,12 +141,6 @@ def test_embed_of_a_turned_picture_with_exif_orientation_equals_the_upright_one(
     plain = jpeg(Image.fromarray(upright))
     a, b = np.array(server.client().embed([plain, turned], "face").embeddings)
     assert a @ b > 0.999
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 KINDS: dict[str, Callable[[Image.Image], bytes]] = {

@@ -1,6 +1,5 @@
 """Enrolment of what is no voice, or no new sample, against the default models."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +8,17 @@ import soundfile
 
 from matchka.errors import RequestFailedError
 from tests.factories.not_speech import MAKERS, RATE_HZ, sounds
+from tests.factories.samples import encoded
 from tests.factories.server_process import RunningServer
 
 
 def as_wav(samples: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, RATE_HZ, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+    return encoded(samples, RATE_HZ, subtype="PCM_16")
 
 
 def as_flac(path: Path) -> bytes:
     samples, rate_hz = soundfile.read(path, dtype="int16")
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate_hz, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
+    return encoded(samples, rate_hz, "FLAC", "PCM_16")
 
 
 def subjects(server: RunningServer) -> set[str]:

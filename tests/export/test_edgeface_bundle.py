@@ -1,7 +1,6 @@
 """EdgeFace through the whole exporter on real photographs, with made weights, and served: no step is special to it."""
 
 import csv
-import io
 import shutil
 from collections.abc import Iterator
 from itertools import groupby
@@ -29,6 +28,7 @@ from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 from tests.factories.checkout import ROOT
 from tests.factories.named_weights import weights_by_name
+from tests.factories.pictures import encoded
 from tests.factories.server_process import start, stop
 
 pytestmark = pytest.mark.shared_data
@@ -143,9 +143,7 @@ def test_embed_of_an_aligned_chip_equals_torch(
 ) -> None:
     reader = FaceReader(MtcnnGraphs(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
     chip = reader.read((faces / pictures_of(faces, "dev")[0]["path"]).read_bytes(), "dominant")[0].chip
-    file = io.BytesIO()
-    Image.fromarray(chip).save(file, "PNG")
-    answer = client.embed([file.getvalue()], bundle.manifest.name, face="aligned")
+    answer = client.embed([encoded(Image.fromarray(chip), "PNG")], bundle.manifest.name, face="aligned")
     assert answer.faces == [None]
     np.testing.assert_allclose(answer.embeddings[0], embedded_by_hand(chip, backbone, projection), atol=1e-4)
 

@@ -1,7 +1,6 @@
 """The torture finds what it is there to find: each broken promise, put before it by hand."""
 
 import asyncio
-import io
 import json
 import random
 import subprocess
@@ -20,6 +19,7 @@ from loadtests.torture.chips import ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal, Sight
 from loadtests.torture.traffic import compare_ranking
 from tests.factories.checkout import ROOT
+from tests.factories.pictures import encoded
 from tests.factories.server_process import RunningServer
 
 RNG = random.Random(1)
@@ -132,14 +132,13 @@ def test_chips_of_one_seed_are_the_same_and_all_differ(face_samples: Path):
 def test_embed_chips_of_faces_and_of_none_keeps_the_faces_and_tells_them_apart(
     server: RunningServer, face_samples: Path
 ):
-    grey = io.BytesIO()
-    Image.new("RGB", (150, 150), (90, 90, 90)).save(grey, "PNG")
+    grey = encoded(Image.new("RGB", (150, 150), (90, 90, 90)), "PNG")
     caller = Caller(int(server.url.rsplit(":", 1)[1]))
     drawn = draw_chips(face_samples, seed=4)
-    pool = embed_chips(caller, chain([grey.getvalue()], drawn), 24)
+    pool = embed_chips(caller, chain([grey], drawn), 24)
     caller.close()
     assert len(pool.chips) == len(pool.embeddings) == 24
-    assert grey.getvalue() not in pool.chips
+    assert grey not in pool.chips
     alike = pool.embeddings @ pool.embeddings.T - np.eye(24)
     assert alike.max() < 0.9999
 

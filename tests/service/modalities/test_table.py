@@ -1,11 +1,9 @@
 """The table of modalities: their limits in the settings, their options in a call, what they say that they read."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from PIL import Image
 
 from matchka.bundles.bundle import read_bundle
@@ -16,6 +14,7 @@ from matchka.modalities.audio.settings import AudioSettings
 from matchka.modalities.face.image import READABLE_FORMATS
 from matchka.modalities.face.settings import FaceSettings
 from matchka.settings import read_settings
+from tests.factories.samples import encoded
 
 WRITTEN = {"audio/wav": "WAV", "audio/flac": "FLAC", "audio/ogg": "OGG", "audio/mpeg": "MP3"}
 
@@ -116,9 +115,7 @@ def test_media_types_of_faces_are_those_of_the_formats_that_are_read():
 
 @pytest.mark.parametrize("media_type", MODALITIES["audio"].media_types)
 def test_media_types_of_audio_are_known_by_their_files(media_type: str):
-    file = io.BytesIO()
-    soundfile.write(file, np.zeros(16_000), 16_000, format=WRITTEN[media_type])
-    assert is_known_audio(file.getvalue())
+    assert is_known_audio(encoded(np.zeros(16_000), kind=WRITTEN[media_type]))
 
 
 @pytest.mark.parametrize("kind", MODALITIES)

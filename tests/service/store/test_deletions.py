@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from matchka.store.deletions import (
     remove_templates,
 )
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 5
+units = partial(unit_vectors, dim=DIM)
 
 
 @pytest.fixture
@@ -41,11 +44,6 @@ def session(path: Path) -> Iterator[Session]:
     with Session(engine) as opened:
         yield opened
     engine.dispose()
-
-
-def units(count: int, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
 
 
 def ledger(path: Path) -> list[tuple[str, str, str]]:

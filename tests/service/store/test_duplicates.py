@@ -5,13 +5,13 @@ import pytest
 
 from matchka.errors import DuplicateSampleError
 from matchka.store.duplicates import require_no_duplicates
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 256
 
 
 def unit(seed: int) -> np.ndarray:
-    row = np.random.default_rng(seed).normal(size=DIM)
-    return (row / np.linalg.norm(row)).astype(np.float32)
+    return unit_vectors(1, seed, dim=DIM)[0]
 
 
 def turned(row: np.ndarray, one_minus_cosine: float) -> np.ndarray:

@@ -4,6 +4,7 @@ import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from matchka.errors import (
 )
 from matchka.store.records import Enrolment
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 6
+units = partial(unit_vectors, dim=DIM)
 
 
 @pytest.fixture
@@ -34,11 +37,6 @@ def path(tmp_path: Path) -> Path:
 def store(path: Path) -> Iterator[Store]:
     with opened_store(f"sqlite:///{path}") as opened:
         yield opened
-
-
-def units(count: int, seed: int = 0) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
 
 
 def slow_mean(rows: np.ndarray) -> list[float]:

@@ -32,6 +32,7 @@ from matchka.modalities.face.reader import (
 from matchka.modalities.face.spec import ImageInputSpec
 from tests.factories.doubtful_faces import DOUBTFUL, opened
 from tests.factories.junk_pictures import KINDS, junk_pictures, scrambled
+from tests.factories.pictures import encoded
 
 SEED = 45
 OF_EACH = 200  # chips of each kind of junk
@@ -140,9 +141,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _as_jpeg(chip: Image.Image) -> Image.Image:
-    file = io.BytesIO()
-    chip.save(file, "JPEG", quality=30)
-    return Image.open(io.BytesIO(file.getvalue()))
+    return Image.open(io.BytesIO(encoded(chip, "JPEG", quality=30)))
 
 
 if __name__ == "__main__":

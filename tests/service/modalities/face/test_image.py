@@ -26,26 +26,17 @@ from matchka.errors import (
 )
 from matchka.modalities.face.image import ImageLimits, read_image
 from matchka.modalities.face.image_files import MAX_PARTS, MAX_SCANS, MAX_TABLE_BYTES, read_orientation, strip_metadata
+from tests.factories.pictures import encoded, png_chunk
 
 LIMITS = ImageLimits(25.0)
 WIDTH, HEIGHT = 1300, 1000  # more than a conversion takes at a time
 ORIENTATION = 0x0112
 
 
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def pattern(width: int = WIDTH, height: int = HEIGHT, channels: int = 3) -> np.ndarray:
     """Smooth waves, so that JPEG changes little, and every place differs from every other."""
     y, x, c = np.mgrid[:height, :width, :channels]
     return (127.5 + 127.5 * np.sin(x / (17.0 + 9 * c) + y / 31.0 + c)).astype(np.uint8)
-
-
-def png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def png_header(width: int, height: int) -> bytes:

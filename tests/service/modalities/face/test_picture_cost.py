@@ -1,6 +1,5 @@
 """No picture costs a process more than a square one of the allowed pixels may: memory and work, in a real child."""
 
-import io
 import json
 import struct
 import subprocess
@@ -9,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from matchka.modalities.face.image import MAX_ASPECT, MIN_SIDE_PX
 from matchka.modalities.face.pyramid import RETRY, SETTINGS, DetectorSettings, pyramid_scales, working_image
 from tests.factories.checkout import ROOT
 from tests.factories.junk_pictures import scrambled
+from tests.factories.pictures import encoded, png_chunk
 
 MOST_GROWTH_MIB: Final = 256
 MOST_WORK: Final = 4.0  # times the square picture that takes longest; decoding and detection vary with the content
@@ -36,10 +36,6 @@ class Picture:
     refused: str | None = None
 
 
-def png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
 def png(width: int, height: int, colour: int, bits: int, channels: int, more: bytes = b"") -> bytes:
     """A PNG of one colour, of a few KB whatever its size, without a picture of that size here."""
     row, deflate = b"\0" + b"\x40" * ((width * bits * channels + 7) // 8), zlib.compressobj(6)
@@ -48,16 +44,10 @@ def png(width: int, height: int, colour: int, bits: int, channels: int, more: by
     return b"\x89PNG\r\n\x1a\n" + header + more + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
 
 
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
 def turned(image: Image.Image, kind: str) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return saved(image, kind, exif=exif)
+    return encoded(image, kind, exif=exif)
 
 
 def flat(mode: str, width: int = SIDE, height: int = SIDE) -> Image.Image:
@@ -87,8 +77,8 @@ def interlaced_png(width: int, height: int) -> bytes:
 
 
 SQUARES: Final[dict[str, Picture]] = {
-    "square jpeg": Picture(lambda: saved(busy(SIDE, SIDE), "JPEG", quality=90)),
-    "square progressive jpeg": Picture(lambda: saved(busy(SIDE, SIDE), "JPEG", quality=90, progressive=True)),
+    "square jpeg": Picture(lambda: encoded(busy(SIDE, SIDE), "JPEG", quality=90)),
+    "square progressive jpeg": Picture(lambda: encoded(busy(SIDE, SIDE), "JPEG", quality=90, progressive=True)),
     "square rgba png": Picture(lambda: png(SIDE, SIDE, 6, 8, 4)),
 }
 OTHERS: Final[dict[str, Picture]] = {
@@ -98,8 +88,8 @@ OTHERS: Final[dict[str, Picture]] = {
     "200,000 x 20": Picture(lambda: png(200_000, 20, 0, 1, 1), "image_too_thin"),
     "15 x 15": Picture(lambda: png(15, 15, 2, 8, 3), "no_face"),
     "16 x 320": Picture(lambda: png(16, 320, 2, 8, 3)),
-    "4800 x 240": Picture(lambda: saved(busy(4_800, 240), "PNG")),
-    "21900 x 1095": Picture(lambda: saved(busy(21_900, 1_095), "JPEG")),
+    "4800 x 240": Picture(lambda: encoded(busy(4_800, 240), "PNG")),
+    "21900 x 1095": Picture(lambda: encoded(busy(21_900, 1_095), "JPEG")),
     "1095 x 21900": Picture(lambda: turned(busy(21_900, 1_095), "JPEG")),
     "1 bit": Picture(lambda: png(SIDE, SIDE, 0, 1, 1)),
     "16-bit grey": Picture(lambda: png(SIDE, SIDE, 0, 16, 1)),
@@ -107,21 +97,21 @@ OTHERS: Final[dict[str, Picture]] = {
     "16-bit rgba": Picture(lambda: png(SIDE, SIDE, 6, 16, 4)),
     "grey with alpha": Picture(lambda: png(SIDE, SIDE, 4, 8, 2)),
     "rgba, turned": Picture(lambda: turned(flat("RGBA"), "PNG")),
-    "palette with transparency": Picture(lambda: saved(flat("L").convert("P"), "PNG", transparency=90)),
-    "cmyk jpeg": Picture(lambda: saved(flat("CMYK"), "JPEG")),
+    "palette with transparency": Picture(lambda: encoded(flat("L").convert("P"), "PNG", transparency=90)),
+    "cmyk jpeg": Picture(lambda: encoded(flat("CMYK"), "JPEG")),
     "interlaced 16-bit rgba": Picture(lambda: interlaced_png(SIDE, SIDE)),
     "iphone": Picture(lambda: turned(busy(5_712, 4_284), "JPEG")),
-    "progressive cmyk": Picture(lambda: saved(flat("CMYK"), "JPEG", progressive=True)),
-    "progressive without subsampling": Picture(lambda: saved(flat("RGB"), "JPEG", progressive=True, subsampling=0)),
+    "progressive cmyk": Picture(lambda: encoded(flat("CMYK"), "JPEG", progressive=True)),
+    "progressive without subsampling": Picture(lambda: encoded(flat("RGB"), "JPEG", progressive=True, subsampling=0)),
     "progressive without subsampling, of many bytes": Picture(
-        lambda: saved(grainy(SIDE, SIDE), "JPEG", progressive=True, subsampling=0, quality=60)
+        lambda: encoded(grainy(SIDE, SIDE), "JPEG", progressive=True, subsampling=0, quality=60)
     ),
-    "webp": Picture(lambda: saved(flat("RGB"), "WEBP", method=0), "image_too_large"),
-    "webp, largest": Picture(lambda: saved(busy(3_850, 3_850), "WEBP", method=0)),
-    "webp of a phone": Picture(lambda: saved(grainy(4_032, 3_024), "WEBP", lossless=True, method=0)),
-    "webp with alpha, largest": Picture(lambda: saved(flat("RGBA", 3_900, 3_900), "WEBP", lossless=True, method=0)),
+    "webp": Picture(lambda: encoded(flat("RGB"), "WEBP", method=0), "image_too_large"),
+    "webp, largest": Picture(lambda: encoded(busy(3_850, 3_850), "WEBP", method=0)),
+    "webp of a phone": Picture(lambda: encoded(grainy(4_032, 3_024), "WEBP", lossless=True, method=0)),
+    "webp with alpha, largest": Picture(lambda: encoded(flat("RGBA", 3_900, 3_900), "WEBP", lossless=True, method=0)),
     "animated webp, largest": Picture(
-        lambda: saved(
+        lambda: encoded(
             flat("RGBA", 3_900, 3_900),
             "WEBP",
             save_all=True,
@@ -130,8 +120,10 @@ OTHERS: Final[dict[str, Picture]] = {
             method=0,
         )
     ),
-    "palette bmp": Picture(lambda: saved(flat("L", 4_000, 4_000).convert("P"), "BMP")),
-    "bmp that ends after its head": Picture(lambda: saved(flat("RGB", 4_000, 6_000), "BMP")[:2_000], "truncated_file"),
+    "palette bmp": Picture(lambda: encoded(flat("L", 4_000, 4_000).convert("P"), "BMP")),
+    "bmp that ends after its head": Picture(
+        lambda: encoded(flat("RGB", 4_000, 6_000), "BMP")[:2_000], "truncated_file"
+    ),
 }
 
 
@@ -141,7 +133,7 @@ def mosaic(faces: list[Image.Image], width: int, height: int, tile_px: int) -> b
     image = Image.new("RGB", (width, height))
     for number, (x, y) in enumerate((x, y) for y in range(0, height, tile_px) for x in range(0, width, tile_px)):
         image.paste(tiles[number % len(tiles)], (x, y))
-    return saved(image, "JPEG", quality=80)
+    return encoded(image, "JPEG", quality=80)
 
 
 def tight(path: Path, share: float) -> bytes:
@@ -149,7 +141,7 @@ def tight(path: Path, share: float) -> bytes:
     with Image.open(path) as image:
         x, y, half = 496, 253, 142 * share  # where the detector draws the box: its centre, and half its side
         cut = image.convert("RGB").crop(tuple(round(v) for v in (x - half, y - half, x + half, y + half)))
-    return saved(cut.resize((SIDE, SIDE), Image.Resampling.BICUBIC), "JPEG", quality=30)
+    return encoded(cut.resize((SIDE, SIDE), Image.Resampling.BICUBIC), "JPEG", quality=30)
 
 
 @pytest.fixture(scope="module")

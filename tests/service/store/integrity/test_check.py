@@ -1,6 +1,7 @@
 """The check of a store finds each thing that can be wrong, and nothing in a store that is right."""
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from sqlalchemy import create_engine
 from matchka.store.engine import reading
 from matchka.store.integrity.check import CheckReport, check_store
 from matchka.store.store import opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 4
+units = partial(unit_vectors, dim=DIM)
 
 
 @pytest.fixture
@@ -21,15 +24,10 @@ def path(tmp_path: Path) -> Path:
     with opened_store(f"sqlite:///{path}") as store:
         for number in range(1, 6):
             store.add_templates("t", f"s{number}", "voice", "1", units(number, number))
-        store.add_templates("other", "s1", "face", "7", units(2, 9, 6))
+        store.add_templates("other", "s1", "face", "7", units(2, 9, dim=6))
         store.delete_template("t", store.subject("t", "s3").templates[0].template_id)
         store.delete_subject("t", "s4")
     return path
-
-
-def units(count: int, seed: int, dim: int = DIM) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, dim))
-    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype("<f4")
 
 
 def change(path: Path, *statements: tuple[str, tuple[object, ...]]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from matchka.errors import StoreError
 from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 # as the first release made them
 VERSION_1 = """
@@ -45,8 +46,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def unit(seed: int) -> np.ndarray:
-    row = np.random.default_rng(seed).normal(size=DIM)
-    return (row / np.sqrt(np.sum(row * row))).astype("<f4")
+    return unit_vectors(1, seed, dim=DIM)[0]
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:

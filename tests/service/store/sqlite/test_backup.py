@@ -7,9 +7,9 @@ import sqlite3
 import threading
 import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
@@ -18,17 +18,14 @@ from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.sqlite.backup import BackupManifest, write_backup
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 16
+units = partial(unit_vectors, dim=DIM)
 
 
 def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
-
-
-def units(count: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
 
 
 def url(path: Path) -> str:

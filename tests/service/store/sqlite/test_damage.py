@@ -13,13 +13,13 @@ from matchka.errors import MatchkaError, StorageDamagedError, StorageFailedError
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.sqlite import page_check as intact
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 24
 
 
 def unit(seed: int) -> np.ndarray:
-    row = np.random.default_rng(seed).normal(size=DIM)
-    return (row / np.sqrt(np.sum(row * row))).astype(np.float32)
+    return unit_vectors(1, seed, dim=DIM)[0]
 
 
 @pytest.fixture

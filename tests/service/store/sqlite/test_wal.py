@@ -3,14 +3,17 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
 
 WAIT_S = 120.0
+rows = partial(unit_vectors, dim=64)
 
 
 @pytest.fixture
@@ -30,11 +33,6 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     yield connection
     connection.close()
-
-
-def rows(count: int, seed: int = 0) -> np.ndarray:
-    values = np.random.default_rng(seed).normal(size=(count, 64))
-    return (values / np.sqrt(np.sum(values**2, axis=1))[:, None]).astype(np.float32)
 
 
 def is_readable(path: Path, row: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,15 @@ from matchka.store.engine import open_engine, reading
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import ImportPlan, ImportReport, take_in
+from tests.factories.unit_vectors import unit_vectors
 
 DIM = 6
+units = partial(unit_vectors, dim=DIM)
 DIMS = {("voice", "1"): DIM, ("voice", "2"): DIM}
 
 
 def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
-
-
-def units(count: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, DIM))
-    return (rows / np.sqrt(np.sum(rows**2, axis=1))[:, None]).astype(np.float32)
 
 
 def url(path: Path) -> str:
