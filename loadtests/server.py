@@ -25,6 +25,7 @@ EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 FIRST_EPHEMERAL_PORT = 32_768  # where the system does not say
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 SERVE = (sys.executable, "-m", "matchka", "serve", "--port")
+ENDS_WITH_PARENT = Path(__file__).with_name("ends_with_parent.py")
 
 
 class ServerFailedError(Exception):
@@ -151,6 +152,8 @@ def start_process(
 ) -> ServerProcess:
     """Start any server in a process group of its own; MATCHKA_ variables of this process do not reach it.
 
+    On Linux it is asked to stop when the thread that starts it ends, so that a killed run leaves no server behind.
+
     Args:
         command: starts it; the port is appended.
         port: to listen on.
@@ -162,7 +165,7 @@ def start_process(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, str(port)],
+            [sys.executable, "-I", "-S", ENDS_WITH_PARENT, str(os.getpid()), *command, str(port)],
             env={**inherited, **environment},
             cwd=cwd,
             stdout=output,

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: real data, the real default bundle, and real server processes."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ REAL_PARTS = {
     "voice_samples",
     "face_samples",
 }  # fixtures; `make test-unit` leaves them out
+
+
+def pytest_configure() -> None:
+    """End at SIGTERM as at Ctrl-C: fixtures stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,9 +67,9 @@ def face_samples(voice_samples: Path) -> Path:
     return voice_samples.parent / "face"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(models_dir: Path) -> Iterator[StartServer]:
-    """Starts servers: start_server(data_dir, **MATCHKA variables); all are stopped at the end of the session."""
+    """Starts servers: start_server(data_dir, **MATCHKA variables); all are stopped at the end of the module."""
     running: list[RunningServer] = []
 
     def start_one(data_dir: Path, port: int | None = None, wait: bool = True, **variables: str) -> RunningServer:
@@ -76,6 +82,8 @@ def start_server(models_dir: Path) -> Iterator[StartServer]:
 
 
 @pytest.fixture(scope="session")
-def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for all tests that leave no subjects of fixed names behind."""
-    return start_server(tmp_path_factory.mktemp("server") / "data")
+    running = start(models_dir, tmp_path_factory.mktemp("server") / "data")
+    yield running
+    stop(running.process)

@@ -1,6 +1,7 @@
 """Real server processes for tests, by the launcher of the load tests."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,14 +27,16 @@ class RunningServer:
 
 
 class StartServer(Protocol):
-    """Starts a server that is stopped at the end of the session."""
+    """Starts a server that is stopped at the end of the module."""
 
     def __call__(
         self, data_dir: Path, port: int | None = None, wait: bool = True, **variables: str
     ) -> RunningServer: ...
 
 
-def start(models_dir: Path, data_dir: Path, port: int | None, wait: bool, variables: dict[str, str]) -> RunningServer:
+def start(
+    models_dir: Path, data_dir: Path, port: int | None = None, wait: bool = True, variables: Mapping[str, str] = {}
+) -> RunningServer:
     """Start a server with its own environment and log, and wait until it is ready.
 
     Raises: ServerFailedError: it did not become ready; the end of its log is in the message.
