@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -83,3 +84,13 @@ def changing_tables(engine: Engine) -> Iterator[Connection]:
         elif engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
         yield connection
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Wait until no other transaction holds this name, and hold it to the end of this one: for rows not there yet.
+
+    PostgreSQL locks a number: two names that share one wait for each other, to no harm. SQLite has one writer anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})

@@ -1,6 +1,7 @@
 """Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from sqlalchemy import Executable, Row, bindparam, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import UnknownSubjectError
+from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
 from matchka.store.records import Reference, Subject, Template
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
@@ -26,6 +28,23 @@ def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: b
     """
     query = select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id)
     return session.scalar(query.with_for_update() if to_change else query)
+
+
+def find_or_make_subject(session: Session, tenant: str, subject_id: str, now: datetime) -> SubjectRow:
+    """A subject's row, to be changed: see find_subject(); made, with the time `now`, where there is none.
+
+    Who makes a subject waits for others that make it: of two that look at the same moment neither would see the
+    other's row, and the second could not store its own.
+    """
+    subject = find_subject(session, tenant, subject_id, to_change=True)
+    if subject is None:
+        lock_name(session, f"{tenant}/{subject_id}")
+        subject = find_subject(session, tenant, subject_id, to_change=True)
+    if subject is None:
+        subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
+        session.add(subject)
+        session.flush()
+    return subject
 
 
 def require_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow:

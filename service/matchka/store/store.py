@@ -20,7 +20,7 @@ from matchka.store.engine import open_engine
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.queries import (
-    find_subject,
+    find_or_make_subject,
     read_templates,
     recompute_reference,
     reference_query,
@@ -92,7 +92,7 @@ class Store:
         """
         try:
             return self._add_templates(tenant, subject_id, model, version, embeddings)
-        except IntegrityError:  # another process on PostgreSQL made the subject in the same moment: now it is there
+        except IntegrityError:  # an import into PostgreSQL made the subject in the same moment: now it is there
             return self._add_templates(tenant, subject_id, model, version, embeddings)
 
     def _add_templates(
@@ -101,11 +101,7 @@ class Store:
         now = datetime.now(UTC)
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         with self._sessions.begin() as session:
-            subject = find_subject(session, tenant, subject_id, to_change=True)
-            if subject is None:
-                subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
-                session.add(subject)
-                session.flush()
+            subject = find_or_make_subject(session, tenant, subject_id, now)
             for template_id, embedding in zip(ids, embeddings, strict=True):
                 session.add(
                     TemplateRow(

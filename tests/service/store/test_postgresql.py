@@ -1,0 +1,93 @@
+"""The store on a real PostgreSQL, whose transactions of several processes run side by side."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+
+from matchka.errors import UnknownSubjectError, UnknownTemplateError
+from matchka.store.store import Store
+
+OF_ONE = ("default", "ada")
+PROCESSES = 8  # stores at once, each with an engine of its own as processes have
+ROUNDS = 60  # of enrolling and deleting, in each
+
+
+def programs() -> Path | None:
+    """The folder of PostgreSQL's programs; Debian keeps them out of the path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "initdb").is_file()), None)
+
+
+def unprivileged() -> dict[str, Any]:
+    """As whom PostgreSQL is started: it refuses to run as root."""
+    return {} if os.getuid() else {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A database of a cluster of its own, which listens to a socket in its folder and to no port."""
+    bin_folder = programs()
+    if bin_folder is None or find_spec("psycopg") is None:
+        pytest.skip("PostgreSQL's programs or its driver psycopg are not installed")
+    identity = unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path may have some hundred characters only
+    if identity:
+        shutil.chown(folder, identity["user"])
+    common = {"cwd": folder, "check": True, "capture_output": True, "timeout": 120, **identity}
+    try:
+        initialise = [bin_folder / "initdb", "-D", folder / "data", "-U", "matchka", "-A", "trust", "--no-sync"]
+        subprocess.run([*initialise, "-E", "UTF8", "--locale", "C"], **common)
+        control = [bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-t", "100"]
+        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
+        subprocess.run([*control, "-l", folder / "log", "-o", options, "start"], **common)
+        try:
+            yield f"postgresql+psycopg://matchka@/postgres?host={folder}"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **common)
+    finally:
+        shutil.rmtree(folder)
+
+
+def enrol_and_delete(url: str, seed: int, together: Barrier) -> list[Exception]:
+    """Enrol and delete the one subject in turns, with others who do the same; the failures it met."""
+    rng, met = np.random.default_rng(seed), []
+    with closing(Store(url)) as store:
+        together.wait(60)
+        for _ in range(ROUNDS):
+            row = rng.normal(size=(1, 4)).astype(np.float32)
+            try:
+                enrolled = store.add_templates(*OF_ONE, "voice", "1", row / np.linalg.norm(row))
+                with suppress(UnknownSubjectError, UnknownTemplateError):  # another one was sooner
+                    if rng.random() < 0.5:
+                        store.delete_template(OF_ONE[0], enrolled.template_ids[0])
+                    else:
+                        store.delete_subject(*OF_ONE)
+            except Exception as error:
+                met.append(error)
+    return met
+
+
+def test_one_subject_that_several_processes_enrol_and_delete_at_once_meets_no_failure(url: str):
+    together = Barrier(PROCESSES)
+    with ThreadPoolExecutor(PROCESSES) as executor:
+        running = [executor.submit(enrol_and_delete, url, seed, together) for seed in range(PROCESSES)]
+        met = [error for each in running for error in each.result()]
+    assert met == []
+    with closing(Store(url)) as store:
+        with pytest.raises(UnknownSubjectError):  # each deleted what it had enrolled
+            store.subject(*OF_ONE)
+        assert list(store.all_references("voice", "1")) == []
