@@ -133,7 +133,7 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         StoreError: the database cannot be opened.
     """
     telemetry = telemetry or Telemetry()
-    bundles = read_bundles(settings.models_dir)
+    bundles = read_bundles(settings.models_dir, settings.models)
     decode_slots = Semaphore(settings.decode_threads)
     with ExitStack() as stack:
         served = []
@@ -153,6 +153,8 @@ def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
+        if settings.models and not fusion.models.keys() <= set(settings.models):
+            continue  # a part of it is left out on purpose
         if served.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:

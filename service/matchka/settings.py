@@ -34,11 +34,21 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _split(value: str) -> tuple[str, ...]:
+    """The parts of a list that is separated by commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _read_names(value: object) -> object:
+    """Split a list at its commas."""
+    return _split(value) if isinstance(value, str) else value
+
+
 def _read_origins(value: object) -> object:
     """Split a list at its commas, and accept what a browser sends as an origin."""
     if not isinstance(value, str):
         return value
-    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    origins = _split(value)
     if not all(ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("must be http:// or https:// and a host each, in ASCII, without a path, and never *")
     return tuple(_as_browsers_write(origin) for origin in origins)
@@ -58,7 +68,7 @@ def _read_proxies(value: object) -> object:
     """Split a list of addresses and networks at its commas."""
     if not isinstance(value, str):
         return value
-    proxies = tuple(part.strip() for part in value.split(",") if part.strip())
+    proxies = _split(value)
     for proxy in proxies:
         try:
             ip_network(proxy)
@@ -93,6 +103,10 @@ class Settings(BaseSettings):
         (), description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For is believed."
     )
     models_dir: Path = Field(Path("models"), description="Folder of bundles.")
+    models: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(
+        (),
+        description="Names of the models that are served, separated by commas; all of the folder by default.",
+    )
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")

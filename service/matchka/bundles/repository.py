@@ -1,6 +1,7 @@
 """The bundles of a folder: several versions of a model may stand side by side, and exactly one of them is current."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +19,19 @@ class Listed:
     is_current: bool
 
 
-def list_bundles(models_dir: Path) -> list[Listed]:
+def list_bundles(models_dir: Path, names: Collection[str] = ()) -> list[Listed]:
     """Read the manifests of a folder of bundles: models by name, the current version first, others by falling version.
 
     A model's only bundle is its current one. Of several versions, the current one is that whose folder has the
     model's name; the others may have any name.
 
-    Raises: BundleError: no bundle, a manifest that does not validate, two bundles of the same name and version, none
-        or several that could be current, or versions of one model that take samples of different kinds.
+    Args:
+        models_dir: the folder; the manifests of all its bundles are read.
+        names: of the models that are wanted, each with all its versions; without any, every model is.
+
+    Raises: BundleError: no bundle, or none of a name that is wanted; a manifest that does not validate; of a model
+        that is wanted two bundles of the same version, none or several that could be current, or versions that take
+        samples of different kinds.
     """
     folders = sorted(path.parent for path in models_dir.glob(f"*/{MANIFEST_NAME}"))
     if not folders:
@@ -37,15 +43,24 @@ def list_bundles(models_dir: Path) -> list[Listed]:
     for folder in folders:
         manifest = read_manifest(folder)
         by_name[manifest.name].append(Listed(folder, manifest, folder.name == manifest.name))
-    return [listed for name in sorted(by_name) for listed in _in_order(name, by_name[name])]
+    missing = sorted(set(names) - by_name.keys())
+    if missing:
+        raise BundleError(
+            f"{models_dir} has no bundle of a model that is to be served.",
+            value=", ".join(missing),
+            remedy=f"Set MATCHKA_MODELS to some of {', '.join(sorted(by_name))}, or unset it to serve them all.",
+        )
+    wanted = sorted(set(names) or by_name)
+    return [listed for name in wanted for listed in _in_order(name, by_name[name])]
 
 
-def read_bundles(models_dir: Path) -> list[Bundle]:
-    """Read and verify every bundle of a folder, in the order of list_bundles().
+def read_bundles(models_dir: Path, names: Collection[str] = ()) -> list[Bundle]:
+    """Read and verify bundles of a folder; see list_bundles().
 
-    Raises: BundleError: as list_bundles(), or one bundle does not check out.
+    Raises: BundleError: as list_bundles(), or a bundle that is wanted does not check out.
     """
-    return [replace(read_bundle(listed.path), is_current=listed.is_current) for listed in list_bundles(models_dir)]
+    wanted = list_bundles(models_dir, names)
+    return [replace(read_bundle(listed.path), is_current=listed.is_current) for listed in wanted]
 
 
 def _in_order(name: str, versions: list[Listed]) -> list[Listed]:

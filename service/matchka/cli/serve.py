@@ -41,10 +41,13 @@ serve_command = typer.Typer(add_completion=False)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address; MATCHKA_HOST or 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; MATCHKA_PORT or 8000 by default.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Models to serve, separated by commas; MATCHKA_MODELS or all by default.")
+    ] = None,
 ) -> None:
     """Run the service until it is stopped."""
     with reported_errors():
-        settings = read_settings(host=host, port=port)
+        settings = read_settings(host=host, port=port, models=models)
         settings.require_key_beyond_loopback()
         allow_many_connections()
         forbid_core_dumps()

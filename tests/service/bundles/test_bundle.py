@@ -227,6 +227,27 @@ def test_read_bundles_of_versions_of_different_kinds_of_samples_is_refused(tmp_p
         read_bundles(tmp_path)
 
 
+def test_read_bundles_of_some_names_are_all_versions_of_those_and_no_other_bundle_is_verified(tmp_path: Path):
+    write_bundle(tmp_path / "voice", version="2.0.0")
+    write_bundle(tmp_path / "older", version="1.0.0")
+    write_bundle(tmp_path / "alto", "alto")
+    (write_bundle(tmp_path / "bass", "bass") / "model.onnx").write_bytes(b"other")
+    write_bundle(tmp_path / "one", "tenor", version="1.0.0")  # which of the two is current cannot be said
+    write_bundle(tmp_path / "two", "tenor", version="2.0.0")
+    found = [(b.manifest.name, b.manifest.version, b.is_current) for b in read_bundles(tmp_path, ("voice", "alto"))]
+    assert found == [("alto", "1.0.0", True), ("voice", "2.0.0", True), ("voice", "1.0.0", False)]
+
+
+def test_read_bundles_of_a_name_that_is_not_there_is_refused_and_says_which_are(tmp_path: Path):
+    write_bundle(tmp_path / "voice")
+    write_bundle(tmp_path / "alto", "alto")
+    with pytest.raises(BundleError, match="no bundle of a model") as refused:
+        read_bundles(tmp_path, ("voice", "nose", "ear"))
+    assert refused.value.value == "ear, nose"
+    assert "alto, voice" in refused.value.remedy
+    assert "MATCHKA_MODELS" in refused.value.remedy
+
+
 def test_read_bundles_with_one_bad_bundle_among_good_ones_is_refused(tmp_path: Path):
     write_bundle(tmp_path / "a", "first")
     (write_bundle(tmp_path / "b", "second") / "model.onnx").write_bytes(b"other")
