@@ -214,7 +214,8 @@ def models(url: Url = None, json: Json = False) -> None:
         _print_json(answer)
         return
     for model in answer.models:
-        title = f"{model.name} {model.version}{'' if model.current else ' (older)'}"
+        memory = f"graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
+        title = f"{model.name} {model.version}{'' if model.current else ' (older)'}: {memory}"
         table = Table("dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=title)
         for dim in model.dims:
             report = model.per_dim[str(dim)]

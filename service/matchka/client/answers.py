@@ -243,6 +243,10 @@ class ModelAnswer(Answer):
 
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
     `subjects_to_reenroll` those that have no template of the current one.
+
+    Two measures of its memory: `graph_bytes`, what the weights of its graphs take, which is the size of their files,
+    each as often as it is opened; `gallery_bytes`, what the references of `subjects` take, with all that searches keep
+    beside them. What runs and requests need while they last is in neither, nor what a GPU holds of a gallery.
     """
 
     name: str
@@ -259,6 +263,8 @@ class ModelAnswer(Answer):
     current: bool
     subjects: int
     subjects_to_reenroll: int
+    graph_bytes: int
+    gallery_bytes: int
 
 
 class ModelsAnswer(Answer):

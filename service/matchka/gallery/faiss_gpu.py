@@ -103,6 +103,11 @@ class GpuGallery:
         """Subjects held."""
         return sum(len(shard.block) for shard in list(self._shards))
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its subjects take; see Gallery.memory_bytes."""
+        return sum(shard.block.memory_bytes for shard in list(self._shards))
+
     def searches(self) -> dict[Method, int]:
         """Searches made so far, by method."""
         return {"gpu": self._searches}

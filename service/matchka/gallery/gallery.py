@@ -28,6 +28,14 @@ class Gallery(Protocol):
         """Subjects held."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """The machine's memory that the subjects held take: references, keys, and what searches need besides.
+
+        Room for subjects to come is not counted, nor what a GPU holds of it.
+        """
+        ...
+
     def searches(self) -> dict[Method, int]:
         """Searches made so far, by the method that the policy chose."""
         ...

@@ -52,13 +52,20 @@ class BoundedReader:
 
 @dataclass(frozen=True)
 class Model:
-    """One served bundle. Attributes: is_current: false for an older version that is served beside a newer."""
+    """One served bundle.
+
+    Attributes:
+        is_current: false for an older version that is served beside a newer.
+        graph_bytes: of the files of its graphs, each as often as it is opened: what their weights take, in the memory
+            of the machine or of its GPU. What runs need beside them depends on the size of their batches.
+    """
 
     manifest: Manifest
     session: Session
     reader: Reader[Any]
     times: StageTimes = field(default_factory=StageTimes)
     is_current: bool = True
+    graph_bytes: int = 0
 
     @property
     def label(self) -> str:
@@ -122,10 +129,14 @@ class Model:
 
 @dataclass(frozen=True)
 class BundleGraphs:
-    """The auxiliary graphs of a bundle, opened as the settings say; see matchka.modalities.modality.Graphs."""
+    """The auxiliary graphs of a bundle, opened as the settings say; see matchka.modalities.modality.Graphs.
+
+    Attributes: opened: the file of each graph that was opened, as often as it was.
+    """
 
     bundle: Bundle
     threads: int
+    opened: list[Path] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -143,7 +154,9 @@ class BundleGraphs:
 
     def open(self, file: str, threads: int | None = None) -> OpenedGraph:
         """Open a graph that the bundle has; see matchka.modalities.modality.Graphs.open."""
-        graph: OpenedGraph = open_ort_session(self.bundle.path / file, self.threads if threads is None else threads)
+        path = self.bundle.path / file
+        graph: OpenedGraph = open_ort_session(path, self.threads if threads is None else threads)
+        self.opened.append(path)
         return graph
 
 
@@ -168,7 +181,8 @@ def open_model(
     # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
     has_wide = settings.batch_shares > 1 and settings.session_threads == 1
     wide = _open_graph(bundle, settings, settings.batch_shares) if has_wide else None
-    reader = modality.open_reader(spec, limits, BundleGraphs(bundle, settings.session_threads), times)
+    graphs = BundleGraphs(bundle, settings.session_threads)
+    reader = modality.open_reader(spec, limits, graphs, times)
     policy = BatchPolicy(
         max_rows=settings.effective_batch_rows,
         max_wait_s=settings.batch_wait_ms / 1000.0,
@@ -179,7 +193,9 @@ def open_model(
     )
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
-    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current)
+    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if has_wide else [])]
+    graph_bytes = sum(path.stat().st_size for path in opened)
+    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes)
 
 
 def _label_of(manifest: Manifest, is_current: bool) -> str:

@@ -85,7 +85,9 @@ def test_embed_shows_each_files_embedding(small_server: SmallServer, clips: Path
 def test_models_shows_the_accuracy_at_each_dim(small_server: SmallServer):
     done = run(small_server, "models")
     assert re.search(r"4\s+│ made-up\s+│ 5\.00\s+│ 5\.00\s+│ 0\.970 \(extrapolated\)", done.output), done.output
-    assert json.loads(run(small_server, "models", "--json").stdout)["models"][0]["dims"] == [2, 4, 8]
+    (model,) = json.loads(run(small_server, "models", "--json").stdout)["models"]
+    assert model["dims"] == [2, 4, 8]
+    assert f"graphs {model['graph_bytes'] / 1e6:.1f} MB, gallery {model['gallery_bytes'] / 1e6:.1f} MB" in done.output
 
 
 def test_wait_exits_0_when_ready_and_2_when_nobody_answers(small_server: SmallServer):

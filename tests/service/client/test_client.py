@@ -102,6 +102,21 @@ def test_models_are_the_bundles_with_what_was_measured(small_server: SmallServer
     assert model.per_dim["4"].metrics["made-up"].eer == 0.05
 
 
+def test_models_tell_the_memory_of_graphs_and_of_the_gallery(small_server: SmallServer):
+    client, graph = small_server.client(), small_server.settings.models_dir / "voice" / "model.onnx"
+    (before,) = client.models().models
+    # a second copy runs lone requests on all cores, where there are several
+    copies = 2 if small_server.settings.batch_shares > 1 else 1
+    assert before.graph_bytes == copies * graph.stat().st_size
+    client.enroll("heavy", [sample(1)])
+    (after,) = client.models().models
+    assert after.graph_bytes == before.graph_bytes
+    assert after.gallery_bytes - before.gallery_bytes >= 8 * 4  # eight components
+    client.delete_subject("heavy")
+    (again,) = client.models().models
+    assert again.gallery_bytes == before.gallery_bytes
+
+
 def test_refusal_is_raised_with_its_code_value_and_remedy(small_server: SmallServer):
     with pytest.raises(RequestFailedError) as refused:
         small_server.client().embed([sample(1)], dim=3)

@@ -61,6 +61,19 @@ def check(found: list[Candidate], expected: dict[int, float], top_k: int) -> Non
     assert order == sorted(order)
 
 
+@every_gallery
+def test_memory_of_a_gallery_is_that_of_what_it_keeps_of_each_subject(make: Callable[[int], Gallery]):
+    gallery, rng = make(FULL_DIM), np.random.default_rng(3)
+    assert gallery.memory_bytes == 0
+    gallery.put(range(9), rng.normal(size=(9, FULL_DIM)).astype(np.float32))
+    # a number of eight bytes for the subject, one of four for each component and for the length at full dim, and what
+    # a shortlist compares
+    codes = gallery._prefix_dim if isinstance(gallery, CpuGallery) else 0
+    assert gallery.memory_bytes == 9 * (8 + 4 * FULL_DIM + 4 + codes)
+    gallery.remove(4)
+    assert gallery.memory_bytes == 8 * (8 + 4 * FULL_DIM + 4 + codes)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.sets(st.integers(0, 9), min_size=1, max_size=4)),

@@ -1,9 +1,14 @@
 """A bundle at work: whole files to full embeddings, against a slow recomputation."""
 
+import ctypes
 import dataclasses
+import gc
 import hashlib
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +26,7 @@ from matchka.errors import (
 from matchka.inference.model import Model, open_model
 from matchka.settings import Settings
 from tests.factories.bundles import write_bundle
+from tests.factories.checkout import ROOT
 from tests.factories.graphs import FULL_DIM
 from tests.factories.samples import encoded, sample, voice
 from tests.factories.slow_embedding import embedding_of
@@ -30,6 +36,65 @@ from tests.factories.small_server import small_settings
 @pytest.fixture
 def model(settings: Settings) -> Model:
     return open_model(read_bundle(settings.models_dir / "voice"), settings)
+
+
+class MallocStatistics(ctypes.Structure):
+    """What mallinfo2() of the C library answers."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+MEASURED = """
+import json, sys
+from pathlib import Path
+from matchka.bundles.bundle import read_bundle
+from matchka.inference.model import open_model
+from matchka.settings import read_settings
+from tests.service.inference.test_model import allocated_bytes
+
+models_dir, other, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+settings = read_settings({}, models_dir=models_dir)
+first = open_model(read_bundle(models_dir / other), settings)  # what the libraries keep for themselves
+before = allocated_bytes()
+model = open_model(read_bundle(models_dir / name), settings)
+print(json.dumps([model.graph_bytes, allocated_bytes() - before]))
+model.close()
+first.close()
+"""
+
+
+def allocated_bytes() -> int:
+    """Memory that this process has asked the C library for and not given back."""
+    read = ctypes.CDLL(None).mallinfo2
+    read.restype = MallocStatistics
+    gc.collect()
+    found = read()
+    return int(found.uordblks + found.hblkhd)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library does not count its memory")
+@pytest.mark.parametrize(("other", "name"), [("face", "voice"), ("voice", "face")])
+def test_graph_bytes_are_what_opening_the_bundle_allocates(models_dir: Path, other: str, name: str):
+    command = [sys.executable, "-c", MEASURED, str(models_dir), other, name]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    claimed, measured = json.loads(done.stdout)
+    assert 0.7 < measured / claimed < 1.4, (claimed, measured)
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.0, 1.2345, 3.0])

@@ -32,4 +32,6 @@ def _answer(served: ServedVersion) -> ModelAnswer:
         current=served.is_current,
         subjects=served.subjects,
         subjects_to_reenroll=served.subjects_to_reenroll,
+        graph_bytes=served.graph_bytes,
+        gallery_bytes=served.gallery_bytes,
     )

@@ -68,6 +68,11 @@ class Block:
         return self._size
 
     @property
+    def memory_bytes(self) -> int:
+        """Memory of the rows in use."""
+        return sum(column[: self._size].nbytes for column in self._columns())
+
+    @property
     def free(self) -> int:
         """Rows that it still takes."""
         return self._most_rows - self._size
@@ -96,10 +101,7 @@ class Block:
         """Overwrite a row by the last one, and the last one's place by zeros: nothing of it stays in memory."""
         with self.lock.exclusive():
             last = self._size - 1
-            columns: list[npt.NDArray[Any]] = [self._keys, *self._segments, *self._inverse.values()]
-            if self._codes is not None:
-                columns.append(self._codes.codes)
-            for column in columns:
+            for column in self._columns():
                 column[at] = column[last]
                 column[last] = 0
             self._keys[last] = NO_KEY
@@ -165,6 +167,11 @@ class Block:
             inverse[at] = inverse_lengths(squared_lengths(rows[:, :dim]))
         if self._codes is not None:
             self._codes.codes[at] = quantise(rows[:, : self._prefix_dim])
+
+    def _columns(self) -> list[npt.NDArray[Any]]:
+        """Every array that has an entry for each row."""
+        codes = [] if self._codes is None else [self._codes.codes]
+        return [self._keys, *self._segments, *list(self._inverse.values()), *codes]
 
     def _require_inverse(self, dim: int) -> None:
         if dim in self._inverse:

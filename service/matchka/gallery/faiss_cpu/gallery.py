@@ -60,6 +60,11 @@ class CpuGallery:
         """Subjects held."""
         return self._size
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its subjects take; see Gallery.memory_bytes."""
+        return sum(block.memory_bytes for block in self._blocks)
+
     def searches(self) -> dict[Method, int]:
         """Searches made so far, by method."""
         return dict(self._searches)

@@ -124,9 +124,13 @@ class ServedVersion:
         is_current: enrolments go to it.
         subjects: in its gallery.
         subjects_to_reenroll: of the current version, subjects without a template of it; of any other, `subjects`.
+        graph_bytes: memory of its graphs' weights; see matchka.inference.model.Model.
+        gallery_bytes: memory of its gallery of that tenant; see matchka.gallery.gallery.Gallery.memory_bytes.
     """
 
     manifest: Manifest
     is_current: bool
     subjects: int
     subjects_to_reenroll: int
+    graph_bytes: int
+    gallery_bytes: int

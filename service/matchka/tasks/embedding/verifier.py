@@ -78,9 +78,11 @@ class Verifier:
         outdated = self._keeper.subjects_to_reenroll()
         found = []
         for model in self._served:
-            size = len(self._keeper.of(tenant, model))
+            gallery = self._keeper.of(tenant, model)
+            size = len(gallery)
             waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
-            found.append(ServedVersion(model.manifest, model.is_current, size, waiting))
+            memory = (model.graph_bytes, gallery.memory_bytes)
+            found.append(ServedVersion(model.manifest, model.is_current, size, waiting, *memory))
         return found
 
     def subjects_to_reenroll(self) -> dict[str, int]:
