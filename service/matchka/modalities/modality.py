@@ -89,6 +89,10 @@ class Finding(Protocol):
         """Whether a finding of the same modality, made by another version in the same file, is of the same thing."""
         ...
 
+    def likeness(self, other: Any, /) -> float:
+        """How well they fit: of several that are of the same thing, the one with the highest is meant."""
+        ...
+
 
 @dataclass(frozen=True)
 class Observation:

@@ -43,9 +43,13 @@ class FaceFinding:
 
         A picture that came aligned shows one face, which has no box.
         """
+        return self.likeness(other) >= LEAST_OVERLAP
+
+    def likeness(self, other: "FaceFinding") -> float:
+        """Overlap of the boxes, in [0, 1]: intersection over union; 1 of two pictures that came aligned."""
         if self.face is None or other.face is None:
-            return self.face is other.face
-        return _overlap(self.face.box, other.face.box) >= LEAST_OVERLAP
+            return 1.0 if self.face is other.face else 0.0
+        return _overlap(self.face.box, other.face.box)
 
 
 def _overlap(a: FloatArray, b: FloatArray) -> float:

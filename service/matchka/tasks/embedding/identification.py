@@ -109,7 +109,7 @@ def observed_again(model: Model, sample: bytes, options: object) -> Observed | N
 
 
 def counterpart(findings: Sequence[Finding | None], wanted: Finding | None, number: int) -> int | None:
-    """Which of the findings of one version is what another version found; None where none is.
+    """Which of the findings of one version is what another version found, the likeliest of several; None where none is.
 
     Args:
         findings: of the one version, in one file.
@@ -118,5 +118,9 @@ def counterpart(findings: Sequence[Finding | None], wanted: Finding | None, numb
     """
     if wanted is None:
         return number if number < len(findings) else None
-    same = (place for place, found in enumerate(findings) if found is not None and wanted.is_same(found))
-    return next(same, None)
+    likeness = {
+        place: wanted.likeness(found)
+        for place, found in enumerate(findings)
+        if found is not None and wanted.is_same(found)
+    }
+    return max(likeness, key=likeness.__getitem__, default=None)

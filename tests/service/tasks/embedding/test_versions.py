@@ -1,5 +1,6 @@
 """Two versions of a model side by side: each subject by the newest it has, and no similarity on another scale."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,6 +225,13 @@ def test_counterpart_of_a_face_is_the_one_whose_box_overlaps_by_half():
     assert counterpart(faces, seen(104, 0, 114, 10), 0) is None  # 60 of 140
     assert counterpart(faces, seen(50, 0, 60, 10), 0) is None
     assert counterpart([], seen(0, 0, 10, 10), 0) is None
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_counterpart_of_several_faces_that_overlap_is_the_one_that_overlaps_most(order: tuple[int, ...]):
+    # 80 of 120, 90 of 110 and 60 of 100 square pixels
+    near = [seen(2, 0, 12, 10), seen(1, 0, 11, 10), seen(0, 0, 6, 10)]
+    assert counterpart([near[place] for place in order], seen(0, 0, 10, 10), 0) == order.index(1)
 
 
 def test_counterpart_of_an_aligned_picture_is_the_one_that_the_other_version_read_aligned():
