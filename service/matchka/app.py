@@ -38,6 +38,7 @@ from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
+WORKERS_PER_CORE: Final = 8  # requests worked on at once; most of their threads wait for a batch
 BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 LOGGER: Final = logging.getLogger("matchka")
 
@@ -73,7 +74,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         redirect_slashes=False,  # a redirect would go wherever the caller's Host says
     )
     app.state.settings = settings
-    workers = ThreadPoolExecutor(settings.workers, thread_name_prefix="matchka")
+    workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
     backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
@@ -134,7 +135,7 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
     """
     telemetry = telemetry or Telemetry()
     bundles = read_bundles(settings.models_dir, settings.models)
-    decode_slots = Semaphore(settings.decode_threads)
+    decode_slots = Semaphore(settings.cores)
     with ExitStack() as stack:
         served = []
         for bundle in bundles:
@@ -144,7 +145,7 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         store = stack.enter_context(opened_store(settings.effective_database_url))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in served if model.batcher})
-        galleries = GalleryOpener(settings.decode_threads, settings.device == "gpu", settings.gpu_half_precision)
+        galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
         yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
 
 

@@ -26,7 +26,12 @@ RENAMED: Final = {
     "face_min_sharpness": "face__min_sharpness",
     "face_max_yaw": "face__max_yaw",
     "face_min_visible": "face__min_visible",
+    "decode_threads": "cores",
 }
+# what docs/decisions/050 and 053 found best is always used
+GONE: Final = frozenset(
+    {"workers", "session_threads", "batch_rows", "batch_wait_ms", "batch_queue_rows", "batch_lanes"}
+)
 
 
 def _cores() -> int:
@@ -123,23 +128,11 @@ class Settings(BaseSettings):
     request_timeout_s: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
     )
-    workers: int = Field(
-        default_factory=lambda: 8 * _cores(),
+    cores: int = Field(
+        default_factory=_cores,
         ge=1,
-        description="Requests worked on at once; most of their threads wait for a batch.",
+        description="Cores for decoding, models and searches; all of the process by default.",
     )
-    decode_threads: int = Field(default_factory=_cores, ge=1, description="Files decoded at once; one per core.")
-    batch_rows: int | None = Field(
-        None, ge=1, description="Most windows or chips of one run; 6 on a CPU and 32 on a GPU by default."
-    )
-    batch_wait_ms: float = Field(
-        2.0, ge=0, allow_inf_nan=False, description="Longest wait for company while the model runs for others."
-    )
-    batch_queue_rows: int = Field(1024, ge=1, description="Most windows or chips that wait for one model.")
-    batch_lanes: int | None = Field(
-        None, ge=1, description="Runs of one model at once; one more than cores on a CPU and 2 on a GPU by default."
-    )
-    session_threads: int = Field(1, ge=0, description="Threads of one ONNX run; 0 = one per core.")
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
     gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
     modalities: Mapping[str, Mapping[str, object]] = Field(
@@ -169,21 +162,6 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
-
-    @property
-    def effective_batch_rows(self) -> int:
-        """Most rows of one run. From 6 on a row costs a core no less, and all of a larger run wait for its end."""
-        return self.batch_rows or (6 if self.device == "cpu" else 32)
-
-    @property
-    def effective_batch_lanes(self) -> int:
-        """Lanes of a model: one more than can run at full speed, so that nothing idles between two runs."""
-        return self.batch_lanes or (_cores() + 1 if self.device == "cpu" else 2)
-
-    @property
-    def batch_shares(self) -> int:
-        """Parts into which one request's rows are divided, and threads of a lone run: each has a core."""
-        return min(_cores(), self.effective_batch_lanes) if self.device == "cpu" else 1
 
     @property
     def is_loopback(self) -> bool:
@@ -262,6 +240,13 @@ def _refuse_unknown(names: set[str]) -> None:
             "The setting has another name now.",
             value=", ".join(PREFIX + name.upper() for name in renamed),
             remedy=f"Set {', '.join(PREFIX + RENAMED[name].upper() for name in renamed)} instead.",
+        )
+    gone = sorted(names & GONE)
+    if gone:
+        raise SettingsError(
+            "The setting is gone: what was measured best is always used.",
+            value=", ".join(PREFIX + name.upper() for name in gone),
+            remedy=f"Unset it; {PREFIX}CORES says how many cores may be kept busy.",
         )
     known = [name for name in Settings.model_fields if name != "modalities"]
     unknown = sorted(names - set(known))

@@ -16,7 +16,7 @@ from matchka.settings import Settings, read_settings
 
 def small_settings(folder: Path, **changes: object) -> Settings:
     """Settings for one bundle folder `models` and one data folder beside it."""
-    given = {"models_dir": folder / "models", "data_dir": folder / "data", "session_threads": 1, "workers": 2}
+    given = {"models_dir": folder / "models", "data_dir": folder / "data"}
     return read_settings({}, **{**given, **changes})
 
 

@@ -46,13 +46,7 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_MAX_UPLOAD_S": "9.5",
         "MATCHKA_MAX_IN_FLIGHT": "65",
         "MATCHKA_REQUEST_TIMEOUT_S": "12.5",
-        "MATCHKA_WORKERS": "3",
-        "MATCHKA_DECODE_THREADS": "4",
-        "MATCHKA_BATCH_ROWS": "24",
-        "MATCHKA_BATCH_WAIT_MS": "1.5",
-        "MATCHKA_BATCH_QUEUE_ROWS": "77",
-        "MATCHKA_BATCH_LANES": "5",
-        "MATCHKA_SESSION_THREADS": "2",
+        "MATCHKA_CORES": "3",
         "MATCHKA_DEVICE": "gpu",
         "MATCHKA_GPU_HALF_PRECISION": "true",
         "MATCHKA_LOG_LEVEL": "warning",
@@ -84,37 +78,14 @@ def test_read_settings_takes_every_field_from_its_variable():
         "gpu_half_precision": True,
         "max_in_flight": 65,
         "request_timeout_s": 12.5,
-        "workers": 3,
-        "decode_threads": 4,
-        "batch_rows": 24,
-        "batch_wait_ms": 1.5,
-        "batch_queue_rows": 77,
-        "batch_lanes": 5,
-        "session_threads": 2,
+        "cores": 3,
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
 
 
-@pytest.mark.parametrize(
-    ("device", "rows", "lanes_beyond_cores", "shares"), [("cpu", 6, 1, CORES), ("gpu", 32, 2 - CORES, 1)]
-)
-def test_batches_by_default_follow_the_device(device: str, rows: int, lanes_beyond_cores: int, shares: int):
-    settings = read_settings({"MATCHKA_DEVICE": device})
-    assert settings.effective_batch_rows == rows
-    assert settings.effective_batch_lanes == CORES + lanes_beyond_cores
-    assert settings.batch_shares == shares
-
-
-@pytest.mark.parametrize("device", ["cpu", "gpu"])
-def test_batches_that_are_set_hold_on_every_device(device: str):
-    given = {"MATCHKA_DEVICE": device, "MATCHKA_BATCH_ROWS": "9", "MATCHKA_BATCH_LANES": "7"}
-    settings = read_settings(given)
-    assert (settings.effective_batch_rows, settings.effective_batch_lanes) == (9, 7)
-
-
-def test_one_lane_leaves_the_other_cores_to_others():
-    assert read_settings({"MATCHKA_BATCH_LANES": "1"}).batch_shares == 1
+def test_read_settings_takes_the_cores_of_the_process_by_default():
+    assert read_settings({}).cores == CORES
 
 
 def test_read_settings_of_the_process_environment_are_read(monkeypatch: pytest.MonkeyPatch):
@@ -157,14 +128,8 @@ def test_read_settings_with_an_unknown_variable_is_refused(name: str):
         ("MAX_FILES", "0"),
         ("MAX_FILES", "33"),
         ("MAX_IN_FLIGHT", "0"),
-        ("WORKERS", "0"),
         ("REQUEST_TIMEOUT_S", "0"),
-        ("DECODE_THREADS", "0"),
-        ("BATCH_ROWS", "0"),
-        ("BATCH_WAIT_MS", "-1"),
-        ("BATCH_QUEUE_ROWS", "0"),
-        ("BATCH_LANES", "0"),
-        ("SESSION_THREADS", "-1"),
+        ("CORES", "0"),
         ("LOG_LEVEL", "loud"),
     ],
 )
@@ -248,3 +213,20 @@ def test_read_settings_with_a_name_of_before_is_refused_with_the_name_of_today(o
     limits = read_limits(read_settings({f"MATCHKA_{new}": "1"}).modalities)
     (section, name) = new.lower().split("__")
     assert getattr(limits[KINDS[section]], name) == 1
+
+
+def test_read_settings_with_the_threads_that_decode_is_refused_with_the_cores_of_today():
+    with pytest.raises(SettingsError, match="another name now") as refused:
+        read_settings({"MATCHKA_DECODE_THREADS": "1"})
+    assert refused.value.remedy == "Set MATCHKA_CORES instead."
+    assert read_settings({"MATCHKA_CORES": "1"}).cores == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["WORKERS", "SESSION_THREADS", "BATCH_ROWS", "BATCH_WAIT_MS", "BATCH_QUEUE_ROWS", "BATCH_LANES"]
+)
+def test_read_settings_with_a_setting_that_is_gone_is_refused_and_says_so(name: str):
+    with pytest.raises(SettingsError, match="is gone") as refused:
+        read_settings({f"MATCHKA_{name}": "1"})
+    assert refused.value.value == f"MATCHKA_{name}"
+    assert refused.value.remedy.startswith("Unset it;")

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+CPU_ROWS: Final = 6  # a row of a larger run costs a core no less, and all of them wait for its end (docs/decisions/050)
+GPU_ROWS: Final = 32
+GPU_LANES: Final = 2
+LONGEST_WAIT_S: Final = 0.002  # for company
 LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
 
@@ -31,6 +35,24 @@ class BatchPolicy:
     def enough_rows(self) -> int:
         """Rows that are not kept waiting: from half of a full run on, a row costs about as little as in a full one."""
         return max(1, self.max_rows // 2)
+
+
+def policy_for(use_gpu: bool, cores: int, least_wide_rows: int) -> BatchPolicy:
+    """How a model's rows are run.
+
+    A CPU has one lane more than can run at full speed, so that nothing idles between two runs (docs/decisions/053).
+
+    Args:
+        use_gpu: whether they run on a GPU.
+        cores: that may be kept busy, >= 1.
+        least_wide_rows: see BatchPolicy.
+
+    >>> policy = policy_for(False, 4, 1)
+    >>> policy.max_rows, policy.lanes, policy.most_shares
+    (6, 5, 4)
+    """
+    rows, lanes, shares = (GPU_ROWS, GPU_LANES, 1) if use_gpu else (CPU_ROWS, cores + 1, cores)
+    return BatchPolicy(rows, LONGEST_WAIT_S, lanes=lanes, most_shares=shares, least_wide_rows=least_wide_rows)
 
 
 def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:

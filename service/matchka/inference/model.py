@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Semaphore
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
 from matchka.errors import MatchkaError
-from matchka.inference.batch_policy import BatchPolicy
+from matchka.inference.batch_policy import policy_for
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import OrtSession, Session, open_ort_session
 from matchka.modalities import MODALITIES, options_for, read_limits
@@ -20,6 +20,8 @@ from matchka.runtime.deadline import patiently_holding
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
 from matchka.settings import Settings
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
+
+RUN_THREADS: Final = 1  # runs of several requests keep the cores busy, each one of its own (docs/decisions/050)
 
 
 @dataclass(frozen=True)
@@ -177,23 +179,16 @@ def open_model(
     """
     spec, times = bundle.manifest.input, StageTimes(stages, _label_of(bundle.manifest, bundle.is_current))
     modality, limits = MODALITIES[spec.kind], read_limits(settings.modalities)[spec.kind]
-    session = _open_graph(bundle, settings, settings.session_threads)
-    # one run on all cores is for lone requests; a GPU, one core or chosen threads leave nothing to gain
-    has_wide = settings.batch_shares > 1 and settings.session_threads == 1
-    wide = _open_graph(bundle, settings, settings.batch_shares) if has_wide else None
-    graphs = BundleGraphs(bundle, settings.session_threads)
+    use_gpu = settings.device == "gpu"
+    policy = policy_for(use_gpu, settings.cores, modality.least_parallel_rows)
+    session = _open_graph(bundle, settings, RUN_THREADS)
+    # one run on all cores is for lone requests; a GPU or one core leaves nothing to gain
+    wide = _open_graph(bundle, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
+    graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
-    policy = BatchPolicy(
-        max_rows=settings.effective_batch_rows,
-        max_wait_s=settings.batch_wait_ms / 1000.0,
-        max_queued_rows=settings.batch_queue_rows,
-        lanes=settings.effective_batch_lanes,
-        most_shares=settings.batch_shares,
-        least_wide_rows=modality.least_parallel_rows,
-    )
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
-    bounded = BoundedReader(reader, decode_slots or Semaphore(settings.decode_threads))
-    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if has_wide else [])]
+    bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
+    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if wide else [])]
     graph_bytes = sum(path.stat().st_size for path in opened)
     return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes)
 

@@ -71,7 +71,7 @@ def test_session_without_memory_for_a_run_raises_memory_error_and_runs_again(tmp
 def test_request_that_the_system_has_no_memory_for_is_refused_and_the_next_is_answered(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
     tone = encoded(0.3 * np.sin(np.pi / 8 * np.arange(LONG_S * RATE_HZ)), kind="FLAC")
-    variables = {"MATCHKA_AUDIO__MAX_S": str(LONG_S), "MATCHKA_WORKERS": "1", "MATCHKA_DECODE_THREADS": "1"}
+    variables = {"MATCHKA_AUDIO__MAX_S": str(LONG_S), "MATCHKA_CORES": "1"}
     server = start(tmp_path / "models", tmp_path / "data", None, True, variables)
     try:
         client = server.client()

@@ -106,7 +106,7 @@ def test_models_tell_the_memory_of_graphs_and_of_the_gallery(small_server: Small
     client, graph = small_server.client(), small_server.settings.models_dir / "voice" / "model.onnx"
     (before,) = client.models().models
     # a second copy runs lone requests on all cores, where there are several
-    copies = 2 if small_server.settings.batch_shares > 1 else 1
+    copies = 2 if small_server.settings.cores > 1 else 1
     assert before.graph_bytes == copies * graph.stat().st_size
     client.enroll("heavy", [sample(1)])
     (after,) = client.models().models

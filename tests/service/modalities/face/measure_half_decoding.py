@@ -39,9 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
     whole, half = (
         open_model(
             bundle,
-            read_settings(
-                {}, models_dir=arguments.models_dir, session_threads=1, modalities={"face": {"max_megapixels": limit}}
-            ),
+            read_settings({}, models_dir=arguments.models_dir, modalities={"face": {"max_megapixels": limit}}),
         )
         for limit in (WHOLE_MEGAPIXELS, 24.0)
     )

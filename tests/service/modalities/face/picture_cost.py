@@ -30,7 +30,7 @@ def resident_mib(name: str) -> float:
 
 def main(models_dir: Path, choice: FaceChoice, files: list[Path]) -> None:
     """Read each file as the service does, with its default limits."""
-    model = open_model(read_bundle(models_dir / "face"), read_settings({}, models_dir=models_dir, session_threads=1))
+    model = open_model(read_bundle(models_dir / "face"), read_settings({}, models_dir=models_dir))
     at_first = resident_mib("VmRSS")
     for file in files:
         Path("/proc/self/clear_refs").write_text("5")  # the mark begins again at what is resident now
