@@ -6,7 +6,6 @@ Thresholds and a sample of whole decisions come from the service; references, si
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +82,7 @@ class Checked:
 
 
 def main() -> None:
-    """Measure every model that is served, and write docs/identification.json, its page and its figure."""
+    """Measure every model that is served, and write docs/identification.md and its figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8009")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -110,10 +109,8 @@ def main() -> None:
             "rows": [asdict(row) for row in rows],
         }
         service.delete_everybody()
-    path = arguments.docs / "identification.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     write_report(content, arguments.docs)
-    Console().print(f"{path}, {arguments.docs / 'identification.md'}")
+    Console().print(str(arguments.docs / "identification.md"))
 
 
 def measure(

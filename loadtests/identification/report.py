@@ -11,8 +11,7 @@ from loadtests.identification.rates import DRAWS
 TITLES = {"voice": "voice: read English", "face": "face: news photographs"}
 HEAD = """# FPIR and FNIR as the gallery grows
 
-Written by `make identification` (the data of [data.md](data.md)); the numbers are in
-[identification.json](identification.json).
+Written by `make identification` (the data of [data.md](data.md)).
 
 `identify` is asked for a false positive identification rate (`max_fpir`) and turns it, with the gallery's size and
 the number of templates, into a threshold (decisions [003](decisions/003-thresholds-for-identify.md) and
@@ -39,7 +38,7 @@ def write_report(content: dict[str, Any], docs: Path) -> None:
     """Write the page and the figure.
 
     Args:
-        content: as docs/identification.json.
+        content: by model `version`, `checked` and `rows`, as measure.py collects them.
         docs: the folder.
     """
     parts = [HEAD.format(draws=DRAWS)]
