@@ -15,18 +15,18 @@ Written by `make identification` (the data of [data.md](data.md)).
 
 `identify` is asked for a false positive identification rate (`max_fpir`) and turns it, with the gallery's size and
 the number of templates, into a threshold (decisions [003](decisions/003-thresholds-for-identify.md) and
-[022](decisions/022-thresholds-on-fishers-scale.md)). Here real strangers and real probes, none of whom trained
-anything, are held against galleries of real people: half of the unseen people enrol and half are strangers, {draws}
-times anew; where a gallery needs more subjects than that, people whom training has seen fill it (of voices, from
-156 subjects on, readers of audiobooks, another domain: easier to tell apart). FPIR: share of strangers' samples
-that are given a name. FNIR: share of probes that are not given their own. Intervals: 95 %, resampled by identity.
+[022](decisions/022-thresholds-on-fishers-scale.md)). Here mated probes and impostors' probes, all of
+held-out people, are searched in galleries of real people: half of the held-out people enrol and half are impostors,
+{draws} times anew; where a gallery needs more subjects than that, people of the training data fill it (of voices, from
+156 subjects on, readers of audiobooks, another domain: easier to tell apart). FPIR: share of impostors' samples that
+are given a name. FNIR: share of mated probes that are not identified. Intervals: 95 %, resampled by identity.
 All thresholds are the running service's.
 
 **Beyond the data** the expected FPIR is that of a model: a normal tail on Fisher's z through the upper fifth of
-each stranger's similarities to the largest measured gallery, and the best of N subjects as the largest of N
+each impostor's similarities to the largest measured gallery, and the best of N subjects as the largest of N
 independent draws. The column *model* shows it at measured sizes too, so that one sees how far to believe it. The
 bundle's own thresholds come from the same kind of model ([decision
-062](decisions/062-galleries-have-lookalikes.md)), fitted to the same unseen people without the galleries' other
+062](decisions/062-galleries-have-lookalikes.md)), fitted to the same held-out people without the galleries' other
 subjects. *By pairs alone*: the FPIR if the threshold counted on independent comparisons. FNIR beyond the data, in
 brackets, is the share of probes below the threshold.
 
