@@ -1,4 +1,4 @@
-"""What every handler needs: the caller's tenant, the verifier once it is ready, and the way off the event loop."""
+"""Dependencies of handlers: the caller's tenant, the verifier once it is ready, and worker threads."""
 
 import asyncio
 import math
@@ -46,7 +46,7 @@ class Caller:
     request: Request
 
     async def run(self, call: Callable[[], T], samples: int = 1) -> T:
-        """Run a blocking call on a worker thread, as long as its answer is of use.
+        """Run a blocking call on a worker thread until the request's deadline, or until its client leaves.
 
         Args:
             call: the work.
@@ -108,7 +108,7 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
         """The caller.
 
         Raises:
-            UnauthorizedError: see authorised_tenant.
+            UnauthorizedError: keys are in force, and the header has none that is valid.
             NotReadyError: the service is still loading.
             UnknownFieldError: a query parameter that the call does not have.
         """

@@ -1,4 +1,4 @@
-"""What an application answers where a request raises: problem documents, whoever raised."""
+"""Exception handlers: every error becomes a problem document."""
 
 import logging
 from typing import Final
@@ -26,7 +26,7 @@ LOGGER: Final = logging.getLogger("matchka")
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer the errors that this service knows, and those of its database and memory."""
+    """Handle the service's own errors, and those of its database and memory."""
 
     @app.exception_handler(MatchkaError)
     async def known(_request: Request, error: MatchkaError) -> Response:
@@ -56,7 +56,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def add_framework_error_handlers(app: FastAPI) -> None:
-    """Answer what the framework refuses, and what nobody foresaw."""
+    """Handle the framework's refusals and unexpected errors."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:

@@ -1,4 +1,4 @@
-"""What a reply says of what was seen in samples."""
+"""Findings of samples -> wire types."""
 
 from matchka.api.schemas import FaceAnswer
 from matchka.modalities.modality import Finding
@@ -11,6 +11,6 @@ def faces_answer(findings: Findings) -> list[FaceAnswer | None] | None:
 
 
 def face_answer(finding: Finding | None) -> FaceAnswer | None:
-    """What a finding says of itself."""
+    """The wire type of a finding."""
     seen = None if finding is None else finding.as_json()
     return None if seen is None else FaceAnswer.model_validate(seen)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives from the routes, and every error that each call may answer."""
+"""The OpenAPI document: FastAPI's own, with every error that each call may answer."""
 
 from collections.abc import Iterator
 from typing import Any, Final

@@ -148,6 +148,6 @@ def status_and_code(error: MatchkaError) -> tuple[int, str]:
 
 
 def status_and_code_of(kind: type[MatchkaError]) -> tuple[int, str]:
-    """status_and_code() of an error class."""
+    """HTTP status and stable code of an error class."""
     listed = (STATUS_AND_CODE[parent] for parent in kind.__mro__ if parent in STATUS_AND_CODE)
     return next(listed, (500, INTERNAL_ERROR))

@@ -1,4 +1,4 @@
-"""What the service tells Prometheus."""
+"""Prometheus metrics of the service."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""A 1:1 decision as a table for people."""
+"""A 1:1 decision as a table."""
 
 from typing import Final
 

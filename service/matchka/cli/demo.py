@@ -65,7 +65,7 @@ class Result:
 
     @property
     def is_nearest_to_own(self) -> bool:
-        """Whether the most similar enrolled person is the probe's own; strangers have none."""
+        """Whether the most similar enrolled person is the probe's own; an impostor has none."""
         own = self.similarities.get(self.probe.person)
         return own is not None and own == max(self.similarities.values())
 
@@ -76,7 +76,7 @@ class Result:
 
 
 def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
-    """Demonstrate every model that is served: enrol, probe with other samples and with strangers, print tables.
+    """Demonstrate every served model: enrol, probe with other samples and with impostors', print tables.
 
     Nobody whom it enrolled is left at its end, whether it succeeds, fails or is interrupted.
 
@@ -125,7 +125,7 @@ def _play(client: Client, subjects: DemoSubjects, cast: Cast, folder: Path, cons
 
 
 def _is_apart(own: list[Result], others: list[Result]) -> bool:
-    """With one person enrolled, "nearest to its own" says nothing; then strangers must be less similar."""
+    """With one person enrolled, "nearest to its own" says nothing; then impostors must be less similar."""
     least = min(max(result.similarities.values()) for result in own)
     return all(max(result.similarities.values()) < least for result in others)
 

@@ -1,4 +1,4 @@
-"""`matchka gallery`: copies of what is enrolled, and whether it agrees with itself. No service is needed."""
+"""`matchka gallery`: backup, restore, integrity check and status. No running service is needed."""
 
 import json as json_format
 import os

@@ -37,7 +37,7 @@ class HoldingStatus(BaseModel):
 
 
 class StatusAnswer(BaseModel):
-    """Everything that `status` says.
+    """The answer of `matchka gallery status`.
 
     Attributes:
         subjects_to_reenroll: tenant -> model -> subjects with templates of other versions only; models without a
@@ -91,7 +91,7 @@ def status_of(session: Session, settings: Settings) -> StatusAnswer:
 
 
 def print_status(answer: StatusAnswer, console: Console) -> None:
-    """The same, for people."""
+    """Print the status as a table."""
     table = Table("tenant", "model", "version", "subjects", "templates", "current")
     for held in answer.holdings:
         current = "-" if held.current is None else "yes" if held.current else "no"

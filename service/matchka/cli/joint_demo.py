@@ -30,7 +30,7 @@ def demonstrate_jointly(client: Client, subjects: DemoSubjects, samples: Path, c
     Args:
         client: of a ready service that has both models.
         subjects: enrols the person, and deletes it later.
-        samples: as run_demonstration.
+        samples: folder that `matchka-export samples` wrote.
         console: where the table goes.
     """
     voices, faces = samples / "voice", samples / "face"

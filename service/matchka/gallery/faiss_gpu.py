@@ -81,7 +81,7 @@ class _Shard:
 
 
 class GpuGallery:
-    """Exact cosine search on a GPU; see Gallery.
+    """Gallery with exact cosine search on a GPU.
 
     A flat index on a GPU has no deletion, and by its source ignores a selector without a word. So every shard that a
     removal or replacement touches is dropped from the GPU and sent again before the call returns.
@@ -100,7 +100,6 @@ class GpuGallery:
         self._searches = 0
 
     def __len__(self) -> int:
-        """Subjects held."""
         return sum(len(shard.block) for shard in list(self._shards))
 
     @property
@@ -113,16 +112,16 @@ class GpuGallery:
         return {"gpu": self._searches}
 
     def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
-        """Add or replace references; see Gallery.put."""
+        """Add or replace references, (subjects, full_dim); every shard that is touched is rebuilt on the GPU."""
         rows = truncate_and_normalise_or_zero(references, self._full_dim)
         self._device.owner.submit(self._put, np.asarray(subject_keys, np.int64), rows).result()
 
     def remove(self, subject_key: int) -> None:
-        """Remove a subject; see Gallery.remove."""
+        """Remove a subject, and rebuild its shard before returning."""
         self._device.owner.submit(self._remove, subject_key).result()
 
     def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
-        """The most similar subjects; see Gallery.search."""
+        """The most similar subjects, most similar first; `probe` is float32, (full_dim,), not zero."""
         query = truncate_and_normalise(probe[None, :], dim)
         return self._device.owner.submit(self._search, query, top_k).result()
 

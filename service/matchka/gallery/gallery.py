@@ -24,9 +24,7 @@ class Candidate:
 class Gallery(Protocol):
     """References of one tenant, model and version, searched by cosine at any trained dim. Safe to use from threads."""
 
-    def __len__(self) -> int:
-        """Subjects held."""
-        ...
+    def __len__(self) -> int: ...
 
     @property
     def memory_bytes(self) -> int:

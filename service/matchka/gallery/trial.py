@@ -1,4 +1,4 @@
-"""A gallery by itself, asked over standard input: what a search takes on this machine, without models and HTTP.
+"""Search benchmark: one gallery without models and HTTP, queried over standard input.
 
     python -m matchka.gallery.trial references.npy probes.npy
 

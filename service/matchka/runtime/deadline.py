@@ -1,4 +1,4 @@
-"""How long a request's answer is of use to anybody; the work that is done for it asks before each expensive step."""
+"""Request deadline and cancellation, carried by a context variable and checked before each expensive step."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from matchka.errors import ClientGoneError, DeadlinePassedError, MatchkaError
 
 
 class Patience:
-    """Ends at a deadline, or when the client leaves.
+    """When a request is given up: at its deadline, or when the client closes the connection.
 
     Args:
         seconds: from now to the deadline; infinity for work that no request waits for.
@@ -26,17 +26,17 @@ class Patience:
         self._client_is_gone = False
 
     def give_up(self) -> None:
-        """Say that the client has left. Safe to call from any thread."""
+        """Note that the client has closed the connection. Safe to call from any thread."""
         self._client_is_gone = True
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds to the deadline, at least 0; None where there is none, as lock and event timeouts have it."""
+        """Seconds to the deadline, at least 0; None (no timeout, for locks and events) where there is none."""
         return None if math.isinf(self._deadline) else max(0.0, self._deadline - self._clock())
 
     @property
     def complaint(self) -> MatchkaError | None:
-        """Why the answer is of no more use, a new error each time; None while it is."""
+        """The error of a request that has expired or whose client has gone, new each time; None for any other."""
         if self._clock() >= self._deadline:
             return self.deadline_error
         if self._client_is_gone:
@@ -45,16 +45,16 @@ class Patience:
 
     @property
     def deadline_error(self) -> DeadlinePassedError:
-        """What is said of a deadline that passed; a new error each time."""
+        """The error of a deadline that passed, new each time."""
         return DeadlinePassedError(
             f"The request was not answered within {self._seconds:g} s and was dropped.",
             remedy="Try again after the seconds in Retry-After; MATCHKA_REQUEST_TIMEOUT_S sets the time.",
         )
 
     def require(self) -> None:
-        """Go on only while the answer is of use.
+        """Stop work on a request that has expired or was cancelled.
 
-        Raises: ClientGoneError, DeadlinePassedError: it no longer is.
+        Raises: ClientGoneError, DeadlinePassedError.
         """
         complaint = self.complaint
         if complaint is not None:
@@ -67,7 +67,7 @@ _CURRENT: Final[ContextVar[Patience | None]] = ContextVar("matchka_patience", de
 
 
 def current_patience() -> Patience:
-    """The patience of the request that this thread works for; endless outside requests."""
+    """That of the request that this thread works for; outside requests, one that never ends."""
     return _CURRENT.get() or Patience()
 
 
@@ -75,7 +75,7 @@ def current_patience() -> Patience:
 def working_for(patience: Patience) -> Iterator[None]:
     """Work for a request in this thread until the end of the block.
 
-    Raises: ClientGoneError, DeadlinePassedError: there is no use in beginning.
+    Raises: ClientGoneError, DeadlinePassedError: it was given up before the work began.
     """
     patience.require()
     token = _CURRENT.set(patience)
@@ -87,7 +87,7 @@ def working_for(patience: Patience) -> Iterator[None]:
 
 @contextmanager
 def patiently_holding(slots: Semaphore) -> Iterator[None]:
-    """Hold one of a limited number of slots, waiting for it no longer than the current request is of use.
+    """Hold one of a limited number of slots, waiting for it until the current request's deadline at most.
 
     Raises: ClientGoneError, DeadlinePassedError: the wait was longer.
     """

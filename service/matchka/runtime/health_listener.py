@@ -1,4 +1,4 @@
-"""A server beside the main one, with a thread and an event loop of its own, that answers while the other is busiest."""
+"""A second server with a thread and an event loop of its own: health checks are answered under overload."""
 
 import threading
 from collections.abc import Iterator

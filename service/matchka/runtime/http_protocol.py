@@ -1,4 +1,4 @@
-"""Connections: bounds on their number, on the time and size of a request's head, and on the time to take an answer.
+"""Limits of connections: their number, a request head's size and time, and the time to read an answer.
 
 The server bounds none of these and has no hooks for them. A protocol of asyncio stands between the transport and the
 server's own protocol and sees the bytes; an ASGI application around the service sees requests begin and end. A context
@@ -38,7 +38,7 @@ ANSWER_HEADERS: Final = [("cache-control", "no-store"), ("x-content-type-options
 
 @dataclass(frozen=True)
 class Bounds:
-    """What connections are allowed.
+    """Limits of connections.
 
     Attributes:
         max_idle_s: longest time to begin a request, to send its head, or to take nothing of an answer.
@@ -52,7 +52,7 @@ class Bounds:
 
 
 class Connection(asyncio.Protocol):
-    """Hands all on to the server's protocol, and closes a connection that keeps none of its bounds.
+    """Forwards everything to the server's protocol, and closes a connection that exceeds its limits.
 
     Requests under way have limits of their own (the form timeout, matchka.runtime.deadline).
 
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._server.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand data on, until a head is too large."""
+        """Forward data, unless the head is too large."""
         for request in self._requests:
             request.arrived_bytes += len(data)
             if request.is_mostly_framing:
@@ -119,24 +119,24 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._refuse_large_head)  # behind the request that may just have begun
 
     def eof_received(self) -> bool | None:
-        """Hand on that the client sends no more."""
+        """Forward that the client sends no more."""
         return self._server.eof_received()
 
     def pause_writing(self) -> None:
-        """Hand on that the client takes too little."""
+        """Forward that the write buffer is full."""
         self._server.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on that it took what there was."""
+        """Forward that the write buffer has drained."""
         self._server.resume_writing()
 
     def begin(self, request: "_Request") -> None:
-        """A head has come whole."""
+        """A request's head is complete."""
         self._requests.add(request)
         self._head_bytes, self._allowed_bytes = 0, LARGEST_HEAD
 
     def end(self, request: "_Request") -> None:
-        """A request was answered; what is left of its body is no head."""
+        """A request was answered; the rest of its body does not count as a head."""
         self._requests.discard(request)
         self._idle_since = self._loop.time()
         self._allowed_bytes += request.unread_bytes
@@ -165,7 +165,7 @@ class Connection(asyncio.Protocol):
         self.hang_up()
 
     def is_silent_since(self, moment: float) -> bool:
-        """Whether it has asked nothing since, with nothing on its way; of a stranger also: takes nothing."""
+        """Whether it has asked nothing since, with nothing on its way; without a valid key also: reads nothing."""
         if self._idle_since > moment:
             return False
         has_left = _bytes_left(self._transport) > 0
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing that is written would reach the client."""
+        """Whether the connection is closed."""
         return self._is_lost
 
     def _refuse_large_head(self) -> None:
@@ -356,7 +356,7 @@ def bounded_protocol(bounds: Bounds) -> type[asyncio.Protocol]:
 
 
 async def _no_application(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Stands where a configuration needs an application."""
+    """Placeholder where a configuration needs an application."""
 
 
 def allow_many_connections() -> None:

@@ -1,4 +1,4 @@
-"""How long the answer to a request that comes now would take; one that would wait in vain is refused at once."""
+"""Load shedding: a request whose answer is expected too late is refused at once."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class Backlog:
     def require_room(self, samples: int = 1) -> None:
         """Refuse what would take too long.
 
-        Raises: OverloadedError: as said.
+        Raises: OverloadedError: the expected time to the answer is too long.
         """
         is_promised = not self._samples or self._samples + samples <= self._always_taken
         if not is_promised and self.expected_s(samples) > self._max_s:

@@ -1,4 +1,4 @@
-"""Which connection makes room for a new one where all are taken."""
+"""Connection limit: which connection is closed for a new one when the limit is reached."""
 
 from enum import Enum
 from itertools import islice
@@ -18,12 +18,12 @@ class Standing(Enum):
 
     @property
     def silent_s(self) -> float:
-        """Seconds of silence."""
+        """Seconds of silence before it may make room."""
         return self.value[1]
 
 
 class OpenConnection(Protocol):
-    """What has to be known of a connection."""
+    """What the limit needs of a connection."""
 
     def is_silent_since(self, moment: float) -> bool:
         """Whether it has asked nothing since then, and neither side waits for the other to read."""
@@ -59,7 +59,7 @@ class OpenConnections(Generic[C]):
         return False
 
     def place(self, connection: C, standing: Standing) -> None:
-        """Note what a connection, new or not, is known for from now on."""
+        """Set the standing of a connection, new or not."""
         self.remove(connection)
         self._standings[connection] = standing
         refused = self._groups[Standing.REFUSED]

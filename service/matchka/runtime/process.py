@@ -1,4 +1,4 @@
-"""How this process is set: for many threads that take turns on few cores (docs/decisions/053), and to leave no core."""
+"""Settings of the process: turns of threads and freed memory (docs/decisions/053), and no core dumps."""
 
 import ctypes
 import platform

@@ -11,17 +11,17 @@ class Connection(Protocol):
     """The connection of a request."""
 
     def note_authorised(self) -> None:
-        """The caller may ask what it asks for."""
+        """The request is authorised."""
 
     def note_refused(self) -> None:
-        """Nothing but the refusal is done for this request any more, however long it stays."""
+        """The request is refused; its connection may make room for another."""
 
     def hang_up(self) -> bool:
         """End the connection without an answer; whether that was possible."""
 
 
 class _UnknownConnection:
-    """That of a server with another protocol, or one that has ended."""
+    """Null object: of a server with another protocol, or of a connection that has ended."""
 
     def note_authorised(self) -> None:
         pass

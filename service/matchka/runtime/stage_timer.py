@@ -1,4 +1,4 @@
-"""Where the time of requests goes: seconds and CPU seconds of each stage, as metrics of Prometheus."""
+"""Seconds and CPU seconds of each stage of a request, as Prometheus metrics."""
 
 import time
 from types import TracebackType
@@ -13,7 +13,7 @@ STAGE_BUCKETS_S: Final = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0
 
 
 class StageMetrics:
-    """The stages of all models.
+    """Metrics of all models' stages.
 
     Args:
         registry: where they are read; nowhere by default.
@@ -28,7 +28,7 @@ class StageMetrics:
 
 
 class StageTimes:
-    """The stages of one model. Safe to call from threads.
+    """Times one model's stages. Safe to call from threads.
 
     Args:
         metrics: where they are added; by default to some that nobody reads.
@@ -63,7 +63,7 @@ class StageTimes:
 
 
 class TimedStage:
-    """See StageTimes.timed. A class, because a generator's context manager costs several times as much."""
+    """Times one occurrence of a stage. A class, because a generator's context manager costs several times as much."""
 
     def __init__(self, times: StageTimes, stage: Stage) -> None:
         self._times = times

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when all of their bytes are on the disk."""
+"""Atomic writes: a file appears under its name only when all of its bytes are on the disk."""
 
 import os
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, as whole_file does.
+    """Write a file atomically; its folder is made if absent.
 
-    Raises: OSError: it cannot be written.
+    Raises: OSError: it cannot be written; what was at `path` before is still there.
     """
     with whole_file(path) as partial:
         partial.write_bytes(content)
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Give a finished file its name, so that a power cut leaves either all of it or none.
+    """Rename a finished file to its target, both flushed to the disk first.
 
     Raises: OSError: the disk does not take it.
     """

@@ -1,4 +1,4 @@
-"""What a database's driver complains of -> an error that says what to do; everything else stays as it is."""
+"""Errors of a database driver -> named errors with a remedy; all others stay as they are."""
 
 from typing import Final
 
@@ -23,7 +23,7 @@ POSTGRESQL_DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupte
 
 
 def as_matchka_error(error: Exception) -> MatchkaError | None:
-    """The error for a database that is full, damaged or not to be had; None for one that is the program's own fault."""
+    """The error for a database that is full, damaged or unavailable; None for a bug of the program."""
     if not isinstance(error, DBAPIError):
         return None
     code: int | None = getattr(error.orig, "sqlite_errorcode", None)

@@ -64,7 +64,7 @@ def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
 
 
 def deleted_among(session: Session, template_ids: Iterable[str]) -> set[str]:
-    """Those of some templates that are in the ledger."""
+    """The ids of these that are in the ledger."""
     deleted: set[str] = set()
     for chunk in in_chunks(template_ids):
         deleted.update(session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(chunk))))
@@ -72,7 +72,7 @@ def deleted_among(session: Session, template_ids: Iterable[str]) -> set[str]:
 
 
 def forget_deletions(session: Session, template_ids: Iterable[str]) -> None:
-    """Take templates off the ledger: they live again because somebody said so."""
+    """Take templates off the ledger: they were resurrected on request."""
     for chunk in in_chunks(template_ids):
         session.execute(delete(DeletionRow).where(DeletionRow.template_id.in_(chunk)))
 
@@ -113,7 +113,7 @@ def remove_templates(session: Session, template_ids: Iterable[str]) -> int:
 
 
 def in_chunks(values: Iterable[T]) -> Iterator[Sequence[T]]:
-    """Values, so many at once as one statement takes."""
+    """Values in chunks of IDS_AT_ONCE, as many as one statement takes."""
     iterator = iter(values)
     while chunk := list(islice(iterator, IDS_AT_ONCE)):
         yield chunk

@@ -1,4 +1,4 @@
-"""Whether a sample is enrolled already: an exact copy adds nothing to a reference but weight."""
+"""Duplicate samples: an exact copy of a template would only add weight to the reference."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

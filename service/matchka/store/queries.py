@@ -1,4 +1,4 @@
-"""Rows of the tables as what the store hands out, and the rule by which a reference follows its templates."""
+"""Table rows -> records, and the reference as the mean of its templates."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -48,7 +48,7 @@ def find_or_make_subject(session: Session, tenant: str, subject_id: str, now: da
 
 
 def require_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow:
-    """A subject's row; see find_subject().
+    """A subject's row, which PostgreSQL locks where it is `to_change`.
 
     Raises: UnknownSubjectError: no such subject.
     """

@@ -1,4 +1,4 @@
-"""What the store hands out."""
+"""Records that the store returns."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Reading every reference of a model at once: what a start waits for."""
+"""Bulk read of a model's references, for filling galleries at start."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How many of what a store holds."""
+"""Counts of a store: subjects, templates and references, by tenant, model and version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Census:
 
 
 def census_of(session: Session) -> Census:
-    """Count everything."""
+    """The counts of a store, in all and for each tenant, model and version."""
     rows = session.execute(
         select(
             SubjectRow.tenant,

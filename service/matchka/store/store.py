@@ -217,7 +217,7 @@ class Store:
         Args:
             tenant: owner of the subject.
             subject_id: whose.
-            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
+            wait_s: longest wait, in seconds, until no byte of it is left in SQLite's write-ahead log.
 
         Returns: its key, which is never used again.
 
@@ -240,7 +240,7 @@ class Store:
         Args:
             tenant: owner of the template.
             template_id: which.
-            wait_s: longest wait for what was deleted to be erased; see wait_until_erased().
+            wait_s: longest wait, in seconds, until no byte of it is left in SQLite's write-ahead log.
 
         Raises: UnknownTemplateError: no such template.
         """
@@ -283,7 +283,7 @@ class Store:
         return self._wal.waiting
 
     def require_intact(self) -> None:
-        """Look for damage that no digest shows; see matchka.store.sqlite.page_check.
+        """Compare tables with their indexes (SQLite): damage that no digest shows.
 
         Raises: StorageDamagedError: something is not what was written.
         """

@@ -1,11 +1,9 @@
-"""What a subject id may be."""
+"""Validation of subject ids."""
 
 import unicodedata
 from typing import Final
 
-from matchka.errors import (
-    InvalidSubjectIdError,
-)
+from matchka.errors import InvalidSubjectIdError
 
 LONGEST_SUBJECT_ID: Final = 256
 

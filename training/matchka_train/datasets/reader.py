@@ -37,7 +37,7 @@ def read_dataset(recipe: DatasetRecipe) -> list[Sample]:
 def read_datasets(recipes: Sequence[DatasetRecipe]) -> list[list[Sample]]:
     """The samples of several data sets.
 
-    Raises: DatasetError: as read_dataset.
+    Raises: DatasetError: one is not laid out as its recipe says, or has fewer than two identities or no second sample.
     """
     return [read_dataset(recipe) for recipe in recipes]
 
@@ -52,7 +52,7 @@ def read_pairs(recipe: DatasetRecipe, samples: Sequence[Sample], seed: int) -> n
 
     Returns: int64, (trials, 2), numbers of samples, or None.
 
-    Raises: DatasetError: as read_trials. NoTrialsError: no pair of one kind.
+    Raises: DatasetError: the trial list is malformed or names unknown clips. NoTrialsError: no pair of one kind.
     """
     if recipe.trials is not None:
         return read_trials(recipe.trials, samples)

@@ -1,4 +1,4 @@
-"""Adaptive score normalisation (AS-norm): similarities in units of how alike each side is to a cohort of strangers.
+"""Adaptive score normalisation (AS-norm): similarities normalised by both sides' similarities to a cohort.
 
 It can hurt as easily as it helps where the cohort is of another domain, so it is an option of evaluation, reported per
 domain, and never part of a model.
@@ -42,7 +42,7 @@ def as_norm_pairs(embeddings: FloatArray, subjects: list[str], cohort: FloatArra
 
     Returns: normalised similarities; no longer in [-1, 1].
 
-    Raises: DatasetError: the cohort has fewer than `top` members. NoTrialsError: as all_pairs.
+    Raises: DatasetError: the cohort has fewer than `top` members. NoTrialsError: no pair of one kind.
 
     Source: Matejka et al. 2017, Analysis of score normalization in multilingual speaker recognition.
     """

@@ -1,4 +1,4 @@
-"""What is said about a finished projection: differences with their certainty, calibration, thresholds that hold."""
+"""Report of a finished projection: differences with confidence intervals, calibration, operating points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

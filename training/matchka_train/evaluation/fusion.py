@@ -1,4 +1,4 @@
-"""Late fusion of two modalities: chimeric people, weights on calibrated log-likelihood ratios, and what they gain.
+"""Score fusion of two modalities: chimeric subjects, weights of calibrated log-likelihood ratios, and error rates.
 
 Nobody in the data has both a voice and a face, so people are put together: a speaker of one data set with a person of
 another. The two are independent by construction; with real people they would be nearly so.

@@ -1,4 +1,4 @@
-"""Gallery against probes, as identification is used: references of three samples, probes, and strangers (1:N)."""
+"""Open-set identification (1:N): references of three samples, mated probes and non-mated probes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class Identification:
 
 @dataclass(frozen=True)
 class Roles:
-    """Which sample is what: rows of references (subject by subject), of probes, and of strangers."""
+    """Which sample is what: rows of references (subject by subject), of mated probes, and of non-mated probes."""
 
     references: list[npt.NDArray[np.int64]]
     probes: npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ def identification_report(
     """Identify within every domain that has people with four samples or more; others are left out.
 
     Args:
-        embed_windows: as matchka_train.evaluation.validation.validate.
+        embed_windows: features of windows -> embeddings, float32, (windows, full_dim).
         data: features of held-out identities.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
     """
@@ -84,7 +84,7 @@ def identify(embeddings: FloatArray, subjects: list[str], dim: int) -> Identific
 
     Raises:
         NoTrialsError: fewer than two subjects can be enrolled.
-        DimensionError, ZeroVectorError: as matchka.vectors.
+        DimensionError: dim out of range. ZeroVectorError: a truncated embedding is all zero.
     """
     roles = _deal(*number_subjects(subjects))
     references = np.stack([mean_reference(embeddings[rows]) for rows in roles.references])
@@ -114,7 +114,7 @@ def identification_as_json(found: IdentificationReport) -> dict[str, Any]:
 
 
 def identification_rows(projected: IdentificationReport, raw: IdentificationReport) -> list[list[str]]:
-    """A table: the backbone nobody has touched first, in every domain."""
+    """A table: in every domain the raw backbone first."""
     rows = [["domain", "model", "dim", "rank-1 %", "FNIR % at FPIR 5 %", "at 1 %", "accuracy % at a fixed threshold"]]
     for domain, per_dim in projected.items():
         for name, rates in (("raw backbone", raw[domain]), ("projection", per_dim)):

@@ -1,4 +1,4 @@
-"""Verification accuracy per domain and dim on unseen identities, beside the raw backbone truncated to the same dim."""
+"""1:1 accuracy per domain and dim on held-out identities, and of the raw backbone truncated to the same dim."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -51,7 +51,7 @@ def unchanged(windows: FloatArray) -> FloatArray:
 def measure(pairs: PairSimilarities) -> Accuracy:
     """All error rates of one set of similarities.
 
-    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
     """
     curve = det_curve(pairs.mated, pairs.non_mated)
     return Accuracy(

@@ -63,7 +63,7 @@ class ClipSource(Protocol):
         """Called before every epoch."""
 
     def draw(self, domain: int, identities: int, clips_each: int, generator: np.random.Generator) -> ClipBatch:
-        """One batch of one domain; see TrainingClips.draw."""
+        """One batch of one domain: identities without repeats, clips of each without repeats."""
 
 
 class TrainingClips:
@@ -92,7 +92,7 @@ class TrainingClips:
         return len(self._labels)
 
     def refresh(self) -> None:
-        """Called before every epoch; cached features need nothing."""
+        """Nothing to do: features are cached."""
 
     def draw(self, domain: int, identities: int, clips_each: int, generator: np.random.Generator) -> ClipBatch:
         """One batch: identities without repeats, clips of each without repeats.

@@ -34,7 +34,7 @@ class Plan:
 
 
 class Keeper(Protocol):
-    """What the loop tells about its progress, and where it goes on from."""
+    """Keeps checkpoints of the loop, from which an interrupted run is resumed."""
 
     def resume(self) -> dict[str, Any] | None:
         """The state an interrupted run left, or None."""

@@ -1,4 +1,4 @@
-"""What a batch of embeddings costs: classification, contrastive, pairwise and distillation losses, summed over dims."""
+"""Losses: classification, contrastive, pairwise and distillation, summed over dims."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How long and how fast is trained: learning rate over the steps, averaging, stopping."""
+"""Schedule: learning rate, weight averaging, early stopping."""
 
 import math
 

@@ -10,7 +10,7 @@ from matchka_train.evaluation.validation import Report
 
 @dataclass(frozen=True)
 class Standing:
-    """How one projection stands; smaller is better in every value.
+    """Error rates of one projection relative to the raw backbone; smaller is better in every value.
 
     Attributes:
         excess: by how much the full-dim EER of the worst domain exceeds that of the raw backbone, as a share; 0 where

@@ -1,4 +1,4 @@
-"""How sure a difference of equal error rates is: identities, not pairs, are drawn anew (paired bootstrap)."""
+"""Confidence interval of a difference of EERs: paired bootstrap by identity."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -102,7 +102,7 @@ class _Ranked:
         return None if fmr is None or tar is None else crossing(fmr, 1.0 - tar)
 
     def require_eer(self, weights: npt.NDArray[np.float64]) -> float:
-        """As eer, where every subject counts."""
+        """EER with every subject weighted once."""
         found = self.eer(weights)
         if found is None:
             raise NoTrialsError("There is no pair of one kind.", remedy="Give more subjects and samples.")

@@ -59,12 +59,12 @@ def fit_logistic(mated: FloatArray, non_mated: FloatArray) -> tuple[float, float
     """Fit the line that turns similarities into log-likelihood ratios, both kinds of pairs weighing the same.
 
     Args:
-        mated: (m,), as matchka_train.metrics.error_rates.det_curve.
-        non_mated: (k,), as matchka_train.metrics.error_rates.det_curve.
+        mated: (m,), m >= 1, finite.
+        non_mated: (k,), k >= 1, finite.
 
     Returns: scale and offset, of the natural logarithm.
 
-    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
     """
     require_trials(mated, non_mated)
     scale, offset = logistic_regression(mated.astype(np.float64)[:, None], non_mated.astype(np.float64)[:, None])
@@ -124,12 +124,12 @@ def min_cllr(mated: FloatArray, non_mated: FloatArray) -> float:
     """The least Cllr any rising map of these similarities could reach (pool adjacent violators).
 
     Args:
-        mated: (m,), as matchka_train.metrics.error_rates.det_curve.
-        non_mated: (k,), as matchka_train.metrics.error_rates.det_curve.
+        mated: (m,), m >= 1, finite.
+        non_mated: (k,), k >= 1, finite.
 
     Returns: bits, in [0, 1].
 
-    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
     """
     require_trials(mated, non_mated)
     similarities = np.concatenate([mated, non_mated])
@@ -178,7 +178,7 @@ def thresholds_at(pairs: PairSimilarities, rates: tuple[float, ...] = FALSE_MATC
 
     Returns: one for each rate, in falling order of rate.
 
-    Raises: NoTrialsError: as matchka_train.metrics.error_rates.det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
 
     Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds.
     """

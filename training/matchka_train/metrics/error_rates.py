@@ -62,12 +62,12 @@ def equal_error_rate(mated: FloatArray, non_mated: FloatArray) -> float:
     """The rate at which FMR and FNMR are equal, on the straight line between the two nearest thresholds.
 
     Args:
-        mated: (m,), as det_curve.
-        non_mated: (k,), as det_curve.
+        mated: (m,), m >= 1, finite.
+        non_mated: (k,), k >= 1, finite.
 
     Returns: a fraction in [0, 1].
 
-    Raises: NoTrialsError: as det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
 
     >>> equal_error_rate(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32))
     0.5
@@ -76,7 +76,7 @@ def equal_error_rate(mated: FloatArray, non_mated: FloatArray) -> float:
 
 
 def eer_of(curve: DetCurve) -> float:
-    """As equal_error_rate, from a curve that is there already."""
+    """The equal error rate of a DET curve."""
     return crossing(curve.fmr, curve.fnmr)
 
 
@@ -99,13 +99,13 @@ def min_dcf(mated: FloatArray, non_mated: FloatArray, p_target: float = 0.01) ->
     """The least normalised detection cost over all thresholds, both errors costing 1.
 
     Args:
-        mated: (m,), as det_curve.
-        non_mated: (k,), as det_curve.
+        mated: (m,), m >= 1, finite.
+        non_mated: (k,), k >= 1, finite.
         p_target: prior probability that a pair is mated, in (0, 1).
 
     Returns: cost relative to the better of accepting all and rejecting all, in [0, 1].
 
-    Raises: NoTrialsError: as det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
 
     Source: NIST 2016 Speaker Recognition Evaluation plan, section 3.
 
@@ -116,7 +116,7 @@ def min_dcf(mated: FloatArray, non_mated: FloatArray, p_target: float = 0.01) ->
 
 
 def min_dcf_of(curve: DetCurve, p_target: float = 0.01) -> float:
-    """As min_dcf, from a curve that is there already."""
+    """The minDCF of a DET curve."""
     cost = MISS_COST * p_target * curve.fnmr + FALSE_ALARM_COST * (1.0 - p_target) * curve.fmr
     trivial = min(MISS_COST * p_target, FALSE_ALARM_COST * (1.0 - p_target))
     return float(cost.min() / trivial)
@@ -126,13 +126,13 @@ def tar_at_fmr(mated: FloatArray, non_mated: FloatArray, fmr: float) -> float:
     """The largest true accept rate (1 - FNMR) whose threshold keeps the false match rate at or below `fmr`.
 
     Args:
-        mated: (m,), as det_curve.
-        non_mated: (k,), as det_curve.
+        mated: (m,), m >= 1, finite.
+        non_mated: (k,), k >= 1, finite.
         fmr: the false match rate allowed, in [0, 1].
 
     Returns: a fraction in [0, 1].
 
-    Raises: NoTrialsError: as det_curve.
+    Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
 
     >>> tar_at_fmr(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32), 0.5)
     1.0
@@ -141,7 +141,7 @@ def tar_at_fmr(mated: FloatArray, non_mated: FloatArray, fmr: float) -> float:
 
 
 def tar_of(curve: DetCurve, fmr: float) -> float:
-    """As tar_at_fmr, from a curve that is there already."""
+    """TAR at an FMR, of a DET curve."""
     allowed = int(np.searchsorted(curve.fmr, fmr, side="right")) - 1
     return float(1.0 - curve.fnmr[allowed])
 

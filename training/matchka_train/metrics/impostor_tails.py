@@ -1,4 +1,4 @@
-"""How alike strangers are to the best of a whole gallery, and the thresholds that keep a false positive rate there.
+"""Upper tails of impostors' similarities, and the thresholds that keep an FPIR at any gallery size.
 
 Comparisons of one probe are not independent: some strangers resemble everybody. A false match rate over pairs cannot
 say how the best of N references behaves as N grows, so each stranger gets a tail of its own.
@@ -26,7 +26,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StrangerTails:
-    """The upper tails of strangers' similarities to references of others, each normal on Fisher's z.
+    """The upper tails of impostors' similarities to references, each normal on Fisher's z.
 
     Attributes:
         means: (strangers,), of artanh(similarity).
@@ -37,7 +37,7 @@ class StrangerTails:
     deviations: Values
 
     def false_positive_rate(self, threshold: float, gallery_size: int) -> float:
-        """The share of strangers that the best of so many subjects' references takes for its own.
+        """FPIR: the share of impostors whose best of so many references reaches the threshold.
 
         Args:
             threshold: cosine.
@@ -78,7 +78,7 @@ def fit_tails(
 
     Raises:
         NoTrialsError: fewer than 30 subjects can have such a reference.
-        DimensionError, ZeroVectorError: as matchka.vectors.
+        DimensionError: dim out of range. ZeroVectorError: a truncated embedding is all zero.
     """
     numbers, count = number_subjects(subjects)
     references, owners = _references(embeddings, numbers, count, templates, draws, np.random.default_rng(seed))

@@ -79,11 +79,11 @@ def listed_pairs(embeddings: FloatArray, subjects: list[str], pairs: npt.NDArray
     """Compare only the pairs of a list (a published trial list, or the balanced generator's).
 
     Args:
-        embeddings: float32, (n, dim), as all_pairs.
+        embeddings: float32, (n, dim); rows need not be unit length.
         subjects: the subject of each row, n of them.
         pairs: int64, (trials, 2), row numbers.
 
-    Raises: NoTrialsError, ZeroVectorError: as all_pairs.
+    Raises: NoTrialsError: no pair of one kind. ZeroVectorError: an embedding is all zero.
     """
     numbers, count = number_subjects(subjects)
     unit = truncate_and_normalise(embeddings, embeddings.shape[1])
@@ -138,7 +138,7 @@ def reference_pairs(
 
     Raises:
         NoTrialsError: no subject has more than `templates` samples.
-        DimensionError, ZeroVectorError: as matchka.vectors.
+        DimensionError: dim out of range. ZeroVectorError: a truncated embedding is all zero.
     """
     numbers, count = number_subjects(subjects)
     generator = np.random.default_rng(seed)

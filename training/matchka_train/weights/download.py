@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it stopped, tried again where the hub is slow or away for a while."""
+"""Download of one file over HTTP, resumed after an interruption and retried with back-off."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ OK, PARTIAL, RANGE_NOT_SATISFIABLE, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 206, 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a hub is waited for.
+    """Timeouts and retries of a download.
 
     Attributes:
         connect_s: for a connection.
@@ -32,7 +32,7 @@ class Patience:
 
 
 class _TryAgainError(Exception):
-    """Something that may pass: no connection, a stall, a body that ended early, an answer of 429 or 500 and above."""
+    """A transient failure: no connection, a stall, a body that ended early, an answer of 429 or 500 and above."""
 
 
 def fetch_file(url: str, part: Path, patience: Patience, on_bytes: Callable[[int, int | None], None]) -> None:

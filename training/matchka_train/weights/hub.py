@@ -133,9 +133,9 @@ def weights_of(name: str, cache_dir: Path = DEFAULT_CACHE_DIR) -> tuple[Path, We
 
 
 def checked_weights(weights: HubWeights, cache_dir: Path) -> tuple[Path, WeightSource]:
-    """As weights_of, of an entry that is at hand.
+    """Where the weights of a catalogue entry lie, checked, and what the bundle says of them.
 
-    Raises: WeightsAbsentError, ChecksumError: as weights_of.
+    Raises: WeightsAbsentError: they were not pulled. ChecksumError: a file is not the one published or pulled first.
     """
     records = HubRecords(cache_dir / HUB_FOLDER)
     found = {}

@@ -47,7 +47,7 @@ class Brought(Frozen):
             sha256_of: the checksum of what lies at `path`.
 
         Raises:
-            UnknownWeightsError, WeightsAbsentError: as matchka_train.weights.hub.weights_of.
+            UnknownWeightsError: the catalogue has no such name. WeightsAbsentError: they were not pulled.
             ChecksumError: they are not there, or not the ones that `sha256` names.
         """
         if self.path is not None:

@@ -81,7 +81,7 @@ class HubRecords:
 
 
 def now() -> str:
-    """The time of a record.
+    """The current time, ISO 8601 in UTC, of a record.
 
     >>> now()[10], now()[-6:]
     ('T', '+00:00')

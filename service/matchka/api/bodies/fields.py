@@ -1,4 +1,4 @@
-"""What every reader of bodies gives, and what it may have to know of the fields that a call takes."""
+"""Field values as body readers return them, and the kinds of fields that a call takes."""
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias

@@ -1,4 +1,4 @@
-"""API keys -> tenant, and the door that opens to them only."""
+"""API keys -> tenant, and the middleware that requires one."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Callers that come without a valid key again and again: their refusals are slowed, and they are logged."""
+"""Back-off for repeated requests without a valid key: refusals are delayed and logged."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What a browser may do without a key: Host names of this machine only, and no pages of other origins.
+"""Host and Origin checks: without a key only loopback Host names, and no pages of other origins.
 
 A page on the internet can make its visitor's browser call a service on loopback, directly or through a name of its own
 that resolves to 127.0.0.1 (DNS rebinding). A key stops both, for a page does not know it; without one, these rules do.

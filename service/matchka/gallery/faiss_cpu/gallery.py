@@ -19,7 +19,7 @@ Found: TypeAlias = list[tuple[float, int, Block]]
 
 
 class CpuGallery:
-    """Cosine search over blocks of references; see Gallery.
+    """Gallery with cosine search over blocks of references.
 
     A subject stays in one block for as long as it is held, and every block is read as a whole between two changes: a
     search that runs beside changes sees each subject once, and none is lost because another was removed.
@@ -57,7 +57,6 @@ class CpuGallery:
         self._searches: dict[Method, int] = {"flat": 0, "funnel": 0}
 
     def __len__(self) -> int:
-        """Subjects held."""
         return self._size
 
     @property
@@ -70,7 +69,7 @@ class CpuGallery:
         return dict(self._searches)
 
     def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
-        """Add or replace references; see Gallery.put."""
+        """Add or replace references, (subjects, full_dim), in parts of ROWS_AT_ONCE rows."""
         keys = np.asarray(subject_keys, np.int64)
         if not len(keys):
             return
@@ -83,7 +82,7 @@ class CpuGallery:
             self._size = sum(map(len, self._blocks))
 
     def remove(self, subject_key: int) -> None:
-        """Remove a subject; see Gallery.remove."""
+        """Remove a subject; no search that begins after this shows it."""
         with self._write_lock:
             for block in self._blocks:
                 at = np.flatnonzero(block.keys == subject_key)
@@ -97,7 +96,7 @@ class CpuGallery:
                     return
 
     def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
-        """The most similar subjects; see Gallery.search."""
+        """The most similar subjects, most similar first; `probe` is float32, (full_dim,), not zero."""
         vector = np.zeros(self._full_dim, np.float32)
         vector[:dim] = truncate_and_normalise(probe[None, :], dim)[0]
         removals, blocks = self._removals, self._blocks

@@ -1,4 +1,4 @@
-"""A lock that many readers share and one writer holds alone."""
+"""Readers-writer lock."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

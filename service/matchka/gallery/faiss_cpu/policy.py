@@ -1,4 +1,4 @@
-"""How a gallery is searched: chosen by its size and the dim, from what was measured (docs/decisions/051-search.md)."""
+"""Search method by gallery size and dim, from measurements (docs/decisions/051-search.md)."""
 
 from typing import Final, Literal, TypeAlias
 

@@ -1,1 +1,1 @@
-"""Whether the store holds what was written."""
+"""Integrity: digests of stored embeddings, and the check of a whole database."""

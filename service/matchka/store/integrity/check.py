@@ -32,7 +32,7 @@ TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong. Attributes: what: the rule that is broken. where: the row."""
+    """A violation. Attributes: what: the rule that is broken. where: the row."""
 
     what: str
     where: str
@@ -56,7 +56,7 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
     templates that the ledger calls deleted.
 
     Args:
-        session: see matchka.store.engine.reading for one state while others write.
+        session: of one snapshot (matchka.store.engine.reading), so that others may write meanwhile.
         progress: called with the templates read so far and their number.
     """
     try:
@@ -82,7 +82,7 @@ def _broken_pages(session: Session) -> Iterator[Finding]:
 
 
 def _strays(session: Session) -> Iterator[Finding]:
-    """Rows that lack what they belong to."""
+    """Orphaned rows."""
     template_owner = select(SubjectRow.key).where(SubjectRow.key == TemplateRow.subject_key).exists()
     for template_id in session.scalars(select(TemplateRow.template_id).where(~template_owner)):
         yield Finding("a template of no subject", f"template {template_id}")

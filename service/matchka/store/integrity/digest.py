@@ -1,4 +1,4 @@
-"""A digest of 64 bits for each stored reference: what tells whether a copy of it is this one, whole and unchanged."""
+"""64-bit digest of a stored embedding, to detect damage."""
 
 import hashlib
 from typing import Final

@@ -1,4 +1,4 @@
-"""Embeddings as the database holds them: little-endian float32 beside their digest, which every read compares."""
+"""Stored embeddings: little-endian float32 with a digest that every read compares."""
 
 from collections.abc import Sequence
 

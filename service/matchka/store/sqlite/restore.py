@@ -1,4 +1,4 @@
-"""Putting a backup in the place of a store: checked whole, without what was deleted since, in one step."""
+"""Restoring a backup: fully checked, without what was deleted since, replaced atomically."""
 
 import shutil
 import sqlite3
@@ -185,7 +185,7 @@ def _read_deletions(database: Path) -> list[Deletion]:
 
 
 def _replace(staged: Path, database: Path) -> None:
-    """Put a finished database where another may be; the other's log must not be taken for the new one's."""
+    """Replace a database by a finished one, and remove the write-ahead log of the old."""
     if database.exists():
         try:
             with closing(sqlite3.connect(database)) as connection:

@@ -1,4 +1,4 @@
-"""Emptying SQLite's write-ahead log after a deletion, however long a reader stands in the way."""
+"""Truncates SQLite's write-ahead log after a deletion, as soon as no reader prevents it."""
 
 import logging
 from threading import Condition, Thread
@@ -14,7 +14,7 @@ LOGGER: Final = logging.getLogger("matchka.store")
 
 
 class WalTruncation:
-    """Empties the log whenever it is asked to, and goes on trying until it could.
+    """Truncates the log on request, and retries until it succeeds.
 
     What was deleted stays readable in the log until all of it has been copied into the database file and the log is
     cut to nothing. SQLite can do neither while anyone, in any process, still reads an older state: a backup does so
@@ -32,7 +32,7 @@ class WalTruncation:
         self._thread: Thread | None = None
 
     def request(self) -> None:
-        """Ask for the log to be emptied of everything committed so far."""
+        """Request the truncation of everything committed so far."""
         if self._engine.dialect.name != "sqlite":
             return
         with self._changed:
@@ -43,7 +43,7 @@ class WalTruncation:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all that was requested before this call is done; False if that takes longer."""
+        """Wait until all requests before this call are done; False if that takes longer than `timeout_s` seconds."""
         with self._changed:
             ticket = self._requested
             return self._changed.wait_for(lambda: self._erased >= ticket, timeout_s)
@@ -58,7 +58,7 @@ class WalTruncation:
 
     @property
     def waiting(self) -> int:
-        """Requests that could not be carried out yet."""
+        """Requests not yet carried out."""
         with self._changed:
             return self._requested - self._erased
 

@@ -1,4 +1,4 @@
-"""Files that can check themselves: zip archives whose manifest names the sha256 of every member."""
+"""Zip archives whose manifest names the sha256 of every member."""
 
 import contextlib
 import hashlib
@@ -41,7 +41,7 @@ class ArchiveManifest(BaseModel):
 
 
 class _Tally:
-    """The digest and size of the bytes that went by."""
+    """Running sha256 and size of a stream of bytes."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -91,7 +91,7 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(target: Path) -> Iterator[tuple[ArchiveWriter, Path]]:
-    """Write an archive that has its name only when it is whole.
+    """Write an archive atomically.
 
     Yields: the writer, and a private folder on the same disk for what is needed on the way.
 

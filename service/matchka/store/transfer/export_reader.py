@@ -1,4 +1,4 @@
-"""An export's lines and rows, read together and checked."""
+"""Reads and checks an export: each subject's line with its embeddings."""
 
 import zipfile
 from collections.abc import Iterator

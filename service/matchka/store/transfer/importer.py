@@ -1,4 +1,4 @@
-"""Taking an export into a store: checked whole, all or nothing, and nothing that any ledger calls deleted."""
+"""Importing an export: fully checked, in one transaction, without templates that any ledger calls deleted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class ImportReport:
 
 @dataclass
 class _Import:
-    """One import at work."""
+    """State of one import."""
 
     session: Session
     plan: ImportPlan

@@ -1,4 +1,4 @@
-"""Templates of older versions of a model, of subjects who have enrolled with the current one since."""
+"""Pruning: templates of older versions, of subjects that have enrolled with the current one."""
 
 from datetime import datetime
 from itertools import groupby
@@ -11,7 +11,7 @@ from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 
 
 def remove_superseded(session: Session, model: str, current_version: str, now: datetime) -> int:
-    """Delete them, and note them in the ledger; subjects without the current version keep what they have.
+    """Delete templates of older versions, and note them in the ledger; subjects without the current one keep theirs.
 
     Returns: how many there were.
     """

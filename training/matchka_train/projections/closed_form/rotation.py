@@ -38,7 +38,7 @@ def fit_rotation(features: Features, recipe: RotationRecipe) -> AffineProjection
     """Fit on training features of one or more domains.
 
     Raises:
-        DatasetError: as domain_statistics.
+        DatasetError: a domain has fewer than two identities, or no identity with two samples.
         RecipeError: weights that do not name the domains.
     """
     statistics = domain_statistics(features)

@@ -52,7 +52,7 @@ def fit_whitening(features: Features, recipe: WhiteningRecipe) -> AffineProjecti
     """Fit on training features of one or more domains.
 
     Raises:
-        DatasetError: as domain_statistics.
+        DatasetError: a domain has fewer than two identities, or no identity with two samples.
         RecipeError: weights that do not name the domains.
 
     Source: within-class covariance normalisation of Hatch et al. 2006, with an exponent and shrinkage.
