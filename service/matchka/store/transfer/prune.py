@@ -11,7 +11,7 @@ from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 
 
 def remove_superseded(session: Session, model: str, current_version: str, now: datetime) -> int:
-    """Delete templates of older versions, and note them in the ledger; subjects without the current one keep theirs.
+    """Delete older versions' templates and note them in the ledger; subjects without the current one keep theirs.
 
     Returns: how many there were.
     """
