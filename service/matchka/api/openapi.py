@@ -9,6 +9,7 @@ from matchka import errors
 from matchka.api.problems import HEADERS, MEDIA_TYPE, status_and_code_of
 from matchka.api.schemas import Problem
 from matchka.errors import MatchkaError
+from matchka.modalities import MODALITIES
 
 WITHOUT_KEY: Final = ("/healthz", "/readyz")
 BEARER: Final = "key"
@@ -16,6 +17,7 @@ METHODS: Final = ("get", "put", "post", "patch", "delete")
 NOT_OF_A_CALL: Final = frozenset({errors.UnknownPathError, errors.MethodNotAllowedError, errors.ClientGoneError})
 
 # A call that has all of the first column may answer the errors of the second. What a call has: see _traits_of().
+# The errors of a modality that are not named here are those of every call with samples.
 ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]] = (
     (
         frozenset(),
@@ -70,21 +72,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         frozenset({"file"}),
         (
             errors.EmptyFileError,
-            errors.NotAudioError,
             errors.TruncatedFileError,
-            errors.NoSamplesError,
-            errors.SilenceError,
-            errors.TooLittleSpeechError,
-            errors.NonFiniteSamplesError,
-            errors.AudioTooLongError,
-            errors.UnsupportedSampleRateError,
-            errors.NotImageError,
-            errors.ImageTooLargeError,
-            errors.ImageTooThinError,
-            errors.ImageTooComplexError,
-            errors.NoFaceError,
-            errors.SeveralFacesError,
-            errors.PoorFaceError,
             errors.ZeroVectorError,
             errors.NonFiniteEmbeddingError,
         ),
@@ -155,6 +143,9 @@ def _errors_of(traits: frozenset[str]) -> Iterator[type[MatchkaError]]:
     for needed, kinds in ERRORS:
         if needed <= traits:
             yield from kinds
+    if "file" in traits:
+        named = {kind for _, kinds in ERRORS for kind in kinds}
+        yield from (kind for known in MODALITIES.values() for kind in known.errors if kind not in named)
 
 
 def _refusal(status: int, codes: dict[str, str]) -> dict[str, Any]:

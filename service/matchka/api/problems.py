@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from matchka.api.schemas import Problem
 from matchka.errors import (
-    AudioTooLongError,
     BodyTooLargeError,
     ClientGoneError,
     CrossSiteError,
@@ -14,9 +13,6 @@ from matchka.errors import (
     DuplicateSampleError,
     EmptyFileError,
     ForbiddenHostError,
-    ImageTooComplexError,
-    ImageTooLargeError,
-    ImageTooThinError,
     InvalidFieldError,
     InvalidHostError,
     InvalidSubjectIdError,
@@ -24,26 +20,15 @@ from matchka.errors import (
     MatchkaError,
     MethodNotAllowedError,
     MissingFieldError,
-    NoFaceError,
     NonFiniteEmbeddingError,
-    NonFiniteSamplesError,
-    NoSamplesError,
-    NoSpeechError,
-    NotAudioError,
     NotEnrolledError,
-    NotImageError,
     NotReadyError,
     OtherVersionError,
     OutOfMemoryError,
     OverloadedError,
-    PoorFaceError,
-    SeveralFacesError,
-    SilenceError,
     StorageDamagedError,
     StorageFailedError,
     StorageFullError,
-    TooLittleSpeechError,
-    TooManyFacesError,
     TooManyFilesError,
     TruncatedFileError,
     UnauthorizedError,
@@ -53,11 +38,11 @@ from matchka.errors import (
     UnknownSubjectError,
     UnknownTemplateError,
     UnsupportedContentTypeError,
-    UnsupportedSampleRateError,
     UntrainedDimError,
     UploadTimeoutError,
     ZeroVectorError,
 )
+from matchka.modalities import MODALITIES
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -106,25 +91,10 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     InvalidSubjectIdError: (422, "invalid_subject_id"),
     UntrainedDimError: (422, "untrained_dim"),
     EmptyFileError: (422, "empty_file"),
-    NotAudioError: (422, "not_audio"),
     TruncatedFileError: (422, "truncated_file"),
-    NoSamplesError: (422, "no_samples"),
-    SilenceError: (422, "silence"),
-    TooLittleSpeechError: (422, "too_little_speech"),
-    NoSpeechError: (422, "no_speech"),
-    NonFiniteSamplesError: (422, "non_finite_samples"),
-    AudioTooLongError: (422, "audio_too_long"),
-    NotImageError: (422, "not_image"),
-    ImageTooLargeError: (422, "image_too_large"),
-    ImageTooThinError: (422, "image_too_thin"),
-    ImageTooComplexError: (422, "image_too_complex"),
-    NoFaceError: (422, "no_face"),
-    SeveralFacesError: (422, "several_faces"),
-    PoorFaceError: (422, "poor_face"),
-    TooManyFacesError: (422, "too_many_faces"),
-    UnsupportedSampleRateError: (422, "unsupported_sample_rate"),
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
+    **{kind: (422, code) for known in MODALITIES.values() for kind, code in known.errors.items()},
     ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
     StorageDamagedError: (503, "storage_damaged"),
     NotReadyError: (503, "not_ready"),
@@ -141,8 +111,8 @@ def status_and_code(error: MatchkaError) -> tuple[int, str]:
 
     Returns: (500, "internal_error") for one no caller should ever meet.
 
-    >>> status_and_code(SilenceError("silent", remedy="speak"))
-    (422, 'silence')
+    >>> status_and_code(EmptyFileError("empty", remedy="send its bytes"))
+    (422, 'empty_file')
     """
     return status_and_code_of(type(error))
 

@@ -169,6 +169,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
         options_for: options for a purpose, out of the values that a caller gave by the names of `option_names`;
             InvalidFieldError refuses a value.
         media_types: of the files that are read.
+        errors: those that only its samples meet, with the stable code of each.
         nothing_found: errors that say of a file that can be read that it shows nothing to compare.
         least_parallel_rows: rows from which on one run on several cores is sooner done than on one.
     """
@@ -182,6 +183,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
     option_names: tuple[str, ...]
     options_for: Callable[[Purpose, Mapping[str, str]], OptionsT]
     media_types: tuple[str, ...]
+    errors: Mapping[type[MatchkaError], str]
     nothing_found: tuple[type[MatchkaError], ...] = ()
     least_parallel_rows: int = 1
 

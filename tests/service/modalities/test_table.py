@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from matchka.api.problems import STATUS_AND_CODE
 from matchka.bundles.bundle import read_bundle
 from matchka.errors import InvalidFieldError, SettingsError
 from matchka.modalities import MODALITIES, options_for, read_limits
@@ -42,8 +43,9 @@ def test_read_limits_takes_every_limit_from_its_variable_and_the_rest_by_default
         },
     }
     limits = read_limits(read_settings(given).modalities)
-    assert {kind: section.model_dump() for kind, section in limits.items()} == expected
-    assert read_limits(read_settings({}).modalities) == {"audio": AudioSettings(), "image": FaceSettings()}
+    assert {kind: limits[kind].model_dump() for kind in expected} == expected
+    assert read_limits(read_settings({}).modalities) == {kind: known.limits() for kind, known in MODALITIES.items()}
+    assert (MODALITIES["audio"].limits, MODALITIES["image"].limits) == (AudioSettings, FaceSettings)
 
 
 def test_read_limits_reach_the_readers_under_the_names_that_these_use():
@@ -118,12 +120,19 @@ def test_media_types_of_audio_are_known_by_their_files(media_type: str):
     assert is_known_audio(encoded(np.zeros(16_000), kind=WRITTEN[media_type]))
 
 
-@pytest.mark.parametrize("kind", MODALITIES)
-def test_example_of_a_spec_fits_its_graph_and_follows_its_seed(kind: str, models_dir: Path):
-    spec = {
-        bundle.manifest.input.kind: bundle.manifest.input
-        for bundle in (read_bundle(models_dir / name) for name in ("voice", "face"))
-    }[kind]
+def test_errors_of_modalities_are_each_of_one_and_have_codes_of_their_own():
+    kinds = [kind for known in MODALITIES.values() for kind in known.errors]
+    assert len(set(kinds)) == len(kinds)
+    for known in MODALITIES.values():
+        assert set(known.nothing_found) <= set(known.errors)
+        assert {kind: STATUS_AND_CODE[kind] for kind in known.errors} == {
+            kind: (422, code) for kind, code in known.errors.items()
+        }
+
+
+@pytest.mark.parametrize("name", ["voice", "face"])
+def test_example_of_a_spec_fits_its_graph_and_follows_its_seed(name: str, models_dir: Path):
+    spec = read_bundle(models_dir / name).manifest.input
     rows = spec.example(3, seed=7)
     assert (rows.shape, rows.dtype) == ((3, *spec.graph_input().shape), spec.graph_input().dtype)
     assert np.all(rows.std(axis=tuple(range(1, rows.ndim))) > 0)

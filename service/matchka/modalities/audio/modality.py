@@ -3,6 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
+from matchka.errors import (
+    AudioTooLongError,
+    NonFiniteSamplesError,
+    NoSamplesError,
+    NoSpeechError,
+    NotAudioError,
+    SilenceError,
+    TooLittleSpeechError,
+    UnsupportedSampleRateError,
+)
 from matchka.modalities.audio.reader import AudioOptions, open_reader
 from matchka.modalities.audio.settings import AudioSettings
 from matchka.modalities.audio.spec import AudioInputSpec
@@ -24,6 +34,16 @@ AUDIO: Final = Modality(
     option_names=(),
     options_for=options_for,
     media_types=("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"),
+    errors={
+        NotAudioError: "not_audio",
+        NoSamplesError: "no_samples",
+        SilenceError: "silence",
+        TooLittleSpeechError: "too_little_speech",
+        NoSpeechError: "no_speech",
+        NonFiniteSamplesError: "non_finite_samples",
+        AudioTooLongError: "audio_too_long",
+        UnsupportedSampleRateError: "unsupported_sample_rate",
+    },
     # two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050)
     least_parallel_rows=2,
 )

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Final, get_args
 
-from matchka.errors import InvalidFieldError, NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
+from matchka.errors import (
+    ImageTooComplexError,
+    ImageTooLargeError,
+    ImageTooThinError,
+    InvalidFieldError,
+    NoFaceError,
+    NotImageError,
+    PoorFaceError,
+    SeveralFacesError,
+    TooManyFacesError,
+)
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.face.sample_reader import FaceOptions, open_reader
 from matchka.modalities.face.settings import FaceSettings
@@ -44,5 +54,15 @@ FACE: Final = Modality(
     option_names=("face",),
     options_for=options_for,
     media_types=("image/jpeg", "image/png", "image/webp", "image/bmp"),
+    errors={
+        NotImageError: "not_image",
+        ImageTooLargeError: "image_too_large",
+        ImageTooThinError: "image_too_thin",
+        ImageTooComplexError: "image_too_complex",
+        NoFaceError: "no_face",
+        SeveralFacesError: "several_faces",
+        PoorFaceError: "poor_face",
+        TooManyFacesError: "too_many_faces",
+    },
     nothing_found=(NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError),
 )
