@@ -19,7 +19,7 @@ from matchka.errors import (
     MissingFieldError,
     UnknownFieldError,
 )
-from matchka.modalities import OPTION_NAMES
+from matchka.modalities import MODALITIES, OPTION_NAMES
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
@@ -36,9 +36,14 @@ def _read_number(value: object) -> object:
 
 
 FILE_IN_JSON: Final = {
-    "type": "string",
-    "contentEncoding": "base64",
-    "description": "Base64 of the file, or a data: URI of it.",
+    "anyOf": [
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "Base64 of the file, or a data: URI of it.",
+        },
+        {"type": "object", "description": "The file itself, where it is a JSON object."},
+    ]
 }
 FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SubjectId = Annotated[str, AfterValidator(check_subject_id)]
@@ -46,7 +51,11 @@ Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A 
 Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
 Files = Annotated[
     list[FileBytes],
-    Field(min_length=1, description="1 to 32 files: WAV, FLAC, OGG or MP3; for faces JPEG, PNG, WebP or BMP."),
+    Field(
+        min_length=1,
+        description="1 to 32 files. "
+        + " ".join(f"For {known.things}: {', '.join(known.media_types)}." for known in MODALITIES.values()),
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""JSON bodies: an object with a form's names, numbers as numbers, and files as base64 or `data:` URIs of it."""
+"""JSON bodies: an object with a form's names, numbers as numbers, and files as base64, `data:` URIs or objects."""
 
 import base64
 import json
@@ -13,6 +13,7 @@ from matchka.errors import InvalidFieldError, MalformedFormError, shorten
 JSON: Final = "application/json"
 # A value takes some 60 bytes of memory and two of the body, so that a body of brackets alone would grow thirtyfold.
 MOST_OUTSIDE_STRINGS: Final = 64 << 10  # bytes; an object of this interface has some 200
+DEEPEST_FILE: Final = 32  # arrays and objects within each other, of a file that is an object
 # Possessive, and an end for a string that has none: no input is looked at twice.
 STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 DATA_URI: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # RFC 2397
@@ -109,22 +110,44 @@ def _values(kind: FieldKind | None, value: object) -> list[object]:
 
 def _read(name: str, kind: FieldKind | None, value: object) -> str | bytes:
     kind = kind or FieldKind()
+    if kind.is_file and isinstance(value, _Object):
+        return _encoded(name, _written(value))
     if not isinstance(value, str) or isinstance(value, _Number) != kind.is_number:
-        expected = "a file as base64" if kind.is_file else "a number" if kind.is_number else "text"
+        expected = "a file as base64 or an object" if kind.is_file else "a number" if kind.is_number else "text"
         raise InvalidFieldError(
             f"The field {name} must be {expected}.", value=_shown(value), remedy="Correct the value."
         )
     if kind.is_file:
         return _file(name, value)
+    _encoded(name, value)
+    return str(value)
+
+
+def _encoded(name: str, text: str) -> bytes:
+    """A text's bytes, no more than a text may have."""
     try:
-        size = len(value.encode())
+        data = text.encode()
     except UnicodeEncodeError as error:
         raise InvalidFieldError(
-            f"The field {name} is not Unicode text.", value=value, remedy="Send no half of a surrogate pair."
+            f"The field {name} is not Unicode text.", value=text, remedy="Send no half of a surrogate pair."
         ) from error
-    if size > LONGEST_TEXT:
-        raise _malformed(f"a text of more than {LONGEST_TEXT >> 10} KiB")
-    return str(value)
+    if len(data) > LONGEST_TEXT:
+        raise _malformed(f"a text or an object of more than {LONGEST_TEXT >> 10} KiB")
+    return data
+
+
+def _written(value: object, depth: int = 1) -> str:
+    """JSON of what was parsed, with numbers as they were written and repeated members: its reader judges them.
+
+    Raises: MalformedFormError: arrays or objects more than DEEPEST_FILE within each other.
+    """
+    if not isinstance(value, list):
+        return value if isinstance(value, _Number) else json.dumps(value, ensure_ascii=False)
+    if depth > DEEPEST_FILE:
+        raise _malformed(f"a file of more than {DEEPEST_FILE} arrays or objects within each other")
+    if isinstance(value, _Object):
+        return "{" + ",".join(f"{_written(name)}:{_written(member, depth + 1)}" for name, member in value) + "}"
+    return "[" + ",".join(_written(member, depth + 1) for member in value) + "]"
 
 
 def _file(name: str, text: str) -> bytes:

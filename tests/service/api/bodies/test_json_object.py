@@ -115,7 +115,24 @@ def good(**changed: object) -> dict[str, object]:
         (good(file="data:audio/wav;base64,ab%3D%3D"), 422, "invalid_field"),
         (good(file="é"), 422, "invalid_field"),
         (good(file=1), 422, "invalid_field"),
-        (good(file={}), 422, "invalid_field"),
+        (good(file={}), 422, "not_audio"),
+        (good(file={"\ud800": 1}), 422, "invalid_field"),
+        (good(file={"a": "\ud800"}), 422, "invalid_field"),
+        (good(file=[{}]), 422, "invalid_field"),
+        (good(file={"a": "x" * (1 << 20)}), 400, "malformed_form"),
+        (b'{"model": "voice", "subject_id": "ada", "file": ' + b'{"a":' * 33 + b"1" + b"}" * 34, 400, "malformed_form"),
+        (
+            b'{"model": "voice", "subject_id": "ada", "file": {"a":' + b"[" * 32 + b"]" * 32 + b"}}",
+            400,
+            "malformed_form",
+        ),
+        (
+            b'{"model": "voice", "subject_id": "ada", "file": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+            400,
+            "malformed_form",
+        ),
+        (good(file={"a": list(range(20_000))}), 400, "malformed_form"),
+        (good(file={str(n): n for n in range(10_000)}), 400, "malformed_form"),
         (good(file=[text_of(sample(1))]), 422, "invalid_field"),  # verify takes one
         (good(file=None), 422, "missing_field"),
         (good(model=1), 422, "invalid_field"),
@@ -157,7 +174,45 @@ def test_json_body_that_no_form_could_be_is_refused_with_a_forms_code(
     assert refused(post(server, "/v1/verify", body)) == (status, code)
 
 
-@pytest.mark.parametrize("file", [["AA=="] * 4, ["AA=="] * 10_000])
+def object_read(text: str) -> bytes:
+    """What a reader of samples is handed of a file that is this object."""
+    reader = JsonReader({"file": FieldKind(is_file=True)}, 1)
+    reader.write(f'{{"file": {text}}}'.encode())
+    ((data,),) = reader.fields().values()
+    assert isinstance(data, bytes)
+    return data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"gain":-1.50e+3,"count":12345678901234567890123,"rate":0.1}',
+        '{"a":1,"a":2}',
+        '{"a":NaN,"b":Infinity,"c":-Infinity,"d":1e999}',
+        '{"a":true,"b":null,"c":[1,"two",{"d":[]}],"":{}}',
+        '{"é 中 😀":"\\u0001 \\" \\\\ \x7f"}',
+        '{"a":' + "[" * 31 + "]" * 31 + "}",
+        '{"a":' + "9" * 5000 + "}",
+    ],
+)
+def test_file_that_is_an_object_reaches_its_reader_as_it_was_written(text: str):
+    assert object_read(text) == text.encode()
+
+
+def test_file_that_is_an_object_may_be_spaced_and_escaped_in_any_way():
+    assert object_read('{ "\\u00e9\\ud83d\\ude00" :\n[ 1 , "\\/" ] }') == '{"é😀":[1,"/"]}'.encode()
+
+
+def test_files_that_are_objects_stand_beside_files_as_base64(server: SmallServer):
+    answer = post(server, "/v1/embed", {"model": "voice", "file": [text_of(sample(1)), {"a": 1}]})
+    assert refused(answer) == (422, "not_audio")
+    reader = JsonReader({"file": FieldKind(is_file=True, is_list=True)}, 3)
+    reader.write(b'{"file": ["AAE=", {"a": 1}, "data:;base64,Ag=="]}')
+    assert reader.fields() == {"file": [b"\0\1", b'{"a":1}', b"\2"]}
+
+
+@pytest.mark.parametrize("file", [["AA=="] * 4, ["AA=="] * 10_000, [{}] * 4, [{}] * 10_000])
 def test_json_body_with_too_many_files_is_refused(server: SmallServer, file: list[str]):
     answer = post(server, "/v1/embed", {"model": "voice", "file": file})
     assert refused(answer) == (422, "too_many_files")
