@@ -1,5 +1,6 @@
 """The calls of HTTP v1: each function describes one, and says how its answer is read. Nothing is sent here."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from matchka.client.answers import (
 )
 from matchka.errors import InvalidFieldError, MissingFieldError
 
-Sample: TypeAlias = Path | str | bytes
+Sample: TypeAlias = Path | str | bytes | Mapping[str, float]
 Part: TypeAlias = tuple[str, tuple[str, bytes]]
 Value: TypeAlias = str | int | float | None
 AnswerT = TypeVar("AnswerT")
@@ -47,7 +48,7 @@ class Call(Generic[AnswerT]):
 def embed(
     samples: list[Sample], model: str = "voice", dim: int | None = None, face: str | None = None
 ) -> Call[EmbedAnswer]:
-    """Embed samples (paths or bytes) at a trained dim."""
+    """Embed samples (paths, bytes or named numbers) at a trained dim."""
     fields = {"model": model, "dim": dim, "face": face}
     return _form("embed", EmbedAnswer.model_validate_json, fields, _files("file", samples))
 
@@ -193,10 +194,26 @@ def _files(name: str, samples: list[Sample]) -> tuple[Part, ...]:
 def _named_bytes(sample: Sample) -> tuple[str, bytes]:
     if isinstance(sample, bytes):
         return "sample", sample
+    if isinstance(sample, Mapping):
+        return "sample.json", _json_of(sample)
     path = Path(sample)
     try:
         return path.name, path.read_bytes()
     except OSError as error:
         raise InvalidFieldError(
             "The file cannot be read.", value=path, remedy=f"Check the path ({error.strerror})."
+        ) from error
+
+
+def _json_of(numbers: Mapping[str, float]) -> bytes:
+    """Named numbers as a file, numpy's scalars included; the service judges what they are.
+
+    >>> _json_of({"length_m": 1.5})
+    b'{"length_m": 1.5}'
+    """
+    try:
+        return json.dumps(dict(numbers), default=float).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidFieldError(
+            "The sample cannot be written as JSON.", value=error, remedy="Give numbers by their names."
         ) from error

@@ -1,6 +1,7 @@
 """The client against a real server: every method, and every way an answer can fail to come."""
 
 import http.server
+import json
 import socket
 import threading
 import unicodedata
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from matchka.client import Client
+from matchka.client import Client, calls
 from matchka.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
 from matchka.settings import Settings
 from tests.factories.bundles import DIMS, VERSION
@@ -128,6 +129,24 @@ def test_file_that_cannot_be_read_is_refused_before_anything_is_sent(tmp_path: P
     with pytest.raises(InvalidFieldError, match="cannot be read") as refused:
         Client("http://127.0.0.1:1").embed([tmp_path / "missing.wav"])
     assert "missing.wav" in str(refused.value)
+
+
+@pytest.mark.parametrize("numbers", [{"a": 1, "b": 2.5}, {"a": np.float32(1), "b": np.float64(2.5)}])
+def test_sample_of_named_numbers_is_sent_as_a_file_of_json(numbers: dict[str, float]):
+    ((field, (_, data)),) = calls.verify("ada", numbers, model="own").files
+    assert (field, json.loads(data)) == ("file", {"a": 1.0, "b": 2.5})
+
+
+def test_sample_of_named_numbers_is_judged_by_the_model_it_is_sent_to(small_server: SmallServer):
+    with pytest.raises(RequestFailedError) as refused:
+        small_server.client().embed([sample(1), {"a": 1.0}])
+    assert (refused.value.status, refused.value.code) == (422, "not_audio")
+
+
+@pytest.mark.parametrize("numbers", [{"a": [object()]}, {("a", "b"): 1.0}, {"a": np.zeros(2)}])
+def test_sample_that_json_cannot_write_is_refused_before_anything_is_sent(numbers: dict[str, float]):
+    with pytest.raises(InvalidFieldError, match="cannot be written"):
+        Client("http://127.0.0.1:1").embed([numbers])
 
 
 def test_service_that_is_not_there_is_unreachable():
