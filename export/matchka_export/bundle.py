@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -14,14 +14,12 @@ from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
+    AuxiliaryPart,
     DatasetUse,
-    Detector,
-    DimReport,
     Manifest,
-    Output,
     Source,
-    SpeechActivity,
 )
+from matchka.bundles.outputs import Output
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.source import WeightSource
@@ -44,15 +42,12 @@ class Facts:
     version: str
     task: str
     input: InputSpec
-    full_dim: int
-    dims: tuple[int, ...]
-    per_dim: dict[str, DimReport]
+    outputs: dict[str, Output]
     backbone: Source
     projection: Source
     datasets: tuple[DatasetUse, ...]
     accepted_worse: str | None = None
-    detector: Detector | None = None
-    speech_activity: SpeechActivity | None = None
+    auxiliary: dict[str, AuxiliaryPart] = field(default_factory=dict)
 
 
 @contextmanager
@@ -97,12 +92,8 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         version=facts.version,
         task=facts.task,
         input=facts.input,
-        detector=facts.detector,
-        speech_activity=facts.speech_activity,
-        output=Output(kind="embedding"),
-        full_dim=facts.full_dim,
-        dims=facts.dims,
-        per_dim=facts.per_dim,
+        auxiliary=facts.auxiliary,
+        outputs=facts.outputs,
         backbone=facts.backbone,
         projection=facts.projection,
         datasets=facts.datasets,

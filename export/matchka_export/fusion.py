@@ -10,6 +10,7 @@ from rich.progress import Progress
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.runtime.whole_file import write_whole
 from matchka_export.gate.dim_report import Embedded
@@ -39,7 +40,7 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
     data = [recipe.data.validation[0] for recipe in recipes]
     first, second = (_embed(*part, progress) for part in zip(bundles, recipes, data, strict=True))
     draws = draw_chimeras(first, second, SEED)
-    dims = [bundle.manifest.dims for bundle in bundles]
+    dims = [bundle.manifest.output(EmbeddingOutput).dims for bundle in bundles]
     pairs = list(zip(reversed(dims[0]), reversed(dims[1]), strict=False))
     task = progress.add_task("learning weights", total=len(pairs))
     results: list[tuple[tuple[int, int], FusionResult]] = []
@@ -74,7 +75,7 @@ def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Pro
 
 
 def _line(bundle: Bundle, dim: int) -> Line:
-    calibration = bundle.manifest.per_dim[str(dim)].calibration["1"]
+    calibration = bundle.manifest.output(EmbeddingOutput).per_dim[str(dim)].calibration["1"]
     return Line(calibration.scale, calibration.offset)
 
 

@@ -9,7 +9,8 @@ from typing import Final
 from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
-from matchka.bundles.manifest import GRAPH_NAME, Detector, Source, SpeechActivity
+from matchka.bundles.manifest import GRAPH_NAME, AuxiliaryPart, Source
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka.runtime.whole_file import whole_file
 from matchka_export.bundle import (
@@ -29,6 +30,7 @@ from matchka_export.gate.gate import require_hashes, require_not_worse
 from matchka_export.gate.measure import Measured, Trials, measure_graph
 from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
+from matchka_export.graph.trace import OUTPUT_NAME
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.tables import accuracy_table, identification_table
@@ -38,8 +40,6 @@ from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 TRAINING_PAGE: Final = "report.html"
 PLOTS: Final = "plots"
 PLOT_SUFFIXES: Final = (".png", ".svg")
-# what a manifest calls the task, by the kind of its `input`; of other kinds, the kind says it
-TASKS: Final = {"audio": "speaker verification", "image": "face verification"}
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,13 @@ def export_bundle(folder: Path, target: Path, choices: Choices, console: Console
     checkpoint = read_checkpoint(folder, choices.data)
     backbone = open_backbone(checkpoint.recipe.backbone)
     with staged_bundle(target) as staged:
-        detector = write_detector(backbone, staged)
-        speech = write_speech_activity(backbone.input, staged, choices.downloads, console)
+        auxiliary = write_auxiliary(backbone, staged, choices.downloads, console)
         measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
         reason = require_not_worse(measured.gate, choices.accept_worse)
         evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
         write_evidence(staged / REPORT_NAME, evidence)
         _copy_plots(folder, staged)
-        facts = bundle_facts(target.name, backbone, evidence, detector, speech, reason)
+        facts = bundle_facts(target.name, backbone, evidence, auxiliary, reason)
         require_hashes(facts)
         seal(staged, facts)
     return read_bundle(target)
@@ -113,7 +112,19 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
     return evidence
 
 
-def write_detector(backbone: Backbone, folder: Path) -> Detector | None:
+def write_auxiliary(backbone: Backbone, folder: Path, downloads: Path, console: Console) -> dict[str, AuxiliaryPart]:
+    """Write the graphs that a bundle of this backbone has beside its own; the manifest's entries of them.
+
+    Raises: ParityError, DownloadError, ChecksumError: as export_detector and write_speech_activity.
+    """
+    parts = {
+        "detector": write_detector(backbone, folder),
+        "speech_activity": write_speech_activity(backbone.input, folder, downloads, console),
+    }
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def write_detector(backbone: Backbone, folder: Path) -> AuxiliaryPart | None:
     """Write the graphs that find faces, where the backbone takes them.
 
     Raises: ParityError, DownloadError, ChecksumError: as export_detector.
@@ -125,20 +136,18 @@ def bundle_facts(
     name: str,
     backbone: Backbone,
     evidence: Evidence,
-    detector: Detector | None,
-    speech_activity: SpeechActivity | None,
+    auxiliary: dict[str, AuxiliaryPart],
     accepted_worse: str | None,
 ) -> Facts:
     """The manifest's facts, out of measurements that belong to the files at hand."""
+    embeddings = EmbeddingOutput(full_dim=evidence.full_dim, dims=evidence.dims, per_dim=evidence.per_dim)
     version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
     return Facts(
         name=name,
         version=version,
-        task=TASKS.get(backbone.input.kind, f"{backbone.input.kind} verification"),
+        task=backbone.input.verification,
         input=backbone.input,
-        full_dim=evidence.full_dim,
-        dims=evidence.dims,
-        per_dim=evidence.per_dim,
+        outputs={OUTPUT_NAME: embeddings},
         backbone=as_source(backbone.source),
         projection=Source(
             name=f"{evidence.family} projection",
@@ -149,8 +158,7 @@ def bundle_facts(
         ),
         datasets=evidence.datasets,
         accepted_worse=accepted_worse,
-        detector=detector,
-        speech_activity=speech_activity,
+        auxiliary=auxiliary,
     )
 
 

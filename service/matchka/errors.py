@@ -98,6 +98,10 @@ class UntrainedDimError(MatchkaError):
     """A dim the bundle was not trained and validated for."""
 
 
+class OutputNotAvailableError(MatchkaError):
+    """A call needs an output of a kind that the model's graph does not have."""
+
+
 class NotReadyError(MatchkaError):
     """The models are not warm or the gallery is not loaded yet."""
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.bundles.bundle import Bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.errors import GateError
@@ -89,7 +90,7 @@ def server(bundle: Bundle, home: Path) -> Iterator[RunningServer]:
 
 def test_bundle_when_built_names_window_dims_and_checkpoint(bundle: Bundle, recipe: Recipe) -> None:
     manifest = bundle.manifest
-    assert manifest.dims == DIMS
+    assert manifest.output(EmbeddingOutput).dims == DIMS
     assert (manifest.input.window_samples, manifest.input.hop_samples) == (48_000, 24_000)
     assert manifest.backbone.sha256 == open_backbone(recipe.backbone).source.sha256
     assert manifest.backbone.licence == "MIT"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from matchka.errors import RequestFailedError
-from tests.server_process import StartServer, stop
+from tests.factories.server_process import StartServer, stop
 
 
 def test_only_the_models_of_the_setting_are_served_and_templates_of_the_others_stay(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import BundleError
 from matchka_export.bundle import content_version, seal, staged_bundle
 from matchka_train.backbones.speaker.ge2e import Ge2e
@@ -29,7 +30,7 @@ def test_staged_bundle_when_sealed_reads_back_with_the_hash_of_every_file(toy_gr
         "report.json": hashlib.sha256(b"{}").hexdigest(),
     }
     assert set(manifest["libraries"]) == {"numpy", "onnx", "onnxruntime", "torch"}
-    assert read_bundle(tmp_path / "models" / "toy").manifest.dims == (4, 8)
+    assert read_bundle(tmp_path / "models" / "toy").manifest.output(EmbeddingOutput).dims == (4, 8)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["toy"]
 
 

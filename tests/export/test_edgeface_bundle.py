@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.client import Client
 from matchka.errors import MatchkaError
 from matchka.modalities.face.image import ImageLimits
@@ -134,7 +135,7 @@ def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights
     assert manifest.name == "face-edgeface"
     assert manifest.input == EDGEFACE_INPUT
     assert (manifest.backbone.name, manifest.backbone.licence) == ("EdgeFace xxs", "made up")
-    assert manifest.dims == DIMS
+    assert manifest.output(EmbeddingOutput).dims == DIMS
     assert set(manifest.files) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.decoding import AudioLimits
@@ -142,7 +143,10 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
     manifest = read_bundle(good_bundle).manifest
     report = json.loads((good_bundle / "report.json").read_text())
     assert manifest.accepted_worse is None
-    assert manifest.per_dim["256"].metrics == manifest.per_dim["256"].backbone_metrics
+    assert (
+        manifest.output(EmbeddingOutput).per_dim["256"].metrics
+        == manifest.output(EmbeddingOutput).per_dim["256"].backbone_metrics
+    )
     assert report["gate"]["read-english"]["high"] == pytest.approx(0.0, abs=1e-9)
     assert report["parity"] <= 1e-4
     assert set(manifest.files) == {"model.onnx", "speech.onnx", "report.json", "training_report.html", "plots/det.png"}
@@ -175,8 +179,10 @@ def test_export_bundle_when_worse_is_accepted_writes_the_reason(
     checkpoint = save_checkpoint(home / "accepted", home, backbone, shuffled)
     bundle = export_bundle(checkpoint, tmp_path / "worse", Choices(accept_worse="to show what it does"), QUIET)
     assert bundle.manifest.accepted_worse == "to show what it does"
-    raw_eer = read_bundle(good_bundle).manifest.per_dim["256"].backbone_metrics["read-english"].eer
-    assert bundle.manifest.per_dim["16"].metrics["read-english"].eer > 1.5 * raw_eer
+    raw_eer = (
+        read_bundle(good_bundle).manifest.output(EmbeddingOutput).per_dim["256"].backbone_metrics["read-english"].eer
+    )
+    assert bundle.manifest.output(EmbeddingOutput).per_dim["16"].metrics["read-english"].eer > 1.5 * raw_eer
 
 
 def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bundle: Path, tmp_path: Path) -> None:
@@ -184,8 +190,10 @@ def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bund
     full = read_bundle(good_bundle)
     assert bundle.graph_path.stat().st_size < 0.7 * full.graph_path.stat().st_size
     assert bundle.manifest.version != full.manifest.version
-    half_eer = bundle.manifest.per_dim["256"].metrics["read-english"].eer
-    assert half_eer == pytest.approx(full.manifest.per_dim["256"].metrics["read-english"].eer, abs=0.01)
+    half_eer = bundle.manifest.output(EmbeddingOutput).per_dim["256"].metrics["read-english"].eer
+    assert half_eer == pytest.approx(
+        full.manifest.output(EmbeddingOutput).per_dim["256"].metrics["read-english"].eer, abs=0.01
+    )
     windows = np.random.default_rng(0).standard_normal((2, 25_840)).astype(np.float32) * 0.03
     both = [
         OrtSession(path, "windows", (25_840,), 256, 1).embed(windows) for path in (bundle.graph_path, full.graph_path)
@@ -219,7 +227,7 @@ def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
     rotation = AffineProjection(turn, np.zeros(256, np.float32))
     checkpoint = save_checkpoint(home / "brought", home, backbone, rotation, brought=recipe)
     manifest = export_bundle(checkpoint, tmp_path / "models" / "brought", Choices(), QUIET).manifest
-    same = read_bundle(good_bundle).manifest.per_dim["256"].metrics["read-english"].eer
-    assert manifest.per_dim["256"].metrics["read-english"].eer == pytest.approx(same, abs=1e-3)
+    same = read_bundle(good_bundle).manifest.output(EmbeddingOutput).per_dim["256"].metrics["read-english"].eer
+    assert manifest.output(EmbeddingOutput).per_dim["256"].metrics["read-english"].eer == pytest.approx(same, abs=1e-3)
     assert manifest.backbone.sha256 == recipe["sha256"]
     assert manifest.backbone.licence == "Apache-2.0"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,19 @@ def dim_report() -> dict[str, Any]:
     }
 
 
+def embedding_output(full_dim: int = FULL_DIM, dims: Sequence[int] = DIMS, report: object = None) -> dict[str, object]:
+    """The manifest's entry of a graph's embeddings; the same report of every dim."""
+    per_dim = {str(dim): report or dim_report() for dim in dims}
+    return {"kind": "embedding", "full_dim": full_dim, "dims": list(dims), "per_dim": per_dim}
+
+
 def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed: int = 7, **changes: object) -> Path:
     """A bundle that checks out, unless `changes` to its manifest say otherwise."""
     folder.mkdir(parents=True)
     write_graph(folder / "model.onnx", seed)
     source = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "Apache-2.0"}
     manifest = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": name,
         "version": version,
         "task": "speaker verification",
@@ -62,10 +69,7 @@ def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed
             "context_samples": CONTEXT,
             "level_dbfs": LEVEL_DBFS,
         },
-        "output": {"kind": "embedding"},
-        "full_dim": FULL_DIM,
-        "dims": list(DIMS),
-        "per_dim": {str(dim): dim_report() for dim in DIMS},
+        "outputs": {"embeddings": embedding_output()},
         "backbone": source,
         "projection": source,
         "datasets": [],

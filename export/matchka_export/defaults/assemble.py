@@ -15,9 +15,8 @@ from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate.gate import require_not_worse
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
-from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
-from matchka_export.run import bundle_facts, write_detector
+from matchka_export.run import bundle_facts, write_auxiliary
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
@@ -63,14 +62,13 @@ def assemble(
     require_not_worse(evidence.gate, accept_worse=None)
     with show_progress(console) as progress, staged_bundle(target) as folder:
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
-        detector = write_detector(backbone, folder)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
-        speech = write_speech_activity(backbone.input, folder, downloads, console)
+        auxiliary = write_auxiliary(backbone, folder, downloads, console)
         progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
         _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
         progress.update(task, advance=1, description=f"Building {target.name}: writing")
         shutil.copyfile(evidence_path, folder / REPORT_NAME)
-        seal(folder, bundle_facts(target.name, backbone, evidence, detector, speech, accepted_worse=None))
+        seal(folder, bundle_facts(target.name, backbone, evidence, auxiliary, accepted_worse=None))
         progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
     return read_bundle(target)
 

@@ -41,15 +41,11 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
     except BundleError:
         return None
     manifest = bundle.manifest
-    sources = [
-        manifest.backbone,
-        *(manifest.detector.sources.values() if manifest.detector else ()),
-        *([manifest.speech_activity.source] if manifest.speech_activity else ()),
-    ]
+    auxiliary = [source for part in manifest.auxiliary.values() for source in part.sources.values()]
     same = (
         manifest.name == name
         and manifest.version.startswith(f"{BASE_VERSION}+")
-        and sorted(source.sha256 for source in sources) == sorted(DEFAULT_MODELS[name].weights)
+        and sorted(source.sha256 for source in [manifest.backbone, *auxiliary]) == sorted(DEFAULT_MODELS[name].weights)
         and manifest.projection.sha256 == sha256_of(shipped_projection(name))
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
     )

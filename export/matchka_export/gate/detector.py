@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from matchka.bundles.manifest import Detector, Source
+from matchka.bundles.manifest import AuxiliaryPart, Source
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
 from matchka.modalities.modality import GraphInput
@@ -29,7 +29,7 @@ PROVEN_PX: Final = {
 PROVEN_BATCHES: Final = (1, 5)
 
 
-def export_detector(source: DetectorSource, folder: Path) -> Detector:
+def export_detector(source: DetectorSource, folder: Path) -> AuxiliaryPart:
     """Write `pnet.onnx`, `rnet.onnx` and `onet.onnx`, and prove that they compute what torch computes.
 
     Args:
@@ -50,7 +50,7 @@ def export_detector(source: DetectorSource, folder: Path) -> Detector:
         tidy_graph(path)
         _require_parity(network, path, name)
     sources = {_file_name(name): _as_source(source, name) for name in TRACED_PX}
-    return Detector.model_validate({"kind": "mtcnn", "sources": sources})
+    return AuxiliaryPart(kind="mtcnn", sources=sources)
 
 
 def _require_parity(network: torch.nn.Module, path: Path, name: str) -> None:

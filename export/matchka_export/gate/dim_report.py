@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from matchka.bundles.manifest import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
+from matchka.bundles.outputs import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, template_pairs

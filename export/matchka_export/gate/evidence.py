@@ -5,7 +5,8 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from matchka.bundles.manifest import DatasetUse, DimReport
+from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.outputs import DimReport
 from matchka.runtime.whole_file import write_whole
 from matchka_export.errors import EvidenceError
 from matchka_train.strict_model import Frozen
@@ -54,7 +55,7 @@ class Evidence(Frozen):
         gate: domain -> what the gate found.
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
-        per_dim: as matchka.bundles.manifest.Manifest.
+        per_dim: as matchka.bundles.outputs.EmbeddingOutput.
         identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
         commands: what to run to find the same again.

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from rich.progress import Progress
 
-from matchka.bundles.manifest import DimReport
+from matchka.bundles.outputs import DimReport
 from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.evidence import GateResult

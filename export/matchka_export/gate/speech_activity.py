@@ -4,14 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from matchka.bundles.manifest import Source, SpeechActivity
+from matchka.bundles.manifest import AuxiliaryPart, Source
 from matchka.modalities.audio.spec import SPEECH_GRAPH_NAME
 from matchka.modalities.modality import InputSpec
 from matchka_train.weights.package_catalogue import SPEECH_ACTIVITY_GRAPH
 from matchka_train.weights.packages import read_member
 
 
-def write_speech_activity(spec: InputSpec, folder: Path, downloads: Path, console: Console) -> SpeechActivity | None:
+def write_speech_activity(spec: InputSpec, folder: Path, downloads: Path, console: Console) -> AuxiliaryPart | None:
     """Write `speech.onnx`, where the backbone takes clips of the detector's sample rate.
 
     Args:
@@ -35,4 +35,4 @@ def write_speech_activity(spec: InputSpec, folder: Path, downloads: Path, consol
         sha256=member.sha256,
         licence=member.package.licence,
     )
-    return SpeechActivity(kind="silero", source=source)
+    return AuxiliaryPart(kind="silero", sources={SPEECH_GRAPH_NAME: source})

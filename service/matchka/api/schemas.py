@@ -4,7 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from matchka.bundles.manifest import DatasetUse, DimReport, Source
+from matchka.bundles.manifest import DatasetUse, Source
+from matchka.bundles.outputs import DimReport
 from matchka.tasks.embedding.fusion import Require
 
 

@@ -3,12 +3,19 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from matchka.bundles.manifest import _REBUILD, GRAPH_NAME, MANIFEST_NAME, Manifest, read_manifest
+from pydantic import Field, TypeAdapter, ValidationError
+
+from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, Manifest
+from matchka.bundles.schema_1 import ManifestOfSchema1
 from matchka.errors import BundleError
 
 HASH_BLOCK_BYTES: Final = 1 << 20
+_REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
+_ANY_SCHEMA: Final[TypeAdapter[Manifest | ManifestOfSchema1]] = TypeAdapter(
+    Annotated[Manifest | ManifestOfSchema1, Field(discriminator="schema_version")]
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,25 @@ def sha256_of(path: Path) -> str:
         while block := file.read(HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a bundle's manifest, of any schema; the files it names are not looked at.
+
+    Raises: BundleError: there is none, or it does not validate.
+    """
+    try:
+        found = _ANY_SCHEMA.validate_json((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        return found.as_schema_2() if isinstance(found, ManifestOfSchema1) else found
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"The manifest of {path} cannot be read.", value=error, remedy=_REBUILD) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        # the first part of a place in the file is the number of the schema
+        where = ".".join(str(part) for part in first["loc"][1:]) or "manifest"
+        raise BundleError(
+            f"The manifest of {path} is not valid at {where}: {first['msg']}.", value=first["input"], remedy=_REBUILD
+        ) from error
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matchka.bundles.bundle import Bundle, read_bundle
-from matchka.bundles.manifest import MANIFEST_NAME, Manifest, read_manifest
+from matchka.bundles.bundle import Bundle, read_bundle, read_manifest
+from matchka.bundles.manifest import MANIFEST_NAME, Manifest
 from matchka.errors import BundleError
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.bundles.repository import Listed, list_bundles
 from matchka.cli.gallery_commands import (
     JsonOption,
@@ -82,7 +83,9 @@ def import_command(
         deletions = tuple(read_ledger(ledger)) if ledger else ()
         plan = ImportPlan(file, tenant, cast(Existing, existing), resurrect, deletions)
         full_dims = {
-            (b.manifest.name, b.manifest.version): b.manifest.full_dim for b in list_bundles(settings.models_dir)
+            (b.manifest.name, b.manifest.version): b.manifest.output(EmbeddingOutput).full_dim
+            for b in list_bundles(settings.models_dir)
+            if b.manifest.has_output(EmbeddingOutput)
         }
         with (
             opened_for_writing(settings) as engine,

@@ -10,6 +10,7 @@ import numpy as np
 
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import MatchkaError
 from matchka.inference.batch_policy import policy_for
 from matchka.inference.batcher import Batcher
@@ -112,7 +113,10 @@ class Model:
                 if len(samples) > 1:
                     error.detail = f"File {number} of {len(samples)}: {error.detail}"
                 raise
-        return Observed(truncate_and_normalise(np.concatenate(vectors), self.manifest.full_dim), tuple(findings))
+        return Observed(
+            truncate_and_normalise(np.concatenate(vectors), self.manifest.output(EmbeddingOutput).full_dim),
+            tuple(findings),
+        )
 
     @property
     def batcher(self) -> Batcher | None:
@@ -203,7 +207,7 @@ def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
         bundle.graph_path,
         spec.name,
         spec.shape,
-        bundle.manifest.full_dim,
+        bundle.manifest.output(EmbeddingOutput).full_dim,
         threads,
         input_dtype=spec.dtype,
         use_gpu=settings.device == "gpu",

@@ -67,6 +67,11 @@ class InputSpec(BaseModel, ABC):
     def content(self) -> dict[str, Any]:
         """The values that rows depend on. Versions and cache keys are hashes of them: their form must not change."""
 
+    @property
+    def verification(self) -> str:
+        """What comparing such samples is called, in words for people."""
+        return f"{self.kind} verification"
+
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """Those that a bundle may name beside its own graph, by their entry in the manifest."""
         return {}

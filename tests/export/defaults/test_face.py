@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.inference.session import OrtSession
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
@@ -67,13 +68,13 @@ def session(face: Path) -> OrtSession:
 def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_source(face: Path) -> None:
     manifest = json.loads((face / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("face").read_text())
-    assert manifest["per_dim"] == evidence["per_dim"]
+    assert manifest["outputs"]["embeddings"]["per_dim"] == evidence["per_dim"]
     assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("face").read_bytes()).hexdigest()
-    assert manifest["dims"] == [8, 16, 32, 64, 128]
+    assert manifest["outputs"]["embeddings"]["dims"] == [8, 16, 32, 64, 128]
     assert manifest["task"] == "face verification"
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"none for the photographs: research use only"}
     assert (manifest["backbone"]["licence"], manifest["backbone"]["version"]) == ("CC0-1.0", "0.3.0")
-    assert {source["licence"] for source in manifest["detector"]["sources"].values()} == {"MIT"}
+    assert {source["licence"] for source in manifest["auxiliary"]["detector"]["sources"].values()} == {"MIT"}
     assert set(manifest["files"]) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
 
 
@@ -117,7 +118,7 @@ def test_graph_when_comparing_people_tells_them_apart_at_every_dim(
     session: OrtSession, chips: dict[str, np.ndarray], face: Path
 ) -> None:
     embeddings = {name: session.embed(chip[None]) for name, chip in chips.items()}
-    for dim, report in read_bundle(face).manifest.per_dim.items():
+    for dim, report in read_bundle(face).manifest.output(EmbeddingOutput).per_dim.items():
         unit = {name: truncate_and_normalise(rows, int(dim))[0] for name, rows in embeddings.items()}
         threshold = next(p.threshold for p in report.operating_points["1"] if p.fmr == 1e-2)
         mated = [float(unit["obama"] @ unit[name]) for name in ("obama2", "obama3")]

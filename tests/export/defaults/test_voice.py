@@ -64,9 +64,9 @@ def voice(models: Path) -> Path:
 def test_voice_bundle_when_done_holds_the_shipped_measurements(voice: Path) -> None:
     manifest = json.loads((voice / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("voice").read_text())
-    assert manifest["per_dim"] == evidence["per_dim"]
+    assert manifest["outputs"]["embeddings"]["per_dim"] == evidence["per_dim"]
     assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("voice").read_bytes()).hexdigest()
-    assert manifest["dims"] == [16, 32, 64, 128, 256]
+    assert manifest["outputs"]["embeddings"]["dims"] == [16, 32, 64, 128, 256]
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
 
 
@@ -75,7 +75,7 @@ def test_voice_bundle_when_done_holds_the_pinned_detector_of_speech_and_says_who
 ) -> None:
     manifest = json.loads((voice / "manifest.json").read_text())
     digest = hashlib.sha256((voice / "speech.onnx").read_bytes()).hexdigest()
-    source = manifest["speech_activity"]["source"]
+    source = manifest["auxiliary"]["speech_activity"]["sources"]["speech.onnx"]
     assert manifest["files"]["speech.onnx"] == source["sha256"] == digest
     assert (source["version"], source["licence"]) == ("6.2.3", "MIT")
     assert "silero-vad" in source["source"]
@@ -86,9 +86,9 @@ def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: 
     shutil.copytree(voice, copy)
     (copy / "speech.onnx").unlink()
     manifest = json.loads((copy / "manifest.json").read_text())
-    del manifest["speech_activity"], manifest["files"]["speech.onnx"]
+    del manifest["auxiliary"]["speech_activity"], manifest["files"]["speech.onnx"]
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    assert read_bundle(copy).manifest.speech_activity is None  # as they were before: still read
+    assert read_bundle(copy).manifest.auxiliary == {}  # as they were before: still read
     assert current_bundle(copy, "voice") is None
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from matchka.bundles.bundle import read_bundle, sha256_of
-from matchka.bundles.manifest import Manifest
+from matchka.bundles.outputs import ClassOutput, EmbeddingOutput
 from matchka.bundles.repository import read_bundles
-from matchka.errors import BundleError, UntrainedDimError
+from matchka.errors import BundleError, OutputNotAvailableError
 from tests.factories.bundles import DIMS, dim_report, write_bundle
 from tests.factories.graphs import FULL_DIM
 
@@ -31,8 +31,10 @@ def rewrite(folder: Path, change: Change) -> None:
 
 def test_read_bundle_that_is_whole_returns_what_its_manifest_says(folder: Path):
     bundle = read_bundle(folder)
-    assert (bundle.manifest.name, bundle.manifest.full_dim, bundle.manifest.dims) == ("voice", FULL_DIM, DIMS)
-    assert bundle.manifest.per_dim["4"].operating_points["3"][1].threshold == 0.85
+    embedding = bundle.manifest.output(EmbeddingOutput)
+    assert (bundle.manifest.name, embedding.full_dim, embedding.dims) == ("voice", FULL_DIM, DIMS)
+    assert bundle.manifest.output_name(EmbeddingOutput) == "embeddings"
+    assert embedding.per_dim["4"].operating_points["3"][1].threshold == 0.85
     assert bundle.manifest.input.hop_samples == 800
     assert bundle.graph_path.read_bytes()
 
@@ -100,10 +102,13 @@ def drop(name: str) -> Change:
     return lambda manifest: manifest.pop(name)
 
 
+EMBEDDINGS = ("outputs", "embeddings")
+ONE_TEMPLATE = (*EMBEDDINGS, "per_dim", "8", "operating_points", "1")
 SOURCE = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "MIT"}
+SILERO = {"kind": "silero", "sources": {"speech.onnx": SOURCE}}
 POINT = {"fmr": 0.01, "threshold": 0.5, "measured": True}
 BAD_MANIFESTS = {
-    "another schema": put("schema_version", value=2),
+    "another schema": put("schema_version", value=3),
     "an unknown key": put("note", value="hello"),
     "an unknown key of the input": put("input", "least_coverage", value=0.75),
     "a missing key": drop("backbone"),
@@ -111,33 +116,45 @@ BAD_MANIFESTS = {
     "a name in capitals": put("name", value="Voice"),
     "an empty version": put("version", value=""),
     "another kind of input": put("input", "kind", value="image"),
-    "another kind of output": put("output", "kind", value="class"),
-    "no dims": put("dims", value=[]),
-    "falling dims": put("dims", value=[8, 4, 2]),
-    "repeated dims": put("dims", value=[2, 4, 4, 8]),
-    "dims that end below full_dim": put("dims", value=[2, 4]),
-    "another full_dim": put("full_dim", value=16),
-    "a full_dim of zero": put("full_dim", value=0),
-    "a dim without report": lambda m: m["per_dim"].pop("4"),
-    "a report of no dim": put("per_dim", "3", value=dim_report()),
-    "no points for one template": lambda m: m["per_dim"]["8"]["operating_points"].pop("1"),
-    "an empty list of points": put("per_dim", "8", "operating_points", "1", value=[]),
-    "rising rates": lambda m: m["per_dim"]["8"]["operating_points"]["3"].reverse(),
-    "repeated rates": put("per_dim", "8", "operating_points", "1", value=[POINT, POINT]),
-    "a rate of one": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "fmr": 1.0}]),
-    "a rate of zero": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "fmr": 0.0}]),
-    "a threshold that is no cosine": put("per_dim", "8", "operating_points", "1", value=[{**POINT, "threshold": 7}]),
-    "a threshold that is no number": put(
-        "per_dim", "8", "operating_points", "1", value=[{**POINT, "threshold": float("nan")}]
-    ),
-    "a falling calibration": put("per_dim", "8", "calibration", "1", "scale", value=-1.0),
-    "an error rate above one": put("per_dim", "8", "metrics", "made-up", "eer", value=5.52),
+    "another kind of output": put(*EMBEDDINGS, "kind", value="thoughts"),
+    "no schema": drop("schema_version"),
+    "no outputs": put("outputs", value={}),
+    "an output without a name": lambda m: m["outputs"].update({"": m["outputs"].pop("embeddings")}),
+    "two outputs of one kind": lambda m: m["outputs"].update(more=m["outputs"]["embeddings"]),
+    "an embedding with labels": put(*EMBEDDINGS, "labels", value=["a", "b"]),
+    "classes without labels": put("outputs", "classes", value={"kind": "class"}),
+    "one label": put("outputs", "classes", value={"kind": "class", "labels": ["a"]}),
+    "repeated labels": put("outputs", "classes", value={"kind": "class", "labels": ["a", "b", "a"]}),
+    "an empty label": put("outputs", "classes", value={"kind": "class", "labels": ["a", ""]}),
+    "no dims": put(*EMBEDDINGS, "dims", value=[]),
+    "falling dims": put(*EMBEDDINGS, "dims", value=[8, 4, 2]),
+    "repeated dims": put(*EMBEDDINGS, "dims", value=[2, 4, 4, 8]),
+    "dims that end below full_dim": put(*EMBEDDINGS, "dims", value=[2, 4]),
+    "another full_dim": put(*EMBEDDINGS, "full_dim", value=16),
+    "a full_dim of zero": put(*EMBEDDINGS, "full_dim", value=0),
+    "a dim without report": lambda m: m["outputs"]["embeddings"]["per_dim"].pop("4"),
+    "a report of no dim": put(*EMBEDDINGS, "per_dim", "3", value=dim_report()),
+    "no points for one template": lambda m: m["outputs"]["embeddings"]["per_dim"]["8"]["operating_points"].pop("1"),
+    "an empty list of points": put(*ONE_TEMPLATE, value=[]),
+    "rising rates": lambda m: m["outputs"]["embeddings"]["per_dim"]["8"]["operating_points"]["3"].reverse(),
+    "repeated rates": put(*ONE_TEMPLATE, value=[POINT, POINT]),
+    "a rate of one": put(*ONE_TEMPLATE, value=[{**POINT, "fmr": 1.0}]),
+    "a rate of zero": put(*ONE_TEMPLATE, value=[{**POINT, "fmr": 0.0}]),
+    "a threshold that is no cosine": put(*ONE_TEMPLATE, value=[{**POINT, "threshold": 7}]),
+    "a threshold that is no number": put(*ONE_TEMPLATE, value=[{**POINT, "threshold": float("nan")}]),
+    "a falling calibration": put(*EMBEDDINGS, "per_dim", "8", "calibration", "1", "scale", value=-1.0),
+    "an error rate above one": put(*EMBEDDINGS, "per_dim", "8", "metrics", "made-up", "eer", value=5.52),
     "no hash of the graph": put("files", value={}),
     "a source without sha256": put("backbone", "sha256", value="unknown"),
     "a window of no samples": put("input", "window_samples", value=0),
-    "a detector of speech without its file": put("speech_activity", value={"kind": "silero", "source": SOURCE}),
+    "a detector of speech without its file": put("auxiliary", value={"speech_activity": SILERO}),
+    "a detector of speech without its source": lambda m: (
+        m.update(auxiliary={"speech_activity": {"kind": "silero", "sources": {}}}),
+        m["files"].update({"speech.onnx": "0" * 64}),
+    ),
+    "a graph that the input does not know": put("auxiliary", value={"detector": SILERO}),
     "a detector of speech at another rate": lambda m: (
-        m.update(speech_activity={"kind": "silero", "source": SOURCE}),
+        m.update(auxiliary={"speech_activity": SILERO}),
         m["input"].update(sample_rate_hz=8000),
         m["files"].update({"speech.onnx": "0" * 64}),
     ),
@@ -220,7 +237,7 @@ def test_read_bundles_of_versions_of_different_kinds_of_samples_is_refused(tmp_p
     manifest["input"] = {"kind": "image", "chip_px": 8, "template_points": points, "template_weights": [1.0] * 5}
     source = manifest["backbone"]
     graphs = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-    manifest["detector"] = {"kind": "mtcnn", "sources": dict.fromkeys(graphs, source)}
+    manifest["auxiliary"] = {"detector": {"kind": "mtcnn", "sources": dict.fromkeys(graphs, source)}}
     manifest["files"] |= dict.fromkeys(graphs, "0" * 64)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="different kinds"):
@@ -262,17 +279,11 @@ def test_sha256_of_files_around_the_block_size_is_that_of_their_bytes(tmp_path: 
     assert sha256_of(tmp_path / "file") == hashlib.sha256(data).hexdigest()
 
 
-def manifest_of(folder: Path) -> Manifest:
-    return read_bundle(folder).manifest
-
-
-def test_require_dim_of_trained_dims_returns_them_and_of_none_full_dim(folder: Path):
-    manifest = manifest_of(folder)
-    assert [manifest.require_dim(dim) for dim in (2, 4, 8, None)] == [2, 4, 8, 8]
-
-
-@pytest.mark.parametrize("dim", [-1, 0, 1, 3, 7, 9, 256])
-def test_require_dim_of_an_untrained_dim_is_refused(folder: Path, dim: int):
-    with pytest.raises(UntrainedDimError, match="2, 4, 8") as refused:
-        manifest_of(folder).require_dim(dim)
-    assert refused.value.value == str(dim)
+def test_output_of_a_kind_that_the_graph_lacks_is_refused_and_says_what_it_has(folder: Path):
+    rewrite(folder, put("outputs", value={"logits": {"kind": "class", "labels": ["tone", "noise"]}}))
+    manifest = read_bundle(folder).manifest
+    assert (manifest.has_output(ClassOutput), manifest.has_output(EmbeddingOutput)) == (True, False)
+    assert manifest.output(ClassOutput).labels == ("tone", "noise")
+    with pytest.raises(OutputNotAvailableError, match="no output of the kind embedding; it has class") as refused:
+        manifest.output(EmbeddingOutput)
+    assert refused.value.value == "voice"

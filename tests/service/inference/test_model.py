@@ -165,7 +165,8 @@ def add_speech_graph(folder: Path, graph: Path) -> None:
     (folder / "speech.onnx").write_bytes(graph.read_bytes())
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["speech.onnx"] = hashlib.sha256(graph.read_bytes()).hexdigest()
-    manifest["speech_activity"] = {"kind": "silero", "source": manifest["backbone"]}
+    part = {"kind": "silero", "sources": {"speech.onnx": manifest["backbone"]}}
+    manifest["auxiliary"] = {"speech_activity": part}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 

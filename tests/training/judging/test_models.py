@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import BundleError
 from matchka_train.errors import CheckpointError
 from matchka_train.judging.models import open_model
@@ -22,10 +23,10 @@ def test_open_model_of_a_voice_bundle_computes_what_its_graph_computes(models_di
     (expected,) = session.run(None, {session.get_inputs()[0].name: windows})
     found = model.embed_windows(model.backbone.module()(torch.from_numpy(windows)).numpy())
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    manifest = read_bundle(models_dir / "voice").manifest
-    assert model.dims == manifest.dims
-    assert model.thresholds[manifest.full_dim] == [
-        (point.fmr, point.threshold) for point in manifest.per_dim[str(manifest.full_dim)].operating_points["1"]
+    embedding = read_bundle(models_dir / "voice").manifest.output(EmbeddingOutput)
+    assert model.dims == embedding.dims
+    assert model.thresholds[embedding.full_dim] == [
+        (point.fmr, point.threshold) for point in embedding.per_dim[str(embedding.full_dim)].operating_points["1"]
     ]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.manifest import MANIFEST_NAME
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
 from matchka_train.backbones.served_graph import serve_graph
@@ -43,6 +44,7 @@ def open_model(path: Path) -> Model:
     Raises:
         CheckpointError: the folder is neither, or the projection was fitted on another backbone.
         BundleError: the bundle does not check out.
+        OutputNotAvailableError: its graph does not embed.
         ProjectionError, RecipeError: the checkpoint cannot be read.
     """
     if (path / MANIFEST_NAME).is_file():
@@ -59,12 +61,13 @@ def open_model(path: Path) -> Model:
 def _open_bundle(path: Path) -> Model:
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    graph = serve_graph(bundle.graph_path, manifest.input, manifest.full_dim, manifest.name, manifest.version)
+    embedding = manifest.output(EmbeddingOutput)
+    graph = serve_graph(bundle.graph_path, manifest.input, embedding.full_dim, manifest.name, manifest.version)
     thresholds = {
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
-        for dim, report in manifest.per_dim.items()
+        for dim, report in embedding.per_dim.items()
     }
-    return Model(path, graph, unchanged, manifest.dims, thresholds, None)
+    return Model(path, graph, unchanged, embedding.dims, thresholds, None)
 
 
 def _open_checkpoint(path: Path) -> Model:

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.schemas import ModelAnswer, ModelsAnswer
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.tasks.embedding.results import ServedVersion
 
 router = APIRouter()
@@ -17,14 +18,15 @@ async def list_models(caller: CallerDep) -> ModelsAnswer:
 
 def _answer(served: ServedVersion) -> ModelAnswer:
     manifest = served.manifest
+    embedding = manifest.output(EmbeddingOutput)
     return ModelAnswer(
         name=manifest.name,
         version=manifest.version,
         task=manifest.task,
         input_kind=manifest.input.kind,
-        full_dim=manifest.full_dim,
-        dims=list(manifest.dims),
-        per_dim=manifest.per_dim,
+        full_dim=embedding.full_dim,
+        dims=list(embedding.dims),
+        per_dim=embedding.per_dim,
         backbone=manifest.backbone,
         projection=manifest.projection,
         datasets=list(manifest.datasets),

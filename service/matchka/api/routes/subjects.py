@@ -30,12 +30,11 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.options),
         samples=len(form.file),
     )
-    manifest = caller.verifier.require_model(form.model).manifest
     return EnrollAnswer(
         subject_id=form.subject_id,
-        model=manifest.name,
-        version=manifest.version,
-        dim=manifest.full_dim,
+        model=enrolled.manifest.name,
+        version=enrolled.manifest.version,
+        dim=enrolled.dim,
         template_ids=list(enrolled.template_ids),
         template_count=enrolled.template_count,
         similar_subjects=[

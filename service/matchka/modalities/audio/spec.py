@@ -51,6 +51,11 @@ class AudioInputSpec(InputSpec):
         """Its fields, but for `kind`."""
         return self.model_dump(exclude={"kind"})
 
+    @property
+    def verification(self) -> str:
+        """The field's name for it."""
+        return "speaker verification"
+
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """The detector of speech, which knows one sample rate."""
         if self.sample_rate_hz != SPEECH_RATE_HZ:

@@ -47,6 +47,11 @@ class ImageInputSpec(InputSpec):
         template = {"points": self.template_points, "weights": self.template_weights}
         return {"chip_px": self.chip_px, "template": template}
 
+    @property
+    def verification(self) -> str:
+        """The field's name for it."""
+        return "face verification"
+
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """The detector of faces."""
         return {"detector": AuxiliaryGraphs(DETECTOR_GRAPH_NAMES, required=True)}

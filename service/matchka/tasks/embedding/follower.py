@@ -3,6 +3,7 @@
 from collections import defaultdict
 from functools import partial
 
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener, TenantGalleries
 from matchka.gallery.gallery import Gallery
@@ -46,7 +47,7 @@ class GalleryKeeper:
     def of(self, tenant: str, model: Model) -> Gallery:
         """The gallery of a tenant and model."""
         manifest = model.manifest
-        return self._galleries.of(tenant, manifest.name, manifest.version, manifest.full_dim)
+        return self._galleries.of(tenant, manifest.name, manifest.version, manifest.output(EmbeddingOutput).full_dim)
 
     def settle(self, tenant: str, subject_key: int, name: str) -> None:
         """Put a subject into the gallery of the newest served version that it has, and take it out of all others."""

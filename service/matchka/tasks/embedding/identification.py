@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from matchka.bundles.manifest import Manifest
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model, Observed
 from matchka.modalities.modality import Finding
@@ -60,7 +61,7 @@ class Identification:
         thresholds = []
         for search in searches:
             found, best_count = self._candidates(tenant, search, top_k)
-            report = search.manifest.per_dim[str(search.dim)]
+            report = search.manifest.output(EmbeddingOutput).per_dim[str(search.dim)]
             threshold = identification_threshold(report, best_count, max_fpir, gallery_size)
             thresholds.append(threshold)
             for subject_id, similarity in found:
@@ -80,11 +81,12 @@ class Identification:
         self, tenant: str, manifest: Manifest, gallery: Gallery, reference: Reference
     ) -> list[SubjectSimilarity]:
         """Other subjects that identify would have taken for this one, at the default false positive rate."""
-        search = Search(manifest, manifest.full_dim, gallery, reference.embedding)
+        embedding = manifest.output(EmbeddingOutput)
+        search = Search(manifest, embedding.full_dim, gallery, reference.embedding)
         # both sides are references, so the larger of the two counts sets the threshold
         found, best_count = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
         count = max(best_count, reference.template_count)
-        report = manifest.per_dim[str(search.dim)]
+        report = embedding.per_dim[str(search.dim)]
         threshold = identification_threshold(report, count, DEFAULT_MAX_FPIR, len(gallery))
         others = [SubjectSimilarity(*candidate) for candidate in found if candidate[0] != reference.subject_id]
         return [other for other in others[:MOST_SIMILAR_SUBJECTS] if other.similarity >= threshold.value]

@@ -48,6 +48,8 @@ class Candidate(SubjectSimilarity):
 class Enrolled:
     """What an enrolment stored, and the subjects so similar that they may be the same person."""
 
+    manifest: Manifest
+    dim: int
     template_ids: tuple[str, ...]
     template_count: int
     similar_subjects: list[SubjectSimilarity]

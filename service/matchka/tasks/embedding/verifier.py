@@ -9,6 +9,7 @@ from typing import Final
 
 from matchka.bundles.fusion_file import Fusion
 from matchka.bundles.manifest import Manifest
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
@@ -17,6 +18,7 @@ from matchka.inference.registry import ServedModels
 from matchka.modalities.modality import Purpose
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
+from matchka.tasks.embedding.embedding import require_dim
 from matchka.tasks.embedding.follower import GalleryKeeper
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identification, Search, counterpart, observed_again
@@ -98,7 +100,7 @@ class Verifier:
         """Embed samples at a trained dim."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
         seen = model.observe(samples, options)
-        is_whole = dim == model.manifest.full_dim  # of unit length already
+        is_whole = dim == model.manifest.output(EmbeddingOutput).full_dim  # of unit length already
         vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
         return Embeddings(model.manifest, dim, vectors, seen.findings)
 
@@ -106,10 +108,10 @@ class Verifier:
         self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_CHOICE
     ) -> Enrolled:
         """Store a template of the current version for each sample; all of them or, where one fails, none."""
-        model, _, options = self._model_at(model_name, None, "enrolment", given)
+        model, full_dim, options = self._model_at(model_name, None, "enrolment", given)
         seen = model.observe(samples, options)
         embeddings = seen.vectors
-        for dim in model.manifest.dims:
+        for dim in model.manifest.output(EmbeddingOutput).dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
         with self._write_lock:
             with model.times.timed("store"):
@@ -119,7 +121,8 @@ class Verifier:
             self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._keeper.of(tenant, model)
         similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
-        return Enrolled(enrolment.template_ids, enrolment.reference.template_count, similar, seen.findings)
+        count = enrolment.reference.template_count
+        return Enrolled(model.manifest, full_dim, enrolment.template_ids, count, similar, seen.findings)
 
     def verify(
         self,
@@ -134,7 +137,7 @@ class Verifier:
         """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
         options = self._served.current(model_name).options_for("probe", given)
         model, reference = self._reference(tenant, subject_id, model_name, dim)
-        dim = model.manifest.require_dim(dim)
+        dim = require_dim(model.manifest, dim)
         seen = model.observe([sample], options)
         with model.times.timed("decide"):
             decision = _decide(
@@ -185,7 +188,7 @@ class Verifier:
                 value=subject_id,
                 remedy="Enrol the subject again with each model.",
             )
-        reports = {name: part.manifest.per_dim[str(part.dim)] for name, part in parts.items()}
+        reports = {name: part.manifest.output(EmbeddingOutput).per_dim[str(part.dim)] for name, part in parts.items()}
         # of the reference that was compared: the subject may have been changed since
         counts = {name: part.template_count for name, part in parts.items()}
         similarities = {name: part.decision.similarity for name, part in parts.items()}
@@ -241,7 +244,7 @@ class Verifier:
         """
         model, model_dim, options = self._model_at(model_name, dim, "probe", given)
         older = [
-            (other, other.manifest.require_dim(dim))
+            (other, require_dim(other.manifest, dim))
             for other in self._served.versions(model_name)[1:]
             if len(self._keeper.of(tenant, other))
         ]
@@ -301,13 +304,13 @@ class Verifier:
     ) -> tuple[Model, int, object]:
         model = self._served.current(name)
         options = model.options_for(purpose, given)
-        return model, model.manifest.require_dim(dim), options
+        return model, require_dim(model.manifest, dim), options
 
     def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
         """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
         versions = self._served.versions(name)
         if len(versions) == 1:
-            versions[0].manifest.require_dim(dim)  # before the subject is looked up: it holds for every subject
+            require_dim(versions[0].manifest, dim)  # before the subject is looked up: it holds for every subject
         *newer, last = versions
         for model in newer:
             with suppress(OtherVersionError), model.times.timed("store"):
@@ -320,4 +323,4 @@ def _decide(
     manifest: Manifest, dim: int, max_fmr: float, reference: FloatArray, probe: FloatArray, template_count: int
 ) -> Decision:
     similarity = float(cosine_similarity(reference, probe, dim)[0, 0])
-    return decide(manifest.per_dim[str(dim)], similarity, template_count, max_fmr)
+    return decide(manifest.output(EmbeddingOutput).per_dim[str(dim)], similarity, template_count, max_fmr)

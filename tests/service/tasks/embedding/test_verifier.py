@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from matchka.app import opened_verifier
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import (
     DataDirInUseError,
     DuplicateSampleError,
@@ -99,7 +100,9 @@ def test_identify_lists_the_gallery_as_brute_force_does(verifier: Verifier, dim:
         assert [c.subject_id for c in found.candidates] == [name for _, name in expected]
         assert found.gallery_size == 8
         count = 1 + int(expected[0][1][1:]) % 3
-        threshold = threshold_at(found.manifest.per_dim[str(dim)], count, fmr_for_fpir(1e-2, 8)).value
+        threshold = threshold_at(
+            found.manifest.output(EmbeddingOutput).per_dim[str(dim)], count, fmr_for_fpir(1e-2, 8)
+        ).value
         assert found.threshold.value == pytest.approx(threshold, abs=1e-12)
         assert found.match == (expected[0][1] if expected[0][0] >= threshold else None)
 

@@ -11,6 +11,7 @@ import requests
 from typer.testing import CliRunner
 
 from matchka.app import opened_verifier
+from matchka.bundles.outputs import EmbeddingOutput
 from matchka.cli.gallery_status import gallery_sizes
 from matchka.cli.main import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
@@ -19,7 +20,7 @@ from matchka.modalities.face.finding import FaceFinding
 from matchka.tasks.embedding.identification import counterpart
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
-from tests.factories.bundles import dim_report, write_bundle
+from tests.factories.bundles import dim_report, embedding_output, write_bundle
 from tests.factories.samples import sample, voice
 from tests.factories.server_process import start, stop
 from tests.factories.slow_embedding import cosine, embedding_of
@@ -42,7 +43,7 @@ def old_report() -> dict[str, object]:
 
 def write_old(folder: Path) -> Path:
     """Not trained at dim 2, which the new one is."""
-    return write_bundle(folder, version=OLD, dims=[4, 8], per_dim={dim: old_report() for dim in ("4", "8")})
+    return write_bundle(folder, version=OLD, outputs={"embeddings": embedding_output(dims=(4, 8), report=old_report())})
 
 
 @pytest.fixture
@@ -122,7 +123,9 @@ def test_identify_searches_each_version_on_its_own_scale(verifier: Verifier, dim
     found = verifier.identify(TENANT, "voice", sample(person, 9), 10, dim, 2e-2)
     fmr = fmr_for_fpir(2e-2, 6)
     manifests = {v.manifest.version: v.manifest for v in verifier.versions(TENANT)}
-    thresholds = {v: threshold_at(m.per_dim[str(dim or 8)], 1, fmr).value for v, m in manifests.items()}
+    thresholds = {
+        v: threshold_at(m.output(EmbeddingOutput).per_dim[str(dim or 8)], 1, fmr).value for v, m in manifests.items()
+    }
     expected = []
     for other in PEOPLE:
         version, take = (NEW, 1) if other in again else (OLD, 0)

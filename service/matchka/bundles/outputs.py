@@ -1,0 +1,176 @@
+"""What a graph returns, by kind of output, and what was measured of it."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar, Union
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+
+
+class FrozenModel(BaseModel):
+    """A part of a manifest: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metrics(FrozenModel):
+    """Verification accuracy in one domain: rates are fractions in [0, 1]; counts say how much they rest on."""
+
+    eer: float = Field(ge=0, le=1)
+    min_dcf: float = Field(ge=0)
+    tar_at_fmr: dict[str, float]
+    subjects: int = Field(ge=2)
+    mated_pairs: int = Field(ge=1)
+    non_mated_pairs: int = Field(ge=1)
+
+
+class OperatingPoint(FrozenModel):
+    """A false match rate and the cosine threshold that keeps it.
+
+    `measured` is false where too few independent identities support the rate (rule of 30); the threshold then comes
+    from a normal tail through the measured ones.
+    """
+
+    fmr: float = Field(gt=0, lt=1)
+    threshold: float = Field(gt=-1, lt=1)
+    measured: bool
+
+
+class Calibration(FrozenModel):
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
+
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+    cllr: float = Field(ge=0)
+    min_cllr: float = Field(ge=0)
+
+
+class GalleryThresholds(FrozenModel):
+    """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
+
+    `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
+    come from the tails of single strangers (matchka_train.metrics.impostor_tails), measured at no more subjects than
+    validated it.
+    """
+
+    max_fpirs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(min_length=2)
+    gallery_sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
+    thresholds: tuple[tuple[Annotated[float, Field(gt=-1, lt=1)], ...], ...]
+
+    @model_validator(mode="after")
+    def _is_a_rising_table(self) -> "GalleryThresholds":
+        if list(self.max_fpirs) != sorted(set(self.max_fpirs), reverse=True):
+            raise ValueError("max_fpirs must fall, without repeats")
+        if list(self.gallery_sizes) != sorted(set(self.gallery_sizes)):
+            raise ValueError("gallery_sizes must rise, without repeats")
+        if [len(row) for row in self.thresholds] != [len(self.gallery_sizes)] * len(self.max_fpirs):
+            raise ValueError("thresholds must have a row for each of max_fpirs and a column for each of gallery_sizes")
+        columns = list(zip(*self.thresholds, strict=True))
+        if any(list(line) != sorted(line) for line in [*self.thresholds, *columns]):
+            raise ValueError("thresholds must not fall where a gallery grows or a rate falls")
+        return self
+
+
+class DimReport(FrozenModel):
+    """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
+
+    `calibration`, `operating_points` and `identification` are keyed by the number of templates in the reference ("1",
+    "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
+    written before there was one, and lacks numbers of templates that too few subjects had.
+    """
+
+    metrics: dict[str, Metrics]
+    backbone_metrics: dict[str, Metrics]
+    calibration: dict[TemplateCount, Calibration]
+    operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
+    identification: dict[TemplateCount, GalleryThresholds] = {}
+
+    @model_validator(mode="after")
+    def _has_points_for_one_template(self) -> "DimReport":
+        if not self.operating_points.get("1"):
+            raise ValueError("operating_points must hold at least those of a reference of one template")
+        for points in self.operating_points.values():
+            rates = [point.fmr for point in points]
+            if rates != sorted(set(rates), reverse=True):
+                raise ValueError("operating points must fall in fmr, without repeats")
+            thresholds = [point.threshold for point in points]
+            if thresholds != sorted(thresholds):
+                raise ValueError("thresholds must not fall where fmr falls")
+        return self
+
+
+class Output(FrozenModel, ABC):
+    """One output of a graph: float32, (batch, *row_shape). One class for each kind."""
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def row_shape(self) -> tuple[int, ...]:
+        """Its axes behind the batch axis."""
+
+
+class EmbeddingOutput(Output):
+    """One embedding a row, not rescaled; a sample's is the mean over its rows, truncated and of unit length.
+
+    Attributes:
+        full_dim: components that the graph returns.
+        dims: those that were trained and measured, rising; the last is full_dim.
+        per_dim: what was measured, by dim.
+    """
+
+    kind: Literal["embedding"] = "embedding"
+    full_dim: int = Field(gt=0)
+    dims: tuple[int, ...]
+    per_dim: dict[str, DimReport]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "EmbeddingOutput":
+        if list(self.dims) != sorted(set(self.dims)) or not self.dims or self.dims[-1] != self.full_dim:
+            raise ValueError("dims must rise, without repeats, and end with full_dim")
+        if set(self.per_dim) != {str(dim) for dim in self.dims}:
+            raise ValueError("per_dim must have exactly one entry for each of dims")
+        return self
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """(full_dim,)."""
+        return (self.full_dim,)
+
+
+class ClassOutput(Output):
+    """One number for each label, higher where the row is more likely of that class."""
+
+    kind: Literal["class"] = "class"
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _names_each_class_once(self) -> "ClassOutput":
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must not repeat")
+        return self
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """(labels,)."""
+        return (len(self.labels),)
+
+
+OutputT = TypeVar("OutputT", bound=Output)
+OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (EmbeddingOutput, ClassOutput)
+
+if TYPE_CHECKING:
+    AnyOutput: TypeAlias = Output
+else:  # pydantic has to know the classes, to tell them by their kind
+    AnyOutput = Annotated[Union[OUTPUT_KINDS], Field(discriminator="kind")]  # noqa: UP007
+
+
+def kind_of(output: type[Output]) -> str:
+    """What a manifest calls a kind of output.
+
+    >>> kind_of(ClassOutput)
+    'class'
+    """
+    kind: str = output.model_fields["kind"].default
+    return kind
