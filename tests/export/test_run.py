@@ -196,7 +196,8 @@ def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bund
     )
     windows = np.random.default_rng(0).standard_normal((2, 25_840)).astype(np.float32) * 0.03
     both = [
-        OrtSession(path, "windows", (25_840,), 256, 1).embed(windows) for path in (bundle.graph_path, full.graph_path)
+        OrtSession(path, "windows", (25_840,), {"embeddings": (256,)}, 1).run(windows)["embeddings"]
+        for path in (bundle.graph_path, full.graph_path)
     ]
     assert 1e-7 < float(np.abs(both[0] - both[1]).max()) < 5e-3  # rounded weights do show, a little
 

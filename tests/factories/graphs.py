@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 WINDOW = 1600
 FULL_DIM = 8
+OUTPUTS = {"embeddings": (FULL_DIM,)}  # of the test graph
 
 
 def projection(seed: int = 7) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -171,6 +171,7 @@ ELSEWHERE = {
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
     errors.OutOfMemoryError,  # tests/service/api/test_memory.py
+    errors.OutputNotAvailableError,  # tests/service/tasks/test_outputs.py
     # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,
     # tests/end_to_end/test_not_speech.py

@@ -10,9 +10,10 @@ from typing import Final
 import onnx
 import torch
 
+from matchka.bundles.outputs import EMBEDDINGS
 from matchka.modalities.modality import GraphInput
 
-OUTPUT_NAME: Final = "embeddings"
+OUTPUT_NAME: Final = EMBEDDINGS
 BATCH_AXIS: Final = "batch"
 OPSET: Final = 20  # what the exporter speaks itself; converting to another would need a second tool
 TRACED_BATCH: Final = 3  # 1 would be taken for a constant, and 2 broadcasts by accident more often than 3

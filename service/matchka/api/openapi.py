@@ -54,7 +54,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.TooManyFilesError,
         ),
     ),
-    (frozenset({"model"}), (errors.UnknownModelError,)),
+    (frozenset({"model"}), (errors.UnknownModelError, errors.OutputNotAvailableError)),
     (frozenset({"dim"}), (errors.UntrainedDimError,)),
     (frozenset({"subject_id"}), (errors.InvalidSubjectIdError,)),
     (frozenset({"path", "subject_id"}), (errors.UnknownSubjectError,)),

@@ -1,6 +1,7 @@
 """Wire types: what the service answers."""
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -177,8 +178,10 @@ class SubjectsAnswer(Answer):
 
 
 class ModelAnswer(Answer):
-    """A served bundle: what it takes, its dims, and for each what was measured.
+    """A served bundle: what it takes and returns, the dims of its embedding, and for each what was measured.
 
+    `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`. A bundle
+    without an embedding has no dims, and a full_dim of 0.
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
     `subjects_to_reenroll` those that have no template of the current one.
 
@@ -191,6 +194,7 @@ class ModelAnswer(Answer):
     version: str
     task: str
     input_kind: str
+    outputs: dict[str, dict[str, Any]]
     full_dim: int
     dims: list[int]
     per_dim: dict[str, DimReport]

@@ -1,10 +1,11 @@
 """What a graph returns, by kind of output, and what was measured of it."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their embedding
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
 
 
@@ -110,6 +111,10 @@ class Output(FrozenModel, ABC):
     def row_shape(self) -> tuple[int, ...]:
         """Its axes behind the batch axis."""
 
+    def summary(self) -> dict[str, Any]:
+        """What a list of models says of it: what is stated of it, without measurements."""
+        return self.model_dump(mode="json")
+
 
 class EmbeddingOutput(Output):
     """One embedding a row, not rescaled; a sample's is the mean over its rows, truncated and of unit length.
@@ -137,6 +142,10 @@ class EmbeddingOutput(Output):
     def row_shape(self) -> tuple[int, ...]:
         """(full_dim,)."""
         return (self.full_dim,)
+
+    def summary(self) -> dict[str, Any]:
+        """Its kind and dims."""
+        return self.model_dump(mode="json", exclude={"per_dim"})
 
 
 class ClassOutput(Output):

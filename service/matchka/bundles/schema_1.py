@@ -1,13 +1,11 @@
 """Manifests of schema 1, which knew one output and two auxiliary graphs by name: read, and turned into schema 2."""
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from matchka.bundles.manifest import AuxiliaryPart, Manifest, ManifestBase, Source
-from matchka.bundles.outputs import DimReport, EmbeddingOutput, FrozenModel
-
-OUTPUT_NAME: Final = "embeddings"  # of every graph that was written then
+from matchka.bundles.outputs import EMBEDDINGS, DimReport, EmbeddingOutput, FrozenModel
 
 
 class OutputKind(FrozenModel):
@@ -51,6 +49,6 @@ class ManifestOfSchema1(ManifestBase):
             | {
                 "schema_version": 2,
                 "auxiliary": {name: part for name, part in auxiliary.items() if part is not None},
-                "outputs": {OUTPUT_NAME: embeddings},
+                "outputs": {EMBEDDINGS: embeddings},
             }
         )

@@ -216,6 +216,10 @@ def models(url: Url = None, json: Json = False) -> None:
     for model in answer.models:
         memory = f"graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
         title = f"{model.name} {model.version}{'' if model.current else ' (older)'}: {memory}"
+        if not model.dims:
+            kinds = ", ".join(str(output.get("kind")) for output in model.outputs.values())
+            Console().print(f"{title}; {kinds}; no embedding", highlight=False)
+            continue
         table = Table("dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=title)
         for dim in model.dims:
             report = model.per_dim[str(dim)]

@@ -1,9 +1,9 @@
 """What the service answers: the wire types of HTTP v1 as a client reads them, without the service's own checks."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
@@ -239,8 +239,10 @@ class DatasetUse(Answer):
 
 
 class ModelAnswer(Answer):
-    """A served bundle: what it takes, its dims, and for each what was measured.
+    """A served bundle: what it takes and returns, the dims of its embedding, and for each what was measured.
 
+    `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`; older services tell none.
+    A bundle without an embedding has no dims, and a full_dim of 0.
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
     `subjects_to_reenroll` those that have no template of the current one.
 
@@ -253,6 +255,7 @@ class ModelAnswer(Answer):
     version: str
     task: str
     input_kind: str
+    outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     full_dim: int
     dims: list[int]
     per_dim: dict[str, DimReport]

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Condition, Event, Thread
 from typing import Final, cast
@@ -12,11 +12,10 @@ import numpy as np
 
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
 from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
-from matchka.inference.session import Session
+from matchka.inference.session import NamedArrays, Session, Shape
 from matchka.modalities.modality import InputArray
 from matchka.runtime.deadline import Patience, current_patience
 from matchka.runtime.stage_timer import StageTimes
-from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka")
 SHUTDOWN_S: Final = 5.0  # a run takes well under a second
@@ -39,10 +38,10 @@ class BatchCounts:
 
 @dataclass(eq=False)
 class _Waiter:
-    """One call of embed(): its rows, and where their embeddings go. Rows before `taken` have left the queue."""
+    """One call of run(): its rows, and where what they give goes. Rows before `taken` have left the queue."""
 
     inputs: InputArray
-    embeddings: FloatArray
+    outputs: NamedArrays
     patience: Patience
     queued_at: float
     taken: int = 0
@@ -54,9 +53,12 @@ class _Waiter:
     def waiting_rows(self) -> int:
         return len(self.inputs) - self.taken
 
-    def answer(self, start: int, embeddings: FloatArray) -> None:
-        self.embeddings[start : start + len(embeddings)] = embeddings
-        self.answered += len(embeddings)
+    def answer(self, start: int, stop: int, run_outputs: NamedArrays, run_start: int) -> None:
+        """Take over what a run gave for rows start..stop, which were its rows from run_start on."""
+        count = stop - start
+        for name, array in run_outputs.items():
+            self.outputs[name][start:stop] = array[run_start : run_start + count]
+        self.answered += count
         if self.answered == len(self.inputs):
             self.done.set()
 
@@ -87,7 +89,7 @@ class Batcher:
     """A Session that shares the runs of another one between all threads that call it.
 
     Rows wait in the order of arrival. A thread of the batcher (a lane) takes what waits as soon as it is free, so
-    batches grow with the load and a lone request never waits. What a row's embedding is does not depend on its company.
+    batches grow with the load and a lone request never waits. What a row gives does not depend on its company.
 
     Args:
         session: runs the graph; called by the lanes only.
@@ -124,12 +126,12 @@ class Batcher:
             lane.start()
 
     @property
-    def full_dim(self) -> int:
-        """Components of an embedding."""
-        return self._session.full_dim
+    def outputs(self) -> Mapping[str, Shape]:
+        """What the graph returns of a row, by name."""
+        return self._session.outputs
 
-    def embed(self, inputs: InputArray) -> FloatArray:
-        """Embed rows, together with those of other threads; see Session.embed.
+    def run(self, rows: InputArray) -> NamedArrays:
+        """Run rows, together with those of other threads; see Session.run.
 
         Raises:
             OverloadedError: too many rows wait already.
@@ -138,14 +140,15 @@ class Batcher:
         """
         patience = current_patience()
         patience.require()
-        waiter = _Waiter(inputs, np.empty((len(inputs), self.full_dim), np.float32), patience, self._clock())
+        empty = {name: np.empty((len(rows), *shape), np.float32) for name, shape in self.outputs.items()}
+        waiter = _Waiter(rows, empty, patience, self._clock())
         self._enqueue(waiter)
         while not waiter.done.wait(patience.remaining_s):
             with self._changed:
                 self._drop_if_hopeless(waiter)
         if waiter.error is not None:
             raise waiter.error
-        return waiter.embeddings
+        return waiter.outputs
 
     def counts(self) -> BatchCounts:
         """What was done so far, and what waits."""
@@ -185,7 +188,7 @@ class Batcher:
         try:
             while run := self._take():
                 parts = run.parts
-                self._run(run)
+                self._execute(run)
                 with self._changed:
                     self._idle_lanes += 1
         except BaseException:  # handed to every waiter
@@ -244,37 +247,37 @@ class Batcher:
         if waiter.done.is_set() and waiter in self._queue:
             self._queue.remove(waiter)
 
-    def _run(self, run: _Run) -> None:
+    def _execute(self, run: _Run) -> None:
         """Run rows together; where that fails, each waiter's alone, so that the error finds the one that caused it."""
         parts = run.parts
         try:
-            embeddings = self._embed_joined(run)
+            outputs = self._run_joined(run)
         except BaseException as error:  # handed to every waiter
             if len(parts) > 1:
                 for part in parts:
-                    self._run(_Run(run.session, [part]))
+                    self._execute(_Run(run.session, [part]))
             else:
                 self._fail(parts[0].waiter, error)
             return
         with self._changed:
-            self._runs[len(embeddings)] += 1
             start = 0
             for part in parts:
-                count = part.stop - part.start
-                part.waiter.answer(part.start, embeddings[start : start + count])
-                start += count
+                part.waiter.answer(part.start, part.stop, outputs, start)
+                start += part.stop - part.start
+            self._runs[start] += 1
 
-    def _embed_joined(self, run: _Run) -> FloatArray:
+    def _run_joined(self, run: _Run) -> NamedArrays:
         rows = [part.waiter.inputs[part.start : part.stop] for part in run.parts]
         joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
         with self._times.timed("run"):
-            embeddings = run.session.embed(joined)
-        if len(embeddings) != len(joined):
-            raise BundleError(
-                f"The graph returned {len(embeddings)} embeddings for {len(joined)} rows.",
-                remedy="Build the bundle again with `matchka-export defaults`.",
-            )
-        return embeddings
+            outputs = run.session.run(joined)
+        for name, array in outputs.items():
+            if len(array) != len(joined):
+                raise BundleError(
+                    f"The graph returned {len(array)} {name} for {len(joined)} rows.",
+                    remedy="Build the bundle again with `matchka-export defaults`.",
+                )
+        return outputs
 
     def _fail(self, waiter: _Waiter, error: BaseException) -> None:
         broken_off = MatchkaError(

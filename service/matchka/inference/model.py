@@ -1,4 +1,4 @@
-"""A bundle at work: samples as bytes -> full embeddings, and what was seen on the way."""
+"""A bundle at work: samples as bytes -> what its graph returns, by name, and what was seen on the way."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,31 @@ import numpy as np
 
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
-from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import MatchkaError
 from matchka.inference.batch_policy import policy_for
 from matchka.inference.batcher import Batcher
-from matchka.inference.session import OrtSession, Session, open_ort_session
+from matchka.inference.session import NamedArrays, OrtSession, Session, open_ort_session
 from matchka.modalities import MODALITIES, options_for, read_limits
 from matchka.modalities.modality import Finding, Modality, Observation, OpenedGraph, Purpose, Reader
 from matchka.runtime.deadline import patiently_holding
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
 from matchka.settings import Settings
-from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
 RUN_THREADS: Final = 1  # runs of several requests keep the cores busy, each one of its own (docs/decisions/050)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Embeddings of samples, float32, (observations, full_dim), of unit length, and what was seen of each."""
+    """What a graph returned for the observations that a reader made of samples.
 
-    vectors: FloatArray
+    Attributes:
+        outputs: by the graph's names, float32, (rows of all observations, ...).
+        rows: how many of these rows are of each observation, at least one.
+        findings: what was seen of each.
+    """
+
+    outputs: NamedArrays
+    rows: tuple[int, ...]
     findings: tuple[Finding | None, ...]
 
 
@@ -87,12 +92,8 @@ class Model:
         """
         return options_for(self.manifest.input.kind, self.manifest.name, purpose, given)
 
-    def embed(self, samples: list[bytes]) -> FloatArray:
-        """The vectors of observe(), of probes read as by default."""
-        return self.observe(samples, self.options_for("probe", {})).vectors
-
     def observe(self, samples: list[bytes], options: object) -> Observed:
-        """Embed whole files, one after the other so that memory holds one decoded file at a time.
+        """Read and run whole files, one after the other so that memory holds one decoded file at a time.
 
         Args:
             samples: files, at least one.
@@ -100,23 +101,20 @@ class Model:
 
         Raises: MatchkaError: a sample is not usable; the error says which.
         """
-        vectors: list[FloatArray] = []
-        findings: list[Finding | None] = []
+        outputs: list[NamedArrays] = []
+        observations: list[tuple[int, Finding | None]] = []
         for number, data in enumerate(samples, start=1):
             try:
                 seen = self.reader.read(data, options)
                 inputs = seen[0].rows if len(seen) == 1 else np.concatenate([one.rows for one in seen])
-                rows = self.session.embed(inputs)
-                vectors.append(mean_by_group(rows, [len(one.rows) for one in seen]))
-                findings.extend(one.finding for one in seen)
+                outputs.append(self.session.run(inputs))
+                observations.extend((len(one.rows), one.finding) for one in seen)
             except MatchkaError as error:
                 if len(samples) > 1:
                     error.detail = f"File {number} of {len(samples)}: {error.detail}"
                 raise
-        return Observed(
-            truncate_and_normalise(np.concatenate(vectors), self.manifest.output(EmbeddingOutput).full_dim),
-            tuple(findings),
-        )
+        rows, findings = zip(*observations, strict=True)
+        return Observed(_joined(outputs), rows, findings)
 
     @property
     def batcher(self) -> Batcher | None:
@@ -130,7 +128,7 @@ class Model:
 
     def warm_up(self) -> None:
         """Run the graph once, so that the first request does not pay for its set-up."""
-        self.session.embed(self.manifest.input.example(1, seed=0))
+        self.session.run(self.manifest.input.example(1, seed=0))
 
 
 @dataclass(frozen=True)
@@ -197,6 +195,12 @@ def open_model(
     return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes)
 
 
+def _joined(parts: list[NamedArrays]) -> NamedArrays:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def _label_of(manifest: Manifest, is_current: bool) -> str:
     return manifest.name if is_current else f"{manifest.name} {manifest.version}"
 
@@ -207,7 +211,7 @@ def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
         bundle.graph_path,
         spec.name,
         spec.shape,
-        bundle.manifest.output(EmbeddingOutput).full_dim,
+        {name: output.row_shape for name, output in bundle.manifest.outputs.items()},
         threads,
         input_dtype=spec.dtype,
         use_gpu=settings.device == "gpu",

@@ -1,9 +1,9 @@
-"""A graph that embeds: the protocol every caller uses, and ONNX Runtime behind it."""
+"""A graph at work: the protocol every caller uses, and ONNX Runtime behind it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -20,16 +20,20 @@ NO_MEMORY: Final = "Failed to allocate memory"  # how ONNX Runtime's message, an
 TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
 
 
+NamedArrays: TypeAlias = dict[str, FloatArray]
+Shape: TypeAlias = tuple[int, ...]  # of an array, behind its batch axis
+
+
 class Session(Protocol):
-    """Turns model inputs (windows, chips) into embeddings."""
+    """Runs rows of a graph's input (windows, chips); what its outputs mean is for tasks to know."""
 
     @property
-    def full_dim(self) -> int:
-        """Components of an embedding."""
+    def outputs(self) -> Mapping[str, Shape]:
+        """What the graph returns of a row, by name."""
         ...
 
-    def embed(self, inputs: InputArray) -> FloatArray:
-        """Embed a batch: (n, ...) -> float32, (n, full_dim), finite, not rescaled. Safe to call from threads.
+    def run(self, rows: InputArray) -> NamedArrays:
+        """Run a batch: (n, ...) -> by the name of the output, float32, (n, *shape), finite. Safe to call from threads.
 
         Raises:
             NonFiniteEmbeddingError: the graph returned NaN or infinity.
@@ -92,7 +96,7 @@ class OrtSession:
         graph_path: the bundle's graph.
         input_name: the name the graph must give its input.
         input_shape: its axes behind the batch axis.
-        full_dim: components the graph must return.
+        outputs: what the graph must return of a row, by name; nothing else.
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
         input_dtype: type of its input's numbers.
         use_gpu: run on the GPU if possible; the log says if not.
@@ -105,7 +109,7 @@ class OrtSession:
         graph_path: Path,
         input_name: str,
         input_shape: tuple[int, ...],
-        full_dim: int,
+        outputs: Mapping[str, Shape],
         threads: int = 0,
         input_dtype: InputDtype = "float32",
         use_gpu: bool = False,
@@ -113,40 +117,45 @@ class OrtSession:
         self._session = open_ort_session(graph_path, threads, use_gpu)
         self._input_name = input_name
         self._input_dtype = np.dtype(input_dtype)
-        self._full_dim = full_dim
+        self._outputs = dict(outputs)
+        self._names = list(outputs)
         self._require_signature(graph_path, input_name, input_shape, TENSOR_TYPES[input_dtype])
 
     @property
-    def full_dim(self) -> int:
-        """Components of an embedding."""
-        return self._full_dim
+    def outputs(self) -> Mapping[str, Shape]:
+        """What the graph returns of a row, by name."""
+        return self._outputs
 
-    def embed(self, inputs: InputArray) -> FloatArray:
-        """Embed a batch; see Session.embed."""
-        given = {self._input_name: np.ascontiguousarray(inputs, self._input_dtype)}
+    def run(self, rows: InputArray) -> NamedArrays:
+        """Run a batch; see Session.run."""
+        given = {self._input_name: np.ascontiguousarray(rows, self._input_dtype)}
         try:
-            (embeddings,) = self._session.run(None, given)
+            found = self._session.run(self._names, given)
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
             if NO_MEMORY in str(error):
-                raise MemoryError(f"ONNX Runtime has no memory for {len(inputs)} rows.") from error
+                raise MemoryError(f"ONNX Runtime has no memory for {len(rows)} rows.") from error
             raise
-        if not np.all(np.isfinite(embeddings)):
+        if not all(np.isfinite(array).all() for array in found):
             raise NonFiniteEmbeddingError(
                 "The model returned NaN or infinity for this sample.", remedy="Send another sample."
             )
-        checked: FloatArray = embeddings
-        return checked
+        return dict(zip(self._names, found, strict=True))
 
     def _require_signature(
         self, graph_path: Path, input_name: str, input_shape: tuple[int, ...], tensor_type: str
     ) -> None:
         inputs = [(i.name, i.type, tuple(i.shape[1:]), isinstance(i.shape[0], str)) for i in self._session.get_inputs()]
-        outputs = [(o.type, tuple(o.shape[1:])) for o in self._session.get_outputs()]
-        if inputs != [(input_name, tensor_type, input_shape, True)] or outputs != [(FLOAT32, (self._full_dim,))]:
-            shape = ", ".join(map(str, input_shape))
+        outputs = {o.name: (o.type, tuple(o.shape[1:])) for o in self._session.get_outputs()}
+        wanted = {name: (FLOAT32, shape) for name, shape in self._outputs.items()}
+        if inputs != [(input_name, tensor_type, input_shape, True)] or outputs != wanted:
+            returned = " and ".join(f"{name} of {_batch_of(shape)}" for name, shape in self._outputs.items())
             raise BundleError(
-                f"{graph_path} must take {self._input_dtype} {input_name} of (batch, {shape}) "
-                f"and return float32 (batch, {self._full_dim}).",
+                f"{graph_path} must take {self._input_dtype} {input_name} of {_batch_of(input_shape)} "
+                f"and return float32 {returned}.",
                 value={"inputs": inputs, "outputs": outputs},
                 remedy="Build the bundle again with `matchka-export defaults`.",
             )
+
+
+def _batch_of(shape: Shape) -> str:
+    return f"({', '.join(['batch', *map(str, shape)])})"

@@ -62,7 +62,9 @@ def chips(face: Path, pictures: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def session(face: Path) -> OrtSession:
-    return OrtSession(face / "model.onnx", "chips", (150, 150, 3), 128, threads=1, input_dtype="uint8")
+    return OrtSession(
+        face / "model.onnx", "chips", (150, 150, 3), {"embeddings": (128,)}, threads=1, input_dtype="uint8"
+    )
 
 
 def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_source(face: Path) -> None:
@@ -111,13 +113,13 @@ def test_graph_when_given_real_chips_equals_the_projection_of_both_views_by_hand
         views = [network(torch.tensor(np.ascontiguousarray(view))[None])[0].numpy() for view in (chip, chip[:, ::-1])]
         total = views[0].astype(float) + views[1]
         expected = weight @ (total / np.sqrt(np.sum(total**2)))
-        np.testing.assert_allclose(session.embed(chip[None])[0], expected, atol=1e-5)
+        np.testing.assert_allclose(session.run(chip[None])["embeddings"][0], expected, atol=1e-5)
 
 
 def test_graph_when_comparing_people_tells_them_apart_at_every_dim(
     session: OrtSession, chips: dict[str, np.ndarray], face: Path
 ) -> None:
-    embeddings = {name: session.embed(chip[None]) for name, chip in chips.items()}
+    embeddings = {name: session.run(chip[None])["embeddings"] for name, chip in chips.items()}
     for dim, report in read_bundle(face).manifest.output(EmbeddingOutput).per_dim.items():
         unit = {name: truncate_and_normalise(rows, int(dim))[0] for name, rows in embeddings.items()}
         threshold = next(p.threshold for p in report.operating_points["1"] if p.fmr == 1e-2)
@@ -131,7 +133,7 @@ def test_graph_when_embedding_a_known_chip_gives_the_frozen_embedding(session: O
     frozen = json.loads(FROZEN.read_text())
     y, x = np.mgrid[0:150, 0:150]
     chip = np.stack([(x + y) // 2 % 256, 255 - x, (x * y) // 100 % 256], axis=2).astype(np.uint8)
-    embedding = truncate_and_normalise(session.embed(chip[None]), 128)[0]
+    embedding = truncate_and_normalise(session.run(chip[None])["embeddings"], 128)[0]
     assert read_bundle(face).manifest.version == frozen["version"]
     np.testing.assert_allclose(embedding, np.array(frozen["embedding"]), atol=1e-4)
 

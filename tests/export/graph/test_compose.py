@@ -49,7 +49,9 @@ def test_build_graph_when_backbone_is_a_file_equals_numpy(opset: int, tmp_path: 
     raw = windows @ weight
     unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
     expected = unit @ projection.weight.detach().numpy().T + projection.bias.detach().numpy()
-    np.testing.assert_allclose(open_session(tmp_path / "model.onnx", INPUT, FULL).embed(windows), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        open_session(tmp_path / "model.onnx", INPUT, FULL).run(windows)["embeddings"], expected, atol=1e-5
+    )
     np.testing.assert_allclose(model(torch.tensor(windows)).detach().numpy(), expected, atol=1e-5)
 
 

@@ -49,7 +49,7 @@ def test_graph_when_run_at_any_batch_equals_window_by_window(
 ) -> None:
     windows = np.random.default_rng(batch).standard_normal((batch, TOY_INPUT.window_samples)).astype(np.float32) * 0.1
     one_by_one = np.concatenate([toy_model(torch.tensor(window[None])).numpy() for window in windows])
-    found = open_session(toy_graph, TOY_INPUT, TOY_DIM).embed(windows)
+    found = open_session(toy_graph, TOY_INPUT, TOY_DIM).run(windows)["embeddings"]
     np.testing.assert_allclose(found, one_by_one, atol=1e-5)
 
 
@@ -60,5 +60,5 @@ def test_graph_when_projection_is_affine_averages_as_the_projected_mean(
     units = toy_model.backbone(torch.tensor(windows)).numpy().astype(np.float64)
     weight = toy_model.projection.weight.numpy().astype(np.float64)
     bias = toy_model.projection.bias.numpy().astype(np.float64)
-    mean = open_session(toy_graph, TOY_INPUT, TOY_DIM).embed(windows).mean(axis=0)
+    mean = open_session(toy_graph, TOY_INPUT, TOY_DIM).run(windows)["embeddings"].mean(axis=0)
     np.testing.assert_allclose(mean, weight @ units.mean(axis=0) + bias, atol=1e-5)

@@ -46,17 +46,18 @@ from pathlib import Path
 import numpy as np
 from matchka.inference.session import OrtSession
 from tests.factories.graphs import FULL_DIM, WINDOW
+from tests.factories.graphs import OUTPUTS
 
-session = OrtSession(Path(sys.argv[1]), "windows", (WINDOW,), FULL_DIM, threads=1)
+session = OrtSession(Path(sys.argv[1]), "windows", (WINDOW,), OUTPUTS, threads=1)
 rows = np.ones((20_000, WINDOW), np.float32)
-few = session.embed(rows[:4])
+few = session.run(rows[:4])["embeddings"]
 status = Path("/proc/self/status").read_text().splitlines()
 size_kib = next(int(line.split()[1]) for line in status if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, ((size_kib + 1024) << 10, resource.RLIM_INFINITY))
 try:
-    session.embed(rows)
+    session.run(rows)["embeddings"]
 except MemoryError as error:
-    print(json.dumps({"said": str(error), "is_same_later": bool(np.all(session.embed(rows[:4]) == few))}))
+    print(json.dumps({"said": str(error), "is_same_later": bool(np.all(session.run(rows[:4])["embeddings"] == few))}))
 """
 
 

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ from matchka.errors import (
 )
 from matchka.inference.batch_policy import BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
-from matchka.inference.session import OrtSession, Session
+from matchka.inference.session import NamedArrays, OrtSession, Session, Shape
 from matchka.runtime.deadline import Patience, working_for
 from tests.factories.checkout import ROOT
-from tests.factories.graphs import FULL_DIM, WINDOW, projection, write_graph
+from tests.factories.graphs import OUTPUTS, WINDOW, projection, write_graph
 
 PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long
 
@@ -52,15 +53,15 @@ class WatchedSession:
     before: Callable[[np.ndarray], None] = lambda _inputs: None
 
     @property
-    def full_dim(self) -> int:
-        return self.inner.full_dim
+    def outputs(self) -> Mapping[str, Shape]:
+        return self.inner.outputs
 
-    def embed(self, inputs: np.ndarray) -> np.ndarray:
+    def run(self, inputs: np.ndarray) -> NamedArrays:
         self.runs.append(inputs.copy())
         self.began.release()
         assert self.may_run.wait(PATIENCE_OF_TESTS_S)
         self.before(inputs)
-        return self.inner.embed(inputs)
+        return self.inner.run(inputs)
 
     @property
     def sizes(self) -> list[int]:
@@ -93,7 +94,7 @@ class Callers:
 
     def _embed(self, inputs: np.ndarray, patience: Patience) -> np.ndarray:
         with working_for(patience):
-            return self.batcher.embed(inputs)
+            return self.batcher.run(inputs)["embeddings"]
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -107,7 +108,7 @@ def until(condition: Callable[[], bool]) -> None:
 def ort(tmp_path_factory: pytest.TempPathFactory) -> OrtSession:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
     write_graph(path)
-    return OrtSession(path, "windows", (WINDOW,), FULL_DIM, threads=1)
+    return OrtSession(path, "windows", (WINDOW,), OUTPUTS, threads=1)
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_rows_to_take_by_lanes_one_after_the_other_leaves_nothing_that_fits(rows
     lanes=st.integers(1, 3),
     wait_ms=st.sampled_from([0.0, 2.0]),
 )
-def test_embed_of_any_mixture_of_requests_equals_each_row_alone(
+def test_run_of_any_mixture_of_requests_equals_each_row_alone(
     ort: OrtSession, sizes: list[int], max_rows: int, lanes: int, wait_ms: float
 ):
     free = WatchedSession(ort)
@@ -165,12 +166,12 @@ def test_embed_of_any_mixture_of_requests_equals_each_row_alone(
     batcher = Batcher(free, BatchPolicy(max_rows, wait_ms / 1000.0, 10_000, lanes))
     requests = [windows(size, seed) for seed, size in enumerate(sizes)]
     with ThreadPoolExecutor(len(sizes)) as pool:
-        answers = list(pool.map(batcher.embed, requests, timeout=PATIENCE_OF_TESTS_S))
+        answers = list(pool.map(batcher.run, requests, timeout=PATIENCE_OF_TESTS_S))
     batcher.close()
     for request, found in zip(requests, answers, strict=True):
-        alone = np.concatenate([ort.embed(row[None]) for row in request])
-        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(found, expected(request), rtol=1e-4, atol=1e-4)
+        alone = np.concatenate([ort.run(row[None])["embeddings"] for row in request])
+        np.testing.assert_allclose(found["embeddings"], alone, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found["embeddings"], expected(request), rtol=1e-4, atol=1e-4)
     assert max(free.sizes) <= max_rows
     assert sum(free.sizes) == sum(sizes)
     counts = batcher.counts()
@@ -178,7 +179,7 @@ def test_embed_of_any_mixture_of_requests_equals_each_row_alone(
     assert (counts.queued_rows, counts.dropped) == (0, {})
 
 
-def test_embed_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
+def test_run_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16))
@@ -194,7 +195,7 @@ def test_embed_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
     np.testing.assert_array_equal(watched.runs[1], np.concatenate([windows(n, n) for n in (3, 5, 9)])[:16])
 
 
-def test_embed_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
+def test_run_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16, lanes=2))
@@ -209,20 +210,20 @@ def test_embed_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
 
 
 @pytest.mark.parametrize(("rows", "is_wide"), [(1, False), (2, True), (7, True)])
-def test_embed_while_nothing_else_is_there_runs_wide_unless_it_is_too_small(ort: OrtSession, rows: int, is_wide: bool):
+def test_run_while_nothing_else_is_there_runs_wide_unless_it_is_too_small(ort: OrtSession, rows: int, is_wide: bool):
     narrow, wide = WatchedSession(ort), WatchedSession(ort)
     narrow.may_run.set()
     wide.may_run.set()
     batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2, least_wide_rows=2), wide=wide)
     for _ in range(3):
-        found = batcher.embed(windows(rows))
+        found = batcher.run(windows(rows))["embeddings"]
         np.testing.assert_allclose(found, expected(windows(rows)), rtol=1e-4, atol=1e-4)
     batcher.close()
     assert (sum(wide.sizes), sum(narrow.sizes)) == ((3 * rows, 0) if is_wide else (0, 3 * rows))
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(4, [4]), (9, [4, 5]), (12, [6, 6])])
-def test_embed_with_a_lane_more_than_cores_divides_rows_among_cores_only(
+def test_run_with_a_lane_more_than_cores_divides_rows_among_cores_only(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers], rows: int, sizes: list[int]
 ):
     callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
@@ -231,7 +232,7 @@ def test_embed_with_a_lane_more_than_cores_divides_rows_among_cores_only(
     assert sorted(watched.sizes) == sizes
 
 
-def test_embed_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
+def test_run_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
@@ -247,22 +248,22 @@ def test_embed_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
     assert sorted(watched.sizes[1:]) == [2, 6]
 
 
-def test_embed_while_another_lane_runs_does_not_take_its_core(ort: OrtSession):
+def test_run_while_another_lane_runs_does_not_take_its_core(ort: OrtSession):
     narrow, wide = WatchedSession(ort), WatchedSession(ort)
     narrow.may_run.set()
     batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2), wide=wide)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(batcher.embed, windows(3))
+        first = pool.submit(batcher.run, windows(3))
         wide.wait_for_a_run()
-        second = batcher.embed(windows(2, 1))
+        second = batcher.run(windows(2, 1))["embeddings"]
         wide.may_run.set()
-        np.testing.assert_allclose(answer(first), expected(windows(3)), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(answer(first)["embeddings"], expected(windows(3)), rtol=1e-4, atol=1e-4)
     batcher.close()
     np.testing.assert_allclose(second, expected(windows(2, 1)), rtol=1e-4, atol=1e-4)
     assert (wide.sizes, narrow.sizes) == ([3], [2])
 
 
-def test_embed_alone_does_not_wait_for_company(watched: WatchedSession, start: Callable[[BatchPolicy], Callers]):
+def test_run_alone_does_not_wait_for_company(watched: WatchedSession, start: Callable[[BatchPolicy], Callers]):
     callers = start(BatchPolicy(max_rows=16, max_wait_s=3600.0, lanes=2))
     watched.may_run.set()
     for _ in range(3):
@@ -270,7 +271,7 @@ def test_embed_alone_does_not_wait_for_company(watched: WatchedSession, start: C
     assert watched.sizes == [1, 1, 1]
 
 
-def test_embed_while_another_lane_runs_waits_until_half_a_batch_is_there(
+def test_run_while_another_lane_runs_waits_until_half_a_batch_is_there(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=8, max_wait_s=3600.0, lanes=2))
@@ -283,7 +284,7 @@ def test_embed_while_another_lane_runs_waits_until_half_a_batch_is_there(
     assert watched.sizes == [1, 4]
 
 
-def test_embed_while_another_lane_runs_waits_no_longer_than_the_setting(
+def test_run_while_another_lane_runs_waits_no_longer_than_the_setting(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=4, max_wait_s=0.02, lanes=2))
@@ -294,7 +295,7 @@ def test_embed_while_another_lane_runs_waits_no_longer_than_the_setting(
     assert watched.sizes == [1, 1]
 
 
-def test_embed_with_one_poisoned_row_among_31_good_requests_fails_that_one_only(
+def test_run_with_one_poisoned_row_among_31_good_requests_fails_that_one_only(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=32))
@@ -315,7 +316,7 @@ def test_embed_with_one_poisoned_row_among_31_good_requests_fails_that_one_only(
 
 
 @pytest.mark.parametrize("raised", [RuntimeError("native"), SystemExit(3), KeyboardInterrupt(), MemoryError()])
-def test_embed_when_a_run_breaks_off_tells_every_waiter_and_the_next_is_served(
+def test_run_when_a_run_breaks_off_tells_every_waiter_and_the_next_is_served(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers], raised: BaseException
 ):
     def break_off(_inputs: np.ndarray) -> None:
@@ -335,20 +336,38 @@ def test_embed_when_a_run_breaks_off_tells_every_waiter_and_the_next_is_served(
     np.testing.assert_allclose(answer(callers.send(windows(2))), expected(windows(2)), rtol=1e-4, atol=1e-4)
 
 
-def test_embed_by_a_graph_that_returns_too_few_rows_is_refused(ort: OrtSession):
-    class Short:
-        full_dim = FULL_DIM
+def test_run_by_a_graph_of_several_outputs_gives_every_caller_its_rows_of_each():
+    class Two:
+        outputs: Mapping[str, Shape] = MappingProxyType({"sums": (), "turned": (WINDOW, 1)})
 
-        def embed(self, inputs: np.ndarray) -> np.ndarray:
-            return ort.embed(inputs)[:-1]
+        def run(self, inputs: np.ndarray) -> NamedArrays:
+            return {"sums": inputs.sum(axis=1), "turned": inputs[:, ::-1, None]}
+
+    batcher = Batcher(Two(), BatchPolicy(max_rows=4, max_wait_s=0.002, lanes=2))
+    requests = [windows(rows, seed) for seed, rows in enumerate((1, 9, 2, 5, 1))]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        answers = list(pool.map(batcher.run, requests, timeout=PATIENCE_OF_TESTS_S))
+    batcher.close()
+    for request, found in zip(requests, answers, strict=True):
+        assert set(found) == {"sums", "turned"}
+        np.testing.assert_array_equal(found["sums"], [row.sum() for row in request])
+        np.testing.assert_array_equal(found["turned"][:, :, 0], [row[::-1] for row in request])
+
+
+def test_run_by_a_graph_that_returns_too_few_rows_is_refused(ort: OrtSession):
+    class Short:
+        outputs = OUTPUTS
+
+        def run(self, inputs: np.ndarray) -> NamedArrays:
+            return {"embeddings": ort.run(inputs)["embeddings"][:-1]}
 
     batcher = Batcher(Short(), BatchPolicy())
     with pytest.raises(BundleError, match="2 embeddings for 3 rows"):
-        batcher.embed(windows(3))
+        batcher.run(windows(3))
     batcher.close()
 
 
-def test_embed_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
+def test_run_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers], caplog: pytest.LogCaptureFixture
 ):
     def clock() -> float:
@@ -367,11 +386,11 @@ def test_embed_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
         with pytest.raises(NotReadyError):
             answer(one)
     with pytest.raises(NotReadyError):
-        callers.batcher.embed(windows(1))
+        callers.batcher.run(windows(1))["embeddings"]
     assert "a batcher's lane died" in caplog.text
 
 
-def test_embed_for_a_client_that_left_is_dropped_before_it_costs_a_run(
+def test_run_for_a_client_that_left_is_dropped_before_it_costs_a_run(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16))
@@ -393,7 +412,7 @@ def test_embed_for_a_client_that_left_is_dropped_before_it_costs_a_run(
     assert len(watched.runs) == 2
 
 
-def test_embed_of_a_long_clip_whose_client_left_stops_after_the_run_it_is_in(
+def test_run_of_a_long_clip_whose_client_left_stops_after_the_run_it_is_in(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=4))
@@ -408,7 +427,7 @@ def test_embed_of_a_long_clip_whose_client_left_stops_after_the_run_it_is_in(
     assert watched.sizes == [4, 1]
 
 
-def test_embed_whose_deadline_passes_in_the_queue_is_dropped_before_it_costs_a_run(
+def test_run_whose_deadline_passes_in_the_queue_is_dropped_before_it_costs_a_run(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     now = 0.0
@@ -427,7 +446,7 @@ def test_embed_whose_deadline_passes_in_the_queue_is_dropped_before_it_costs_a_r
     assert callers.batcher.counts().dropped == {"deadline": 1}
 
 
-def test_embed_while_a_run_hangs_returns_at_the_deadline(
+def test_run_while_a_run_hangs_returns_at_the_deadline(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16))
@@ -440,7 +459,7 @@ def test_embed_while_a_run_hangs_returns_at_the_deadline(
     assert not watched.may_run.is_set()
 
 
-def test_embed_beyond_the_queue_is_refused_and_those_in_it_are_answered(
+def test_run_beyond_the_queue_is_refused_and_those_in_it_are_answered(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=4, max_queued_rows=6))
@@ -449,7 +468,7 @@ def test_embed_beyond_the_queue_is_refused_and_those_in_it_are_answered(
     waiting = [callers.send_and_queue(windows(3, seed)) for seed in range(2)]
     for rows in (1, 2, 50):
         with pytest.raises(OverloadedError):
-            callers.batcher.embed(windows(rows))
+            callers.batcher.run(windows(rows))["embeddings"]
     assert callers.batcher.counts().dropped == {"overloaded": 3}
     watched.may_run.set()
     for seed, found in enumerate(waiting):
@@ -474,7 +493,7 @@ def test_close_fails_those_who_wait_answers_those_in_a_run_and_leaves_no_thread(
     closing.result(PATIENCE_OF_TESTS_S)
     callers.batcher.close()
     with pytest.raises(NotReadyError):
-        callers.batcher.embed(windows(1))
+        callers.batcher.run(windows(1))["embeddings"]
 
 
 def test_close_leaves_no_thread(ort: OrtSession):
@@ -486,7 +505,7 @@ def test_close_leaves_no_thread(ort: OrtSession):
 
 
 @pytest.mark.parametrize("name", ["voice", "face"])
-def test_embed_by_the_default_bundles_in_one_batch_equals_batch_1(name: str):
+def test_run_by_the_default_bundles_in_one_batch_equals_batch_1(name: str):
     folder = ROOT / "models" / name
     if not (folder / "model.onnx").exists():
         pytest.skip(f"{folder} is not built; `matchka-export defaults` builds it")
@@ -499,9 +518,9 @@ def test_embed_by_the_default_bundles_in_one_batch_equals_batch_1(name: str):
         rows = rng.integers(0, 256, (9, *shape), dtype=np.uint8)
     full_dim = 256 if voice else 128
     kind = ("windows", "float32") if voice else ("chips", "uint8")
-    session = OrtSession(folder / "model.onnx", kind[0], shape, full_dim, 1, kind[1])
+    session = OrtSession(folder / "model.onnx", kind[0], shape, {"embeddings": (full_dim,)}, 1, kind[1])
     batcher = Batcher(session, BatchPolicy(max_rows=16))
-    together = batcher.embed(rows)
+    together = batcher.run(rows)["embeddings"]
     batcher.close()
     for row, found in zip(rows, together, strict=True):
-        np.testing.assert_allclose(found, session.embed(row[None])[0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, session.run(row[None])["embeddings"][0], rtol=0, atol=1e-5)

@@ -24,13 +24,20 @@ from matchka.errors import (
     TooLittleSpeechError,
 )
 from matchka.inference.model import Model, open_model
+from matchka.inference.session import NamedArrays
 from matchka.settings import Settings
+from matchka.tasks.embedding.embedding import embed
 from tests.factories.bundles import write_bundle
 from tests.factories.checkout import ROOT
-from tests.factories.graphs import FULL_DIM
+from tests.factories.graphs import OUTPUTS
 from tests.factories.samples import encoded, sample, voice
 from tests.factories.slow_embedding import embedding_of
 from tests.factories.small_server import small_settings
+
+
+def embedded(model: Model, samples: list[bytes]) -> np.ndarray:
+    """Embeddings of probes that are read as by default."""
+    return embed(model, samples, model.options_for("probe", {})).vectors
 
 
 @pytest.fixture
@@ -99,50 +106,50 @@ def test_graph_bytes_are_what_opening_the_bundle_allocates(models_dir: Path, oth
 
 @pytest.mark.parametrize("seconds", [0.6, 1.0, 1.2345, 3.0])
 def test_embed_of_clips_of_any_length_equals_slow_recomputation(model: Model, seconds: float):
-    found = model.embed([sample(1, 0, seconds), sample(2, 0, seconds)])
+    found = embedded(model, [sample(1, 0, seconds), sample(2, 0, seconds)])
     expected = [embedding_of(voice(person, 0, seconds)) for person in (1, 2)]
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_embed_of_more_windows_than_one_run_takes_averages_all_of_them(model: Model):
     clip = np.concatenate([voice(1, 0, 2.0), voice(2, 0, 2.0)])  # 80 windows, runs of 32
-    np.testing.assert_allclose(model.embed([encoded(clip, subtype="FLOAT")])[0], embedding_of(clip), atol=2e-5)
+    np.testing.assert_allclose(embedded(model, [encoded(clip, subtype="FLOAT")])[0], embedding_of(clip), atol=2e-5)
 
 
 def test_embed_does_not_depend_on_the_other_files_of_the_request(model: Model):
     files = [sample(person, 0, 0.6 + 0.3 * person) for person in range(5)]
-    together = model.embed(files)
-    np.testing.assert_allclose(together, np.concatenate([model.embed([file]) for file in files]), atol=1e-6)
+    together = embedded(model, files)
+    np.testing.assert_allclose(together, np.concatenate([embedded(model, [file]) for file in files]), atol=1e-6)
 
 
 def test_embed_of_a_quiet_recording_equals_that_of_a_louder_one_below_the_level(model: Model):
     clip = voice(3) / np.sqrt(np.mean(voice(3) ** 2))
     quiet, louder = (encoded(clip * np.float32(rms), subtype="FLOAT") for rms in (0.001, 0.02))
-    np.testing.assert_allclose(model.embed([quiet]), model.embed([louder]), atol=1e-5)
+    np.testing.assert_allclose(embedded(model, [quiet]), embedded(model, [louder]), atol=1e-5)
 
 
 def test_embed_with_one_bad_file_of_several_says_which(model: Model):
     with pytest.raises(SilenceError, match=r"^File 2 of 3: The clip is silent"):
-        model.embed([sample(1), encoded(np.zeros(16000)), b"never looked at"])
+        embedded(model, [sample(1), encoded(np.zeros(16000)), b"never looked at"])
     with pytest.raises(SilenceError, match=r"^The clip is silent"):
-        model.embed([encoded(np.zeros(16000))])
+        embedded(model, [encoded(np.zeros(16000))])
 
 
 def test_embed_keeps_the_limits_of_the_settings(tmp_path: Path):
     bundle = read_bundle(write_bundle(tmp_path / "models" / "voice"))
     strict = open_model(bundle, small_settings(tmp_path, modalities={"audio": {"max_s": 2.0, "min_speech_s": 1.0}}))
     with pytest.raises(TooLittleSpeechError):
-        strict.embed([sample(1, 0, 0.9)])
+        embedded(strict, [sample(1, 0, 0.9)])
     with pytest.raises(MatchkaError, match="longer than 2 s"):
-        strict.embed([sample(1, 0, 2.1)])
-    assert np.linalg.norm(strict.embed([sample(1, 0, 1.5)])[0]) == pytest.approx(1.0, abs=1e-6)
+        embedded(strict, [sample(1, 0, 2.1)])
+    assert np.linalg.norm(embedded(strict, [sample(1, 0, 1.5)])[0]) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_warm_up_of_a_graph_that_gives_no_numbers_is_refused(model: Model):
     class Broken:
-        full_dim = FULL_DIM
+        outputs = OUTPUTS
 
-        def embed(self, inputs: np.ndarray) -> np.ndarray:
+        def run(self, inputs: np.ndarray) -> NamedArrays:
             assert inputs.shape[1] == model.manifest.input.example(1, seed=0).shape[1]
             assert np.any(inputs)
             raise NonFiniteEmbeddingError("d", remedy="r")
@@ -178,7 +185,7 @@ def test_open_model_of_a_bundle_without_a_detector_of_speech_says_so_and_serves(
         model = open_model(bundle, small_settings(tmp_path))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "voice 1.0.0 has no detector of speech" in caplog.text
-    assert len(model.observe([sample(1)], model.options_for("enrolment", {})).vectors) == 1
+    assert len(model.observe([sample(1)], model.options_for("enrolment", {})).findings) == 1
 
 
 def test_open_model_of_a_bundle_whose_detector_takes_something_else_is_refused(tmp_path: Path):
@@ -198,5 +205,5 @@ def test_observe_of_a_sound_without_speech_refuses_to_enrol_it_and_takes_it_as_a
     assert caplog.records == []
     with pytest.raises(NoSpeechError, match="File 1 of 2"):
         model.observe([sample(1), sample(2)], model.options_for("enrolment", {}))
-    found = model.observe([sample(1)], model.options_for("probe", {})).vectors[0]
+    found = embedded(model, [sample(1)])[0]
     np.testing.assert_allclose(found, embedding_of(voice(1)), atol=2e-5)

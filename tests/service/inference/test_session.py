@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from matchka.errors import BundleError, NonFiniteEmbeddingError
 from matchka.inference.session import OrtSession, choose_providers
-from tests.factories.graphs import FULL_DIM, WINDOW, projection, write_graph
+from tests.factories.graphs import FULL_DIM, OUTPUTS, WINDOW, projection, write_graph
 
 
 @pytest.fixture
@@ -21,37 +21,44 @@ def graph(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 33])
-def test_embed_of_any_batch_equals_the_graphs_formula_row_by_row(graph: Path, count: int):
-    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+def test_run_of_any_batch_equals_the_graphs_formula_row_by_row(graph: Path, count: int):
+    session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1)
     inputs = np.random.default_rng(count).normal(0, 0.1, (count, WINDOW)).astype(np.float32)
     bands, mix, bias = (weights.astype(np.float64) for weights in projection())
     expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]
-    np.testing.assert_allclose(session.embed(inputs), expected, rtol=1e-4, atol=1e-4)
-    assert session.full_dim == FULL_DIM
+    np.testing.assert_allclose(session.run(inputs)["embeddings"], expected, rtol=1e-4, atol=1e-4)
+    assert session.outputs == OUTPUTS
 
 
-def test_embed_of_a_strided_view_equals_that_of_its_copy(graph: Path):
-    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+def test_run_of_a_strided_view_equals_that_of_its_copy(graph: Path):
+    session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1)
     inputs = np.random.default_rng(1).normal(size=(WINDOW, 6)).astype(np.float32).T[::2]
-    np.testing.assert_array_equal(session.embed(inputs), session.embed(inputs.copy()))
+    np.testing.assert_array_equal(session.run(inputs)["embeddings"], session.run(inputs.copy())["embeddings"])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_embed_that_gives_no_finite_numbers_is_refused(graph: Path, bad: float):
-    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1)
+def test_run_that_gives_no_finite_numbers_is_refused(graph: Path, bad: float):
+    session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1)
     inputs = np.zeros((3, WINDOW), np.float32)
     inputs[1, 5] = bad
     with pytest.raises(NonFiniteEmbeddingError):
-        session.embed(inputs)
+        session.run(inputs)["embeddings"]
 
 
 @pytest.mark.parametrize(
-    ("name", "window", "full_dim"),
-    [("waveform", WINDOW, FULL_DIM), ("windows", WINDOW + 1, FULL_DIM), ("windows", WINDOW, FULL_DIM + 1)],
+    ("name", "window", "output", "full_dim"),
+    [
+        ("waveform", WINDOW, "embeddings", FULL_DIM),
+        ("windows", WINDOW + 1, "embeddings", FULL_DIM),
+        ("windows", WINDOW, "embeddings", FULL_DIM + 1),
+        ("windows", WINDOW, "logits", FULL_DIM),
+    ],
 )
-def test_session_of_a_graph_of_other_inputs_or_outputs_is_refused(graph: Path, name: str, window: int, full_dim: int):
+def test_session_of_a_graph_of_other_inputs_or_outputs_is_refused(
+    graph: Path, name: str, window: int, output: str, full_dim: int
+):
     with pytest.raises(BundleError, match="must take float32") as refused:
-        OrtSession(graph, name, (window,), full_dim)
+        OrtSession(graph, name, (window,), {output: (full_dim,)})
     assert str(WINDOW) in str(refused.value)
 
 
@@ -80,20 +87,42 @@ def write_identity(path: Path, kind: int, shape: list[object], outputs: int = 1)
 def test_session_of_a_graph_of_another_signature_is_refused(tmp_path: Path, kind: int, shape: list, outputs: int):
     write_identity(tmp_path / "model.onnx", kind, shape, outputs)
     with pytest.raises(BundleError, match="must take float32"):
-        OrtSession(tmp_path / "model.onnx", "windows", (4,), 4)
+        OrtSession(tmp_path / "model.onnx", "windows", (4,), {"out0": (4,)})
+
+
+def test_run_of_a_graph_with_several_outputs_gives_each_by_its_name_whatever_their_order(tmp_path: Path):
+    graph = helper.make_graph(
+        [
+            helper.make_node("Neg", ["windows"], ["minus"]),
+            helper.make_node("ReduceMax", ["windows"], ["peak"], axes=[1]),
+        ],
+        "two",
+        [helper.make_tensor_value_info("windows", TensorProto.FLOAT, ["batch", 4])],
+        [
+            helper.make_tensor_value_info("minus", TensorProto.FLOAT, ["batch", 4]),
+            helper.make_tensor_value_info("peak", TensorProto.FLOAT, ["batch", 1]),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    session = OrtSession(tmp_path / "m.onnx", "windows", (4,), {"peak": (1,), "minus": (4,)})
+    found = session.run(np.array([[1, 5, 2, 0], [-1, -2, -3, -4]], np.float32))
+    assert found["peak"].tolist() == [[5.0], [-1.0]]
+    assert found["minus"].tolist() == [[-1.0, -5.0, -2.0, 0.0], [1.0, 2.0, 3.0, 4.0]]
+    with pytest.raises(NonFiniteEmbeddingError):  # in whichever of them
+        session.run(np.array([[1, 5, 2, np.inf]], np.float32))
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no graph", b"\x00" * 1000])
 def test_session_of_a_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "model.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="not a graph"):
-        OrtSession(tmp_path / "model.onnx", "windows", (4,), 4)
+        OrtSession(tmp_path / "model.onnx", "windows", (4,), {"out0": (4,)})
 
 
 def test_session_of_a_graph_cut_short_is_refused(graph: Path):
     graph.write_bytes(graph.read_bytes()[:-1000])
     with pytest.raises(BundleError):
-        OrtSession(graph, "windows", (WINDOW,), FULL_DIM)
+        OrtSession(graph, "windows", (WINDOW,), OUTPUTS)
 
 
 has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -121,17 +150,17 @@ def test_session_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_the_log_says_so(
 ):
     inputs = np.random.default_rng(1).normal(0, 0.1, (3, WINDOW)).astype(np.float32)
     with caplog.at_level(logging.WARNING, "matchka.inference.session"):
-        session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1, use_gpu=True)
+        session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1, use_gpu=True)
     assert "runs on the CPU" in caplog.text
-    expected = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, threads=1).embed(inputs)
-    np.testing.assert_array_equal(session.embed(inputs), expected)
+    expected = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1).run(inputs)["embeddings"]
+    np.testing.assert_array_equal(session.run(inputs)["embeddings"], expected)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not has_cuda, reason="this ONNX Runtime has no CUDA")
-def test_embed_on_the_gpu_equals_the_graphs_formula(graph: Path):
-    session = OrtSession(graph, "windows", (WINDOW,), FULL_DIM, use_gpu=True)
+def test_run_on_the_gpu_equals_the_graphs_formula(graph: Path):
+    session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, use_gpu=True)
     inputs = np.random.default_rng(5).normal(0, 0.1, (33, WINDOW)).astype(np.float32)
     bands, mix, bias = (weights.astype(np.float64) for weights in projection())
     expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]
-    np.testing.assert_allclose(session.embed(inputs), expected, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(session.run(inputs)["embeddings"], expected, rtol=1e-2, atol=1e-2)

@@ -1,13 +1,15 @@
 """A bundle's graph in the place of a backbone, so that samples reach it on the way every feature takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 
-from matchka.bundles.bundle import sha256_of
-from matchka.inference.session import OrtSession, Session
+from matchka.bundles.bundle import Bundle, sha256_of
+from matchka.bundles.outputs import EMBEDDINGS, EmbeddingOutput
+from matchka.inference.session import OrtSession, Session, Shape
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.backbone import DetectorSource
 from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
@@ -20,7 +22,8 @@ THREADS: Final = 2
 class ServedGraph:
     """A graph behind the session that serves it; its embeddings are projected and not rescaled.
 
-    Attributes: as matchka_train.backbones.backbone.Backbone; `embedding_dim` is the graph's full_dim.
+    Attributes: as matchka_train.backbones.backbone.Backbone; `embedding_dim` is the graph's full_dim, `output` the name
+        of its embeddings.
     """
 
     name: str
@@ -29,6 +32,7 @@ class ServedGraph:
     embedding_dim: int
     session: Session
     detector: DetectorSource | None
+    output: str = EMBEDDINGS
 
     @property
     def published(self) -> "ServedGraph":
@@ -37,41 +41,63 @@ class ServedGraph:
 
     def module(self) -> torch.nn.Module:
         """The session behind torch's interface."""
-        return _SessionModule(self.session)
+        return _SessionModule(self.session, self.output)
 
 
 class _SessionModule(torch.nn.Module):
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, output: str) -> None:
         super().__init__()
         self.session = session
+        self.output = output
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.session.embed(rows.numpy()))
+        return torch.from_numpy(self.session.run(rows.numpy())[self.output])
 
 
 def open_session(graph_path: Path, spec: InputSpec, full_dim: int) -> OrtSession:
-    """A written graph, loaded as the service loads it.
+    """A graph that was just written, loaded as the service loads it.
 
     Raises: BundleError: it is no graph, or its inputs or outputs are not what the manifest says.
     """
-    expected = spec.graph_input()
-    return OrtSession(graph_path, expected.name, expected.shape, full_dim, THREADS, expected.dtype)
+    return _open(graph_path, spec, {EMBEDDINGS: (full_dim,)})
 
 
-def serve_graph(
-    graph_path: Path, spec: InputSpec, full_dim: int, name: str = "graph under test", version: str = ""
-) -> ServedGraph:
-    """A written graph behind the detector beside it, if its input needs one.
+def serve_graph(graph_path: Path, spec: InputSpec, full_dim: int) -> ServedGraph:
+    """A graph that was just written, behind the detector beside it, if its input needs one.
 
     Args:
         graph_path: the file; of a face bundle, the detector's graphs lie beside it.
         spec: what it takes.
         full_dim: components of an embedding.
-        name: of the model.
-        version: of the model.
 
     Raises: BundleError: as open_session.
     """
-    detector = MtcnnGraphs(graph_path.parent) if "detector" in spec.auxiliary_graphs() else None
-    source = WeightSource(name, str(graph_path), version, sha256_of(graph_path), "see the manifest")
-    return ServedGraph(name, source, spec, full_dim, open_session(graph_path, spec, full_dim), detector)
+    session, source = open_session(graph_path, spec, full_dim), _source_of(graph_path, "graph under test", "")
+    return ServedGraph(source.name, source, spec, full_dim, session, _detector_beside(graph_path, spec))
+
+
+def serve_bundle(bundle: Bundle) -> ServedGraph:
+    """The graph of a bundle, as serve_graph; of several outputs, its embeddings.
+
+    Raises:
+        BundleError: as open_session.
+        OutputNotAvailableError: it does not embed.
+    """
+    manifest, path, spec = bundle.manifest, bundle.graph_path, bundle.manifest.input
+    full_dim, output = manifest.output(EmbeddingOutput).full_dim, manifest.output_name(EmbeddingOutput)
+    session = _open(path, spec, {name: found.row_shape for name, found in manifest.outputs.items()})
+    source = _source_of(path, manifest.name, manifest.version)
+    return ServedGraph(source.name, source, spec, full_dim, session, _detector_beside(path, spec), output)
+
+
+def _open(graph_path: Path, spec: InputSpec, outputs: Mapping[str, Shape]) -> OrtSession:
+    expected = spec.graph_input()
+    return OrtSession(graph_path, expected.name, expected.shape, outputs, THREADS, expected.dtype)
+
+
+def _source_of(graph_path: Path, name: str, version: str) -> WeightSource:
+    return WeightSource(name, str(graph_path), version, sha256_of(graph_path), "see the manifest")
+
+
+def _detector_beside(graph_path: Path, spec: InputSpec) -> DetectorSource | None:
+    return MtcnnGraphs(graph_path.parent) if "detector" in spec.auxiliary_graphs() else None

@@ -8,7 +8,7 @@ from matchka.bundles.manifest import MANIFEST_NAME
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.registry import open_backbone
-from matchka_train.backbones.served_graph import serve_graph
+from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged
 from matchka_train.projections.storage import load_projection
@@ -60,14 +60,12 @@ def open_model(path: Path) -> Model:
 
 def _open_bundle(path: Path) -> Model:
     bundle = read_bundle(path)
-    manifest = bundle.manifest
-    embedding = manifest.output(EmbeddingOutput)
-    graph = serve_graph(bundle.graph_path, manifest.input, embedding.full_dim, manifest.name, manifest.version)
+    embedding = bundle.manifest.output(EmbeddingOutput)
     thresholds = {
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
         for dim, report in embedding.per_dim.items()
     }
-    return Model(path, graph, unchanged, embedding.dims, thresholds, None)
+    return Model(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None)
 
 
 def _open_checkpoint(path: Path) -> Model:

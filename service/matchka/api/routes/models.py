@@ -18,15 +18,16 @@ async def list_models(caller: CallerDep) -> ModelsAnswer:
 
 def _answer(served: ServedVersion) -> ModelAnswer:
     manifest = served.manifest
-    embedding = manifest.output(EmbeddingOutput)
+    embedding = manifest.output(EmbeddingOutput) if manifest.has_output(EmbeddingOutput) else None
     return ModelAnswer(
         name=manifest.name,
         version=manifest.version,
         task=manifest.task,
         input_kind=manifest.input.kind,
-        full_dim=embedding.full_dim,
-        dims=list(embedding.dims),
-        per_dim=embedding.per_dim,
+        outputs={name: output.summary() for name, output in manifest.outputs.items()},
+        full_dim=embedding.full_dim if embedding else 0,
+        dims=list(embedding.dims) if embedding else [],
+        per_dim=embedding.per_dim if embedding else {},
         backbone=manifest.backbone,
         projection=manifest.projection,
         datasets=list(manifest.datasets),

@@ -1,8 +1,45 @@
 """Embeddings of samples, out of what a graph with an embedding output returns."""
 
+from dataclasses import dataclass
+
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import UntrainedDimError
+from matchka.inference.model import Model
+from matchka.modalities.modality import Finding
+from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of samples, float32, (observations, full_dim), of unit length, and what was seen of each."""
+
+    vectors: FloatArray
+    findings: tuple[Finding | None, ...]
+
+
+def embeds(model: Model) -> bool:
+    """Whether a model has an embedding output."""
+    return model.manifest.has_output(EmbeddingOutput)
+
+
+def embed(model: Model, samples: list[bytes], options: object) -> Embedded:
+    """Embed whole files: the mean over the rows of each observation, of unit length.
+
+    Args:
+        model: what embeds.
+        samples: files, at least one.
+        options: of model.options_for().
+
+    Raises:
+        OutputNotAvailableError: the model does not embed.
+        ZeroVectorError: an embedding has no direction.
+        MatchkaError: a sample is not usable; the error says which.
+    """
+    name = model.manifest.output_name(EmbeddingOutput)
+    seen = model.observe(samples, options)
+    means = mean_by_group(seen.outputs[name], list(seen.rows))
+    return Embedded(truncate_and_normalise(means, means.shape[1]), seen.findings)
 
 
 def require_dim(manifest: Manifest, dim: int | None) -> int:

@@ -7,10 +7,11 @@ from typing import Final
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.gallery.gallery import Gallery
-from matchka.inference.model import Model, Observed
+from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
 from matchka.store.records import Reference
 from matchka.store.store import Store
+from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
 from matchka.tasks.embedding.thresholds import identification_threshold
 from matchka.vectors import FloatArray
@@ -102,10 +103,10 @@ class Identification:
         return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
 
 
-def observed_again(model: Model, sample: bytes, options: object) -> Observed | None:
+def observed_again(model: Model, sample: bytes, options: object) -> Embedded | None:
     """A probe as another version sees it; None where that finds nothing in it to compare."""
     try:
-        return model.observe([sample], options)
+        return embed(model, [sample], options)
     except model.modality.nothing_found:
         return None
 

@@ -18,7 +18,7 @@ from matchka.inference.registry import ServedModels
 from matchka.modalities.modality import Purpose
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
-from matchka.tasks.embedding.embedding import require_dim
+from matchka.tasks.embedding.embedding import embed, embeds, require_dim
 from matchka.tasks.embedding.follower import GalleryKeeper
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identification, Search, counterpart, observed_again
@@ -52,7 +52,8 @@ class Verifier:
         self._served = ServedModels(models)
         self._fusions = tuple(fusions)
         self._store = store
-        self._keeper = GalleryKeeper(self._served, store, galleries)
+        self._embedding = ServedModels(model for model in self._served if embeds(model))
+        self._keeper = GalleryKeeper(self._embedding, store, galleries)
         self._identification = Identification(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
@@ -67,6 +68,7 @@ class Verifier:
             intact = beside.submit(self._store.require_intact)
             for model in self._served:
                 model.warm_up()
+            for model in self._embedding:
                 self._keeper.fill(model)
             intact.result()
 
@@ -80,12 +82,18 @@ class Verifier:
         outdated = self._keeper.subjects_to_reenroll()
         found = []
         for model in self._served:
-            gallery = self._keeper.of(tenant, model)
-            size = len(gallery)
+            size, gallery_bytes = self._gallery_size(tenant, model)
             waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
-            memory = (model.graph_bytes, gallery.memory_bytes)
+            memory = (model.graph_bytes, gallery_bytes)
             found.append(ServedVersion(model.manifest, model.is_current, size, waiting, *memory))
         return found
+
+    def _gallery_size(self, tenant: str, model: Model) -> tuple[int, int]:
+        """Subjects of a tenant's gallery and its bytes; a model without embeddings has none."""
+        if not embeds(model):
+            return 0, 0
+        gallery = self._keeper.of(tenant, model)
+        return len(gallery), gallery.memory_bytes
 
     def subjects_to_reenroll(self) -> dict[str, int]:
         """Subjects of all tenants without a template of the current version of a model, by model."""
@@ -99,7 +107,7 @@ class Verifier:
     ) -> Embeddings:
         """Embed samples at a trained dim."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
-        seen = model.observe(samples, options)
+        seen = embed(model, samples, options)
         is_whole = dim == model.manifest.output(EmbeddingOutput).full_dim  # of unit length already
         vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
         return Embeddings(model.manifest, dim, vectors, seen.findings)
@@ -109,7 +117,7 @@ class Verifier:
     ) -> Enrolled:
         """Store a template of the current version for each sample; all of them or, where one fails, none."""
         model, full_dim, options = self._model_at(model_name, None, "enrolment", given)
-        seen = model.observe(samples, options)
+        seen = embed(model, samples, options)
         embeddings = seen.vectors
         for dim in model.manifest.output(EmbeddingOutput).dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
@@ -135,10 +143,10 @@ class Verifier:
         given: Mapping[str, str] = NO_CHOICE,
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
-        options = self._served.current(model_name).options_for("probe", given)
+        options = self._current(model_name).options_for("probe", given)
         model, reference = self._reference(tenant, subject_id, model_name, dim)
         dim = require_dim(model.manifest, dim)
-        seen = model.observe([sample], options)
+        seen = embed(model, [sample], options)
         with model.times.timed("decide"):
             decision = _decide(
                 model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
@@ -206,7 +214,7 @@ class Verifier:
     ) -> Verified:
         """Compare two samples; nothing is stored."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
-        seen = model.observe([sample_a, sample_b], options)
+        seen = embed(model, [sample_a, sample_b], options)
         decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
         return Verified(model.manifest, dim, max_fmr, decision, 1, seen.findings)
 
@@ -245,10 +253,10 @@ class Verifier:
         model, model_dim, options = self._model_at(model_name, dim, "probe", given)
         older = [
             (other, require_dim(other.manifest, dim))
-            for other in self._served.versions(model_name)[1:]
+            for other in self._embedding.versions(model_name)[1:]
             if len(self._keeper.of(tenant, other))
         ]
-        seen = model.observe([sample], options)
+        seen = embed(model, [sample], options)
         seen_by_older = [(other, other_dim, observed_again(other, sample, options)) for other, other_dim in older]
         found = []
         for number, (vector, finding) in enumerate(zip(seen.vectors, seen.findings, strict=True)):
@@ -292,23 +300,27 @@ class Verifier:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
         return self._keeper.searches()
 
-    def require_model(self, name: str) -> Model:
-        """The current version of a served model.
+    def _current(self, name: str) -> Model:
+        """The current version of a model.
 
-        Raises: UnknownModelError: none has the name.
+        Raises:
+            UnknownModelError: none has the name.
+            OutputNotAvailableError: it does not embed.
         """
-        return self._served.current(name)
+        model = self._served.current(name)
+        model.manifest.output(EmbeddingOutput)
+        return model
 
     def _model_at(
         self, name: str, dim: int | None, purpose: Purpose, given: Mapping[str, str]
     ) -> tuple[Model, int, object]:
-        model = self._served.current(name)
+        model = self._current(name)
         options = model.options_for(purpose, given)
         return model, require_dim(model.manifest, dim), options
 
     def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
         """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
-        versions = self._served.versions(name)
+        versions = self._embedding.versions(name)
         if len(versions) == 1:
             require_dim(versions[0].manifest, dim)  # before the subject is looked up: it holds for every subject
         *newer, last = versions

@@ -18,6 +18,7 @@ from matchka.bundles.bundle import read_bundle
 from matchka.errors import MatchkaError
 from matchka.inference.model import Model, open_model
 from matchka.settings import read_settings
+from matchka.tasks.embedding.embedding import embed
 
 WHOLE_MEGAPIXELS = 60.0  # that 24 million pixels without subsampling, in several passes, are decoded whole under
 WIDTH, HEIGHT = 6000, 4000
@@ -28,7 +29,7 @@ FACE_PX = 350
 def embedding(model: Model, data: bytes) -> np.ndarray | None:
     """Of the large and central face, or None where it is refused."""
     try:
-        return np.asarray(model.embed([data])[0])
+        return np.asarray(embed(model, [data], model.options_for("probe", {})).vectors[0])
     except MatchkaError:
         return None
 

@@ -101,7 +101,9 @@ def test_graph_when_exported_equals_torch_for_every_batch_size(xs: EdgeFace, tmp
     session = open_session(tmp_path / "model.onnx", xs.input, 512)
     for batch in (1, 2, 5):
         chips = random_chips(batch, 112, batch)
-        np.testing.assert_allclose(session.embed(chips), module(torch.from_numpy(chips)).numpy(), rtol=0, atol=1e-4)
+        np.testing.assert_allclose(
+            session.run(chips)["embeddings"], module(torch.from_numpy(chips)).numpy(), rtol=0, atol=1e-4
+        )
 
 
 def test_load_network_when_the_file_is_safetensors_reads_the_same(xs: EdgeFace, tmp_path: Path) -> None:
