@@ -92,6 +92,20 @@ def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: 
     assert current_bundle(copy, "voice") is None
 
 
+def test_current_bundle_when_its_manifest_is_of_schema_1_is_current(voice: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "voice"
+    shutil.copytree(voice, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (speech,) = manifest.pop("auxiliary")["speech_activity"]["sources"].values()
+    manifest |= manifest.pop("outputs")["embeddings"]
+    manifest |= {"schema_version": 1, "output": {"kind": manifest.pop("kind")}, "detector": None}
+    manifest["speech_activity"] = {"kind": "silero", "source": speech}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    bundle = current_bundle(copy, "voice")
+    assert bundle is not None
+    assert bundle.manifest == read_bundle(voice).manifest
+
+
 def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
     """If this fails because the front end was changed on purpose, raise BASE_VERSION and freeze anew."""
     frozen = json.loads(FROZEN.read_text())
