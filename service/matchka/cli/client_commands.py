@@ -160,7 +160,7 @@ def identify(
     face: FaceOption = None,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Candidates to list; 5 by default.")] = None,
     dim: Dim = None,
-    max_fpir: Annotated[float | None, typer.Option("--max-fpir", help="Share of strangers given a name.")] = None,
+    max_fpir: Annotated[float | None, typer.Option("--max-fpir", help="FPIR to keep; 0.01 by default.")] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:

@@ -118,7 +118,7 @@ def _play(client: Client, subjects: DemoSubjects, cast: Cast, folder: Path, cons
     console.print(
         f"{cast.model}: {nearest} of {len(own)} probes are most similar to their own person; "
         f"{sum(result.is_identified for result in own)} of {len(own)} were identified as that person; "
-        f"{sum(result.identified.match is not None for result in others)} of {len(others)} samples of strangers "
+        f"{sum(result.identified.match is not None for result in others)} of {len(others)} samples of impostors "
         "were given a name.\n"
     )
     return nearest == len(own) and (len(cast.enrolled) > 1 or _is_apart(own, others))
@@ -153,7 +153,7 @@ def _probe(client: Client, subjects: DemoSubjects, cast: Cast, probe: Probe) -> 
 def _result_table(cast: Cast, results: list[Result]) -> Table:
     title = f"{cast.model}: similarity to each person"
     table = Table("probe", *cast.enrolled, "threshold", "identified as", title=title)
-    for kind in ("", "stranger "):
+    for kind in ("", "impostor "):
         for result in results:
             if (result.probe.person in cast.strangers) == bool(kind):
                 table.add_row(f"{kind}{result.probe.person} {result.probe.sample.stem}", *_cells(result))

@@ -41,7 +41,7 @@ def demo(
     samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),
     url: Url = None,
 ) -> None:
-    """Enrol real people, probe with other samples and strangers. Exit code 1: a probe was nearest to another."""
+    """Enrol real people, probe with other samples and impostors'. Exit code 1: a probe was nearest to another."""
     with reported_errors():
         all_nearest = run_demonstration(connected(url), samples, Console())
     if not all_nearest:

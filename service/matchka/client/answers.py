@@ -122,7 +122,7 @@ class IdentifiedFaceAnswer(Answer):
 
 
 class IdentifyAnswer(Answer):
-    """A 1:N decision: `match` is None for a stranger, whatever the candidates.
+    """A 1:N decision: `match` is None where no candidate reaches the threshold.
 
     `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
     """
@@ -193,7 +193,7 @@ class OperatingPoint(Answer):
 
 
 class Calibration(Answer):
-    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on held-out identities."""
 
     scale: float
     offset: float

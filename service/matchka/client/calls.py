@@ -124,7 +124,7 @@ def identify(
     max_fpir: float | None = None,
     face: str | None = None,
 ) -> Call[IdentifyAnswer]:
-    """Search a sample in the gallery; `match` is None for a stranger."""
+    """Search a sample in the gallery; `match` is None where no candidate reaches the threshold."""
     fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir, "face": face}
     return _form("identify", IdentifyAnswer.model_validate_json, fields, _files("file", [sample]))
 
