@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from matchka.cli.client_commands import FAILED, NO_MATCH
-from matchka.cli.main import app
+from tests.factories.command_line import run
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import SmallServer
@@ -22,11 +20,6 @@ def clips(tmp_path: Path) -> Path:
         for take in (0, 1):
             (tmp_path / f"{person}-{take}.wav").write_bytes(sample(person, take))
     return tmp_path
-
-
-def run(server: SmallServer, *arguments: object, **variables: str) -> Result:
-    environment = {"MATCHKA_URL": server.url, "COLUMNS": "200", "TERM": "dumb", **variables}
-    return CliRunner(env=environment).invoke(app, [str(argument) for argument in arguments])
 
 
 def test_enroll_then_verify_then_delete_says_what_happened(small_server: SmallServer, clips: Path):

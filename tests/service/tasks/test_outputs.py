@@ -17,11 +17,11 @@ from matchka.errors import RequestFailedError
 from matchka.inference.model import open_model
 from matchka.settings import read_settings
 from tests.factories.bundles import DIMS, embedding_output, write_bundle
+from tests.factories.command_line import run
 from tests.factories.graphs import projection
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import SmallServer, serving, small_settings
-from tests.service.cli.test_client_commands import run
 
 LABELS = ("speech", "music", "noise")
 WEIGHTS = np.random.default_rng(3).normal(size=(24, len(LABELS))).astype(np.float32)
