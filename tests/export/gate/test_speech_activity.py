@@ -23,8 +23,9 @@ def test_write_speech_activity_for_voices_at_16_khz_writes_the_pinned_file_and_n
     except DownloadError as error:
         pytest.skip(f"the detector of speech is neither in the cache nor to be fetched: {error}")
     assert found is not None
-    assert hashlib.sha256((tmp_path / "speech.onnx").read_bytes()).hexdigest() == found.source.sha256
-    assert (found.kind, found.source.licence) == ("silero", "MIT")
+    source = found.sources["speech.onnx"]
+    assert hashlib.sha256((tmp_path / "speech.onnx").read_bytes()).hexdigest() == source.sha256
+    assert (found.kind, source.licence) == ("silero", "MIT")
 
 
 @pytest.mark.parametrize(
