@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from matchka.bundles.manifest import DatasetUse, Source
 from matchka.bundles.outputs import DimReport
@@ -194,7 +194,7 @@ class ModelAnswer(Answer):
     version: str
     task: str
     input_kind: str
-    outputs: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)  # no older service of version 1 tells it
     full_dim: int
     dims: list[int]
     per_dim: dict[str, DimReport]
