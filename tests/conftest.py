@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Matrices of tests are small: on a busy machine a second thread of torch is only waited for."""
+    if "torch" in sys.modules:  # a test that was collected imports it
+        sys.modules["torch"].set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings and photographs; its tests are skipped where it is absent."""
@@ -67,9 +75,9 @@ def face_samples(voice_samples: Path) -> Path:
     return voice_samples.parent / "face"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def start_server(models_dir: Path) -> Iterator[StartServer]:
-    """Starts servers: start_server(data_dir, **MATCHKA variables); all are stopped at the end of the module."""
+    """Starts servers: start_server(data_dir, **MATCHKA variables); all are stopped at the end of the test."""
     running: list[RunningServer] = []
 
     def start_one(data_dir: Path, port: int | None = None, wait: bool = True, **variables: str) -> RunningServer:

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from loadtests.torture.scan import Found, scan_folder
-from tests.factories.server_process import RunningServer, StartServer, stop
+from tests.factories.server_process import RunningServer, start, stop
 
 WAIT_S = 120.0
 CLIPS = ("cards/001.wav", "cards/002.wav", "librivox/0870.wav", "librivox/0880.wav")
@@ -46,8 +46,8 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def gallery(start_server: StartServer, voice_samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    server = start_server(tmp_path_factory.mktemp("deletion") / "data")
+def gallery(models_dir: Path, voice_samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    server = start(models_dir, tmp_path_factory.mktemp("deletion") / "data")
     clips = [(voice_samples / name).read_bytes() for name in CLIPS]
     answer = requests.post(
         f"{server.url}/v1/embed",
@@ -56,7 +56,8 @@ def gallery(start_server: StartServer, voice_samples: Path, tmp_path_factory: py
         timeout=60,
     ).json()
     vectors = np.stack([np.frombuffer(base64.b64decode(row), "<f4") for row in answer["embeddings"]])
-    return Gallery(server, clips, vectors.astype(np.float64))
+    yield Gallery(server, clips, vectors.astype(np.float64))
+    stop(server.process)
 
 
 @pytest.fixture

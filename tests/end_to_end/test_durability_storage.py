@@ -32,7 +32,7 @@ def models(tmp_path: Path) -> Path:
 
 @contextmanager
 def running(models: Path, data_dir: Path) -> Iterator[RunningServer]:
-    server = start(models, data_dir, None, True, {})
+    server = start(models, data_dir)
     try:
         yield server
     finally:

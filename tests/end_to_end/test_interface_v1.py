@@ -61,7 +61,7 @@ def small_server(folder: Path, data_dir: Path) -> Iterator[RunningServer]:
     """A server of the made-up voice model; its start-up is waited for."""
     if not (folder / "models").is_dir():
         write_bundle(folder / "models" / "voice")
-    running = start(folder / "models", data_dir, None, True, {})
+    running = start(folder / "models", data_dir)
     try:
         yield running
     finally:
@@ -80,7 +80,7 @@ def test_every_route_with_a_small_model_answers_as_recorded(tmp_path: Path):
 
 
 def test_default_models_answer_as_recorded(models_dir: Path, voice_samples: Path, tmp_path: Path):
-    running = start(models_dir, tmp_path / "data", None, True, {})
+    running = start(models_dir, tmp_path / "data")
     try:
         answers = dict(Recorder(running.url, real_samples(voice_samples)).answers(FACE))
     finally:
@@ -168,7 +168,7 @@ def record(folder: Path) -> None:
         document = requests.get(f"{server.url}/openapi.json", timeout=60).json()
         later = dict(Recorder(server.url, made_up_samples()).answers(looked_up()))
     shutil.copytree(folder / "scratch" / "data", data)
-    running = start(ROOT / "models", folder / "scratch" / "default", None, True, {})
+    running = start(ROOT / "models", folder / "scratch" / "default")
     real = dict(Recorder(running.url, real_samples(ROOT / "build" / "samples" / "voice")).answers(FACE))
     stop(running.process)
     shutil.rmtree(folder / "scratch")

@@ -83,7 +83,7 @@ def bundle(recipe: Recipe, home: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def server(bundle: Bundle, home: Path) -> Iterator[RunningServer]:
-    running = start(bundle.path.parent, home / "data", None, wait=True, variables={})
+    running = start(bundle.path.parent, home / "data")
     yield running
     stop(running.process)
 

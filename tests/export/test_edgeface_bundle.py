@@ -118,7 +118,7 @@ def bundle(
 def client(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     models = tmp_path_factory.mktemp("served") / "models"
     shutil.copytree(bundle.path, models / bundle.path.name)
-    server = start(models, models.parent / "data", None, True, {})
+    server = start(models, models.parent / "data")
     yield server.client()
     stop(server.process)
 

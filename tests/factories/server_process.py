@@ -27,7 +27,7 @@ class RunningServer:
 
 
 class StartServer(Protocol):
-    """Starts a server that is stopped at the end of the module."""
+    """Starts a server that is stopped at the end of the test."""
 
     def __call__(
         self, data_dir: Path, port: int | None = None, wait: bool = True, **variables: str

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from rich.console import Console
 from rich.progress import Progress
@@ -42,12 +41,6 @@ def recipe_path(voices: Path, tiny_onnx: Path, tmp_path: Path) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(tiny_recipe(voices, tiny_onnx, tmp_path)))
     return path
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Matrices here are tiny: on a busy machine a second thread is only waited for."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights are thos
 def running(folder: Path) -> Iterator[RunningServer]:
     """`matchka serve` with a small bundle and the data folder `data`."""
     write_bundle(folder / "models" / "voice")
-    server = start(folder / "models", folder / "data", None, True, {})
+    server = start(folder / "models", folder / "data")
     try:
         yield server
     finally:

@@ -274,7 +274,7 @@ def test_prune_removes_what_was_superseded_and_nothing_else(folder: Path):
 
 
 def test_both_versions_over_http_say_who_has_to_enrol_again(folder: Path):
-    server = start(folder / "models", folder / "data", None, wait=True, variables={})
+    server = start(folder / "models", folder / "data")
     try:
         client = server.client()
         client.enroll("p1", [sample(1, 1)])
