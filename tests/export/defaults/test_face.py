@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
@@ -15,43 +14,18 @@ from matchka.inference.session import OrtSession
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.defaults.assemble import assemble
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
-from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
-from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
 from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
 DOWNLOADS = ROOT / "build" / "downloads"
-QUIET = Console(quiet=True)
 FROZEN = Path(__file__).with_name("face_embedding.json")
 ANY_FACE = FaceLimits(0.0, 0.0, 9.0, 0.0, 10)
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("samples") / "face"
-    try:
-        write_samples(FACES, target, DOWNLOADS, QUIET)
-    except DownloadError as error:
-        pytest.skip(f"the pictures are neither in the cache nor to be fetched: {error}")
-    return target
-
-
-@pytest.fixture(scope="module")
-def face(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
-    target = tmp_path_factory.mktemp("models") / "face"
-    try:
-        backbone, evidence = DlibFace(DOWNLOADS), shipped_evidence("face")
-        assemble(target, backbone, shipped_projection("face"), evidence, DOWNLOADS, pictures, QUIET)
-    except DownloadError as error:
-        pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
-    return target
 
 
 @pytest.fixture(scope="module")

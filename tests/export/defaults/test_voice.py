@@ -33,23 +33,9 @@ QUIET = Console(quiet=True)
 FROZEN = Path(__file__).with_name("voice_embedding.json")
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("models")
-
-
 def build(name: str, target: Path, evidence: Path, samples: Path) -> None:
     backbone = DEFAULT_MODELS[name].open_backbone(DOWNLOADS)
     assemble(target, backbone, shipped_projection(name), evidence, DOWNLOADS, samples, QUIET)
-
-
-@pytest.fixture(scope="module")
-def face(models: Path) -> Path:
-    try:
-        build("face", models / "face", shipped_evidence("face"), Path("no-pictures"))
-    except DownloadError as error:
-        pytest.skip(f"the weights of the face model are neither in the cache nor to be fetched: {error}")
-    return models / "face"
 
 
 @pytest.fixture(scope="module")

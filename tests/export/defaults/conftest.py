@@ -1,0 +1,42 @@
+"""The default bundle of faces, built once for all tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from matchka_export.defaults.assemble import assemble
+from matchka_export.defaults.shipped import shipped_evidence, shipped_projection
+from matchka_export.samples import FACES, write_samples
+from matchka_train.backbones.face.dlib import DlibFace
+from matchka_train.errors import DownloadError
+from tests.factories.checkout import ROOT
+
+DOWNLOADS = ROOT / "build" / "downloads"
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("samples") / "face"
+    try:
+        write_samples(FACES, target, DOWNLOADS, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the pictures are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="session")
+def face(models: Path, pictures: Path) -> Path:
+    target = models / "face"
+    try:
+        backbone, evidence = DlibFace(DOWNLOADS), shipped_evidence("face")
+        assemble(target, backbone, shipped_projection("face"), evidence, DOWNLOADS, pictures, QUIET)
+    except DownloadError as error:
+        pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
+    return target
