@@ -133,8 +133,8 @@ def content_version(
         "input": backbone.input.content(),
         "projection": projection_sha256,
     }
-    if backbone.detector is not None:
-        parts |= {"detector": backbone.detector.sha256, "views": backbone.name}
+    if backbone.auxiliary:
+        parts |= {part.name: part.sha256 for part in backbone.auxiliary} | {"views": backbone.name}
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{base}+{digest[:VERSION_DIGITS]}"
 

@@ -11,7 +11,6 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka.runtime.whole_file import write_whole
 from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
@@ -68,8 +67,8 @@ def write_fusion(path: Path, fusion: Fusion) -> None:
 
 def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:
     model = open_model(bundle.path)
-    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
-    features = extract_features(read_dataset(dataset), model.backbone, recipe.data.cache_dir, progress, limits)
+    samples = read_dataset(dataset)
+    features = extract_features(samples, model.backbone, recipe.data.cache_dir, progress, recipe.data.limits)
     embedded: Embedded = embed_by_domain(model.embed_windows, [features])
     return Modality(*embedded[dataset.domain])
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, AuxiliaryPart, Source
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka.runtime.whole_file import whole_file
 from matchka_export.bundle import (
     BASE_VERSION,
@@ -24,15 +23,13 @@ from matchka_export.bundle import (
     staged_bundle,
 )
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
-from matchka_export.gate.detector import export_detector
+from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, IdentificationRates, write_evidence
 from matchka_export.gate.gate import require_hashes, require_not_worse
 from matchka_export.gate.measure import Measured, Trials, measure_graph
-from matchka_export.gate.speech_activity import write_speech_activity
 from matchka_export.graph.build import build_graph
 from matchka_export.graph.trace import OUTPUT_NAME
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.tables import accuracy_table, identification_table
 from matchka_train.progress import show_progress
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
@@ -73,9 +70,9 @@ def export_bundle(folder: Path, target: Path, choices: Choices, console: Console
         ParityError, GateError: the graph must not ship; nothing is written.
     """
     checkpoint = read_checkpoint(folder, choices.data)
-    backbone = open_backbone(checkpoint.recipe.backbone)
+    backbone = checkpoint.recipe.backbone.open()
     with staged_bundle(target) as staged:
-        auxiliary = write_auxiliary(backbone, staged, choices.downloads, console)
+        auxiliary = write_auxiliary(backbone, staged, choices.downloads)
         measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
         reason = require_not_worse(measured.gate, choices.accept_worse)
         evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
@@ -99,9 +96,9 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
     Raises: MatchkaError: as export_bundle.
     """
     checkpoint = read_checkpoint(folder, choices.data)
-    backbone = open_backbone(checkpoint.recipe.backbone)
+    backbone = checkpoint.recipe.backbone.open()
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
-        write_detector(backbone, Path(scratch))
+        write_auxiliary(backbone, Path(scratch), choices.downloads)
         measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, choices.float16, console)
     require_not_worse(measured.gate, accept_worse=None)
     evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export measure {folder.as_posix()}")
@@ -110,26 +107,6 @@ def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) 
         shutil.copyfile(checkpoint.projection_path, partial)
     write_evidence(out / f"{name}.json", evidence)
     return evidence
-
-
-def write_auxiliary(backbone: Backbone, folder: Path, downloads: Path, console: Console) -> dict[str, AuxiliaryPart]:
-    """Write the graphs that a bundle of this backbone has beside its own; the manifest's entries of them.
-
-    Raises: ParityError, DownloadError, ChecksumError: as export_detector and write_speech_activity.
-    """
-    parts = {
-        "detector": write_detector(backbone, folder),
-        "speech_activity": write_speech_activity(backbone.input, folder, downloads, console),
-    }
-    return {name: part for name, part in parts.items() if part is not None}
-
-
-def write_detector(backbone: Backbone, folder: Path) -> AuxiliaryPart | None:
-    """Write the graphs that find faces, where the backbone takes them.
-
-    Raises: ParityError, DownloadError, ChecksumError: as export_detector.
-    """
-    return None if backbone.detector is None else export_detector(backbone.detector, folder)
 
 
 def bundle_facts(
@@ -166,8 +143,7 @@ def _build_and_measure(
     checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, float16: bool, console: Console
 ) -> Measured:
     recipe = checkpoint.recipe
-    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
-    trials = Trials(checkpoint.validation, checkpoint.info.dims, limits, recipe.data.cache_dir, recipe.seed)
+    trials = Trials(checkpoint.validation, checkpoint.info.dims, recipe.data.limits, recipe.data.cache_dir, recipe.seed)
     with show_progress(console) as progress:
         task = progress.add_task("exporting the graph", total=1)
         model = build_graph(backbone, checkpoint.projection, graph_path, float16)

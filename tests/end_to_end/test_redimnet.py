@@ -16,7 +16,6 @@ from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.errors import GateError
 from matchka_export.run import Choices, export_bundle
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
@@ -72,7 +71,7 @@ def recipe(home: Path) -> Recipe:
 @pytest.fixture(scope="module")
 def bundle(recipe: Recipe, home: Path) -> Bundle:
     with Progress(console=QUIET) as progress:
-        outcome = run(recipe, open_backbone(recipe.backbone), progress)
+        outcome = run(recipe, recipe.backbone.open(), progress)
     assert outcome.fitted[0].history[-1]["loss"] < outcome.fitted[0].history[1]["loss"]
     choices = Choices(accept_worse="random weights")
     try:
@@ -92,7 +91,7 @@ def test_bundle_when_built_names_window_dims_and_checkpoint(bundle: Bundle, reci
     manifest = bundle.manifest
     assert manifest.output(EmbeddingOutput).dims == DIMS
     assert (manifest.input.window_samples, manifest.input.hop_samples) == (48_000, 24_000)
-    assert manifest.backbone.sha256 == open_backbone(recipe.backbone).source.sha256
+    assert manifest.backbone.sha256 == recipe.backbone.open().source.sha256
     assert manifest.backbone.licence == "MIT"
 
 
@@ -100,7 +99,7 @@ def test_service_when_given_a_clip_embeds_what_torch_and_the_projection_give(
     server: RunningServer, recipe: Recipe, home: Path
 ) -> None:
     path = home / "dev/p020/0.wav"
-    backbone = open_backbone(recipe.backbone)
+    backbone = recipe.backbone.open()
     projection, _ = load_projection(home / "checkpoint/projection.safetensors")
     windows = split_windows(read_clip(path.read_bytes(), 16_000, AudioLimits(60, 0.1)), backbone.input)
     assert len(windows) == 2

@@ -10,7 +10,10 @@ import pytest
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import BundleError
-from matchka_export.bundle import content_version, seal, staged_bundle
+from matchka_export.bundle import BASE_VERSION, content_version, seal, staged_bundle
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.defaults.shipped import shipped_evidence
+from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from tests.factories.facts import toy_facts
 
@@ -96,3 +99,11 @@ def test_content_version_when_a_part_changes_changes_and_else_stays() -> None:
         content_version("2.1.0", Ge2e(), "c" * 64, (64, 256), float16=True),
     }
     assert len(others | {base}) == 4
+
+
+@pytest.mark.parametrize("name", DEFAULT_MODELS)
+def test_content_version_of_a_default_model_is_the_one_that_templates_on_disk_carry(name: str) -> None:
+    evidence = read_evidence(shipped_evidence(name))
+    backbone = DEFAULT_MODELS[name].open_backbone(Path("elsewhere"))
+    found = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
+    assert found == {"voice": "1.0.0+42c7e596", "face": "1.0.0+83daf2b8"}[name]

@@ -17,14 +17,15 @@ from matchka.bundles.bundle import Bundle, read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.client import Client
 from matchka.errors import MatchkaError
+from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.run import Choices, export_bundle
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
-from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
-from matchka_train.backbones.registry import EdgeFaceRecipe
+from matchka_train.backbones.face.recipes import EdgeFaceRecipe
+from matchka_train.backbones.served_graph import auxiliary_files
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 from tests.factories.checkout import ROOT
@@ -46,6 +47,11 @@ def pictures_of(faces: Path, split: str) -> Rows:
         rows = sorted((row for row in csv.DictReader(file) if row["split"] == split), key=lambda row: row["identity"])
     people = [list(group) for _, group in groupby(rows, key=lambda row: row["identity"])]
     return [row for group in people if len(group) >= PICTURES for row in group[:PICTURES]][: PEOPLE * PICTURES]
+
+
+def detector_of(bundle: Path) -> FaceDetector:
+    (part,) = auxiliary_files(bundle, EDGEFACE_INPUT)
+    return FaceDetector(*part.open())
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +148,7 @@ def test_export_bundle_of_edgeface_writes_its_own_template_and_names_the_weights
 def test_embed_of_an_aligned_chip_equals_torch(
     client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
 ) -> None:
-    reader = FaceReader(MtcnnGraphs(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(detector_of(bundle.path), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
     chip = reader.read((faces / pictures_of(faces, "dev")[0]["path"]).read_bytes(), "dominant")[0].chip
     answer = client.embed([encoded(Image.fromarray(chip), "PNG")], bundle.manifest.name, face="aligned")
     assert answer.faces == [None]
@@ -153,7 +159,7 @@ def test_embed_of_a_photograph_finds_aligns_and_equals_torch_at_each_dim(
     client: Client, bundle: Bundle, backbone: EdgeFace, projection: AffineProjection, faces: Path
 ) -> None:
     photograph = (faces / pictures_of(faces, "dev")[0]["path"]).read_bytes()
-    reader = FaceReader(MtcnnGraphs(bundle.path).open(), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(detector_of(bundle.path), EDGEFACE_INPUT, ImageLimits(25.0), ANY_FACE)
     chip = reader.read(photograph, "dominant")[0].chip
     assert chip.shape == (112, 112, 3)
     expected = embedded_by_hand(chip, backbone, projection)

@@ -16,7 +16,6 @@ from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.errors import GateError
 from matchka_export.run import Choices, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e
@@ -73,7 +72,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, speech: Path) -> Path:
 def train_features(home: Path, speech: Path, backbone: Ge2e) -> Features:
     samples = [Sample(Path(path), speaker, "read-english") for path, speaker in rows_of(speech, "train")]
     with Progress(console=QUIET) as progress:
-        return extract_features(samples, backbone, home / "cache", progress, AudioLimits(600.0, 0.2))
+        return extract_features(samples, backbone, home / "cache", progress, {})
 
 
 def save_checkpoint(
@@ -228,8 +227,9 @@ def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2
     assert not (home / "models" / "overlap").exists()
 
 
+@pytest.mark.usefixtures("good_bundle")
 def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
-    home: Path, backbone: Ge2e, brought: dict[str, object], good_bundle: Path, tmp_path: Path
+    home: Path, backbone: Ge2e, brought: dict[str, object], tmp_path: Path
 ) -> None:
     """With another projection behind it."""
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((256, 256)))[0].astype(np.float32)

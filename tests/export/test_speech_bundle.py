@@ -20,7 +20,6 @@ from matchka.client import Client
 from matchka.errors import RequestFailedError
 from matchka.vectors import truncate_and_normalise
 from matchka_export.run import Choices, export_bundle
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts
 from matchka_train.errors import RecipeError
 from matchka_train.projections.storage import load_projection
@@ -86,7 +85,7 @@ def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
     path = home / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     value = read_recipe(path)
-    outcome = run(value, open_backbone(value.backbone), Progress(disable=True), fresh=True)
+    outcome = run(value, value.backbone.open(), Progress(disable=True), fresh=True)
     return Trained(network, outcome.checkpoint, path, Path(clips_of(shared_data / "speech", "dev")[0][0]))
 
 

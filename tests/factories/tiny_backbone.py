@@ -50,7 +50,7 @@ class TinyBackbone:
     source: WeightSource = TINY_SOURCE
     input: AudioInputSpec = TINY_INPUT
     embedding_dim: int = BANDS
-    detector: None = None
+    auxiliary: tuple[()] = ()
 
     @property
     def published(self) -> "TinyBackbone":

@@ -9,23 +9,23 @@ from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.bundle import REPORT_NAME, seal, staged_bundle
 from matchka_export.errors import EvidenceError
+from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
 from matchka_export.gate.gate import require_not_worse
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.graph.build import build_graph
-from matchka_export.run import bundle_facts, write_auxiliary
+from matchka_export.run import bundle_facts
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
-from matchka_train.modalities.modality import join_rows, open_reader
+from matchka_train.modalities import open_reader
+from matchka_train.modalities.modality import join_rows
 from matchka_train.progress import show_progress
 from matchka_train.projections.storage import ProjectionInfo, load_projection
 
 STEPS: Final = 4
-ANY_LENGTH: Final = AudioLimits(max_duration_s=60.0, min_speech_s=0.1)
 NOTES: Final = (".txt", ".md")
 
 
@@ -63,7 +63,7 @@ def assemble(
     with show_progress(console) as progress, staged_bundle(target) as folder:
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
-        auxiliary = write_auxiliary(backbone, folder, downloads, console)
+        auxiliary = write_auxiliary(backbone, folder, downloads)
         progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
         _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
         progress.update(task, advance=1, description=f"Building {target.name}: writing")
@@ -76,7 +76,7 @@ def assemble(
 def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
     """On made samples everywhere, and on real ones where they have been fetched."""
     served = serve_graph(graph, backbone.input, full_dim)
-    reader = open_reader(served, ANY_LENGTH, None)
+    reader = open_reader(served, limits={}, view=None)
     files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
     real = real_rows(reader, [Sample(path, "", "") for path in files])
     require_parity(model, served.session, deal_batches(join_rows([made_rows(backbone.input), *real])))

@@ -1,7 +1,7 @@
 """An exported graph on validation clips, through the session that serves it: nothing is taken on trust."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,6 @@ import torch
 from rich.progress import Progress
 
 from matchka.bundles.outputs import DimReport
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.evidence import GateResult
 from matchka_export.gate.gate import judge
@@ -22,7 +21,8 @@ from matchka_train.evaluation.identification import IdentificationReport, identi
 from matchka_train.evaluation.validation import Report, embed_by_domain, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
-from matchka_train.modalities.modality import join_rows, open_reader
+from matchka_train.modalities import open_reader
+from matchka_train.modalities.modality import join_rows
 
 PARITY_SAMPLES: Final = 12  # real ones; of clips, of all lengths there are
 
@@ -34,14 +34,14 @@ class Trials:
     Attributes:
         validation: data sets of held-out identities.
         dims: dims to measure, rising; the last is full_dim.
-        limits: which clips are taken.
+        limits: which samples are taken, as `data.limits` of a recipe.
         cache_dir: features of the frozen backbone; those of the graph are never cached.
         seed: of all draws.
     """
 
     validation: Sequence[Sequence[Sample]]
     dims: tuple[int, ...]
-    limits: AudioLimits
+    limits: Mapping[str, object]
     cache_dir: Path
     seed: int
 
@@ -75,7 +75,7 @@ def measure_graph(
     """Prove parity on real clips, then measure the file itself, on clips it reads for the first time.
 
     Args:
-        graph_path: the written graph; of a face bundle, those of the detector lie beside it.
+        graph_path: the written graph; required auxiliary graphs lie beside it.
         model: the torch module it was made from.
         backbone: the frozen network in it.
         trials: what to measure on.

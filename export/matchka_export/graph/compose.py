@@ -45,7 +45,7 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
     joined = compose.merge_models(front, back, io_map=[(UNIT, back.graph.input[0].name)])
     _rename(joined.graph, joined.graph.input[0].name, backbone.input.graph_input().name)
     _rename(joined.graph, joined.graph.output[0].name, OUTPUT_NAME)
-    _fix_axis(joined.graph.input[0], backbone.input.window_samples)
+    _fix_axes(joined.graph.input[0], backbone.input.graph_input().shape)
     strip_provenance(joined)
     onnx.checker.check_model(joined)
     onnx.save_model(joined, path, save_as_external_data=False)
@@ -81,6 +81,7 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
             value.name = new
 
 
-def _fix_axis(value: onnx.ValueInfoProto, samples: int) -> None:
-    """A free second axis becomes the declared window: other lengths were not validated."""
-    value.type.tensor_type.shape.dim[1].dim_value = samples
+def _fix_axes(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    """Free axes behind the batch axis become the declared ones: other sizes were not validated."""
+    for axis, size in zip(value.type.tensor_type.shape.dim[1:], shape, strict=True):
+        axis.dim_value = size

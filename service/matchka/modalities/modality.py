@@ -61,7 +61,7 @@ class InputSpec(BaseModel, ABC):
 
     @abstractmethod
     def example(self, rows: int, seed: int) -> InputArray:
-        """Noise in the shape, type and range of real rows, (rows, ...); the same for the same seed."""
+        """Made rows like real ones in shape, type, range and look, (rows, ...); the same for the same seed."""
 
     @abstractmethod
     def content(self) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import torch
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.inference.session import OrtSession
+from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
-from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
+from matchka_train.backbones.served_graph import auxiliary_files
 from matchka_train.projections.storage import load_projection
 from tests.factories.checkout import ROOT
 
@@ -28,9 +29,14 @@ FROZEN = Path(__file__).with_name("face_embedding.json")
 ANY_FACE = FaceLimits(0.0, 0.0, 9.0, 0.0, 10)
 
 
+def detector_of(bundle: Path) -> FaceDetector:
+    (part,) = auxiliary_files(bundle, DLIB_INPUT)
+    return FaceDetector(*part.open())
+
+
 @pytest.fixture(scope="module")
 def chips(face: Path, pictures: Path) -> dict[str, np.ndarray]:
-    reader = FaceReader(MtcnnGraphs(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(detector_of(face), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
     return {path.stem: reader.read(path.read_bytes(), "dominant")[0].chip for path in pictures.rglob("*.jpg")}
 
 
@@ -114,7 +120,7 @@ def test_graph_when_embedding_a_known_chip_gives_the_frozen_embedding(session: O
 
 def test_alignment_when_reading_known_pictures_finds_the_frozen_landmarks(face: Path, pictures: Path) -> None:
     frozen = json.loads(FROZEN.read_text())["landmarks"]
-    reader = FaceReader(MtcnnGraphs(face).open(), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
+    reader = FaceReader(detector_of(face), DLIB_INPUT, ImageLimits(25.0), ANY_FACE)
     for name, expected in frozen.items():
         (reading,) = reader.read((pictures / f"{name}.jpg").read_bytes(), "dominant")
         assert reading.face is not None
@@ -125,6 +131,6 @@ def test_detector_when_exported_finds_what_torch_finds(face: Path, pictures: Pat
     from PIL import Image
 
     picture = Image.open(pictures / "obama" / "obama3.jpg").convert("RGB")
-    faces = [detector.detect(picture)[0] for detector in (MtcnnGraphs(face).open(), Mtcnn(DOWNLOADS).open())]
+    faces = [detector.detect(picture)[0] for detector in (detector_of(face), FaceDetector(*Mtcnn(DOWNLOADS).open()))]
     np.testing.assert_allclose(faces[0].box, faces[1].box, atol=0.05)
     np.testing.assert_allclose(faces[0].landmarks, faces[1].landmarks, atol=0.05)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
 from matchka.inference.session import OrtSession
+from matchka.modalities.audio.example import speech_like
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.assemble import assemble
@@ -20,7 +21,6 @@ from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.evidence import read_evidence, write_evidence
-from matchka_export.gate.parity import speech_like_clips
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
@@ -95,7 +95,7 @@ def test_current_bundle_when_its_manifest_is_of_schema_1_is_current(voice: Path,
 def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
     """If this fails because the front end was changed on purpose, raise BASE_VERSION and freeze anew."""
     frozen = json.loads(FROZEN.read_text())
-    windows = split_windows(speech_like_clips([70_003], 16_000)[0], GE2E_INPUT)
+    windows = split_windows(speech_like(70_003, 16_000, seed=70_003), GE2E_INPUT)
     session = OrtSession(voice / "model.onnx", "windows", (25_840,), {"embeddings": (256,)}, threads=1)
     embedding = truncate_and_normalise(mean_by_group(session.run(windows)["embeddings"], [len(windows)]), 256)[0]
     assert json.loads((voice / "manifest.json").read_text())["version"] == frozen["version"]

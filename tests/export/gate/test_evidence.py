@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.bundles.manifest import DimReport
+from matchka.bundles.outputs import DimReport
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
 from tests.factories.bundles import dim_report

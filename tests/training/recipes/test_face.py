@@ -3,7 +3,7 @@
 import pytest
 
 from matchka_train.backbones.face.dlib import DlibFace
-from matchka_train.backbones.registry import DlibRecipe, open_backbone
+from matchka_train.backbones.face.recipes import DlibRecipe
 from matchka_train.errors import RecipeError
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection
@@ -27,7 +27,7 @@ def test_face_recipe_when_read_asks_for_both_views_and_validates_on_other_people
 
 def test_open_backbone_when_dlib_is_asked_for_looks_once_or_twice() -> None:
     for mirrored, name in ((True, "dlib-mirrored"), (False, "dlib")):
-        backbone = open_backbone(DlibRecipe(kind="dlib", mirrored=mirrored))
+        backbone = DlibRecipe(kind="dlib", mirrored=mirrored).open()
         assert isinstance(backbone, DlibFace)
         assert backbone.name == name  # a part of every cache key and of the bundle's version
         assert backbone.published.name == "dlib"

@@ -6,6 +6,7 @@ import yaml
 from matchka_train.errors import RecipeError
 from matchka_train.run.candidates import AutoRecipe
 from matchka_train.run.recipe import read_recipe, write_recipe
+from tests.factories.checkout import ROOT
 
 
 def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
@@ -77,3 +78,24 @@ def test_auto_tries_every_family_and_every_loss():
     assert families == {"rotation", "whitening", "near_rotation", "orthogonal", "linear", "mlp", "refined"}
     losses = {candidate.loss.kind for candidate in candidates if not candidate.is_closed_form}
     assert losses == {"aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"}
+
+
+def test_read_recipe_with_limits_where_they_were_until_limits_was_a_section_still_reads_them(recipe_path):
+    recipe = read_recipe(recipe_path, ("data.max_duration_s=30", "data.min_speech_s=0.2"))
+    assert recipe == read_recipe(recipe_path, ("data.limits.max_duration_s=30",))
+    assert recipe.data.limits == {"max_duration_s": 30}
+
+
+def test_read_recipe_of_a_checkpoint_of_pictures_drops_the_default_limits_of_clips_it_holds():
+    path = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"
+    written_then = read_recipe(path, ("data.max_duration_s=600.0", "data.min_speech_s=0.2"))
+    assert written_then == read_recipe(path)
+    assert written_then.data.limits == {}
+
+
+def test_read_recipe_without_a_backbone_stops_and_names_it(recipe_path):
+    content = yaml.safe_load(recipe_path.read_text())
+    del content["backbone"]
+    recipe_path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RecipeError, match="backbone: Field required"):
+        read_recipe(recipe_path)

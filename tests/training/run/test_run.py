@@ -16,7 +16,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group
 from matchka_train.__main__ import main
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.datasets.layouts.folder import read_folders
 from matchka_train.errors import CheckpointError, DatasetError, IdentityOverlapError, RecipeError
 from matchka_train.fitting.selection import best_of
@@ -32,7 +31,7 @@ from tests.factories.voice_folders import write_voices
 
 def train(recipe_path, quiet, *overrides, fresh=False):
     recipe = read_recipe(recipe_path, overrides)
-    return run(recipe, open_backbone(recipe.backbone), quiet, fresh=fresh)
+    return run(recipe, recipe.backbone.open(), quiet, fresh=fresh)
 
 
 def command(monkeypatch, *arguments):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from matchka_train.backbones.face.recipes import EdgeFaceRecipe
 from matchka_train.backbones.onnx_file import file_sha256
-from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
 from matchka_train.errors import ChecksumError, WeightsAbsentError
 from matchka_train.run.recipe import read_recipe
 from matchka_train.weights.location import Brought
@@ -34,7 +34,7 @@ def test_place_when_a_path_is_given_states_what_the_recipe_states(tmp_path: Path
 def test_open_backbone_when_named_weights_were_not_pulled_names_the_command(tmp_path: Path) -> None:
     recipe = EdgeFaceRecipe(kind="edgeface", weights=NAME, variant="xs", downloads_dir=tmp_path)
     with pytest.raises(WeightsAbsentError, match=f"backbones pull {NAME}"):
-        open_backbone(recipe)
+        recipe.open()
 
 
 @pytest.mark.parametrize("recipe", ["redimnet", "edgeface", "wavlm"])
@@ -42,7 +42,7 @@ def test_shipped_recipe_when_its_weights_are_absent_names_the_command(recipe: st
     path = ROOT / "training" / "matchka_train" / "recipes" / f"{recipe}.yaml"
     backbone = read_recipe(path, (f"backbone.downloads_dir={tmp_path}",)).backbone
     with pytest.raises(WeightsAbsentError, match="matchka-train backbones pull"):
-        open_backbone(backbone)
+        backbone.open()
 
 
 def test_place_when_the_path_is_absent_refuses(tmp_path: Path) -> None:

@@ -9,13 +9,38 @@ import torch
 
 from matchka.bundles.bundle import Bundle, sha256_of
 from matchka.bundles.outputs import EMBEDDINGS, EmbeddingOutput
-from matchka.inference.session import OrtSession, Session, Shape
+from matchka.inference.session import OrtSession, Session, Shape, open_ort_session
+from matchka.modalities.graph import Graph
 from matchka.modalities.modality import InputSpec
-from matchka_train.backbones.backbone import DetectorSource
-from matchka_train.backbones.face.mtcnn_graphs import MtcnnGraphs
-from matchka_train.weights.source import WeightSource
+from matchka_train.weights.source import WeightSource, joined_sha256
 
 THREADS: Final = 2
+AUXILIARY_THREADS: Final = 1  # such networks are small: a second thread costs more than it brings
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """An auxiliary part of a bundle as its graphs; see matchka_train.backbones.auxiliary.RequiredPart.
+
+    Attributes:
+        name: as the bundle's input calls it.
+        paths: of the graphs, in the order of the input's `auxiliary_graphs()`.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of the files together."""
+        return joined_sha256(sha256_of(path) for path in self.paths)
+
+    def open(self) -> tuple[Graph, ...]:
+        """The graphs, as the service opens them.
+
+        Raises: BundleError: a file is no graph.
+        """
+        return tuple(open_ort_session(path, AUXILIARY_THREADS) for path in self.paths)
 
 
 @dataclass(frozen=True)
@@ -31,7 +56,7 @@ class ServedGraph:
     input: InputSpec
     embedding_dim: int
     session: Session
-    detector: DetectorSource | None
+    auxiliary: tuple[GraphFiles, ...]
     output: str = EMBEDDINGS
 
     @property
@@ -63,31 +88,40 @@ def open_session(graph_path: Path, spec: InputSpec, full_dim: int) -> OrtSession
 
 
 def serve_graph(graph_path: Path, spec: InputSpec, full_dim: int) -> ServedGraph:
-    """A graph that was just written, behind the detector beside it, if its input needs one.
+    """A graph that was just written, with the auxiliary graphs beside it that its input needs.
 
     Args:
-        graph_path: the file; of a face bundle, the detector's graphs lie beside it.
+        graph_path: the file; required auxiliary graphs lie beside it.
         spec: what it takes.
         full_dim: components of an embedding.
 
     Raises: BundleError: as open_session.
     """
     session, source = open_session(graph_path, spec, full_dim), _source_of(graph_path, "graph under test", "")
-    return ServedGraph(source.name, source, spec, full_dim, session, _detector_beside(graph_path, spec))
+    return ServedGraph(source.name, source, spec, full_dim, session, auxiliary_files(graph_path.parent, spec))
 
 
 def serve_bundle(bundle: Bundle) -> ServedGraph:
-    """The graph of a bundle, as serve_graph; of several outputs, its embeddings.
+    """The graph of a bundle, with its auxiliary graphs; of several outputs, its embeddings.
 
     Raises:
-        BundleError: as open_session.
+        BundleError: its inputs or outputs are not what the manifest says.
         OutputNotAvailableError: it does not embed.
     """
     manifest, path, spec = bundle.manifest, bundle.graph_path, bundle.manifest.input
     full_dim, output = manifest.output(EmbeddingOutput).full_dim, manifest.output_name(EmbeddingOutput)
     session = _open(path, spec, {name: found.row_shape for name, found in manifest.outputs.items()})
     source = _source_of(path, manifest.name, manifest.version)
-    return ServedGraph(source.name, source, spec, full_dim, session, _detector_beside(path, spec), output)
+    return ServedGraph(source.name, source, spec, full_dim, session, auxiliary_files(bundle.path, spec), output)
+
+
+def auxiliary_files(folder: Path, spec: InputSpec) -> tuple[GraphFiles, ...]:
+    """The graphs in a bundle's folder without which its samples are not read."""
+    return tuple(
+        GraphFiles(name, tuple(folder / file for file in graphs.files))
+        for name, graphs in spec.auxiliary_graphs().items()
+        if graphs.required
+    )
 
 
 def _open(graph_path: Path, spec: InputSpec, outputs: Mapping[str, Shape]) -> OrtSession:
@@ -97,7 +131,3 @@ def _open(graph_path: Path, spec: InputSpec, outputs: Mapping[str, Shape]) -> Or
 
 def _source_of(graph_path: Path, name: str, version: str) -> WeightSource:
     return WeightSource(name, str(graph_path), version, sha256_of(graph_path), "see the manifest")
-
-
-def _detector_beside(graph_path: Path, spec: InputSpec) -> DetectorSource | None:
-    return MtcnnGraphs(graph_path.parent) if "detector" in spec.auxiliary_graphs() else None

@@ -9,8 +9,6 @@ import torch
 import typer
 from rich.console import Console
 
-from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
     accuracy_table,
@@ -34,8 +32,6 @@ app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help
 app.add_typer(backbones_app, name="backbones")
 app.add_typer(experiment_app, name="experiment")
 
-LONGEST_CLIP_S: Final = 600.0  # as a recipe's defaults
-LEAST_SPEECH_S: Final = 0.2
 DEFAULT_CACHE: Final = Path("build/features")
 
 DataPaths = Annotated[
@@ -68,7 +64,7 @@ def run_command(
     value = read_recipe(recipe, tuple(overrides or ()))
     console = Console()
     with show_progress() as progress:
-        outcome = run(value, open_backbone(value.backbone), progress, fresh=fresh)
+        outcome = run(value, value.backbone.open(), progress, fresh=fresh)
     if len(outcome.fitted) > 1:
         console.print(candidate_table(outcome.fitted))
     console.print(accuracy_table(outcome.projected, outcome.raw))
@@ -76,7 +72,7 @@ def run_command(
         console.print(identification_table(outcome.identified, outcome.raw_identified))
     for note in outcome.notes:
         console.print(f"[yellow]note:[/] {note}", highlight=False)
-    console.print(f"{outcome.skipped} clips skipped. Checkpoint and report: {outcome.checkpoint}")
+    console.print(f"{outcome.skipped} samples skipped. Checkpoint and report: {outcome.checkpoint}")
 
 
 @app.command("evaluate")
@@ -96,7 +92,7 @@ def evaluate_command(
     chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
     strangers = None if cohort is None else datasets_of(cohort, layout, {"clip_parts": clip_parts})[0]
     with show_progress() as progress:
-        found = judge(open_model(model), chosen, _conditions(cache_dir), progress, strangers, top)
+        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, strangers, top)
     if as_json:
         sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
         return
@@ -104,7 +100,7 @@ def evaluate_command(
     console.print(judgement_table(found))
     if found.thresholds:
         console.print(threshold_table(found.thresholds))
-    console.print(f"{found.skipped} clips skipped.")
+    console.print(f"{found.skipped} samples skipped.")
 
 
 @app.command("compare")
@@ -129,7 +125,7 @@ def compare_command(
     else:
         raise DatasetError("A bundle does not name its data.", value=first, remedy="Give them with --data.")
     with show_progress() as progress:
-        differences = compare(*models, chosen, _conditions(cache_dir), progress)
+        differences = compare(*models, chosen, Conditions(cache_dir, seed=0), progress)
     Console().print(difference_table(differences))
 
 
@@ -146,14 +142,10 @@ def bench_cache_command(
     torch.set_num_threads(threads)
     value = read_recipe(recipe, tuple(overrides or ()))
     with show_progress() as progress:
-        data = bench_data(value, open_backbone(value.backbone), identities, clips_each, progress)
+        data = bench_data(value, value.backbone.open(), identities, clips_each, progress)
         cached = on_cache(data, progress)
         running = running_backbone(data, progress)
     if as_json:
         typer.echo(json.dumps({"cache": cached.seconds, "backbone": running.seconds, "clips": len(data.train)}))
         return
     Console().print(bench_table(cached, running, value.optimisation.epochs, len(data.train)))
-
-
-def _conditions(cache_dir: Path) -> Conditions:
-    return Conditions(AudioLimits(LONGEST_CLIP_S, LEAST_SPEECH_S), cache_dir, seed=0)

@@ -12,7 +12,6 @@ import torch
 from rich.progress import Progress
 from rich.table import Table
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
@@ -52,14 +51,12 @@ class BenchData:
         backbone: the frozen network.
         train: clips; as many identities as the bench takes.
         validation: features of other identities, computed beforehand.
-        limits: which clips are taken.
     """
 
     recipe: Recipe
     backbone: Backbone
     train: Sequence[Sample]
     validation: list[Features]
-    limits: AudioLimits
 
 
 def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: int, progress: Progress) -> BenchData:
@@ -83,18 +80,17 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     recipe = recipe.model_copy(
         update={"optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.epochs})}
     )
-    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
     judged = first_clips(read_dataset(recipe.data.validation[0]), identities, clips_each)
-    validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, limits)
+    validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, recipe.data.limits)
     trained = first_clips(read_dataset(recipe.data.train[0]), identities, clips_each)
-    return BenchData(recipe, backbone, trained, [validation], limits)
+    return BenchData(recipe, backbone, trained, [validation])
 
 
 def on_cache(data: BenchData, progress: Progress) -> Timed:
     """Run the backbone once into an empty cache, then train on it."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        features = extract_features(data.train, data.backbone, Path(folder), progress, data.limits)
+        features = extract_features(data.train, data.backbone, Path(folder), progress, data.recipe.data.limits)
         report = _train(data, features, TrainingClips(features, pooled=_is_affine(data)))
         return Timed(time.perf_counter() - begun, report)
 
@@ -130,9 +126,8 @@ class _BackboneEachEpoch:
 
     def _compute(self) -> Features:
         with tempfile.TemporaryDirectory() as folder:
-            found = extract_features(
-                self._data.train, self._data.backbone, Path(folder), self._progress, self._data.limits
-            )
+            limits = self._data.recipe.data.limits
+            found = extract_features(self._data.train, self._data.backbone, Path(folder), self._progress, limits)
             return replace(found, windows=np.array(found.windows))
 
 

@@ -18,8 +18,7 @@ import torch
 from pydantic import Field
 from rich.progress import Progress
 
-from matchka.modalities.audio.decoding import AudioLimits
-from matchka_train.backbones.registry import DlibRecipe
+from matchka_train.backbones.face.recipes import DlibRecipe
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, require_disjoint
@@ -170,12 +169,11 @@ def _read(base: Recipe, downloads: Path, recipe: FaceHeadsRecipe, progress: Prog
     train = first_clips(_several_each(read_dataset(base.data.train[0])), recipe.people, recipe.pictures_each)
     judged = first_clips(read_dataset(base.data.validation[0]), recipe.people, recipe.pictures_each)
     require_disjoint(train, judged)
-    limits = AudioLimits(base.data.max_duration_s, base.data.min_speech_s)  # of clips; pictures have none
 
     trunk = DlibTrunk(downloads, recipe.low_resolution_px)
 
     def both(samples: list[Sample]) -> _Views:
-        views = extract_features(samples, trunk, base.data.cache_dir, progress, limits)
+        views = extract_features(samples, trunk, base.data.cache_dir, progress, base.data.limits)
         high, low = (np.array(half) for half in np.split(views.windows, 2, axis=1))
         return _Views(replace(views, windows=high), replace(views, windows=low))
 

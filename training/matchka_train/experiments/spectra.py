@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.speaker.ge2e import FRAMES, GE2E_INPUT, GE2E_SOURCE, MEL_BANDS, Ge2e, Ge2eEncoder
 from matchka_train.fitting.batches import ClipBatch
 from matchka_train.projections.trained.linear import LinearProjection
@@ -30,7 +31,7 @@ class Ge2eSpectra:
     source: WeightSource = GE2E_SOURCE
     input: AudioInputSpec = GE2E_INPUT
     embedding_dim: int = SPECTRUM_VALUES
-    detector: None = None
+    auxiliary: tuple[RequiredPart, ...] = ()
 
     @property
     def published(self) -> "Ge2eSpectra":

@@ -46,9 +46,9 @@ class DlibTrunk:
         return self
 
     @property
-    def detector(self) -> Mtcnn:
+    def auxiliary(self) -> tuple[Mtcnn, ...]:
         """What finds the faces, in the picture as it is."""
-        return Mtcnn(self.downloads)
+        return (Mtcnn(self.downloads),)
 
     def module(self) -> torch.nn.Module:
         """Chips (n, 150, 150, 3) -> (n, 8192)."""

@@ -16,8 +16,8 @@ import torch
 from pydantic import Field
 from rich.progress import Progress
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.speaker.ge2e import EMBEDDING_DIM, Ge2e, Ge2eEncoder
+from matchka_train.backbones.speaker.recipes import Ge2eRecipe
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import first_clips, flat, require_disjoint
@@ -166,7 +166,7 @@ def run_two_stage(base: Recipe, recipe: TwoStageRecipe, output_dir: Path, progre
 
 
 def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
-    if base.backbone.kind != "ge2e":
+    if not isinstance(base.backbone, Ge2eRecipe):
         raise RecipeError(
             "Only the GE2E encoder can be unfrozen here.", value=base.backbone.kind, remedy="Give a recipe with it."
         )
@@ -186,11 +186,10 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
     ]
     require_disjoint(spoken, flat(judged))
     downloads = base.backbone.downloads_dir
-    limits = AudioLimits(base.data.max_duration_s, base.data.min_speech_s)
 
     def part(samples: list[Sample]) -> _Part:
         found = (
-            extract_features(samples, backbone, base.data.cache_dir, progress, limits)
+            extract_features(samples, backbone, base.data.cache_dir, progress, base.data.limits)
             for backbone in (Ge2eSpectra(downloads), Ge2e(downloads))
         )
         # in memory: they are read again in every epoch

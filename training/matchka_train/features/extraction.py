@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,15 +12,15 @@ from filelock import FileLock
 from rich.progress import Progress
 
 from matchka.bundles.bundle import sha256_of
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureFolder, Shard
 from matchka_train.features.features import Features
+from matchka_train.modalities import describe_reader, modality_of, open_reader
 from matchka_train.modalities.augmentation import View
-from matchka_train.modalities.modality import Rows, SampleReader, describe_reader, join_rows, open_reader
+from matchka_train.modalities.modality import Rows, SampleReader, join_rows
 from matchka_train.modalities.skipped import Skipped
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
@@ -29,7 +29,6 @@ MOST_SKIPPED_SHARE: Final = 0.01
 FINGERPRINT_TOLERANCE: Final = (
     1e-3  # another thread count or library build moves an embedding by 1e-6, a change by 1e-1
 )
-ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")  # precomputed features, which a waveform backbone cannot take
 
 
 def extract_features(
@@ -37,7 +36,7 @@ def extract_features(
     backbone: Backbone,
     cache_dir: Path,
     progress: Progress,
-    limits: AudioLimits,
+    limits: Mapping[str, object],
     view: View | None = None,
 ) -> Features:
     """Run the frozen backbone over every window of every sample, or map what an earlier run computed.
@@ -47,21 +46,23 @@ def extract_features(
     noticed. An interrupted run continues where it stopped.
 
     Args:
-        samples: the clips.
+        samples: the files, or parts of them.
         backbone: the frozen network with its front end.
         cache_dir: the folder of all caches.
         progress: shows how far it is.
-        limits: longest clip and least audible material; clips outside are skipped.
-        view: how each clip is changed first; None takes it as it is.
+        limits: which samples are taken, as `data.limits` of a recipe; others are skipped.
+        view: how each sample is changed first; None takes it as it is.
 
     Raises:
-        TooManyUnreadableError: over 1 % of the clips could not be read.
+        TooManyUnreadableError: over 1 % of the samples could not be read.
+        RecipeError: limits that the backbone's kind of input does not have.
         FeatureError: the samples are arrays of features, or the backbone does not return what it declares.
         DiskFullError: no space left.
     """
-    _require_recordings(samples)
+    _require_recordings(samples, backbone)
+    reading = describe_reader(backbone, limits)
     hashes = _hash_files(samples, progress)
-    folder = FeatureFolder(cache_dir, _describe(samples, hashes, backbone, limits, view))
+    folder = FeatureFolder(cache_dir, _describe(samples, hashes, backbone, reading, view))
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / f"{folder.path.name}.lock"):
         stored = _fill(folder, samples, hashes, backbone, lambda: open_reader(backbone, limits, view), progress)
@@ -144,17 +145,17 @@ def _embed_shard(
 
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
-    """What the backbone makes of fixed noise; also the proof that it takes the windows it declares."""
-    noise = backbone.input.example(2, seed=0)
+    """What the backbone makes of fixed rows; also the proof that it takes the rows it declares."""
+    rows = modality_of(backbone).fixed_rows(backbone.input)
     try:
-        embeddings = embed_windows(module, noise)
+        embeddings = embed_windows(module, rows)
     except (RuntimeError, ValueError) as error:
         raise FeatureError(
-            f"The backbone {backbone.name} does not take the rows it declares, {noise.shape[1:]} of {noise.dtype}.",
+            f"The backbone {backbone.name} does not take the rows it declares, {rows.shape[1:]} of {rows.dtype}.",
             value=error,
-            remedy="Use a backbone whose graph takes waveforms or chips, with its front end inside.",
+            remedy="Use a backbone whose graph takes them, with its front end inside.",
         ) from error
-    if embeddings.shape != (2, backbone.embedding_dim) or not np.all(np.isfinite(embeddings)):
+    if embeddings.shape != (len(rows), backbone.embedding_dim) or not np.all(np.isfinite(embeddings)):
         raise FeatureError(
             f"The backbone {backbone.name} does not return finite embeddings of {backbone.embedding_dim} components.",
             value=embeddings.shape,
@@ -164,13 +165,13 @@ def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
 
 
 def _describe(
-    samples: Sequence[Sample], hashes: list[str], backbone: Backbone, limits: AudioLimits, view: View | None
+    samples: Sequence[Sample], hashes: list[str], backbone: Backbone, reading: dict[str, object], view: View | None
 ) -> dict[str, object]:
     clips = [[sha256, sample.part, sample.parts] for sha256, sample in zip(hashes, samples, strict=True)]
     return {
         "clips": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
         "backbone": [backbone.name, backbone.source.sha256, backbone.embedding_dim],
-        **describe_reader(backbone, limits),
+        **reading,
         "view": None if view is None else view.describe(),
     }
 
@@ -178,7 +179,7 @@ def _describe(
 def _hash_files(samples: Sequence[Sample], progress: Progress) -> list[str]:
     """The sha256 of every file's bytes; modification times can lie, bytes cannot."""
     known: dict[Path, str] = {}
-    for sample in progress.track(samples, description="hashing clips"):
+    for sample in progress.track(samples, description="hashing files"):
         if sample.path not in known:
             try:
                 known[sample.path] = sha256_of(sample.path)
@@ -187,10 +188,11 @@ def _hash_files(samples: Sequence[Sample], progress: Progress) -> list[str]:
     return [known[sample.path] for sample in samples]
 
 
-def _require_recordings(samples: Sequence[Sample]) -> None:
+def _require_recordings(samples: Sequence[Sample], backbone: Backbone) -> None:
     if not samples:
         raise FeatureError("There are no samples.", remedy="Check the data set's path and filters.")
-    arrays = sorted({str(sample.path) for sample in samples if sample.path.suffix in ARRAY_SUFFIXES})
+    suffixes = modality_of(backbone).array_suffixes
+    arrays = sorted({str(sample.path) for sample in samples if sample.path.suffix in suffixes})
     if arrays:
         raise FeatureError(
             "This backbone takes recordings; these files hold arrays (a mel matrix, perhaps).",
@@ -203,6 +205,6 @@ def _require_readable(stored: Shard, samples: int) -> None:
     if len(stored.skipped) > MOST_SKIPPED_SHARE * samples:
         shown = "; ".join(f"{entry.path}: {entry.reason}" for entry in stored.skipped[:10])
         raise TooManyUnreadableError(
-            f"{len(stored.skipped)} of {samples} clips could not be read, more than {MOST_SKIPPED_SHARE:.0%}: {shown}",
+            f"{len(stored.skipped)} of {samples} samples could not be read, over {MOST_SKIPPED_SHARE:.0%}: {shown}",
             remedy="Repair or remove them.",
         )

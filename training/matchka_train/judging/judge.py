@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka.vectors import mean_by_group
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
@@ -62,15 +61,13 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How clips are read.
+    """Where features are kept, and what is drawn.
 
     Attributes:
-        limits: longest clip and least audible material.
         cache_dir: of features.
         seed: of balanced pairs and of the bootstrap.
     """
 
-    limits: AudioLimits
     cache_dir: Path
     seed: int
 
@@ -88,7 +85,7 @@ def judge(
     Args:
         model: bundle or checkpoint.
         data: data sets of held-out identities.
-        conditions: how clips are read.
+        conditions: where features are kept, and what is drawn.
         progress: shows how far it is.
         cohort: strangers for AS-norm; it is measured beside the plain cosine where given.
         top: cohort identities each side is normalised by.
@@ -150,7 +147,7 @@ def _features(
     found = []
     for dataset in data:
         samples = read_dataset(dataset)
-        features = extract_features(samples, model.backbone, conditions.cache_dir, progress, conditions.limits)
+        features = extract_features(samples, model.backbone, conditions.cache_dir, progress, limits={})
         found.append(with_trials(features, dataset, samples, conditions.seed))
     return found
 

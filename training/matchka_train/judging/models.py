@@ -7,7 +7,6 @@ from matchka.bundles.bundle import read_bundle
 from matchka.bundles.manifest import MANIFEST_NAME
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.backbones.registry import open_backbone
 from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged
@@ -71,7 +70,7 @@ def _open_bundle(path: Path) -> Model:
 def _open_checkpoint(path: Path) -> Model:
     recipe = read_recipe(path / RECIPE_NAME)
     projection, info = load_projection(path / PROJECTION_NAME)
-    backbone = open_backbone(recipe.backbone)
+    backbone = recipe.backbone.open()
     if info.backbone_sha256 != backbone.source.sha256:
         raise CheckpointError(
             f"The projection was fitted on the backbone with sha256 {info.backbone_sha256}.",

@@ -1,18 +1,41 @@
 """A sample's file -> the waveform windows a backbone takes, on the way the service takes too."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+from pydantic import Field
 
 from matchka.errors import MatchkaError
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import FloatArray
+from matchka_train.backbones.auxiliary import ExportablePart
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.speaker.recipes import Ge2eRecipe, RedimnetRecipe, SpeechTransformerRecipe
+from matchka_train.backbones.speaker.silero import Silero
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.modality import TrainingModality
 from matchka_train.modalities.skipped import Skipped
+from matchka_train.strict_model import Frozen
+
+ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")
+NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
+
+
+class ClipLimits(Frozen):
+    """Which clips are taken.
+
+    Attributes:
+        max_duration_s: longer clips are skipped.
+        min_speech_s: clips with less audible material are skipped.
+    """
+
+    max_duration_s: float = Field(default=600.0, gt=0)
+    min_speech_s: float = Field(default=0.2, ge=0)
 
 
 @dataclass(frozen=True)
@@ -21,12 +44,12 @@ class ClipReader:
 
     Attributes:
         input: rate, windows and level of the backbone.
-        limits: longest clip and least audible material.
+        limits: which of them are taken.
         view: how each clip is changed first; None takes it as it is.
     """
 
     input: AudioInputSpec
-    limits: AudioLimits
+    limits: ClipLimits
     view: View | None
 
     def rows(self, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
@@ -38,8 +61,9 @@ class ClipReader:
 
         Returns: float32, (windows, window_samples), or why there are none.
         """
+        limits = AudioLimits(self.limits.max_duration_s, self.limits.min_speech_s)
         try:
-            clip = read_clip(sample.path.read_bytes(), self.input.sample_rate_hz, self.limits)
+            clip = read_clip(sample.path.read_bytes(), self.input.sample_rate_hz, limits)
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         edges = np.linspace(0, clip.size, sample.parts + 1).astype(np.int64)
@@ -49,11 +73,31 @@ class ClipReader:
         return split_windows(piece, self.input)
 
 
-def open_reader(spec: AudioInputSpec, _backbone: Backbone, limits: AudioLimits, view: View | None) -> ClipReader:
-    """See matchka_train.modalities.modality.open_reader."""
+def _open_reader(spec: AudioInputSpec, _backbone: Backbone, limits: ClipLimits, view: View | None) -> ClipReader:
     return ClipReader(spec, limits, view)
 
 
-def describe_reader(spec: AudioInputSpec, _backbone: Backbone, limits: AudioLimits) -> dict[str, object]:
-    """See matchka_train.modalities.modality.describe_reader."""
-    return {"input": spec.content(), "limits": asdict(limits)}
+def _describe(spec: AudioInputSpec, _backbone: Backbone, limits: ClipLimits) -> dict[str, object]:
+    return {"input": spec.content(), "limits": limits.model_dump()}
+
+
+def _extras(spec: AudioInputSpec, downloads: Path) -> tuple[ExportablePart, ...]:
+    """The detector of speech, where the input has its sample rate; others refuse silence, but no other sound."""
+    return (Silero(downloads),) if Silero.name in spec.auxiliary_graphs() else ()
+
+
+def _noise(spec: AudioInputSpec) -> FloatArray:
+    noise = np.random.default_rng(0).standard_normal((2, spec.window_samples))
+    return noise.astype(np.float32) * np.float32(NOISE_LEVEL)
+
+
+AUDIO: Final = TrainingModality(
+    spec=AudioInputSpec,
+    limits=ClipLimits,
+    backbones=(Ge2eRecipe, RedimnetRecipe, SpeechTransformerRecipe),
+    open_reader=_open_reader,
+    describe=_describe,
+    extras=_extras,
+    fixed_rows=_noise,
+    array_suffixes=ARRAY_SUFFIXES,
+)

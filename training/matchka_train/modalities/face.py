@@ -2,18 +2,24 @@
 
 from typing import Final
 
+import numpy as np
+
 from matchka.errors import MatchkaError
-from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
-from matchka_train.backbones.backbone import Backbone, DetectorSource
+from matchka_train.backbones.auxiliary import RequiredPart
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.face.recipes import DlibRecipe, EdgeFaceRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.modality import NoLimits, TrainingModality
 from matchka_train.modalities.skipped import Skipped
 
+DETECTOR: Final = "detector"  # as ImageInputSpec.auxiliary_graphs() names it
 # Every face that is found takes part: a projection that never saw a poor one would be judged on good ones only.
 ANY_IMAGE: Final = ImageLimits(max_megapixels=100.0)
 ANY_FACE: Final = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=1)
@@ -24,11 +30,12 @@ class ChipReader:
 
     Args:
         spec: chips of the backbone.
-        detector: finds the faces.
+        detector: the three graphs that find the faces.
     """
 
-    def __init__(self, spec: ImageInputSpec, detector: DetectorSource) -> None:
-        self._faces = FaceReader(detector.open(), spec, ANY_IMAGE, ANY_FACE)
+    def __init__(self, spec: ImageInputSpec, detector: RequiredPart) -> None:
+        pnet, rnet, onet = detector.open()
+        self._faces = FaceReader(FaceDetector(pnet, rnet, onet), spec, ANY_IMAGE, ANY_FACE)
 
     def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:
         """Read one sample.
@@ -48,25 +55,38 @@ class ChipReader:
         return reading.chip[None]
 
 
-def open_reader(spec: ImageInputSpec, backbone: Backbone, _limits: AudioLimits, view: View | None) -> ChipReader:
-    """See matchka_train.modalities.modality.open_reader."""
+def _open_reader(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits, view: View | None) -> ChipReader:
     if view is not None:
         raise FeatureError("Pictures have no changed copies.", remedy="Set augmentation.views to 0.")
     return ChipReader(spec, require_detector(backbone))
 
 
-def require_detector(backbone: Backbone) -> DetectorSource:
+def require_detector(backbone: Backbone) -> RequiredPart:
     """What finds the faces for a backbone.
 
     Raises: FeatureError: it names nothing.
     """
-    if backbone.detector is None:
-        raise FeatureError(
-            f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
-        )
-    return backbone.detector
+    for part in backbone.auxiliary:
+        if part.name == DETECTOR:
+            return part
+    raise FeatureError(
+        f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
+    )
 
 
-def describe_reader(spec: ImageInputSpec, backbone: Backbone, _limits: AudioLimits) -> dict[str, object]:
-    """See matchka_train.modalities.modality.describe_reader."""
-    return {"input": spec.content(), "detector": require_detector(backbone).sha256}
+def _describe(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits) -> dict[str, object]:
+    return {"input": spec.content(), DETECTOR: require_detector(backbone).sha256}
+
+
+def _noise(spec: ImageInputSpec) -> PixelArray:
+    return np.random.default_rng(0).integers(0, 256, (2, *spec.graph_input().shape), dtype=np.uint8)
+
+
+FACE: Final = TrainingModality(
+    spec=ImageInputSpec,
+    limits=NoLimits,
+    backbones=(DlibRecipe, EdgeFaceRecipe),
+    open_reader=_open_reader,
+    describe=_describe,
+    fixed_rows=_noise,
+)

@@ -1,18 +1,21 @@
-"""How the samples of a data set become rows of a backbone's input: windows of clips, or chips of pictures."""
+"""The contract of a modality in training: how the samples of a data set become rows of a backbone's input."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from matchka.modalities.audio.decoding import AudioLimits
+from matchka.modalities.modality import InputSpec
+from matchka_train.backbones.auxiliary import ExportablePart
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.recipe import BackboneRecipe
 from matchka_train.datasets.sample import Sample
-from matchka_train.modalities import audio, face
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.skipped import Skipped
+from matchka_train.strict_model import Frozen
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
@@ -30,44 +33,54 @@ class SampleReader(Protocol):
         ...
 
 
+class NoLimits(Frozen):
+    """The limits of a modality whose samples have none."""
+
+
+def no_extras(_spec: InputSpec, _downloads: Path) -> tuple[ExportablePart, ...]:
+    """The extras of a modality that has none."""
+    return ()
+
+
+def example_rows(spec: InputSpec) -> Rows:
+    """The fixed rows of a modality that has no others."""
+    return spec.example(2, seed=0)
+
+
+SpecT = TypeVar("SpecT", bound=InputSpec)
+LimitsT = TypeVar("LimitsT", bound=Frozen)
+
+
 @dataclass(frozen=True)
-class TrainingModality:
-    """What training has to know of one kind of input.
+class TrainingModality(Generic[SpecT, LimitsT]):
+    """What training and export have to know of one kind of input: a row of matchka_train.modalities.
 
     Attributes:
-        open_reader: see open_reader; its first argument is the backbone's input, of the kind's own class.
-        describe: see describe_reader; its first argument likewise.
+        spec: its class of a manifest's `input`.
+        limits: which samples are taken: `data.limits` of a recipe; everything in it has a default.
+        backbones: recipes of its backbones.
+        open_reader: a reader for a backbone with this input, with limits and a view; None takes samples as they are.
+        describe: all that rows depend on beside a sample's bytes and its view, for the key of the feature cache.
+        extras: parts that a bundle carries beside those its backbone names, for an input and the folder that keeps
+            package files.
+        fixed_rows: rows that never change; caches know a backbone by what it makes of them.
+        array_suffixes: of files that hold features already, which no backbone takes.
     """
 
-    open_reader: Callable[[Any, Backbone, AudioLimits, View | None], SampleReader]
-    describe: Callable[[Any, Backbone, AudioLimits], dict[str, object]]
+    spec: type[SpecT]
+    limits: type[LimitsT]
+    backbones: tuple[type[BackboneRecipe], ...]
+    open_reader: Callable[[SpecT, Backbone, LimitsT, View | None], SampleReader]
+    describe: Callable[[SpecT, Backbone, LimitsT], dict[str, object]]
+    extras: Callable[[SpecT, Path], tuple[ExportablePart, ...]] = no_extras
+    fixed_rows: Callable[[SpecT], Rows] = example_rows
+    array_suffixes: tuple[str, ...] = ()
 
-
-# by the kind of a manifest's `input`
-TRAINING_MODALITIES: Final[Mapping[str, TrainingModality]] = {
-    "audio": TrainingModality(audio.open_reader, audio.describe_reader),
-    "image": TrainingModality(face.open_reader, face.describe_reader),
-}
-
-
-def open_reader(backbone: Backbone, limits: AudioLimits, view: View | None) -> SampleReader:
-    """The reader for a backbone's kind of input.
-
-    Args:
-        backbone: says what it takes.
-        limits: of clips.
-        view: how each sample is changed first; None takes it as it is.
-
-    Raises:
-        FeatureError: the kind has no views, or the backbone lacks a part that reading needs.
-        DownloadError, ChecksumError: the detector cannot be opened.
-    """
-    return TRAINING_MODALITIES[backbone.input.kind].open_reader(backbone.input, backbone, limits, view)
-
-
-def describe_reader(backbone: Backbone, limits: AudioLimits) -> dict[str, object]:
-    """All that a sample's rows depend on beside its bytes and its view, for the key of the feature cache."""
-    return TRAINING_MODALITIES[backbone.input.kind].describe(backbone.input, backbone, limits)
+    @property
+    def kind(self) -> str:
+        """What a manifest's `input` calls it."""
+        kind: str = self.spec.model_fields["kind"].default
+        return kind
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

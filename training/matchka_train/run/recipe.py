@@ -1,22 +1,25 @@
 """A recipe: everything a training run depends on, in one validated, frozen value read from one YAML file."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from matchka_train.backbones.registry import BackboneRecipe, Ge2eRecipe, SpeechTransformerRecipe
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import RecipeError
 from matchka_train.evaluation.as_norm import AsNormRecipe
 from matchka_train.fitting.losses import LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
+from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.modalities.augmentation import AugmentationRecipe
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
 from matchka_train.strict_model import Frozen
+
+# What `data` had while clips were the only samples, with the values that checkpoints of any kind then hold.
+MOVED_LIMITS: Final = {"max_duration_s": 600.0, "min_speech_s": 0.2}
 
 
 class TrainingSet(DatasetRecipe):
@@ -34,21 +37,29 @@ class TrainingSet(DatasetRecipe):
 
 
 class DataRecipe(Frozen):
-    """What is trained on, what is validated on, and what a clip may be.
+    """What is trained on, what is validated on, and which samples are taken.
 
     Attributes:
         train: data sets the projection is fitted on.
         validation: data sets, of other identities, that it is judged on; one or more domains.
         cache_dir: folder of the feature cache.
-        max_duration_s: longer clips are skipped.
-        min_speech_s: clips with less audible material are skipped.
+        limits: of samples, by the names that the backbone's kind of input has; others are skipped.
     """
 
     train: tuple[TrainingSet, ...] = Field(min_length=1)
     validation: tuple[DatasetRecipe, ...] = Field(min_length=1)
     cache_dir: Path = Path("build/features")
-    max_duration_s: float = Field(default=600.0, gt=0)
-    min_speech_s: float = Field(default=0.2, ge=0)
+    limits: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_limits_of_their_own(cls, content: Any) -> Any:
+        """Recipes written before `limits` was a section are still read."""
+        if not isinstance(content, dict) or not MOVED_LIMITS.keys() & content.keys():
+            return content
+        kept = {key: value for key, value in content.items() if key not in MOVED_LIMITS}
+        stated = {key: content[key] for key, value in MOVED_LIMITS.items() if content.get(key, value) != value}
+        return kept | {"limits": stated | dict(content.get("limits", {}))}
 
 
 class Recipe(Frozen):
@@ -71,7 +82,7 @@ class Recipe(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     seed: int = Field(default=0, ge=0)
     dims: tuple[int, ...] = Field(min_length=1)
-    backbone: BackboneRecipe = Ge2eRecipe()
+    backbone: AnyBackboneRecipe
     data: DataRecipe
     augmentation: AugmentationRecipe = AugmentationRecipe()
     projection: Annotated[ClosedFormRecipe | TrainedRecipe | AutoRecipe, Field(discriminator="family")]
@@ -97,7 +108,7 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _learns_the_layers_kept_apart(self) -> "Recipe":
-        apart = isinstance(self.backbone, SpeechTransformerRecipe) and self.backbone.layers == "apart"
+        apart = self.backbone.keeps_layers_apart
         if any(isinstance(candidate.projection, LayerSumRecipe) != apart for candidate in self.candidates):
             raise ValueError("backbone.layers: apart and projection.family: layer_sum belong together")
         return self

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from matchka.modalities.audio.decoding import AudioLimits
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.splits import flat, require_disjoint
@@ -95,11 +94,11 @@ def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
     """
     train_sets, validation_sets = read_datasets(recipe.data.train), read_datasets(recipe.data.validation)
     require_disjoint(flat(train_sets), flat(validation_sets))
-    limits = AudioLimits(recipe.data.max_duration_s, recipe.data.min_speech_s)
+    cache_dir, limits = recipe.data.cache_dir, recipe.data.limits
     recordings, counted = [], []
     for dataset, samples in zip(recipe.data.train, train_sets, strict=True):
         versions = [
-            extract_features(samples, backbone, recipe.data.cache_dir, progress, limits, view)
+            extract_features(samples, backbone, cache_dir, progress, limits, view)
             for view in (None, *_views(dataset, recipe))
         ]
         recordings += versions[:1] if dataset.closed_form else []
@@ -107,7 +106,7 @@ def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
     validation, published = (
         [
             with_trials(
-                extract_features(samples, network, recipe.data.cache_dir, progress, limits),
+                extract_features(samples, network, cache_dir, progress, limits),
                 dataset,
                 samples,
                 recipe.seed,

@@ -6,12 +6,13 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from matchka.modalities.audio.example import speech_like
+from matchka.modalities.audio.level import level_gain
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
 from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
 from matchka.vectors import FloatArray
 
 SPEECH_GRAPH_NAME: Final = "speech.onnx"
-NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
 
 
 class AudioInputSpec(InputSpec):
@@ -43,9 +44,11 @@ class AudioInputSpec(InputSpec):
         return GraphInput("windows", (self.window_samples,), "float32")
 
     def example(self, rows: int, seed: int) -> FloatArray:
-        """Windows of white noise about as loud as speech."""
-        noise = np.random.default_rng(seed).standard_normal((rows, self.window_samples))
-        return noise.astype(np.float32) * np.float32(NOISE_LEVEL)
+        """Consecutive windows of made speech; the clip ends in the last one, and zeros follow."""
+        windows = np.zeros((rows, self.window_samples), np.float32)
+        clip = speech_like(windows.size - self.window_samples // 3, self.sample_rate_hz, seed)
+        windows.flat[: clip.size] = clip * level_gain(clip, self.level_dbfs)
+        return windows
 
     def content(self) -> dict[str, Any]:
         """Its fields, but for `kind`."""

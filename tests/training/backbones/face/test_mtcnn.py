@@ -22,7 +22,7 @@ PICTURES = ("biden", "obama", "obama2", "obama3", "obama_partial_face", "obama_p
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
     try:
-        return Mtcnn(DOWNLOADS).open()
+        return FaceDetector(*Mtcnn(DOWNLOADS).open())
     except DownloadError as error:
         pytest.skip(f"MTCNN's weights are neither in the cache nor to be fetched: {error}")
 

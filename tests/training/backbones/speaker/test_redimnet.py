@@ -15,12 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from torch.nn.utils import parameters_to_vector
 
 from matchka.modalities.audio.windows import split_windows
-from matchka_train.backbones.registry import BackboneRecipe, open_backbone
 from matchka_train.backbones.speaker.redimnet.config import parse_config
 from matchka_train.backbones.speaker.redimnet.front_end import FrontEnd
 from matchka_train.backbones.speaker.redimnet.frozen import RedimnetFile, RepeatedTail
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
 from matchka_train.errors import ChecksumError, FeatureError, WeightsError
+from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.weights.source import WeightSource
 from tests.factories.redimnet_cases import CASES, LENGTHS, made_clip
@@ -171,13 +171,13 @@ def test_published_when_the_layer_is_pooled_is_the_makers_embedding(tiny: Redimn
 
 def test_open_backbone_when_recipe_names_a_checkpoint_declares_what_it_says(tiny: RedimnetFile) -> None:
     content = {"kind": "redimnet", "path": str(tiny.checkpoint), "name": "redimnet-tiny", "licence": "MIT"}
-    backbone = open_backbone(TypeAdapter(BackboneRecipe).validate_python(content))
+    backbone = TypeAdapter(AnyBackboneRecipe).validate_python(content).open()
     assert isinstance(backbone, RedimnetFile)
     assert backbone.source == WeightSource("redimnet-tiny", "not stated", "not stated", tiny.source.sha256, "MIT")
     assert (backbone.input.window_samples, backbone.input.hop_samples) == (48_000, 24_000)
     assert backbone.embedding_dim == 384
     with pytest.raises(ValidationError):
-        TypeAdapter(BackboneRecipe).validate_python(content | {"layer": "other"})
+        TypeAdapter(AnyBackboneRecipe).validate_python(content | {"layer": "other"})
 
 
 def test_module_when_the_file_is_another_or_absent_refuses(tiny: RedimnetFile, tmp_path: Path) -> None:

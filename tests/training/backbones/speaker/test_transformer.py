@@ -14,8 +14,8 @@ import torch
 
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.graph.trace import export_graph
-from matchka_train.backbones.registry import SpeechTransformerRecipe, open_backbone
 from matchka_train.backbones.served_graph import open_session
+from matchka_train.backbones.speaker.recipes import SpeechTransformerRecipe
 from matchka_train.backbones.speaker.transformer.backbone import SpeechTransformer, open_speech_transformer
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts, weights_sha256
 from matchka_train.backbones.speaker.transformer.network import LayerStatistics
@@ -284,7 +284,7 @@ def test_open_when_weights_or_windows_do_not_fit_refuses(wavlm: Path) -> None:
 
 def test_open_backbone_when_a_speech_transformer_is_asked_for_reads_the_recipe(wavlm: Path) -> None:
     recipe = SpeechTransformerRecipe(kind="speech_transformer", path=wavlm, layers="apart", licence="MIT")
-    backbone = open_backbone(recipe)
+    backbone = recipe.open()
     assert isinstance(backbone, SpeechTransformer)
     assert (backbone.name, backbone.source.licence) == ("wavlm-layers", "MIT")
     with pytest.raises(ValueError, match="layers: sum"):

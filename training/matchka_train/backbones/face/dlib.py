@@ -157,9 +157,9 @@ class DlibFace:
         return DlibFace(self.downloads, mirrored=False)
 
     @property
-    def detector(self) -> Mtcnn:
+    def auxiliary(self) -> tuple[Mtcnn, ...]:
         """What finds the faces."""
-        return Mtcnn(self.downloads)
+        return (Mtcnn(self.downloads),)
 
     def module(self) -> nn.Module:
         """The frozen network; see Backbone.module.

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from matchka.modalities.face.alignment import Template
 from matchka.modalities.face.spec import ImageInputSpec
-from matchka_train.backbones.backbone import DetectorSource
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.face.edgeface_network import CHIP_PX, EMBEDDING_DIM, EdgeFaceNetwork, EdgeFaceShape
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.errors import ChecksumError
@@ -77,7 +77,7 @@ class EdgeFace:
     path: Path
     variant: EdgeFaceVariant
     source: WeightSource
-    detector: DetectorSource
+    detector: RequiredPart
 
     input: ImageInputSpec = EDGEFACE_INPUT
     embedding_dim: int = EMBEDDING_DIM
@@ -86,6 +86,11 @@ class EdgeFace:
     def name(self) -> str:
         """The variant, as a recipe names it."""
         return f"edgeface-{self.variant}"
+
+    @property
+    def auxiliary(self) -> tuple[RequiredPart, ...]:
+        """The detector."""
+        return (self.detector,)
 
     @property
     def published(self) -> "EdgeFace":

@@ -1,4 +1,4 @@
-"""MTCNN (PNet, RNet, ONet) as torch modules, with the weights of a pinned package, and a face detector made of them.
+"""MTCNN (PNet, RNet, ONet) as torch modules, with the weights of a pinned package: the part that finds faces.
 
 Architecture: Zhang et al. 2016, arXiv:1604.02878.
 """
@@ -7,14 +7,17 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.pyramid import ONET_PX, PNET_WINDOW_PX, RNET_PX
+from matchka.modalities.graph import Graph
+from matchka.modalities.modality import GraphInput
+from matchka_train.backbones.auxiliary import TracedNetwork
 from matchka_train.weights.package_catalogue import MTCNN_WEIGHTS
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, read_member
 from matchka_train.weights.source import WeightSource, joined_sha256
@@ -23,6 +26,15 @@ from matchka_train.weights.source import WeightSource, joined_sha256
 PIXEL_MEAN: Final = 127.5
 PIXEL_DIVISOR: Final = 128.0
 INPUT_NAME: Final = "pixels"  # as matchka.modalities.face.detection feeds it
+OUTPUTS: Final = ("confidence", "offsets", "landmarks")
+ROWS_AND_COLUMNS: Final = (1, 2)
+TRACED_PX: Final = {"pnet": (61, 47), "rnet": (RNET_PX, RNET_PX), "onet": (ONET_PX, ONET_PX)}
+# The pyramid hands the first network pictures of every size from one window on, odd ones among them.
+PROVEN_PX: Final = {
+    "pnet": ((PNET_WINDOW_PX, PNET_WINDOW_PX), (12, 13), (13, 12), (14, 15), (97, 64), (100, 133)),
+    "rnet": ((RNET_PX, RNET_PX),),
+    "onet": ((ONET_PX, ONET_PX),),
+}
 
 
 def _scaled(pixels: Tensor) -> Tensor:
@@ -115,18 +127,21 @@ class ONet(nn.Module):
 
 @dataclass(frozen=True)
 class Mtcnn:
-    """The published networks; also matchka_train.backbones.backbone.DetectorSource.
+    """The published networks; see RequiredPart and ExportablePart in matchka_train.backbones.auxiliary.
 
     Attributes: downloads: the folder that keeps the package file.
     """
 
     downloads: Path = DEFAULT_CACHE_DIR
 
+    name: ClassVar[str] = "detector"
+    kind: ClassVar[str] = "mtcnn"
+
     @property
     def sources(self) -> dict[str, WeightSource]:
-        """Where the weights of `pnet`, `rnet` and `onet` come from."""
+        """Where the weights of each graph come from."""
         return {
-            name: WeightSource(
+            _file_name(name): WeightSource(
                 name=f"MTCNN face detector, {name}",
                 source=f"Python package {member.package.name}, member {member.path}",
                 version=member.package.version,
@@ -156,13 +171,33 @@ class Mtcnn:
             network.eval().requires_grad_(requires_grad=False)
         return networks
 
-    def open(self) -> FaceDetector:
-        """A detector that runs in torch.
+    def graphs(self) -> dict[str, TracedNetwork]:
+        """The networks to trace, by the file that each becomes.
 
         Raises: DownloadError, ChecksumError: as modules.
         """
-        graphs = {name: _TorchGraph(network) for name, network in self.modules().items()}
-        return FaceDetector(graphs["pnet"], graphs["rnet"], graphs["onet"])
+        return {_file_name(name): _traced(name, network) for name, network in self.modules().items()}
+
+    def open(self) -> tuple[Graph, ...]:
+        """The networks as matchka.modalities.face.detection.FaceDetector takes them; they run in torch.
+
+        Raises: DownloadError, ChecksumError: as modules.
+        """
+        return tuple(_TorchGraph(network) for network in self.modules().values())
+
+
+def _traced(name: str, network: nn.Module) -> TracedNetwork:
+    return TracedNetwork(
+        network,
+        GraphInput(INPUT_NAME, (*TRACED_PX[name], 3), "uint8"),
+        OUTPUTS if name == "onet" else OUTPUTS[:2],
+        tuple((*size, 3) for size in PROVEN_PX[name]),
+        ROWS_AND_COLUMNS if name == "pnet" else (),
+    )
+
+
+def _file_name(name: str) -> str:
+    return f"{name}.onnx"
 
 
 class _TorchGraph:

@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.speaker.mel import MelSpectrogram
 from matchka_train.errors import ChecksumError
 from matchka_train.weights.package_catalogue import GE2E_WEIGHTS
@@ -79,7 +80,7 @@ class Ge2e:
     source: WeightSource = GE2E_SOURCE
     input: AudioInputSpec = GE2E_INPUT
     embedding_dim: int = EMBEDDING_DIM
-    detector: None = None
+    auxiliary: tuple[RequiredPart, ...] = ()
 
     @property
     def published(self) -> "Ge2e":

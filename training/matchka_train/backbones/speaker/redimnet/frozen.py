@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.speaker.redimnet.checkpoint import build_network, read_checkpoint
 from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig
 from matchka_train.backbones.speaker.redimnet.front_end import RATE_HZ
@@ -84,7 +85,7 @@ class RedimnetFile:
     layer: Layer = "pooled"
     window_samples: int = WINDOW_SAMPLES
     hop_samples: int = HOP_SAMPLES
-    detector: None = None
+    auxiliary: tuple[RequiredPart, ...] = ()
 
     @property
     def input(self) -> AudioInputSpec:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.speaker.transformer.folder import (
     SpeechFacts,
     load_transformer,
@@ -77,7 +78,7 @@ class SpeechTransformer:
     facts: SpeechFacts
     layer_weights: tuple[float, ...] | None
     input: AudioInputSpec
-    detector: None = None
+    auxiliary: tuple[RequiredPart, ...] = ()
 
     @property
     def name(self) -> str:

@@ -128,7 +128,7 @@ class LayerStatistics(nn.Module):
                 f"A clip must have at least {self.facts.receptive_samples} samples for a {self.facts.kind} network to "
                 "make one frame of it.",
                 value=shortest,
-                remedy="Leave out shorter clips (data.min_speech_s).",
+                remedy="Leave out shorter clips (data.limits.min_speech_s).",
             )
 
 
