@@ -31,8 +31,10 @@ FaceOption = Annotated[
     str | None, typer.Option("--face", help="Which face: dominant, only, aligned; for identify also all.")
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
-SampleFile = Annotated[Path, typer.Argument(help="Audio (WAV, FLAC, OGG, MP3) or a picture (JPEG, PNG, WebP, BMP).")]
-SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files, all audio or all pictures.")]
+SampleFile = Annotated[
+    Path, typer.Argument(help="Audio (WAV, FLAC, OGG, MP3), a picture (JPEG, PNG, WebP, BMP), or what --model takes.")
+]
+SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files of one kind.")]
 MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rate to keep; 0.001 by default.")]
 
 commands = typer.Typer()
