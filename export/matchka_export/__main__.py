@@ -87,8 +87,10 @@ def run(
     """Export a checkpoint, measure the graph, and write the bundle if it passes the gate."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
-        from matchka_export.run import Choices, export_bundle
-    bundle = export_bundle(checkpoint, models_dir / name, Choices(data, float16, accept_worse, downloads_dir), console)
+        from matchka_export.run import ExportOptions, export_bundle
+    bundle = export_bundle(
+        checkpoint, models_dir / name, ExportOptions(data, float16, accept_worse, downloads_dir), console
+    )
     console.print(f"Wrote {bundle.path}: {name} {bundle.manifest.version}.", highlight=False)
 
 
@@ -104,8 +106,8 @@ def measure(
     """Measure a checkpoint as `run` does, and keep projection and measurements together for `defaults` to ship."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
-        from matchka_export.run import Choices, export_shipped
-    evidence = export_shipped(checkpoint, out, Choices(data, float16), console)
+        from matchka_export.run import ExportOptions, export_shipped
+    evidence = export_shipped(checkpoint, out, ExportOptions(data, float16), console)
     console.print(f"Wrote {out}: projection {evidence.projection_sha256[:8]} and its measurements.", highlight=False)
 
 
@@ -116,7 +118,7 @@ def fuse(
     first: Annotated[Path, typer.Option(help="The first model's recipe; its name is the bundle's.")] = VOICE_RECIPE,
     second: Annotated[Path, typer.Option(help="The second model's recipe.")] = FACE_RECIPE,
 ) -> None:
-    """Learn how two bundles decide together, on people put together from their validation data."""
+    """Learn how two bundles decide together, on chimeric subjects of their validation data."""
     console = Console(stderr=True)
     with console.status("Loading torch"):
         from matchka.bundles.bundle import read_bundle

@@ -1,4 +1,4 @@
-"""A bundle's folder: filled beside its place, hashed, checked as a reader would check it, then moved in one step."""
+"""A bundle's folder: staged, hashed, verified as a reader would, then moved atomically."""
 
 import hashlib
 import json

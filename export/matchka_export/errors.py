@@ -1,4 +1,4 @@
-"""Errors of export: what a checkpoint or a graph fails to be; no service caller meets them."""
+"""Errors of export; the service raises none of them."""
 
 from matchka.errors import MatchkaError
 

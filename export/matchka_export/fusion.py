@@ -1,4 +1,4 @@
-"""The fusion of two bundles: weights learned on chimeric people, speakers put together with faces."""
+"""The fusion of two bundles: weights fitted on chimeric subjects (a speaker paired with a face)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.runtime.whole_file import write_whole
+from matchka.runtime.atomic_file import write_atomically
 from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
@@ -62,7 +62,7 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
 
 def write_fusion(path: Path, fusion: Fusion) -> None:
     """Write a fusion; the file is whole or not there."""
-    write_whole(path, (fusion.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(path, (fusion.model_dump_json(indent=1) + "\n").encode())
 
 
 def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:

@@ -11,7 +11,7 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, AuxiliaryPart, Source
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.runtime.whole_file import whole_file
+from matchka.runtime.atomic_file import atomic_file
 from matchka_export.bundle import (
     BASE_VERSION,
     REPORT_NAME,
@@ -40,7 +40,7 @@ PLOT_SUFFIXES: Final = (".png", ".svg")
 
 
 @dataclass(frozen=True)
-class Choices:
+class ExportOptions:
     """What the caller decides.
 
     Attributes:
@@ -56,26 +56,26 @@ class Choices:
     downloads: Path = DEFAULT_CACHE_DIR
 
 
-def export_bundle(folder: Path, target: Path, choices: Choices, console: Console) -> Bundle:
+def export_bundle(folder: Path, target: Path, options: ExportOptions, console: Console) -> Bundle:
     """Export a checkpoint, judge the graph, and write the bundle if it passes.
 
     Args:
         folder: the checkpoint.
         target: the bundle's folder; its name is the model's name.
-        choices: what the caller decides.
+        options: what the caller decides.
         console: where progress and the table go.
 
     Raises:
         MatchkaError: no checkpoint, no data, overlapping identities; nothing is written.
         ParityError, GateError: the graph must not ship; nothing is written.
     """
-    checkpoint = read_checkpoint(folder, choices.data)
+    checkpoint = read_checkpoint(folder, options.data)
     backbone = checkpoint.recipe.backbone.open()
     with staged_bundle(target) as staged:
-        auxiliary = write_auxiliary(backbone, staged, choices.downloads)
-        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, choices.float16, console)
-        reason = require_not_worse(measured.gate, choices.accept_worse)
-        evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export run {folder.as_posix()}")
+        auxiliary = write_auxiliary(backbone, staged, options.downloads)
+        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, options.float16, console)
+        reason = require_not_worse(measured.gate, options.accept_worse)
+        evidence = _evidence(checkpoint, backbone, measured, options.float16, f"matchka-export run {folder.as_posix()}")
         write_evidence(staged / REPORT_NAME, evidence)
         _copy_plots(folder, staged)
         facts = bundle_facts(target.name, backbone, evidence, auxiliary, reason)
@@ -84,26 +84,26 @@ def export_bundle(folder: Path, target: Path, choices: Choices, console: Console
     return read_bundle(target)
 
 
-def export_shipped(folder: Path, out: Path, choices: Choices, console: Console) -> Evidence:
+def export_shipped(folder: Path, out: Path, options: ExportOptions, console: Console) -> Evidence:
     """Judge a checkpoint's graph, and write `out/NAME.safetensors` with `out/NAME.json` if it passes.
 
     Args:
         folder: the checkpoint.
         out: the folder that is written to, once everything is measured.
-        choices: what the caller decides; a worse graph is never shipped, whatever the reason.
+        options: what the caller decides; a worse graph is never shipped, whatever the reason.
         console: where progress and the table go.
 
     Raises: MatchkaError: as export_bundle.
     """
-    checkpoint = read_checkpoint(folder, choices.data)
+    checkpoint = read_checkpoint(folder, options.data)
     backbone = checkpoint.recipe.backbone.open()
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
-        write_auxiliary(backbone, Path(scratch), choices.downloads)
-        measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, choices.float16, console)
+        write_auxiliary(backbone, Path(scratch), options.downloads)
+        measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, options.float16, console)
     require_not_worse(measured.gate, accept_worse=None)
-    evidence = _evidence(checkpoint, backbone, measured, choices.float16, f"matchka-export measure {folder.as_posix()}")
+    evidence = _evidence(checkpoint, backbone, measured, options.float16, f"matchka-export measure {folder.as_posix()}")
     name = checkpoint.recipe.name
-    with whole_file(out / f"{name}.safetensors") as partial:
+    with atomic_file(out / f"{name}.safetensors") as partial:
         shutil.copyfile(checkpoint.projection_path, partial)
     write_evidence(out / f"{name}.json", evidence)
     return evidence

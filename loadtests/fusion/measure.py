@@ -22,7 +22,7 @@ from rich.table import Table
 
 from loadtests.fusion.chimeras import CASES, Rule, Share, Vectors, deal, shares, tally
 from loadtests.identification.people import Person, read_people
-from loadtests.identification.served import TIMEOUT_S, Service
+from loadtests.identification.service import TIMEOUT_S, Service
 
 JOINT = "voice+face"
 KINDS = ("voice", "face")

@@ -25,11 +25,11 @@ from loadtests.identification.rates import (
     draw_gallery,
     false_negative_rate,
     false_positive_rate,
-    fit_strangers,
+    fit_impostors,
     hold,
 )
 from loadtests.identification.report import write_report
-from loadtests.identification.served import Service
+from loadtests.identification.service import Service
 
 SIZES = {"voice": (30, 100, 300), "face": (30, 100, 300, 1000)}
 TEMPLATES = (1, 3, 10)
@@ -53,7 +53,7 @@ class Measured:
         strangers: people nobody enrolled, in all draws together.
         fpir: measured; None beyond the data.
         fnir: measured; None beyond the data.
-        modelled_fpir: by the stranger model.
+        modelled_fpir: by the impostor model.
         modelled_fnir: share of probes below the threshold, whoever else is more alike.
         fpir_of_pairs: what would be measured if thresholds counted on independent pairs alone.
     """
@@ -128,7 +128,7 @@ def measure(
         if size < wanted:
             break  # a larger one would be the same again
     largest = max(by_size)
-    model = fit_strangers(by_size[largest])
+    model = fit_impostors(by_size[largest])
     subject_id, probe = _enrolled_with(service, people, embedded, templates)
     rows = []
     for max_fpir in FPIRS:
@@ -142,7 +142,7 @@ def measure(
                     dim,
                     max_fpir,
                     threshold,
-                    len({int(n) for part in held or () for n in part.stranger_people}),
+                    len({int(n) for part in held or () for n in part.impostor_people}),
                     false_positive_rate(held, threshold, generator) if held else None,
                     false_negative_rate(held, threshold, generator) if held else None,
                     model.false_positive_rate(threshold, size),
@@ -154,7 +154,7 @@ def measure(
 
 
 def check_decisions(service: Service, people: Sequence[Person], embedded: Sequence[Vectors], dim: int) -> Checked:
-    """Enrol a small gallery for real, identify strangers and probes, and compare with what is computed here."""
+    """Enrol a small gallery for real, identify impostors and probes, and compare with what is computed here."""
     generator = np.random.default_rng(SEED)
     whole = [n for n in range(len(people)) if len(embedded[n]) == len(people[n].samples)]  # rows are samples
     counts = [len(embedded[n]) if n in set(whole) else 0 for n in range(len(people))]
@@ -163,7 +163,7 @@ def check_decisions(service: Service, people: Sequence[Person], embedded: Sequen
         service.enroll(f"s{column}", [people[person].samples[n] for n in draw.chosen[column]])
     held = hold(draw, embedded, dim)
     samples = _samples_of(draw, people)
-    rows = np.concatenate([held.strangers, held.probes])
+    rows = np.concatenate([held.impostors, held.probes])
     picked = generator.permutation(len(rows))[:CHECKED_SAMPLES]
     agreed, largest = 0, 0.0
     for number in track(picked, f"Checking decisions ({service.model})", console=Console(stderr=True)):
@@ -180,15 +180,15 @@ def check_decisions(service: Service, people: Sequence[Person], embedded: Sequen
 
 
 def _samples_of(draw: Draw, people: Sequence[Person]) -> list[bytes]:
-    """The files behind the rows of hold(): strangers, then probes."""
-    strangers = [sample for n in draw.strangers for sample in people[n].samples]
+    """The files behind the rows of hold(): impostors, then probes."""
+    impostors = [sample for n in draw.impostors for sample in people[n].samples]
     probes = [
         sample
         for column in range(draw.probed)
         for number, sample in enumerate(people[draw.enrolled[column]].samples)
         if number not in set(draw.chosen[column].tolist())
     ]
-    return strangers + probes
+    return impostors + probes
 
 
 def _enrolled_with(

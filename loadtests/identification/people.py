@@ -18,7 +18,7 @@ class Person:
 
     Attributes:
         name: unique within the data.
-        unseen: whether nothing was trained on them; only such people are strangers and probes.
+        unseen: whether nothing was trained on them; only such people are impostors and probes.
         samples: files, as a caller would send them.
     """
 

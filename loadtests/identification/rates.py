@@ -12,7 +12,7 @@ from loadtests.identification.people import Person
 DRAWS = 60
 RESAMPLES = 1_000
 LARGEST_COSINE = 1 - 1e-7
-UPPER_SHARE = 0.2  # of a stranger's similarities, through which its tail is laid
+UPPER_SHARE = 0.2  # of an impostor's similarities, through which its tail is laid
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -26,18 +26,18 @@ class Draw:
         enrolled: people in the gallery, first the unseen ones, whose other samples are the probes.
         probed: how many of them are unseen.
         chosen: for each of the enrolled, which of their samples are templates.
-        strangers: unseen people who are not enrolled.
+        impostors: unseen people who are not enrolled.
     """
 
     enrolled: list[int]
     probed: int
     chosen: list[npt.NDArray[np.int64]]
-    strangers: list[int]
+    impostors: list[int]
 
     def cut_to(self, size: int) -> "Draw":
         """Only the first so many of the enrolled; at least those who are probed."""
         size = max(size, self.probed)
-        return Draw(self.enrolled[:size], self.probed, self.chosen[:size], self.strangers)
+        return Draw(self.enrolled[:size], self.probed, self.chosen[:size], self.impostors)
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Held:
     """All similarities of one draw at one dim.
 
     Attributes:
-        strangers: cosine, (samples, gallery).
-        stranger_people: person of each row.
+        impostors: cosine, (samples, gallery).
+        impostor_people: person of each row.
         probes: cosine, (samples, gallery).
         owners: column of each probe's own reference.
         probe_people: person of each probe.
     """
 
-    strangers: Floats
-    stranger_people: npt.NDArray[np.int64]
+    impostors: Floats
+    impostor_people: npt.NDArray[np.int64]
     probes: Floats
     owners: npt.NDArray[np.int64]
     probe_people: npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ def draw_gallery(
 
 
 def hold(draw: Draw, embedded: Sequence[Vectors], dim: int) -> Held:
-    """Compare strangers and probes with every reference of a gallery.
+    """Compare impostors and probes with every reference of a gallery.
 
     A reference is the mean of unit-length full embeddings, cut to dim and normalised.
     """
@@ -102,12 +102,12 @@ def hold(draw: Draw, embedded: Sequence[Vectors], dim: int) -> Held:
         others = np.delete(samples, draw.chosen[column], axis=0)
         probes.append(others)
         owners += [column] * len(others)
-    strangers = np.concatenate([embedded[n] for n in draw.strangers])
-    stranger_people = np.repeat(draw.strangers, [len(embedded[n]) for n in draw.strangers])
+    impostors = np.concatenate([embedded[n] for n in draw.impostors])
+    impostor_people = np.repeat(draw.impostors, [len(embedded[n]) for n in draw.impostors])
     own = np.asarray(owners, np.int64)
     return Held(
-        _unit(strangers, dim) @ _unit(references, dim).T,
-        stranger_people,
+        _unit(impostors, dim) @ _unit(references, dim).T,
+        impostor_people,
         _unit(np.concatenate(probes), dim) @ _unit(references, dim).T,
         own,
         np.asarray(draw.enrolled, np.int64)[own],
@@ -115,8 +115,8 @@ def hold(draw: Draw, embedded: Sequence[Vectors], dim: int) -> Held:
 
 
 def false_positive_rate(draws: Sequence[Held], threshold: float, generator: np.random.Generator) -> Rate:
-    """FPIR: the share of strangers' samples that some reference takes for its own."""
-    found = [(held.strangers.max(axis=1) >= threshold, held.stranger_people) for held in draws]
+    """FPIR: the share of impostors' samples that some reference takes for its own."""
+    found = [(held.impostors.max(axis=1) >= threshold, held.impostor_people) for held in draws]
     return by_identity(found, generator)
 
 
@@ -144,10 +144,10 @@ def by_identity(
 
 
 @dataclass(frozen=True)
-class StrangerModel:
-    """The upper tail of each stranger's similarities to references, normal on Fisher's z.
+class ImpostorModel:
+    """The upper tail of each impostor's similarities to references, normal on Fisher's z.
 
-    Strangers differ in how alike they are to everybody, so each has a mean and a deviation of its own; the best of N
+    Impostors differ in how alike they are to everybody, so each has a mean and a deviation of its own; the best of N
     independent draws passes a threshold with 1 - F(threshold)^N.
 
     Attributes:
@@ -164,18 +164,18 @@ class StrangerModel:
         return float(np.mean(-np.expm1(below)))
 
 
-def fit_strangers(draws: Sequence[Held]) -> StrangerModel:
-    """Lay each stranger's line through the upper fifth of the order statistics of the galleries given."""
+def fit_impostors(draws: Sequence[Held]) -> ImpostorModel:
+    """Lay each impostor's line through the upper fifth of the order statistics of the galleries given."""
     means, deviations = [], []
     for held in draws:
-        z = np.sort(_fisher_z(held.strangers), axis=1)
+        z = np.sort(_fisher_z(held.impostors), axis=1)
         count = z.shape[1]
         start = count - max(2, round(UPPER_SHARE * count))
         x = ndtri((np.arange(start, count) + 0.5) / count)
         slopes = (z[:, start:] * (x - x.mean())).sum(axis=1) / ((x - x.mean()) ** 2).sum()
         means.append(z[:, start:].mean(axis=1) - slopes * x.mean())
         deviations.append(np.maximum(slopes, 1e-6))
-    return StrangerModel(np.concatenate(means), np.concatenate(deviations))
+    return ImpostorModel(np.concatenate(means), np.concatenate(deviations))
 
 
 def below_threshold(draws: Sequence[Held], threshold: float) -> float:

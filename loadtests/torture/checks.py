@@ -28,14 +28,14 @@ def check_quiet_server(
     try:
         listed = _list_subjects(caller)
         for subject_id in journal.subjects:
-            complaint = journal.settle(subject_id, _templates_of(caller, subject_id))
-            if complaint:
-                journal.complain(complaint)
+            violation = journal.settle(subject_id, _templates_of(caller, subject_id))
+            if violation:
+                journal.note_violation(violation)
             compared["subjects"] += 1
         sights = journal.sights()
         held = {name: len(journal.subjects[name].templates) for name, sight in sights.items() if sight.chips}
         if listed != held:
-            journal.complain(f"the list of subjects differs: {dict(set(listed.items()) ^ set(held.items()))}")
+            journal.note_violation(f"the list of subjects differs: {dict(set(listed.items()) ^ set(held.items()))}")
         for subject_id in rng.sample(sorted(held), min(probes, len(held))):
             _check_search(caller, journal, pool, sights, subject_id)
             compared["similarities"] += len(sights)
@@ -63,14 +63,14 @@ def _check_search(caller: Caller, journal: Journal, pool: ChipPool, sights: dict
     probe = min(sights[own].chips)
     answer = caller.post("identify", [pool.chips[probe]], model=MODEL, top_k=str(TOP_K), face="aligned")
     if answer.status != 200:
-        journal.complain(f"identify after the restart: {answer}")
+        journal.note_violation(f"identify after the restart: {answer}")
         return
-    complaints = compare_ranking(pool, probe, sights, answer)
+    violations = compare_ranking(pool, probe, sights, answer)
     held = {name: sight.chips for name, sight in sights.items() if sight.chips}
     if answer.body["gallery_size"] != len(held):
-        complaints.append(f"gallery_size is {answer.body['gallery_size']}, and {len(held)} are held")
+        violations.append(f"gallery_size is {answer.body['gallery_size']}, and {len(held)} are held")
     nearest = max(held, key=lambda name: pool.similarity(held[name], probe))
     if answer.body["candidates"] and answer.body["candidates"][0]["subject_id"] != nearest:
-        complaints.append(f"{answer.body['candidates'][0]} is first, and {nearest} is nearest")
-    for complaint in complaints:
-        journal.complain(f"identify {own} after the restart: {complaint}")
+        violations.append(f"{answer.body['candidates'][0]} is first, and {nearest} is nearest")
+    for violation in violations:
+        journal.note_violation(f"identify {own} after the restart: {violation}")

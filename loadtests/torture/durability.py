@@ -151,7 +151,7 @@ def scan(run: Run, turn: int, with_controls: bool) -> None:
     start = turn * CODES_SCANNED % max(1, len(singles))
     found, size = scan_folder(run.data_dir, needles, (singles + singles)[start : start + CODES_SCANNED])
     for one in found[:5]:
-        run.journal.complain(f"deleted, and still on disk: {one}")
+        run.journal.note_violation(f"deleted, and still on disk: {one}")
     run.compared["bytes scanned"] += size
     run.compared["vectors looked for"] += len(needles)
     run.files.update({path.name for path in run.data_dir.rglob("*") if path.is_file()})
@@ -166,7 +166,7 @@ def _require_controls(run: Run) -> None:
     found, _ = scan_folder(run.data_dir, needles, [])
     missing = set(needles) - {one.label for one in found}
     if missing:
-        run.journal.complain(f"the scan is blind: chips {sorted(missing)} are held and it does not find them")
+        run.journal.note_violation(f"the scan is blind: chips {sorted(missing)} are held and it does not find them")
     run.compared["controls found"] += len(needles) - len(missing)
 
 
@@ -179,7 +179,7 @@ def _last_life(run: Run) -> None:
     scan(run, 0, with_controls=True)
     status = server.stop()
     if status != 0:
-        run.journal.complain(f"the server ended with {status} after SIGTERM")
+        run.journal.note_violation(f"the server ended with {status} after SIGTERM")
     scan(run, 1, with_controls=True)
 
 
@@ -199,7 +199,7 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> Run:
 def _report(run: Run, arguments: argparse.Namespace, seconds: float, failure: str) -> dict[str, object]:
     log = (run.folder / "server.log").read_text(encoding="utf-8", errors="replace")
     if "Traceback" in log:
-        run.journal.complain("the server's log holds a traceback")
+        run.journal.note_violation("the server's log holds a traceback")
     starts = sorted(run.starts_s) or [float("nan")]
     return {
         "seed": arguments.seed,

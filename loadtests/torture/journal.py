@@ -75,7 +75,7 @@ class Journal:
         self.unanswered: Counter[str] = Counter()
         self.violations: list[str] = []
 
-    def complain(self, text: str) -> None:
+    def note_violation(self, text: str) -> None:
         """Note that a promise was broken."""
         with self.lock:
             self.violations.append(text)

@@ -96,7 +96,7 @@ async def _flood(server: ServerProcess, health_port: int, requests: list[Call], 
         },
         "recovered_after_s": round(recovered_s, 2),
     }
-    return {**report, "broken": _broken(report, flood, seen["wrong"], arguments.patience)}
+    return {**report, "broken": _broken(report, flood, seen["wrong"], arguments.time_factor)}
 
 
 async def _recovery(port: int, requests: list[Call], normal_s: float) -> float:
@@ -111,7 +111,7 @@ async def _recovery(port: int, requests: list[Call], normal_s: float) -> float:
     return time.perf_counter() - began
 
 
-def _broken(report: dict, flood: Outcome, wrong_health: list[str], patience: float) -> list[str]:
+def _broken(report: dict, flood: Outcome, wrong_health: list[str], time_factor: float) -> list[str]:
     broken = wrong_health[:5]
     strange = {status for status in flood.statuses if not 200 <= status < 300 and status not in (429, 503)}
     if strange:
@@ -122,9 +122,9 @@ def _broken(report: dict, flood: Outcome, wrong_health: list[str], patience: flo
         broken.append(f"{flood.without_retry_after} refusals without Retry-After")
     for name, value, bound in (
         ("memory_mib", report["memory_mib"]["peak"], MEMORY_BOUND_MIB),
-        ("accepted_latency_s", report["accepted_latency_s"].get("p99", 0.0), patience * LATENCY_BOUND_S),
-        ("health_latency_s", report["health_latency_s"]["health"].get("p99", 0.0), patience * HEALTH_BOUND_S),
-        ("recovered_after_s", report["recovered_after_s"], patience * RECOVERY_BOUND_S),
+        ("accepted_latency_s", report["accepted_latency_s"].get("p99", 0.0), time_factor * LATENCY_BOUND_S),
+        ("health_latency_s", report["health_latency_s"]["health"].get("p99", 0.0), time_factor * HEALTH_BOUND_S),
+        ("recovered_after_s", report["recovered_after_s"], time_factor * RECOVERY_BOUND_S),
     ):
         if value > bound:
             broken.append(f"{name} is {value}, and {bound:g} is promised")
@@ -161,7 +161,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of the flood")
     parser.add_argument("--measure-seconds", type=float, default=15.0, help="of finding out what it can answer")
     parser.add_argument("--times", type=float, default=5.0, help="how many times that is sent")
-    parser.add_argument("--patience", type=float, default=1.0, help="by which the bounds on time are multiplied")
+    parser.add_argument("--time-factor", type=float, default=1.0, help="by which the bounds on time are multiplied")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--samples", type=Path, default=Path("build/samples/voice"))
     parser.add_argument("--out", type=Path, default=Path("build/torture"))

@@ -52,7 +52,7 @@ class Client(Thread):
         except ConnectionLostError as lost:
             self.lost = lost
         except Exception as error:  # a client that ends in silence would look like one that found nothing
-            self._journal.complain(f"a client failed: {error!r}")
+            self._journal.note_violation(f"a client failed: {error!r}")
         finally:
             self._caller.close()
 
@@ -70,7 +70,9 @@ class Client(Thread):
         answer = self._caller.post("enroll", files, model=MODEL, subject_id=subject_id, face="aligned")
         if self._require(answer, 201, f"enroll {subject_id}"):
             if answer.body["template_count"] != before + count or len(answer.body["template_ids"]) != count:
-                self._journal.complain(f"enroll {subject_id}: {answer.body} after {before} templates and {count} files")
+                self._journal.note_violation(
+                    f"enroll {subject_id}: {answer.body} after {before} templates and {count} files"
+                )
             self._journal.acknowledge(subject_id, answer.body["template_ids"])
 
     def _delete_subject(self) -> None:
@@ -100,7 +102,7 @@ class Client(Thread):
         if self._require(answer, 200 if expected else 404, f"get {subject_id}") and expected:
             found = {template["template_id"] for template in answer.body["templates"]}
             if found != expected:
-                self._journal.complain(f"get {subject_id}: {sorted(found ^ expected)} are too many or missing")
+                self._journal.note_violation(f"get {subject_id}: {sorted(found ^ expected)} are too many or missing")
         self.compared["look-ups"] += 1
 
     def _verify(self) -> None:
@@ -117,7 +119,7 @@ class Client(Thread):
         if self._require(answer, 200 if before.chips else 404, f"verify {subject_id}") and before.chips:
             expected = self._pool.similarity(before.chips, probe)
             if abs(answer.body["similarity"] - expected) > TOLERANCE:
-                self._journal.complain(f"verify {subject_id}: {answer.body['similarity']} instead of {expected}")
+                self._journal.note_violation(f"verify {subject_id}: {answer.body['similarity']} instead of {expected}")
 
     def _search(self) -> None:
         probe = self._rng.randrange(len(self._pool.chips))
@@ -129,8 +131,8 @@ class Client(Thread):
         settled = {
             name: sight for name, sight in before.items() if sight.settled and sight.version == after[name].version
         }
-        for complaint in compare_ranking(self._pool, probe, settled, answer):
-            self._journal.complain(f"identify beside changes: {complaint}")
+        for violation in compare_ranking(self._pool, probe, settled, answer):
+            self._journal.note_violation(f"identify beside changes: {violation}")
         self.compared["similarities"] += len(settled)
 
     def _held(self) -> str | None:
@@ -139,24 +141,24 @@ class Client(Thread):
 
     def _require(self, answer: Answer, status: int, what: str) -> bool:
         if answer.status != status:
-            self._journal.complain(f"{what}: {answer.status} instead of {status}: {answer.body}")
+            self._journal.note_violation(f"{what}: {answer.status} instead of {status}: {answer.body}")
         return answer.status == status
 
 
 def compare_ranking(pool: ChipPool, probe: int, settled: dict[str, Sight], answer: Answer) -> list[str]:
     """What is wrong with an answer of identify that shows the whole gallery, for the subjects whose state is known."""
     candidates = {one["subject_id"]: one["similarity"] for one in answer.body["candidates"]}
-    complaints = []
+    violations = []
     for name, sight in settled.items():
         if not sight.chips:
             if name in candidates:
-                complaints.append(f"{name} was deleted and is listed")
+                violations.append(f"{name} was deleted and is listed")
         elif name not in candidates:
-            complaints.append(f"{name} is held and is missing")
+            violations.append(f"{name} is held and is missing")
         elif abs(candidates[name] - pool.similarity(sight.chips, probe)) > TOLERANCE:
             expected = pool.similarity(sight.chips, probe)
-            complaints.append(f"{name} has similarity {candidates[name]} instead of {expected}")
+            violations.append(f"{name} has similarity {candidates[name]} instead of {expected}")
     similarities = list(candidates.values())
     if np.any(np.diff(similarities) > 0):
-        complaints.append("candidates are not in the order of their similarities")
-    return complaints
+        violations.append("candidates are not in the order of their similarities")
+    return violations

@@ -31,7 +31,7 @@ from matchka.errors import MatchkaError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
-from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
@@ -39,7 +39,7 @@ from matchka.tasks.embedding.verifier import Verifier
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 WORKERS_PER_CORE: Final = 8  # requests worked on at once; most of their threads wait for a batch
-BACKLOG_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
+LOAD_SHEDDING_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -75,15 +75,15 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     )
     app.state.settings = settings
     workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
-    backlog = Backlog(BACKLOG_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
-    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, backlog, telemetry)
+    load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
+    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, load_shedder, telemetry)
     for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
         app.include_router(router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
     # The last one added is the first one entered: timing, then who may ask, then admission, then the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
-    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, backlog=backlog)
+    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
     _add_guards(app, settings)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     add_error_handlers(app)
@@ -137,26 +137,26 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
     bundles = read_bundles(settings.models_dir, settings.models)
     decode_slots = Semaphore(settings.cores)
     with ExitStack() as stack:
-        served = []
+        models = []
         for bundle in bundles:
-            served.append(open_model(bundle, settings, decode_slots, telemetry.stages))
-            stack.callback(served[-1].close)
+            models.append(open_model(bundle, settings, decode_slots, telemetry.stages))
+            stack.callback(models[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
         store = stack.enter_context(opened_store(settings.effective_database_url))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
-        telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in served if model.batcher})
+        telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
-        yield Verifier(served, store, _fusions_of(bundles, settings), galleries)
+        yield Verifier(models, store, _fusions_of(bundles, settings), galleries)
 
 
 def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold."""
-    served = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
+    models = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
     for fusion in read_fusions(settings.models_dir):
         if settings.models and not fusion.models.keys() <= set(settings.models):
             continue  # a part of it is left out on purpose
-        if served.issuperset(fusion.models.items()):
+        if models.issuperset(fusion.models.items()):
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)

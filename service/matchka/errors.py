@@ -254,7 +254,7 @@ class StoreError(MatchkaError):
 
 
 class BackupError(MatchkaError):
-    """A backup, an export or a ledger that cannot be written or read, or does not check out."""
+    """A backup, an export or a deletion log that cannot be written or read, or does not check out."""
 
 
 class RestoreRefusedError(MatchkaError):

@@ -76,7 +76,7 @@ def test_verify_at_each_dim_equals_recomputation_from_embeddings(
     assert client.verify(enrolled, obama[2], "face", dim=dim).similarity == pytest.approx(expected, abs=1e-5)
 
 
-def test_identify_names_the_enrolled_and_not_the_stranger(
+def test_identify_names_the_enrolled_and_not_the_impostor(
     server: RunningServer, enrolled: str, obama: list[Path], biden: Path
 ) -> None:
     client = server.client()

@@ -75,8 +75,8 @@ def test_restore_keeps_out_what_was_deleted_and_is_refused_while_a_service_runs(
     gallery.run("backup", backup)
     assert "a file of this name" in gallery.run("backup", backup, code=2).stderr
     serving.client().delete_subject("bob")
-    gallery.run("ledger", tmp_path / "ledger.jsonl")
-    assert "bob" in (tmp_path / "ledger.jsonl").read_text()
+    gallery.run("deletions", tmp_path / "deletions.jsonl")
+    assert "bob" in (tmp_path / "deletions.jsonl").read_text()
     assert "owns the data folder" in gallery.run("restore", backup, "--replace", code=2).stderr
     stop(serving.process)
     assert "Say --replace" in gallery.run("restore", backup, code=2).stderr
@@ -84,7 +84,7 @@ def test_restore_keeps_out_what_was_deleted_and_is_refused_while_a_service_runs(
     assert (report["subjects"], report["kept_out"]) == (1, 2)
 
     elsewhere = Gallery(models_dir, tmp_path / "elsewhere", serving.url)
-    report = elsewhere.json("restore", backup, "--ledger", tmp_path / "ledger.jsonl")
+    report = elsewhere.json("restore", backup, "--deletions", tmp_path / "deletions.jsonl")
     assert (report["subjects"], report["kept_out"], report["deletions"]) == (1, 2, 2)
 
     again = start_server(serving.data_dir)

@@ -28,7 +28,7 @@ from tests.factories.slow_embedding import embedding_of
 from tests.factories.spoilt_graphs import make_fragile
 
 IDLE_S = 2.0  # time that the server gives a connection to begin a request
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 SILENT_CONNECTIONS = 1000
 FORM = b"multipart/form-data; boundary=x"
 
@@ -51,7 +51,7 @@ def connect_to(server: RunningServer) -> tuple[str, int]:
 
 
 def connect(server: RunningServer) -> socket.socket:
-    return socket.create_connection(connect_to(server), timeout=PATIENCE_S)
+    return socket.create_connection(connect_to(server), timeout=TIMEOUT_S)
 
 
 def closed_by_server(connection: socket.socket) -> bool:
@@ -66,11 +66,11 @@ def closed_by_server(connection: socket.socket) -> bool:
 
 def embed(server: RunningServer, person: int, model: str = "voice") -> requests.Response:
     return requests.post(
-        f"{server.url}/v1/embed", data={"model": model}, files={"file": ("a", sample(person))}, timeout=PATIENCE_S
+        f"{server.url}/v1/embed", data={"model": model}, files={"file": ("a", sample(person))}, timeout=TIMEOUT_S
     )
 
 
-def require_served(server: RunningServer, person: int) -> None:
+def require_answer(server: RunningServer, person: int) -> None:
     answer = embed(server, person)
     assert answer.status_code == 200, answer.text
     np.testing.assert_allclose(answer.json()["embeddings"][0], embedding_of(voice(person)), atol=1e-5)
@@ -87,8 +87,8 @@ def test_thousand_silent_connections_are_closed_and_others_are_served_beside_the
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(connect(server)) for _ in range(SILENT_CONNECTIONS)]
         for person in range(5):
-            require_served(server, person)
-        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+            require_answer(server, person)
+        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT_S).status_code == 200
         assert all(closed_by_server(connection) for connection in silent)
 
 
@@ -109,16 +109,16 @@ def test_head_that_comes_drop_by_drop_is_not_waited_for(server: RunningServer, f
         connection.sendall(first)
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - began < PATIENCE_S:
+            while time.monotonic() - began < TIMEOUT_S:
                 connection.sendall(more)
                 time.sleep(0.1)
-        assert IDLE_S / 2 < time.monotonic() - began < PATIENCE_S
-    require_served(server, 1)
+        assert IDLE_S / 2 < time.monotonic() - began < TIMEOUT_S
+    require_answer(server, 1)
 
 
 def test_connection_that_is_used_again_and_again_is_never_closed(server: RunningServer):
     """Each request is short, so that whoever looks at the connection nearly always finds it without one."""
-    connection = http.client.HTTPConnection(*connect_to(server), timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection(*connect_to(server), timeout=TIMEOUT_S)
     connection.connect()
     first = connection.sock
     began = time.monotonic()
@@ -135,12 +135,12 @@ def test_head_that_is_too_large_is_refused_when_it_comes_in_one_piece(server: Ru
     with connect(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % header)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400")
-    require_served(server, 1)
+    require_answer(server, 1)
 
 
 def test_every_answer_is_kept_by_nobody_and_is_what_it_says(server: RunningServer):
     answers = [
-        requests.get(f"{server.url}{path}", headers=headers, timeout=PATIENCE_S)
+        requests.get(f"{server.url}{path}", headers=headers, timeout=TIMEOUT_S)
         for path, headers in (
             ("/healthz", {}),
             ("/v1/subjects", {}),
@@ -164,7 +164,7 @@ def test_head_without_end_is_refused(server: RunningServer):
                 connection.sendall(bytes(65536).replace(b"\0", b"x"))
                 sent += 65536
     assert sent < 1 << 24, "it was read on and on"
-    require_served(server, 1)
+    require_answer(server, 1)
 
 
 CHUNKED = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: %b\r\n\r\n"
@@ -182,7 +182,7 @@ def test_trailers_without_end_are_refused(server: RunningServer, path: bytes, bl
                 connection.sendall(block)
                 sent += len(block)
     assert sent < 1 << 24, "they were read on and on"
-    require_served(server, 1)
+    require_answer(server, 1)
 
 
 def test_body_of_many_chunks_with_trailers_is_answered(server: RunningServer):
@@ -205,7 +205,7 @@ def slow_connection(server: RunningServer, buffer_bytes: int) -> socket.socket:
     """A connection whose own system keeps few bytes that were not read."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-    connection.settimeout(PATIENCE_S)
+    connection.settimeout(TIMEOUT_S)
     connection.connect(connect_to(server))
     return connection
 
@@ -214,9 +214,9 @@ def test_client_that_takes_no_answers_is_let_go(server: RunningServer):
     """Its answers are more than the system keeps for it, so the server is left with the rest of them."""
     with connect(server) as connection:
         connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
-        require_served(server, 1)
+        require_answer(server, 1)
         assert is_let_go(connection), "the connection is still there"
-    require_served(server, 1)
+    require_answer(server, 1)
 
 
 def test_client_that_takes_its_answers_slowly_gets_all_of_them(server: RunningServer):
@@ -257,7 +257,7 @@ def is_let_go(connection: socket.socket) -> bool:
     connection.setblocking(False)
     errors = select.poll()
     errors.register(connection, 0)  # what is wrong is told whatever is asked for
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         try:
             connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -276,9 +276,9 @@ def test_client_that_hangs_within_its_upload_holds_up_nobody(server: RunningServ
             hanging = stack.enter_context(connect(server))
             hanging.sendall(form_head(100_000) + b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nvo')
         for person in range(5):
-            require_served(server, person)
-        assert requests.get(f"{server.url}/healthz", timeout=PATIENCE_S).json() == {"status": "alive"}
-    require_served(server, 6)
+            require_answer(server, person)
+        assert requests.get(f"{server.url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    require_answer(server, 6)
 
 
 def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
@@ -286,7 +286,7 @@ def at_once(count: int, call: Callable[[int], Any]) -> list[Any]:
     barrier = threading.Barrier(count)
 
     def one(number: int) -> Any:
-        barrier.wait(PATIENCE_S)
+        barrier.wait(TIMEOUT_S)
         return call(number)
 
     with ThreadPoolExecutor(count) as pool:
@@ -318,7 +318,7 @@ def test_clients_that_leave_while_their_batch_runs_change_nothing_for_the_others
             if answer is not None:
                 assert answer.status_code == 200, answer.text
                 np.testing.assert_allclose(answer.json()["embeddings"][0], embedding_of(voice(person)), atol=1e-5)
-    assert 'status="500"' not in requests.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+    assert 'status="500"' not in requests.get(f"{server.url}/metrics", timeout=TIMEOUT_S).text
 
 
 BAD = {
@@ -335,7 +335,7 @@ def test_bad_input_among_31_good_ones_at_the_same_moment_fails_alone(server: Run
     def call(number: int) -> requests.Response:
         if number == 17:
             return requests.post(
-                f"{server.url}/v1/embed", data={"model": "fragile"}, files={"file": ("a", data)}, timeout=PATIENCE_S
+                f"{server.url}/v1/embed", data={"model": "fragile"}, files={"file": ("a", data)}, timeout=TIMEOUT_S
             )
         return embed(server, number, "fragile")
 
@@ -361,7 +361,7 @@ def test_bytes_that_are_no_http_are_refused_without_harm(server: RunningServer):
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(65536)
             assert not answer or answer.startswith(b"HTTP/1.1 400")
-    require_served(server, 1)
+    require_answer(server, 1)
 
 
 def test_problem_of_a_request_refused_while_its_body_is_sent_reaches_the_client(server: RunningServer):
@@ -411,10 +411,10 @@ def test_callers_without_a_key_that_announce_bodies_and_send_none_take_nothing_f
                 f"{server.url}/v1/embed",
                 data={"model": "voice"},
                 files={"file": ("a", sample(person))},
-                timeout=PATIENCE_S,
+                timeout=TIMEOUT_S,
             )
             assert answer.status_code == 200, answer.text
-        assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+        assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT_S).status_code == 200
         answers = [answer_or_nothing(connection) for connection in lingering]
         assert all(answer.startswith(b"HTTP/1.1 401") for answer in answers if answer)
         assert len([answer for answer in answers if answer]) >= FREE, "beyond its share they get no answer"
@@ -431,13 +431,13 @@ def answer_or_nothing(connection: socket.socket) -> bytes:
 def keyed_models(server: RunningServer) -> int:
     """A request with the key, on a connection of its own."""
     return requests.get(
-        f"{server.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=PATIENCE_S
+        f"{server.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=TIMEOUT_S
     ).status_code
 
 
 def from_address(server: RunningServer, address: str) -> socket.socket:
-    connection = socket.create_connection(connect_to(server), timeout=PATIENCE_S, source_address=(address, 0))
-    connection.settimeout(PATIENCE_S)
+    connection = socket.create_connection(connect_to(server), timeout=TIMEOUT_S, source_address=(address, 0))
+    connection.settimeout(TIMEOUT_S)
     return connection
 
 
@@ -494,7 +494,7 @@ def test_forwarded_address_is_believed_of_a_trusted_proxy_only(tmp_path: Path, i
         began = time.monotonic()
         for number in range(FREE + 5):
             headers = {"Authorization": "Bearer wrong", "X-Forwarded-For": f"junk, 192.0.2.{number}"}
-            answer = session.get(f"{server.url}/v1/models", headers=headers, timeout=PATIENCE_S)
+            answer = session.get(f"{server.url}/v1/models", headers=headers, timeout=TIMEOUT_S)
             assert answer.status_code == 401
         assert is_trusted or time.monotonic() - began > 4 * INTERVAL_S, "another address, another start"
         log = server.log.read_text()
@@ -518,7 +518,7 @@ def test_idle_connections_that_were_never_authorised_make_room_before_those_that
         running(tmp_path, MATCHKA_API_KEY=KEY, MATCHKA_MAX_CONNECTIONS="20") as server,
         contextlib.ExitStack() as stack,
     ):
-        kept = [http.client.HTTPConnection(*connect_to(server), timeout=PATIENCE_S) for _ in range(5)]
+        kept = [http.client.HTTPConnection(*connect_to(server), timeout=TIMEOUT_S) for _ in range(5)]
         for connection in kept:
             stack.callback(connection.close)
             connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {KEY}"})
@@ -547,8 +547,8 @@ def test_connections_turned_away_that_are_reset_at_once_leave_nothing_behind(tmp
         with connect(server) as last:  # accepted after all of them
             assert whole_answer(last).startswith(b"HTTP/1.1 503")
         stack.close()
-        until_served(server)
-        served = requests.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+        wait_until_answered(server)
+        served = requests.get(f"{server.url}/metrics", timeout=TIMEOUT_S).text
         assert 'path="/v1/subjects"' not in served, "a request beyond the bound was served"
 
 
@@ -566,15 +566,15 @@ def test_connections_beyond_the_bound_are_told_so_and_silent_ones_make_room(tmp_
         assert b"\r\nretry-after: 1\r\n" in answer
         assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "overloaded"
         stack.close()
-        until_served(server)
+        wait_until_answered(server)
         silent = [stack.enter_context(connect(server)) for _ in range(5)]
-        until_served(server)
+        wait_until_answered(server)
         assert closed_by_server(silent[0])
 
 
-def until_served(server: RunningServer) -> None:
+def wait_until_answered(server: RunningServer) -> None:
     """Ask until there is room again: a connection counts as silent, or as gone, a moment after it is."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while embed(server, 1).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -585,20 +585,20 @@ def test_health_listener_answers_health_and_nothing_else(tmp_path: Path):
     beside, key = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {KEY}"}
     with running(tmp_path, MATCHKA_API_KEY=KEY, MATCHKA_HEALTH_PORT=str(port)) as server:
         for url in (server.url, beside):
-            assert requests.get(f"{url}/healthz", timeout=PATIENCE_S).json() == {"status": "alive"}
-            assert requests.get(f"{url}/readyz", timeout=PATIENCE_S).json()["status"] == "ready"
-            assert requests.get(f"{url}/metrics", timeout=PATIENCE_S).status_code == 401
-            metrics = requests.get(f"{url}/metrics", headers=key, timeout=PATIENCE_S)
+            assert requests.get(f"{url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+            assert requests.get(f"{url}/readyz", timeout=TIMEOUT_S).json()["status"] == "ready"
+            assert requests.get(f"{url}/metrics", timeout=TIMEOUT_S).status_code == 401
+            metrics = requests.get(f"{url}/metrics", headers=key, timeout=TIMEOUT_S)
             assert 'matchka_requests_total{path="/readyz",status="200"}' in metrics.text
         for path in ("/v1/models", "/docs", "/openapi.json"):
-            assert requests.get(beside + path, headers=key, timeout=PATIENCE_S).status_code == 404
+            assert requests.get(beside + path, headers=key, timeout=TIMEOUT_S).status_code == 404
     with pytest.raises(requests.ConnectionError):
-        requests.get(f"{beside}/healthz", timeout=PATIENCE_S)
+        requests.get(f"{beside}/healthz", timeout=TIMEOUT_S)
 
 
 def test_health_port_that_is_taken_is_said_before_anything_is_loaded(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
     port = free_port()
     server = start(tmp_path / "models", tmp_path / "data", port, False, {"MATCHKA_HEALTH_PORT": str(port)})
-    assert server.process.wait(PATIENCE_S) == 2
+    assert server.process.wait(TIMEOUT_S) == 2
     assert f"127.0.0.1:{port}" in server.log.read_text()

@@ -18,12 +18,12 @@ from tests.factories.checkout import ROOT
 from tests.factories.samples import sample
 from tests.factories.server_process import RunningServer, StartServer, start
 
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 MIB = 1 << 20
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -45,7 +45,7 @@ def test_flood_of_five_times_the_sustainable_load_keeps_every_bound(
         [
             *(sys.executable, "-m", "loadtests.torture.overload", "--seconds", "4", "--measure-seconds", "2"),
             *("--models-dir", str(models_dir), "--samples", str(voice_samples), "--out", str(tmp_path)),
-            *("--patience", "10"),
+            *("--time-factor", "10"),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -68,7 +68,7 @@ def in_flight(server: RunningServer, clips: list[bytes], count: int, pool: Threa
 
     def call() -> int:
         return requests.post(
-            f"{server.url}/v1/embed", data={"model": "voice", "dim": 16}, files=files, timeout=PATIENCE_S
+            f"{server.url}/v1/embed", data={"model": "voice", "dim": 16}, files=files, timeout=TIMEOUT_S
         ).status_code
 
     calls = [pool.submit(call) for _ in range(count)]
@@ -86,7 +86,7 @@ def test_sigterm_with_requests_in_flight_answers_them_all_and_refuses_new_ones(
         server.process.terminate()
         until(lambda: refuses(server))
         assert [one.result() for one in calls] == [200] * 24
-    assert server.process.wait(PATIENCE_S) == 0
+    assert server.process.wait(TIMEOUT_S) == 0
     assert "Traceback" not in server.log.read_text()
 
 
@@ -106,20 +106,20 @@ def models(tmp_path: Path) -> Path:
 
 def test_sigterm_beside_silent_and_hanging_clients_ends_within_their_limits(models: Path, tmp_path: Path):
     server = start(models, tmp_path / "data", None, True, {"MATCHKA_MAX_UPLOAD_S": "2"})
-    silent = [socket.create_connection(address(server), timeout=PATIENCE_S) for _ in range(20)]
-    hanging = socket.create_connection(address(server), timeout=PATIENCE_S)
+    silent = [socket.create_connection(address(server), timeout=TIMEOUT_S) for _ in range(20)]
+    hanging = socket.create_connection(address(server), timeout=TIMEOUT_S)
     hanging.sendall(
         b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 1000\r\n\r\n--x"
     )
-    assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+    assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT_S).status_code == 200
     server.process.terminate()
     assert hanging.recv(65536).startswith(b"HTTP/1.1 408")
     for connection in silent:
         assert connection.recv(1) == b""
         connection.close()
     hanging.close()
-    assert server.process.wait(PATIENCE_S) == 0
+    assert server.process.wait(TIMEOUT_S) == 0
 
 
 def peak_mib(server: RunningServer) -> float:
@@ -136,7 +136,7 @@ def test_large_bodies_of_many_clients_are_bounded_together(models: Path, tmp_pat
     release = threading.Event()
 
     def upload() -> None:
-        with socket.create_connection(address(server), timeout=PATIENCE_S) as connection:
+        with socket.create_connection(address(server), timeout=TIMEOUT_S) as connection:
             connection.sendall(
                 b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
                 b"Content-Length: %d\r\n\r\n" % (10 * MIB)
@@ -158,17 +158,17 @@ def test_large_bodies_of_many_clients_are_bounded_together(models: Path, tmp_pat
         client.start()
     until(lambda: len(answers) >= 34)
     assert all(answer.startswith(b"HTTP/1.1 503") and b"overloaded" in answer for answer in answers)
-    assert requests.get(f"{server.url}/readyz", timeout=PATIENCE_S).status_code == 200
+    assert requests.get(f"{server.url}/readyz", timeout=TIMEOUT_S).status_code == 200
     assert peak_mib(server) < before + 3 * 64
     release.set()
     for client in clients:
         client.join()
     until(lambda: small_request(server) == 200)
     server.process.terminate()
-    assert server.process.wait(PATIENCE_S) == 0
+    assert server.process.wait(TIMEOUT_S) == 0
 
 
 def small_request(server: RunningServer) -> int:
     return requests.post(
-        f"{server.url}/v1/embed", data={"model": "voice"}, files={"file": ("a", sample(1))}, timeout=PATIENCE_S
+        f"{server.url}/v1/embed", data={"model": "voice"}, files={"file": ("a", sample(1))}, timeout=TIMEOUT_S
     ).status_code

@@ -15,7 +15,7 @@ from matchka.bundles.outputs import EmbeddingOutput
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.errors import GateError
-from matchka_export.run import Choices, export_bundle
+from matchka_export.run import ExportOptions, export_bundle
 from matchka_train.projections.storage import load_projection
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
@@ -73,9 +73,9 @@ def bundle(recipe: Recipe, home: Path) -> Bundle:
     with Progress(console=QUIET) as progress:
         outcome = run(recipe, recipe.backbone.open(), progress)
     assert outcome.fitted[0].history[-1]["loss"] < outcome.fitted[0].history[1]["loss"]
-    choices = Choices(accept_worse="random weights")
+    options = ExportOptions(accept_worse="random weights")
     try:
-        return export_bundle(outcome.checkpoint, home / "models" / "voice", choices, QUIET)
+        return export_bundle(outcome.checkpoint, home / "models" / "voice", options, QUIET)
     except GateError as error:  # pragma: no cover - says what went wrong
         pytest.fail(str(error))
 

@@ -90,7 +90,7 @@ def test_identify_of_enrolled_voices_lists_own_person_first(
         assert (answer.match == f"e2e:{person}") == (similarities[0] >= answer.threshold)
 
 
-def test_identify_of_strangers_answers_unknown(
+def test_identify_of_impostors_answers_unknown(
     server: RunningServer, people: dict[str, list[Path]], voice_samples: Path
 ) -> None:
     client = server.client()
@@ -222,7 +222,7 @@ def test_listening_beyond_loopback_without_key_is_refused(start_server: StartSer
 
 
 @pytest.mark.shared_data
-def test_identify_of_real_strangers_answers_unknown_at_about_the_stated_rate(
+def test_identify_of_real_impostors_answers_unknown_at_about_the_stated_rate(
     start_server: StartServer, shared_data: Path, tmp_path: Path
 ) -> None:
     """Ten dev speakers are enrolled from three clips each; fifty others must not be given a name."""

@@ -21,7 +21,7 @@ from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.run import Choices, export_bundle
+from matchka_export.run import ExportOptions, export_bundle
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT, SHAPES, EdgeFace
 from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.recipes import EdgeFaceRecipe
@@ -116,8 +116,8 @@ def bundle(
     }
     (checkpoint / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     # random weights tell nobody apart; fewer components of them may do so significantly worse
-    choices = Choices(accept_worse="random weights")
-    return export_bundle(checkpoint, home / "models" / "face-edgeface", choices, Console(quiet=True))
+    options = ExportOptions(accept_worse="random weights")
+    return export_bundle(checkpoint, home / "models" / "face-edgeface", options, Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

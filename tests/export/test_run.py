@@ -17,7 +17,7 @@ from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
 from matchka_export.errors import GateError
-from matchka_export.run import Choices, export_bundle, export_shipped
+from matchka_export.run import ExportOptions, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError
@@ -81,19 +81,19 @@ def save_checkpoint(
     backbone: Ge2e,
     projection: AffineProjection,
     validation: str = "dev",
-    brought: dict[str, object] | None = None,
+    backbone_recipe: dict[str, object] | None = None,
 ) -> Path:
-    """A checkpoint as training leaves it; `brought` is the recipe of another backbone than GE2E."""
+    """A checkpoint as training leaves it; `backbone_recipe` is the recipe of another backbone than GE2E."""
     folder.mkdir(parents=True)
     full_dim = projection.weight.shape[0]
-    sha256 = str(brought["sha256"]) if brought else backbone.source.sha256
+    sha256 = str(backbone_recipe["sha256"]) if backbone_recipe else backbone.source.sha256
     info = ProjectionInfo("whitening", "affine", (full_dim,), "ge2e", sha256, ())
     save_projection(folder / "projection.safetensors", projection, info)
     data = {"corpus": "speechocean762", "domain": "read-english", "layout": "csv"}
     recipe = {
         "name": "voice",
         "dims": [full_dim],
-        "backbone": brought or {"kind": "ge2e", "downloads_dir": str(backbone.downloads)},
+        "backbone": backbone_recipe or {"kind": "ge2e", "downloads_dir": str(backbone.downloads)},
         "data": {
             "train": [data | {"path": str(home / "train.csv")}],
             "validation": [data | {"path": str(home / f"{validation}.csv")}],
@@ -134,11 +134,11 @@ def good(home: Path, backbone: Ge2e) -> Path:
 
 @pytest.fixture(scope="module")
 def good_bundle(good: Path, home: Path) -> Path:
-    return export_bundle(good, home / "models" / "good", Choices(), QUIET).path
+    return export_bundle(good, home / "models" / "good", ExportOptions(), QUIET).path
 
 
 @pytest.fixture(scope="module")
-def brought(backbone: Ge2e, good_bundle: Path) -> dict[str, object]:
+def backbone_recipe(backbone: Ge2e, good_bundle: Path) -> dict[str, object]:
     """GE2E itself as somebody's ONNX file, which a projection that changes nothing left as it was: not traced again."""
     theirs = good_bundle / "model.onnx"
     return {
@@ -166,36 +166,36 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
 
 
 def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_metrics(
-    home: Path, backbone: Ge2e, brought: dict[str, object], shuffled: AffineProjection, good_bundle: Path
+    home: Path, backbone: Ge2e, backbone_recipe: dict[str, object], shuffled: AffineProjection, good_bundle: Path
 ) -> None:
     """The checkpoint brings another one's report, plots and all: nothing of it is read."""
-    checkpoint = save_checkpoint(home / "shuffled", home, backbone, shuffled, brought=brought)
+    checkpoint = save_checkpoint(home / "shuffled", home, backbone, shuffled, backbone_recipe=backbone_recipe)
     (checkpoint / "report.json").write_bytes((good_bundle / "report.json").read_bytes())
     with pytest.raises(GateError, match="read-english: EER") as caught:
-        export_bundle(checkpoint, home / "models" / "bad", Choices(), QUIET)
+        export_bundle(checkpoint, home / "models" / "bad", ExportOptions(), QUIET)
     assert "Nothing was written" in caught.value.remedy
     assert [path.name for path in (home / "models").iterdir()] == ["good"]
 
 
 def test_export_shipped_when_worse_refuses_whatever_the_reason(
-    home: Path, backbone: Ge2e, brought: dict[str, object], shuffled: AffineProjection, tmp_path: Path
+    home: Path, backbone: Ge2e, backbone_recipe: dict[str, object], shuffled: AffineProjection, tmp_path: Path
 ) -> None:
-    checkpoint = save_checkpoint(home / "unshipped", home, backbone, shuffled, brought=brought)
+    checkpoint = save_checkpoint(home / "unshipped", home, backbone, shuffled, backbone_recipe=backbone_recipe)
     with pytest.raises(GateError):
-        export_shipped(checkpoint, tmp_path / "shipped", Choices(accept_worse="because"), QUIET)
+        export_shipped(checkpoint, tmp_path / "shipped", ExportOptions(accept_worse="because"), QUIET)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_export_bundle_when_worse_is_accepted_writes_the_reason(
     home: Path,
     backbone: Ge2e,
-    brought: dict[str, object],
+    backbone_recipe: dict[str, object],
     shuffled: AffineProjection,
     good_bundle: Path,
     tmp_path: Path,
 ) -> None:
-    checkpoint = save_checkpoint(home / "accepted", home, backbone, shuffled, brought=brought)
-    bundle = export_bundle(checkpoint, tmp_path / "worse", Choices(accept_worse="to show what it does"), QUIET)
+    checkpoint = save_checkpoint(home / "accepted", home, backbone, shuffled, backbone_recipe=backbone_recipe)
+    bundle = export_bundle(checkpoint, tmp_path / "worse", ExportOptions(accept_worse="to show what it does"), QUIET)
     assert bundle.manifest.accepted_worse == "to show what it does"
     raw_eer = (
         read_bundle(good_bundle).manifest.output(EmbeddingOutput).per_dim["256"].backbone_metrics["read-english"].eer
@@ -204,7 +204,7 @@ def test_export_bundle_when_worse_is_accepted_writes_the_reason(
 
 
 def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bundle: Path, tmp_path: Path) -> None:
-    bundle = export_bundle(good, tmp_path / "half", Choices(float16=True), QUIET)
+    bundle = export_bundle(good, tmp_path / "half", ExportOptions(float16=True), QUIET)
     full = read_bundle(good_bundle)
     assert bundle.graph_path.stat().st_size < 0.7 * full.graph_path.stat().st_size
     assert bundle.manifest.version != full.manifest.version
@@ -223,17 +223,17 @@ def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bund
 def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2e) -> None:
     checkpoint = save_checkpoint(home / "overlap", home, backbone, UNCHANGED, validation="train")
     with pytest.raises(IdentityOverlapError, match="trained on and validated on"):
-        export_bundle(checkpoint, home / "models" / "overlap", Choices(), QUIET)
+        export_bundle(checkpoint, home / "models" / "overlap", ExportOptions(), QUIET)
     assert not (home / "models" / "overlap").exists()
 
 
 @pytest.mark.usefixtures("good_bundle")
 def test_export_bundle_when_backbone_is_brought_as_a_file_measures_the_same(
-    home: Path, backbone: Ge2e, brought: dict[str, object], tmp_path: Path
+    home: Path, backbone: Ge2e, backbone_recipe: dict[str, object], tmp_path: Path
 ) -> None:
     """With another projection behind it."""
     turn = np.linalg.qr(np.random.default_rng(0).standard_normal((256, 256)))[0].astype(np.float32)
     rotation = AffineProjection(turn, np.zeros(256, np.float32))
-    checkpoint = save_checkpoint(home / "brought", home, backbone, rotation, brought=brought)
-    manifest = export_bundle(checkpoint, tmp_path / "models" / "brought", Choices(), QUIET).manifest
+    checkpoint = save_checkpoint(home / "brought", home, backbone, rotation, backbone_recipe=backbone_recipe)
+    manifest = export_bundle(checkpoint, tmp_path / "models" / "brought", ExportOptions(), QUIET).manifest
     assert manifest.backbone.licence == "Apache-2.0"

@@ -19,7 +19,7 @@ from matchka.bundles.bundle import Bundle
 from matchka.client import Client
 from matchka.errors import RequestFailedError
 from matchka.vectors import truncate_and_normalise
-from matchka_export.run import Choices, export_bundle
+from matchka_export.run import ExportOptions, export_bundle
 from matchka_train.backbones.speaker.transformer.folder import load_transformer, read_speech_facts
 from matchka_train.errors import RecipeError
 from matchka_train.projections.storage import load_projection
@@ -92,7 +92,7 @@ def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trai
 @pytest.fixture(scope="module")
 def bundle(trained: Trained) -> Bundle:
     target = trained.recipe.parent / "models" / "voice-wavlm"
-    return export_bundle(trained.checkpoint, target, Choices(accept_worse="random weights"), Console(quiet=True))
+    return export_bundle(trained.checkpoint, target, ExportOptions(accept_worse="random weights"), Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import pytest
 
 from loadtests.identification.people import Person
 from loadtests.identification.rates import (
-    StrangerModel,
+    ImpostorModel,
     draw_gallery,
     false_negative_rate,
     false_positive_rate,
     hold,
 )
-from loadtests.identification.served import table_threshold
+from loadtests.identification.service import table_threshold
 
 DIM = 5
 
@@ -39,8 +39,8 @@ def test_draw_gallery_when_larger_than_half_fills_with_people_training_saw(peopl
     enrolled = [people[n] for n in draw.enrolled]
     assert [p.unseen for p in enrolled] == [True] * 6 + [False] * 4
     assert draw.probed == 6
-    assert all(people[n].unseen for n in draw.strangers)
-    assert not set(draw.strangers) & set(draw.enrolled)
+    assert all(people[n].unseen for n in draw.impostors)
+    assert not set(draw.impostors) & set(draw.enrolled)
     assert all(len(set(rows.tolist())) == 2 for rows in draw.chosen)
 
 
@@ -58,7 +58,7 @@ def test_rates_when_counted_by_hand_agree(people: list[Person], embedded: list[n
     }
     named = [
         max(cosine(sample, reference) for reference in references.values()) >= threshold
-        for n in draw.strangers
+        for n in draw.impostors
         for sample in embedded[n]
     ]
     missed = []
@@ -77,8 +77,8 @@ def test_rates_when_counted_by_hand_agree(people: list[Person], embedded: list[n
     assert false_negative_rate([held], threshold, generator).value == pytest.approx(np.mean(missed))
 
 
-def test_stranger_model_when_strangers_differ_is_the_mean_of_their_own_rates():
-    model = StrangerModel(np.array([0.0, 0.4]), np.array([0.2, 0.1]))
+def test_impostor_model_when_impostors_differ_is_the_mean_of_their_own_rates():
+    model = ImpostorModel(np.array([0.0, 0.4]), np.array([0.2, 0.1]))
     z = math.atanh(0.5)
     below = [0.5 * math.erfc(-(z - m) / s / math.sqrt(2)) for m, s in ((0.0, 0.2), (0.4, 0.1))]
     expected = 1 - (below[0] ** 50 + below[1] ** 50) / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from loadtests.server import free_port
 from tests.factories.checkout import ROOT
 
-PATIENCE_S = 100.0  # less than the 120 s that it waits for a server to get ready
+TIMEOUT_S = 100.0  # less than the 120 s that it waits for a server to get ready
 MARK = "import pathlib; pathlib.Path('ran').touch()"
 
 
@@ -17,7 +17,7 @@ def run_beside_server(folder: Path, port: int, models_dir: Path, program: str) -
     command = [sys.executable, "-m", "loadtests.with_server", *options, "--", sys.executable, "-c", program]
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, cwd=folder, env=environment, timeout=PATIENCE_S, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, timeout=TIMEOUT_S, capture_output=True, text=True, check=False
     )
 
 
@@ -37,7 +37,7 @@ import os, pathlib, time
 for status in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     if b"serve\\x00--port\\x00{port}\\x00" in status.read_bytes():
         os.kill(int(status.parent.name), 9)
-time.sleep({PATIENCE_S})
+time.sleep({TIMEOUT_S})
 """
     done = run_beside_server(tmp_path, port, models_dir, killing)
     assert done.returncode == 1

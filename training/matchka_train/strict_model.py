@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Frozen(BaseModel):
+class StrictModel(BaseModel):
     """A validated value that cannot change and refuses keys it does not have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,7 +7,7 @@ from pathlib import Path
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.fusion_file import FUSION_NAME, JOINT, read_fusion
 from matchka.errors import BundleError
-from matchka.runtime.whole_file import write_whole
+from matchka.runtime.atomic_file import write_atomically
 from matchka_export.bundle import BASE_VERSION, REPORT_NAME
 from matchka_export.defaults.catalogue import DEFAULT_MODELS
 
@@ -73,7 +73,7 @@ def install_fusion(shipped: Path, bundles: Mapping[str, Bundle], models_dir: Pat
         return None
     content = shipped.read_bytes()
     if not target.is_file() or target.read_bytes() != content:
-        write_whole(target, content)
+        write_atomically(target, content)
     return target
 
 

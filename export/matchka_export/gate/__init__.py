@@ -1,1 +1,1 @@
-"""What an exported graph must pass before it ships."""
+"""The gate: what an exported graph must pass."""

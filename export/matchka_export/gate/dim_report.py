@@ -11,7 +11,7 @@ from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, template_pairs
 from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
-from matchka_train.metrics.impostor_tails import StrangerTails, fit_tails
+from matchka_train.metrics.impostor_tails import ImpostorTails, fit_tails
 from matchka_train.metrics.pairs import PairSimilarities
 
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
@@ -76,7 +76,7 @@ def _identification(embedded: Embedded, dim: int, seed: int) -> dict[str, Galler
     """Thresholds for whole galleries, for every number of templates that enough subjects of some domain have."""
     found: dict[str, GalleryThresholds] = {}
     for templates in TEMPLATE_COUNTS:
-        tails: list[StrangerTails] = []
+        tails: list[ImpostorTails] = []
         for embeddings, subjects in embedded.values():
             try:
                 tails.append(fit_tails(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed))

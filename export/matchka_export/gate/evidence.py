@@ -1,4 +1,4 @@
-"""Measurements that travel with a projection: which files they belong to, what was found, and how to find it again."""
+"""Evidence of a projection: the files it belongs to, what was measured, and how to reproduce it."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -7,14 +7,14 @@ from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs import DimReport
-from matchka.runtime.whole_file import write_whole
+from matchka.runtime.atomic_file import write_atomically
 from matchka_export.errors import EvidenceError
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
 
 
-class GateResult(Frozen):
+class GateResult(StrictModel):
     """Full-dim EER of the graph and of the frozen backbone in one domain, and how sure their difference is.
 
     Attributes:
@@ -30,7 +30,7 @@ class GateResult(Frozen):
     high: float
 
 
-class IdentificationRates(Frozen):
+class IdentificationRates(StrictModel):
     """Open-set identification at one dim; fields as in matchka_train.evaluation.identification.Identification."""
 
     enrolled: int
@@ -42,7 +42,7 @@ class IdentificationRates(Frozen):
     accuracy: float = Field(ge=0, le=1)
 
 
-class Evidence(Frozen):
+class Evidence(StrictModel):
     """What was measured of one backbone with one projection.
 
     Attributes:
@@ -91,7 +91,7 @@ def read_evidence(path: Path) -> Evidence:
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Write measurements; the file is whole or not there."""
-    write_whole(path, (evidence.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(path, (evidence.model_dump_json(indent=1) + "\n").encode())
 
 
 def require_belongs(evidence: Evidence, backbone_sha256: str, projection_sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""What must hold before a graph becomes a bundle; a number that fails is named, and nothing is written."""
+"""The gate: what must hold before a graph becomes a bundle; failures are named and nothing is written."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""An exported graph on validation clips, through the session that serves it: nothing is taken on trust."""
+"""Measures an exported graph on validation clips, through the session that serves it."""
 
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Proof that an exported graph computes what the torch modules compute."""
+"""Parity of an exported graph with its torch modules."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,7 +11,7 @@ from matchka.modalities.modality import InputSpec
 from matchka.vectors import FloatArray
 from matchka_export.errors import ParityError
 from matchka_train.datasets.sample import Sample
-from matchka_train.modalities.modality import Rows, SampleReader
+from matchka_train.modalities.modality import RowReader, Rows
 from matchka_train.modalities.skipped import Skipped
 
 LARGEST_DIFFERENCE: Final = 1e-4  # of a component of an embedding of about unit length
@@ -24,7 +24,7 @@ def made_rows(spec: InputSpec) -> Rows:
     return spec.example(MADE_ROWS, seed=0)
 
 
-def real_rows(reader: SampleReader, samples: Iterable[Sample]) -> list[Rows]:
+def real_rows(reader: RowReader, samples: Iterable[Sample]) -> list[Rows]:
     """Rows of real samples, those that cannot be read left out."""
     read = [reader.rows(sample, "0" * 64) for sample in samples]
     return [rows for rows in read if not isinstance(rows, Skipped)]

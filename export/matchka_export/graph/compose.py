@@ -21,7 +21,7 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
     """Write backbone, rescaling to unit length and projection as one file, like export_graph in trace.py.
 
     Args:
-        backbone: the file that was brought.
+        backbone: the ONNX file.
         projection: (n, embedding_dim) -> (n, full_dim).
         path: the file to write; weights that lay beside the backbone go into it.
 

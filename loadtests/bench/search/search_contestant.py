@@ -1,4 +1,4 @@
-"""A search engine that answers over standard input and output as `python -m matchka.gallery.trial` does.
+"""A search engine that answers over standard input and output as `python -m matchka.gallery.search_benchmark` does.
 
     python -m loadtests.bench.search.search_contestant faiss-flat references.npy probes.npy
 

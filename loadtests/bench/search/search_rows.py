@@ -90,7 +90,7 @@ def main() -> None:
 def measured(files: list[str], drawn: tuple[int, int], dim: int, engines: Path | None, with_hnsw: bool) -> list[Row]:
     """Rows of one gallery at one dim; drawn are its subjects and probes."""
     size, probes = drawn
-    wanted = {"flat": ("ours", "flat"), "funnel": ("ours", "funnel"), "faiss": ("faiss-flat", "flat")}
+    wanted = {"flat": ("ours", "flat"), "two-stage": ("ours", "two_stage"), "faiss": ("faiss-flat", "flat")}
     wanted["faiss-2"] = ("faiss-flat --threads 2", "flat")
     if size >= 1_000_000 and dim == DIM:
         wanted |= {f"ivf-{n}": ("faiss-ivf", f"nprobe={n}") for n in (32, 64, 128, 192)}
@@ -118,7 +118,7 @@ def begun(
     """Start a contestant and wait until it is built: its process and the seconds that building took."""
     kind, *options = name.split()
     if kind == "ours":
-        command = [sys.executable, "-m", "matchka.gallery.trial", *files]
+        command = [sys.executable, "-m", "matchka.gallery.search_benchmark", *files]
     else:
         python = str(engines) if engines and kind in ("milvus-lite", "qdrant-local") else sys.executable
         command = [python, "-m", "loadtests.bench.search.search_contestant", kind, *files, "--dim", str(dim), *options]
@@ -151,7 +151,7 @@ def rows_of(contestants: dict[str, Contestant], size: int, dim: int) -> Iterator
     for name, contestant in contestants.items():
         first, ten = recalls(contestant.keys, exact)
         what = f"{name}, {of}; recall@1 {first:.3f}, @10 {ten:.3f}; built in {contestant.put_s:.1f} s"
-        target = "<= 0.2" if name == "funnel" and size >= 1_000_000 and dim == DIM else ""
+        target = "<= 0.2" if name == "two-stage" and size >= 1_000_000 and dim == DIM else ""
         ms = block_medians(contestant.ms)
         yield compared(f"search.{name}/{size}/{dim}", what, ms, reference, "ms", REFERENCE, target)
         middle = np.median(contestant.ms[WARM:])

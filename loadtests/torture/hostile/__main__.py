@@ -30,7 +30,7 @@ from loadtests.torture.hostile.report import Row, Storm, as_json, as_table, thin
 from loadtests.torture.hostile.wire import Material, any_source, get
 
 KEY = "hostile-" + "k" * 32
-PATIENCE = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
+SHORT_LIMITS = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
 MEMORY_LIMIT_MIB = 4096  # of the attacked processes' data, so that a broken promise does not take the machine
 WARM_REQUESTS = 40
 TABLE_WIDTH = 160  # where the output is a file
@@ -76,8 +76,8 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     material = read_material(arguments.samples, KEY)
     with (
-        _started(folder / "key", arguments.models_dir, api_key=KEY, **PATIENCE) as keyed,
-        _started(folder / "no-key", arguments.models_dir, **PATIENCE) as keyless,
+        _started(folder / "key", arguments.models_dir, api_key=KEY, **SHORT_LIMITS) as keyed,
+        _started(folder / "no-key", arguments.models_dir, **SHORT_LIMITS) as keyless,
     ):
         enrol_honest(keyed.server.port, material)
         rows, storm = asyncio.run(_attack(keyed, keyless, material, arguments, console))

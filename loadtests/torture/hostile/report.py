@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from loadtests.client.load import Outcome as Served
+from loadtests.client.load import Outcome as Answered
 from loadtests.torture.hostile.documented import (
     FLOODS,
     PICTURE_GROWTH_MIB,
@@ -68,10 +68,10 @@ class Row:
         if peak_mib - before_mib > self.growth_mib:
             self.growth_mib, self.growth_after = peak_mib - before_mib, case.name
 
-    def note_honest(self, served: Served) -> None:
+    def note_honest(self, answered: Answered) -> None:
         """Take over what became of the honest ones."""
-        self.honest = dict(sorted(served.statuses.items()))
-        self.honest_without_retry_after = served.without_retry_after
+        self.honest = dict(sorted(answered.statuses.items()))
+        self.honest_without_retry_after = answered.without_retry_after
 
     def broken(self) -> list[str]:
         """The promises that it broke."""
@@ -152,11 +152,11 @@ def as_table(rows: list[Row]) -> Table:
         memory = (f"{row.longest_s:.1f}", f"{row.peak_mib:.0f}", f"{row.growth_mib:.0f}", honest)
         table.add_row(row.attack, str(row.tried.total()), *counts, *memory, style="red" if row.broken() else None)
     sums = [str(sum(row.tried[kind] for row in rows)) for kind in KINDS]
-    served, asked = (sum(row.honest.get(200, 0) for row in rows), sum(sum(row.honest.values()) for row in rows))
+    answered, asked = (sum(row.honest.get(200, 0) for row in rows), sum(sum(row.honest.values()) for row in rows))
     peak = f"{max((row.peak_mib for row in rows), default=0):.0f}"
     table.add_section()
     total = str(sum(row.tried.total() for row in rows))
-    table.add_row("together", total, *sums, "", peak, "", f"{served} of {asked}")
+    table.add_row("together", total, *sums, "", peak, "", f"{answered} of {asked}")
     return table
 
 

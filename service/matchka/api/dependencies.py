@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect
 from matchka.api.guards.auth import KeyRing
 from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
-from matchka.runtime.deadline import Patience, working_for
-from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.deadline import Deadline, working_for
+from matchka.runtime.load_shedding import LoadShedder
 from matchka.tasks.embedding.verifier import Verifier
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class ServiceState:
     keys: KeyRing
     workers: ThreadPoolExecutor
     request_timeout_s: float
-    backlog: Backlog = field(default_factory=lambda: Backlog(math.inf))
+    load_shedder: LoadShedder = field(default_factory=lambda: LoadShedder(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
     has_failed: bool = False
@@ -57,33 +57,33 @@ class Caller:
             DeadlinePassedError: it took longer than the service lets a request take.
             ClientDisconnect: the client left.
         """
-        with self.state.backlog.at_work(samples):
+        with self.state.load_shedder.at_work(samples):
             return await self._run(call)
 
     async def _run(self, call: Callable[[], T]) -> T:
-        patience = Patience(self.state.request_timeout_s)
-        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, patience, call)
+        deadline = Deadline(self.state.request_timeout_s)
+        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, deadline, call)
         leaving = asyncio.ensure_future(self._client_leaves())
         try:
-            await asyncio.wait((work, leaving), timeout=patience.remaining_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, leaving), timeout=deadline.remaining_s, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             if leaving.done():
                 leaving.result()
                 raise ClientDisconnect
-            raise patience.deadline_error
+            raise deadline.deadline_error
         finally:
-            patience.give_up()
+            deadline.cancel()
             leaving.cancel()
-            work.cancel()  # of no effect on what a worker has begun; that asks its patience
+            work.cancel()  # of no effect on what a worker has begun; that checks its deadline
 
     async def _client_leaves(self) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
 
 
-def _work(patience: Patience, call: Callable[[], T]) -> T:
-    with working_for(patience):
+def _work(deadline: Deadline, call: Callable[[], T]) -> T:
+    with working_for(deadline):
         return call()
 
 

@@ -12,11 +12,11 @@ FUSION_NAME: Final = "fusion.json"
 JOINT: Final = "+"  # joins the names of the models in a fusion's name
 
 
-class _Frozen(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FusedPoint(_Frozen):
+class FusedPoint(_StrictModel):
     """A false match rate and the fused log-likelihood ratio that keeps it."""
 
     fmr: float = Field(gt=0, lt=1)
@@ -24,7 +24,7 @@ class FusedPoint(_Frozen):
     measured: bool
 
 
-class Fusion(_Frozen):
+class Fusion(_StrictModel):
     """fusion.json: how the ratios of two models at full dim become one; learned on pairs of identities of both kinds.
 
     Fused ratio = sum of weight * ratio, plus offset; natural logarithms.

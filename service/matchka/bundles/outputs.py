@@ -39,7 +39,7 @@ class OperatingPoint(FrozenModel):
 
 
 class Calibration(FrozenModel):
-    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on unseen identities."""
+    """Log-likelihood ratio (natural logarithm) = scale * similarity + offset, with its cost on held-out identities."""
 
     scale: float = Field(gt=0, allow_inf_nan=False)
     offset: float = Field(allow_inf_nan=False)
@@ -51,7 +51,7 @@ class GalleryThresholds(FrozenModel):
     """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
 
     `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
-    come from the tails of single strangers (matchka_train.metrics.impostor_tails), measured at no more subjects than
+    come from the tails of single impostors (matchka_train.metrics.impostor_tails), measured at no more subjects than
     validated it.
     """
 

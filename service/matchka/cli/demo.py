@@ -27,13 +27,13 @@ class Cast:
     Attributes:
         model: the model asked for, and the folder of its samples.
         enrolled: person -> how many of the person's samples are enrolled; the rest are probes.
-        strangers: people who are not enrolled.
+        impostors: people who are not enrolled.
         suffix: of the files.
     """
 
     model: str
     enrolled: Mapping[str, int]
-    strangers: tuple[str, ...]
+    impostors: tuple[str, ...]
     suffix: str
 
 
@@ -55,7 +55,7 @@ class Probe:
 class Result:
     """What the service said of a probe: its similarity to each enrolled person, identify's answer, and whom it names.
 
-    `identified_as` is a person of the demonstration, another subject's id, or None for a stranger.
+    `identified_as` is a person of the demonstration, another subject's id, or None for an impostor.
     """
 
     probe: Probe
@@ -86,7 +86,7 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         console: where the tables go.
 
     Returns: whether every probe of an enrolled person is most similar to its own person, and, where only one person is
-        enrolled, more similar than any stranger. Decisions do not enter.
+        enrolled, more similar than any impostor. Decisions do not enter.
     """
     served = {model.name for model in client.models().models}
     subjects = DemoSubjects(client, console)
@@ -102,7 +102,7 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
 
 
 def _play(client: Client, subjects: DemoSubjects, cast: Cast, folder: Path, console: Console) -> bool:
-    files = {person: _samples_of(folder, person, cast) for person in (*cast.enrolled, *cast.strangers)}
+    files = {person: _samples_of(folder, person, cast) for person in (*cast.enrolled, *cast.impostors)}
     table = Table("person", "enrolled from", title=f"{cast.model}: enrolled")
     for person, count in cast.enrolled.items():
         subjects.enroll(person, files[person][:count], cast.model)
@@ -113,7 +113,7 @@ def _play(client: Client, subjects: DemoSubjects, cast: Cast, folder: Path, cons
     results = [_probe(client, subjects, cast, probe) for probe in shown]
     console.print(_result_table(cast, results))
     own = [result for result in results if result.probe.person in cast.enrolled]
-    others = [result for result in results if result.probe.person in cast.strangers]
+    others = [result for result in results if result.probe.person in cast.impostors]
     nearest = sum(result.is_nearest_to_own for result in own)
     console.print(
         f"{cast.model}: {nearest} of {len(own)} probes are most similar to their own person; "
@@ -155,7 +155,7 @@ def _result_table(cast: Cast, results: list[Result]) -> Table:
     table = Table("probe", *cast.enrolled, "threshold", "identified as", title=title)
     for kind in ("", "impostor "):
         for result in results:
-            if (result.probe.person in cast.strangers) == bool(kind):
+            if (result.probe.person in cast.impostors) == bool(kind):
                 table.add_row(f"{kind}{result.probe.person} {result.probe.sample.stem}", *_cells(result))
         table.add_section()
     return table

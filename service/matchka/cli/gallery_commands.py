@@ -29,14 +29,14 @@ from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.sqlite.backup import backup_file, require_file, write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
-from matchka.store.transfer.deletions_file import read_ledger, write_ledger
+from matchka.store.transfer.deletions_file import read_deletions, write_deletions
 
 DISAGREES: Final = 1
 FINDINGS_SHOWN: Final = 20
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-LedgerOption = Annotated[
-    Path | None, typer.Option("--ledger", help="A ledger of deletions (see `ledger`) to respect as well.")
+DeletionsOption = Annotated[
+    Path | None, typer.Option("--deletions", "--ledger", help="A deletion log (see `deletions`) to respect as well.")
 ]
 Resurrect = Annotated[bool, typer.Option("--resurrect", help="Bring back what was deleted since.")]
 
@@ -138,25 +138,25 @@ def restore_command(
     file: Annotated[Path, typer.Argument(help="A backup.")],
     replace: Annotated[bool, typer.Option("--replace", help="Replace the store that is there.")] = False,
     resurrect: Resurrect = False,
-    ledger: LedgerOption = None,
+    deletions_file: DeletionsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Restore a backup, without what was deleted since; the service must be stopped."""
     with private_settings() as settings:
         database = sqlite_file(settings)
-        deletions = tuple(read_ledger(ledger)) if ledger else ()
-        plan = RestorePlan(file, database, replace, resurrect, deletions, ledger is not None)
+        deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
+        plan = RestorePlan(file, database, replace, resurrect, deletions, deletions_file is not None)
         with owned_data_dir(settings.data_dir):
             database.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("unpacking", True) as advance, progress_bar("checking") as progress:
                 report = restore(plan, advance, progress)
-    census = report.census
+    statistics = report.statistics
     result = {
-        "subjects": census.subjects,
-        "templates": census.templates,
+        "subjects": statistics.subjects,
+        "templates": statistics.templates,
         "kept_out": report.kept_out,
         "brought_back": report.brought_back,
-        "deletions": census.deletions,
+        "deletions": statistics.deletions,
         "created_at": report.manifest.created_at.isoformat(),
     }
     if json:
@@ -164,18 +164,21 @@ def restore_command(
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"restored the state of {result['created_at']}: {census.subjects} subjects, {census.templates} templates"
+        f"restored the state of {result['created_at']}: {result['subjects']} subjects, {result['templates']} templates"
     )
     console.print(f"{report.kept_out} templates that were deleted since stayed out")
     if report.brought_back:
         console.print(f"{report.brought_back} templates that had been deleted are back", style="yellow")
 
 
-@gallery_commands.command()
-def ledger(target: Annotated[Path, typer.Argument(help="The file to write: JSON lines, ids and times only.")]) -> None:
-    """Write the ledger of deletions, for `restore --ledger` and `import --ledger` on another machine."""
+@gallery_commands.command("deletions")
+@gallery_commands.command("ledger", hidden=True)  # its earlier name
+def write_deletions_file(
+    target: Annotated[Path, typer.Argument(help="The file to write: JSON lines, ids and times only.")],
+) -> None:
+    """Write the deletion log, for `restore --deletions` and `import --deletions` on another machine."""
     with private_settings() as settings, opened_for_reading(settings) as (_, session):
-        count = write_ledger(target, deletions_in(session))
+        count = write_deletions(target, deletions_in(session))
     Console().print(f"{count} deletions", highlight=False)
 
 

@@ -18,7 +18,7 @@ from matchka.errors import BundleError
 from matchka.settings import Settings
 from matchka.store.engine import file_of, reading
 from matchka.store.schema import ReferenceRow, SubjectRow
-from matchka.store.statistics import census_of, subjects_without
+from matchka.store.statistics import statistics_of, subjects_without
 
 ATTEMPTS: Final = 5  # somebody may enrol between the two readings
 LOG_SUFFIX: Final = "-wal"
@@ -43,7 +43,7 @@ class StatusAnswer(BaseModel):
         subjects_to_reenroll: tenant -> model -> subjects with templates of other versions only; models without a
             bundle in the models folder are left out.
         database_bytes: of the file and its log; None where the database is not a file.
-        deletions: templates in the ledger.
+        deletions: templates in the deletion log.
     """
 
     identity: str
@@ -62,17 +62,17 @@ def status_of(session: Session, settings: Settings) -> StatusAnswer:
         current, problem = _current_versions(settings.models_dir), None
     except BundleError as error:
         current, problem = {}, str(error)
-    census = census_of(session)
+    statistics = statistics_of(session)
     reenroll: dict[str, dict[str, int]] = defaultdict(dict)
     for model, version in current.items():
         for tenant, count in Counter(tenant for tenant, _ in subjects_without(session, model, version)).items():
             reenroll[tenant][model] = count
     file = file_of(settings.effective_database_url)
     return StatusAnswer(
-        identity=census.identity,
-        subjects=census.subjects,
-        templates=census.templates,
-        deletions=census.deletions,
+        identity=statistics.identity,
+        subjects=statistics.subjects,
+        templates=statistics.templates,
+        deletions=statistics.deletions,
         database_bytes=None if file is None else _size(file),
         holdings=[
             HoldingStatus(
@@ -83,7 +83,7 @@ def status_of(session: Session, settings: Settings) -> StatusAnswer:
                 templates=h.templates,
                 current=current[h.model] == h.version if h.model in current else None,
             )
-            for h in census.holdings
+            for h in statistics.holdings
         ],
         subjects_to_reenroll=reenroll,
         bundles=problem,
@@ -119,7 +119,7 @@ def disagreements_with_service(engine: Engine, client: Client) -> list[str]:
     for _ in range(ATTEMPTS):
         before = gallery_sizes(client.metrics())
         with reading(engine) as session:
-            stored = _subjects_served(session, ((m.name, m.version) for m in client.models().models))
+            stored = _subjects_by_version(session, ((m.name, m.version) for m in client.models().models))
         found = [
             f"the service's gallery of {model} holds {before.get((tenant, model), 0)} subjects of {tenant}, "
             f"the store {stored.get((tenant, model), 0)}"
@@ -139,10 +139,10 @@ def gallery_sizes(metrics: str) -> dict[tuple[str, str], int]:
     return {(sample.labels["tenant"], sample.labels["model"]): int(sample.value) for sample in samples}
 
 
-def _subjects_served(session: Session, served: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+def _subjects_by_version(session: Session, served_versions: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Subjects with a template of any served version of a model, keyed by tenant and model."""
     versions: dict[str, list[str]] = defaultdict(list)
-    for name, version in served:
+    for name, version in served_versions:
         versions[name].append(version)
     found: dict[tuple[str, str], int] = {}
     for model, its_versions in versions.items():

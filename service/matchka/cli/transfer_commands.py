@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.bundles.repository import Listed, list_bundles
 from matchka.cli.gallery_commands import (
+    DeletionsOption,
     JsonOption,
-    LedgerOption,
     Resurrect,
     opened_for_reading,
     private_settings,
@@ -29,11 +29,11 @@ from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
 from matchka.store.engine import open_engine
 from matchka.store.migrations.migrate import bring_up_to_date
-from matchka.store.statistics import census_of
-from matchka.store.transfer.deletions_file import read_ledger
+from matchka.store.statistics import statistics_of
+from matchka.store.transfer.deletions_file import read_deletions
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import Existing, ImportPlan, take_in
-from matchka.store.transfer.prune import remove_superseded
+from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
+from matchka.store.transfer.prune import prune_templates
 
 DEFAULT_TENANT: Final = "default"
 
@@ -73,14 +73,14 @@ def import_command(
         str, typer.Option("--existing", help="Subjects that have templates of this version: fail, skip or replace.")
     ] = "fail",
     resurrect: Resurrect = False,
-    ledger: LedgerOption = None,
+    deletions_file: DeletionsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Take an export into the store, all or nothing; the service must be stopped."""
     if existing not in ("fail", "skip", "replace"):
         raise typer.BadParameter("one of fail, skip, replace", param_hint="--existing")
     with private_settings() as settings, owned_data_dir(settings.data_dir):
-        deletions = tuple(read_ledger(ledger)) if ledger else ()
+        deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
         plan = ImportPlan(file, tenant, cast(Existing, existing), resurrect, deletions)
         full_dims = {
             (b.manifest.name, b.manifest.version): b.manifest.output(EmbeddingOutput).full_dim
@@ -92,7 +92,7 @@ def import_command(
             progress_bar("checking", True) as advance,
             progress_bar("importing") as progress,
         ):
-            report = take_in(engine, plan, full_dims, advance, progress)
+            report = import_archive(engine, plan, full_dims, advance, progress)
     counts = {
         name: getattr(report, name)
         for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
@@ -114,7 +114,7 @@ def prune(
     with private_settings() as settings, owned_data_dir(settings.data_dir):
         current = _current(settings, model).manifest.version
         with opened_for_writing(settings) as engine, Session(engine) as session, session.begin():
-            removed = remove_superseded(session, model, current, datetime.now(UTC))
+            removed = prune_templates(session, model, current, datetime.now(UTC))
     if json:
         typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))
     else:
@@ -140,7 +140,7 @@ def opened_for_writing(settings: Settings) -> Iterator[Engine]:
 
 
 def _only_version(session: Session, tenant: str, model: str) -> str:
-    held = [h.version for h in census_of(session).holdings if (h.tenant, h.model) == (tenant, model)]
+    held = [h.version for h in statistics_of(session).holdings if (h.tenant, h.model) == (tenant, model)]
     if len(held) != 1:
         raise BackupError(
             f"The tenant {tenant} has templates of {len(held)} versions of {model}.",

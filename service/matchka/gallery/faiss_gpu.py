@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from matchka.gallery.faiss_cpu.block import Block, Keys
 from matchka.gallery.faiss_cpu.policy import Method
-from matchka.gallery.gallery import Candidate, SubjectKeys
+from matchka.gallery.gallery import SearchHit, SubjectKeys
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 LOGGER: Final = logging.getLogger("matchka.gallery")
@@ -120,7 +120,7 @@ class GpuGallery:
         """Remove a subject, and rebuild its shard before returning."""
         self._device.owner.submit(self._remove, subject_key).result()
 
-    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
+    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[SearchHit]:
         """The most similar subjects, most similar first; `probe` is float32, (full_dim,), not zero."""
         query = truncate_and_normalise(probe[None, :], dim)
         return self._device.owner.submit(self._search, query, top_k).result()
@@ -153,7 +153,7 @@ class GpuGallery:
                     self._shards.remove(shard)
                 return
 
-    def _search(self, query: FloatArray, top_k: int) -> list[Candidate]:
+    def _search(self, query: FloatArray, top_k: int) -> list[SearchHit]:
         self._searches += 1
         found: list[tuple[float, int]] = []
         for shard in self._shards:
@@ -162,7 +162,7 @@ class GpuGallery:
             keys = shard.block.keys[rows[0]]
             found += zip(similarities[0].tolist(), keys.tolist(), strict=True)
         found.sort(key=lambda one: (-one[0], one[1]))
-        return [Candidate(key, min(1.0, max(-1.0, similarity))) for similarity, key in found[:top_k]]
+        return [SearchHit(key, min(1.0, max(-1.0, similarity))) for similarity, key in found[:top_k]]
 
     def _index_at(self, shard: _Shard, dim: int) -> FlatIndex:
         if dim not in shard.indexes:

@@ -14,7 +14,7 @@ SubjectKeys: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SearchHit:
     """A subject found by a search. Attributes: similarity: cosine at the dim searched, in [-1, 1]."""
 
     subject_key: int
@@ -54,7 +54,7 @@ class Gallery(Protocol):
         """
         ...
 
-    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
+    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[SearchHit]:
         """The most similar subjects, most similar first; equal ones among those found by their keys.
 
         Args:

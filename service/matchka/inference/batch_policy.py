@@ -1,4 +1,4 @@
-"""When a batch runs and how large it is: pure arithmetic on what waits."""
+"""Batching policy: when a batch runs and how large it is, as pure functions."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,24 +12,25 @@ LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/dec
 
 @dataclass(frozen=True)
 class BatchPolicy:
-    """When a lane runs, and with how much.
+    """When a worker runs, and with how much.
 
     Attributes:
         max_rows: most rows of one run.
-        max_wait_s: longest time that a row waits for company while another lane runs; it never waits while none does.
-        max_queued_rows: most rows that wait for a lane; a request beyond is refused.
-        lanes: threads that run the graph at the same time.
-        most_shares: lanes among which waiting rows are divided, at most; those beyond it are there so that nothing
-            idles between two runs. None: all lanes.
-        least_wide_rows: fewest rows for which a run by itself is sooner done when all cores share it (run_is_wide).
+        max_wait_s: longest time that a row waits for others while another worker runs; it never waits while none does.
+        max_queued_rows: most rows that wait for a worker; a request beyond is refused.
+        workers: threads that run the graph at the same time.
+        most_shares: workers among which waiting rows are divided, at most; those beyond it are there so that nothing
+            idles between two runs. None: all workers.
+        least_parallel_rows: fewest rows for which a run by itself is sooner done when all cores share it
+            (is_intra_op_parallel).
     """
 
     max_rows: int = 6
     max_wait_s: float = 0.0
     max_queued_rows: int = 1024
-    lanes: int = 1
+    workers: int = 1
     most_shares: int | None = None
-    least_wide_rows: int = 1
+    least_parallel_rows: int = 1
 
     @property
     def enough_rows(self) -> int:
@@ -37,65 +38,67 @@ class BatchPolicy:
         return max(1, self.max_rows // 2)
 
 
-def policy_for(use_gpu: bool, cores: int, least_wide_rows: int) -> BatchPolicy:
+def policy_for(use_gpu: bool, cores: int, least_parallel_rows: int) -> BatchPolicy:
     """How a model's rows are run.
 
-    A CPU has one lane more than can run at full speed, so that nothing idles between two runs (docs/decisions/053).
+    A CPU has one worker more than can run at full speed, so that nothing idles between two runs (docs/decisions/053).
 
     Args:
         use_gpu: whether they run on a GPU.
         cores: that may be kept busy, >= 1.
-        least_wide_rows: see BatchPolicy.
+        least_parallel_rows: see BatchPolicy.
 
     >>> policy = policy_for(False, 4, 1)
-    >>> policy.max_rows, policy.lanes, policy.most_shares
+    >>> policy.max_rows, policy.workers, policy.most_shares
     (6, 5, 4)
     """
-    rows, lanes, shares = (GPU_ROWS, GPU_LANES, 1) if use_gpu else (CPU_ROWS, cores + 1, cores)
-    return BatchPolicy(rows, LONGEST_WAIT_S, lanes=lanes, most_shares=shares, least_wide_rows=least_wide_rows)
+    rows, workers, shares = (GPU_ROWS, GPU_LANES, 1) if use_gpu else (CPU_ROWS, cores + 1, cores)
+    return BatchPolicy(
+        rows, LONGEST_WAIT_S, workers=workers, most_shares=shares, least_parallel_rows=least_parallel_rows
+    )
 
 
-def rows_to_take(queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> int:
-    """How many of the waiting rows one lane takes: as many as fit, but its share where others are idle too.
+def rows_to_take(queued_rows: int, idle_workers: int, policy: BatchPolicy) -> int:
+    """How many of the waiting rows one worker takes: as many as fit, but its share where others are idle too.
 
     A lone clip of several windows is done sooner when each core takes a part of it, and one that needs several runs
     anyway is divided evenly, so that none of them is left with a few rows.
 
     Args:
         queued_rows: rows that wait, >= 1.
-        idle_lanes: lanes without work, the one that asks included, >= 1.
+        idle_workers: workers without work, the one that asks included, >= 1.
         policy: its max_rows bounds the answer.
 
     Returns: 1..min(queued_rows, policy.max_rows).
 
-    >>> policy = BatchPolicy(max_rows=16, lanes=2)
+    >>> policy = BatchPolicy(max_rows=16, workers=2)
     >>> [rows_to_take(rows, 2, policy) for rows in (1, 7, 8, 9, 40)], rows_to_take(9, 1, policy)
     ([1, 7, 4, 5, 16], 9)
-    >>> policy = BatchPolicy(max_rows=6, lanes=3, most_shares=2)
+    >>> policy = BatchPolicy(max_rows=6, workers=3, most_shares=2)
     >>> [rows_to_take(rows, 3, policy) for rows in (6, 7)], rows_to_take(8, 2, policy)
     ([6, 4], 6)
     """
     needed_runs = -(-queued_rows // policy.max_rows)
     shares = max(needed_runs, queued_rows // LEAST_SHARE_ROWS)
-    idle_shares = idle_lanes - (policy.lanes - (policy.most_shares or policy.lanes))
-    sharing_lanes = max(1, min(idle_shares, shares))
-    return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_lanes))
+    idle_shares = idle_workers - (policy.workers - (policy.most_shares or policy.workers))
+    sharing_workers = max(1, min(idle_shares, shares))
+    return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_workers))
 
 
-def run_is_wide(rows: int, queued_rows: int, idle_lanes: int, policy: BatchPolicy) -> bool:
-    """Whether all cores should share one run: nothing else is there, and its rows are too few for lanes to share.
+def is_intra_op_parallel(rows: int, queued_rows: int, idle_workers: int, policy: BatchPolicy) -> bool:
+    """Whether all cores should share one run: nothing else is there, and its rows are too few for workers to share.
 
     Threads within a run cost CPU time, so they are for a lone request, whose cores would idle.
 
     Args:
         rows: of the run.
         queued_rows: rows that wait besides.
-        idle_lanes: lanes without work, the one that runs included.
-        policy: its lanes and bounds.
+        idle_workers: workers without work, the one that runs included.
+        policy: its workers and bounds.
 
-    >>> policy = BatchPolicy(lanes=2, least_wide_rows=2)
-    >>> [run_is_wide(rows, 0, 2, policy) for rows in (1, 2, 7, 8)], run_is_wide(2, 0, 1, policy)
+    >>> policy = BatchPolicy(workers=2, least_parallel_rows=2)
+    >>> [is_intra_op_parallel(rows, 0, 2, policy) for rows in (1, 2, 7, 8)], is_intra_op_parallel(2, 0, 1, policy)
     ([False, True, True, False], False)
     """
-    alone = queued_rows == 0 and idle_lanes == policy.lanes
-    return alone and policy.least_wide_rows <= rows < 2 * LEAST_SHARE_ROWS
+    alone = queued_rows == 0 and idle_workers == policy.workers
+    return alone and policy.least_parallel_rows <= rows < 2 * LEAST_SHARE_ROWS

@@ -11,10 +11,10 @@ from typing import Final, cast
 import numpy as np
 
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
-from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, rows_to_take, run_is_wide
+from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, is_intra_op_parallel, rows_to_take
 from matchka.inference.session import NamedArrays, Session, Shape
 from matchka.modalities.modality import InputArray
-from matchka.runtime.deadline import Patience, current_patience
+from matchka.runtime.deadline import Deadline, current_deadline
 from matchka.runtime.stage_timer import StageTimes
 
 LOGGER: Final = logging.getLogger("matchka")
@@ -27,7 +27,7 @@ class BatchCounts:
 
     Attributes:
         runs: rows of a run -> how many runs had so many.
-        queued_rows: rows that wait for a lane now.
+        queued_rows: rows that wait for a worker now.
         dropped: why -> requests that left the queue without an answer: `deadline`, `client_gone`, `overloaded`.
     """
 
@@ -42,7 +42,7 @@ class _Waiter:
 
     inputs: InputArray
     outputs: NamedArrays
-    patience: Patience
+    deadline: Deadline
     queued_at: float
     taken: int = 0
     answered: int = 0
@@ -79,7 +79,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Run:
-    """What a lane does next: parts of waiters together, on the session that suits them."""
+    """What a worker does next: parts of waiters together, on the session that suits them."""
 
     session: Session
     parts: list[_Part]
@@ -88,16 +88,16 @@ class _Run:
 class Batcher:
     """A Session that shares the runs of another one between all threads that call it.
 
-    Rows wait in the order of arrival. A thread of the batcher (a lane) takes what waits as soon as it is free, so
+    Rows wait in the order of arrival. A thread of the batcher (a worker) takes what waits as soon as it is free, so
     batches grow with the load and a lone request never waits. What a row gives does not depend on its company.
 
     Args:
-        session: runs the graph; called by the lanes only.
+        session: runs the graph; called by the workers only.
         policy: bounds and waits.
         clock: monotonic seconds.
         name: of its threads.
         times: where the time that rows wait, and that runs take, is added.
-        wide: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
+        parallel: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
     """
 
     def __init__(
@@ -107,23 +107,25 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
         name: str = "model",
         times: StageTimes | None = None,
-        wide: Session | None = None,
+        parallel: Session | None = None,
     ) -> None:
         self._session = session
-        self._wide = wide or session
+        self._parallel = parallel or session
         self._times = times or StageTimes()
         self._policy = policy
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
-        self._idle_lanes = policy.lanes
+        self._idle_workers = policy.workers
         self._changed = Condition()  # guards all fields of this class and of its waiters
         self._stopped = False
         self._runs: Counter[int] = Counter()
         self._dropped: Counter[str] = Counter()
         # daemons: a run that hangs in native code must not keep a process alive that was told to stop
-        self._lanes = [Thread(target=self._serve, name=f"{name}-lane-{n}", daemon=True) for n in range(policy.lanes)]
-        for lane in self._lanes:
-            lane.start()
+        self._workers = [
+            Thread(target=self._serve, name=f"{name}-worker-{n}", daemon=True) for n in range(policy.workers)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def outputs(self) -> Mapping[str, Shape]:
@@ -135,17 +137,17 @@ class Batcher:
 
         Raises:
             OverloadedError: too many rows wait already.
-            DeadlinePassedError, ClientGoneError: the current request's patience ended first.
+            DeadlinePassedError, ClientGoneError: the current request was given up first.
             NotReadyError: the batcher was closed, or died.
         """
-        patience = current_patience()
-        patience.require()
+        deadline = current_deadline()
+        deadline.require()
         empty = {name: np.empty((len(rows), *shape), np.float32) for name, shape in self.outputs.items()}
-        waiter = _Waiter(rows, empty, patience, self._clock())
+        waiter = _Waiter(rows, empty, deadline, self._clock())
         self._enqueue(waiter)
-        while not waiter.done.wait(patience.remaining_s):
+        while not waiter.done.wait(deadline.remaining_s):
             with self._changed:
-                self._drop_if_hopeless(waiter)
+                self._drop_if_expired(waiter)
         if waiter.error is not None:
             raise waiter.error
         return waiter.outputs
@@ -156,11 +158,11 @@ class Batcher:
             return BatchCounts(dict(self._runs), self._queued_rows, dict(self._dropped))
 
     def close(self) -> None:
-        """Stop the lanes and fail whoever still waits. Not an error when repeated."""
+        """Stop the workers and fail whoever still waits. Not an error when repeated."""
         with self._changed:
             self._stop()
-        for lane in self._lanes:
-            lane.join(SHUTDOWN_S)
+        for worker in self._workers:
+            worker.join(SHUTDOWN_S)
 
     @property
     def _queued_rows(self) -> int:
@@ -180,19 +182,19 @@ class Batcher:
                     remedy="Try again after the seconds in Retry-After.",
                 )
             self._queue.append(waiter)
-            self._changed.notify(max(1, rows // LEAST_SHARE_ROWS))  # as many lanes as can have a share
+            self._changed.notify(max(1, rows // LEAST_SHARE_ROWS))  # as many workers as can have a share
 
     def _serve(self) -> None:
-        """The life of a lane. Whatever ends it, nobody is left waiting."""
+        """Main loop of a worker. However it ends, every waiter is answered."""
         parts: list[_Part] = []
         try:
             while run := self._take():
                 parts = run.parts
                 self._execute(run)
                 with self._changed:
-                    self._idle_lanes += 1
+                    self._idle_workers += 1
         except BaseException:  # handed to every waiter
-            LOGGER.critical("a batcher's lane died; the model answers no more", exc_info=True)
+            LOGGER.critical("a batch worker died; the model answers no more", exc_info=True)
         finally:
             with self._changed:
                 self._stop()
@@ -204,18 +206,18 @@ class Batcher:
         with self._changed:
             while not self._stopped:
                 for waiter in list(self._queue):
-                    self._drop_if_hopeless(waiter)
+                    self._drop_if_expired(waiter)
                 wait_s = self._seconds_to_wait()
                 if wait_s is not None and wait_s <= 0.0:
-                    return self._dequeue(rows_to_take(self._queued_rows, self._idle_lanes, self._policy))
+                    return self._dequeue(rows_to_take(self._queued_rows, self._idle_workers, self._policy))
                 self._changed.wait(wait_s)
         return None
 
     def _seconds_to_wait(self) -> float | None:
-        """Seconds that the rows in the queue may still wait for company; None for an empty queue."""
+        """Seconds that queued rows may still wait for others; None for an empty queue."""
         if not self._queue:
             return None
-        if self._queued_rows >= self._policy.enough_rows or self._idle_lanes == self._policy.lanes:
+        if self._queued_rows >= self._policy.enough_rows or self._idle_workers == self._policy.workers:
             return 0.0
         return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
 
@@ -232,18 +234,18 @@ class Batcher:
             most_rows -= stop - start
             if stop == len(waiter.inputs):
                 self._queue.popleft()
-        is_wide = run_is_wide(rows, self._queued_rows, self._idle_lanes, self._policy)
-        self._idle_lanes -= 1
+        is_parallel = is_intra_op_parallel(rows, self._queued_rows, self._idle_workers, self._policy)
+        self._idle_workers -= 1
         if self._queue:
             self._changed.notify()
-        return _Run(self._wide if is_wide else self._session, parts)
+        return _Run(self._parallel if is_parallel else self._session, parts)
 
-    def _drop_if_hopeless(self, waiter: _Waiter) -> None:
-        """Tell a waiter whose patience ended; its rows that wait leave the queue, as do those of one that failed."""
-        complaint = waiter.patience.complaint
-        if complaint is not None and not waiter.done.is_set():
-            self._dropped["client_gone" if isinstance(complaint, ClientGoneError) else "deadline"] += 1
-            waiter.fail(complaint)
+    def _drop_if_expired(self, waiter: _Waiter) -> None:
+        """Tell a waiter that has expired; its queued rows leave the queue, as do those of one that failed."""
+        cancellation = waiter.deadline.cancellation
+        if cancellation is not None and not waiter.done.is_set():
+            self._dropped["client_gone" if isinstance(cancellation, ClientGoneError) else "deadline"] += 1
+            waiter.fail(cancellation)
         if waiter.done.is_set() and waiter in self._queue:
             self._queue.remove(waiter)
 

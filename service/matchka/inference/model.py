@@ -16,7 +16,7 @@ from matchka.inference.batcher import Batcher
 from matchka.inference.session import NamedArrays, OrtSession, Session, open_ort_session
 from matchka.modalities import MODALITIES, options_for, read_limits
 from matchka.modalities.modality import Finding, Modality, Observation, OpenedGraph, Purpose, Reader
-from matchka.runtime.deadline import patiently_holding
+from matchka.runtime.deadline import holding_slot
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
 from matchka.settings import Settings
 
@@ -24,7 +24,7 @@ RUN_THREADS: Final = 1  # runs of several requests keep the cores busy, each one
 
 
 @dataclass(frozen=True)
-class Observed:
+class EmbeddedSamples:
     """What a graph returned for the observations that a reader made of samples.
 
     Attributes:
@@ -50,11 +50,11 @@ class BoundedReader:
     slots: Semaphore
 
     def read(self, data: bytes, options: object) -> list[Observation]:
-        """As the reader does.
+        """Read a sample once a slot is free.
 
-        Raises: ClientGoneError, DeadlinePassedError: the answer is of no more use.
+        Raises: ClientGoneError, DeadlinePassedError: the request was given up while it waited.
         """
-        with patiently_holding(self.slots):
+        with holding_slot(self.slots):
             return self.reader.read(data, options)
 
 
@@ -92,7 +92,7 @@ class Model:
         """
         return options_for(self.manifest.input.kind, self.manifest.name, purpose, given)
 
-    def observe(self, samples: list[bytes], options: object) -> Observed:
+    def observe(self, samples: list[bytes], options: object) -> EmbeddedSamples:
         """Read and run whole files, one after the other so that memory holds one decoded file at a time.
 
         Args:
@@ -114,7 +114,7 @@ class Model:
                     error.detail = f"File {number} of {len(samples)}: {error.detail}"
                 raise
         rows, findings = zip(*observations, strict=True)
-        return Observed(_joined(outputs), rows, findings)
+        return EmbeddedSamples(_joined(outputs), rows, findings)
 
     @property
     def batcher(self) -> Batcher | None:
@@ -173,7 +173,7 @@ def open_model(
         bundle: what to serve.
         settings: limits, and how to batch.
         decode_slots: bounds how many files are decoded at once, over all models that share it.
-        stages: told what its stages take; by default some that nobody reads.
+        stages: told what its stages take; not exported by default.
 
     Raises:
         BundleError: a graph does not match the manifest.
@@ -185,12 +185,12 @@ def open_model(
     policy = policy_for(use_gpu, settings.cores, modality.least_parallel_rows)
     session = _open_graph(bundle, settings, RUN_THREADS)
     # one run on all cores is for lone requests; a GPU or one core leaves nothing to gain
-    wide = _open_graph(bundle, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
+    parallel = _open_graph(bundle, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
     graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
-    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, wide=wide)
+    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, parallel=parallel)
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
-    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if wide else [])]
+    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]
     graph_bytes = sum(path.stat().st_size for path in opened)
     return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes)
 

@@ -7,7 +7,7 @@ from matchka.errors import UnknownModelError
 from matchka.inference.model import Model
 
 
-class ServedModels:
+class ModelRegistry:
     """Models by name; of each the current version first, then the others in the order given.
 
     Args: models: exactly one of each name is current.

@@ -11,7 +11,7 @@ from typing import Final
 from matchka.errors import ClientGoneError, DeadlinePassedError, MatchkaError
 
 
-class Patience:
+class Deadline:
     """When a request is given up: at its deadline, or when the client closes the connection.
 
     Args:
@@ -22,22 +22,22 @@ class Patience:
     def __init__(self, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._deadline = clock() + seconds
+        self._ends_at = clock() + seconds
         self._client_is_gone = False
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Note that the client has closed the connection. Safe to call from any thread."""
         self._client_is_gone = True
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds to the deadline, at least 0; None (no timeout, for locks and events) where there is none."""
-        return None if math.isinf(self._deadline) else max(0.0, self._deadline - self._clock())
+        return None if math.isinf(self._ends_at) else max(0.0, self._ends_at - self._clock())
 
     @property
-    def complaint(self) -> MatchkaError | None:
+    def cancellation(self) -> MatchkaError | None:
         """The error of a request that has expired or whose client has gone, new each time; None for any other."""
-        if self._clock() >= self._deadline:
+        if self._clock() >= self._ends_at:
             return self.deadline_error
         if self._client_is_gone:
             return ClientGoneError("The client closed the connection before the answer.", remedy="Wait for the answer.")
@@ -56,29 +56,29 @@ class Patience:
 
         Raises: ClientGoneError, DeadlinePassedError.
         """
-        complaint = self.complaint
-        if complaint is not None:
-            raise complaint
+        cancellation = self.cancellation
+        if cancellation is not None:
+            raise cancellation
 
 
 # What a worker thread works for. A context variable, which only works at module level: the session that waits in a
 # queue is many calls below the route that knows the request, and nothing between the two cares.
-_CURRENT: Final[ContextVar[Patience | None]] = ContextVar("matchka_patience", default=None)
+_CURRENT: Final[ContextVar[Deadline | None]] = ContextVar("matchka_deadline", default=None)
 
 
-def current_patience() -> Patience:
+def current_deadline() -> Deadline:
     """That of the request that this thread works for; outside requests, one that never ends."""
-    return _CURRENT.get() or Patience()
+    return _CURRENT.get() or Deadline()
 
 
 @contextmanager
-def working_for(patience: Patience) -> Iterator[None]:
+def working_for(deadline: Deadline) -> Iterator[None]:
     """Work for a request in this thread until the end of the block.
 
     Raises: ClientGoneError, DeadlinePassedError: it was given up before the work began.
     """
-    patience.require()
-    token = _CURRENT.set(patience)
+    deadline.require()
+    token = _CURRENT.set(deadline)
     try:
         yield
     finally:
@@ -86,16 +86,16 @@ def working_for(patience: Patience) -> Iterator[None]:
 
 
 @contextmanager
-def patiently_holding(slots: Semaphore) -> Iterator[None]:
+def holding_slot(slots: Semaphore) -> Iterator[None]:
     """Hold one of a limited number of slots, waiting for it until the current request's deadline at most.
 
     Raises: ClientGoneError, DeadlinePassedError: the wait was longer.
     """
-    patience = current_patience()
-    while not slots.acquire(timeout=patience.remaining_s):
-        patience.require()
+    deadline = current_deadline()
+    while not slots.acquire(timeout=deadline.remaining_s):
+        deadline.require()
     try:
-        patience.require()
+        deadline.require()
         yield
     finally:
         slots.release()

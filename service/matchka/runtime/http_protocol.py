@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from matchka.runtime.open_connections import OpenConnections, Standing
+from matchka.runtime.open_connections import ConnectionStanding, OpenConnections
 from matchka.runtime.request_connection import EXTENSION
 
 LARGEST_HEAD: Final = 64 << 10  # bytes; the parser itself would take any number
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         if not self._open_connections.has_room(self._loop.time()):
             _TurnedAway(self._transport, self._turned_away).answer(self._bounds.too_many)
             return
-        self._open_connections.place(self, Standing.UNKNOWN)
+        self._open_connections.place(self, ConnectionStanding.UNKNOWN)
         self._idle_since = self._taken_at = self._loop.time()
         self._left_bytes = 0
         self._head_bytes, self._allowed_bytes = 0, LARGEST_HEAD
@@ -141,19 +141,19 @@ class Connection(asyncio.Protocol):
         self._idle_since = self._loop.time()
         self._allowed_bytes += request.unread_bytes
         if not (self._is_lost or self._requests or self._transport.is_closing()):
-            standing = Standing.AUTHORISED if self._is_authorised else Standing.UNKNOWN
+            standing = ConnectionStanding.AUTHORISED if self._is_authorised else ConnectionStanding.UNKNOWN
             self._open_connections.place(self, standing)
 
     def note_authorised(self) -> None:
         """What a guard says of a request (request_connection.py)."""
         self._is_authorised = True
         if not (self._is_lost or self._transport.is_closing()):
-            self._open_connections.place(self, Standing.AT_WORK)
+            self._open_connections.place(self, ConnectionStanding.AT_WORK)
 
     def note_refused(self) -> None:
         """What a guard says of a request (request_connection.py)."""
         if not (self._is_lost or self._transport.is_closing()):
-            self._open_connections.place(self, Standing.REFUSED)
+            self._open_connections.place(self, ConnectionStanding.REFUSED)
 
     def hang_up(self) -> bool:
         """End the connection, with whatever is written."""

@@ -14,7 +14,7 @@ SLOWER_SHARE: Final = 0.2
 FASTER_SHARE: Final = 0.05
 
 
-class Backlog:
+class LoadShedder:
     """Counts the samples of requests whose body has arrived and whose answer has not. For one thread, the event loop's.
 
     More work than can be done in time is worse than a little less: all of it is dropped when its time is over, and

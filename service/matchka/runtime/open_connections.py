@@ -8,7 +8,7 @@ LINGERING_SHARE: Final = 8  # one of so many connections may be that of a reques
 MOST_LOOKED_AT: Final = 32  # of one standing for a new one; those behind have been silent for less time
 
 
-class Standing(Enum):
+class ConnectionStanding(Enum):
     """What a connection is known for, and seconds of silence after which it may make room; the first go first."""
 
     REFUSED = "its request is refused, and at most the rest of a body is dropped", 0.0
@@ -44,25 +44,25 @@ class OpenConnections(Generic[C]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._standings: dict[C, Standing] = {}
-        self._groups: dict[Standing, dict[C, None]] = {standing: {} for standing in Standing}
+        self._standings: dict[C, ConnectionStanding] = {}
+        self._groups: dict[ConnectionStanding, dict[C, None]] = {standing: {} for standing in ConnectionStanding}
 
     def has_room(self, now: float) -> bool:
         """Whether one more may come, for which another is let go where it has to be."""
         if len(self._standings) < self._most:
             return True
         for standing, group in self._groups.items():
-            for connection in islice(group, 0 if standing is Standing.AT_WORK else MOST_LOOKED_AT):
-                if standing is Standing.REFUSED or connection.is_silent_since(now - standing.silent_s):
+            for connection in islice(group, 0 if standing is ConnectionStanding.AT_WORK else MOST_LOOKED_AT):
+                if standing is ConnectionStanding.REFUSED or connection.is_silent_since(now - standing.silent_s):
                     self._end(connection)
                     return True
         return False
 
-    def place(self, connection: C, standing: Standing) -> None:
+    def place(self, connection: C, standing: ConnectionStanding) -> None:
         """Set the standing of a connection, new or not."""
         self.remove(connection)
         self._standings[connection] = standing
-        refused = self._groups[Standing.REFUSED]
+        refused = self._groups[ConnectionStanding.REFUSED]
         self._groups[standing][connection] = None
         if len(refused) > max(1, self._most // LINGERING_SHARE):
             self._end(next(iter(refused)))

@@ -1,4 +1,4 @@
-"""The ledger of deletions: which templates are gone for good, so that no older copy of them brings them back."""
+"""Deletions: which templates are gone for good, so that no older copy of them brings them back."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def note_deletions(session: Session, subject: SubjectRow, template_ids: Iterable
 
 
 def deletions_in(session: Session) -> Iterator[Deletion]:
-    """The whole ledger, by template id."""
+    """The whole deletion log, by template id."""
     rows = session.execute(
         select(DeletionRow.template_id, DeletionRow.tenant, DeletionRow.subject_id, DeletionRow.deleted_at).order_by(
             DeletionRow.template_id
@@ -45,7 +45,7 @@ def deletions_in(session: Session) -> Iterator[Deletion]:
 
 
 def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
-    """Enter deletions of another ledger.
+    """Merge another deletion log.
 
     Returns: how many of them were not known.
     """
@@ -64,7 +64,7 @@ def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
 
 
 def deleted_among(session: Session, template_ids: Iterable[str]) -> set[str]:
-    """The ids of these that are in the ledger."""
+    """The ids of these that are in the deletion log."""
     deleted: set[str] = set()
     for chunk in in_chunks(template_ids):
         deleted.update(session.scalars(select(DeletionRow.template_id).where(DeletionRow.template_id.in_(chunk))))
@@ -72,13 +72,13 @@ def deleted_among(session: Session, template_ids: Iterable[str]) -> set[str]:
 
 
 def forget_deletions(session: Session, template_ids: Iterable[str]) -> None:
-    """Take templates off the ledger: they were resurrected on request."""
+    """Take templates off the deletion log: they were resurrected on request."""
     for chunk in in_chunks(template_ids):
         session.execute(delete(DeletionRow).where(DeletionRow.template_id.in_(chunk)))
 
 
 def living_deletions(session: Session) -> list[str]:
-    """Ids of templates that are in the ledger and in the store."""
+    """Ids of templates that are in the deletion log and in the store."""
     query = select(TemplateRow.template_id).join(DeletionRow, DeletionRow.template_id == TemplateRow.template_id)
     return list(session.scalars(query.order_by(TemplateRow.template_id)))
 
@@ -86,7 +86,7 @@ def living_deletions(session: Session) -> list[str]:
 def remove_templates(session: Session, template_ids: Iterable[str]) -> int:
     """Delete templates wherever they are, recompute the references they were part of, and drop empty subjects.
 
-    The ledger is the caller's: this neither reads nor writes it.
+    The deletion log is the caller's: this neither reads nor writes it.
 
     Returns: how many there were.
     """

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sqlalchemy import Engine, Select, func, select
 from sqlalchemy.exc import DatabaseError
 
-from matchka.store.integrity.stored_embeddings import intact_rows
+from matchka.store.integrity.stored_embeddings import verified_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
 from matchka.store.statistics import has_version
 from matchka.vectors import FloatArray
@@ -35,7 +35,7 @@ class StoredReferences:
 
         Raises: StorageDamagedError: one is not what was stored.
         """
-        return intact_rows(self.keys, self.embeddings, self.digests)
+        return verified_rows(self.keys, self.embeddings, self.digests)
 
 
 def read_references(engine: Engine, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:

@@ -21,8 +21,8 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Census:
-    """What a store holds. Attributes: deletions: templates in the ledger."""
+class StoreStatistics:
+    """What a store holds. Attributes: deletions: templates in the deletion log."""
 
     identity: str
     subjects: int
@@ -32,7 +32,7 @@ class Census:
     holdings: tuple[Holding, ...]
 
 
-def census_of(session: Session) -> Census:
+def statistics_of(session: Session) -> StoreStatistics:
     """The counts of a store, in all and for each tenant, model and version."""
     rows = session.execute(
         select(
@@ -47,7 +47,7 @@ def census_of(session: Session) -> Census:
         .order_by(SubjectRow.tenant, ReferenceRow.model, ReferenceRow.version)
     )
     subjects, templates, references, deletions = row_counts(session, SubjectRow, TemplateRow, ReferenceRow, DeletionRow)
-    return Census(
+    return StoreStatistics(
         session.scalars(select(IdentityRow.identity)).one(),
         subjects,
         templates,

@@ -62,11 +62,11 @@ class Store:
             raise
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
             self._engine.dispose()
-            fault = as_matchka_error(error)
+            known_error = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
                 value=error,
-                remedy=fault.remedy if fault else "Check MATCHKA_DATABASE_URL and its file's rights.",
+                remedy=known_error.remedy if known_error else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self._wal = WalTruncation(self._engine)
         self._wal.request()  # of what a process that was killed had deleted and not yet erased
@@ -154,14 +154,14 @@ class Store:
             remedy="Enrol it with this model first.",
         )
 
-    def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
+    def summaries_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
         """Subject id and template count for each of some subject keys; keys that are gone are left out."""
         values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
         with self._engine.connect() as connection:
             rows = connection.execute(self._summaries, values).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
 
-    def references_of_key(self, subject_key: int, model: str) -> dict[str, FloatArray]:
+    def references_by_version(self, subject_key: int, model: str) -> dict[str, FloatArray]:
         """A subject's references for a model, float32, (full_dim,), by version."""
         with self._sessions() as session:
             rows = session.scalars(
@@ -212,7 +212,7 @@ class Store:
             return [SubjectSummary(*row) for row in session.execute(query)]
 
     def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> int:
-        """Delete a subject with all its templates and references, of every model, and note them in the ledger.
+        """Delete a subject with all its templates and references, of every model, and note them in the deletion log.
 
         Args:
             tenant: owner of the subject.
@@ -282,7 +282,7 @@ class Store:
         """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
         return self._wal.waiting
 
-    def require_intact(self) -> None:
+    def require_sound_pages(self) -> None:
         """Compare tables with their indexes (SQLite): damage that no digest shows.
 
         Raises: StorageDamagedError: something is not what was written.

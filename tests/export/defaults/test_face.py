@@ -104,8 +104,8 @@ def test_graph_when_comparing_people_tells_them_apart_at_every_dim(
         unit = {name: truncate_and_normalise(rows, int(dim))[0] for name, rows in embeddings.items()}
         threshold = next(p.threshold for p in report.operating_points["1"] if p.fmr == 1e-2)
         mated = [float(unit["obama"] @ unit[name]) for name in ("obama2", "obama3")]
-        strangers = [float(unit["biden"] @ unit[name]) for name in ("obama", "obama2", "obama3")]
-        assert min(mated) >= threshold > max(strangers), (dim, mated, strangers)
+        non_mated = [float(unit["biden"] @ unit[name]) for name in ("obama", "obama2", "obama3")]
+        assert min(mated) >= threshold > max(non_mated), (dim, mated, non_mated)
 
 
 def test_graph_when_embedding_a_known_chip_gives_the_frozen_embedding(session: OrtSession, face: Path) -> None:

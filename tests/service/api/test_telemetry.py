@@ -66,13 +66,13 @@ def test_request_timer_ignores_what_is_no_request():
 
 
 def test_gallery_sizes_and_searches_are_read_at_the_time_of_asking():
-    telemetry, sizes, searches = Telemetry(), {("t", "voice"): 1}, {("t", "voice", "funnel"): 3}
+    telemetry, sizes, searches = Telemetry(), {("t", "voice"): 1}, {("t", "voice", "two_stage"): 3}
     telemetry.watch_galleries(lambda: sizes, lambda: searches)
     labels = (("model", "voice"), ("tenant", "t"))
     assert samples(telemetry)["matchka_gallery_subjects", labels] == 1.0
-    by_method = (("method", "funnel"), ("model", "voice"), ("tenant", "t"))
+    by_method = (("method", "two_stage"), ("model", "voice"), ("tenant", "t"))
     assert samples(telemetry)["matchka_gallery_searches_total", by_method] == 3.0
-    sizes["t", "voice"], searches["t", "voice", "funnel"] = 7, 4
+    sizes["t", "voice"], searches["t", "voice", "two_stage"] = 7, 4
     assert samples(telemetry)["matchka_gallery_searches_total", by_method] == 4.0
     assert samples(telemetry)["matchka_gallery_subjects", labels] == 7.0
 

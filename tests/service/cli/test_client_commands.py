@@ -55,7 +55,7 @@ def test_compare_exits_0_for_a_match_and_1_for_none(small_server: SmallServer, c
     assert different.exit_code == (0 if expected >= 0.97 else NO_MATCH)
 
 
-def test_identify_exits_0_with_the_name_and_1_for_a_stranger(small_server: SmallServer, clips: Path):
+def test_identify_exits_0_with_the_name_and_1_for_an_impostor(small_server: SmallServer, clips: Path):
     empty = run(small_server, "identify", clips / "1-0.wav")
     assert empty.exit_code == NO_MATCH
     assert "match: unknown" in empty.output

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matchka.errors import DimensionError
 from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
-from matchka.gallery.gallery import Candidate, Gallery
+from matchka.gallery.gallery import Gallery, SearchHit
 
 FULL_DIM, DIMS = 12, (1, 3, 8, 12)
 
@@ -30,7 +30,7 @@ def real_gpu(full_dim: int) -> Gallery:
 MAKERS: dict[str, Callable[[int], Gallery]] = {
     "policy": CpuGallery,
     "flat": lambda full_dim: CpuGallery(full_dim, choose=lambda *_: "flat", block_rows=4),
-    "funnel": lambda full_dim: CpuGallery(full_dim, choose=lambda *_: "funnel", prefix_dim=3, block_rows=4),
+    "two_stage": lambda full_dim: CpuGallery(full_dim, choose=lambda *_: "two_stage", prefix_dim=3, block_rows=4),
     "gpu code on CPU indexes": lambda full_dim: GpuGallery(full_dim, GpuDevice(faiss.IndexFlatIP), shard_rows=4),
     "gpu": real_gpu,
 }
@@ -50,7 +50,7 @@ def brute_force(held: dict[int, np.ndarray], probe: np.ndarray, dim: int) -> dic
     return cosines
 
 
-def check(found: list[Candidate], expected: dict[int, float], top_k: int) -> None:
+def check(found: list[SearchHit], expected: dict[int, float], top_k: int) -> None:
     """The best top_k, most similar first; candidates that tie within rounding may change places."""
     assert len(found) == min(top_k, len(expected))
     assert len({c.subject_key for c in found}) == len(found)
@@ -167,8 +167,8 @@ def test_put_of_a_reference_that_is_zero_at_one_dim_is_similar_to_nothing_there(
     if searched_before:
         gallery.search(np.ones(3, np.float32), 1, 1)
     gallery.put([2], np.array([[0, 0, 1]], np.float32))
-    assert gallery.search(np.array([1, 0, 0], np.float32), 1, 5) == [Candidate(1, 1.0), Candidate(2, 0.0)]
-    assert gallery.search(np.array([0, 0, 1], np.float32), 3, 5) == [Candidate(2, 1.0), Candidate(1, 0.0)]
+    assert gallery.search(np.array([1, 0, 0], np.float32), 1, 5) == [SearchHit(1, 1.0), SearchHit(2, 0.0)]
+    assert gallery.search(np.array([0, 0, 1], np.float32), 3, 5) == [SearchHit(2, 1.0), SearchHit(1, 0.0)]
 
 
 @every_gallery
@@ -211,9 +211,9 @@ def varied(rng: np.random.Generator, count: int, full_dim: int = 96) -> np.ndarr
     return (rng.normal(size=(count, full_dim)) / np.sqrt(1 + np.arange(full_dim))).astype(np.float32)
 
 
-def test_funnel_after_replacing_and_removing_most_finds_every_subject_that_is_left():
+def test_two_stage_search_after_replacing_and_removing_most_finds_every_subject_that_is_left():
     rng = np.random.default_rng(6)
-    gallery = CpuGallery(96, choose=lambda *_: "funnel", prefix_dim=32)
+    gallery = CpuGallery(96, choose=lambda *_: "two_stage", prefix_dim=32)
     held = dict(enumerate(varied(rng, 6000)))
     gallery.put(list(held), np.stack(list(held.values())))
     for key in rng.permutation(6000)[:2500].tolist():
@@ -231,16 +231,16 @@ def test_funnel_after_replacing_and_removing_most_finds_every_subject_that_is_le
             np.testing.assert_allclose(
                 [c.similarity for c in found], [expected[c.subject_key] for c in found], atol=2e-6
             )
-    assert gallery.searches() == {"flat": 0, "funnel": 75}
+    assert gallery.searches() == {"flat": 0, "two_stage": 75}
 
 
-def test_policy_of_a_large_gallery_counts_a_funnel_at_large_dims_and_flat_searches_at_small_ones():
+def test_policy_of_a_large_gallery_counts_two_stage_searches_at_large_dims_and_flat_searches_at_small_ones():
     rng = np.random.default_rng(2)
     gallery = CpuGallery(256)
     gallery.put(list(range(20_000)), varied(rng, 20_000, 256))
     for dim in (16, 32, 64, 128, 256, 256):
         gallery.search(np.ones(256, np.float32), dim, 5)
-    assert gallery.searches() == {"flat": 4, "funnel": 2}  # 20,000 subjects at 128 are little work
+    assert gallery.searches() == {"flat": 4, "two_stage": 2}  # 20,000 subjects at 128 are little work
 
 
 def test_search_shared_by_threads_equals_that_of_one(monkeypatch: pytest.MonkeyPatch):

@@ -25,11 +25,11 @@ from matchka.errors import (
 from matchka.inference.batch_policy import BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import NamedArrays, OrtSession, Session, Shape
-from matchka.runtime.deadline import Patience, working_for
+from matchka.runtime.deadline import Deadline, working_for
 from tests.factories.checkout import ROOT
 from tests.factories.graphs import OUTPUTS, WINDOW, projection, write_graph
 
-PATIENCE_OF_TESTS_S = 120.0  # a waiter that hangs fails its test after this long
+TEST_TIMEOUT_S = 120.0  # a waiter that hangs fails its test after this long
 
 
 def windows(count: int, seed: int = 0) -> np.ndarray:
@@ -59,7 +59,7 @@ class WatchedSession:
     def run(self, inputs: np.ndarray) -> NamedArrays:
         self.runs.append(inputs.copy())
         self.began.release()
-        assert self.may_run.wait(PATIENCE_OF_TESTS_S)
+        assert self.may_run.wait(TEST_TIMEOUT_S)
         self.before(inputs)
         return self.inner.run(inputs)
 
@@ -68,7 +68,7 @@ class WatchedSession:
         return [len(run) for run in self.runs]
 
     def wait_for_a_run(self) -> None:
-        assert self.began.acquire(timeout=PATIENCE_OF_TESTS_S)
+        assert self.began.acquire(timeout=TEST_TIMEOUT_S)
 
     def saw(self, row: np.ndarray) -> bool:
         return any(np.array_equal(row, seen) for run in self.runs for seen in run)
@@ -81,24 +81,24 @@ class Callers:
     batcher: Batcher
     pool: ThreadPoolExecutor
 
-    def send(self, inputs: np.ndarray, patience: Patience | None = None) -> Future[np.ndarray]:
+    def send(self, inputs: np.ndarray, deadline: Deadline | None = None) -> Future[np.ndarray]:
         """Returns at once."""
-        return self.pool.submit(self._embed, inputs, patience or Patience(PATIENCE_OF_TESTS_S))
+        return self.pool.submit(self._embed, inputs, deadline or Deadline(TEST_TIMEOUT_S))
 
-    def send_and_queue(self, inputs: np.ndarray, patience: Patience | None = None) -> Future[np.ndarray]:
+    def send_and_queue(self, inputs: np.ndarray, deadline: Deadline | None = None) -> Future[np.ndarray]:
         """Returns when the rows wait in the queue."""
         before = self.batcher.counts().queued_rows
-        found = self.send(inputs, patience)
+        found = self.send(inputs, deadline)
         until(lambda: self.batcher.counts().queued_rows == before + len(inputs))
         return found
 
-    def _embed(self, inputs: np.ndarray, patience: Patience) -> np.ndarray:
-        with working_for(patience):
+    def _embed(self, inputs: np.ndarray, deadline: Deadline) -> np.ndarray:
+        with working_for(deadline):
             return self.batcher.run(inputs)["embeddings"]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_OF_TESTS_S
+    deadline = time.monotonic() + TEST_TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -132,41 +132,41 @@ def start(watched: WatchedSession) -> Iterator[Callable[[BatchPolicy], Callers]]
 
 
 def answer(found: Future[np.ndarray]) -> np.ndarray:
-    return found.result(PATIENCE_OF_TESTS_S)
+    return found.result(TEST_TIMEOUT_S)
 
 
-@given(rows=st.integers(1, 500), lanes=st.integers(1, 8), max_rows=st.integers(1, 64))
-def test_rows_to_take_by_lanes_one_after_the_other_leaves_nothing_that_fits(rows: int, lanes: int, max_rows: int):
-    policy = BatchPolicy(max_rows=max_rows, lanes=lanes)
+@given(rows=st.integers(1, 500), workers=st.integers(1, 8), max_rows=st.integers(1, 64))
+def test_rows_to_take_by_workers_one_after_the_other_leaves_nothing_that_fits(rows: int, workers: int, max_rows: int):
+    policy = BatchPolicy(max_rows=max_rows, workers=workers)
     left = rows
     shares = []
-    for idle in range(lanes, 0, -1):
+    for idle in range(workers, 0, -1):
         if left:
             shares.append(rows_to_take(left, idle, policy))
             left -= shares[-1]
     assert all(1 <= share <= max_rows for share in shares)
-    assert sum(shares) == min(rows, sum([max_rows] * lanes)) or len(shares) < lanes
-    assert left == 0 or shares == [max_rows] * lanes
-    # a lane idles only where its share would have been less than four rows
-    assert len(shares) == lanes or rows < 4 * lanes
+    assert sum(shares) == min(rows, sum([max_rows] * workers)) or len(shares) < workers
+    assert left == 0 or shares == [max_rows] * workers
+    # a worker idles only where its share would have been less than four rows
+    assert len(shares) == workers or rows < 4 * workers
     assert len(shares) == 1 or min(shares) >= 4 or max_rows < 8
 
 
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     max_rows=st.integers(1, 33),
-    lanes=st.integers(1, 3),
+    workers=st.integers(1, 3),
     wait_ms=st.sampled_from([0.0, 2.0]),
 )
 def test_run_of_any_mixture_of_requests_equals_each_row_alone(
-    ort: OrtSession, sizes: list[int], max_rows: int, lanes: int, wait_ms: float
+    ort: OrtSession, sizes: list[int], max_rows: int, workers: int, wait_ms: float
 ):
     free = WatchedSession(ort)
     free.may_run.set()
-    batcher = Batcher(free, BatchPolicy(max_rows, wait_ms / 1000.0, 10_000, lanes))
+    batcher = Batcher(free, BatchPolicy(max_rows, wait_ms / 1000.0, 10_000, workers))
     requests = [windows(size, seed) for seed, size in enumerate(sizes)]
     with ThreadPoolExecutor(len(sizes)) as pool:
-        answers = list(pool.map(batcher.run, requests, timeout=PATIENCE_OF_TESTS_S))
+        answers = list(pool.map(batcher.run, requests, timeout=TEST_TIMEOUT_S))
     batcher.close()
     for request, found in zip(requests, answers, strict=True):
         alone = np.concatenate([ort.run(row[None])["embeddings"] for row in request])
@@ -195,10 +195,10 @@ def test_run_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
     np.testing.assert_array_equal(watched.runs[1], np.concatenate([windows(n, n) for n in (3, 5, 9)])[:16])
 
 
-def test_run_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
+def test_run_of_many_rows_while_all_workers_are_idle_is_shared_by_the_lanes(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
-    callers = start(BatchPolicy(max_rows=16, lanes=2))
+    callers = start(BatchPolicy(max_rows=16, workers=2))
     found = callers.send(windows(9))
     watched.wait_for_a_run()
     watched.wait_for_a_run()
@@ -209,33 +209,35 @@ def test_run_of_many_rows_while_all_lanes_are_idle_is_shared_by_the_lanes(
     assert watched.sizes[2:] == [7]
 
 
-@pytest.mark.parametrize(("rows", "is_wide"), [(1, False), (2, True), (7, True)])
-def test_run_while_nothing_else_is_there_runs_wide_unless_it_is_too_small(ort: OrtSession, rows: int, is_wide: bool):
-    narrow, wide = WatchedSession(ort), WatchedSession(ort)
+@pytest.mark.parametrize(("rows", "is_parallel"), [(1, False), (2, True), (7, True)])
+def test_run_while_nothing_else_is_there_runs_intra_op_parallel_unless_it_is_too_small(
+    ort: OrtSession, rows: int, is_parallel: bool
+):
+    narrow, parallel = WatchedSession(ort), WatchedSession(ort)
     narrow.may_run.set()
-    wide.may_run.set()
-    batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2, least_wide_rows=2), wide=wide)
+    parallel.may_run.set()
+    batcher = Batcher(narrow, BatchPolicy(max_rows=16, workers=2, least_parallel_rows=2), parallel=parallel)
     for _ in range(3):
         found = batcher.run(windows(rows))["embeddings"]
         np.testing.assert_allclose(found, expected(windows(rows)), rtol=1e-4, atol=1e-4)
     batcher.close()
-    assert (sum(wide.sizes), sum(narrow.sizes)) == ((3 * rows, 0) if is_wide else (0, 3 * rows))
+    assert (sum(parallel.sizes), sum(narrow.sizes)) == ((3 * rows, 0) if is_parallel else (0, 3 * rows))
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(4, [4]), (9, [4, 5]), (12, [6, 6])])
-def test_run_with_a_lane_more_than_cores_divides_rows_among_cores_only(
+def test_run_with_a_worker_more_than_cores_divides_rows_among_cores_only(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers], rows: int, sizes: list[int]
 ):
-    callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
+    callers = start(BatchPolicy(max_rows=6, workers=3, most_shares=2))
     watched.may_run.set()
     np.testing.assert_allclose(answer(callers.send(windows(rows))), expected(windows(rows)), rtol=1e-4, atol=1e-4)
     assert sorted(watched.sizes) == sizes
 
 
-def test_run_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
+def test_run_beside_a_busy_worker_takes_full_runs_on_the_workers_beyond_cores(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
-    callers = start(BatchPolicy(max_rows=6, lanes=3, most_shares=2))
+    callers = start(BatchPolicy(max_rows=6, workers=3, most_shares=2))
     first = callers.send(windows(1))
     watched.wait_for_a_run()
     second = callers.send(windows(8, 1))
@@ -248,33 +250,33 @@ def test_run_beside_a_busy_lane_takes_full_runs_on_the_lanes_beyond_cores(
     assert sorted(watched.sizes[1:]) == [2, 6]
 
 
-def test_run_while_another_lane_runs_does_not_take_its_core(ort: OrtSession):
-    narrow, wide = WatchedSession(ort), WatchedSession(ort)
+def test_run_while_another_worker_runs_does_not_take_its_core(ort: OrtSession):
+    narrow, parallel = WatchedSession(ort), WatchedSession(ort)
     narrow.may_run.set()
-    batcher = Batcher(narrow, BatchPolicy(max_rows=16, lanes=2), wide=wide)
+    batcher = Batcher(narrow, BatchPolicy(max_rows=16, workers=2), parallel=parallel)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(batcher.run, windows(3))
-        wide.wait_for_a_run()
+        parallel.wait_for_a_run()
         second = batcher.run(windows(2, 1))["embeddings"]
-        wide.may_run.set()
+        parallel.may_run.set()
         np.testing.assert_allclose(answer(first)["embeddings"], expected(windows(3)), rtol=1e-4, atol=1e-4)
     batcher.close()
     np.testing.assert_allclose(second, expected(windows(2, 1)), rtol=1e-4, atol=1e-4)
-    assert (wide.sizes, narrow.sizes) == ([3], [2])
+    assert (parallel.sizes, narrow.sizes) == ([3], [2])
 
 
 def test_run_alone_does_not_wait_for_company(watched: WatchedSession, start: Callable[[BatchPolicy], Callers]):
-    callers = start(BatchPolicy(max_rows=16, max_wait_s=3600.0, lanes=2))
+    callers = start(BatchPolicy(max_rows=16, max_wait_s=3600.0, workers=2))
     watched.may_run.set()
     for _ in range(3):
         answer(callers.send(windows(1)))
     assert watched.sizes == [1, 1, 1]
 
 
-def test_run_while_another_lane_runs_waits_until_half_a_batch_is_there(
+def test_run_while_another_worker_runs_waits_until_half_a_batch_is_there(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
-    callers = start(BatchPolicy(max_rows=8, max_wait_s=3600.0, lanes=2))
+    callers = start(BatchPolicy(max_rows=8, max_wait_s=3600.0, workers=2))
     callers.send(windows(1))
     watched.wait_for_a_run()
     callers.send_and_queue(windows(3, 3))
@@ -284,10 +286,10 @@ def test_run_while_another_lane_runs_waits_until_half_a_batch_is_there(
     assert watched.sizes == [1, 4]
 
 
-def test_run_while_another_lane_runs_waits_no_longer_than_the_setting(
+def test_run_while_another_worker_runs_waits_no_longer_than_the_setting(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
-    callers = start(BatchPolicy(max_rows=4, max_wait_s=0.02, lanes=2))
+    callers = start(BatchPolicy(max_rows=4, max_wait_s=0.02, workers=2))
     callers.send(windows(1))
     watched.wait_for_a_run()
     callers.send(windows(1, 1))
@@ -343,10 +345,10 @@ def test_run_by_a_graph_of_several_outputs_gives_every_caller_its_rows_of_each()
         def run(self, inputs: np.ndarray) -> NamedArrays:
             return {"sums": inputs.sum(axis=1), "turned": inputs[:, ::-1, None]}
 
-    batcher = Batcher(Two(), BatchPolicy(max_rows=4, max_wait_s=0.002, lanes=2))
+    batcher = Batcher(Two(), BatchPolicy(max_rows=4, max_wait_s=0.002, workers=2))
     requests = [windows(rows, seed) for seed, rows in enumerate((1, 9, 2, 5, 1))]
     with ThreadPoolExecutor(len(requests)) as pool:
-        answers = list(pool.map(batcher.run, requests, timeout=PATIENCE_OF_TESTS_S))
+        answers = list(pool.map(batcher.run, requests, timeout=TEST_TIMEOUT_S))
     batcher.close()
     for request, found in zip(requests, answers, strict=True):
         assert set(found) == {"sums", "turned"}
@@ -367,11 +369,11 @@ def test_run_by_a_graph_that_returns_too_few_rows_is_refused(ort: OrtSession):
     batcher.close()
 
 
-def test_run_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
+def test_run_when_a_worker_dies_fails_everybody_who_waits_and_all_who_come(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers], caplog: pytest.LogCaptureFixture
 ):
     def clock() -> float:
-        if "lane" in threading.current_thread().name and watched.may_run.is_set():
+        if "worker" in threading.current_thread().name and watched.may_run.is_set():
             raise ZeroDivisionError
         return time.monotonic()
 
@@ -379,7 +381,7 @@ def test_run_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
     first = callers.send(windows(1))
     watched.wait_for_a_run()
     found = [callers.send_and_queue(windows(2, seed)) for seed in range(3)]
-    found.append(callers.send_and_queue(windows(1), Patience(PATIENCE_OF_TESTS_S, clock)))
+    found.append(callers.send_and_queue(windows(1), Deadline(TEST_TIMEOUT_S, clock)))
     watched.may_run.set()
     answer(first)
     for one in found:
@@ -387,7 +389,7 @@ def test_run_when_a_lane_dies_fails_everybody_who_waits_and_all_who_come(
             answer(one)
     with pytest.raises(NotReadyError):
         callers.batcher.run(windows(1))["embeddings"]
-    assert "a batcher's lane died" in caplog.text
+    assert "a batch worker died" in caplog.text
 
 
 def test_run_for_a_client_that_left_is_dropped_before_it_costs_a_run(
@@ -396,9 +398,9 @@ def test_run_for_a_client_that_left_is_dropped_before_it_costs_a_run(
     callers = start(BatchPolicy(max_rows=16))
     first = callers.send(windows(1, 100))
     watched.wait_for_a_run()
-    patience = Patience(PATIENCE_OF_TESTS_S)
-    left, stayed = callers.send_and_queue(windows(4, 1), patience), callers.send_and_queue(windows(2, 2))
-    patience.give_up()
+    deadline = Deadline(TEST_TIMEOUT_S)
+    left, stayed = callers.send_and_queue(windows(4, 1), deadline), callers.send_and_queue(windows(2, 2))
+    deadline.cancel()
     watched.may_run.set()
     with pytest.raises(ClientGoneError):
         answer(left)
@@ -408,7 +410,7 @@ def test_run_for_a_client_that_left_is_dropped_before_it_costs_a_run(
     assert not any(watched.saw(row) for row in windows(4, 1))
     assert callers.batcher.counts().dropped == {"client_gone": 1}
     with pytest.raises(ClientGoneError):
-        answer(callers.send(windows(1), patience))
+        answer(callers.send(windows(1), deadline))
     assert len(watched.runs) == 2
 
 
@@ -416,10 +418,10 @@ def test_run_of_a_long_clip_whose_client_left_stops_after_the_run_it_is_in(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=4))
-    patience = Patience(PATIENCE_OF_TESTS_S)
-    left = callers.send(windows(40), patience)
+    deadline = Deadline(TEST_TIMEOUT_S)
+    left = callers.send(windows(40), deadline)
     watched.wait_for_a_run()
-    patience.give_up()
+    deadline.cancel()
     watched.may_run.set()
     with pytest.raises(ClientGoneError):
         answer(left)
@@ -434,8 +436,8 @@ def test_run_whose_deadline_passes_in_the_queue_is_dropped_before_it_costs_a_run
     callers = start(BatchPolicy(max_rows=16))
     first = callers.send(windows(1, 100))
     watched.wait_for_a_run()
-    late = callers.send_and_queue(windows(4, 1), Patience(10.0, lambda: now))
-    in_time = callers.send_and_queue(windows(2, 2), Patience(11.0, lambda: now))
+    late = callers.send_and_queue(windows(4, 1), Deadline(10.0, lambda: now))
+    in_time = callers.send_and_queue(windows(2, 2), Deadline(11.0, lambda: now))
     now = 10.5
     watched.may_run.set()
     with pytest.raises(DeadlinePassedError, match="within 10 s"):
@@ -450,9 +452,9 @@ def test_run_while_a_run_hangs_returns_at_the_deadline(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16))
-    found = callers.send(windows(1), Patience(0.05))
+    found = callers.send(windows(1), Deadline(0.05))
     watched.wait_for_a_run()
-    waiting = callers.send(windows(1), Patience(0.05))
+    waiting = callers.send(windows(1), Deadline(0.05))
     for one in (found, waiting):
         with pytest.raises(DeadlinePassedError):
             answer(one)
@@ -490,7 +492,7 @@ def test_close_fails_those_who_wait_answers_those_in_a_run_and_leaves_no_thread(
         answer(waiting)
     watched.may_run.set()
     np.testing.assert_allclose(answer(running), expected(windows(1)), rtol=1e-4, atol=1e-4)
-    closing.result(PATIENCE_OF_TESTS_S)
+    closing.result(TEST_TIMEOUT_S)
     callers.batcher.close()
     with pytest.raises(NotReadyError):
         callers.batcher.run(windows(1))["embeddings"]
@@ -498,7 +500,7 @@ def test_close_fails_those_who_wait_answers_those_in_a_run_and_leaves_no_thread(
 
 def test_close_leaves_no_thread(ort: OrtSession):
     before = set(threading.enumerate())
-    batcher = Batcher(ort, BatchPolicy(lanes=3))
+    batcher = Batcher(ort, BatchPolicy(workers=3))
     assert len(set(threading.enumerate()) - before) == 3
     batcher.close()
     assert set(threading.enumerate()) <= before

@@ -16,7 +16,7 @@ from matchka.api.dependencies import Caller, ServiceState
 from matchka.api.guards.auth import KeyRing
 from matchka.api.problems import problem_response
 from matchka.errors import ClientGoneError, DeadlinePassedError
-from matchka.runtime.deadline import Patience, current_patience, patiently_holding, working_for
+from matchka.runtime.deadline import Deadline, current_deadline, holding_slot, working_for
 from matchka.settings import Settings
 
 LONG_S = 120.0
@@ -44,64 +44,64 @@ def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, time
     return Caller("default", None, state, Request({"type": "http"}, client.receive))  # type: ignore[arg-type]
 
 
-def test_patience_ends_at_its_deadline_and_not_before():
+def test_deadline_ends_at_its_deadline_and_not_before():
     now = 100.0
-    patience = Patience(5.0, lambda: now)
-    assert patience.remaining_s == 5.0
+    deadline = Deadline(5.0, lambda: now)
+    assert deadline.remaining_s == 5.0
     now = 104.999
-    patience.require()
+    deadline.require()
     now = 105.0
-    assert patience.remaining_s == 0.0
+    assert deadline.remaining_s == 0.0
     with pytest.raises(DeadlinePassedError, match="within 5 s"):
-        patience.require()
+        deadline.require()
     now = 200.0
-    assert patience.remaining_s == 0.0
+    assert deadline.remaining_s == 0.0
 
 
-def test_patience_without_a_deadline_ends_only_when_the_client_leaves():
-    patience = Patience(clock=lambda: 1e300)
-    assert patience.remaining_s is None
-    assert patience.complaint is None
-    patience.give_up()
+def test_deadline_without_a_deadline_ends_only_when_the_client_leaves():
+    deadline = Deadline(clock=lambda: 1e300)
+    assert deadline.remaining_s is None
+    assert deadline.cancellation is None
+    deadline.cancel()
     with pytest.raises(ClientGoneError):
-        patience.require()
+        deadline.require()
 
 
 def test_working_for_tells_the_thread_whom_it_works_for_until_the_block_ends():
-    outer, inner = Patience(LONG_S), Patience(LONG_S)
-    assert current_patience().remaining_s is None
+    outer, inner = Deadline(LONG_S), Deadline(LONG_S)
+    assert current_deadline().remaining_s is None
     with working_for(outer):
         with working_for(inner):
-            assert current_patience() is inner
-        assert current_patience() is outer
-        other: list[Patience] = []
-        thread = threading.Thread(target=lambda: other.append(current_patience()))
+            assert current_deadline() is inner
+        assert current_deadline() is outer
+        other: list[Deadline] = []
+        thread = threading.Thread(target=lambda: other.append(current_deadline()))
         thread.start()
         thread.join()
         assert other[0] is not outer
-    assert current_patience() is not outer
+    assert current_deadline() is not outer
 
 
 def test_working_for_a_request_that_is_over_does_not_begin():
-    patience = Patience(LONG_S)
-    patience.give_up()
-    with pytest.raises(ClientGoneError), working_for(patience):
+    deadline = Deadline(LONG_S)
+    deadline.cancel()
+    with pytest.raises(ClientGoneError), working_for(deadline):
         pytest.fail("it began")
 
 
 def test_slot_is_waited_for_no_longer_than_the_deadline_and_given_back_when_a_client_left():
     slots = threading.Semaphore(1)
     with (
-        patiently_holding(slots),
-        working_for(Patience(0.02)),
+        holding_slot(slots),
+        working_for(Deadline(0.02)),
         pytest.raises(DeadlinePassedError),
-        patiently_holding(slots),
+        holding_slot(slots),
     ):
         pytest.fail("two hold one slot")
-    patience = Patience(LONG_S)
-    with working_for(patience):
-        patience.give_up()
-        with pytest.raises(ClientGoneError), patiently_holding(slots):
+    deadline = Deadline(LONG_S)
+    with working_for(deadline):
+        deadline.cancel()
+        with pytest.raises(ClientGoneError), holding_slot(slots):
             pytest.fail("it began")
     assert slots.acquire(blocking=False)
     assert not slots.acquire(blocking=False)
@@ -111,7 +111,7 @@ def test_run_hands_over_the_result_and_the_error(settings: Settings, workers: Th
     async def scenario() -> None:
         run = caller(settings, workers, Client(), LONG_S).run
         assert await run(lambda: 7) == 7
-        remaining_s = await run(lambda: current_patience().remaining_s)
+        remaining_s = await run(lambda: current_deadline().remaining_s)
         assert remaining_s is not None
         assert 0 < remaining_s <= LONG_S
         with pytest.raises(ZeroDivisionError):
@@ -186,7 +186,7 @@ def test_run_whose_end_nobody_awaits_any_more_says_so_to_the_worker(
     def work() -> None:
         began.set()
         may_go_on.wait(LONG_S)
-        complaints.append(type(current_patience().complaint))
+        complaints.append(type(current_deadline().cancellation))
 
     began, may_go_on = threading.Event(), threading.Event()
     complaints: list[type] = []

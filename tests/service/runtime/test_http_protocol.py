@@ -20,7 +20,7 @@ from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, _T
 from matchka.settings import Settings
 from tests.factories.raw_http import whole_answer
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def test_connection_turned_away_after_its_client_reset_it_is_given_up_without_an_error():
@@ -48,7 +48,7 @@ def test_connection_turned_away_after_its_client_reset_it_is_given_up_without_an
         client = socket.create_connection(listener.getsockname())
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
         server = await loop.create_server(Accepted, sock=listener)
-        await asyncio.wait_for(lost.wait(), PATIENCE_S)
+        await asyncio.wait_for(lost.wait(), TIMEOUT_S)
         server.close()
         await server.wait_closed()
         assert not others
@@ -69,16 +69,16 @@ def test_client_that_leaves_with_two_requests_out_is_noticed_by_the_first():
 
     with served(application) as address, socket.create_connection(address) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
-        assert begun.wait(PATIENCE_S)
+        assert begun.wait(TIMEOUT_S)
         time.sleep(0.2)  # for the second to be read
         client.close()
-        assert told.wait(PATIENCE_S)
+        assert told.wait(TIMEOUT_S)
 
 
 @contextlib.contextmanager
 def served(application: ASGIApp) -> Iterator[Any]:
     """A server of an application on a free port; gives the address."""
-    http = bounded_protocol(Bounds(PATIENCE_S))
+    http = bounded_protocol(Bounds(TIMEOUT_S))
     config = uvicorn.Config(RequestWatch(application), lifespan="off", log_level="critical", http=http, ws="none")
     server = uvicorn.Server(config)
     with socket.socket() as listener:
@@ -91,7 +91,7 @@ def served(application: ASGIApp) -> Iterator[Any]:
             yield listener.getsockname()
         finally:
             server.should_exit = server.force_exit = True
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
 
 
 async def answers_at_once(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -105,7 +105,7 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.mark.parametrize("length", [10, 300_000, 3_000_000])
 def test_body_that_nobody_reads_is_no_head_and_the_connection_is_used_again(length: int):
-    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+    with served(answers_at_once) as address, socket.create_connection(address, TIMEOUT_S) as client:
         for _ in range(3):
             client.sendall(POST + b"Content-Length: %d\r\n\r\n" % length)
             assert whole_answer(client).endswith(b"\r\n\r\nok")
@@ -120,7 +120,7 @@ def test_body_that_nobody_reads_is_no_head_and_the_connection_is_used_again(leng
     ids=["the first", "the second", "behind a body that nobody read"],
 )
 def test_head_without_end_is_refused_soon_behind_its_bound(before: bytes):
-    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+    with served(answers_at_once) as address, socket.create_connection(address, TIMEOUT_S) as client:
         if before:
             client.sendall(before)
             assert whole_answer(client).endswith(b"ok")
@@ -135,7 +135,7 @@ def test_head_without_end_is_refused_soon_behind_its_bound(before: bytes):
 
 @pytest.mark.parametrize(("line_bytes", "status"), [(LARGEST_HEAD - 100, 200), (LARGEST_HEAD + 1, 400)])
 def test_head_of_one_piece_is_served_up_to_its_bound(line_bytes: int, status: int):
-    with served(answers_at_once) as address, socket.create_connection(address, PATIENCE_S) as client:
+    with served(answers_at_once) as address, socket.create_connection(address, TIMEOUT_S) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * line_bytes + b"\r\n\r\n")
         assert whole_answer(client).startswith(b"HTTP/1.1 %d " % status)
 
@@ -171,6 +171,6 @@ def test_server_takes_all_connections_that_wait_in_one_round_and_sends_small_ans
         await server.wait_closed()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(asyncio.wait_for(scenario(), PATIENCE_S))
+        runner.run(asyncio.wait_for(scenario(), TIMEOUT_S))
     assert max(accepted_in) - min(accepted_in) < WAITING / 3
     assert all(sent_at_once)

@@ -8,11 +8,11 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from matchka.errors import DeadlinePassedError, OverloadedError, SilenceError
-from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.load_shedding import LoadShedder
 
 
 def play(
-    backlog: Backlog, now: list[float], arrivals: list[float], work_s: list[float], workers: int
+    load_shedder: LoadShedder, now: list[float], arrivals: list[float], work_s: list[float], workers: int
 ) -> tuple[list[float], int]:
     """Let requests arrive at a queue of workers in the order of arrival; each that is let in leaves when it is done.
 
@@ -28,7 +28,7 @@ def play(
             now[0], ended = heapq.heappop(leaving)
             inside.pop(ended).__exit__(None, None, None)
         now[0] = arrival
-        context = backlog.at_work()
+        context = load_shedder.at_work()
         try:
             context.__enter__()
         except OverloadedError:
@@ -46,8 +46,8 @@ def play(
     return times, refused
 
 
-def fail(backlog: Backlog, now: list[float], seconds: float, error: Exception) -> None:
-    with backlog.at_work():
+def fail(load_shedder: LoadShedder, now: list[float], seconds: float, error: Exception) -> None:
+    with load_shedder.at_work():
         now[0] += seconds
         raise error
 
@@ -60,7 +60,7 @@ def test_overloaded_queue_keeps_its_answers_below_the_bound_and_stays_busy(worke
     count = round(600 * load * workers)
     work_s = [rng.expovariate(1.0) for _ in range(count)]
     arrivals = [n / (load * workers) for n in range(count)]
-    times, refused = play(Backlog(15.0, lambda: now[0]), now, arrivals, work_s, workers)
+    times, refused = play(LoadShedder(15.0, lambda: now[0]), now, arrivals, work_s, workers)
     assert sorted(times)[int(0.95 * len(times))] < 2 * 15.0
     assert refused > 0
     assert len(times) >= 0.8 * 500 * workers, "as many are let in as can be worked on"
@@ -71,90 +71,90 @@ def test_queue_below_its_capacity_refuses_nobody():
     now = [0.0]
     work_s = [rng.expovariate(1.0) for _ in range(3000)]
     arrivals = [n / (0.7 * 4) for n in range(3000)]
-    times, refused = play(Backlog(15.0, lambda: now[0]), now, arrivals, work_s, 4)
+    times, refused = play(LoadShedder(15.0, lambda: now[0]), now, arrivals, work_s, 4)
     assert (len(times), refused) == (2500, 0)
 
 
 def test_time_without_work_is_no_part_of_the_time_for_a_sample():
     now = [0.0]
-    backlog = Backlog(1.0, lambda: now[0])
+    load_shedder = LoadShedder(1.0, lambda: now[0])
     for _ in range(200):
         now[0] += 100.0
-        with backlog.at_work():
+        with load_shedder.at_work():
             now[0] += 0.01
-    assert backlog.expected_s(1) == pytest.approx(0.01, rel=0.01)
+    assert load_shedder.expected_s(1) == pytest.approx(0.01, rel=0.01)
 
 
 def test_samples_of_one_request_count_each():
     now = [0.0]
-    backlog = Backlog(10.0, lambda: now[0])
+    load_shedder = LoadShedder(10.0, lambda: now[0])
     for _ in range(10):
-        with backlog.at_work(32):
+        with load_shedder.at_work(32):
             now[0] += 6.4
-    assert backlog.expected_s(1) == pytest.approx(0.2, rel=0.01)
-    with backlog.at_work(32):
-        backlog.require_room(18)  # 50 samples of 0.2 s
+    assert load_shedder.expected_s(1) == pytest.approx(0.2, rel=0.01)
+    with load_shedder.at_work(32):
+        load_shedder.require_room(18)  # 50 samples of 0.2 s
         with pytest.raises(OverloadedError, match="32 samples"):
-            backlog.require_room(19)
+            load_shedder.require_room(19)
 
 
 def test_request_that_comes_alone_is_never_refused():
     now = [0.0]
-    backlog = Backlog(1.0, lambda: now[0])
+    load_shedder = LoadShedder(1.0, lambda: now[0])
     for _ in range(3):
-        with backlog.at_work(32):
+        with load_shedder.at_work(32):
             now[0] += 29.0
 
 
 def test_time_in_which_nothing_was_answered_closes_the_door_and_answers_open_it_again():
     now = [0.0]
-    backlog = Backlog(15.0, lambda: now[0])
+    load_shedder = LoadShedder(15.0, lambda: now[0])
     with pytest.raises(DeadlinePassedError):
-        fail(backlog, now, 30.0, DeadlinePassedError("too late", remedy="Try again."))
-    with backlog.at_work(), pytest.raises(OverloadedError):
-        backlog.require_room()
+        fail(load_shedder, now, 30.0, DeadlinePassedError("too late", remedy="Try again."))
+    with load_shedder.at_work(), pytest.raises(OverloadedError):
+        load_shedder.require_room()
     needed = 0
-    while backlog.expected_s(1) > 0.1:
+    while load_shedder.expected_s(1) > 0.1:
         needed += 1
-        with backlog.at_work():
+        with load_shedder.at_work():
             now[0] += 0.01
     assert needed < 150  # a second and a half of such answers
 
 
 def test_client_that_left_teaches_nothing():
     now = [0.0]
-    backlog = Backlog(15.0, lambda: now[0])
-    before = backlog.expected_s(1)
+    load_shedder = LoadShedder(15.0, lambda: now[0])
+    before = load_shedder.expected_s(1)
     with pytest.raises(ClientDisconnect):
-        fail(backlog, now, 20.0, ClientDisconnect())
-    assert backlog.expected_s(1) == before
+        fail(load_shedder, now, 20.0, ClientDisconnect())
+    assert load_shedder.expected_s(1) == before
 
 
 def test_refused_sample_was_work_too():
     now = [0.0]
-    backlog = Backlog(15.0, lambda: now[0])
+    load_shedder = LoadShedder(15.0, lambda: now[0])
     for _ in range(60):
         with pytest.raises(SilenceError):
-            fail(backlog, now, 1.0, SilenceError("silent", remedy="Speak."))
-    assert backlog.expected_s(1) == pytest.approx(1.0, rel=0.01)
+            fail(load_shedder, now, 1.0, SilenceError("silent", remedy="Speak."))
+    assert load_shedder.expected_s(1) == pytest.approx(1.0, rel=0.01)
 
 
 def test_flood_from_the_first_moment_lets_in_what_the_first_guess_allows():
-    backlog = Backlog(15.0, lambda: 0.0)
+    load_shedder = LoadShedder(15.0, lambda: 0.0)
     with ExitStack() as stack:
         for _ in range(5):
-            stack.enter_context(backlog.at_work(32))
+            stack.enter_context(load_shedder.at_work(32))
         with pytest.raises(OverloadedError):
-            backlog.require_room(32 * 5)
+            load_shedder.require_room(32 * 5)
 
 
 def test_require_room_when_so_few_samples_are_at_work_takes_them_however_long_they_take():
     now = [0.0]
-    backlog = Backlog(1.0, lambda: now[0], always_taken=3)
-    with backlog.at_work():
+    load_shedder = LoadShedder(1.0, lambda: now[0], always_taken=3)
+    with load_shedder.at_work():
         now[0] += 10.0  # one sample took ten seconds
-    with backlog.at_work(), backlog.at_work():
-        assert backlog.expected_s(1) > 1.0
-        backlog.require_room(1)
+    with load_shedder.at_work(), load_shedder.at_work():
+        assert load_shedder.expected_s(1) > 1.0
+        load_shedder.require_room(1)
         with pytest.raises(OverloadedError):
-            backlog.require_room(2)
+            load_shedder.require_room(2)

@@ -1,4 +1,4 @@
-"""The ledger of deletions: written with the deletion or not at all, without vectors, and enough to undo a revival."""
+"""The deletion log: written with the deletion or not at all, without vectors, and enough to undo a revival."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def session(path: Path) -> Iterator[Session]:
     engine.dispose()
 
 
-def ledger(path: Path) -> list[tuple[str, str, str]]:
+def noted_deletions(path: Path) -> list[tuple[str, str, str]]:
     connection = sqlite3.connect(path)
     found = connection.execute("SELECT template_id, tenant, subject_id FROM deletions ORDER BY 1").fetchall()
     connection.close()
@@ -61,7 +61,7 @@ def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Stor
     store.add_templates("t", "kept", "voice", "1", units(1))
     before = datetime.now(UTC)
     store.delete_subject("t", "ada")
-    assert ledger(path) == sorted((template_id, "t", "ada") for template_id in ids)
+    assert noted_deletions(path) == sorted((template_id, "t", "ada") for template_id in ids)
     engine = create_engine(f"sqlite:///{path}")
     with Session(engine) as session:
         times = {deletion.deleted_at for deletion in deletions_in(session)}
@@ -72,7 +72,7 @@ def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Stor
 def test_deleted_template_is_noted_alone(store: Store, path: Path):
     ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
     store.delete_template("t", ids[1])
-    assert ledger(path) == [(ids[1], "t", "ada")]
+    assert noted_deletions(path) == [(ids[1], "t", "ada")]
 
 
 def test_deletion_that_is_refused_notes_nothing(store: Store, path: Path):
@@ -81,7 +81,7 @@ def test_deletion_that_is_refused_notes_nothing(store: Store, path: Path):
         store.delete_subject("t", "ada")
     with pytest.raises(UnknownTemplateError):
         store.delete_template("t", foreign)
-    assert ledger(path) == []
+    assert noted_deletions(path) == []
 
 
 def test_deletion_and_its_note_are_one_transaction(store: Store, path: Path):
@@ -93,13 +93,13 @@ def test_deletion_and_its_note_are_one_transaction(store: Store, path: Path):
     connection.close()
     with pytest.raises(Exception, match="no subject may go"):
         store.delete_subject("t", "ada")
-    assert ledger(path) == []
+    assert noted_deletions(path) == []
     assert [t.template_id for t in store.subject("t", "ada").templates] == sorted(
         ids, key=[t.template_id for t in store.subject("t", "ada").templates].index
     )
 
 
-def test_ledger_holds_no_vector(store: Store, path: Path):
+def test_deletion_log_holds_no_vector(store: Store, path: Path):
     rows = units(2)
     store.add_templates("t", "ada", "voice", "1", rows)
     store.delete_subject("t", "ada")
@@ -111,7 +111,7 @@ def test_ledger_holds_no_vector(store: Store, path: Path):
     assert not any(row.tobytes() in content for row in rows)
 
 
-def test_merging_ledgers_is_their_union_and_merging_again_adds_nothing(store: Store, session: Session):
+def test_merging_deletion_logs_is_their_union_and_merging_again_adds_nothing(store: Store, session: Session):
     ids = store.add_templates("t", "ada", "voice", "1", units(2)).template_ids
     store.delete_template("t", ids[0])
     others = [Deletion(f"{n:032x}", "t", f"s{n}", datetime(2026, 1, 1, tzinfo=UTC)) for n in range(1200)]

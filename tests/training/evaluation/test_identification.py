@@ -27,7 +27,7 @@ def slowly(embeddings: np.ndarray, subjects: list[str], dim: int) -> dict[str, f
     names = sorted(set(subjects))
     own = {name: [e for e, s in zip(embeddings, subjects, strict=True) if s == name] for name in names}
     gallery = {n: unit(sum(unit(e) for e in own[n][:3])[:dim]) for n in names if len(own[n]) > 3}
-    best, right, foreign, stranger_best = [], [], [], []
+    best, right, foreign, impostor_best = [], [], [], []
     for name in names:
         for sample in own[name][3:] if name in gallery else own[name]:
             similarity = {other: float(unit(sample[:dim]) @ reference) for other, reference in gallery.items()}
@@ -36,7 +36,7 @@ def slowly(embeddings: np.ndarray, subjects: list[str], dim: int) -> dict[str, f
                 best.append(max(similarity.values()))
                 right.append(max(similarity, key=similarity.__getitem__) == name)
             else:
-                stranger_best.append(max(similarity.values()))
+                impostor_best.append(max(similarity.values()))
 
     def passes(values: list[float], share: float) -> float:
         """Lowest of many tried thresholds that at most that share reaches."""
@@ -48,8 +48,8 @@ def slowly(embeddings: np.ndarray, subjects: list[str], dim: int) -> dict[str, f
 
     return {
         "rank_1": sum(right) / len(right),
-        "0.05": 1 - found(passes(stranger_best, 0.05)),
-        "0.01": 1 - found(passes(stranger_best, 0.01)),
+        "0.05": 1 - found(passes(impostor_best, 0.05)),
+        "0.01": 1 - found(passes(impostor_best, 0.01)),
         "accuracy": found(passes(foreign, 1e-3)),
     }
 
@@ -64,7 +64,7 @@ def test_identify_when_looped_over_is_the_same(dim: int) -> None:
     assert found.accuracy == pytest.approx(expected["accuracy"])
 
 
-def test_identify_when_everybody_has_enough_samples_makes_every_second_a_stranger() -> None:
+def test_identify_when_everybody_has_enough_samples_makes_every_second_an_impostor() -> None:
     embeddings, subjects = people([5, 5, 5, 5])
     found = identify(embeddings, subjects, 6)
     assert (found.enrolled, found.probes, found.strangers) == (2, 4, 10)

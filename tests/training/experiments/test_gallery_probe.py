@@ -48,7 +48,7 @@ def test_gallery_probe_is_what_loops_over_people_and_photographs_give():
     assert least - 1e-9 <= found.eer <= most + 1e-9
 
 
-def test_gallery_probe_when_no_threshold_is_given_lets_one_in_a_thousand_strangers_pass():
+def test_gallery_probe_when_no_threshold_is_given_lets_one_in_a_thousand_impostors_pass():
     generator = np.random.default_rng(0)
     people, each, dim = 60, 4, 16
     rows = generator.standard_normal((people * each, dim)).astype(np.float32)

@@ -12,7 +12,7 @@ import torch
 
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureFolder, Shard, whole_feature_file
+from matchka_train.features.cache import FeatureFolder, Shard, atomic_feature_file
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
@@ -196,7 +196,7 @@ def test_extract_features_of_nothing_refuses(tmp_path, quiet):
 
 def test_whole_feature_file_when_the_disk_is_full_leaves_no_partial_file(tmp_path):
     def fill(path):
-        with whole_feature_file(path) as partial:
+        with atomic_feature_file(path) as partial:
             partial.write_bytes(b"half")
             raise_disk_full()
 

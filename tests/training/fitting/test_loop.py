@@ -58,16 +58,18 @@ def judged():
     ]
 
 
-def fit(features, judged, family=None, loss="sup_con", keeper=None, clips=None, **optimisation):
+def fit(features, judged, family=None, loss="sup_con", checkpoint_store=None, clips=None, **optimisation):
     family = family or LinearRecipe()
     values = {"epochs": 5, "identities_per_batch": 8, "clips_per_identity": 3, **optimisation}
     plan = Plan(LossRecipe(kind=loss), OptimisationRecipe(**values), DIMS, seed=4)
     raw = validate(unchanged, judged, DIMS)
     projection = begin(features, family, DIM, seed=4)
     clips = clips or TrainingClips(features, pooled=projection.is_affine)
-    keeper = keeper or Kept()
-    trained = train(projection, clips, lambda m: validate(window_embedder(m), judged, DIMS), raw, plan, keeper)
-    return trained, keeper, raw
+    checkpoint_store = checkpoint_store or Kept()
+    trained = train(
+        projection, clips, lambda m: validate(window_embedder(m), judged, DIMS), raw, plan, checkpoint_store
+    )
+    return trained, checkpoint_store, raw
 
 
 @pytest.mark.parametrize("loss", ["aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"])
@@ -79,12 +81,12 @@ def test_train_with_every_loss_lowers_it(features, judged, loss):
 
 
 def test_train_keeps_the_epoch_that_validation_says_is_best(features, judged):
-    trained, keeper, raw = fit(features, judged, epochs=6)
+    trained, checkpoint_store, raw = fit(features, judged, epochs=6)
     again = standing(validate(window_embedder(trained.best), judged, DIMS), raw)
     reached = [(entry["excess"], entry["ratio"]) for entry in trained.history]
     assert reached[trained.best_epoch] == (again.excess, again.ratio)
     assert again.excess == min(excess for excess, _ in reached)
-    assert len(keeper.states) == len(trained.history) == 7
+    assert len(checkpoint_store.states) == len(trained.history) == 7
 
 
 @pytest.mark.parametrize("family", [LinearRecipe(), MlpRecipe(hidden=16), RefinedRecipe()])
@@ -92,9 +94,11 @@ def test_train_when_interrupted_and_resumed_ends_with_the_same_projection(featur
     whole, _, _ = fit(features, judged, family, average_from=0.4)
     stopped = Kept(stop_after=3)
     with pytest.raises(KeyboardInterrupt):
-        fit(features, judged, family, keeper=stopped, average_from=0.4)
-    resumed, keeper, _ = fit(features, judged, family, keeper=Kept(stopped.states[-1]), average_from=0.4)
-    assert len(keeper.states) == 2  # epochs 4 and 5
+        fit(features, judged, family, checkpoint_store=stopped, average_from=0.4)
+    resumed, checkpoint_store, _ = fit(
+        features, judged, family, checkpoint_store=Kept(stopped.states[-1]), average_from=0.4
+    )
+    assert len(checkpoint_store.states) == 2  # epochs 4 and 5
     assert [entry["loss"] for entry in resumed.history] == [entry["loss"] for entry in whole.history]
     rows = torch.tensor(features.pooled())
     assert torch.equal(resumed.best(rows), whole.best(rows))
@@ -136,11 +140,11 @@ def test_train_when_the_loss_is_nan_stops_and_keeps_the_last_good_epoch(features
             if self.epochs == 3:
                 self._rows = torch.full_like(self._rows, torch.nan)
 
-    keeper = Kept()
+    checkpoint_store = Kept()
     with pytest.raises(DivergedError, match="nan in epoch 3"):
-        fit(features, judged, keeper=keeper, clips=Poisoned(features, pooled=True))
-    assert [state["epoch"] for state in keeper.states] == [0, 1, 2]
-    assert torch.isfinite(keeper.best(torch.tensor(features.pooled()))).all()
+        fit(features, judged, checkpoint_store=checkpoint_store, clips=Poisoned(features, pooled=True))
+    assert [state["epoch"] for state in checkpoint_store.states] == [0, 1, 2]
+    assert torch.isfinite(checkpoint_store.best(torch.tensor(features.pooled()))).all()
 
 
 def test_averaging_gives_the_mean_of_the_parameters_after_every_step(features, judged):
@@ -155,25 +159,25 @@ def test_averaging_gives_the_mean_of_the_parameters_after_every_step(features, j
         features,
         judged,
         LinearRecipe(batch_norm=False, dropout=0),
-        keeper=Watching(),
+        checkpoint_store=Watching(),
         epochs=4,
         average_from=0.5,
         identities_per_batch=16,
         clips_per_identity=5,
     )  # one step an epoch: the states are all steps there are
     assert trained[2] is None
-    keeper = Kept()
+    checkpoint_store = Kept()
     fit(
         features,
         judged,
         LinearRecipe(batch_norm=False, dropout=0),
-        keeper=keeper,
+        checkpoint_store=checkpoint_store,
         epochs=4,
         average_from=0.5,
         identities_per_batch=16,
         clips_per_identity=5,
     )
-    steps = [state["projection"]["linear.weight"] for state in keeper.states[3:]]
+    steps = [state["projection"]["linear.weight"] for state in checkpoint_store.states[3:]]
     assert torch.allclose(trained[4], sum(steps) / len(steps), atol=1e-6)
 
 

@@ -77,11 +77,11 @@ def test_info_nce_equals_its_formula(embeddings, batch):
     _, found = loss_of("info_nce", (4,), embeddings, batch, temperature=0.5)
     rows, terms = unit(embeddings, 4), []
     for i, row in enumerate(rows):
-        strangers = sum(math.exp(cosine(row, rows[j]) / 0.5) for j in range(6) if LABELS[j] != LABELS[i])
+        non_mated = sum(math.exp(cosine(row, rows[j]) / 0.5) for j in range(6) if LABELS[j] != LABELS[i])
         for j in range(6):
             if j != i and LABELS[j] == LABELS[i]:
                 mate = math.exp(cosine(row, rows[j]) / 0.5)
-                terms.append(-math.log(mate / (mate + strangers)))
+                terms.append(-math.log(mate / (mate + non_mated)))
     assert found == pytest.approx(sum(terms) / len(terms), rel=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Tails of strangers: against order statistics by hand, and against galleries that are really drawn."""
+"""Tails of impostors: against order statistics by hand, and against galleries that are really drawn."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics.impostor_tails import StrangerTails, fit_tails
+from matchka_train.metrics.impostor_tails import ImpostorTails, fit_tails
 
 
 def quantile(share: float) -> float:
@@ -48,7 +48,7 @@ def test_fit_tails_when_references_are_samples_lays_the_least_squares_line_throu
         assert tails.means[number] == pytest.approx(mean_z - slope * mean_x, abs=1e-4)
 
 
-def test_fit_tails_when_references_hold_several_samples_leaves_a_stranger_s_own_out():
+def test_fit_tails_when_references_hold_several_samples_leaves_an_impostor_s_own_out():
     """A subject of identical samples would be most similar to itself: the tail must not know it."""
     rows, subjects = crowd(40, 3, 8, 2, spread=0.0)
     tails = fit_tails(rows, subjects, 8, templates=3, draws=2, seed=0)
@@ -61,7 +61,7 @@ def test_fit_tails_when_references_hold_several_samples_leaves_a_stranger_s_own_
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1_000_000])
 def test_threshold_when_inverted_gives_the_rate_asked_for(size: int):
-    tails = StrangerTails(np.array([0.1, 0.3, 0.5]), np.array([0.1, 0.2, 0.05]))
+    tails = ImpostorTails(np.array([0.1, 0.3, 0.5]), np.array([0.1, 0.2, 0.05]))
     for rate in (0.1, 0.01, 0.001):
         z = math.atanh(tails.threshold(rate, size))
         none = [
@@ -72,13 +72,13 @@ def test_threshold_when_inverted_gives_the_rate_asked_for(size: int):
 
 
 def test_threshold_when_galleries_are_drawn_keeps_the_rate():
-    """Thresholds of half of a crowd, on galleries and strangers of the other half; pairs alone would not keep them."""
+    """Thresholds of half of a crowd, on galleries and impostors of the other half; pairs alone would not keep them."""
     rows, subjects = crowd(600, 2, 12, 3)
     half = 600
     tails = fit_tails(rows[:half], subjects[:half], 12, templates=1, draws=1, seed=0)
     unit = rows[half:] / np.linalg.norm(rows[half:], axis=1, keepdims=True)
-    strangers, gallery = unit[0:300], unit[300:600:2]
-    passed = (strangers @ gallery.T).max(axis=1) >= tails.threshold(0.1, len(gallery))
+    impostors, gallery = unit[0:300], unit[300:600:2]
+    passed = (impostors @ gallery.T).max(axis=1) >= tails.threshold(0.1, len(gallery))
     assert 0.05 < passed.mean() < 0.17
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from matchka_train.errors import DownloadError
-from matchka_train.weights.download import BLOCK_BYTES, Patience, fetch_file
+from matchka_train.weights.download import BLOCK_BYTES, RetryPolicy, fetch_file
 from tests.factories.hub_server import CONTENT, Hub, serve
 
-HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=3, pause_s=0.0)
+HASTY = RetryPolicy(connect_s=5.0, read_s=0.3, attempts=3, pause_s=0.0)
 HALF = len(CONTENT) // 2
 
 

@@ -22,13 +22,13 @@ from matchka_train.errors import (
     WeightsAbsentError,
     WeightsFileError,
 )
-from matchka_train.weights.download import Patience
+from matchka_train.weights.download import RetryPolicy
 from matchka_train.weights.hub import HubFile, HubWeights, catalogue, checked_weights, named, place_of, weights_of
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.pull import Pull, pull, require_tensors
 from tests.factories.hub_server import Hub, serve
 
-HASTY = Patience(connect_s=5.0, read_s=0.3, attempts=2, pause_s=0.0)
+HASTY = RetryPolicy(connect_s=5.0, read_s=0.3, attempts=2, pause_s=0.0)
 
 
 def checkpoint(value: float = 1.0, legacy: bool = False) -> bytes:

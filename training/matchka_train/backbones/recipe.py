@@ -3,10 +3,10 @@
 from abc import abstractmethod
 
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class BackboneRecipe(Frozen):
+class BackboneRecipe(StrictModel):
     """The base of every backbone's recipe: one class for each kind, listed in the row of its modality."""
 
     kind: str

@@ -13,7 +13,7 @@ from matchka_train.run.candidate import Fitted
 
 def accuracy_table(projected: Report, raw: Report) -> Table:
     """EER, minDCF and TAR per domain and dim, the raw backbone truncated to the same dim beside each EER."""
-    table = Table(title="Accuracy on unseen identities, all pairs within a domain")
+    table = Table(title="Accuracy on held-out identities, all pairs within a domain")
     for column in ("domain", "dim", "EER %", "raw EER %", "EER / raw at full dim", "minDCF", "TAR@FMR 1e-2", "1e-3"):
         table.add_column(column, justify="left" if column == "domain" else "right")
     for domain, per_dim in projected.items():
@@ -35,7 +35,7 @@ def accuracy_table(projected: Report, raw: Report) -> Table:
 def identification_table(projected: IdentificationReport, raw: IdentificationReport) -> Table:
     """Gallery against probes, the raw backbone first."""
     header, *rows = identification_rows(projected, raw)
-    table = Table(title="Identification: references of three samples, probes, strangers")
+    table = Table(title="Identification: references of three samples, mated and non-mated probes")
     for column in header:
         table.add_column(column, justify="left" if column in header[:2] else "right")
     for row in rows:

@@ -82,7 +82,7 @@ def evaluate_command(
     layout: Layout = None,
     trials: Trials = None,
     clip_parts: ClipParts = 1,
-    cohort: Annotated[Path | None, typer.Option(help="Strangers for AS-norm, as --data.")] = None,
+    cohort: Annotated[Path | None, typer.Option(help="Other people for AS-norm, as --data.")] = None,
     top: Annotated[int, typer.Option(help="Cohort identities each side is normalised by.", min=2)] = 100,
     cache_dir: CacheDir = DEFAULT_CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -90,9 +90,9 @@ def evaluate_command(
     """Measure a bundle or a checkpoint on data of your own: error rates, and what its thresholds do there."""
     options = {"clip_parts": clip_parts, "trials": trials}
     chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
-    strangers = None if cohort is None else datasets_of(cohort, layout, {"clip_parts": clip_parts})[0]
+    cohort_data = None if cohort is None else datasets_of(cohort, layout, {"clip_parts": clip_parts})[0]
     with show_progress() as progress:
-        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, strangers, top)
+        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, cohort_data, top)
     if as_json:
         sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
         return

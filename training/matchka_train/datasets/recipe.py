@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class FoldRecipe(Frozen):
+class FoldRecipe(StrictModel):
     """One of several identity-disjoint parts of a data set; identities are shuffled by the seed and dealt in turn."""
 
     fold: int = Field(ge=0)
@@ -22,7 +22,7 @@ class FoldRecipe(Frozen):
         return self
 
 
-class DatasetRecipe(Frozen):
+class DatasetRecipe(StrictModel):
     """One data set, or a part of one.
 
     Attributes:

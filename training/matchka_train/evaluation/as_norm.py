@@ -14,12 +14,12 @@ from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalis
 from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 SMALLEST_SPREAD: Final = 1e-6  # a cohort of copies has no spread to divide by
 
 
-class AsNormRecipe(Frozen):
+class AsNormRecipe(StrictModel):
     """Adaptive score normalisation, measured beside the plain cosine and never part of the model.
 
     Attributes:

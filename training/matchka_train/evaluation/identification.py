@@ -27,8 +27,8 @@ class Identification:
         probes: other samples of them.
         strangers: samples of subjects that are not enrolled.
         rank_1: share of probes whose most similar reference is their own.
-        fnir_at_fpir: str(fpir) -> share of probes not found, at the threshold that lets that share of strangers in.
-        threshold: that keeps a false match rate of 1e-3 between probes or strangers and the references of others.
+        fnir_at_fpir: str(fpir) -> share of probes not found, at the threshold that lets that share of impostors in.
+        threshold: that keeps a false match rate of 1e-3 between probes or impostors and the references of others.
         accuracy: share of probes whose most similar reference is their own and passes that threshold.
     """
 
@@ -48,7 +48,7 @@ class Roles:
     references: list[npt.NDArray[np.int64]]
     probes: npt.NDArray[np.int64]
     owners: npt.NDArray[np.int64]
-    strangers: npt.NDArray[np.int64]
+    non_mated: npt.NDArray[np.int64]
 
 
 IdentificationReport = dict[str, dict[int, Identification]]  # domain -> dim -> rates
@@ -89,18 +89,18 @@ def identify(embeddings: FloatArray, subjects: list[str], dim: int) -> Identific
     roles = _deal(*number_subjects(subjects))
     references = np.stack([mean_reference(embeddings[rows]) for rows in roles.references])
     probes = cosine_similarity(embeddings[roles.probes], references, dim)
-    strangers = cosine_similarity(embeddings[roles.strangers], references, dim)
+    impostors = cosine_similarity(embeddings[roles.non_mated], references, dim)
     best, right = probes.max(axis=1), probes.argmax(axis=1) == roles.owners
     others = np.ones(probes.shape, bool)
     others[np.arange(len(probes)), roles.owners] = False
-    threshold = _exceeded_by(np.concatenate([probes[others], strangers.ravel()]), FIXED_FMR)
+    threshold = _exceeded_by(np.concatenate([probes[others], impostors.ravel()]), FIXED_FMR)
     fnir = {
-        f"{fpir:g}": float(1.0 - np.mean(right & (best >= _exceeded_by(strangers.max(axis=1), fpir)))) for fpir in FPIRS
+        f"{fpir:g}": float(1.0 - np.mean(right & (best >= _exceeded_by(impostors.max(axis=1), fpir)))) for fpir in FPIRS
     }
     return Identification(
         enrolled=len(references),
         probes=len(probes),
-        strangers=len(strangers),
+        strangers=len(impostors),
         rank_1=float(np.mean(right)),
         fnir_at_fpir=fnir,
         threshold=threshold,
@@ -128,10 +128,10 @@ def _deal(numbers: Indices, count: int) -> Roles:
     rows = [np.flatnonzero(numbers == subject) for subject in range(count)]
     enrolled = [subject for subject in range(count) if len(rows[subject]) > TEMPLATES]
     if len(enrolled) == count:
-        enrolled = enrolled[::2]  # nobody is a stranger by lack of samples: every second one becomes one
+        enrolled = enrolled[::2]  # nobody is an impostor by lack of samples: every second one becomes one
     if len(enrolled) < 2 or len(enrolled) == count:
         raise NoTrialsError(
-            f"Identification needs two subjects with more than {TEMPLATES} samples, and a stranger.",
+            f"Identification needs two subjects with more than {TEMPLATES} samples, and an impostor.",
             value=len(enrolled),
             remedy="Add samples.",
         )
@@ -140,7 +140,7 @@ def _deal(numbers: Indices, count: int) -> Roles:
         references=[rows[subject][:TEMPLATES] for subject in enrolled],
         probes=np.concatenate(probes),
         owners=np.repeat(np.arange(len(enrolled)), [len(part) for part in probes]),
-        strangers=np.concatenate([rows[subject] for subject in range(count) if subject not in enrolled]),
+        non_mated=np.concatenate([rows[subject] for subject in range(count) if subject not in enrolled]),
     )
 
 

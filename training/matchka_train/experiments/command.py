@@ -18,9 +18,9 @@ from matchka_train.experiments.tables import face_heads_rows, loss_rows, two_sta
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import put_override, read_recipe
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Frozen)
+AnyRecipe = TypeVar("AnyRecipe", bound=StrictModel)
 experiment_app = typer.Typer(help="Questions about training, answered on your own data.", no_args_is_help=True)
 
 SPEAKER: Final = Path("training/matchka_train/recipes/speaker.yaml")

@@ -33,7 +33,7 @@ from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.run.recipe import Recipe
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 Place = Literal["projection", "last block"]
 LossName = Literal["arcface", "info_nce"]
@@ -44,7 +44,7 @@ EMBEDDING_DIM: Final = 128
 ALL: Final = 1_000_000
 
 
-class FaceHeadsRecipe(Frozen):
+class FaceHeadsRecipe(StrictModel):
     """One experiment; the contrastive values are those of the report it answers.
 
     Attributes:

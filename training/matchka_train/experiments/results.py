@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from matchka.runtime.whole_file import write_whole
+from matchka.runtime.atomic_file import write_atomically
 from matchka_train.errors import CheckpointError
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class RunFolder:
         depends_on: everything its runs depend on; runs of other values are not taken for these.
     """
 
-    def __init__(self, folder: Path, *depends_on: Frozen) -> None:
+    def __init__(self, folder: Path, *depends_on: StrictModel) -> None:
         text = "\n".join(value.model_dump_json() for value in depends_on)
         self.path = folder / "runs" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -43,5 +43,5 @@ class RunFolder:
             except ValidationError as error:
                 raise CheckpointError("The finished run cannot be read.", value=path, remedy="Delete it.") from error
         found = compute()
-        write_whole(path, adapter.dump_json(found, indent=1))
+        write_atomically(path, adapter.dump_json(found, indent=1))
         return found

@@ -32,13 +32,13 @@ from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.projections.trained.linear import LinearProjection, LinearRecipe
 from matchka_train.run.recipe import Recipe
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 NEVER: Final = 9999  # freeze_backbone_epochs that no run reaches: the backbone stays frozen
 ALL: Final = 1_000_000
 
 
-class TwoStageRecipe(Frozen):
+class TwoStageRecipe(StrictModel):
     """One experiment; loss and optimiser as in the runs it answers, on smaller data.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from matchka.runtime.whole_file import whole_file
+from matchka.runtime.atomic_file import atomic_file
 from matchka.vectors import FloatArray
 from matchka_train.errors import DiskFullError
 from matchka_train.modalities.skipped import Skipped
@@ -107,7 +107,7 @@ class FeatureFolder:
         """
         shards = [self._required_shard(number) for number in range(shard_count)]
         counts = np.concatenate([shard.window_counts for shard in shards])
-        with whole_feature_file(self.path / WINDOWS_NAME) as partial:
+        with atomic_feature_file(self.path / WINDOWS_NAME) as partial:
             joined = np.lib.format.open_memmap(partial, "w+", np.float32, (int(counts.sum()), dim))
             position = 0
             for shard in shards:
@@ -150,15 +150,15 @@ def _as_npy(array: FloatArray) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    with whole_feature_file(path) as partial:
+    with atomic_feature_file(path) as partial:
         partial.write_bytes(content)
 
 
 @contextmanager
-def whole_feature_file(path: Path) -> Iterator[Path]:
-    """A file that is whole or not there, as matchka.runtime.whole_file.whole_file; a full disk is its own error."""
+def atomic_feature_file(path: Path) -> Iterator[Path]:
+    """A file that is whole or not there, as matchka.runtime.atomic_file.atomic_file; a full disk is its own error."""
     try:
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             yield partial
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -20,7 +20,7 @@ from matchka_train.features.cache import FeatureFolder, Shard
 from matchka_train.features.features import Features
 from matchka_train.modalities import describe_reader, modality_of, open_reader
 from matchka_train.modalities.augmentation import View
-from matchka_train.modalities.modality import Rows, SampleReader, join_rows
+from matchka_train.modalities.modality import RowReader, Rows, join_rows
 from matchka_train.modalities.skipped import Skipped
 
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
@@ -102,7 +102,7 @@ def _fill(
     samples: Sequence[Sample],
     hashes: list[str],
     backbone: Backbone,
-    open_samples: Callable[[], SampleReader],
+    open_samples: Callable[[], RowReader],
     progress: Progress,
 ) -> Shard:
     """Compute what the folder lacks, and map the whole."""
@@ -133,7 +133,7 @@ def _fill(
 
 
 def _embed_shard(
-    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: SampleReader
+    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: RowReader
 ) -> Shard:
     read = [reader.rows(sample, sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
     skipped = tuple(entry for entry in read if isinstance(entry, Skipped))

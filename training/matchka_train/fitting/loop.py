@@ -33,7 +33,7 @@ class Plan:
     seed: int
 
 
-class Keeper(Protocol):
+class CheckpointStore(Protocol):
     """Keeps checkpoints of the loop, from which an interrupted run is resumed."""
 
     def resume(self) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ def train(
     validate: Callable[[torch.nn.Module], Report],
     raw: Report,
     plan: Plan,
-    keeper: Keeper,
+    checkpoint_store: CheckpointStore,
 ) -> Trained:
     """Train a projection; the best epoch is the one whose worst domain stands best beside the raw backbone.
 
@@ -79,15 +79,15 @@ def train(
         validate: measures an exported projection.
         raw: what it says of the raw backbone.
         plan: how.
-        keeper: is told after every epoch, and holds what an interrupted run left.
+        checkpoint_store: is told after every epoch, and holds what an interrupted run left.
 
     Raises: DivergedError: the loss became NaN or infinite; the keeper has the last good epoch.
     """
     run = _Run(projection, data, plan)
-    run.restore(keeper.resume())
+    run.restore(checkpoint_store.resume())
     if not run.history:
         run.judge(validate(projection.exported()), raw, None)
-        keeper.epoch_done(run.state(), run.best_module(), projection.exported())
+        checkpoint_store.epoch_done(run.state(), run.best_module(), projection.exported())
     weights = domain_weights(plan.optimisation.domain_weights, data.domains, "optimisation.domain_weights")
     while run.epoch < plan.optimisation.epochs and run.epochs_without_better < plan.optimisation.patience_epochs:
         run.epoch += 1
@@ -108,7 +108,7 @@ def train(
             total += float(value.detach())
         current = run.averaged().eval().exported()
         run.judge(validate(current), raw, total / len(steps))
-        keeper.epoch_done(run.state(), run.best_module(), current)
+        checkpoint_store.epoch_done(run.state(), run.best_module(), current)
     return Trained(run.best_module(), run.best_epoch, run.history, _is_flat(run.history))
 
 

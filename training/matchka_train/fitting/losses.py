@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from pytorch_metric_learning import distances, losses, miners
 
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class LossRecipe(Frozen):
+class LossRecipe(StrictModel):
     """One loss at every dim, and how the dims and a distillation term weigh.
 
     Attributes:

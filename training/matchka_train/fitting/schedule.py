@@ -4,10 +4,10 @@ import math
 
 from pydantic import Field, model_validator
 
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class OptimisationRecipe(Frozen):
+class OptimisationRecipe(StrictModel):
     """AdamW with warm-up and a cosine; the defaults are those of the reference recipe, on smaller data.
 
     Attributes:

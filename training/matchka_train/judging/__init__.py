@@ -1,1 +1,1 @@
-"""Judging checkpoints, bundles and graphs on the same trials."""
+"""Evaluation of checkpoints, bundles and graphs on the same trials."""

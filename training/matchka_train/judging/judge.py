@@ -1,4 +1,4 @@
-"""Judge finished models on any data: error rates, thresholds that hold or do not, and differences between two."""
+"""Evaluate finished models on any data: error rates, thresholds, and differences between two models."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
 from matchka_train.evaluation.validation import Report, compared, embed_by_domain, measure, report_as_json, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features, join_features, with_trials
-from matchka_train.judging.models import Model
+from matchka_train.judging.models import EvaluatedModel
 from matchka_train.metrics.bootstrap import Difference, paired_difference
 from matchka_train.metrics.pairs import PairSimilarities
 
@@ -73,7 +73,7 @@ class Conditions:
 
 
 def judge(
-    model: Model,
+    model: EvaluatedModel,
     data: Sequence[DatasetRecipe],
     conditions: Conditions,
     progress: Progress,
@@ -87,7 +87,7 @@ def judge(
         data: data sets of held-out identities.
         conditions: where features are kept, and what is drawn.
         progress: shows how far it is.
-        cohort: strangers for AS-norm; it is measured beside the plain cosine where given.
+        cohort: other people for AS-norm; it is measured beside the plain cosine where given.
         top: cohort identities each side is normalised by.
 
     Raises: DatasetError, TooManyUnreadableError, NoTrialsError.
@@ -102,14 +102,18 @@ def judge(
     )
     normalised = None
     if cohort is not None:
-        strangers = join_features(_features(model, [cohort], conditions, progress))
-        normalised = _with_as_norm(model, features, strangers, top)
+        cohort_features = join_features(_features(model, [cohort], conditions, progress))
+        normalised = _with_as_norm(model, features, cohort_features, top)
     report = validate(model.embed_windows, features, model.dims)
     return Judgement(report, thresholds, normalised, sum(len(part.skipped) for part in features))
 
 
 def compare(
-    first: Model, second: Model, data: Sequence[DatasetRecipe], conditions: Conditions, progress: Progress
+    first: EvaluatedModel,
+    second: EvaluatedModel,
+    data: Sequence[DatasetRecipe],
+    conditions: Conditions,
+    progress: Progress,
 ) -> dict[str, dict[int, Difference]]:
     """Difference of EER between two models on the same pairs, at every dim both have.
 
@@ -142,7 +146,7 @@ def judgement_as_json(found: Judgement) -> dict[str, Any]:
 
 
 def _features(
-    model: Model, data: Sequence[DatasetRecipe], conditions: Conditions, progress: Progress
+    model: EvaluatedModel, data: Sequence[DatasetRecipe], conditions: Conditions, progress: Progress
 ) -> list[Features]:
     found = []
     for dataset in data:
@@ -157,15 +161,15 @@ def _judge_threshold(domain: str, dim: int, fmr: float, threshold: float, pairs:
     return JudgedThreshold(domain, dim, fmr, threshold, float(np.mean(false_matches)), float(np.mean(misses)))
 
 
-def _with_as_norm(model: Model, data: Sequence[Features], strangers: Features, top: int) -> Report:
+def _with_as_norm(model: EvaluatedModel, data: Sequence[Features], cohort_features: Features, top: int) -> Report:
     judged = {name for features in data for name in (*features.subjects, *features.paths)}
-    overlap = {*strangers.subjects, *strangers.paths} & judged
+    overlap = {*cohort_features.subjects, *cohort_features.paths} & judged
     if overlap:
         raise DatasetError(
             "The cohort holds identities or clips that are judged.", value=sorted(overlap), remedy="Give other people."
         )
-    clips = mean_by_group(model.embed_windows(strangers.windows), strangers.window_counts.tolist())
-    cohort = cohort_embeddings(clips, strangers, None)
+    clips = mean_by_group(model.embed_windows(cohort_features.windows), cohort_features.window_counts.tolist())
+    cohort = cohort_embeddings(clips, cohort_features, None)
     return {
         domain: {dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], top)) for dim in model.dims}
         for domain, (embeddings, subjects) in embed_by_domain(model.embed_windows, data).items()

@@ -1,4 +1,4 @@
-"""Anything finished that embeds clips and can be judged: a bundle's graph, or a checkpoint's projection."""
+"""Models that can be evaluated: a bundle's graph, or a checkpoint's projection."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from matchka_train.run.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True)
-class Model:
+class EvaluatedModel:
     """A bundle or a checkpoint, opened.
 
     Attributes:
@@ -37,7 +37,7 @@ class Model:
     recipe: Recipe | None
 
 
-def open_model(path: Path) -> Model:
+def open_model(path: Path) -> EvaluatedModel:
     """Open a bundle (manifest.json) or a checkpoint (recipe.yaml).
 
     Raises:
@@ -57,17 +57,17 @@ def open_model(path: Path) -> Model:
     )
 
 
-def _open_bundle(path: Path) -> Model:
+def _open_bundle(path: Path) -> EvaluatedModel:
     bundle = read_bundle(path)
     embedding = bundle.manifest.output(EmbeddingOutput)
     thresholds = {
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
         for dim, report in embedding.per_dim.items()
     }
-    return Model(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None)
+    return EvaluatedModel(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None)
 
 
-def _open_checkpoint(path: Path) -> Model:
+def _open_checkpoint(path: Path) -> EvaluatedModel:
     recipe = read_recipe(path / RECIPE_NAME)
     projection, info = load_projection(path / PROJECTION_NAME)
     backbone = recipe.backbone.open()
@@ -77,4 +77,4 @@ def _open_checkpoint(path: Path) -> Model:
             value=backbone.source.sha256,
             remedy="Train again on this backbone.",
         )
-    return Model(path, backbone, window_embedder(projection), info.dims, {}, recipe)
+    return EvaluatedModel(path, backbone, window_embedder(projection), info.dims, {}, recipe)

@@ -1,7 +1,7 @@
 """Upper tails of impostors' similarities, and the thresholds that keep an FPIR at any gallery size.
 
-Comparisons of one probe are not independent: some strangers resemble everybody. A false match rate over pairs cannot
-say how the best of N references behaves as N grows, so each stranger gets a tail of its own.
+Comparisons of one probe are not independent: some impostors resemble everybody. A false match rate over pairs cannot
+say how the best of N references behaves as N grows, so each impostor gets a tail of its own.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from matchka_train.errors import NoTrialsError
 from matchka_train.metrics.calibration import LARGEST_COSINE
 from matchka_train.metrics.pairs import number_subjects
 
-UPPER_SHARE: Final = 0.2  # of a stranger's similarities, through which its tail is laid; docs/decisions/062
+UPPER_SHARE: Final = 0.2  # of an impostor's similarities, through which its tail is laid; docs/decisions/062
 LEAST_SUBJECTS: Final = 30  # fewer say too little about who looks like whom
 HIGHEST_Z: Final = 12.0  # artanh of a cosine that no float32 tells from 1
 
@@ -25,12 +25,12 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class StrangerTails:
+class ImpostorTails:
     """The upper tails of impostors' similarities to references, each normal on Fisher's z.
 
     Attributes:
-        means: (strangers,), of artanh(similarity).
-        deviations: (strangers,), > 0.
+        means: (impostors,), of artanh(similarity).
+        deviations: (impostors,), > 0.
     """
 
     means: Values
@@ -43,7 +43,7 @@ class StrangerTails:
             threshold: cosine.
             gallery_size: subjects, each drawn independently of the others.
 
-        >>> one = StrangerTails(np.array([0.0]), np.array([1.0]))
+        >>> one = ImpostorTails(np.array([0.0]), np.array([1.0]))
         >>> one.false_positive_rate(0.0, 1), round(one.false_positive_rate(0.0, 2), 6)
         (0.5, 0.75)
         """
@@ -61,7 +61,7 @@ class StrangerTails:
 
 def fit_tails(
     embeddings: FloatArray, subjects: list[str], dim: int, templates: int, draws: int, seed: int
-) -> StrangerTails:
+) -> ImpostorTails:
     """Lay a tail through the highest similarities of every sample to references of all other subjects.
 
     On a normal distribution the order statistics against the normal quantiles of their ranks lie on a straight line,
@@ -84,7 +84,7 @@ def fit_tails(
     references, owners = _references(embeddings, numbers, count, templates, draws, np.random.default_rng(seed))
     if len(set(owners.tolist())) < LEAST_SUBJECTS:
         raise NoTrialsError(
-            f"Tails of strangers need {LEAST_SUBJECTS} subjects with {templates} samples.",
+            f"Tails of impostors need {LEAST_SUBJECTS} subjects with {templates} samples.",
             value=len(set(owners.tolist())),
             remedy="Give more subjects, or fewer templates.",
         )
@@ -94,7 +94,7 @@ def fit_tails(
         mean, deviation = _line_through_top(row[owners != own].astype(np.float64))
         means.append(mean)
         deviations.append(deviation)
-    return StrangerTails(np.asarray(means), np.asarray(deviations))
+    return ImpostorTails(np.asarray(means), np.asarray(deviations))
 
 
 def _references(

@@ -13,8 +13,8 @@ from matchka_train.errors import FeatureError, RecipeError
 from matchka_train.modalities.audio import AUDIO
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.face import FACE
-from matchka_train.modalities.modality import SampleReader, TrainingModality
-from matchka_train.strict_model import Frozen
+from matchka_train.modalities.modality import RowReader, TrainingModality
+from matchka_train.strict_model import StrictModel
 
 _ALL: Final[tuple[TrainingModality[Any, Any], ...]] = (AUDIO, FACE)
 # by the kind of a manifest's `input`
@@ -44,7 +44,7 @@ def modality_of(backbone: Backbone) -> TrainingModality[Any, Any]:
     return TRAINING_MODALITIES[kind]
 
 
-def open_reader(backbone: Backbone, limits: Mapping[str, object], view: View | None) -> SampleReader:
+def open_reader(backbone: Backbone, limits: Mapping[str, object], view: View | None) -> RowReader:
     """The reader for a backbone's kind of input.
 
     Args:
@@ -70,13 +70,13 @@ def describe_reader(backbone: Backbone, limits: Mapping[str, object]) -> dict[st
     return modality.describe(backbone.input, backbone, limits_of(modality, limits))
 
 
-def limits_of(modality: TrainingModality[Any, Any], given: Mapping[str, object]) -> Frozen:
+def limits_of(modality: TrainingModality[Any, Any], given: Mapping[str, object]) -> StrictModel:
     """The limits that a recipe gives, with defaults for the rest.
 
     Raises: RecipeError: an unknown key, or a value out of range; names the key.
     """
     try:
-        limits: Frozen = modality.limits.model_validate(given)
+        limits: StrictModel = modality.limits.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         known = ", ".join(modality.limits.model_fields) or "none"

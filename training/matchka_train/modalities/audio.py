@@ -20,13 +20,13 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.modality import TrainingModality
 from matchka_train.modalities.skipped import Skipped
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")
 NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
 
 
-class ClipLimits(Frozen):
+class ClipLimits(StrictModel):
     """Which clips are taken.
 
     Attributes:

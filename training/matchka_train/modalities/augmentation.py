@@ -8,13 +8,13 @@ from pydantic import Field, field_validator
 from scipy.signal import butter, sosfilt
 
 from matchka.vectors import FloatArray
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 PINK_SHARE: Final = 0.5  # of noisy clips; rooms and crowds fall towards high frequencies, microphones hiss white
 SMALLEST_POWER: Final = 1e-12
 
 
-class AugmentationRecipe(Frozen):
+class AugmentationRecipe(StrictModel):
     """How views differ from the recording; the ranges are drawn from uniformly, per clip and view.
 
     Attributes:

@@ -15,12 +15,12 @@ from matchka_train.backbones.recipe import BackboneRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.skipped import Skipped
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 
-class SampleReader(Protocol):
+class RowReader(Protocol):
     """Reads one file at a time."""
 
     def rows(self, sample: Sample, sha256: str, /) -> Rows | Skipped:
@@ -33,7 +33,7 @@ class SampleReader(Protocol):
         ...
 
 
-class NoLimits(Frozen):
+class NoLimits(StrictModel):
     """The limits of a modality whose samples have none."""
 
 
@@ -48,7 +48,7 @@ def example_rows(spec: InputSpec) -> Rows:
 
 
 SpecT = TypeVar("SpecT", bound=InputSpec)
-LimitsT = TypeVar("LimitsT", bound=Frozen)
+LimitsT = TypeVar("LimitsT", bound=StrictModel)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TrainingModality(Generic[SpecT, LimitsT]):
     spec: type[SpecT]
     limits: type[LimitsT]
     backbones: tuple[type[BackboneRecipe], ...]
-    open_reader: Callable[[SpecT, Backbone, LimitsT, View | None], SampleReader]
+    open_reader: Callable[[SpecT, Backbone, LimitsT, View | None], RowReader]
     describe: Callable[[SpecT, Backbone, LimitsT], dict[str, object]]
     extras: Callable[[SpecT, Path], tuple[ExportablePart, ...]] = no_extras
     fixed_rows: Callable[[SpecT], Rows] = example_rows

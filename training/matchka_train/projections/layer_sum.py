@@ -13,12 +13,12 @@ from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe
 from matchka_train.projections.trainable import TrainableProjection
 from matchka_train.projections.trained.refined import RefinedProjection
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 BLOCK_WINDOWS: Final = 1024
 
 
-class LayerSumRecipe(Frozen):
+class LayerSumRecipe(StrictModel):
     """y = (I + L) s + e, where s is the closed form's output for the weighted sum of the layers.
 
     The weights are a softmax that begins with all layers equal; the closed form is fitted there.

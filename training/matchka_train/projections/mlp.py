@@ -6,10 +6,10 @@ import torch
 from pydantic import Field
 
 from matchka_train.projections.trainable import TrainableProjection
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class MlpRecipe(Frozen):
+class MlpRecipe(StrictModel):
     """BatchNorm1d -> Linear -> ReLU -> dropout -> Linear, from a random start.
 
     Attributes:

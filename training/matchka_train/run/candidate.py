@@ -139,14 +139,16 @@ def _trained(
     plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
     task = progress.add_task(candidate.name, total=recipe.optimisation.epochs)
     with SummaryWriter(str(folder.path / "tensorboard")) as writer:
-        keeper = _FolderKeeper(folder, info, recipe.optimisation.checkpoint_every_epochs, writer, progress, task)
-        trained = train(projection, clips, judge, prepared.raw, plan, keeper)
+        checkpoint_store = _FolderCheckpointStore(
+            folder, info, recipe.optimisation.checkpoint_every_epochs, writer, progress, task
+        )
+        trained = train(projection, clips, judge, prepared.raw, plan, checkpoint_store)
     progress.update(task, completed=recipe.optimisation.epochs)
     return trained
 
 
 @dataclass(frozen=True)
-class _FolderKeeper:
+class _FolderCheckpointStore:
     """Keeps best, latest and every few epochs' projection; writes tensorboard's log and the progress bar."""
 
     folder: CheckpointFolder

@@ -13,10 +13,10 @@ from matchka_train.projections.mlp import MlpRecipe
 from matchka_train.projections.trained.linear import LinearRecipe
 from matchka_train.projections.trained.orthogonal import OrthogonalRecipe
 from matchka_train.projections.trained.refined import RefinedRecipe
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class CandidateRecipe(Frozen):
+class CandidateRecipe(StrictModel):
     """One family with one loss; closed-form families need none.
 
     Attributes:
@@ -53,7 +53,7 @@ def default_candidates() -> tuple[CandidateRecipe, ...]:
     )
 
 
-class AutoRecipe(Frozen):
+class AutoRecipe(StrictModel):
     """Tries every candidate and lets validation choose.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from matchka.runtime.whole_file import whole_file, write_whole
+from matchka.runtime.atomic_file import atomic_file, write_atomically
 from matchka_train.errors import CheckpointError
 from matchka_train.projections.storage import ProjectionInfo, save_projection
 
@@ -60,19 +60,19 @@ class CheckpointFolder:
 
     def keep_state(self, content: dict[str, Any]) -> None:
         """Keep everything the next epoch depends on: tensors, numbers, text, and lists and dictionaries of them."""
-        with whole_file(self.path / STATE_NAME) as partial:
+        with atomic_file(self.path / STATE_NAME) as partial:
             torch.save({"identity": self.identity, "content": content}, partial)
 
     def keep_projection(self, module: torch.nn.Module, info: ProjectionInfo, name: str = PROJECTION_NAME) -> Path:
         """Write a projection: the best so far, or a copy of an epoch's under another name."""
         path = self.path / name
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             save_projection(partial, module, info)
         return path
 
     def keep_report(self, report: dict[str, Any]) -> None:
         """Write the numbers."""
-        write_whole(self.path / REPORT_NAME, json.dumps(report, indent=1).encode())
+        write_atomically(self.path / REPORT_NAME, json.dumps(report, indent=1).encode())
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.path / STATE_NAME

@@ -16,7 +16,7 @@ from matchka_train.modalities.augmentation import AugmentationRecipe
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 # What `data` had while clips were the only samples, with the values that checkpoints of any kind then hold.
 MOVED_LIMITS: Final = {"max_duration_s": 600.0, "min_speech_s": 0.2}
@@ -36,7 +36,7 @@ class TrainingSet(DatasetRecipe):
     closed_form: bool = True
 
 
-class DataRecipe(Frozen):
+class DataRecipe(StrictModel):
     """What is trained on, what is validated on, and which samples are taken.
 
     Attributes:
@@ -62,7 +62,7 @@ class DataRecipe(Frozen):
         return kept | {"limits": stated | dict(content.get("limits", {}))}
 
 
-class Recipe(Frozen):
+class Recipe(StrictModel):
     """A whole training run.
 
     Attributes:

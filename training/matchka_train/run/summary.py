@@ -1,4 +1,4 @@
-"""What a finished run says about itself: report.json for machines, report.html for people."""
+"""Report of a finished run: report.json and report.html."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -39,7 +39,7 @@ def write_summary(
     embed = window_embedder(best.module)
     differences = differences_from_raw(embed, prepared.validation, prepared.published, recipe.dims[-1:], recipe.seed)
     history = {entry.candidate.name: entry.history for entry in fitted}
-    tables = {"Accuracy on unseen identities": accuracy_rows(best.report, prepared.raw)}
+    tables = {"Accuracy on held-out identities": accuracy_rows(best.report, prepared.raw)}
     content: dict[str, Any] = {
         "projected": report_as_json(best.report),
         "raw": report_as_json(prepared.raw),
@@ -63,7 +63,9 @@ def write_summary(
             "projected": identification_as_json(projected),
             "raw": identification_as_json(raw),
         }
-        tables["Identification: references of three samples, probes, strangers"] = identification_rows(projected, raw)
+        tables["Identification: references of three samples, mated and non-mated probes"] = identification_rows(
+            projected, raw
+        )
     tables["Candidates, the best first"] = _candidate_rows(fitted)
     folder.keep_report(content)
     contents = Contents(

@@ -15,7 +15,7 @@ OK, PARTIAL, RANGE_NOT_SATISFIABLE, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 206, 
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Timeouts and retries of a download.
 
     Attributes:
@@ -35,7 +35,7 @@ class _TryAgainError(Exception):
     """A transient failure: no connection, a stall, a body that ended early, an answer of 429 or 500 and above."""
 
 
-def fetch_file(url: str, part: Path, patience: Patience, on_bytes: Callable[[int, int | None], None]) -> None:
+def fetch_file(url: str, part: Path, retry_policy: RetryPolicy, on_bytes: Callable[[int, int | None], None]) -> None:
     """Fetch a file, going on from what an earlier call left.
 
     A beginning is gone on from only if the hub says that the file is still the same (its validator is kept in a file
@@ -44,7 +44,7 @@ def fetch_file(url: str, part: Path, patience: Patience, on_bytes: Callable[[int
     Args:
         url: of the file.
         part: where it is written; complete when this returns, and kept when it raises.
-        patience: how long to wait.
+        retry_policy: how long to wait.
         on_bytes: called with the bytes that are there and the bytes there will be, where the hub says so.
 
     Raises: DownloadError: the hub does not have the file, or does not answer; the value says which.
@@ -52,13 +52,13 @@ def fetch_file(url: str, part: Path, patience: Patience, on_bytes: Callable[[int
     longest, idle = _size(part), 0
     while True:
         try:
-            _attempt(url, part, patience, on_bytes)
+            _attempt(url, part, retry_policy, on_bytes)
         except _TryAgainError as error:
             idle = 0 if _size(part) > longest else idle + 1
             longest = max(longest, _size(part))
-            if idle >= patience.attempts:
+            if idle >= retry_policy.attempts:
                 raise DownloadError(f"{url} cannot be fetched.", value=error, remedy=_AGAIN) from error
-            time.sleep(patience.pause_s * 2 ** max(0, idle - 1))
+            time.sleep(retry_policy.pause_s * 2 ** max(0, idle - 1))
         else:
             _validator_of(part).unlink(missing_ok=True)
             return
@@ -70,14 +70,16 @@ def discard(part: Path) -> None:
     _validator_of(part).unlink(missing_ok=True)
 
 
-def _attempt(url: str, part: Path, patience: Patience, on_bytes: Callable[[int, int | None], None]) -> None:
+def _attempt(url: str, part: Path, retry_policy: RetryPolicy, on_bytes: Callable[[int, int | None], None]) -> None:
     validator = _validator_of(part)
     begun = _size(part) if validator.is_file() else 0
     headers = {"Accept-Encoding": "identity"}  # a compressed body would have other bytes and another length
     if begun:
         headers |= {"Range": f"bytes={begun}-", "If-Range": validator.read_text(encoding="utf-8")}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=(patience.connect_s, patience.read_s)) as response:
+        with requests.get(
+            url, headers=headers, stream=True, timeout=(retry_policy.connect_s, retry_policy.read_s)
+        ) as response:
             if response.status_code == RANGE_NOT_SATISFIABLE and begun:
                 discard(part)
                 raise _TryAgainError("the beginning that was there does not fit")

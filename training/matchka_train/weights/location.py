@@ -1,4 +1,4 @@
-"""Weights that are brought along: pulled by name, or a file or folder that somebody put on this machine."""
+"""Where a backbone's weights lie: pulled by name, or a file or folder on this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from matchka_train.errors import ChecksumError
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 from matchka_train.weights.hub import weights_of
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 from matchka_train.weights.source import WeightSource
 
 
-class Brought(Frozen):
+class WeightsLocation(StrictModel):
     """Where a backbone's weights lie, and what the bundle says of them.
 
     Attributes:
@@ -34,7 +34,7 @@ class Brought(Frozen):
     downloads_dir: Path = DEFAULT_CACHE_DIR
 
     @model_validator(mode="after")
-    def _lies_somewhere(self) -> "Brought":
+    def _lies_somewhere(self) -> "WeightsLocation":
         if self.weights is None and self.path is None:
             raise ValueError("give `weights`, a name of `matchka-train backbones list`, or `path`")
         return self

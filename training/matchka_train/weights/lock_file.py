@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from filelock import FileLock
 
-from matchka.runtime.whole_file import write_whole
+from matchka.runtime.atomic_file import write_atomically
 from matchka_train.errors import ChecksumError
 
 RECORD_NAME: Final = "weights.lock.json"
@@ -61,7 +61,7 @@ class HubRecords:
         with FileLock(self.path.with_suffix(".lock")):
             entries = self._read()
             entries.setdefault(name, {})[file] = asdict(record)
-            write_whole(self.path, (json.dumps(entries, indent=1, sort_keys=True) + "\n").encode())
+            write_atomically(self.path, (json.dumps(entries, indent=1, sort_keys=True) + "\n").encode())
 
     def _read(self) -> dict[str, dict[str, dict[str, Any]]]:
         if not self.path.is_file():

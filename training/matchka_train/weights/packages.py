@@ -18,7 +18,7 @@ from typing import Final
 from rich.console import Console
 
 from matchka.bundles.bundle import sha256_of
-from matchka.runtime.whole_file import put_in_place
+from matchka.runtime.atomic_file import put_in_place
 from matchka_train.errors import ChecksumError, DownloadError
 from matchka_train.progress import show_download
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from safetensors import SafetensorError, safe_open
 
 from matchka.errors import MatchkaError
-from matchka.runtime.whole_file import put_in_place
+from matchka.runtime.atomic_file import put_in_place
 from matchka_train.errors import DownloadError, LicenceError, WeightsFileError
 from matchka_train.progress import show_download
-from matchka_train.weights.download import Patience, discard, fetch_file
+from matchka_train.weights.download import RetryPolicy, discard, fetch_file
 from matchka_train.weights.hub import (
     HUB_FOLDER,
     Checksums,
@@ -31,7 +31,7 @@ from matchka_train.weights.hub import (
 )
 from matchka_train.weights.lock_file import HubRecord, HubRecords, now
 
-PATIENCE: Final = Patience()
+RETRY_POLICY: Final = RetryPolicy()
 Accept = Callable[[HubWeights], bool]
 
 
@@ -44,14 +44,14 @@ class Pull:
         accept: shows the licence and says whether it is accepted; asked once for each set of weights.
         console: where warnings and the progress bar go.
         sha256: what the file with the parameters must have, where the user knows better than the catalogue.
-        patience: how long a hub is waited for.
+        retry_policy: how long a hub is waited for.
     """
 
     cache_dir: Path
     accept: Accept
     console: Console
     sha256: str | None = None
-    patience: Patience = PATIENCE
+    retry_policy: RetryPolicy = RETRY_POLICY
 
 
 def pull(weights: HubWeights, how: Pull) -> Path:
@@ -140,7 +140,7 @@ def _fetch(weights: HubWeights, file: HubFile, part: Path, how: Pull) -> None:
             progress.update(task, completed=have, total=total or file.size_bytes)
 
         try:
-            fetch_file(file.url, part, how.patience, show)
+            fetch_file(file.url, part, how.retry_policy, show)
         except DownloadError as error:
             remedy = f"{error.remedy} Check the network (HTTPS_PROXY); {by_hand(weights, how.cache_dir)}."
             raise DownloadError(error.detail, value=error.value, remedy=remedy) from error

@@ -10,7 +10,7 @@ from loadtests.torture.hostile.wire import Material, any_source, form, get, head
 
 MIB: Final = 1 << 20
 ANNOUNCED: Final = 99_999_999  # bytes, beyond every limit
-LINGER_S: Final = 8.0  # longer than the server is given patience for in this run
+LINGER_S: Final = 8.0  # longer than the limits of the server in this run
 CONTENT_TYPE: Final = "multipart/form-data; boundary=x"
 BEGUN: Final = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 BLOCK: Final = bytes(MIB)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.http_protocol import LINGER_S
-from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.load_shedding import LoadShedder
 from matchka.runtime.request_connection import connection_of
 
 LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away
@@ -148,10 +148,10 @@ class BodyLimit:
 class InFlightLimit:
     """ASGI middleware: answers 503 with Retry-After when too many requests are in flight, or would wait too long."""
 
-    def __init__(self, app: ASGIApp, max_in_flight: int, backlog: Backlog | None = None) -> None:
+    def __init__(self, app: ASGIApp, max_in_flight: int, load_shedder: LoadShedder | None = None) -> None:
         self._app = app
         self._max_in_flight = max_in_flight
-        self._backlog = backlog
+        self._load_shedder = load_shedder
         self._in_flight = 0
         self._is_full = OverloadedError(
             f"{max_in_flight} requests are in flight, as many as the service accepts.",
@@ -174,9 +174,9 @@ class InFlightLimit:
     def _require_room(self) -> None:
         if self._in_flight >= self._max_in_flight:
             raise Refused(self._is_full, self._is_full_response)
-        if self._backlog is not None:
+        if self._load_shedder is not None:
             try:
-                self._backlog.require_room()
+                self._load_shedder.require_room()
             except OverloadedError as error:
                 raise Refused(error) from error
 

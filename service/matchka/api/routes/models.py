@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from matchka.api.dependencies import CallerDep
 from matchka.api.schemas import ModelAnswer, ModelsAnswer
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.tasks.embedding.results import ServedVersion
+from matchka.tasks.embedding.results import ModelVersion
 
 router = APIRouter()
 
@@ -13,11 +13,11 @@ router = APIRouter()
 @router.get("/v1/models", summary="The served bundles, and what was measured of them")
 async def list_models(caller: CallerDep) -> ModelsAnswer:
     """Dims, operating points and metrics of every bundle."""
-    return ModelsAnswer(models=[_answer(served) for served in caller.verifier.versions(caller.tenant)])
+    return ModelsAnswer(models=[_answer(version) for version in caller.verifier.versions(caller.tenant)])
 
 
-def _answer(served: ServedVersion) -> ModelAnswer:
-    manifest = served.manifest
+def _answer(version: ModelVersion) -> ModelAnswer:
+    manifest = version.manifest
     embedding = manifest.output(EmbeddingOutput) if manifest.has_output(EmbeddingOutput) else None
     return ModelAnswer(
         name=manifest.name,
@@ -32,9 +32,9 @@ def _answer(served: ServedVersion) -> ModelAnswer:
         projection=manifest.projection,
         datasets=list(manifest.datasets),
         accepted_worse=manifest.accepted_worse,
-        current=served.is_current,
-        subjects=served.subjects,
-        subjects_to_reenroll=served.subjects_to_reenroll,
-        graph_bytes=served.graph_bytes,
-        gallery_bytes=served.gallery_bytes,
+        current=version.is_current,
+        subjects=version.subjects,
+        subjects_to_reenroll=version.subjects_to_reenroll,
+        graph_bytes=version.graph_bytes,
+        gallery_bytes=version.gallery_bytes,
     )

@@ -1,4 +1,4 @@
-"""Search on CPU: exact over all references, or a funnel that compares a shortlist of each block exactly."""
+"""Search on CPU: exact over all references, or in two stages: a shortlist of each block, compared exactly."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
 from matchka.gallery.faiss_cpu.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
-from matchka.gallery.gallery import Candidate, SubjectKeys
+from matchka.gallery.gallery import SearchHit, SubjectKeys
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 ROWS_AT_ONCE: Final = 1_024  # rows written under one lock: they and what is made of them stay in the processor's cache
@@ -29,7 +29,7 @@ class CpuGallery:
         executor: runs parts of a search over a large gallery.
         threads: parts of such a search.
         choose: the policy.
-        prefix_dim: components of the funnel's shortlist.
+        prefix_dim: components by which the first stage of two makes its shortlist.
         block_rows: size of a block.
     """
 
@@ -54,7 +54,7 @@ class CpuGallery:
         self._highest_key = -1
         self._removals = 0
         self._count_lock = Lock()
-        self._searches: dict[Method, int] = {"flat": 0, "funnel": 0}
+        self._searches: dict[Method, int] = {"flat": 0, "two_stage": 0}
 
     def __len__(self) -> int:
         return self._size
@@ -95,7 +95,7 @@ class CpuGallery:
                     self._size -= 1
                     return
 
-    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[Candidate]:
+    def search(self, probe: FloatArray, dim: int, top_k: int) -> list[SearchHit]:
         """The most similar subjects, most similar first; `probe` is float32, (full_dim,), not zero."""
         vector = np.zeros(self._full_dim, np.float32)
         vector[:dim] = truncate_and_normalise(probe[None, :], dim)[0]
@@ -103,7 +103,7 @@ class CpuGallery:
         method = self._choose(self._size, dim, self._prefix_dim)
         with self._count_lock:
             self._searches[method] += 1
-        shortlist = shortlist_of_each_block(top_k, len(blocks)) if method == "funnel" else None
+        shortlist = shortlist_of_each_block(top_k, len(blocks)) if method == "two_stage" else None
         threads = threads_for(method, self._size, dim, self._prefix_dim, self._threads)
         found = self._scan(blocks, Query(vector, dim, top_k, shortlist), threads)
         if self._removals != removals:
@@ -164,11 +164,11 @@ def _scan_in_turn(blocks: Sequence[Block], query: Query) -> Found:
     return found
 
 
-def _best(found: Found, top_k: int) -> list[Candidate]:
-    candidates: dict[int, Candidate] = {}
+def _best(found: Found, top_k: int) -> list[SearchHit]:
+    candidates: dict[int, SearchHit] = {}
     for similarity, key, _ in sorted(found, key=lambda one: (-one[0], one[1])):
         # a subject removed and put again meanwhile may have been seen in two blocks
-        candidates.setdefault(key, Candidate(key, min(1.0, max(-1.0, similarity))))
+        candidates.setdefault(key, SearchHit(key, min(1.0, max(-1.0, similarity))))
         if len(candidates) == top_k:
             break
     return list(candidates.values())

@@ -1,4 +1,4 @@
-"""Whole or cut short? Decoders pass a missing end in silence, so the containers' own lengths are checked first."""
+"""Truncated files: decoders accept a missing end, so the containers' own lengths are checked first."""
 
 import struct
 from typing import Final

@@ -31,7 +31,7 @@ class Template:
 
 
 @dataclass(frozen=True)
-class Similarity:
+class SimilarityTransform:
     """Rotation, uniform scale and shift: `image = a * chip + b` on complex numbers x + iy."""
 
     a: complex
@@ -48,7 +48,7 @@ class Similarity:
 TYPICAL_LANDMARKS: Final = ((0.340, 0.382), (0.686, 0.382), (0.512, 0.584), (0.363, 0.763), (0.663, 0.764))
 
 
-def fit_similarity(landmarks: FloatArray, template: Template) -> Similarity:
+def fit_similarity(landmarks: FloatArray, template: Template) -> SimilarityTransform:
     """Least-squares similarity from chip to image (Umeyama 1991 in two dimensions, no reflection).
 
     Args:
@@ -69,7 +69,7 @@ def fit_similarity(landmarks: FloatArray, template: Template) -> Similarity:
     a = complex((weights * centred.conj()) @ (image - image_mean) / (weights @ np.abs(centred) ** 2))
     if not np.isfinite(a) or abs(a) == 0:
         raise NoFaceError("The landmarks found do not span a face.", remedy="Send another picture of the face.")
-    return Similarity(a, complex(image_mean - a * chip_mean))
+    return SimilarityTransform(a, complex(image_mean - a * chip_mean))
 
 
 def expected_box(template: Template) -> FloatArray:
@@ -85,7 +85,7 @@ def expected_box(template: Template) -> FloatArray:
     return np.array([left, top, left + 2 * half, top + 2 * half], dtype=np.float32)
 
 
-def extract_chip(image: Image.Image, similarity: Similarity, side_px: int) -> PixelArray:
+def extract_chip(image: Image.Image, similarity: SimilarityTransform, side_px: int) -> PixelArray:
     """Warp the aligned chip out of the image; what lies outside the image is black, as in dlib.
 
     Where the chip would skip pixels the image is first shrunk by a whole factor, so nothing aliases.
@@ -106,7 +106,9 @@ def extract_chip(image: Image.Image, similarity: Similarity, side_px: int) -> Pi
     return np.asarray(chip)
 
 
-def _reduced_part(image: Image.Image, similarity: Similarity, side_px: int, factor: int) -> tuple[Image.Image, complex]:
+def _reduced_part(
+    image: Image.Image, similarity: SimilarityTransform, side_px: int, factor: int
+) -> tuple[Image.Image, complex]:
     """Cut out what the chip shows and shrink it by `factor`; returns it with its corner x + iy in the image."""
     corners = similarity.b + similarity.a * side_px * np.array([0, 1, 1j, 1 + 1j])
     margin = 2 * factor

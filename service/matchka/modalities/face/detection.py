@@ -63,15 +63,15 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class FaceCandidates:
     """Windows that may hold a face: boxes float32 (n, 4), confidence float32 (n,)."""
 
     boxes: FloatArray
     confidence: FloatArray
 
-    def take(self, index: npt.NDArray[np.intp]) -> "Candidates":
+    def take(self, index: npt.NDArray[np.intp]) -> "FaceCandidates":
         """Keep the rows named by `index`, in that order."""
-        return Candidates(self.boxes[index], self.confidence[index])
+        return FaceCandidates(self.boxes[index], self.confidence[index])
 
 
 class FaceDetector:
@@ -148,7 +148,7 @@ class FaceDetector:
         evidence = float(better_half.mean() + log_odds(np.asarray(face.confidence)) / 2)
         return replace(face, landmarks=placed.mean(axis=0), confidence=float(confidence.mean()), evidence=evidence)
 
-    def _propose(self, image: Image.Image, settings: DetectorSettings) -> Candidates:
+    def _propose(self, image: Image.Image, settings: DetectorSettings) -> FaceCandidates:
         """Run the first network over the pyramid."""
         found = []
         level = image
@@ -156,13 +156,15 @@ class FaceDetector:
             size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
             level = level.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
             found.append(self._propose_at(level, (image.width / size[0], image.height / size[1]), settings))
-        merged = Candidates(
+        merged = FaceCandidates(
             np.concatenate([level.boxes for level in found]), np.concatenate([level.confidence for level in found])
         )
         keep = suppress_overlaps(merged.boxes, merged.confidence, 0.7)
         return merged.take(keep[: settings.max_candidates])
 
-    def _propose_at(self, level: Image.Image, stretch: tuple[float, float], settings: DetectorSettings) -> Candidates:
+    def _propose_at(
+        self, level: Image.Image, stretch: tuple[float, float], settings: DetectorSettings
+    ) -> FaceCandidates:
         """Run the first network on one pyramid level; `stretch` maps the level's x and y to the image's."""
         pad = math.ceil(settings.pad_windows * PNET_WINDOW_PX)
         width, height = (max(side + 2 * pad, PNET_WINDOW_PX) for side in level.size)
@@ -181,9 +183,9 @@ class FaceDetector:
         scores = confidence[0, rows, cols]
         keep = suppress_overlaps(windows, scores, 0.5)
         boxes = shift_boxes(windows[keep], offsets[0, :, rows[keep], cols[keep]])
-        return Candidates(boxes.astype(np.float32), scores[keep])
+        return FaceCandidates(boxes.astype(np.float32), scores[keep])
 
-    def _refine(self, image: Image.Image, candidates: Candidates, settings: DetectorSettings) -> Candidates:
+    def _refine(self, image: Image.Image, candidates: FaceCandidates, settings: DetectorSettings) -> FaceCandidates:
         """Run the second network on the windows."""
         squares = square_boxes(candidates.boxes)
         if not len(squares):
@@ -191,11 +193,11 @@ class FaceDetector:
         confidence, offsets = _run_on_crops(self._rnet, image, squares, RNET_PX)
         passed = confidence >= settings.rnet_threshold
         boxes = shift_boxes(squares[passed], offsets[passed])
-        refined = Candidates(boxes, confidence[passed])
+        refined = FaceCandidates(boxes, confidence[passed])
         return refined.take(suppress_overlaps(boxes, refined.confidence, 0.7))
 
     def _describe(
-        self, image: Image.Image, candidates: Candidates, scale: tuple[float, float], settings: DetectorSettings
+        self, image: Image.Image, candidates: FaceCandidates, scale: tuple[float, float], settings: DetectorSettings
     ) -> list[Face]:
         """Run the last network and scale its answers back to the given image."""
         squares = square_boxes(candidates.boxes)

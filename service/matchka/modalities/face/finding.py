@@ -1,4 +1,4 @@
-"""What is said of a face that was found, and when two findings are of one face."""
+"""Finding of a face, and when two findings are of one face."""
 
 from dataclasses import dataclass
 from typing import Any, Final

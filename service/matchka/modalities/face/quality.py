@@ -1,4 +1,4 @@
-"""What was measured of a face: size, sharpness, pose, how much of it is in the picture."""
+"""Quality of a face: size, sharpness, pose, visible share."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from matchka.modalities.face.alignment import Similarity
+from matchka.modalities.face.alignment import SimilarityTransform
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.pyramid import PixelArray
 
@@ -32,7 +32,7 @@ class Quality:
     visible: float
 
 
-def measure_quality(face: Face, chip: PixelArray, similarity: Similarity, image: Image.Image) -> Quality:
+def measure_quality(face: Face, chip: PixelArray, similarity: SimilarityTransform, image: Image.Image) -> Quality:
     """Measure a face and its chip.
 
     Args:
@@ -58,7 +58,7 @@ def measure_quality(face: Face, chip: PixelArray, similarity: Similarity, image:
     )
 
 
-def _visible_fraction(similarity: Similarity, image: Image.Image, side_px: int) -> float:
+def _visible_fraction(similarity: SimilarityTransform, image: Image.Image, side_px: int) -> float:
     """Fraction of a coarse grid of chip points that fall inside the image."""
     steps = (np.arange(15) + 0.5) * side_px / 15
     points = similarity.a * (steps + 1j * steps[:, None]) + similarity.b

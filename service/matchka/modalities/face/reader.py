@@ -131,7 +131,7 @@ class FaceReader:
         readings = [self._align(image, face) for face in self._seen(image, _by_size(faces))]
         if not readings:
             raise _no_face()
-        usable = [reading for reading in readings if self._complaint(reading) is None]
+        usable = [reading for reading in readings if self._quality_problem(reading) is None]
         return usable or [self._checked(readings[0])]
 
     def _seen(self, image: Image.Image, faces: list[Face]) -> Iterator[Face]:
@@ -148,15 +148,15 @@ class FaceReader:
         return FaceReading(chip, face, measure_quality(face, chip, similarity, image))
 
     def _checked(self, reading: FaceReading) -> FaceReading:
-        complaint = self._complaint(reading)
-        if complaint is not None:
+        problem = self._quality_problem(reading)
+        if problem is not None:
             raise PoorFaceError(
-                f"The face cannot be compared: {complaint}.",
+                f"The face cannot be compared: {problem}.",
                 remedy="Send a picture of the face from the front, sharp, near and whole.",
             )
         return reading
 
-    def _complaint(self, reading: FaceReading) -> str | None:
+    def _quality_problem(self, reading: FaceReading) -> str | None:
         limits, quality = self._face_limits, reading.quality
         if quality is None:
             return None

@@ -31,7 +31,7 @@ TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, 
 
 
 @dataclass(frozen=True)
-class Finding:
+class IntegrityProblem:
     """A violation. Attributes: what: the rule that is broken. where: the row."""
 
     what: str
@@ -45,7 +45,7 @@ class CheckReport:
     subjects: int
     templates: int
     references: int
-    findings: tuple[Finding, ...]
+    findings: tuple[IntegrityProblem, ...]
 
 
 def check_store(session: Session, progress: Progress) -> CheckReport:
@@ -53,7 +53,7 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
 
     The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length, not of the
     size of their model and version or not of their digest, references that are not the mean of their templates, and
-    templates that the ledger calls deleted.
+    templates that the deletion log calls deleted.
 
     Args:
         session: of one snapshot (matchka.store.engine.reading), so that others may write meanwhile.
@@ -70,28 +70,28 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
             done += len(lines)
             progress(done, templates)
     except DatabaseError as error:
-        return CheckReport(0, 0, 0, (Finding("the database file is damaged", str(error.orig)),))
+        return CheckReport(0, 0, 0, (IntegrityProblem("the database file is damaged", str(error.orig)),))
     return CheckReport(subjects, templates, references, tuple(findings))
 
 
-def _broken_pages(session: Session) -> Iterator[Finding]:
+def _broken_pages(session: Session) -> Iterator[IntegrityProblem]:
     if session.get_bind().dialect.name == "sqlite":
         for (line,) in session.connection().exec_driver_sql("PRAGMA integrity_check"):
             if line != "ok":
-                yield Finding("the database file is damaged", line)
+                yield IntegrityProblem("the database file is damaged", line)
 
 
-def _strays(session: Session) -> Iterator[Finding]:
+def _strays(session: Session) -> Iterator[IntegrityProblem]:
     """Orphaned rows."""
     template_owner = select(SubjectRow.key).where(SubjectRow.key == TemplateRow.subject_key).exists()
     for template_id in session.scalars(select(TemplateRow.template_id).where(~template_owner)):
-        yield Finding("a template of no subject", f"template {template_id}")
+        yield IntegrityProblem("a template of no subject", f"template {template_id}")
     reference_owner = select(SubjectRow.key).where(SubjectRow.key == ReferenceRow.subject_key).exists()
     for key in session.scalars(select(ReferenceRow.subject_key).where(~reference_owner)):
-        yield Finding("a reference of no subject", f"subject key {key}")
+        yield IntegrityProblem("a reference of no subject", f"subject key {key}")
     templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key).exists()
     for tenant, subject_id in session.execute(select(SubjectRow.tenant, SubjectRow.subject_id).where(~templates)):
-        yield Finding("a subject without templates", f"{tenant}/{subject_id}")
+        yield IntegrityProblem("a subject without templates", f"{tenant}/{subject_id}")
     source = (
         select(TemplateRow.subject_key)
         .where(TemplateRow.subject_key == ReferenceRow.subject_key)
@@ -100,12 +100,12 @@ def _strays(session: Session) -> Iterator[Finding]:
     )
     rows = session.execute(select(ReferenceRow.subject_key, ReferenceRow.model, ReferenceRow.version).where(~source))
     for row in rows:
-        yield Finding("a reference without templates", _place(tuple(row)))
+        yield IntegrityProblem("a reference without templates", _place(tuple(row)))
 
 
-def _revived(session: Session) -> Iterator[Finding]:
+def _revived(session: Session) -> Iterator[IntegrityProblem]:
     for template_id in living_deletions(session):
-        yield Finding("a template that the ledger calls deleted", f"template {template_id}")
+        yield IntegrityProblem("a template that the deletion log calls deleted", f"template {template_id}")
 
 
 def _sizes(session: Session) -> dict[tuple[str, str], int]:
@@ -144,7 +144,7 @@ def _batches(session: Session) -> Iterator[list[TemplateLine]]:
 
 def _check_batch(
     session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
-) -> Iterator[Finding]:
+) -> Iterator[IntegrityProblem]:
     references = {
         (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest)
         for row in session.execute(
@@ -163,7 +163,9 @@ def _check_batch(
         group, size = list(grouped), sizes[key[1], key[2]]
         wrong = [line for line in group if len(line.embedding) != size or size % COMPONENT_BYTES or not size]
         for line in wrong:
-            yield Finding(f"a template of {len(line.embedding)} bytes where others have {size}", _place(key, line))
+            yield IntegrityProblem(
+                f"a template of {len(line.embedding)} bytes where others have {size}", _place(key, line)
+            )
         if not wrong:
             by_size[size].append((key, group))
     for groups in by_size.values():
@@ -172,7 +174,7 @@ def _check_batch(
 
 def _check_vectors(
     groups: list[tuple[GroupKey, list[TemplateLine]]], references: dict[GroupKey, StoredReference]
-) -> Iterator[Finding]:
+) -> Iterator[IntegrityProblem]:
     """Unit length and means, for groups whose vectors all have one size."""
     lines = [line for _, group in groups for line in group]
     rows = from_bytes(b"".join(line.embedding for line in lines)).reshape(len(lines), -1)
@@ -180,10 +182,10 @@ def _check_vectors(
         lengths = np.sqrt(squared_lengths(rows))
     for line, digest in zip(lines, digests(rows).tolist(), strict=True):
         if line.digest not in (None, digest):  # one without a digest cannot be judged
-            yield Finding(NOT_AS_WRITTEN.format("template"), f"template {line.template_id}")
+            yield IntegrityProblem(NOT_AS_WRITTEN.format("template"), f"template {line.template_id}")
     is_unit = np.abs(lengths - 1.0) <= UNIT_TOLERANCE  # false for NaN and infinity
     for place in np.flatnonzero(~is_unit).tolist():
-        yield Finding(f"a template of length {lengths[place]:.6g}", f"template {lines[place].template_id}")
+        yield IntegrityProblem(f"a template of length {lengths[place]:.6g}", f"template {lines[place].template_id}")
     starts = np.cumsum([0, *(len(group) for _, group in groups)])
     sound = [n for n in range(len(groups)) if is_unit[starts[n] : starts[n + 1]].all()]
     if not sound:
@@ -194,7 +196,7 @@ def _check_vectors(
         key, group = groups[number]
         broken = _broken_reference(references.get(key), mean, len(group))
         if broken:
-            yield Finding(broken, _place(key))
+            yield IntegrityProblem(broken, _place(key))
 
 
 def _broken_reference(stored: StoredReference | None, mean: FloatArray, template_count: int) -> str | None:

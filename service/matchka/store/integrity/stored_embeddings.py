@@ -19,7 +19,7 @@ def require_digest(embedding: bytes, digest: int | None, what: str) -> None:
         raise damaged(what)
 
 
-def intact_rows(
+def verified_rows(
     keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
 ) -> FloatArray:
     """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.

@@ -14,7 +14,7 @@ from matchka.errors import BackupError, StoreError
 from matchka.store.engine import reading
 from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SCHEMA_VERSION
-from matchka.store.statistics import Census, census_of
+from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
 
 MANIFEST_NAME: Final = "backup.json"
@@ -95,18 +95,18 @@ def write_backup(database: Path, target: Path, advance: Advance) -> BackupManife
         copy = staging / DATABASE_NAME
         created_at = datetime.now(UTC)
         copy_database(database, copy, advance)
-        census = _census_of_file(copy)
+        statistics = _statistics_of_file(copy)
         writer.add_file(DATABASE_NAME, copy, advance)
         manifest = BackupManifest(
             format="matchka-backup-1",
             created_at=created_at,
             schema_version=SCHEMA_VERSION,
-            identity=census.identity,
-            subjects=census.subjects,
-            templates=census.templates,
-            references=census.references,
-            deletions=census.deletions,
-            models=_templates_by_version(census),
+            identity=statistics.identity,
+            subjects=statistics.subjects,
+            templates=statistics.templates,
+            references=statistics.references,
+            deletions=statistics.deletions,
+            models=_templates_by_version(statistics),
             members=writer.members,
         )
         writer.finish(MANIFEST_NAME, manifest)
@@ -163,7 +163,7 @@ def copy_database(source: Path, target: Path, advance: Advance) -> None:
         )
 
 
-def _census_of_file(database: Path) -> Census:
+def _statistics_of_file(database: Path) -> StoreStatistics:
     engine = create_engine(f"sqlite:///{database}")
     try:
         found = version_of_tables(engine)
@@ -174,16 +174,16 @@ def _census_of_file(database: Path) -> Census:
                 remedy="Start this program's service on it once, which brings older tables up to date.",
             )
         with reading(engine) as session:
-            return census_of(session)
+            return statistics_of(session)
     except SQLAlchemyError as error:
         raise StoreError("This is no database of matchka.", value=error, remedy="Check the path.") from error
     finally:
         engine.dispose()
 
 
-def _templates_by_version(census: Census) -> dict[str, int]:
+def _templates_by_version(statistics: StoreStatistics) -> dict[str, int]:
     found: dict[str, int] = {}
-    for holding in census.holdings:
+    for holding in statistics.holdings:
         name = f"{holding.model} {holding.version}"
         found[name] = found.get(name, 0) + holding.templates
     return found

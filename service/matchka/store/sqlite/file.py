@@ -8,7 +8,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from matchka.errors import StoreError
-from matchka.runtime.whole_file import put_in_place
+from matchka.runtime.atomic_file import put_in_place
 
 BUSY_TIMEOUT_MS: Final = 10_000  # a writer waits for another rather than fail
 

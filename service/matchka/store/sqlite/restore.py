@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
-from matchka.runtime.whole_file import put_in_place
+from matchka.runtime.atomic_file import put_in_place
 from matchka.store.deletions import (
     Deletion,
     deletions_in,
@@ -24,14 +24,14 @@ from matchka.store.deletions import (
     remove_templates,
 )
 from matchka.store.engine import open_engine, reading
-from matchka.store.integrity.check import Finding, check_store
+from matchka.store.integrity.check import IntegrityProblem, check_store
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
-from matchka.store.statistics import Census, census_of
+from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 
-FIRST_WITH_LEDGER: Final = 2  # tables of version 1 noted no deletions
+FIRST_WITH_DELETIONS: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3
 
 
@@ -44,8 +44,8 @@ class RestorePlan:
         database: the SQLite file to make or replace.
         replace: whether a store that is there may be replaced.
         resurrect: whether templates come back that were deleted after the backup.
-        deletions: of other ledgers, to be respected besides that of the store that is replaced.
-        has_ledger: whether such a ledger was given at all.
+        deletions: of other deletion logs, to be respected besides that of the store that is replaced.
+        has_deletions_file: whether such a deletion log was given at all.
     """
 
     archive: Path
@@ -53,7 +53,7 @@ class RestorePlan:
     replace: bool = False
     resurrect: bool = False
     deletions: tuple[Deletion, ...] = ()
-    has_ledger: bool = False
+    has_deletions_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RestoreReport:
     """What the restored store holds. Attributes: kept_out: templates deleted since; brought_back: those revived."""
 
     manifest: BackupManifest
-    census: Census
+    statistics: StoreStatistics
     kept_out: int
     brought_back: int
 
@@ -76,14 +76,14 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
 
     Raises:
         BackupError: the backup does not check out.
-        RestoreRefusedError: a store is there and may not be replaced, or its ledger cannot be read.
+        RestoreRefusedError: a store is there and may not be replaced, or its deletion log cannot be read.
         StoreError: the backup is of a newer program.
     """
     if plan.database.exists() and not plan.replace:
         raise RestoreRefusedError(
             "There is a store already.", value=plan.database, remedy="Say --replace, or restore to another data folder."
         )
-    deletions = [*plan.deletions, *_ledger_to_keep(plan)]
+    deletions = [*plan.deletions, *_deletions_to_keep(plan)]
     staging = Path(tempfile.mkdtemp(prefix=".restoring-", dir=plan.database.parent))
     try:
         staged = staging / DATABASE_NAME
@@ -110,12 +110,12 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
 def _prepare(
     engine: Engine, manifest: BackupManifest, deletions: Iterable[Deletion], resurrect: bool, progress: Advance
 ) -> RestoreReport:
-    """Check the unpacked database, bring it up to date, and apply the ledgers."""
+    """Check the unpacked database, bring it up to date, and apply the deletion logs."""
     try:
         bring_up_to_date(engine)
         with reading(engine) as session:
             _require_sound(check_store(session, progress).findings)
-            _require_as_named(census_of(session), manifest)
+            _require_as_named(statistics_of(session), manifest)
         with Session(engine) as session, session.begin():
             merge_deletions(session, deletions)
             living = living_deletions(session)
@@ -127,14 +127,14 @@ def _prepare(
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
         with reading(engine) as session:
-            census = census_of(session)
+            statistics = statistics_of(session)
     except SQLAlchemyError as error:
         raise BackupError("The backup's database cannot be read.", value=error, remedy="Use another backup.") from error
     revived, dropped = (len(living), 0) if resurrect else (0, len(living))
-    return RestoreReport(manifest, census, dropped, revived)
+    return RestoreReport(manifest, statistics, dropped, revived)
 
 
-def _require_sound(findings: tuple[Finding, ...]) -> None:
+def _require_sound(findings: tuple[IntegrityProblem, ...]) -> None:
     if findings:
         shown = "; ".join(f"{finding.what} ({finding.where})" for finding in findings[:FINDINGS_SHOWN])
         raise BackupError(
@@ -143,8 +143,8 @@ def _require_sound(findings: tuple[Finding, ...]) -> None:
         )
 
 
-def _require_as_named(census: Census, manifest: BackupManifest) -> None:
-    found = (census.subjects, census.templates, census.references)
+def _require_as_named(statistics: StoreStatistics, manifest: BackupManifest) -> None:
+    found = (statistics.subjects, statistics.templates, statistics.references)
     named = (manifest.subjects, manifest.templates, manifest.references)
     if found != named:
         raise BackupError(
@@ -152,8 +152,8 @@ def _require_as_named(census: Census, manifest: BackupManifest) -> None:
         )
 
 
-def _ledger_to_keep(plan: RestorePlan) -> list[Deletion]:
-    """The ledger of the store that is replaced; none where there is no store.
+def _deletions_to_keep(plan: RestorePlan) -> list[Deletion]:
+    """The deletion log of the store that is replaced; none where there is no store.
 
     Raises: RestoreRefusedError: it cannot be read, and nobody said that deletions may be undone.
     """
@@ -162,13 +162,13 @@ def _ledger_to_keep(plan: RestorePlan) -> list[Deletion]:
     try:
         return _read_deletions(plan.database)
     except (SQLAlchemyError, StoreError, UnicodeError) as error:  # the last where a damaged file's text is none
-        if plan.resurrect or plan.has_ledger:
+        if plan.resurrect or plan.has_deletions_file:
             return []
         raise RestoreRefusedError(
-            "The ledger of the store that would be replaced cannot be read: what was deleted since the backup would "
+            "The deletion log of the store to be replaced cannot be read: what was deleted since the backup would "
             "come back.",
             value=error,
-            remedy="Name a copy of it with --ledger, or accept that with --resurrect.",
+            remedy="Name a copy of it with --deletions, or accept that with --resurrect.",
         ) from error
 
 
@@ -176,7 +176,7 @@ def _read_deletions(database: Path) -> list[Deletion]:
     engine = open_engine(f"sqlite:///{database}")
     try:
         version = version_of_tables(engine)
-        if version is None or version < FIRST_WITH_LEDGER:
+        if version is None or version < FIRST_WITH_DELETIONS:
             return []
         with reading(engine) as session:
             return list(deletions_in(session))

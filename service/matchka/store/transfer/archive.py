@@ -13,7 +13,7 @@ from typing import IO, Final, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.errors import BackupError
-from matchka.runtime.whole_file import put_in_place
+from matchka.runtime.atomic_file import put_in_place
 
 BLOCK_BYTES: Final = 1 << 20
 PRIVATE: Final = 0o600  # templates are biometric data

@@ -1,4 +1,4 @@
-"""The ledger as a file: JSON lines, one deleted template each."""
+"""The deletion log as a file: JSON lines, one deleted template each."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC
@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from matchka.errors import BackupError
-from matchka.runtime.whole_file import whole_file
+from matchka.runtime.atomic_file import atomic_file
 from matchka.store.deletions import Deletion
 from matchka.store.schema import LONGEST_SUBJECT_ID
 
@@ -41,22 +41,22 @@ def deletions_of(lines: Iterable[bytes], source: object) -> Iterator[Deletion]:
         lines: of JSON.
         source: where they come from, for the error.
 
-    Raises: BackupError: a line is not one of a ledger.
+    Raises: BackupError: a line is not one of a deletion log.
     """
     for number, line in enumerate(lines, start=1):
         try:
             read = DeletionLine.model_validate_json(line)
         except ValidationError as error:
             raise BackupError(
-                f"Line {number} of {source} is not one of a ledger.",
+                f"Line {number} of {source} is not one of a deletion log.",
                 value=error.errors()[0]["msg"],
-                remedy="Write the ledger again with `matchka gallery ledger`.",
+                remedy="Write the deletion log again with `matchka gallery deletions`.",
             ) from error
         yield Deletion(read.template_id, read.tenant, read.subject_id, read.deleted_at.astimezone(UTC))
 
 
-def write_ledger(target: Path, deletions: Iterable[Deletion]) -> int:
-    """Write a ledger's file; it appears, or replaces another, when it is whole.
+def write_deletions(target: Path, deletions: Iterable[Deletion]) -> int:
+    """Write a deletion log atomically.
 
     Returns: how many deletions there were.
 
@@ -64,23 +64,23 @@ def write_ledger(target: Path, deletions: Iterable[Deletion]) -> int:
     """
     count = 0
     try:
-        with whole_file(target) as partial, partial.open("wb") as file:
+        with atomic_file(target) as partial, partial.open("wb") as file:
             for deletion in deletions:
                 file.write(line_of(deletion))
                 count += 1
     except OSError as error:
         raise BackupError(
-            "The ledger cannot be written.", value=error, remedy="Check its folder and the disk."
+            "The deletion log cannot be written.", value=error, remedy="Check its folder and the disk."
         ) from error
     return count
 
 
-def read_ledger(path: Path) -> list[Deletion]:
-    """Read a ledger's file.
+def read_deletions(path: Path) -> list[Deletion]:
+    """Read a deletion log.
 
-    Raises: BackupError: it cannot be read, or a line is not one of a ledger.
+    Raises: BackupError: it cannot be read, or a line is not one of a deletion log.
     """
     try:
         return list(deletions_of(path.read_bytes().splitlines(), path))
     except OSError as error:
-        raise BackupError("The ledger cannot be read.", value=error, remedy="Check the path.") from error
+        raise BackupError("The deletion log cannot be read.", value=error, remedy="Check the path.") from error

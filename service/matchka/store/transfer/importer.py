@@ -1,4 +1,4 @@
-"""Importing an export: fully checked, in one transaction, without templates that any ledger calls deleted."""
+"""Importing an export: fully checked, in one transaction, without templates that any deletion log calls deleted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,8 +50,8 @@ class ImportPlan:
         archive: the export.
         tenant: whose it becomes; the one that it names where None.
         existing: what to do with a subject that has templates of this model and version already.
-        resurrect: whether templates come back that a ledger calls deleted.
-        deletions: of another ledger, to be respected besides those of the store and of the export.
+        resurrect: whether templates come back that a deletion log calls deleted.
+        deletions: of another deletion log, to be respected besides those of the store and of the export.
     """
 
     archive: Path
@@ -63,7 +63,7 @@ class ImportPlan:
 
 @dataclass
 class ImportReport:
-    """What an import did. Attributes: removed: templates of the store that the ledgers it brought call deleted."""
+    """What an import did. Attributes: removed: templates of the store that its deletion logs name."""
 
     manifest: ExportManifest
     tenant: str
@@ -76,7 +76,7 @@ class ImportReport:
 
 
 @dataclass
-class _Import:
+class _Importer:
     """State of one import."""
 
     session: Session
@@ -84,7 +84,7 @@ class _Import:
     report: ImportReport
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def take(self, lines: list[SubjectLine], rows: FloatArray) -> None:
+    def add(self, lines: list[SubjectLine], rows: FloatArray) -> None:
         """Store some subjects; `rows` are their templates', one after the other."""
         starts = np.cumsum([0, *(len(line.templates) for line in lines)]).tolist()
         known = self._known(lines)
@@ -190,7 +190,7 @@ def _with_vectors(rows: list[dict[str, Any]], vectors: FloatArray) -> list[dict[
     ]
 
 
-def take_in(
+def import_archive(
     engine: Engine, plan: ImportPlan, full_dims: Mapping[tuple[str, str], int], advance: Advance, progress: Advance
 ) -> ImportReport:
     """Import an export in one transaction; the caller owns the data folder.
@@ -219,10 +219,10 @@ def take_in(
             merge_deletions(session, plan.deletions)
             if not plan.resurrect:
                 report.removed = remove_templates(session, living_deletions(session))
-            importing = _Import(session, plan, report)
+            importer = _Importer(session, plan, report)
             taken = 0
             for lines_taken, rows in batches_of(archive, manifest):
-                importing.take(lines_taken, rows)
+                importer.add(lines_taken, rows)
                 taken += len(rows)
                 progress(taken, manifest.templates)
             if plan.resurrect:

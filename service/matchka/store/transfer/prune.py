@@ -10,8 +10,8 @@ from matchka.store.deletions import note_deletions, remove_templates
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 
 
-def remove_superseded(session: Session, model: str, current_version: str, now: datetime) -> int:
-    """Delete older versions' templates and note them in the ledger; subjects without the current one keep theirs.
+def prune_templates(session: Session, model: str, current_version: str, now: datetime) -> int:
+    """Delete older versions' templates and note them in the deletion log; subjects without the current one keep theirs.
 
     Returns: how many there were.
     """

@@ -1,4 +1,4 @@
-"""Galleries that follow the store: each subject is in the gallery of one version of a model, the newest that it has."""
+"""Follower: applies the store's changes to the galleries; a subject is in that of the newest version it has."""
 
 from collections import defaultdict
 from functools import partial
@@ -8,24 +8,24 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener, TenantGalleries
 from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model
-from matchka.inference.registry import ServedModels
+from matchka.inference.registry import ModelRegistry
 from matchka.store.store import Store
-from matchka.tasks.embedding.filling import fill_galleries
+from matchka.tasks.embedding.gallery_loading import load_galleries
 
 
-class GalleryKeeper:
-    """Fills galleries, changes them after each write, and knows who has no template of a current version.
+class GalleryFollower:
+    """Loads galleries, applies each change to them, and counts subjects without a template of a current version.
 
     The caller makes its changes one at a time, in the order in which the store committed them.
 
     Args:
-        served: the models.
+        registry: the models.
         store: the system of record.
         opener: makes galleries; on the CPU by default.
     """
 
-    def __init__(self, served: ServedModels, store: Store, opener: GalleryOpener | None) -> None:
-        self._served = served
+    def __init__(self, registry: ModelRegistry, store: Store, opener: GalleryOpener | None) -> None:
+        self._registry = registry
         self._store = store
         self._galleries = TenantGalleries(opener)
         # keyed by tenant and model: keys of subjects that have templates of other versions than the current one only
@@ -37,9 +37,9 @@ class GalleryKeeper:
         Raises: StorageDamagedError: a reference is not what was stored.
         """
         name, version = model.manifest.name, model.manifest.version
-        known = [other.manifest.version for other in self._served.versions(name)]
+        known = [other.manifest.version for other in self._registry.versions(name)]
         newer = known[: known.index(version)]
-        fill_galleries(self._store, model.manifest, partial(self.of, model=model), newer)
+        load_galleries(self._store, model.manifest, partial(self.of, model=model), newer)
         if not newer:
             for tenant, key in self._store.subjects_without(name, version):
                 self._outdated[tenant, name].add(key)
@@ -49,12 +49,12 @@ class GalleryKeeper:
         manifest = model.manifest
         return self._galleries.of(tenant, manifest.name, manifest.version, manifest.output(EmbeddingOutput).full_dim)
 
-    def settle(self, tenant: str, subject_key: int, name: str) -> None:
+    def apply_change(self, tenant: str, subject_key: int, name: str) -> None:
         """Put a subject into the gallery of the newest served version that it has, and take it out of all others."""
-        versions = self._served.versions(name)
+        versions = self._registry.versions(name)
         if not versions:
             return  # templates of a model that is not served are in no gallery
-        references = self._store.references_of_key(subject_key, name)
+        references = self._store.references_by_version(subject_key, name)
         chosen = next((model for model in versions if model.manifest.version in references), None)
         # entered first, then removed: a search in between sees the subject, and counts it in the newer version only
         if chosen is not None:
@@ -69,7 +69,7 @@ class GalleryKeeper:
 
     def remove(self, tenant: str, subject_key: int) -> None:
         """Take a subject out of every gallery."""
-        for model in self._served:
+        for model in self._registry:
             self.of(tenant, model).remove(subject_key)
             self._outdated[tenant, model.manifest.name].discard(subject_key)
 

@@ -1,4 +1,4 @@
-"""1:N decisions: what a gallery finds, held against the threshold that keeps the false positive rate."""
+"""1:N decisions: candidates of a gallery against the threshold that keeps the FPIR."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Search:
     probe: FloatArray
 
 
-class Identification:
+class Identifier:
     """Searches galleries and names what was found.
 
     Args: store: the system of record; a candidate that it no longer holds is left out.
@@ -53,7 +53,7 @@ class Identification:
             searches: of the current version first; no subject is in two of the galleries for long.
             finding: what was seen of the probe, if anything.
             top_k: at most this many candidates.
-            max_fpir: share of strangers that may be given a name, in (0, 1).
+            max_fpir: FPIR: share of impostors that may be given a name, in (0, 1).
 
         Raises: InvalidFieldError: max_fpir out of range.
         """
@@ -95,7 +95,7 @@ class Identification:
     def _candidates(self, tenant: str, search: Search, top_k: int) -> tuple[list[tuple[str, float]], int]:
         """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
         found = search.gallery.search(search.probe, search.dim, top_k)
-        known = self._store.references_of_keys(
+        known = self._store.summaries_of_keys(
             tenant, [candidate.subject_key for candidate in found], search.manifest.name, search.manifest.version
         )
         held = [candidate for candidate in found if candidate.subject_key in known]
@@ -103,8 +103,8 @@ class Identification:
         return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
 
 
-def observed_again(model: Model, sample: bytes, options: object) -> Embedded | None:
-    """A probe as another version sees it; None where that finds nothing in it to compare."""
+def observe_with_version(model: Model, sample: bytes, options: object) -> Embedded | None:
+    """Embed a probe with another version; None where that finds no usable sample in it."""
     try:
         return embed(model, [sample], options)
     except model.modality.nothing_found:

@@ -1,4 +1,4 @@
-"""What the Verifier answers with: plain values that routes turn into replies."""
+"""Results of the Verifier, which routes turn into replies."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -103,7 +103,7 @@ class FusedVerified:
 
 @dataclass(frozen=True)
 class Identified:
-    """A 1:N decision: the subject, or None for a stranger; candidates are listed whatever the threshold says.
+    """A 1:N decision: the subject, or None where nobody matches; candidates are listed whatever the threshold says.
 
     `manifest`, `dim` and `threshold` are those of the first candidate.
     """
@@ -119,7 +119,7 @@ class Identified:
 
 
 @dataclass(frozen=True)
-class ServedVersion:
+class ModelVersion:
     """A served bundle, and whom it answers for in one tenant.
 
     Attributes:

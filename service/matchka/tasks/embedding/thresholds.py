@@ -135,7 +135,7 @@ def fmr_for_fpir(max_fpir: float, gallery_size: int) -> float:
     """The false match rate per comparison that keeps a false positive identification rate over a whole gallery.
 
     Args:
-        max_fpir: share of strangers that may be given a name, in (0, 1).
+        max_fpir: FPIR: share of impostors that may be given a name, in (0, 1).
         gallery_size: subjects compared with, >= 0; an empty gallery counts as one.
 
     Source: FPIR = 1 - (1 - FMR)^N for independent comparisons, ISO/IEC 19795-1.
@@ -154,13 +154,13 @@ def fmr_for_fpir(max_fpir: float, gallery_size: int) -> float:
 def identification_threshold(report: DimReport, template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
     """The threshold that keeps a false positive identification rate over a whole gallery.
 
-    It is the higher of two: that of independent comparisons at fmr_for_fpir, and that of strangers some of whom
+    It is the higher of two: that of independent comparisons at fmr_for_fpir, and that of impostors some of whom
     resemble many people, where the bundle states it. The second overtakes the first as the gallery grows.
 
     Args:
         report: what the bundle states of the dim.
         template_count: templates in the reference of the best candidate, >= 1.
-        max_fpir: share of strangers that may be given a name, in (0, 1).
+        max_fpir: FPIR: share of impostors that may be given a name, in (0, 1).
         gallery_size: subjects compared with, >= 0.
 
     Raises: InvalidFieldError: max_fpir out of range.
@@ -169,8 +169,8 @@ def identification_threshold(report: DimReport, template_count: int, max_fpir: f
     if not report.identification:
         return of_pairs
     table = report.identification[_key_for(report.identification, template_count)]
-    of_strangers = _table_threshold(table, max_fpir, gallery_size)
-    return of_pairs if of_pairs.value >= of_strangers else Threshold(of_strangers, measured=False)
+    of_impostors = _table_threshold(table, max_fpir, gallery_size)
+    return of_pairs if of_pairs.value >= of_impostors else Threshold(of_impostors, measured=False)
 
 
 def _table_threshold(table: GalleryThresholds, max_fpir: float, gallery_size: int) -> float:

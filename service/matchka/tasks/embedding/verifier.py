@@ -1,4 +1,4 @@
-"""The Verifier: the one place that knows the order of the steps. Its calls block; routes keep them off the loop."""
+"""The Verifier: enrol, verify, identify. Its calls block; routes run them on worker threads."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +14,19 @@ from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import Model
-from matchka.inference.registry import ServedModels
+from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim
-from matchka.tasks.embedding.follower import GalleryKeeper
+from matchka.tasks.embedding.follower import GalleryFollower
 from matchka.tasks.embedding.fusion import decide_jointly
-from matchka.tasks.embedding.identification import Identification, Search, counterpart, observed_again
-from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ServedVersion, Verified
+from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
+from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, decide
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 
-NO_CHOICE: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
 
 
 class Verifier:
@@ -49,12 +49,12 @@ class Verifier:
         fusions: Iterable[Fusion] = (),
         galleries: GalleryOpener | None = None,
     ) -> None:
-        self._served = ServedModels(models)
+        self._registry = ModelRegistry(models)
         self._fusions = tuple(fusions)
         self._store = store
-        self._embedding = ServedModels(model for model in self._served if embeds(model))
-        self._keeper = GalleryKeeper(self._embedding, store, galleries)
-        self._identification = Identification(store)
+        self._embedding = ModelRegistry(model for model in self._registry if embeds(model))
+        self._follower = GalleryFollower(self._embedding, store, galleries)
+        self._identifier = Identifier(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
 
@@ -65,45 +65,45 @@ class Verifier:
         """
         # the look for damage keeps one core busy while the other fills
         with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
-            intact = beside.submit(self._store.require_intact)
-            for model in self._served:
+            page_check = beside.submit(self._store.require_sound_pages)
+            for model in self._registry:
                 model.warm_up()
             for model in self._embedding:
-                self._keeper.fill(model)
-            intact.result()
+                self._follower.fill(model)
+            page_check.result()
 
     @property
     def manifests(self) -> list[Manifest]:
         """The manifests of the served models, by name; of one name, the current version first."""
-        return [model.manifest for model in self._served]
+        return [model.manifest for model in self._registry]
 
-    def versions(self, tenant: str) -> list[ServedVersion]:
+    def versions(self, tenant: str) -> list[ModelVersion]:
         """Every served bundle, in the order of `manifests`, and whom it answers for."""
-        outdated = self._keeper.subjects_to_reenroll()
+        outdated = self._follower.subjects_to_reenroll()
         found = []
-        for model in self._served:
+        for model in self._registry:
             size, gallery_bytes = self._gallery_size(tenant, model)
             waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
             memory = (model.graph_bytes, gallery_bytes)
-            found.append(ServedVersion(model.manifest, model.is_current, size, waiting, *memory))
+            found.append(ModelVersion(model.manifest, model.is_current, size, waiting, *memory))
         return found
 
     def _gallery_size(self, tenant: str, model: Model) -> tuple[int, int]:
         """Subjects of a tenant's gallery and its bytes; a model without embeddings has none."""
         if not embeds(model):
             return 0, 0
-        gallery = self._keeper.of(tenant, model)
+        gallery = self._follower.of(tenant, model)
         return len(gallery), gallery.memory_bytes
 
     def subjects_to_reenroll(self) -> dict[str, int]:
         """Subjects of all tenants without a template of the current version of a model, by model."""
-        totals = dict.fromkeys(self._served.names, 0)
-        for (_, model), count in self._keeper.subjects_to_reenroll().items():
+        totals = dict.fromkeys(self._registry.names, 0)
+        for (_, model), count in self._follower.subjects_to_reenroll().items():
             totals[model] += count
         return totals
 
     def embed(
-        self, model_name: str, samples: list[bytes], dim: int | None = None, given: Mapping[str, str] = NO_CHOICE
+        self, model_name: str, samples: list[bytes], dim: int | None = None, given: Mapping[str, str] = NO_OPTIONS
     ) -> Embeddings:
         """Embed samples at a trained dim."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
@@ -113,7 +113,7 @@ class Verifier:
         return Embeddings(model.manifest, dim, vectors, seen.findings)
 
     def enroll(
-        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_CHOICE
+        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_OPTIONS
     ) -> Enrolled:
         """Store a template of the current version for each sample; all of them or, where one fails, none."""
         model, full_dim, options = self._model_at(model_name, None, "enrolment", given)
@@ -126,9 +126,9 @@ class Verifier:
                 enrolment = self._store.add_templates(
                     tenant, subject_id, model_name, model.manifest.version, embeddings
                 )
-            self._keeper.settle(tenant, enrolment.reference.subject_key, model_name)
-        gallery = self._keeper.of(tenant, model)
-        similar = self._identification.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
+            self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
+        gallery = self._follower.of(tenant, model)
+        similar = self._identifier.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
         count = enrolment.reference.template_count
         return Enrolled(model.manifest, full_dim, enrolment.template_ids, count, similar, seen.findings)
 
@@ -140,7 +140,7 @@ class Verifier:
         sample: bytes,
         dim: int | None,
         max_fmr: float,
-        given: Mapping[str, str] = NO_CHOICE,
+        given: Mapping[str, str] = NO_OPTIONS,
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
         options = self._current(model_name).options_for("probe", given)
@@ -210,7 +210,7 @@ class Verifier:
         sample_b: bytes,
         dim: int | None,
         max_fmr: float,
-        given: Mapping[str, str] = NO_CHOICE,
+        given: Mapping[str, str] = NO_OPTIONS,
     ) -> Verified:
         """Compare two samples; nothing is stored."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
@@ -232,7 +232,7 @@ class Verifier:
         top_k: int,
         dim: int | None,
         max_fpir: float,
-        given: Mapping[str, str] = NO_CHOICE,
+        given: Mapping[str, str] = NO_OPTIONS,
     ) -> list[Identified]:
         """Search a probe among the tenant's subjects; the threshold follows from max_fpir and their number.
 
@@ -245,7 +245,7 @@ class Verifier:
             sample: a whole file.
             top_k: at most this many candidates.
             dim: a trained dim; full_dim where None.
-            max_fpir: share of strangers that may be given a name, in (0, 1).
+            max_fpir: FPIR: share of impostors that may be given a name, in (0, 1).
             given: how the sample is to be read, by the names of its modality's options.
 
         Returns: one decision for each observation that the reader makes of the sample, at least one.
@@ -254,20 +254,20 @@ class Verifier:
         older = [
             (other, require_dim(other.manifest, dim))
             for other in self._embedding.versions(model_name)[1:]
-            if len(self._keeper.of(tenant, other))
+            if len(self._follower.of(tenant, other))
         ]
         seen = embed(model, [sample], options)
-        seen_by_older = [(other, other_dim, observed_again(other, sample, options)) for other, other_dim in older]
+        seen_by_older = [(other, other_dim, observe_with_version(other, sample, options)) for other, other_dim in older]
         found = []
         for number, (vector, finding) in enumerate(zip(seen.vectors, seen.findings, strict=True)):
-            searches = [Search(model.manifest, model_dim, self._keeper.of(tenant, model), vector)]
+            searches = [Search(model.manifest, model_dim, self._follower.of(tenant, model), vector)]
             for other, other_dim, again in seen_by_older:
                 place = None if again is None else counterpart(again.findings, finding, number)
                 if again is not None and place is not None:
-                    gallery = self._keeper.of(tenant, other)
+                    gallery = self._follower.of(tenant, other)
                     searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
             with model.times.timed("search"):  # and the store's rows of what was found
-                found.append(self._identification.identify(tenant, searches, finding, top_k, max_fpir))
+                found.append(self._identifier.identify(tenant, searches, finding, top_k, max_fpir))
         return found
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
@@ -282,23 +282,23 @@ class Verifier:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         with self._write_lock:
             key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
-            self._keeper.remove(tenant, key)
+            self._follower.remove(tenant, key)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
         with self._write_lock:
             removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
-            self._keeper.settle(tenant, removal.subject_key, removal.model)
+            self._follower.apply_change(tenant, removal.subject_key, removal.model)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
-        return self._keeper.sizes()
+        return self._follower.sizes()
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
-        return self._keeper.searches()
+        return self._follower.searches()
 
     def _current(self, name: str) -> Model:
         """The current version of a model.
@@ -307,7 +307,7 @@ class Verifier:
             UnknownModelError: none has the name.
             OutputNotAvailableError: it does not embed.
         """
-        model = self._served.current(name)
+        model = self._registry.current(name)
         model.manifest.output(EmbeddingOutput)
         return model
 

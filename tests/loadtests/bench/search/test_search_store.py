@@ -22,7 +22,7 @@ def test_store_of_drawn_subjects_is_intact_and_serves_each_reference(
     rows = np.random.default_rng(1).normal(size=(10, 256)).astype(np.float32)
     search_store.write_store(models_dir, tmp_path / "data", rows)
     with opened_store(f"sqlite:///{tmp_path / 'data' / 'matchka.sqlite'}") as store:
-        store.require_intact()
+        store.require_sound_pages()
         held = store.subjects("default", 100, None)
         assert [summary.subject_id for summary in held] == [f"s{number:07d}" for number in range(10)]
         version = store.subject("default", "s0000000").templates[0].version

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from matchka.api.guards import middleware as admission
+from matchka.api.guards import middleware as middleware
 from matchka.api.guards.middleware import LINGER_BODIES, MIB, Refusals
-from matchka.runtime.load_shedding import Backlog
+from matchka.runtime.load_shedding import LoadShedder
 
 LIMIT = MIB  # of every body_limit below
 
 
 def body_limit(app: Any, max_body_mib: float, max_bodies_mib: float = math.inf) -> Refusals:
     """The limit with what answers for it."""
-    return Refusals(admission.BodyLimit(app, max_body_mib, max_bodies_mib), max_body_mib)
+    return Refusals(middleware.BodyLimit(app, max_body_mib, max_bodies_mib), max_body_mib)
 
 
-def in_flight_limit(app: Any, max_in_flight: int, backlog: Backlog | None = None) -> Refusals:
+def in_flight_limit(app: Any, max_in_flight: int, load_shedder: LoadShedder | None = None) -> Refusals:
     """The limit with what answers for it."""
-    return Refusals(admission.InFlightLimit(app, max_in_flight, backlog), 1.0)
+    return Refusals(middleware.InFlightLimit(app, max_in_flight, load_shedder), 1.0)
 
 
 @dataclass
@@ -144,7 +144,7 @@ def test_refused_body_without_end_is_drained_only_so_far():
 
 
 def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(admission, "LINGER_S", 0.05)
+    monkeypatch.setattr(middleware, "LINGER_S", 0.05)
     connection = Connection([bytes(LIMIT + 1)], CHUNKED, hangs_after=True)
     connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
@@ -210,14 +210,14 @@ def test_body_beyond_the_limit_of_all_bodies_is_let_in_alone():
 
 def test_request_while_those_before_would_take_too_long_is_answered_503():
     now = [0.0]
-    backlog = Backlog(10.0, lambda: now[0])
+    load_shedder = LoadShedder(10.0, lambda: now[0])
     app = CountingApp()
-    limited = in_flight_limit(app, 100, backlog)
+    limited = in_flight_limit(app, 100, load_shedder)
     waiting = ExitStack()
     for _ in range(20):
-        waiting.enter_context(backlog.at_work())  # nothing is known yet of how long they take
+        waiting.enter_context(load_shedder.at_work())  # nothing is known yet of how long they take
     ends = [waiting.pop_all()]
-    with backlog.at_work():
+    with load_shedder.at_work():
         now[0] += 60.0
     connection = Connection([b""])
     connection.run(limited)
@@ -298,8 +298,8 @@ def test_requests_that_fail_give_their_place_back():
     [
         ([], 0),
         (length(0), 0),
-        (length(admission.LEFT_TO_SERVER_BYTES), 0),
-        (length(admission.LEFT_TO_SERVER_BYTES + 1), 3),
+        (length(middleware.LEFT_TO_SERVER_BYTES), 0),
+        (length(middleware.LEFT_TO_SERVER_BYTES + 1), 3),
         ([*length(10), (b"connection", b"Close")], 3),
         ([*length(10), (b"expect", b"100-continue")], 3),
         ([(b"transfer-encoding", b"chunked")], 3),
@@ -318,11 +318,11 @@ def test_refusal_closes_the_connection_where_the_server_cannot_be_left_with_the_
 
 def test_refusal_that_lingers_holds_no_place_and_is_not_counted(monkeypatch: pytest.MonkeyPatch):
     """Bodies that are announced, or stream, beyond the limit, and whose clients go silent."""
-    monkeypatch.setattr(admission, "LINGER_S", 60.0)
+    monkeypatch.setattr(middleware, "LINGER_S", 60.0)
 
     async def scenario() -> None:
         app = CountingApp()
-        limits = Refusals(admission.InFlightLimit(admission.BodyLimit(app, 1.0, 1.0), 1), 1.0)
+        limits = Refusals(middleware.InFlightLimit(middleware.BodyLimit(app, 1.0, 1.0), 1), 1.0)
         announced = Connection([], length(99_999_999), hangs_after=True)
         streamed = Connection([bytes(LIMIT + 1)], CHUNKED, hangs_after=True)
         tasks = []

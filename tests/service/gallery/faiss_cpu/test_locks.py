@@ -5,11 +5,11 @@ import time
 
 from matchka.gallery.faiss_cpu.locks import SharedLock
 
-PATIENCE_S = 120.0  # a thread that hangs fails its test after this long
+TIMEOUT_S = 120.0  # a thread that hangs fails its test after this long
 
 
 def test_readers_hold_the_lock_together():
-    lock, both_inside = SharedLock(), threading.Barrier(2, timeout=PATIENCE_S)
+    lock, both_inside = SharedLock(), threading.Barrier(2, timeout=TIMEOUT_S)
 
     def read() -> None:
         with lock.shared():
@@ -69,7 +69,7 @@ def test_writer_gets_in_although_readers_overlap_for_ever():
         reader.start()
     writer = threading.Thread(target=write)
     writer.start()
-    writer.join(PATIENCE_S)
+    writer.join(TIMEOUT_S)
     has_written = not writer.is_alive()
     done.set()
     for thread in (*readers, writer):

@@ -110,7 +110,7 @@ FIRST_OF_S5 = f"template_id = (SELECT min(template_id) FROM templates WHERE subj
         (
             f"INSERT INTO deletions SELECT template_id, 't', 's5', '2026-01-01' FROM templates WHERE {FIRST_OF_S5}",
             (),
-            "a template that the ledger calls deleted",
+            "a template that the deletion log calls deleted",
         ),
     ],
 )

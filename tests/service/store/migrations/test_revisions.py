@@ -96,7 +96,7 @@ def test_database_from_before_alembic_is_adopted_and_keeps_every_row(tmp_path: P
     assert not inspect(engine).has_table("schema_revision")
     for _ in range(2):  # it is adopted once
         with opened_store(str(engine.url)) as store:
-            store.require_intact()
+            store.require_sound_pages()
         assert rows(engine, "SELECT * FROM schema_version") == [(SCHEMA_VERSION,)]
         assert rows(engine, "SELECT * FROM schema_revision") == [(str(SCHEMA_VERSION),)]
     assert {table: rows(engine, query) for table, query in queries.items()} == before

@@ -84,7 +84,12 @@ def rewritten(archive: Path, target: Path, database: bytes | None = None, **chan
 def test_backup_restored_elsewhere_holds_every_row_under_a_new_identity(archive: Path, path: Path, tmp_path: Path):
     report = restored(archive, tmp_path / "new" / "matchka.sqlite")
     assert content(tmp_path / "new" / "matchka.sqlite") == content(path)
-    assert (report.census.subjects, report.census.templates, report.kept_out, report.brought_back) == (4, 9, 0, 0)
+    assert (report.statistics.subjects, report.statistics.templates, report.kept_out, report.brought_back) == (
+        4,
+        9,
+        0,
+        0,
+    )
     with opened_store(url(path)) as old, opened_store(url(tmp_path / "new" / "matchka.sqlite")) as new:
         assert old.identity != new.identity
         assert new.add_templates("t", "eve", "voice", "1", units(1, 9)).reference.subject_key == 5
@@ -123,7 +128,7 @@ def test_backup_taken_while_others_write_is_one_state(path: Path, tmp_path: Path
     for number in range(5):
         # a restore checks that every reference is the mean of its templates, and the counts
         report = restored(tmp_path / f"{number}.backup", tmp_path / f"data-{number}" / "matchka.sqlite")
-        assert report.census.templates % 3 == 0
+        assert report.statistics.templates % 3 == 0
 
 
 def test_deletion_during_a_backup_is_erased_when_it_ends(path: Path, tmp_path: Path):
@@ -179,45 +184,45 @@ def test_restore_over_a_store_needs_leave_and_keeps_out_what_was_deleted_since(a
         restored(archive, path)
     assert content(path) == before
     report = restored(archive, path, replace=True)
-    assert (report.kept_out, report.census.deletions) == (3, 3)
+    assert (report.kept_out, report.statistics.deletions) == (3, 3)
     with opened_store(url(path)) as store:
         assert names(store) == {"ada", "cyd", "dan"}
         assert gone not in {template.template_id for template in store.subject("t", "ada").templates}
         assert kept in {template.template_id for template in store.subject("t", "ada").templates}
         assert store.reference("t", "ada", "voice", "1").template_count == 2
-    # the ledger went along, so a second restore still knows
+    # the deletion log went along, so a second restore still knows
     assert restored(archive, path, replace=True).kept_out == 3
 
 
-def test_restore_told_to_resurrect_brings_all_back_and_takes_it_off_the_ledger(archive: Path, path: Path):
+def test_restore_told_to_resurrect_brings_all_back_and_takes_it_off_the_deletion_log(archive: Path, path: Path):
     before = content(path)
     with opened_store(url(path)) as store:
         store.delete_subject("t", "bob")
     report = restored(archive, path, replace=True, resurrect=True)
-    assert (report.kept_out, report.brought_back, report.census.deletions) == (0, 2, 0)
+    assert (report.kept_out, report.brought_back, report.statistics.deletions) == (0, 2, 0)
     assert content(path) == before
     assert restored(archive, path, replace=True).kept_out == 0
 
 
-def test_restore_on_another_machine_respects_the_ledger_it_is_given(archive: Path, path: Path, tmp_path: Path):
+def test_restore_on_another_machine_respects_the_deletion_log_it_is_given(archive: Path, path: Path, tmp_path: Path):
     with opened_store(url(path)) as store:
         ids = [template.template_id for template in store.subject("t", "bob").templates]
     deletions = tuple(Deletion(i, "t", "bob", datetime.now(UTC)) for i in [*ids, "0" * 32])
     new = tmp_path / "new" / "matchka.sqlite"
-    report = restored(archive, new, deletions=deletions, has_ledger=True)
-    assert (report.kept_out, report.census.deletions) == (2, 3)
+    report = restored(archive, new, deletions=deletions, has_deletions_file=True)
+    assert (report.kept_out, report.statistics.deletions) == (2, 3)
     with opened_store(url(new)) as store:
         assert names(store) == {"ada", "cyd", "dan"}
     assert not any(row.tobytes() in new.read_bytes() for row in units(2, 10))
 
 
-def test_restore_over_a_store_whose_ledger_cannot_be_read_is_refused_unless_told(archive: Path, path: Path):
+def test_restore_over_a_store_whose_deletion_log_cannot_be_read_is_refused_unless_told(archive: Path, path: Path):
     path.write_bytes(b"damaged" * 1000)
-    with pytest.raises(RestoreRefusedError, match="ledger of the store") as refused:
+    with pytest.raises(RestoreRefusedError, match="deletion log of the store") as refused:
         restored(archive, path, replace=True)
     assert "--resurrect" in refused.value.remedy
     assert path.read_bytes() == b"damaged" * 1000
-    assert restored(archive, path, replace=True, resurrect=True).census.subjects == 4
+    assert restored(archive, path, replace=True, resurrect=True).statistics.subjects == 4
 
 
 def test_restore_over_a_store_that_was_killed_does_not_take_its_log_for_the_new_ones(

@@ -93,7 +93,7 @@ def test_subject_that_bears_the_name_of_another_is_found(
         path.write_bytes(content[:at] + b"ts13" + content[at + 4 :])
         with opened_store(f"sqlite:///{path}") as store:
             try:
-                store.require_intact()
+                store.require_sound_pages()
             except StorageDamagedError:
                 found += 1
                 continue
@@ -102,7 +102,7 @@ def test_subject_that_bears_the_name_of_another_is_found(
     assert found == 2  # the row and its index
     path.write_bytes(content)
     with opened_store(f"sqlite:///{path}") as store:
-        store.require_intact()
+        store.require_sound_pages()
 
 
 def answers(store: Store) -> list[tuple[str, np.ndarray]]:
@@ -111,7 +111,7 @@ def answers(store: Store) -> list[tuple[str, np.ndarray]]:
     names = {summary.subject_id for summary in store.subjects("t", 100, None)}
     for batch in store.all_references("voice", "1"):
         keys = batch.keys.tolist()
-        by_key = store.references_of_keys("t", keys, "voice", "1")
+        by_key = store.summaries_of_keys("t", keys, "voice", "1")
         found += [(by_key[key].subject_id, row) for key, row in zip(keys, batch.rows(), strict=True)]
     found += [(name, store.reference("t", name, "voice", "1").embedding) for name in sorted(names)]
     return found
@@ -130,7 +130,7 @@ def test_database_with_overwritten_bytes_anywhere_is_refused_or_answers_as_befor
             path.with_name(path.name + extra).unlink(missing_ok=True)
         try:
             with opened_store(f"sqlite:///{path}") as store:
-                store.require_intact()
+                store.require_sound_pages()
                 found = answers(store)
         except (StorageDamagedError, StoreError, SQLAlchemyError, ValueError):  # the last: a time that is none
             refused += 1
@@ -146,7 +146,7 @@ def test_database_that_was_cut_short_is_refused(path: Path, kept: float):
     content = path.read_bytes()
     path.write_bytes(content[: round(kept * len(content))])
     with pytest.raises((StoreError, StorageDamagedError)) as refused, opened_store(f"sqlite:///{path}") as store:
-        store.require_intact()
+        store.require_sound_pages()
     assert "backup" in refused.value.remedy
 
 
@@ -190,7 +190,7 @@ def no_database(path: Path) -> sqlite3.Error:
     ("make", "expected"),
     [(full, StorageFullError), (read_only, StorageFailedError), (no_database, StorageDamagedError)],
 )
-def test_complaint_of_sqlite_becomes_the_error_that_says_what_to_do(
+def test_database_error_of_sqlite_becomes_the_error_that_says_what_to_do(
     path: Path, make: Callable[[Path], sqlite3.Error], expected: type[MatchkaError]
 ):
     found = as_matchka_error(DBAPIError("statement", {}, make(path)))
@@ -220,11 +220,11 @@ class PostgresqlError(Exception):
         ("42P01", type(None)),  # no such table: the program's own fault
     ],
 )
-def test_complaint_of_postgresql_becomes_the_error_that_says_what_to_do(state: str, expected: type):
+def test_database_error_of_postgresql_becomes_the_error_that_says_what_to_do(state: str, expected: type):
     assert type(as_matchka_error(OperationalError("statement", {}, PostgresqlError(state)))) is expected
 
 
-def test_complaint_about_the_statement_is_no_fault_of_the_disk(path: Path):
+def test_database_error_about_the_statement_is_no_fault_of_the_disk(path: Path):
     connection = sqlite3.connect(path)
     error = failing(connection, "SELECT * FROM nothing")
     connection.close()

@@ -1,4 +1,4 @@
-"""Exports and imports: the same templates under the same ids, or nothing, and nothing that a ledger calls deleted."""
+"""Exports and imports: the same templates under the same ids, or nothing, and nothing that a deletion log names."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from matchka.store.deletions import Deletion
 from matchka.store.engine import open_engine, reading
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import ImportPlan, ImportReport, take_in
+from matchka.store.transfer.importer import ImportPlan, ImportReport, import_archive
 from tests.factories.unit_vectors import unit_vectors
 
 DIM = 6
@@ -73,7 +73,7 @@ def exported(source: Path, target: Path, version: str = "1") -> None:
 def imported(archive: Path, database: Path, **options: object) -> ImportReport:
     engine = open_engine(url(database))
     try:
-        return take_in(engine, ImportPlan(archive, **options), DIMS, ignore, ignore)
+        return import_archive(engine, ImportPlan(archive, **options), DIMS, ignore, ignore)
     finally:
         engine.dispose()
 
@@ -145,7 +145,7 @@ def test_import_into_another_store_gives_the_same_templates_times_and_means(arch
         assert store.reference("t", "s3", "voice", "1").template_count == 4
         added = store.add_templates("t", "s3", "voice", "1", units(1, 99)).reference
         assert added.template_count == 5  # the digests are in place: a wrong one would be refused
-    assert len(everything(target)[3]) == 2  # the ledger came along
+    assert len(everything(target)[3]) == 2  # the deletion log came along
 
 
 def test_import_into_a_tenant_of_another_name(archive: Path, target: Path):
@@ -206,7 +206,7 @@ def test_import_of_templates_that_another_tenant_has_is_refused_whole(archive: P
     assert everything(source) == before
 
 
-def test_import_keeps_out_what_a_ledger_calls_deleted_unless_told(archive: Path, source: Path, target: Path):
+def test_import_keeps_out_what_a_deletion_log_calls_deleted_unless_told(archive: Path, source: Path, target: Path):
     ids = {row[0]: row[2] for row in content(source)}
     given = (Deletion(ids["s0"], "t", "s0", datetime.now(UTC)),)
     report = imported(archive, target, deletions=given)
@@ -238,9 +238,9 @@ def test_import_of_another_version_or_size_is_refused(source: Path, target: Path
     engine = open_engine(url(target))
     for dims, said in (({("voice", "9"): DIM}, "no bundle is here; there are: voice 9"), ({}, "there are: none")):
         with pytest.raises(BackupError, match=said):
-            take_in(engine, ImportPlan(archive), dims, ignore, ignore)
+            import_archive(engine, ImportPlan(archive), dims, ignore, ignore)
     with pytest.raises(BackupError, match="have 12 components"):
-        take_in(engine, ImportPlan(archive), {("voice", "1"): 12}, ignore, ignore)
+        import_archive(engine, ImportPlan(archive), {("voice", "1"): 12}, ignore, ignore)
     engine.dispose()
     exported(source, tmp_path / "2.export", "2")
     assert imported(tmp_path / "2.export", target).manifest.version == "2"
@@ -291,7 +291,7 @@ def cut_rows(members: dict[str, bytes]) -> None:
         (edit("subjects.jsonl", b'"s1"', '"e\u0301"'.encode()), "composed form"),
         (edit("subjects.jsonl", b'"s1"', b'"s0"'), "there already"),
         (edit("subjects.jsonl", b"{", b"["), "Line 1 of subjects.jsonl"),
-        (edit("deletions.jsonl", b"gone", b"gone\xff"), "not one of a ledger"),
+        (edit("deletions.jsonl", b"gone", b"gone\xff"), "not one of a deletion log"),
     ],
 )
 def test_export_that_does_not_agree_with_itself_is_refused_whole(
@@ -323,7 +323,7 @@ def test_names_of_many_subjects_survive(tmp_path: Path, target: Path, monkeypatc
     assert content(target) == content(path)
 
 
-def test_ledger_of_the_store_is_asked_before_anything_is_stored(archive: Path, source: Path):
+def test_deletion_log_of_the_store_is_asked_before_anything_is_stored(archive: Path, source: Path):
     with opened_store(url(source)) as store:
         _delete_all(store)
     report = imported(archive, source)

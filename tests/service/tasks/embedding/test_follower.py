@@ -13,7 +13,7 @@ from matchka.errors import StorageDamagedError
 from matchka.gallery.galleries import TenantGalleries
 from matchka.gallery.gallery import Gallery
 from matchka.store.store import Store, opened_store
-from matchka.tasks.embedding.filling import fill_galleries
+from matchka.tasks.embedding.gallery_loading import load_galleries
 from tests.factories.bundles import VERSION, write_bundle
 
 DIM = 8
@@ -45,7 +45,7 @@ def filled(store: Store, manifests: list[Manifest]) -> tuple[dict[tuple[str, str
     galleries = TenantGalleries()
     count = 0
     for manifest in manifests:
-        count += fill_galleries(
+        count += load_galleries(
             store, manifest, lambda tenant, name=manifest.name: galleries.of(tenant, name, VERSION, DIM)
         )
     return {(t, m): galleries.of(t, m, VERSION, DIM) for t in TENANTS for m in MODELS}, count
@@ -68,7 +68,7 @@ def check(store: Store, manifests: list[Manifest], held: Held, generator: np.ran
         probe = generator.normal(size=DIM)
         expected = brute_force(held, tenant, model, probe)
         found = gallery.search(probe.astype(np.float32), DIM, 100)
-        names = store.references_of_keys(tenant, [c.subject_key for c in found], model, VERSION)
+        names = store.summaries_of_keys(tenant, [c.subject_key for c in found], model, VERSION)
         assert len(gallery) == len(expected)
         similarities = {names[c.subject_key].subject_id: c.similarity for c in found}
         assert similarities == pytest.approx(expected, abs=2e-6)
@@ -125,7 +125,7 @@ def sixty(url: str) -> str:
 
 
 @pytest.mark.parametrize("change_of_one", ["digest = digest + 1", "embedding = substr(embedding, 2)", "embedding = ''"])
-def test_filling_from_a_store_with_one_damaged_reference_names_it_and_ends(
+def test_loading_from_a_store_with_one_damaged_reference_names_it_and_ends(
     sixty: str, manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch, change_of_one: str
 ):
     monkeypatch.setattr(
@@ -140,7 +140,7 @@ def test_filling_from_a_store_with_one_damaged_reference_names_it_and_ends(
     assert refused.value.value == "the reference of subject number 24"
 
 
-def test_filling_with_another_version_than_the_stored_one_puts_nothing(sixty: str, tmp_path: Path):
+def test_loading_with_another_version_than_the_stored_one_puts_nothing(sixty: str, tmp_path: Path):
     write_bundle(tmp_path / "newer" / "voice", "voice", version="2.0.0+00000000")
     newer = [bundle.manifest for bundle in read_bundles(tmp_path / "newer")]
     with opened_store(sixty) as store:

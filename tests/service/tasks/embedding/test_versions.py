@@ -145,7 +145,7 @@ def test_identify_searches_each_version_on_its_own_scale(verifier: Verifier, dim
     assert len(verifier.identify(TENANT, "voice", sample(person, 9), 2, dim, 2e-2).candidates) == 2
 
 
-def test_share_of_strangers_named_holds_over_all_versions_together(verifier: Verifier):
+def test_share_of_impostors_named_holds_over_all_versions_together(verifier: Verifier):
     """Every comparison has one chance to be false, of whichever version it is; together they keep max_fpir."""
     reenrol(verifier, 1, 2)
     found = verifier.identify(TENANT, "voice", sample(50), 10, None, 0.05)
@@ -263,9 +263,9 @@ def test_prune_removes_what_was_superseded_and_nothing_else(folder: Path):
     )
     pruned = CliRunner().invoke(app, ["gallery", "prune", "voice", "--json"], env=variables)
     assert json.loads(pruned.stdout) == {"model": "voice", "current": NEW, "removed": 2}
-    ledger = folder / "ledger.jsonl"
-    assert CliRunner().invoke(app, ["gallery", "ledger", str(ledger)], env=variables).exit_code == 0
-    assert {json.loads(line)["template_id"] for line in ledger.read_text().splitlines()} == set(old)
+    deletions_file = folder / "deletions.jsonl"
+    assert CliRunner().invoke(app, ["gallery", "ledger", str(deletions_file)], env=variables).exit_code == 0
+    assert {json.loads(line)["template_id"] for line in deletions_file.read_text().splitlines()} == set(old)
     with opened_verifier(small_settings(folder)) as verifier:
         verifier.load()
         assert state(verifier) == [(NEW, True, 2, 4), (OLD, False, 4, 4)]

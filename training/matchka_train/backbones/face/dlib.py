@@ -162,7 +162,7 @@ class DlibFace:
         return (Mtcnn(self.downloads),)
 
     def module(self) -> nn.Module:
-        """The frozen network; see Backbone.module.
+        """The frozen network in evaluation mode: rows -> embeddings.
 
         Raises:
             DownloadError: the weights are not in the cache and cannot be fetched.

@@ -98,7 +98,7 @@ class EdgeFace:
         return self
 
     def module(self) -> nn.Module:
-        """The frozen network; see Backbone.module.
+        """The frozen network in evaluation mode: rows -> embeddings.
 
         Raises: ChecksumError: the file is not the one its source names, cannot be read, or holds another network.
         """

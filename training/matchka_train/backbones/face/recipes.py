@@ -8,7 +8,7 @@ from matchka_train.backbones.face.edgeface import EdgeFace, EdgeFaceVariant
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.backbones.recipe import BackboneRecipe
-from matchka_train.weights.location import Brought
+from matchka_train.weights.location import WeightsLocation
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 
@@ -29,7 +29,7 @@ class DlibRecipe(BackboneRecipe):
         return DlibFace(self.downloads_dir, self.mirrored)
 
 
-class EdgeFaceRecipe(Brought, BackboneRecipe):
+class EdgeFaceRecipe(WeightsLocation, BackboneRecipe):
     """EdgeFace behind the MTCNN detector, out of a published checkpoint.
 
     Attributes: variant: which of the networks it holds. The licence differs by where it was published (decision 071).
@@ -41,7 +41,7 @@ class EdgeFaceRecipe(Brought, BackboneRecipe):
     def open(self) -> EdgeFace:
         """The backbone.
 
-        Raises: ChecksumError, WeightsAbsentError: as Brought.place.
+        Raises: ChecksumError, WeightsAbsentError: as WeightsLocation.place.
         """
         path, source = self.place(f"EdgeFace {self.variant}", file_sha256)
         return EdgeFace(path, self.variant, source, Mtcnn(self.downloads_dir))

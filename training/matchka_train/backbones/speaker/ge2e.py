@@ -88,7 +88,7 @@ class Ge2e:
         return self
 
     def module(self) -> torch.nn.Module:
-        """The frozen encoder; see Backbone.module.
+        """The frozen encoder in evaluation mode: windows -> embeddings.
 
         Raises:
             DownloadError: the weights are not in the cache and cannot be fetched.

@@ -16,7 +16,7 @@ from matchka_train.backbones.speaker.transformer.backbone import (
     open_speech_transformer,
 )
 from matchka_train.backbones.speaker.transformer.folder import weights_sha256
-from matchka_train.weights.location import Brought
+from matchka_train.weights.location import WeightsLocation
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 
@@ -34,7 +34,7 @@ class Ge2eRecipe(BackboneRecipe):
         return Ge2e(self.downloads_dir)
 
 
-class SpeechTransformerRecipe(Brought, BackboneRecipe):
+class SpeechTransformerRecipe(WeightsLocation, BackboneRecipe):
     """HuBERT, wav2vec 2.0 or WavLM, out of a folder: config.json, preprocessor_config.json and the weights.
 
     Attributes:
@@ -60,7 +60,7 @@ class SpeechTransformerRecipe(Brought, BackboneRecipe):
     def open(self) -> SpeechTransformer:
         """The backbone.
 
-        Raises: ChecksumError, FeatureError, WeightsAbsentError: as Brought.place and open_speech_transformer.
+        Raises: ChecksumError, FeatureError, WeightsAbsentError: as WeightsLocation.place and open_speech_transformer.
         """
         path, source = self.place("" if self.path is None else self.path.name, weights_sha256)
         return open_speech_transformer(
@@ -78,7 +78,7 @@ class SpeechTransformerRecipe(Brought, BackboneRecipe):
         return self.layers == "apart"
 
 
-class RedimnetRecipe(Brought, BackboneRecipe):
+class RedimnetRecipe(WeightsLocation, BackboneRecipe):
     """A ReDimNet of any published size, from its makers' checkpoint.
 
     Attributes:
@@ -97,7 +97,7 @@ class RedimnetRecipe(Brought, BackboneRecipe):
     def open(self) -> RedimnetFile:
         """The backbone.
 
-        Raises: ChecksumError, WeightsAbsentError: as Brought.place.
+        Raises: ChecksumError, WeightsAbsentError: as WeightsLocation.place.
         """
         path, source = self.place(self.name, file_sha256)
         return RedimnetFile(path, source, self.name, self.layer, self.window_samples, self.hop_samples)

@@ -14,12 +14,12 @@ from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.statistics import Matrix, domain_weights, principal_axes
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 Groups = npt.NDArray[np.int64]
 
 
-class NearRotationRecipe(Frozen):
+class NearRotationRecipe(StrictModel):
     """Chosen by cross-validation over identities; the values of the default `face` model are the defaults.
 
     Attributes:

@@ -14,10 +14,10 @@ from matchka_train.projections.closed_form.statistics import (
     second_moment,
     weighted_sum,
 )
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class RotationRecipe(Frozen):
+class RotationRecipe(StrictModel):
     """A share of the mean is subtracted, then the space is rotated so that the first components hold most.
 
     With centring 0 the map is orthogonal: at full dim every cosine stays as the backbone gave it.

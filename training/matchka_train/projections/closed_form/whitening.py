@@ -17,12 +17,12 @@ from matchka_train.projections.closed_form.statistics import (
     second_moment,
     weighted_sum,
 )
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 SMALLEST_EIGENVALUE: Final = 1e-12  # directions without any spread are not blown up
 
 
-class WhiteningRecipe(Frozen):
+class WhiteningRecipe(StrictModel):
     """All strengths are partial: in full, each of them gains in its own domain and loses in others.
 
     Attributes:

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.trainable import TrainableProjection, affine_of
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class LinearRecipe(Frozen):
+class LinearRecipe(StrictModel):
     """BatchNorm1d -> dropout -> Linear, from a random start; folded into one affine map when saved.
 
     Attributes:

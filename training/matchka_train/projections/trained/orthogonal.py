@@ -7,10 +7,10 @@ from torch.nn.utils import parametrizations
 
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.trainable import TrainableProjection, affine_of, require_narrower
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class OrthogonalRecipe(Frozen):
+class OrthogonalRecipe(StrictModel):
     """Starts at the principal axes of the training domains, nothing subtracted."""
 
     family: Literal["orthogonal"] = "orthogonal"

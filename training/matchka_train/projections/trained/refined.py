@@ -8,10 +8,10 @@ from pydantic import Field
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.closed_form.whitening import WhiteningRecipe
 from matchka_train.projections.trainable import TrainableProjection, affine_of
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class RefinedRecipe(Frozen):
+class RefinedRecipe(StrictModel):
     """y = (I + L) s + e, where s is the start's output; L and e begin at 0.
 
     Attributes:

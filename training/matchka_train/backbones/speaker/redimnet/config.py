@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from matchka_train.errors import WeightsError
-from matchka_train.strict_model import Frozen
+from matchka_train.strict_model import StrictModel
 
 
-class StageConfig(Frozen):
+class StageConfig(StrictModel):
     """One stage of the network.
 
     Attributes:
@@ -32,7 +32,7 @@ def _named(entry: object) -> object:
     return dict(zip(StageConfig.model_fields, entry, strict=True)) if isinstance(entry, (list, tuple)) else entry
 
 
-class FrontEndConfig(Frozen):
+class FrontEndConfig(StrictModel):
     """What a checkpoint says of its front end; the makers' defaults. What only training uses is read and left alone."""
 
     norm_signal: bool = False
@@ -51,7 +51,7 @@ class FrontEndConfig(Frozen):
     time_mask_width: tuple[int, int] = (0, 8)
 
 
-class RedimnetConfig(Frozen):
+class RedimnetConfig(StrictModel):
     """`model_config` of a checkpoint; a key that is not there has the default of the makers' code.
 
     Attributes:

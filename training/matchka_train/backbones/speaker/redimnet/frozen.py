@@ -119,7 +119,7 @@ class RedimnetFile:
         return replace(self, layer="embedding", name=f"{self.name}-published")
 
     def module(self) -> FrozenRedimnet:
-        """The frozen network; see Backbone.module.
+        """The frozen network in evaluation mode: rows -> embeddings.
 
         Raises:
             ChecksumError: the file is not the one its source names, or not there.

@@ -101,7 +101,7 @@ class SpeechTransformer:
         return replace(self, layer_weights=_equal(self.facts.layers))
 
     def module(self) -> nn.Module:
-        """The frozen network; see Backbone.module.
+        """The frozen network in evaluation mode: rows -> embeddings.
 
         Raises:
             ChecksumError: the weights are not those the source names, cannot be read, or do not fit.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from matchka.runtime.whole_file import put_in_place, whole_file, write_whole
+from matchka.runtime.atomic_file import atomic_file, put_in_place, write_atomically
 from tests.factories.checkout import ROOT
 
 
 def test_write_whole_in_a_folder_that_is_not_there_makes_it_and_leaves_nothing_else(tmp_path: Path):
-    write_whole(tmp_path / "a" / "b" / "file.json", b"new")
+    write_atomically(tmp_path / "a" / "b" / "file.json", b"new")
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["file.json"]
     assert (tmp_path / "a" / "b" / "file.json").read_bytes() == b"new"
 
@@ -21,7 +21,7 @@ def test_write_whole_in_a_folder_that_is_not_there_makes_it_and_leaves_nothing_e
 def test_whole_file_while_it_is_written_still_shows_the_old_bytes_and_then_the_new(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(b"new")
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
@@ -29,7 +29,7 @@ def test_whole_file_while_it_is_written_still_shows_the_old_bytes_and_then_the_n
 
 def test_whole_file_when_its_block_fails_keeps_the_old_bytes_and_nothing_else(tmp_path: Path):
     def interrupted(path: Path) -> None:
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_bytes(b"half")
             raise KeyboardInterrupt
 
@@ -49,7 +49,7 @@ def test_write_whole_when_the_disk_does_not_take_the_bytes_keeps_the_old_ones(
     path.write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="Input/output error"):
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == {"file": b"old"}
 
 
@@ -59,15 +59,15 @@ def test_whole_file_when_the_process_dies_while_it_is_written_keeps_the_old_byte
     code = """
 import os, sys
 from pathlib import Path
-from matchka.runtime.whole_file import whole_file
-with whole_file(Path(sys.argv[1])) as partial:
+from matchka.runtime.atomic_file import atomic_file
+with atomic_file(Path(sys.argv[1])) as partial:
     partial.write_bytes(b"half" * 1000)
     os._exit(9)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "service")}
     assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False).returncode == 9
     assert path.read_bytes() == b"old"
-    write_whole(path, b"new")
+    write_atomically(path, b"new")
     assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == {"file": b"new"}
 
 

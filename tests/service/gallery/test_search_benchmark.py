@@ -10,17 +10,23 @@ import numpy as np
 DIM = 128
 
 
-def test_trial_of_each_method_finds_what_brute_force_finds(tmp_path: Path):
+def test_search_benchmark_of_each_method_finds_what_brute_force_finds(tmp_path: Path):
     generator = np.random.default_rng(0)
     references = generator.normal(size=(700, DIM)).astype(np.float32)
     probes = (references[:3] + 0.3 * generator.normal(size=(3, DIM))).astype(np.float32)
     np.save(tmp_path / "references.npy", references)
     np.save(tmp_path / "probes.npy", probes)
     lines = [
-        (method, dim, number) for method in ("policy", "flat", "funnel") for dim in (64, DIM) for number in range(3)
+        (method, dim, number) for method in ("policy", "flat", "two_stage") for dim in (64, DIM) for number in range(3)
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "matchka.gallery.trial", tmp_path / "references.npy", tmp_path / "probes.npy"],
+        [
+            sys.executable,
+            "-m",
+            "matchka.gallery.search_benchmark",
+            tmp_path / "references.npy",
+            tmp_path / "probes.npy",
+        ],
         input="".join(f"{method} {dim} 5 {number}\n" for method, dim, number in lines),
         capture_output=True,
         text=True,

@@ -1,8 +1,9 @@
 """Search benchmark: one gallery without models and HTTP, queried over standard input.
 
-    python -m matchka.gallery.trial references.npy probes.npy
+    python -m matchka.gallery.search_benchmark references.npy probes.npy
 
-Each line of the input is a method (`policy`, `flat` or `funnel`), a dim, top_k and the number of a probe; each line of
+Each line of the input is a method (`policy`, `flat` or `two_stage`), a dim, top_k and the number of a probe; each line
+of
 the output is a JSON object with `ms` and `keys`, the rows of the references found, best first. The first line of the
 output tells `put_s`, the seconds that filling took.
 """
@@ -20,7 +21,7 @@ from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_cpu.policy import Method, choose_method
 from matchka.vectors import FloatArray
 
-FIXED: Final[dict[str, Method]] = {"flat": "flat", "funnel": "funnel"}  # any other name leaves it to the policy
+FIXED: Final[dict[str, Method]] = {"flat": "flat", "two_stage": "two_stage"}  # any other name leaves it to the policy
 
 
 class Chooser:

@@ -1,4 +1,4 @@
-"""The start of the line's other end: every reference of the store into the galleries."""
+"""Fills galleries with every reference of the store, at start."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ MOST_WAITING: Final = 8  # batches read and not yet put: a few MB
 LOGGER: Final = logging.getLogger("matchka")
 
 
-def fill_galleries(
+def load_galleries(
     store: Store, manifest: Manifest, gallery_of: Callable[[str], Gallery], unless: Sequence[str] = ()
 ) -> int:
     """Put every reference of a model into its tenants' galleries: one thread reads, another checks and puts.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Another name to write a file under; it gets its own when the block ends, and vanishes if the block fails.
 
     Args: path: the file, replaced if present; its folder is made if absent.
@@ -24,12 +24,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically; its folder is made if absent.
 
     Raises: OSError: it cannot be written; what was at `path` before is still there.
     """
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(content)
 
 
