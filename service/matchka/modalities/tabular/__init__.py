@@ -1,0 +1,1 @@
+"""Named numbers with ranges and units: JSON objects to rows."""

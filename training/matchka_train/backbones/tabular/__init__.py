@@ -1,0 +1,1 @@
+"""Frozen features of named numbers: nothing is downloaded."""
