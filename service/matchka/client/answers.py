@@ -241,7 +241,8 @@ class DatasetUse(Answer):
 class ModelAnswer(Answer):
     """A served bundle: what it takes and returns, the dims of its embedding, and for each what was measured.
 
-    `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`; older services tell none.
+    `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`. Of older services
+    there are none, and both memories are 0.
     A bundle without an embedding has no dims, and a full_dim of 0.
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
     `subjects_to_reenroll` those that have no template of the current one.
@@ -266,8 +267,8 @@ class ModelAnswer(Answer):
     current: bool
     subjects: int
     subjects_to_reenroll: int
-    graph_bytes: int
-    gallery_bytes: int
+    graph_bytes: int = 0
+    gallery_bytes: int = 0
 
 
 class ModelsAnswer(Answer):

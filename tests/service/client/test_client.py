@@ -16,6 +16,7 @@ from matchka.client import Client, calls
 from matchka.errors import InvalidFieldError, RequestFailedError, ServiceUnreachableError, SettingsError
 from matchka.settings import Settings
 from tests.factories.bundles import DIMS, VERSION
+from tests.factories.checkout import ROOT
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import SmallServer
@@ -116,6 +117,14 @@ def test_models_tell_the_memory_of_graphs_and_of_the_gallery(small_server: Small
     client.delete_subject("heavy")
     (again,) = client.models().models
     assert again.gallery_bytes == before.gallery_bytes
+
+
+def test_models_of_a_service_that_tells_neither_outputs_nor_memory_are_read():
+    recorded = json.loads((ROOT / "tests/end_to_end/interface_v1/voice.json").read_text())["models"]["body"]
+    assert "outputs" not in recorded["models"][0]
+    (model,) = calls.models().read(json.dumps(recorded).encode()).models
+    assert (model.name, model.dims, model.outputs) == ("voice", [2, 4, 8], {})
+    assert (model.graph_bytes, model.gallery_bytes) == (0, 0)
 
 
 def test_refusal_is_raised_with_its_code_value_and_remedy(small_server: SmallServer):
