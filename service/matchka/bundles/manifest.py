@@ -77,6 +77,8 @@ class Manifest(ManifestBase):
         if missing := {name for name, graphs in known.items() if graphs.required} - self.auxiliary.keys():
             raise ValueError(f"an input of the kind {self.input.kind} needs {', '.join(sorted(missing))}")
         for name, part in self.auxiliary.items():
+            if part.kind != known[name].kind:
+                raise ValueError(f"{name} must be of the kind {known[name].kind}, not {part.kind}")
             if set(part.sources) != set(known[name].files):
                 raise ValueError(f"{name} must have the source of each of {', '.join(known[name].files)}")
         graphs = {GRAPH_NAME, *self.auxiliary_files}

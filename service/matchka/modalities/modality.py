@@ -40,10 +40,12 @@ class AuxiliaryGraphs:
     """Graphs of a bundle beside the one that embeds, without which its samples are not read, or less closely.
 
     Attributes:
+        kind: the only one that readers know.
         files: their names in the bundle's folder.
-        required: whether a bundle may do without them.
+        required: whether every bundle needs them.
     """
 
+    kind: str
     files: tuple[str, ...]
     required: bool
 

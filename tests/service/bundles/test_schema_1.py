@@ -91,6 +91,7 @@ def test_read_manifest_of_schema_1_from_before_there_were_auxiliary_graphs_has_n
         lambda m: m.update(detector={"kind": "mtcnn", "sources": dict.fromkeys(DETECTOR, SOURCE)}),
         lambda m: (pictures(m), m.update(detector=None)),
         lambda m: (pictures(m), m["detector"]["sources"].pop("pnet.onnx")),
+        lambda m: (pictures(m), m["detector"].update(kind="retinaface")),
     ],
 )
 def test_read_manifest_of_schema_1_that_contradicts_itself_is_refused(

@@ -63,4 +63,4 @@ class AudioInputSpec(InputSpec):
         """The detector of speech, which knows one sample rate."""
         if self.sample_rate_hz != SPEECH_RATE_HZ:
             return {}
-        return {"speech_activity": AuxiliaryGraphs((SPEECH_GRAPH_NAME,), required=False)}
+        return {"speech_activity": AuxiliaryGraphs("silero", (SPEECH_GRAPH_NAME,), required=False)}

@@ -55,4 +55,4 @@ class ImageInputSpec(InputSpec):
 
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """The detector of faces."""
-        return {"detector": AuxiliaryGraphs(DETECTOR_GRAPH_NAMES, required=True)}
+        return {"detector": AuxiliaryGraphs("mtcnn", DETECTOR_GRAPH_NAMES, required=True)}
