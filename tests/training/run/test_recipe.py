@@ -86,6 +86,12 @@ def test_read_recipe_with_limits_where_they_were_until_limits_was_a_section_stil
     assert recipe.data.limits == {"max_duration_s": 30}
 
 
+@pytest.mark.parametrize("limits", ["5", "null", "[a]"])
+def test_read_recipe_with_limits_that_are_no_section_beside_one_where_it_was_stops(recipe_path, limits):
+    with pytest.raises(RecipeError, match=r"data\.limits"):
+        read_recipe(recipe_path, ("data.max_duration_s=30", f"data.limits={limits}"))
+
+
 def test_read_recipe_of_a_checkpoint_of_pictures_drops_the_default_limits_of_clips_it_holds():
     path = ROOT / "training" / "matchka_train" / "recipes" / "face.yaml"
     written_then = read_recipe(path, ("data.max_duration_s=600.0", "data.min_speech_s=0.2"))

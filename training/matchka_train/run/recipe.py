@@ -59,7 +59,8 @@ class DataRecipe(StrictModel):
             return content
         kept = {key: value for key, value in content.items() if key not in MOVED_LIMITS}
         stated = {key: content[key] for key, value in MOVED_LIMITS.items() if content.get(key, value) != value}
-        return kept | {"limits": stated | dict(content.get("limits", {}))}
+        limits = content.get("limits", {})
+        return kept | {"limits": stated | limits if isinstance(limits, dict) else limits}
 
 
 class Recipe(StrictModel):
