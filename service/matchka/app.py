@@ -81,7 +81,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         app.include_router(router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
-    # The last one added is the first one entered: timing, then who may ask, then admission, then the size of the body.
+    # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
     _add_guards(app, settings)

@@ -1,4 +1,4 @@
-"""Every error a caller can meet, and the one table that gives each its HTTP status and stable code."""
+"""Errors that callers and operators can meet; matchka.api.problems gives each its HTTP status and stable code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     def require_key_beyond_loopback(self) -> None:
         """Refuse to listen beyond this machine or to answer other origins without a key, or with one that is too short.
 
-        Raises: KeyRequiredError: as said.
+        Raises: KeyRequiredError: there is none where one is needed, or it is not one that a header can carry.
         """
         key = self.api_key.get_secret_value() if self.api_key else ""
         if self.api_key is not None and len(key) < SHORTEST_KEY:

@@ -179,7 +179,7 @@ ELSEWHERE = {
     # tests/service/runtime/test_deadline.py and tests/service/inference/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,
-    # tests/service/store/test_faults.py and tests/end_to_end/test_durability_storage.py
+    # tests/service/store/sqlite/test_damage.py and tests/end_to_end/test_durability_storage.py
     errors.StorageFullError,
     errors.StorageDamagedError,
     errors.StorageFailedError,

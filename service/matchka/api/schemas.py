@@ -126,7 +126,7 @@ class IdentifiedFaceAnswer(Answer):
 
 
 class IdentifyAnswer(Answer):
-    """A 1:N decision: `match` is null for a stranger, whatever the candidates.
+    """A 1:N decision: `match` is null where no candidate reaches the threshold.
 
     `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
     """

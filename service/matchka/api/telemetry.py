@@ -111,9 +111,9 @@ class _BatchCollector(Collector):
         self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
-        sizes = HistogramMetricFamily("matchka_batch_rows", "Windows or chips of one run", labels=["model"])
+        sizes = HistogramMetricFamily("matchka_batch_rows", "Rows of one run", labels=["model"])
         queued = GaugeMetricFamily(
-            "matchka_batch_queued_rows", "Windows or chips that wait for a run", labels=["model"]
+            "matchka_batch_queued_rows", "Rows that wait for a run", labels=["model"]
         )
         dropped = CounterMetricFamily(
             "matchka_batch_dropped", "Requests that left the queue unanswered", labels=["model", "reason"]

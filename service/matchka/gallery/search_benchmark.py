@@ -3,9 +3,8 @@
     python -m matchka.gallery.search_benchmark references.npy probes.npy
 
 Each line of the input is a method (`policy`, `flat` or `two_stage`), a dim, top_k and the number of a probe; each line
-of
-the output is a JSON object with `ms` and `keys`, the rows of the references found, best first. The first line of the
-output tells `put_s`, the seconds that filling took.
+of the output is a JSON object with `ms` and `keys`, the rows of the references found, best first. The first line of
+the output tells `put_s`, the seconds that filling took.
 """
 
 import argparse

@@ -5,7 +5,7 @@ from typing import Final
 
 CPU_ROWS: Final = 6  # a row of a larger run costs a core no less, and all of them wait for its end (docs/decisions/050)
 GPU_ROWS: Final = 32
-GPU_LANES: Final = 2
+GPU_WORKERS: Final = 2
 LONGEST_WAIT_S: Final = 0.002  # for company
 LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
@@ -52,7 +52,7 @@ def policy_for(use_gpu: bool, cores: int, least_parallel_rows: int) -> BatchPoli
     >>> policy.max_rows, policy.workers, policy.most_shares
     (6, 5, 4)
     """
-    rows, workers, shares = (GPU_ROWS, GPU_LANES, 1) if use_gpu else (CPU_ROWS, cores + 1, cores)
+    rows, workers, shares = (GPU_ROWS, GPU_WORKERS, 1) if use_gpu else (CPU_ROWS, cores + 1, cores)
     return BatchPolicy(
         rows, LONGEST_WAIT_S, workers=workers, most_shares=shares, least_parallel_rows=least_parallel_rows
     )

@@ -34,5 +34,5 @@ def require_no_duplicates(templates: Mapping[str, FloatArray], new: Sequence[str
         raise DuplicateSampleError(
             f"File {copies[0] + 1} of {len(new)} is enrolled for this subject already, or was sent twice.",
             value=subject_id,
-            remedy="Send another recording or picture; a copy of one says nothing new about a person.",
+            remedy="Send another sample; a copy of one says nothing new about a person.",
         )

@@ -195,7 +195,7 @@ def test_run_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
     np.testing.assert_array_equal(watched.runs[1], np.concatenate([windows(n, n) for n in (3, 5, 9)])[:16])
 
 
-def test_run_of_many_rows_while_all_workers_are_idle_is_shared_by_the_lanes(
+def test_run_of_many_rows_while_all_workers_are_idle_is_shared_by_the_workers(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
     callers = start(BatchPolicy(max_rows=16, workers=2))

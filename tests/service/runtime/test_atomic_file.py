@@ -18,7 +18,7 @@ def test_write_whole_in_a_folder_that_is_not_there_makes_it_and_leaves_nothing_e
     assert (tmp_path / "a" / "b" / "file.json").read_bytes() == b"new"
 
 
-def test_whole_file_while_it_is_written_still_shows_the_old_bytes_and_then_the_new(tmp_path: Path):
+def test_atomic_file_while_it_is_written_still_shows_the_old_bytes_and_then_the_new(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with atomic_file(path) as partial:
@@ -27,7 +27,7 @@ def test_whole_file_while_it_is_written_still_shows_the_old_bytes_and_then_the_n
     assert path.read_bytes() == b"new"
 
 
-def test_whole_file_when_its_block_fails_keeps_the_old_bytes_and_nothing_else(tmp_path: Path):
+def test_atomic_file_when_its_block_fails_keeps_the_old_bytes_and_nothing_else(tmp_path: Path):
     def interrupted(path: Path) -> None:
         with atomic_file(path) as partial:
             partial.write_bytes(b"half")
@@ -53,7 +53,7 @@ def test_write_whole_when_the_disk_does_not_take_the_bytes_keeps_the_old_ones(
     assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == {"file": b"old"}
 
 
-def test_whole_file_when_the_process_dies_while_it_is_written_keeps_the_old_bytes_and_is_written_again(tmp_path: Path):
+def test_atomic_file_when_the_process_dies_while_it_is_written_keeps_the_old_bytes_and_is_written_again(tmp_path: Path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     code = """

@@ -44,7 +44,7 @@ def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, time
     return Caller("default", None, state, Request({"type": "http"}, client.receive))  # type: ignore[arg-type]
 
 
-def test_deadline_ends_at_its_deadline_and_not_before():
+def test_deadline_cancels_after_its_seconds_and_not_before():
     now = 100.0
     deadline = Deadline(5.0, lambda: now)
     assert deadline.remaining_s == 5.0
@@ -58,7 +58,7 @@ def test_deadline_ends_at_its_deadline_and_not_before():
     assert deadline.remaining_s == 0.0
 
 
-def test_deadline_without_a_deadline_ends_only_when_the_client_leaves():
+def test_deadline_without_end_cancels_only_when_the_client_leaves():
     deadline = Deadline(clock=lambda: 1e300)
     assert deadline.remaining_s is None
     assert deadline.cancellation is None
@@ -186,13 +186,13 @@ def test_run_whose_end_nobody_awaits_any_more_says_so_to_the_worker(
     def work() -> None:
         began.set()
         may_go_on.wait(LONG_S)
-        complaints.append(type(current_deadline().cancellation))
+        cancellations.append(type(current_deadline().cancellation))
 
     began, may_go_on = threading.Event(), threading.Event()
-    complaints: list[type] = []
+    cancellations: list[type] = []
     asyncio.run(scenario())
     workers.submit(int).result(LONG_S)
-    assert complaints == [ClientGoneError]
+    assert cancellations == [ClientGoneError]
 
 
 def test_run_leaves_no_task_behind(settings: Settings, workers: ThreadPoolExecutor):

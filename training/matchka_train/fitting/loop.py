@@ -81,7 +81,7 @@ def train(
         plan: how.
         checkpoint_store: is told after every epoch, and holds what an interrupted run left.
 
-    Raises: DivergedError: the loss became NaN or infinite; the keeper has the last good epoch.
+    Raises: DivergedError: the loss became NaN or infinite; the checkpoint store has the last good epoch.
     """
     run = _Run(projection, data, plan)
     run.restore(checkpoint_store.resume())

@@ -55,7 +55,7 @@ async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(
 
 @router.post("/v1/identify", openapi_extra=body_schema(IdentifyForm), summary="Who is this, if anybody known?")
 async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(reads(IdentifyForm))]) -> IdentifyAnswer:
-    """Search the gallery; a stranger is answered with `match: null`, whatever the candidates."""
+    """Search the gallery; `match` is null where no candidate reaches the threshold."""
     found = await caller.run(
         lambda: caller.verifier.identify_each(
             caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.options

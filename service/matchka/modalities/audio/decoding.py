@@ -24,13 +24,8 @@ from matchka.vectors import FloatArray
 
 LOWEST_SAMPLE_RATE_HZ: Final = 4_000  # below it the band that carries voices is gone
 HIGHEST_SAMPLE_RATE_HZ: Final = 384_000  # the highest a sound card records; above it the header is wrong
-READABLE_FORMATS: Final = (
-    "WAV",
-    "WAVEX",
-    "FLAC",
-    "OGG",
-    "MP3",
-)  # libsndfile reads more; fewer decoders are exposed to untrusted input
+# libsndfile reads more; fewer decoders are exposed to untrusted input
+READABLE_FORMATS: Final = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 WITH_CHECKED_LENGTH: Final = (b"RIFF", b"fLaC", b"OggS")  # their decoders stop at damage; MP3's skips it
 UNKNOWN_TO_LIBSNDFILE: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT and SF_ERR_UNSUPPORTED_ENCODING
 UNSTATED_FRAMES: Final = 2**63 - 1  # what libsndfile says of a FLAC stream whose header leaves the length out

@@ -19,12 +19,8 @@ from matchka.errors import (
 )
 from matchka.modalities.face.image_files import BareFile, damaged, read_orientation, strip_metadata
 
-READABLE_FORMATS: Final = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-)  # Pillow reads more; fewer decoders are exposed to untrusted input
+# Pillow reads more; fewer decoders are exposed to untrusted input
+READABLE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
 WHITE: Final = (255, 255, 255)
 # How a picture of each EXIF orientation is turned upright (Exif 2.32, 4.6.4).
 UPRIGHT: Final = {
