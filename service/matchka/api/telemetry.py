@@ -112,9 +112,7 @@ class _BatchCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         sizes = HistogramMetricFamily("matchka_batch_rows", "Rows of one run", labels=["model"])
-        queued = GaugeMetricFamily(
-            "matchka_batch_queued_rows", "Rows that wait for a run", labels=["model"]
-        )
+        queued = GaugeMetricFamily("matchka_batch_queued_rows", "Rows that wait for a run", labels=["model"])
         dropped = CounterMetricFamily(
             "matchka_batch_dropped", "Requests that left the queue unanswered", labels=["model", "reason"]
         )
