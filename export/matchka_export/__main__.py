@@ -77,7 +77,9 @@ def samples(samples_dir: SamplesDir = SAMPLES_DIR, downloads_dir: DownloadsDir =
 @app.command()
 def run(
     checkpoint: Checkpoint,
-    name: Annotated[str, typer.Option(help="Name of the model, and of the bundle's folder.")] = "voice",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model, and of the bundle's folder; by default the recipe's.")
+    ] = None,
     models_dir: ModelsDir = MODELS_DIR,
     data: Data = None,
     float16: Float16 = False,
@@ -88,10 +90,11 @@ def run(
     console = Console(stderr=True)
     with console.status("Loading torch"):
         from matchka_export.run import ExportOptions, export_bundle
-    bundle = export_bundle(
-        checkpoint, models_dir / name, ExportOptions(data, float16, accept_worse, downloads_dir), console
-    )
-    console.print(f"Wrote {bundle.path}: {name} {bundle.manifest.version}.", highlight=False)
+        from matchka_train.run.checkpoint import RECIPE_NAME
+        from matchka_train.run.recipe import read_recipe
+    target = models_dir / (name or read_recipe(checkpoint / RECIPE_NAME).name)
+    bundle = export_bundle(checkpoint, target, ExportOptions(data, float16, accept_worse, downloads_dir), console)
+    console.print(f"Wrote {bundle.path}: {bundle.manifest.name} {bundle.manifest.version}.", highlight=False)
 
 
 @app.command()

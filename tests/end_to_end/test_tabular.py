@@ -13,11 +13,12 @@ import requests
 from rich.console import Console
 from rich.progress import Progress
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
-from matchka.bundles.bundle import Bundle
+from matchka.bundles.bundle import Bundle, read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.modalities.tabular.spec import TabularInputSpec
-from matchka_export.run import ExportOptions, export_bundle
+from matchka_export.__main__ import app
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
 from tests.factories.checkout import ROOT
@@ -87,7 +88,9 @@ def bundle(recipe: Recipe, home: Path) -> Bundle:
     """Trained, and exported through the gate: no worse than the features alone, without exception."""
     with Progress(console=QUIET) as progress:
         outcome = run(recipe, recipe.backbone.open(), progress)
-    return export_bundle(outcome.checkpoint, home / "models" / "hands", ExportOptions(), QUIET)
+    done = CliRunner().invoke(app, ["run", str(outcome.checkpoint), "--models-dir", str(home / "models")])
+    assert done.exit_code == 0, done.output
+    return read_bundle(home / "models" / recipe.name)
 
 
 @pytest.fixture(scope="module")

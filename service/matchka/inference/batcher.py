@@ -176,8 +176,7 @@ class Batcher:
             if queued_rows and queued_rows + rows > self._policy.max_queued_rows:
                 self._dropped["overloaded"] += 1
                 raise OverloadedError(
-                    f"{queued_rows} rows wait for this model; its queue holds "
-                    f"{self._policy.max_queued_rows}.",
+                    f"{queued_rows} rows wait for this model; its queue holds {self._policy.max_queued_rows}.",
                     value=rows,
                     remedy="Try again after the seconds in Retry-After.",
                 )
