@@ -12,7 +12,8 @@ from rich.table import Table
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from matchka.bundles.repository import list_bundles
+from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.repository import Listed, list_bundles
 from matchka.client import Client
 from matchka.errors import BundleError
 from matchka.settings import Settings
@@ -59,12 +60,13 @@ class StatusAnswer(BaseModel):
 def status_of(session: Session, settings: Settings) -> StatusAnswer:
     """Count a store, against the bundles of the models folder where there are any."""
     try:
-        current, problem = _current_versions(settings.models_dir), None
+        bundles, problem = list_bundles(settings.models_dir), None
     except BundleError as error:
-        current, problem = {}, str(error)
+        bundles, problem = [], str(error)
+    current = {listed.manifest.name: listed.manifest.version for listed in bundles if listed.is_current}
     statistics = statistics_of(session)
     reenroll: dict[str, dict[str, int]] = defaultdict(dict)
-    for model, version in current.items():
+    for model, version in _newest_that_embed(bundles).items():
         for tenant, count in Counter(tenant for tenant, _ in subjects_without(session, model, version)).items():
             reenroll[tenant][model] = count
     file = file_of(settings.effective_database_url)
@@ -156,8 +158,12 @@ def _subjects_by_version(session: Session, served_versions: Iterable[tuple[str, 
     return found
 
 
-def _current_versions(models_dir: Path) -> dict[str, str]:
-    return {listed.manifest.name: listed.manifest.version for listed in list_bundles(models_dir) if listed.is_current}
+def _newest_that_embed(bundles: Iterable[Listed]) -> dict[str, str]:
+    newest: dict[str, str] = {}
+    for listed in bundles:  # the current version of each model first
+        if listed.manifest.has_output(EmbeddingOutput):
+            newest.setdefault(listed.manifest.name, listed.manifest.version)
+    return newest
 
 
 def _size(file: Path) -> int:

@@ -165,6 +165,11 @@ def test_version_that_no_longer_embeds_beside_an_older_one_that_does_is_served(t
     with serving(small_settings(tmp_path)) as running:
         answer = requests.get(f"{running.url}/v1/models", timeout=TIMEOUT_S).json()
         assert [(m["version"], m["subjects"]) for m in answer["models"]] == [("2.0.0", 0), ("1.0.0", 1)]
+        assert [m["subjects_to_reenroll"] for m in answer["models"]] == [0, 0]  # nobody could enrol with version 2.0.0
+        folders = {"MATCHKA_MODELS_DIR": str(tmp_path / "models"), "MATCHKA_DATA_DIR": str(tmp_path / "data")}
+        status = json.loads(run(running, "gallery", "status", "--json", **folders).output)
+        assert status["subjects_to_reenroll"] == {}
+        assert [held["current"] for held in status["holdings"]] == [False]
         with pytest.raises(RequestFailedError, match=r"voice 2\.0\.0 has no output of the kind embedding"):
             running.client().verify("ada", sample(1), "voice")
         running.client().delete_subject("ada")

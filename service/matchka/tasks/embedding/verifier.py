@@ -83,7 +83,8 @@ class Verifier:
         found = []
         for model in self._registry:
             size, gallery_bytes = self._gallery_size(tenant, model)
-            waiting = outdated.get((tenant, model.manifest.name), 0) if model.is_current else size
+            is_newest = model in self._embedding.versions(model.manifest.name)[:1]  # of those that embed
+            waiting = outdated.get((tenant, model.manifest.name), 0) if is_newest else size
             memory = (model.graph_bytes, gallery_bytes)
             found.append(ModelVersion(model.manifest, model.is_current, size, waiting, *memory))
         return found
