@@ -170,5 +170,7 @@ def _shown(value: object) -> str:
 
 def _malformed(problem: str) -> MalformedFormError:
     return MalformedFormError(
-        "The body is not a JSON object that can be read.", value=problem, remedy="Send one object of the call's fields."
+        "The body is not a JSON object that can be read.",
+        value=problem,
+        remedy="Send one object of the call's fields; many or long files in it as base64.",
     )

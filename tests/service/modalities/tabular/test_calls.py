@@ -1,5 +1,6 @@
 """Named numbers over HTTP: as objects, as files and from the client they are one sample; each refusal has its code."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_sample_with_the_option_of_another_modality_is_refused(server: SmallServ
     problem = post(server, "identify", {"file": WARM, "face": "only"})
     assert (problem["code"], problem["value"]) == ("invalid_field", "only")
     assert "takes JSON objects of numbers" in problem["detail"]
+
+
+def test_objects_of_more_than_a_body_may_have_outside_its_strings_are_taken_as_base64(server: SmallServer):
+    digits = "0" * 3000  # 32 such samples are more than 64 KiB
+    sample = f'{{"frequency": 30.{digits}, "gain": 11}}'
+    body = f'{{"model": "tone", "file": [{",".join([sample] * 32)}]}}'
+    refused = requests.post(f"{server.url}/v1/embed", data=body, headers=JSON, timeout=60).json()
+    assert (refused["code"], refused["value"]) == ("malformed_form", "more than 64 KiB outside its strings")
+    assert "as base64" in refused["remedy"]
+    taken = post(server, "embed", {"file": [base64.b64encode(sample.encode()).decode()] * 32})
+    assert len(taken["embeddings"]) == 32
 
 
 def post(server: SmallServer, call: str, fields: dict[str, Any]) -> dict[str, Any]:
