@@ -17,6 +17,7 @@ SamplesDir = Annotated[Path, typer.Option(help="Folder of recordings and picture
 ModelsDir = Annotated[Path, typer.Option(help="Folder of the bundles.")]
 Checkpoint = Annotated[Path, typer.Argument(help="Folder that `matchka-train run` wrote.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the recipe's data sets, if they have moved.")]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of bundles and fusions: models/voice …")]
 Float16 = Annotated[bool, typer.Option("--float16", help="Keep the backbone's weights as 16-bit floats.")]
 MODELS_DIR: Final = Path("models")
 DOWNLOADS_DIR: Final = Path("build/downloads")
@@ -137,6 +138,50 @@ def fuse(
     path = out / f"{fusion.name}.json"
     write_fusion(path, fusion)
     console.print(f"Wrote {path}.", highlight=False)
+
+
+@app.command()
+def keygen(name: Annotated[Path, typer.Argument(help="Name of the two files, without an ending.")]) -> None:
+    """Make a key to sign bundles with: NAME.key, which is secret, and NAME.pub, which services trust."""
+    from matchka_export.signing import write_key_pair
+
+    private, public = write_key_pair(name)
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"Wrote {private}: keep it secret, away from the machines that serve.", highlight=False)
+    console.print(f"Wrote {public}: MATCHKA_TRUSTED_BUNDLE_KEYS={public.read_text().strip()}", highlight=False)
+
+
+@app.command()
+def sign(
+    folders: Folders, key: Annotated[Path, typer.Option(help="The private key: NAME.key of `matchka-export keygen`.")]
+) -> None:
+    """Check bundles and fusions, and sign their content: signature.json in each folder, once all of them check out."""
+    from matchka.bundles.signature import sign as sign_digest
+    from matchka_export.signing import read_key, read_sealed
+
+    signer = read_key(key)
+    console = Console(stderr=True, soft_wrap=True)
+    for found in [read_sealed(folder) for folder in folders]:
+        signed = sign_digest(found.folder, found.digest, signer)
+        console.print(
+            f"Signed {found.folder}: {found.label}, content {found.digest[:8]}, by {signed.public_key}", highlight=False
+        )
+
+
+@app.command()
+def verify(
+    folders: Folders,
+    trusted: Annotated[str, typer.Option(help="Public keys, separated by commas: what NAME.pub says.")],
+) -> None:
+    """Check bundles and fusions as a service does that trusts these keys."""
+    from matchka.bundles.signature import TrustedKeys
+    from matchka_export.signing import read_sealed
+
+    keys = TrustedKeys.parse(trusted or " ")  # no key at all is an error here
+    console = Console(stderr=True, soft_wrap=True)
+    for folder in folders:
+        found = read_sealed(folder, keys)
+        console.print(f"{folder} checks out: {found.label}, content {found.digest[:8]}", highlight=False)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from matchka.bundles.bundle import read_bundle, sha256_of
+from matchka.bundles.content import DIGEST_FIELD, content_digest
 from matchka.bundles.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
@@ -20,11 +21,11 @@ from matchka.bundles.manifest import (
     Source,
 )
 from matchka.bundles.outputs import Output
+from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.source import WeightSource
 
-REPORT_NAME: Final = "report.json"  # the measurements, beside the manifest
 BASE_VERSION: Final = "1.0.0"  # raised by hand when code changes what an embedding is (docs/decisions/031)
 # imported when a bundle is written, and not before: torch takes seconds, and a bundle that is current needs none of it
 LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "torch")
@@ -73,7 +74,9 @@ def staged_bundle(target: Path) -> Iterator[Path]:
 
 
 def seal(folder: Path, facts: Facts) -> Manifest:
-    """Hash every file of a folder and write the manifest beside them; the same files give the same manifest.
+    """Hash every file of a folder and write the manifest beside them, with the digest of all that it says.
+
+    The same files give the same manifest.
 
     Args:
         folder: holds the graph and whatever else belongs to the bundle.
@@ -84,9 +87,9 @@ def seal(folder: Path, facts: Facts) -> Manifest:
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST_NAME
+        if path.is_file() and path.name not in (MANIFEST_NAME, SIGNATURE_NAME)
     }
-    manifest = Manifest(
+    unsealed = Manifest(
         schema_version=SCHEMA_VERSION,
         name=facts.name,
         version=facts.version,
@@ -100,7 +103,10 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         files=files,
         libraries=library_versions(),
         accepted_worse=facts.accepted_worse,
+        content_digest=None,
     )
+    digest = content_digest(unsealed.model_dump(mode="json"))
+    manifest = unsealed.model_copy(update={DIGEST_FIELD: digest})
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
 

@@ -13,3 +13,7 @@ class EvidenceError(MatchkaError):
 
 class GateError(MatchkaError):
     """A checkpoint that must not become a bundle: the message names the number that failed."""
+
+
+class SigningKeyError(MatchkaError):
+    """A key that cannot be written, or cannot sign bundles."""

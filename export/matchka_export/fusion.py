@@ -8,6 +8,7 @@ from typing import Final
 from rich.progress import Progress
 
 from matchka.bundles.bundle import Bundle
+from matchka.bundles.content import DIGEST_FIELD, content_digest
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs import EmbeddingOutput
@@ -49,7 +50,7 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
         progress.advance(task)
     names = [bundle.manifest.name for bundle in bundles]
     served = results[0][1]
-    return Fusion(
+    unsealed = Fusion(
         format="matchka-fusion-1",
         models={bundle.manifest.name: bundle.manifest.version for bundle in bundles},
         weights=dict(zip(names, served.fit.weights, strict=True)),
@@ -58,6 +59,13 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
         eer=_rates(names, results),
         datasets=tuple(_use(dataset) for dataset in data),
     )
+    return seal_fusion(unsealed)
+
+
+def seal_fusion(fusion: Fusion) -> Fusion:
+    """The same with the digest of all that it says."""
+    document = fusion.model_dump(mode="json") | {"format": "matchka-fusion-2"}
+    return Fusion.model_validate(document | {DIGEST_FIELD: content_digest(document)})
 
 
 def write_fusion(path: Path, fusion: Fusion) -> None:

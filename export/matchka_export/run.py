@@ -9,12 +9,11 @@ from typing import Final
 from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
-from matchka.bundles.manifest import GRAPH_NAME, AuxiliaryPart, Source
+from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME, AuxiliaryPart, Source
 from matchka.bundles.outputs import EmbeddingOutput
 from matchka.runtime.atomic_file import atomic_file
 from matchka_export.bundle import (
     BASE_VERSION,
-    REPORT_NAME,
     Facts,
     as_source,
     content_version,

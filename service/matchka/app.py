@@ -27,6 +27,7 @@ from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions
 from matchka.bundles.repository import read_bundles
+from matchka.bundles.signature import TrustedKeys
 from matchka.errors import MatchkaError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
@@ -129,12 +130,15 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         telemetry: told what its parts do; one that nobody reads by default.
 
     Raises:
-        BundleError: a bundle does not check out.
+        BundleError: a bundle does not check out, or lacks a signature that it needs.
+        SettingsError: a trusted key is none.
         DataDirInUseError: another process owns the data folder.
         StoreError: the database cannot be opened.
     """
     telemetry = telemetry or Telemetry()
-    bundles = read_bundles(settings.models_dir, settings.models)
+    trusted = TrustedKeys.parse(settings.trusted_bundle_keys)
+    bundles = read_bundles(settings.models_dir, settings.models, trusted)
+    fusions = _fusions_of(bundles, settings, trusted)
     decode_slots = Semaphore(settings.cores)
     with ExitStack() as stack:
         models = []
@@ -146,17 +150,21 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
-        yield Verifier(models, store, _fusions_of(bundles, settings), galleries)
+        yield Verifier(models, store, fusions, galleries)
 
 
-def _fusions_of(bundles: list[Bundle], settings: Settings) -> list[Fusion]:
-    """The fusions of exactly the versions that are served; weights learned on others would not hold."""
+def _fusions_of(bundles: list[Bundle], settings: Settings, trusted: TrustedKeys) -> list[Fusion]:
+    """The fusions of exactly the versions that are served; weights learned on others would not hold.
+
+    Raises: BundleError: one cannot be read, or lacks a signature that it needs.
+    """
     models = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
     fitting = []
-    for fusion in read_fusions(settings.models_dir):
+    for folder, fusion in read_fusions(settings.models_dir).items():
         if settings.models and not fusion.models.keys() <= set(settings.models):
             continue  # a part of it is left out on purpose
         if models.issuperset(fusion.models.items()):
+            trusted.require_signature(folder, fusion.content_digest)
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         (),
         description="Names of the models that are served, separated by commas; all of the folder by default.",
     )
+    trusted_bundle_keys: str = Field(
+        "", description="Public keys, separated by commas: every bundle and fusion needs a signature of one of them."
+    )
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")

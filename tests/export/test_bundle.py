@@ -15,13 +15,16 @@ from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import shipped_evidence
 from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.speaker.ge2e import Ge2e
+from tests.factories.bundles import digest_of, dim_report
 from tests.factories.facts import toy_facts
+
+REPORT = json.dumps({"per_dim": {"4": dim_report(), "8": dim_report()}})
 
 
 def write(target: Path, graph: Path, version: str = "1.0.0+abc") -> None:
     with staged_bundle(target) as folder:
         shutil.copyfile(graph, folder / "model.onnx")
-        (folder / "report.json").write_text("{}")
+        (folder / "report.json").write_text(REPORT)
         seal(folder, toy_facts(version))
 
 
@@ -30,8 +33,9 @@ def test_staged_bundle_when_sealed_reads_back_with_the_hash_of_every_file(toy_gr
     manifest = json.loads((tmp_path / "models" / "toy" / "manifest.json").read_text())
     assert manifest["files"] == {
         "model.onnx": hashlib.sha256(toy_graph.read_bytes()).hexdigest(),
-        "report.json": hashlib.sha256(b"{}").hexdigest(),
+        "report.json": hashlib.sha256(REPORT.encode()).hexdigest(),
     }
+    assert manifest["content_digest"] == digest_of(manifest)
     assert set(manifest["libraries"]) == {"numpy", "onnx", "onnxruntime", "torch"}
     assert read_bundle(tmp_path / "models" / "toy").manifest.output(EmbeddingOutput).dims == (4, 8)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["toy"]
@@ -59,9 +63,22 @@ def test_staged_bundle_when_not_sealed_writes_nothing(toy_graph: Path, tmp_path:
     assert list((tmp_path / "models").iterdir()) == []
 
 
+@pytest.mark.parametrize("report", [None, "{}", json.dumps({"per_dim": {"4": dim_report()}})])
+def test_staged_bundle_when_the_report_is_not_of_its_measurements_writes_nothing(
+    toy_graph: Path, tmp_path: Path, report: str | None
+) -> None:
+    with pytest.raises(BundleError, match="measure"), staged_bundle(tmp_path / "toy") as folder:  # noqa: PT012
+        shutil.copyfile(toy_graph, folder / "model.onnx")
+        if report is not None:
+            (folder / "report.json").write_text(report)
+        seal(folder, toy_facts())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_staged_bundle_when_file_is_added_after_the_seal_writes_nothing(toy_graph: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="does not list"), staged_bundle(tmp_path / "toy") as folder:  # noqa: PT012
         shutil.copyfile(toy_graph, folder / "model.onnx")
+        (folder / "report.json").write_text(REPORT)
         seal(folder, toy_facts())
         (folder / "late.bin").write_bytes(b"?")
     assert list(tmp_path.iterdir()) == []

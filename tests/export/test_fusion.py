@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from matchka.bundles.bundle import Bundle, read_bundle
-from matchka.bundles.fusion_file import read_fusion
+from matchka.bundles.fusion_file import Fusion, read_fusion
 from matchka.errors import BundleError
 from matchka_export.bundle import BASE_VERSION, content_version
 from matchka_export.defaults.shipped import install_fusion, shipped_evidence, shipped_fusion
-from matchka_export.fusion import write_fusion
+from matchka_export.fusion import seal_fusion, write_fusion
 from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.speaker.ge2e import Ge2e
+from tests.factories.bundles import digest_of
 
 
 @pytest.mark.parametrize(("name", "backbone"), [("voice", Ge2e()), ("face", DlibFace())])
@@ -53,10 +54,30 @@ def test_install_fusion_when_versions_fit_copies_and_when_not_takes_it_away(mode
     assert not written.exists()
 
 
+def test_install_fusion_when_the_content_is_another_takes_the_signature_away(models_dir: Path, tmp_path: Path) -> None:
+    bundles = {name: read_bundle(models_dir / name) for name in ("voice", "face")}
+    written = install_fusion(shipped_fusion(), bundles, tmp_path)
+    assert written is not None
+    signature = written.with_name("signature.json")
+    signature.write_text("of this content")
+    assert install_fusion(shipped_fusion(), bundles, tmp_path) == written
+    assert signature.exists()
+    written.write_text("{}")
+    assert install_fusion(shipped_fusion(), bundles, tmp_path) == written
+    assert not signature.exists()
+
+
 def test_read_fusion_when_it_is_not_one_refuses(tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text("{}")
     with pytest.raises(BundleError, match="cannot be read"):
         read_fusion(tmp_path / "f.json")
+
+
+def test_seal_fusion_of_what_was_learned_gives_the_digest_of_all_that_it_says() -> None:
+    document = json.loads(shipped_fusion().read_text())
+    assert document["content_digest"] == digest_of(document)
+    learned = Fusion(**document | {"format": "matchka-fusion-1", "content_digest": None})
+    assert seal_fusion(learned) == read_fusion(shipped_fusion())
 
 
 def test_write_fusion_of_the_shipped_fusion_gives_the_shipped_bytes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed
     folder.mkdir(parents=True)
     write_graph(folder / "model.onnx", seed)
     source = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "Apache-2.0"}
-    manifest = {
+    manifest: dict[str, Any] = {
         "schema_version": 2,
         "name": name,
         "version": version,
@@ -77,5 +77,47 @@ def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed
         "libraries": {"onnxruntime": "any"},
         **changes,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    seal(folder, manifest)
     return folder
+
+
+def write_fusion(folder: Path, has_digest: bool = True, **changes: object) -> Path:
+    """A made-up fusion of `voice` and `face`; one without a digest is of the first format."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "format": "matchka-fusion-2" if has_digest else "matchka-fusion-1",
+        "models": {"voice": VERSION, "face": VERSION},
+        "weights": {"voice": 1.1, "face": 0.9},
+        "offset": 0.5,
+        "operating_points": [{"fmr": 1e-1, "threshold": -6.0, "measured": True}],
+        "eer": {},
+        "datasets": [],
+        **changes,
+    }
+    sealed = document | ({"content_digest": digest_of(document)} if has_digest else {})
+    (folder / "fusion.json").write_text(json.dumps(sealed))
+    return folder
+
+
+def edit_bundle(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest and seal it again, so that nothing but the change can be wrong with it."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    seal(folder, manifest)
+
+
+def seal(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest with the digest of its content, and a report of the measurements that it states."""
+    for output in manifest.get("outputs", {}).values():
+        if "per_dim" in output:
+            report = json.dumps({"per_dim": output["per_dim"]}).encode()
+            (folder / "report.json").write_bytes(report)
+            manifest["files"]["report.json"] = hashlib.sha256(report).hexdigest()
+    manifest["content_digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def digest_of(document: dict[str, Any]) -> str:
+    """What its `content_digest` has to be."""
+    rest = {name: value for name, value in document.items() if name != "content_digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

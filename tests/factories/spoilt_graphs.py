@@ -1,6 +1,5 @@
 """Bundles whose graph gives what no embedding may be."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from matchka.bundles.bundle import sha256_of
+from tests.factories.bundles import edit_bundle
 
 
 def make_fragile(folder: Path) -> None:
@@ -38,6 +38,4 @@ def make_zero(folder: Path) -> None:
 
 def _replace_graph(folder: Path, model: onnx.ModelProto) -> None:
     onnx.save(model, folder / "model.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    edit_bundle(folder, lambda manifest: manifest["files"].update({"model.onnx": sha256_of(folder / "model.onnx")}))

@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
-from matchka.bundles.manifest import GRAPH_NAME
-from matchka_export.bundle import REPORT_NAME, seal, staged_bundle
+from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME
+from matchka_export.bundle import seal, staged_bundle
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.fusion_file import FUSION_NAME, JOINT, read_fusion
+from matchka.bundles.manifest import REPORT_NAME
+from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.errors import BundleError
 from matchka.runtime.atomic_file import write_atomically
-from matchka_export.bundle import BASE_VERSION, REPORT_NAME
+from matchka_export.bundle import BASE_VERSION
 from matchka_export.defaults.catalogue import DEFAULT_MODELS
 
 
@@ -30,7 +32,8 @@ def shipped_fusion() -> Path:
 def current_bundle(target: Path, name: str) -> Bundle | None:
     """The bundle at `target` if it checks out and was built from what is shipped now; else None.
 
-    Every hash of the bundle is verified; a damaged one is not current.
+    Every hash of the bundle is verified; a damaged one is not current, nor is one of schema 1: it has no digest of its
+    content. What is built in its place has the same version.
 
     Args:
         target: the bundle's folder.
@@ -43,7 +46,8 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
     manifest = bundle.manifest
     auxiliary = [source for part in manifest.auxiliary.values() for source in part.sources.values()]
     same = (
-        manifest.name == name
+        manifest.content_digest is not None
+        and manifest.name == name
         and manifest.version.startswith(f"{BASE_VERSION}+")
         and sorted(source.sha256 for source in [manifest.backbone, *auxiliary]) == sorted(DEFAULT_MODELS[name].weights)
         and manifest.projection.sha256 == sha256_of(shipped_projection(name))
@@ -67,12 +71,15 @@ def install_fusion(shipped: Path, bundles: Mapping[str, Bundle], models_dir: Pat
     """
     fusion = read_fusion(shipped)
     target = models_dir / fusion.name / FUSION_NAME
+    signature = target.with_name(SIGNATURE_NAME)
     versions = {name: bundle.manifest.version for name, bundle in bundles.items()}
     if any(versions.get(name) != version for name, version in fusion.models.items()):
         target.unlink(missing_ok=True)
+        signature.unlink(missing_ok=True)
         return None
     content = shipped.read_bytes()
-    if not target.is_file() or target.read_bytes() != content:
+    if target.is_symlink() or not target.is_file() or target.read_bytes() != content:
+        signature.unlink(missing_ok=True)  # it is of what lay there before
         write_atomically(target, content)
     return target
 

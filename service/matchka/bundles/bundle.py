@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
-from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, Manifest
+from matchka.bundles.content import refuse_links, require_digest
+from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, REPORT_NAME, Manifest
+from matchka.bundles.outputs import DimReport, EmbeddingOutput
 from matchka.bundles.schema_1 import ManifestOfSchema1
+from matchka.bundles.signature import NO_KEYS, SIGNATURE_NAME, TrustedKeys
 from matchka.errors import BundleError
 
 HASH_BLOCK_BYTES: Final = 1 << 20
@@ -16,6 +20,12 @@ _REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
 _ANY_SCHEMA: Final[TypeAdapter[Manifest | ManifestOfSchema1]] = TypeAdapter(
     Annotated[Manifest | ManifestOfSchema1, Field(discriminator="schema_version")]
 )
+
+
+class _Report(BaseModel):
+    """Of report.json, what a manifest repeats; the rest is for people."""
+
+    per_dim: dict[str, DimReport]
 
 
 @dataclass(frozen=True)
@@ -44,13 +54,15 @@ def sha256_of(path: Path) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Read a bundle's manifest, of any schema; the files it names are not looked at.
 
-    Raises: BundleError: there is none, or it does not validate.
+    Raises: BundleError: there is none, it does not validate, it was edited, or the folder holds symbolic links.
     """
+    refuse_links(path)
+    file = path / MANIFEST_NAME
     try:
-        found = _ANY_SCHEMA.validate_json((path / MANIFEST_NAME).read_text(encoding="utf-8"))
-        return found.as_schema_2() if isinstance(found, ManifestOfSchema1) else found
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"The manifest of {path} cannot be read.", value=error, remedy=_REBUILD) from error
+        # parsed once: with a name that stands there twice, a second parser might read something else than was sealed
+        document = from_json(file.read_bytes())
+        found = _ANY_SCHEMA.validate_python(document)
+        manifest = found.as_schema_2() if isinstance(found, ManifestOfSchema1) else found
     except ValidationError as error:
         first = error.errors()[0]
         # the first part of a place in the file is the number of the schema
@@ -58,17 +70,25 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(
             f"The manifest of {path} is not valid at {where}: {first['msg']}.", value=first["input"], remedy=_REBUILD
         ) from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"The manifest of {path} cannot be read.", value=error, remedy=_REBUILD) from error
+    if isinstance(found, Manifest):
+        require_digest(document, file)
+    return manifest
 
 
-def read_bundle(path: Path) -> Bundle:
-    """Read a bundle and verify the manifest and the sha256 of every file.
+def read_bundle(path: Path, trusted: TrustedKeys = NO_KEYS) -> Bundle:
+    """Read a bundle and verify the manifest, the sha256 of every file, and that it says what was measured.
 
     Args:
         path: the bundle's folder.
+        trusted: whose signature it needs.
 
-    Raises: BundleError: no manifest, one that does not validate, a file missing, changed, or not listed.
+    Raises: BundleError: no manifest, or one that does not validate or was edited; no signature of a trusted key; a file
+        missing, changed, or not listed; a symbolic link; measurements that the report does not have.
     """
     manifest = read_manifest(path)
+    trusted.require_signature(path, manifest.content_digest)
     for name, expected in manifest.files.items():
         file = path / name
         if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
@@ -86,9 +106,39 @@ def read_bundle(path: Path) -> Bundle:
                 remedy=_REBUILD,
             )
     present = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-    extra = present - set(manifest.files) - {MANIFEST_NAME}
+    extra = present - set(manifest.files) - {MANIFEST_NAME, SIGNATURE_NAME}
     if extra:
         raise BundleError(
             f"The bundle {path} holds files its manifest does not list.", value=sorted(extra), remedy=_REBUILD
         )
+    _require_evidence(path, manifest)
     return Bundle(path, manifest)
+
+
+def _require_evidence(path: Path, manifest: Manifest) -> None:
+    """Refuse measurements that the report does not have: the report is the evidence, the manifest repeats it.
+
+    Raises: BundleError: they differ, or there is no report.
+    """
+    if not manifest.has_output(EmbeddingOutput):
+        return
+    if REPORT_NAME not in manifest.files:
+        if manifest.content_digest is None:
+            return  # of schema 1, which did not ask for one
+        raise BundleError(
+            f"The bundle {path} lacks the report of its measurements.", value=REPORT_NAME, remedy=_REBUILD
+        )
+    try:
+        measured = _Report.model_validate_json((path / REPORT_NAME).read_bytes()).per_dim
+    except (OSError, ValidationError) as error:
+        raise BundleError(
+            f"The measurements {path / REPORT_NAME} cannot be read.", value=error, remedy=_REBUILD
+        ) from error
+    stated = manifest.output(EmbeddingOutput).per_dim
+    if measured != stated:
+        other = sorted(dim for dim in measured.keys() | stated.keys() if measured.get(dim) != stated.get(dim))
+        raise BundleError(
+            f"The manifest of {path} does not state what was measured: {REPORT_NAME} says something else.",
+            value=f"dims {', '.join(other)}",
+            remedy=_REBUILD,
+        )

@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import from_json
 
+from matchka.bundles.content import Sha256, refuse_links, require_digest
 from matchka.bundles.manifest import DatasetUse
 from matchka.errors import BundleError
 
@@ -30,20 +32,29 @@ class Fusion(_StrictModel):
     Fused ratio = sum of weight * ratio, plus offset; natural logarithms.
 
     Attributes:
+        format: of this file; that of the first has no digest.
         models: name -> version of the models it was learned with.
         weights: name -> weight.
         operating_points: for references of one template of each kind, falling in rate.
         eer: what was measured, for people to read, on the same pairs of people put together: `name/dim` -> EER alone,
             `name/dim+name/dim` -> EER of both.
+        content_digest: of all the rest, by matchka.bundles.content.
     """
 
-    format: Literal["matchka-fusion-1"]
+    format: Literal["matchka-fusion-1", "matchka-fusion-2"]
     models: dict[str, str] = Field(min_length=2, max_length=2)
     weights: dict[str, float]
     offset: float = Field(allow_inf_nan=False)
     operating_points: tuple[FusedPoint, ...] = Field(min_length=1)
     eer: dict[str, float]
     datasets: tuple[DatasetUse, ...]
+    content_digest: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _has_the_digest_of_its_format(self) -> "Fusion":
+        if (self.content_digest is None) != (self.format == "matchka-fusion-1"):
+            raise ValueError("content_digest belongs to matchka-fusion-2, and to no earlier format")
+        return self
 
     @property
     def name(self) -> str:
@@ -54,19 +65,26 @@ class Fusion(_StrictModel):
 def read_fusion(path: Path) -> Fusion:
     """Read a fusion.
 
-    Raises: BundleError: no such file, or not one of a fusion.
+    Raises: BundleError: no such file, not one of a fusion, or one that was edited.
     """
     try:
-        return Fusion.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        document = from_json(path.read_bytes())
+        fusion = Fusion.model_validate(document)
+    except (OSError, ValueError) as error:
         raise BundleError(
             f"{path} cannot be read.", value=error, remedy="Build it again with `matchka-export defaults`."
         ) from error
+    if fusion.content_digest is not None:
+        require_digest(document, path)
+    return fusion
 
 
-def read_fusions(models_dir: Path) -> list[Fusion]:
-    """Every fusion in a folder of bundles.
+def read_fusions(models_dir: Path) -> dict[Path, Fusion]:
+    """Every fusion in a folder of bundles, by its own folder.
 
-    Raises: BundleError: a file that is not a fusion.
+    Raises: BundleError: a file that is not a fusion or was edited; a symbolic link beside it.
     """
-    return [read_fusion(path) for path in sorted(models_dir.glob(f"*/{FUSION_NAME}"))]
+    folders = sorted(path.parent for path in models_dir.glob(f"*/{FUSION_NAME}"))
+    for folder in folders:
+        refuse_links(folder)
+    return {folder: read_fusion(folder / FUSION_NAME) for folder in folders}

@@ -4,12 +4,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from matchka.bundles.content import Sha256
 from matchka.bundles.outputs import AnyOutput, FrozenModel, Output, OutputT, kind_of
 from matchka.errors import OutputNotAvailableError
 from matchka.modalities import AnyInputSpec
 
 MANIFEST_NAME: Final = "manifest.json"
 GRAPH_NAME: Final = "model.onnx"
+REPORT_NAME: Final = "report.json"  # the measurements
 SCHEMA_VERSION: Final = 2
 
 
@@ -19,7 +21,7 @@ class Source(FrozenModel):
     name: str
     source: str
     version: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     licence: str
 
 
@@ -63,11 +65,13 @@ class Manifest(ManifestBase):
         auxiliary: graphs beside the bundle's own, by the names that the input gives them.
         outputs: what the graph returns, by the names that the graph gives them; of each kind one at most, because a
             call asks for a kind.
+        content_digest: of all the rest, by matchka.bundles.content; None where the file is of schema 1, which had none.
     """
 
     schema_version: Literal[2]
     auxiliary: dict[str, AuxiliaryPart] = Field(default_factory=dict)
     outputs: dict[Annotated[str, Field(min_length=1)], AnyOutput] = Field(min_length=1)
+    content_digest: Sha256 | None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Manifest":

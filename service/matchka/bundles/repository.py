@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matchka.bundles.bundle import Bundle, read_bundle, read_manifest
 from matchka.bundles.manifest import MANIFEST_NAME, Manifest
+from matchka.bundles.signature import NO_KEYS, TrustedKeys
 from matchka.errors import BundleError
 
 
@@ -54,13 +55,18 @@ def list_bundles(models_dir: Path, names: Collection[str] = ()) -> list[Listed]:
     return [listed for name in wanted for listed in _in_order(name, by_name[name])]
 
 
-def read_bundles(models_dir: Path, names: Collection[str] = ()) -> list[Bundle]:
+def read_bundles(models_dir: Path, names: Collection[str] = (), trusted: TrustedKeys = NO_KEYS) -> list[Bundle]:
     """Read and verify bundles of a folder; see list_bundles().
+
+    Args:
+        models_dir: the folder.
+        names: of the models that are wanted.
+        trusted: whose signature each of them needs.
 
     Raises: BundleError: as list_bundles(), or a bundle that is wanted does not check out.
     """
     wanted = list_bundles(models_dir, names)
-    return [replace(read_bundle(listed.path), is_current=listed.is_current) for listed in wanted]
+    return [replace(read_bundle(listed.path, trusted), is_current=listed.is_current) for listed in wanted]
 
 
 def _in_order(name: str, versions: list[Listed]) -> list[Listed]:

@@ -50,5 +50,6 @@ class ManifestOfSchema1(ManifestBase):
                 "schema_version": 2,
                 "auxiliary": {name: part for name, part in auxiliary.items() if part is not None},
                 "outputs": {EMBEDDINGS: embeddings},
+                "content_digest": None,
             }
         )

@@ -24,6 +24,7 @@ from matchka_export.gate.evidence import read_evidence, write_evidence
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
+from tests.factories.bundles import digest_of
 from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
@@ -73,23 +74,31 @@ def test_current_bundle_when_it_has_no_detector_of_speech_is_not_current(voice: 
     (copy / "speech.onnx").unlink()
     manifest = json.loads((copy / "manifest.json").read_text())
     del manifest["auxiliary"]["speech_activity"], manifest["files"]["speech.onnx"]
+    manifest["content_digest"] = digest_of(manifest)
     (copy / "manifest.json").write_text(json.dumps(manifest))
     assert read_bundle(copy).manifest.auxiliary == {}  # as they were before: still read
     assert current_bundle(copy, "voice") is None
 
 
-def test_current_bundle_when_its_manifest_is_of_schema_1_is_current(voice: Path, tmp_path: Path) -> None:
+def test_current_bundle_when_its_manifest_is_of_schema_1_is_built_again_under_the_same_version(
+    voice: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "voice"
     shutil.copytree(voice, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     (speech,) = manifest.pop("auxiliary")["speech_activity"]["sources"].values()
+    del manifest["content_digest"]
     manifest |= manifest.pop("outputs")["embeddings"]
     manifest |= {"schema_version": 1, "output": {"kind": manifest.pop("kind")}, "detector": None}
     manifest["speech_activity"] = {"kind": "silero", "source": speech}
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    bundle = current_bundle(copy, "voice")
-    assert bundle is not None
-    assert bundle.manifest == read_bundle(voice).manifest
+    old, new = read_bundle(copy).manifest, read_bundle(voice).manifest  # it is still served
+    assert old == new.model_copy(update={"content_digest": None})
+    assert current_bundle(copy, "voice") is None
+    build("voice", copy, shipped_evidence("voice"), Path("no-recordings"))
+    built = current_bundle(copy, "voice")
+    assert built is not None
+    assert built.manifest == new
 
 
 def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:

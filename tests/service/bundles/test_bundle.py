@@ -1,7 +1,6 @@
 """A bundle checks itself: whatever is tampered with is refused, with the reason."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.bundles.outputs import ClassOutput, EmbeddingOutput
 from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError, OutputNotAvailableError
-from tests.factories.bundles import DIMS, dim_report, write_bundle
+from tests.factories.bundles import DIMS, dim_report, edit_bundle, write_bundle
 from tests.factories.graphs import FULL_DIM
 
 Change = Callable[[dict[str, Any]], None]
@@ -21,12 +20,6 @@ Change = Callable[[dict[str, Any]], None]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "models" / "voice")
-
-
-def rewrite(folder: Path, change: Change) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    change(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_read_bundle_that_is_whole_returns_what_its_manifest_says(folder: Path):
@@ -66,9 +59,9 @@ def test_read_bundle_with_a_file_it_does_not_list_is_refused(folder: Path, name:
 
 
 def test_read_bundle_with_a_listed_second_file_is_read(folder: Path):
-    (folder / "report.json").write_text("{}")
-    rewrite(folder, lambda m: m["files"].update({"report.json": hashlib.sha256(b"{}").hexdigest()}))
-    assert set(read_bundle(folder).manifest.files) == {"model.onnx", "report.json"}
+    (folder / "notes.json").write_text("{}")
+    edit_bundle(folder, lambda m: m["files"].update({"notes.json": hashlib.sha256(b"{}").hexdigest()}))
+    assert set(read_bundle(folder).manifest.files) == {"model.onnx", "report.json", "notes.json"}
 
 
 @pytest.mark.parametrize("kind", ["parent", "absolute", "within"])
@@ -76,7 +69,7 @@ def test_read_bundle_with_a_path_that_leads_out_of_it_is_refused(folder: Path, k
     outside = folder.parent.parent / "secret"
     outside.write_text("secret")
     name = {"parent": "../../secret", "absolute": str(outside), "within": "../voice/model.onnx"}[kind]
-    rewrite(folder, lambda m: m["files"].update({name: sha256_of(folder / name)}))
+    edit_bundle(folder, lambda m: m["files"].update({name: sha256_of(folder / name)}))
     with pytest.raises(BundleError, match="lacks a file"):
         read_bundle(folder)
 
@@ -163,7 +156,7 @@ BAD_MANIFESTS = {
 
 @pytest.mark.parametrize("change", BAD_MANIFESTS.values(), ids=BAD_MANIFESTS.keys())
 def test_read_bundle_with_a_manifest_that_contradicts_itself_is_refused(folder: Path, change: Change):
-    rewrite(folder, change)
+    edit_bundle(folder, change)
     with pytest.raises(BundleError, match=r"manifest of .* is not valid at") as refused:
         read_bundle(folder)
     assert "matchka-export" in refused.value.remedy
@@ -232,14 +225,13 @@ def test_read_bundles_of_versions_that_cannot_stand_side_by_side_is_refused(
 def test_read_bundles_of_versions_of_different_kinds_of_samples_is_refused(tmp_path: Path):
     write_bundle(tmp_path / "voice")
     folder = write_bundle(tmp_path / "newer", version="2.0.0")
-    manifest = json.loads((folder / "manifest.json").read_text())
     points = [[float(n), float(n * n)] for n in range(5)]
-    manifest["input"] = {"kind": "image", "chip_px": 8, "template_points": points, "template_weights": [1.0] * 5}
-    source = manifest["backbone"]
     graphs = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-    manifest["auxiliary"] = {"detector": {"kind": "mtcnn", "sources": dict.fromkeys(graphs, source)}}
-    manifest["files"] |= dict.fromkeys(graphs, "0" * 64)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    takes_pictures = {
+        "input": {"kind": "image", "chip_px": 8, "template_points": points, "template_weights": [1.0] * 5},
+        "auxiliary": {"detector": {"kind": "mtcnn", "sources": dict.fromkeys(graphs, SOURCE)}},
+    }
+    edit_bundle(folder, lambda m: (m.update(takes_pictures), m["files"].update(dict.fromkeys(graphs, "0" * 64))))
     with pytest.raises(BundleError, match="different kinds"):
         read_bundles(tmp_path)
 
@@ -280,7 +272,7 @@ def test_sha256_of_files_around_the_block_size_is_that_of_their_bytes(tmp_path: 
 
 
 def test_output_of_a_kind_that_the_graph_lacks_is_refused_and_says_what_it_has(folder: Path):
-    rewrite(folder, put("outputs", value={"logits": {"kind": "class", "labels": ["tone", "noise"]}}))
+    edit_bundle(folder, put("outputs", value={"logits": {"kind": "class", "labels": ["tone", "noise"]}}))
     manifest = read_bundle(folder).manifest
     assert (manifest.has_output(ClassOutput), manifest.has_output(EmbeddingOutput)) == (True, False)
     assert manifest.output(ClassOutput).labels == ("tone", "noise")

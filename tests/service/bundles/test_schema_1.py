@@ -9,7 +9,7 @@ import pytest
 
 from matchka.bundles.bundle import read_manifest
 from matchka.errors import BundleError
-from tests.factories.bundles import dim_report, write_bundle
+from tests.factories.bundles import dim_report, embedding_output, write_bundle
 
 SOURCE = {"name": "made-up", "source": "tests", "version": "1", "sha256": "0" * 64, "licence": "MIT"}
 DETECTOR = ("pnet.onnx", "rnet.onnx", "onet.onnx")
@@ -26,7 +26,8 @@ def write_schema_1(folder: Path, change: Callable[[dict[str, Any]], object] | No
     write_bundle(folder)
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    del manifest["outputs"]
+    (folder / "report.json").unlink()
+    del manifest["outputs"], manifest["content_digest"], manifest["files"]["report.json"]
     manifest |= {
         "schema_version": 1,
         "detector": None,
@@ -51,15 +52,12 @@ def pictures(manifest: dict[str, Any]) -> None:
 
 def test_read_manifest_of_schema_1_says_the_same_as_one_of_schema_2(tmp_path: Path):
     old = read_manifest(write_schema_1(tmp_path / "old"))
-    write_bundle(tmp_path / "new")
-    path = tmp_path / "new" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    reports = {"4": dim_report(), "8": dim_report()}
-    manifest["outputs"]["embeddings"] |= {"dims": [4, 8], "per_dim": reports}
-    manifest["auxiliary"] = {"speech_activity": {"kind": "silero", "sources": {"speech.onnx": SOURCE}}}
-    manifest["files"]["speech.onnx"] = "0" * 64
-    path.write_text(json.dumps(manifest))
-    assert old == read_manifest(tmp_path / "new")
+    outputs = {"embeddings": embedding_output(dims=(4, 8))}
+    auxiliary = {"speech_activity": {"kind": "silero", "sources": {"speech.onnx": SOURCE}}}
+    new = read_manifest(write_bundle(tmp_path / "new", outputs=outputs, auxiliary=auxiliary, files=old.files))
+    assert old.content_digest is None  # nobody could have signed it
+    report = {"report.json": new.files["report.json"]}
+    assert old.model_copy(update={"files": old.files | report, "content_digest": new.content_digest}) == new
     assert old.schema_version == 2
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from matchka.inference.model import Model, open_model
 from matchka.inference.session import NamedArrays
 from matchka.settings import Settings
 from matchka.tasks.embedding.embedding import embed
-from tests.factories.bundles import write_bundle
+from tests.factories.bundles import edit_bundle, write_bundle
 from tests.factories.checkout import ROOT
 from tests.factories.graphs import OUTPUTS
 from tests.factories.samples import encoded, sample, voice
@@ -161,8 +162,7 @@ def test_warm_up_of_a_graph_that_gives_no_numbers_is_refused(model: Model):
 
 def test_open_model_of_a_manifest_that_says_another_window_is_refused(tmp_path: Path):
     folder = write_bundle(tmp_path / "models" / "voice")
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"window_samples": 1600', '"window_samples": 1601'))
+    edit_bundle(folder, lambda manifest: manifest["input"].update(window_samples=1601))
     with pytest.raises(BundleError, match="1601"):
         open_model(read_bundle(folder), small_settings(tmp_path))
 
@@ -170,11 +170,13 @@ def test_open_model_of_a_manifest_that_says_another_window_is_refused(tmp_path: 
 def add_speech_graph(folder: Path, graph: Path) -> None:
     """Give a bundle a detector of speech, whatever the file is."""
     (folder / "speech.onnx").write_bytes(graph.read_bytes())
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["speech.onnx"] = hashlib.sha256(graph.read_bytes()).hexdigest()
-    part = {"kind": "silero", "sources": {"speech.onnx": manifest["backbone"]}}
-    manifest["auxiliary"] = {"speech_activity": part}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["files"]["speech.onnx"] = hashlib.sha256(graph.read_bytes()).hexdigest()
+        part = {"kind": "silero", "sources": {"speech.onnx": manifest["backbone"]}}
+        manifest["auxiliary"] = {"speech_activity": part}
+
+    edit_bundle(folder, change)
 
 
 def test_open_model_of_a_bundle_without_a_detector_of_speech_says_so_and_serves(

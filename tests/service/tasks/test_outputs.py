@@ -1,6 +1,5 @@
 """Calls need an output of a kind: bundles that only classify, and bundles that embed and classify, over real HTTP."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from matchka.bundles.bundle import read_bundle, sha256_of
 from matchka.errors import RequestFailedError
 from matchka.inference.model import open_model
 from matchka.settings import read_settings
-from tests.factories.bundles import DIMS, embedding_output, write_bundle
+from tests.factories.bundles import DIMS, edit_bundle, embedding_output, write_bundle
 from tests.factories.command_line import run
 from tests.factories.graphs import projection
 from tests.factories.samples import sample, voice
@@ -43,10 +42,10 @@ def write_classifier(folder: Path, name: str, embeds: bool, version: str = "1.0.
     else:
         graph.output[0].CopyFrom(logits)
     onnx.save(model, folder / "model.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["outputs"] = {"logits": CLASSES} | ({"embeddings": embedding_output()} if embeds else {})
-    manifest["files"]["model.onnx"] = sha256_of(folder / "model.onnx")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "report.json").unlink()
+    files = {"model.onnx": sha256_of(folder / "model.onnx")}
+    outputs = {"logits": CLASSES} | ({"embeddings": embedding_output()} if embeds else {})
+    edit_bundle(folder, lambda manifest: manifest.update(outputs=outputs, files=files))
     return folder
 
 

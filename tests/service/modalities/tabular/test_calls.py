@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from matchka.bundles.bundle import sha256_of
-from tests.factories.bundles import write_bundle
+from tests.factories.bundles import edit_bundle, write_bundle
 from tests.factories.graphs import projection, write_graph
 from tests.factories.named_numbers import FREQUENCY, GAIN
 from tests.factories.slow_embedding import cosine
@@ -35,9 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     folder = tmp_path_factory.mktemp("tabular")
     bundle = write_bundle(folder / "models" / "tone", "tone", input={"kind": "tabular", "fields": [FREQUENCY, GAIN]})
     write_graph(bundle / "model.onnx", input_name="values", window=2)
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["model.onnx"] = sha256_of(bundle / "model.onnx")
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    edit_bundle(bundle, lambda manifest: manifest["files"].update({"model.onnx": sha256_of(bundle / "model.onnx")}))
     with serving(small_settings(folder)) as running:
         yield running
 

@@ -228,7 +228,7 @@ def test_verify_on_both_when_the_subject_changes_meanwhile_uses_the_count_of_wha
         for model in opened.values():
             stack.callback(model.close)
         with opened_store(f"sqlite:///{tmp_path}/store") as store:
-            verifier = Verifier([opened["voice"], changing], store, read_fusions(settings.models_dir))
+            verifier = Verifier([opened["voice"], changing], store, list(read_fusions(settings.models_dir).values()))
             for name in SEEDS:
                 verifier.enroll(TENANT, name, "ada", [sample(1)])
             waiting.append(verifier)  # from here on, the next face that is read finds the voice enrolled again
