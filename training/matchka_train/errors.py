@@ -15,6 +15,10 @@ class IdentityOverlapError(MatchkaError):
     """The same identity or the same file is trained on and validated on."""
 
 
+class DuplicateSampleError(MatchkaError):
+    """One recording or picture counts as several samples, or as several people."""
+
+
 class TooManyUnreadableError(MatchkaError):
     """More clips than a stray few could not be read."""
 

@@ -14,6 +14,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import identity_fold, require_identities
 from matchka_train.datasets.trial_list import read_trials
+from matchka_train.errors import DatasetError
 from matchka_train.metrics.pairs import balanced_pairs
 
 
@@ -62,6 +63,18 @@ def read_pairs(recipe: DatasetRecipe, samples: Sequence[Sample], seed: int) -> n
 
 
 def _clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
+    clips = _listed_clips(recipe)
+    for number, (path, identity) in enumerate(clips, start=1):
+        if not identity.strip() or path.is_dir():
+            raise DatasetError(
+                f"Sample {number} of {recipe.path} has no {'file' if path.is_dir() else 'identity'}.",
+                value=f"identity {identity!r}, file {str(path)!r}",
+                remedy="Complete it, or leave it out: samples without an identity would count as one person.",
+            )
+    return clips
+
+
+def _listed_clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
     if recipe.layout == "csv":
         return read_manifest(recipe.path, recipe.path_column, recipe.subject_column, recipe.where)
     readers = {"folder": read_folders, "kaldi": read_kaldi, "voxceleb": read_voxceleb, "cnceleb": read_cnceleb}
