@@ -1,6 +1,7 @@
 """The cache gives what the backbone gives, survives interruptions, and is never stale."""
 
 import errno
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureFolder, Shard, atomic_feature_file
+from matchka_train.features.cache import FeatureCache, Shard, atomic_feature_file
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
@@ -154,9 +155,70 @@ def test_extract_features_when_the_backbones_code_changes_computes_anew(samples,
 
 def test_extract_features_when_windows_do_not_fit_their_index_computes_anew(samples, tmp_path, quiet):
     whole = extract(samples, tmp_path / "cache", quiet).pooled()
-    (stored,) = (tmp_path / "cache").glob("*/windows.npy")
+    (stored,) = (tmp_path / "cache").glob("*/lists/*/windows.npy")
     np.save(stored, np.zeros((1, BANDS), np.float32))
     assert np.array_equal(extract(samples, tmp_path / "cache", quiet).pooled(), whole)
+
+
+def test_extract_features_when_a_clip_is_added_embeds_that_clip_only(samples, tmp_path, quiet):
+    backbone = Counting()
+    first = extract(samples[1:], tmp_path / "cache", quiet, backbone)
+    alone = extract(samples[:1], tmp_path / "elsewhere", quiet)
+    found = extract(samples, tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2, len(alone.windows)]
+    assert np.allclose(found.windows, np.concatenate([alone.windows, first.windows]), atol=1e-6)
+    halves = [replace(samples[0], part=part, parts=2) for part in (0, 1)]
+    extract([*halves, *samples], tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2, len(extract(halves, tmp_path / "elsewhere", quiet).windows)]
+
+
+def test_extract_features_when_every_clip_is_known_embeds_none_and_names_them_as_they_are_called_now(tmp_path, quiet):
+    write_voices(tmp_path / "clips", range(2), 51, seconds=0.5)
+    (tmp_path / "clips/p000/broken.wav").write_bytes(b"RIFF nothing")
+    samples = [Sample(path, "c/0", "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+    extract(samples, tmp_path / "cache", quiet)
+    (tmp_path / "clips").rename(tmp_path / "moved")
+    moved = [
+        replace(sample, path=tmp_path / "moved" / sample.path.relative_to(tmp_path / "clips")) for sample in samples
+    ]
+    backbone = Counting()
+    found = extract(moved[::-1], tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2]
+    assert [entry.path for entry in found.skipped] == [str(tmp_path / "moved/p000/broken.wav")]
+    expected = extract(moved[::-1], tmp_path / "elsewhere", quiet)
+    assert np.allclose(found.windows, expected.windows, atol=1e-6)
+    assert found.paths == expected.paths
+
+
+def test_extract_features_when_stored_rows_were_altered_embeds_those_clips_again_and_says_so(
+    samples, tmp_path, quiet, caplog
+):
+    whole = extract(samples, tmp_path / "cache", quiet)
+    expected = np.array(whole.windows)
+    (stored,) = (tmp_path / "cache").glob("*/lists/*/windows.npy")
+    altered = np.load(stored)
+    altered[-1] *= -1
+    np.save(stored, altered)
+    backbone = Counting()
+    found = extract(samples, tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2, int(whole.window_counts[-1])]
+    assert np.allclose(found.windows, expected, atol=1e-6)
+    (line,) = caplog.messages
+    assert hashlib.sha256(samples[-1].path.read_bytes()).hexdigest() in line
+    assert "embedded again" in line
+
+
+def test_extract_features_when_an_index_is_no_index_computes_anew(samples, tmp_path, quiet):
+    expected = np.array(extract(samples, tmp_path / "cache", quiet).windows)
+    (index,) = (tmp_path / "cache").glob("*/lists/*/index.json")
+    for content in (
+        "",
+        "[]",
+        '{"window_counts": "x"}',
+        index.read_text().replace('"clips": [[', '"clips": [[1, 2], ['),
+    ):
+        index.write_text(content)
+        assert np.allclose(extract(samples, tmp_path / "cache", quiet).windows, expected, atol=1e-6)
 
 
 def test_extract_features_when_one_clip_in_many_is_unreadable_lists_it(tmp_path, quiet):
@@ -207,8 +269,9 @@ def test_whole_feature_file_when_the_disk_is_full_leaves_no_partial_file(tmp_pat
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full (Linux)")
 def test_keep_shard_on_a_full_device_names_the_disk(tmp_path):
-    folder = FeatureFolder(tmp_path, {"key": 1})
-    folder.open()
+    cache = FeatureCache(tmp_path, {"key": 1})
+    cache.open()
+    folder = cache.list_of([("0" * 64, 0, 1)])
     (folder.path / ".shard-00000.npz.partial").symlink_to("/dev/full")
     with pytest.raises(DiskFullError):
         folder.keep_shard(0, Shard(np.zeros((2, 3), np.float32), np.array([2]), ()))

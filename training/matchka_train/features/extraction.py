@@ -1,8 +1,7 @@
 """The frozen backbone's embeddings of every window of a data set, computed once and memory-mapped ever after."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +10,12 @@ import torch
 from filelock import FileLock
 from rich.progress import Progress
 
-from matchka.bundles.bundle import sha256_of
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.content import UNREADABLE, hash_files
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureFolder, Shard
+from matchka_train.features.cache import Clip, ClipRows, FeatureCache, Shard, shard_of
 from matchka_train.features.features import Features
 from matchka_train.modalities import describe_reader, modality_of, open_reader
 from matchka_train.modalities.augmentation import View
@@ -38,12 +37,14 @@ def extract_features(
     progress: Progress,
     limits: Mapping[str, object],
     view: View | None = None,
+    hashes: Mapping[Path, str] | None = None,
 ) -> Features:
     """Run the frozen backbone over every window of every sample, or map what an earlier run computed.
 
     The cache is keyed by the bytes of every file, the parts cut from it, the window rule, the limits, the backbone's
     weights and the view; what the backbone makes of fixed windows is compared as well, so that a change of its code is
-    noticed. An interrupted run continues where it stopped.
+    noticed. Clips that another list holds are not embedded again; stored rows are used where their hash is the one
+    that was kept with them. An interrupted run continues where it stopped.
 
     Args:
         samples: the files, or parts of them.
@@ -52,6 +53,7 @@ def extract_features(
         progress: shows how far it is.
         limits: which samples are taken, as `data.limits` of a recipe; others are skipped.
         view: how each sample is changed first; None takes it as it is.
+        hashes: of the files, by hash_files; None computes them.
 
     Raises:
         TooManyUnreadableError: over 1 % of the samples could not be read.
@@ -61,11 +63,12 @@ def extract_features(
     """
     _require_recordings(samples, backbone)
     reading = describe_reader(backbone, limits)
-    hashes = _hash_files(samples, progress)
-    folder = FeatureFolder(cache_dir, _describe(samples, hashes, backbone, reading, view))
+    known = hash_files(samples, progress) if hashes is None else hashes
+    clips = [(known[sample.path], sample.part, sample.parts) for sample in samples]
+    cache = FeatureCache(cache_dir, _describe(backbone, reading, view))
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / f"{folder.path.name}.lock"):
-        stored = _fill(folder, samples, hashes, backbone, lambda: open_reader(backbone, limits, view), progress)
+    with FileLock(cache_dir / f"{cache.path.name}.lock"):
+        stored = _fill(cache, clips, samples, backbone, lambda: open_reader(backbone, limits, view), progress)
     _require_readable(stored, len(samples))
     kept = [sample for sample, count in zip(samples, stored.window_counts, strict=True) if count]
     return Features(
@@ -98,32 +101,34 @@ def embed_windows(module: torch.nn.Module, windows: Rows) -> FloatArray:
 
 
 def _fill(
-    folder: FeatureFolder,
+    cache: FeatureCache,
+    clips: Sequence[Clip],
     samples: Sequence[Sample],
-    hashes: list[str],
     backbone: Backbone,
     open_samples: Callable[[], RowReader],
     progress: Progress,
 ) -> Shard:
-    """Compute what the folder lacks, and map the whole."""
-    folder.open()
+    """Compute what the cache lacks, and map the whole."""
+    cache.open()
     module = backbone.module()
     fingerprint = _fingerprint(module, backbone)
-    known = folder.fingerprint()
-    if known is None or not np.allclose(known, fingerprint, atol=FINGERPRINT_TOLERANCE):
-        folder.clear()
-        folder.open()
-        folder.keep_fingerprint(fingerprint)
+    begun_with = cache.fingerprint()
+    if begun_with is None or not np.allclose(begun_with, fingerprint, atol=FINGERPRINT_TOLERANCE):
+        cache.clear()
+        cache.open()
+        cache.keep_fingerprint(fingerprint)
+    folder = cache.list_of(clips)
     stored = folder.read()
     if stored is not None:
         return stored
+    known = {clip: rows for clip, rows in cache.find(set(clips)).items() if clip[0] != UNREADABLE}
     reader = open_samples()
     starts = range(0, len(samples), SHARD_SAMPLES)
     task = progress.add_task("embedding samples", total=len(samples))
     for number, start in enumerate(starts):
         some = slice(start, start + SHARD_SAMPLES)
         if folder.shard(number) is None:
-            folder.keep_shard(number, _embed_shard(samples[some], hashes[some], module, backbone, reader))
+            folder.keep_shard(number, _embed_shard(clips[some], samples[some], known, module, backbone, reader))
         progress.update(task, completed=min(start + SHARD_SAMPLES, len(samples)))
     folder.finish(len(starts), backbone.embedding_dim)
     complete = folder.read()
@@ -133,15 +138,35 @@ def _fill(
 
 
 def _embed_shard(
-    samples: Sequence[Sample], hashes: list[str], module: torch.nn.Module, backbone: Backbone, reader: RowReader
+    clips: Sequence[Clip],
+    samples: Sequence[Sample],
+    known: Mapping[Clip, ClipRows],
+    module: torch.nn.Module,
+    backbone: Backbone,
+    reader: RowReader,
 ) -> Shard:
-    read = [reader.rows(sample, sha256) for sample, sha256 in zip(samples, hashes, strict=True)]
-    skipped = tuple(entry for entry in read if isinstance(entry, Skipped))
-    windows: list[Rows] = [entry for entry in read if not isinstance(entry, Skipped)]
-    counts = np.asarray([0 if isinstance(entry, Skipped) else len(entry) for entry in read], np.int64)
+    """The features of a few samples, of which only those that are not known are read and embedded."""
+    read = [
+        None if clip in known else reader.rows(sample, clip[0]) for clip, sample in zip(clips, samples, strict=True)
+    ]
+    windows: list[Rows] = [rows for rows in read if rows is not None and not isinstance(rows, Skipped)]
+    embedded = iter(_embed_each(module, windows))
+    found = [
+        known[clip] if rows is None else rows if isinstance(rows, Skipped) else next(embedded)
+        for clip, rows in zip(clips, read, strict=True)
+    ]
+    named = [
+        replace(rows, path=str(sample.path), part=sample.part) if isinstance(rows, Skipped) else rows
+        for sample, rows in zip(samples, found, strict=True)
+    ]
+    return shard_of(named, backbone.embedding_dim)
+
+
+def _embed_each(module: torch.nn.Module, windows: list[Rows]) -> list[FloatArray]:
+    """Embeddings of each sample's rows, all run together."""
     if not windows:
-        return Shard(np.zeros((0, backbone.embedding_dim), np.float32), counts, skipped)
-    return Shard(embed_windows(module, join_rows(windows)), counts, skipped)
+        return []
+    return np.split(embed_windows(module, join_rows(windows)), np.cumsum([len(rows) for rows in windows])[:-1])
 
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
@@ -164,28 +189,12 @@ def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
     return embeddings
 
 
-def _describe(
-    samples: Sequence[Sample], hashes: list[str], backbone: Backbone, reading: dict[str, object], view: View | None
-) -> dict[str, object]:
-    clips = [[sha256, sample.part, sample.parts] for sha256, sample in zip(hashes, samples, strict=True)]
+def _describe(backbone: Backbone, reading: dict[str, object], view: View | None) -> dict[str, object]:
     return {
-        "clips": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
         "backbone": [backbone.name, backbone.source.sha256, backbone.embedding_dim],
         **reading,
         "view": None if view is None else view.describe(),
     }
-
-
-def _hash_files(samples: Sequence[Sample], progress: Progress) -> list[str]:
-    """The sha256 of every file's bytes; modification times can lie, bytes cannot."""
-    known: dict[Path, str] = {}
-    for sample in progress.track(samples, description="hashing files"):
-        if sample.path not in known:
-            try:
-                known[sample.path] = sha256_of(sample.path)
-            except OSError:
-                known[sample.path] = "0" * 64  # unreadable now; when it becomes readable the key changes
-    return [known[sample.path] for sample in samples]
 
 
 def _require_recordings(samples: Sequence[Sample], backbone: Backbone) -> None:
