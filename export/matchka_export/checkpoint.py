@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.progress import Progress
 
 from matchka.bundles.manifest import DatasetUse
-from matchka_train.datasets.reader import read_datasets
+from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import flat, require_disjoint
-from matchka_train.projections.storage import ProjectionInfo, load_projection
+from matchka_train.modalities import modality_of
+from matchka_train.projections.storage import ProjectionInfo, load_projection, require_backbone
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
+from matchka_train.run.data import read_data
 from matchka_train.run.recipe import DataRecipe, Recipe, read_recipe
+from matchka_train.run.record import record_of, require_same_record
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Checkpoint:
         projection: (n, embedding_dim) -> (n, full_dim).
         info: what the file says it is.
         recipe: how it was trained.
+        backbone: the network that the recipe names, on which it was fitted.
         validation: clips to judge it on, of held-out identities.
     """
 
@@ -30,6 +34,7 @@ class Checkpoint:
     projection: torch.nn.Module
     info: ProjectionInfo
     recipe: Recipe
+    backbone: Backbone
     validation: list[list[Sample]]
 
     @property
@@ -38,24 +43,28 @@ class Checkpoint:
         return tuple(DatasetUse(**dataset) for dataset in self.info.datasets)
 
 
-def read_checkpoint(folder: Path, data: Path | None) -> Checkpoint:
-    """Read a checkpoint and find its data.
+def read_checkpoint(folder: Path, data: Path | None, progress: Progress) -> Checkpoint:
+    """Read a checkpoint and find its data; nothing that a cache may hold is used.
 
     Args:
         folder: the checkpoint.
         data: where the manifests of the recipe's data sets lie now; None where the recipe says.
+        progress: shows how far it is.
 
     Raises:
         RecipeError, ProjectionError: not a checkpoint.
+        CheckpointError: the projection was fitted on another backbone, or by another recipe or on other data.
         DatasetError: the data are not there.
-        IdentityOverlapError: identities of training and validation overlap.
+        IdentityOverlapError, DuplicateSampleError: the data count a recording, or a person, twice.
     """
     projection, info = load_projection(folder / PROJECTION_NAME)
     recipe = read_recipe(folder / RECIPE_NAME)
     moved = recipe.data if data is None else _moved(recipe.data, data)
-    train, validation = read_datasets(moved.train), read_datasets(moved.validation)
-    require_disjoint(flat(train), flat(validation))
-    return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, validation)
+    backbone = recipe.backbone.open()
+    require_backbone(info, backbone)
+    found = read_data(moved, modality_of(backbone).copies, None, progress)
+    require_same_record(info.record, record_of(recipe, found))
+    return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, backbone, found.validation)
 
 
 def _moved(recipe: DataRecipe, folder: Path) -> DataRecipe:

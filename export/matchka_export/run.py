@@ -68,8 +68,9 @@ def export_bundle(folder: Path, target: Path, options: ExportOptions, console: C
         MatchkaError: no checkpoint, no data, overlapping identities; nothing is written.
         ParityError, GateError: the graph must not ship; nothing is written.
     """
-    checkpoint = read_checkpoint(folder, options.data)
-    backbone = checkpoint.recipe.backbone.open()
+    with show_progress(console) as progress:
+        checkpoint = read_checkpoint(folder, options.data, progress)
+    backbone = checkpoint.backbone
     with staged_bundle(target) as staged:
         auxiliary = write_auxiliary(backbone, staged, options.downloads)
         measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, options.float16, console)
@@ -94,8 +95,9 @@ def export_shipped(folder: Path, out: Path, options: ExportOptions, console: Con
 
     Raises: MatchkaError: as export_bundle.
     """
-    checkpoint = read_checkpoint(folder, options.data)
-    backbone = checkpoint.recipe.backbone.open()
+    with show_progress(console) as progress:
+        checkpoint = read_checkpoint(folder, options.data, progress)
+    backbone = checkpoint.backbone
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
         write_auxiliary(backbone, Path(scratch), options.downloads)
         measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, options.float16, console)
@@ -142,7 +144,7 @@ def _build_and_measure(
     checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, float16: bool, console: Console
 ) -> Measured:
     recipe = checkpoint.recipe
-    trials = Trials(checkpoint.validation, checkpoint.info.dims, recipe.data.limits, recipe.data.cache_dir, recipe.seed)
+    trials = Trials(checkpoint.validation, checkpoint.info.dims, recipe.data.limits, recipe.seed)
     with show_progress(console) as progress:
         task = progress.add_task("exporting the graph", total=1)
         model = build_graph(backbone, checkpoint.projection, graph_path, float16)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from rich.console import Console
 
@@ -27,8 +26,9 @@ from matchka_train.backbones.face.edgeface_network import EdgeFaceNetwork
 from matchka_train.backbones.face.recipes import EdgeFaceRecipe
 from matchka_train.backbones.served_graph import auxiliary_files
 from matchka_train.projections.affine import AffineProjection
-from matchka_train.projections.storage import ProjectionInfo, save_projection
+from matchka_train.projections.storage import ProjectionInfo
 from tests.factories.checkout import ROOT
+from tests.factories.checkpoints import write_checkpoint
 from tests.factories.named_weights import weights_by_name
 from tests.factories.pictures import encoded
 from tests.factories.server_process import start, stop
@@ -91,9 +91,7 @@ def bundle(
             rows = [(str(faces / row["path"]), row["identity"]) for row in pictures_of(faces, split)]
             csv.writer(file).writerows([("path", "identity"), *rows])
     checkpoint = home / "checkpoint"
-    checkpoint.mkdir()
     info = ProjectionInfo("rotation", "affine", DIMS, backbone.name, backbone.source.sha256, ())
-    save_projection(checkpoint / "projection.safetensors", projection, info)
     dataset = {"corpus": "lfw", "domain": "photographs", "layout": "csv", "subject_column": "identity"}
     recipe = {
         "name": "edgeface",
@@ -114,7 +112,7 @@ def bundle(
         "projection": {"family": "rotation"},
         "output_dir": str(checkpoint),
     }
-    (checkpoint / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    write_checkpoint(checkpoint, recipe, projection, info)
     # random weights tell nobody apart; fewer components of them may do so significantly worse
     options = ExportOptions(accept_worse="random weights")
     return export_bundle(checkpoint, home / "models" / "face-edgeface", options, Console(quiet=True))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import Progress
 
@@ -24,8 +23,9 @@ from matchka_train.errors import IdentityOverlapError
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
-from matchka_train.projections.storage import ProjectionInfo, save_projection
+from matchka_train.projections.storage import ProjectionInfo
 from tests.factories.checkout import ROOT
+from tests.factories.checkpoints import write_checkpoint
 
 UNCHANGED = AffineProjection(np.eye(256, dtype=np.float32), np.zeros(256, np.float32))
 pytestmark = pytest.mark.shared_data
@@ -84,11 +84,11 @@ def save_checkpoint(
     backbone_recipe: dict[str, object] | None = None,
 ) -> Path:
     """A checkpoint as training leaves it; `backbone_recipe` is the recipe of another backbone than GE2E."""
-    folder.mkdir(parents=True)
     full_dim = projection.weight.shape[0]
     sha256 = str(backbone_recipe["sha256"]) if backbone_recipe else backbone.source.sha256
-    info = ProjectionInfo("whitening", "affine", (full_dim,), "ge2e", sha256, ())
-    save_projection(folder / "projection.safetensors", projection, info)
+    info = ProjectionInfo(
+        "whitening", "affine", (full_dim,), str((backbone_recipe or {"name": backbone.name})["name"]), sha256, ()
+    )
     data = {"corpus": "speechocean762", "domain": "read-english", "layout": "csv"}
     recipe = {
         "name": "voice",
@@ -102,7 +102,7 @@ def save_checkpoint(
         "projection": {"family": "whitening"},
         "output_dir": str(folder),
     }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    write_checkpoint(folder, recipe, projection, info)
     return folder
 
 

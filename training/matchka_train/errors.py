@@ -19,6 +19,10 @@ class DuplicateSampleError(MatchkaError):
     """One recording or picture counts as several samples, or as several people."""
 
 
+class LookalikeError(MatchkaError):
+    """Identities of training and of validation that are likely to be one person under two names."""
+
+
 class TooManyUnreadableError(MatchkaError):
     """More clips than a stray few could not be read."""
 

@@ -74,3 +74,29 @@ def test_a_row_without_an_identity_or_a_file_is_refused(tmp_path, row):
     recipe = DatasetRecipe(corpus="c", domain="d", layout="csv", path=tmp_path / "clips.csv")
     with pytest.raises(DatasetError, match=r"Sample 2 of .* has no (identity|file)"):
         read_dataset(recipe)
+
+
+def test_files_that_are_left_out_take_no_part(tmp_path):
+    rows = "".join(f"{who}/{clip}.wav,{who}\n" for who in ("ann", "bob") for clip in "123")
+    write(tmp_path, **{"clips.csv": "path,speaker\n" + rows})
+    left_out = ({"path": "ann/2.wav", "reason": "a cough"}, {"path": "bob/1.wav", "reason": "of ann, too"})
+    whole = {"corpus": "c", "domain": "d", "layout": "csv", "path": tmp_path / "clips.csv"}
+    kept = read_dataset(DatasetRecipe(**whole, leave_out=left_out))
+    assert [sample.path.relative_to(tmp_path).as_posix() for sample in kept] == [
+        *("ann/1.wav", "ann/3.wav"),
+        *("bob/2.wav", "bob/3.wav"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "count"), [("eve/1.wav", "no"), ("1.wav", "2"), ("nn/1.wav", "no")])
+def test_a_file_that_is_left_out_and_is_not_there_or_not_the_only_one_is_refused(tmp_path, name, count):
+    write(tmp_path, **{"clips.csv": "path,speaker\nann/1.wav,ann\nann/2.wav,ann\nbob/1.wav,bob\n"})
+    recipe = DatasetRecipe(
+        corpus="c",
+        domain="d",
+        layout="csv",
+        path=tmp_path / "clips.csv",
+        leave_out=({"path": name, "reason": "why not"},),
+    )
+    with pytest.raises(DatasetError, match=f"names {count} of its files"):
+        read_dataset(recipe)

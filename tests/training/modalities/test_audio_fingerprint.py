@@ -14,6 +14,7 @@ from matchka_train.modalities.audio_fingerprint import (
     FRAME_SAMPLES,
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,
+    copies_among,
     copies_of,
     fingerprint,
     index_of,
@@ -90,8 +91,22 @@ def test_a_copy_is_found_and_only_that(recordings, change):
 
 def test_recordings_of_other_words_are_no_copies(recordings):
     prints = {name: words_of(written(clip, rate)) for name, (clip, rate) in recordings.items()}
-    index = index_of(prints)
-    assert [copy for name, words in prints.items() for copy in copies_of(index, name, words)] == []
+    assert copies_among(prints) == []
+
+
+def test_copies_among_names_each_pair_once(recordings):
+    name, (clip, rate) = max(recordings.items(), key=lambda entry: len(entry[1][0]))
+    others = {key: words_of(written(*found)) for key, found in recordings.items()}
+    (found,) = copies_among(others | {"copy": words_of(written(0.3 * clip, rate))})
+    assert {found.first, found.second} == {name, "copy"}
+
+
+def test_words_of_a_long_clip_are_those_of_its_pieces():
+    """Frames are taken in blocks, which must not show."""
+    clip = np.random.default_rng(1).standard_normal(4_200 * HOP_SAMPLES + FRAME_SAMPLES).astype(np.float32)
+    start = 4_090 * HOP_SAMPLES
+    piece = fingerprint(clip[start:])
+    assert fingerprint(clip)[4_090:].tolist() == piece.tolist()
 
 
 def test_an_index_of_silence_finds_nothing():

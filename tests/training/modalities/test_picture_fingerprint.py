@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matchka_train.modalities.picture_fingerprint import copies_of, fingerprint
+from matchka_train.modalities.picture_fingerprint import copies_among, fingerprint
 
 
 def as_jpeg(picture: Image.Image, quality: int) -> Image.Image:
@@ -41,9 +41,20 @@ def test_bits_say_where_the_next_cell_is_brighter():
 def test_a_copy_is_found_and_only_that(pictures, change):
     prints = {name: fingerprint(picture) for name, picture in pictures.items()}
     for name, picture in pictures.items():
-        assert [copy.first for copy in copies_of(prints, "copy", fingerprint(change(picture)))] == [name]
+        found = copies_among(prints | {"copy": fingerprint(change(picture))})
+        assert [{copy.first, copy.second} for copy in found] == [{name, "copy"}]
 
 
 def test_other_pictures_of_the_same_person_are_no_copies(pictures):
     prints = {name: fingerprint(picture) for name, picture in pictures.items()}
-    assert [copy for name, bits in prints.items() for copy in copies_of(prints, name, bits)] == []
+    assert copies_among(prints) == []
+
+
+def test_copies_among_when_there_are_more_than_one_block_finds_the_pairs_that_differ_in_few_bits():
+    generator = np.random.default_rng(0)
+    prints = {f"{number:04d}": generator.random(256) < 0.5 for number in range(1100)}
+    prints["copy"] = prints["0003"] ^ (np.arange(256) < 32)
+    prints["other"] = prints["1098"] ^ (np.arange(256) < 33)
+    (found,) = copies_among(prints)
+    assert ({found.first, found.second}, found.error_rate) == ({"copy", "0003"}, 32 / 256)
+    assert copies_among({}) == []

@@ -48,7 +48,7 @@ def require_distinct_content(
     if shared := sorted((trained.keys() & judged.keys()) - {UNREADABLE}):
         pairs = [(trained[sha256], judged[sha256]) for sha256 in shared]
         raise IdentityOverlapError(
-            f"{len(shared)} files are both trained on and validated on, under other names: {_shown(pairs)}.",
+            f"{len(shared)} files are both trained on and validated on, under other names: {shown_pairs(pairs)}.",
             value=len(shared),
             remedy="Take them out of one of the two, or give both parts one corpus and disjoint identities.",
         )
@@ -66,7 +66,7 @@ def _require_one_identity_each(sets: Sequence[Sequence[Sample]], hashes: Mapping
             pairs.append((known, sample))
     if pairs:
         raise DuplicateSampleError(
-            f"{len(pairs)} samples have the content of another identity's: {_shown(pairs)}.",
+            f"{len(pairs)} samples have the content of another identity's: {shown_pairs(pairs)}.",
             value=len(pairs),
             remedy="One of the two labels is wrong, or both are one person: correct it, or leave the file out.",
         )
@@ -81,7 +81,7 @@ def _require_each_once(samples: Sequence[Sample], hashes: Mapping[Path, str]) ->
             pairs.append((known, sample))
     if pairs:
         raise DuplicateSampleError(
-            f"{len(pairs)} samples of one data set are listed twice: {_shown(pairs)}.",
+            f"{len(pairs)} samples of one data set are listed twice: {shown_pairs(pairs)}.",
             value=len(pairs),
             remedy="Keep one of each; a sample beside itself is a pair that any model tells right.",
         )
@@ -94,6 +94,7 @@ def _sha256_or_unreadable(path: Path) -> str:
         return UNREADABLE
 
 
-def _shown(pairs: Sequence[tuple[Sample, Sample]]) -> str:
+def shown_pairs(pairs: Sequence[tuple[Sample, Sample]]) -> str:
+    """The first few pairs with their identities, for a message."""
     lines = [f"{one.path} ({one.subject}) = {other.path} ({other.subject})" for one, other in pairs[:MOST_SHOWN]]
     return "; ".join(lines) + ("; ..." if len(pairs) > MOST_SHOWN else "")

@@ -11,7 +11,7 @@ from matchka_train.datasets.layouts.csv import read_manifest
 from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
 from matchka_train.datasets.layouts.kaldi import read_kaldi
 from matchka_train.datasets.recipe import DatasetRecipe
-from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.sample import Sample, ends_with
 from matchka_train.datasets.splits import identity_fold, require_identities
 from matchka_train.datasets.trial_list import read_trials
 from matchka_train.errors import DatasetError
@@ -71,7 +71,21 @@ def _clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
                 value=f"identity {identity!r}, file {str(path)!r}",
                 remedy="Complete it, or leave it out: samples without an identity would count as one person.",
             )
-    return clips
+    return _without(clips, recipe)
+
+
+def _without(clips: list[tuple[Path, str]], recipe: DatasetRecipe) -> list[tuple[Path, str]]:
+    left_out = set()
+    for entry in recipe.leave_out:
+        named = [path for path, _ in clips if ends_with(path, entry.path)]
+        if len(named) != 1:
+            raise DatasetError(
+                f"What {recipe.path} leaves out names {len(named) or 'no'} of its files.",
+                value=entry.path,
+                remedy="Give the end of one file's path.",
+            )
+        left_out.update(named)
+    return [(path, identity) for path, identity in clips if path not in left_out]
 
 
 def _listed_clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:

@@ -22,6 +22,18 @@ class FoldRecipe(StrictModel):
         return self
 
 
+class LeftOut(StrictModel):
+    """A file of a data set that takes no part, and why.
+
+    Attributes:
+        path: as the manifest names it, or any end of its path that names no other file.
+        reason: for the reader of the recipe.
+    """
+
+    path: Path
+    reason: str = Field(min_length=1)
+
+
 class DatasetRecipe(StrictModel):
     """One data set, or a part of one.
 
@@ -34,6 +46,7 @@ class DatasetRecipe(StrictModel):
         subject_column: csv only.
         where: csv only: column -> value a row must have.
         clip_parts: cut each clip into this many equal samples of its identity.
+        leave_out: files that take no part.
         folds: keep one identity-disjoint part.
         trials: validation only: a list of the pairs to compare (`label path path`); all pairs where not given.
         balanced_pairs: validation only: draw this many mated and as many non-mated pairs instead of all.
@@ -49,6 +62,7 @@ class DatasetRecipe(StrictModel):
     subject_column: str = "speaker"
     where: dict[str, str] = Field(default_factory=dict)
     clip_parts: int = Field(default=1, ge=1, le=16)
+    leave_out: tuple[LeftOut, ...] = ()
     folds: FoldRecipe | None = None
     trials: Path | None = None
     balanced_pairs: int | None = Field(default=None, ge=1)

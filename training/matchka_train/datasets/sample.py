@@ -21,3 +21,14 @@ class Sample:
     domain: str
     part: int = 0
     parts: int = 1
+
+
+def ends_with(path: Path, end: Path) -> bool:
+    """Whether a path ends with these parts, whole names only.
+
+    >>> ends_with(Path("data/ann/1.wav"), Path("ann/1.wav")), ends_with(Path("data/ann/1.wav"), Path("1.wav"))
+    (True, True)
+    >>> ends_with(Path("data/joann/1.wav"), Path("ann/1.wav"))
+    False
+    """
+    return path.parts[-len(end.parts) :] == end.parts

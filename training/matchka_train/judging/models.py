@@ -10,7 +10,7 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged
-from matchka_train.projections.storage import load_projection
+from matchka_train.projections.storage import load_projection, require_backbone
 from matchka_train.run.candidate import window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
 from matchka_train.run.recipe import Recipe, read_recipe
@@ -71,10 +71,5 @@ def _open_checkpoint(path: Path) -> EvaluatedModel:
     recipe = read_recipe(path / RECIPE_NAME)
     projection, info = load_projection(path / PROJECTION_NAME)
     backbone = recipe.backbone.open()
-    if info.backbone_sha256 != backbone.source.sha256:
-        raise CheckpointError(
-            f"The projection was fitted on the backbone with sha256 {info.backbone_sha256}.",
-            value=backbone.source.sha256,
-            remedy="Train again on this backbone.",
-        )
+    require_backbone(info, backbone)
     return EvaluatedModel(path, backbone, window_embedder(projection), info.dims, {}, recipe)

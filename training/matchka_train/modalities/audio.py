@@ -17,12 +17,15 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.speaker.recipes import Ge2eRecipe, RedimnetRecipe, SpeechTransformerRecipe
 from matchka_train.backbones.speaker.silero import Silero
 from matchka_train.datasets.sample import Sample
+from matchka_train.modalities.audio_fingerprint import SAMPLE_RATE_HZ, Words, copies_among, fingerprint
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.copies import CopyFinder
 from matchka_train.modalities.modality import TrainingModality
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.strict_model import StrictModel
 
 ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")
+ANY_CLIP: Final = AudioLimits(max_duration_s=86_400.0, min_speech_s=0.0)  # where only its fingerprint is taken
 NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
 
 
@@ -91,6 +94,10 @@ def _noise(spec: AudioInputSpec) -> FloatArray:
     return noise.astype(np.float32) * np.float32(NOISE_LEVEL)
 
 
+def _fingerprint(data: bytes) -> Words:
+    return fingerprint(read_clip(data, SAMPLE_RATE_HZ, ANY_CLIP))
+
+
 AUDIO: Final = TrainingModality(
     spec=AudioInputSpec,
     limits=ClipLimits,
@@ -100,4 +107,5 @@ AUDIO: Final = TrainingModality(
     extras=_extras,
     fixed_rows=_noise,
     array_suffixes=ARRAY_SUFFIXES,
+    copies=CopyFinder("sound-1", _fingerprint, copies_among),
 )

@@ -22,6 +22,7 @@ BANDS: Final = 33  # the slopes between neighbours are the 32 bits of a word
 LEAST_OVERLAP: Final = 48  # words, 1.1 s of sound; of 3,951 different recordings no two agreed for longer than .9 s
 HIGHEST_ERROR_RATE: Final = 0.30  # of bits; unrelated recordings differ in half of them
 BACKGROUND: Final = 1e-3  # of the loudest frame's energy
+BLOCK: Final = 4_096  # frames at a time, which bounds the memory that a long clip takes
 COMMONEST: Final = 256  # recordings that share a word before it says nothing about any of them
 
 Words: TypeAlias = npt.NDArray[np.uint32]
@@ -38,14 +39,20 @@ def fingerprint(clip: FloatArray) -> Words:
     if count < 2:
         return np.zeros(0, np.uint32)
     frames = np.lib.stride_tricks.sliding_window_view(clip, FRAME_SAMPLES)[::HOP_SAMPLES]
-    power = np.abs(np.fft.rfft(frames * np.hanning(FRAME_SAMPLES).astype(np.float32))) ** 2
-    edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME_SAMPLES / SAMPLE_RATE_HZ
-    energy = np.add.reduceat(power, edges.astype(np.int64), axis=1)[:, :BANDS]
+    energy = np.concatenate([_energy(frames[start : start + BLOCK]) for start in range(0, count, BLOCK)])
     bits = np.diff(np.diff(energy, axis=1), axis=0) > 0
     words = np.packbits(bits, axis=1).view(">u4").astype(np.uint32)[:, 0]
     loudness = energy.sum(axis=1)[1:]
     heard: Words = np.where(loudness > BACKGROUND * loudness.max(initial=0.0), words, np.uint32(0))
     return heard
+
+
+def _energy(frames: FloatArray) -> npt.NDArray[np.float64]:
+    """Of each band: (frames, BANDS)."""
+    power = np.abs(np.fft.rfft(frames * np.hanning(FRAME_SAMPLES).astype(np.float32))) ** 2
+    edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME_SAMPLES / SAMPLE_RATE_HZ
+    energy: npt.NDArray[np.float64] = np.add.reduceat(power, edges.astype(np.int64), axis=1)[:, :BANDS]
+    return energy
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,13 @@ def copies_of(index: Index, key: str, words: Words) -> list[Copy]:
         if copy is not None and (owner not in found or copy.error_rate < found[owner].error_rate):
             found[owner] = copy
     return sorted(found.values(), key=lambda copy: copy.error_rate)
+
+
+def copies_among(fingerprints: Mapping[str, Words]) -> list[Copy]:
+    """All pairs of recordings that are copies of each other, whole or in part; each pair once."""
+    index = index_of(fingerprints)
+    found = [copy for key, words in fingerprints.items() for copy in copies_of(index, key, words)]
+    return [copy for copy in found if copy.first < copy.second]
 
 
 def _compare(first: str, words: Words, second: str, others: Words, offset: int) -> Copy | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from matchka.errors import MatchkaError
 from matchka.modalities.face.detection import FaceDetector
-from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.image import ImageLimits, read_image
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
@@ -16,7 +16,9 @@ from matchka_train.backbones.face.recipes import DlibRecipe, EdgeFaceRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.copies import CopyFinder
 from matchka_train.modalities.modality import NoLimits, TrainingModality
+from matchka_train.modalities.picture_fingerprint import Bits, copies_among, fingerprint
 from matchka_train.modalities.skipped import Skipped
 
 DETECTOR: Final = "detector"  # as ImageInputSpec.auxiliary_graphs() names it
@@ -82,6 +84,10 @@ def _noise(spec: ImageInputSpec) -> PixelArray:
     return np.random.default_rng(0).integers(0, 256, (2, *spec.graph_input().shape), dtype=np.uint8)
 
 
+def _fingerprint(data: bytes) -> Bits:
+    return fingerprint(read_image(data, ANY_IMAGE))
+
+
 FACE: Final = TrainingModality(
     spec=ImageInputSpec,
     limits=NoLimits,
@@ -89,4 +95,5 @@ FACE: Final = TrainingModality(
     open_reader=_open_reader,
     describe=_describe,
     fixed_rows=_noise,
+    copies=CopyFinder("picture-1", _fingerprint, copies_among),
 )

@@ -14,6 +14,7 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.recipe import BackboneRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.copies import CopyFinder
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.strict_model import StrictModel
 
@@ -65,6 +66,7 @@ class TrainingModality(Generic[SpecT, LimitsT]):
             package files.
         fixed_rows: rows that never change; caches know a backbone by what it makes of them.
         array_suffixes: of files that hold features already, which no backbone takes.
+        copies: how two files that hold the same are found; None where only the same bytes are.
     """
 
     spec: type[SpecT]
@@ -75,6 +77,7 @@ class TrainingModality(Generic[SpecT, LimitsT]):
     extras: Callable[[SpecT, Path], tuple[ExportablePart, ...]] = no_extras
     fixed_rows: Callable[[SpecT], Rows] = example_rows
     array_suffixes: tuple[str, ...] = ()
+    copies: CopyFinder | None = None
 
     @property
     def kind(self) -> str:

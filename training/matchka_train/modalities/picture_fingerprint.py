@@ -15,6 +15,7 @@ from matchka_train.modalities.copies import Copy
 CELLS: Final = 16
 # of 256; of 3,222 news photographs the published doubles differ in up to 30 bits, the nearest two others in 42
 MOST_DIFFERENT_BITS: Final = 32
+BLOCK: Final = 1_024  # pictures compared with all others at a time, which bounds the memory
 
 Bits: TypeAlias = npt.NDArray[np.bool_]
 
@@ -31,23 +32,18 @@ def fingerprint(picture: Image.Image) -> Bits:
     return brighter
 
 
-def copies_of(fingerprints: Mapping[str, Bits], key: str, bits: Bits) -> list[Copy]:
-    """The pictures that are copies of one.
-
-    Args:
-        fingerprints: what is searched; an entry under the same key is left out.
-        key: of the picture.
-        bits: its fingerprint.
-
-    Returns: one entry for each copy, the surest first.
-    """
-    others = [other for other in fingerprints if other != key]
-    if not others:
+def copies_among(fingerprints: Mapping[str, Bits]) -> list[Copy]:
+    """All pairs of pictures that are copies of each other; each pair once."""
+    keys = sorted(fingerprints)
+    if not keys:
         return []
-    different = np.count_nonzero(np.stack([fingerprints[other] for other in others]) != bits, axis=1)
-    found = [
-        Copy(other, key, "the same picture", float(count) / bits.size)
-        for other, count in zip(others, different.tolist(), strict=True)
-        if count <= MOST_DIFFERENT_BITS
-    ]
-    return sorted(found, key=lambda copy: copy.error_rate)
+    signs = np.stack([np.where(fingerprints[key], 1, -1) for key in keys]).astype(np.float32)
+    size = signs.shape[1]
+    found = []
+    for start in range(0, len(keys), BLOCK):
+        different = (size - signs[start : start + BLOCK] @ signs.T) / 2
+        for row, column in np.argwhere(different <= MOST_DIFFERENT_BITS).tolist():
+            if start + row < column:
+                error_rate = float(different[row, column]) / size
+                found.append(Copy(keys[start + row], keys[column], "the same picture", error_rate))
+    return found

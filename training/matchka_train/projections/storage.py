@@ -1,7 +1,8 @@
 """A fitted projection on disk: one .safetensors file that says what it is and which backbone it belongs to."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from matchka_train.errors import ProjectionError
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.errors import CheckpointError, ProjectionError
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.layer_sum import LayerSum, SummedProjection
 from matchka_train.projections.mlp import MlpProjection, MlpRecipe
@@ -31,6 +33,7 @@ class ProjectionInfo:
         backbone: name of the backbone.
         backbone_sha256: of the backbone's weights; it fits no other.
         datasets: JSON list of {name, source, licence, use} of what it was fitted on and validated on.
+        record: hashes of the recipe and of what each data set held; empty in files written before there were any.
     """
 
     family: str
@@ -39,6 +42,7 @@ class ProjectionInfo:
     backbone: str
     backbone_sha256: str
     datasets: tuple[dict[str, str], ...]
+    record: Mapping[str, str] = field(default_factory=dict)
 
 
 def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -> None:
@@ -81,6 +85,19 @@ def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ProjectionError(f"The projection {path} cannot be read.", value=error, remedy=_FIT) from error
     return _rebuild(info.kind, tensors).eval(), info
+
+
+def require_backbone(info: ProjectionInfo, backbone: Backbone) -> None:
+    """Refuse a projection that was fitted on another backbone.
+
+    Raises: CheckpointError.
+    """
+    if (info.backbone, info.backbone_sha256) != (backbone.name, backbone.source.sha256):
+        raise CheckpointError(
+            f"The projection was fitted on the backbone {info.backbone} with sha256 {info.backbone_sha256}.",
+            value=f"{backbone.name}, {backbone.source.sha256}",
+            remedy="Train again on this backbone.",
+        )
 
 
 def _kind_of(module: torch.nn.Module) -> str:

@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.sample import ends_with
 from matchka_train.errors import RecipeError
 from matchka_train.evaluation.as_norm import AsNormRecipe
 from matchka_train.fitting.losses import LossRecipe
@@ -36,6 +37,20 @@ class TrainingSet(DatasetRecipe):
     closed_form: bool = True
 
 
+class ConfirmedPair(StrictModel):
+    """Two files or two identities about which somebody made sure, and how.
+
+    Attributes:
+        first: one of them; the order does not matter.
+        second: the other.
+        reason: what the two are, and how that is known.
+    """
+
+    first: str = Field(min_length=1)
+    second: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
 class DataRecipe(StrictModel):
     """What is trained on, what is validated on, and which samples are taken.
 
@@ -44,12 +59,28 @@ class DataRecipe(StrictModel):
         validation: data sets, of other identities, that it is judged on; one or more domains.
         cache_dir: folder of the feature cache.
         limits: of samples, by the names that the backbone's kind of input has; others are skipped.
+        confirmed_copies: pairs of files that seem to hold the same and are all the same to be used; ends of paths.
+        confirmed_lookalikes: pairs of identities (`corpus/identity`) that seem to be one person and are two.
     """
 
     train: tuple[TrainingSet, ...] = Field(min_length=1)
     validation: tuple[DatasetRecipe, ...] = Field(min_length=1)
     cache_dir: Path = Path("build/features")
     limits: dict[str, Any] = Field(default_factory=dict)
+    confirmed_copies: tuple[ConfirmedPair, ...] = ()
+    confirmed_lookalikes: tuple[ConfirmedPair, ...] = ()
+
+    def is_confirmed_copy(self, one: Path, other: Path) -> bool:
+        """Whether `confirmed_copies` has two files."""
+        return any(
+            ends_with(first, Path(pair.first)) and ends_with(second, Path(pair.second))
+            for pair in self.confirmed_copies
+            for first, second in ((one, other), (other, one))
+        )
+
+    def is_confirmed_lookalike(self, one: str, other: str) -> bool:
+        """Whether `confirmed_lookalikes` has two identities."""
+        return any({one, other} == {pair.first, pair.second} for pair in self.confirmed_lookalikes)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,19 +9,21 @@ import numpy as np
 from rich.progress import Progress
 
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.datasets.reader import read_datasets
-from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.errors import DivergedError, RecipeError
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
+from matchka_train.evaluation.lookalikes import require_no_lookalikes
 from matchka_train.evaluation.validation import Report, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features, with_trials
 from matchka_train.fitting.selection import best_of
+from matchka_train.modalities import modality_of
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.run.candidate import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
+from matchka_train.run.data import DataSets, read_data
 from matchka_train.run.recipe import Recipe, TrainingSet, write_recipe
+from matchka_train.run.record import record_of
 from matchka_train.run.summary import write_summary
 
 
@@ -67,9 +69,10 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
             value=recipe.dims[-1],
             remedy="Lower the largest of dims.",
         )
-    prepared = prepare(recipe, backbone, progress)
+    data = read_data(recipe.data, modality_of(backbone).copies, recipe.data.cache_dir, progress)
+    prepared = prepare(recipe, backbone, data, progress)
     identity = _identity(recipe, backbone, prepared)
-    info = _info(recipe, backbone)
+    info = _info(recipe, backbone, record_of(recipe, data))
     fitted, notes = _fit_all(recipe, prepared, identity, info, progress, fresh=fresh)
     best = fitted[0]
     folder = CheckpointFolder(recipe.output_dir, identity)
@@ -87,34 +90,34 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
     return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes), *identified)
 
 
-def prepare(recipe: Recipe, backbone: Backbone, progress: Progress) -> Prepared:
-    """Read the data sets, check that they share no identity, and compute or map their features in every view.
+def prepare(recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progress) -> Prepared:
+    """Compute or map the features of the data sets in every view, and check that nobody has two names.
 
-    Raises: DatasetError, IdentityOverlapError, TooManyUnreadableError, FeatureError, DiskFullError.
+    Raises: DatasetError, LookalikeError, TooManyUnreadableError, FeatureError, DiskFullError.
     """
-    train_sets, validation_sets = read_datasets(recipe.data.train), read_datasets(recipe.data.validation)
-    require_disjoint(flat(train_sets), flat(validation_sets))
     cache_dir, limits = recipe.data.cache_dir, recipe.data.limits
-    recordings, counted = [], []
-    for dataset, samples in zip(recipe.data.train, train_sets, strict=True):
+    unchanged_train, recordings, counted = [], [], []
+    for dataset, samples in zip(recipe.data.train, data.train, strict=True):
         versions = [
-            extract_features(samples, backbone, cache_dir, progress, limits, view)
+            extract_features(samples, backbone, cache_dir, progress, limits, view, data.hashes)
             for view in (None, *_views(dataset, recipe))
         ]
+        unchanged_train += versions[:1]
         recordings += versions[:1] if dataset.closed_form else []
         counted += [*versions[:1] * dataset.repeat, *versions[1:]]
     validation, published = (
         [
             with_trials(
-                extract_features(samples, network, cache_dir, progress, limits),
+                extract_features(samples, network, cache_dir, progress, limits, hashes=data.hashes),
                 dataset,
                 samples,
                 recipe.seed,
             )
-            for dataset, samples in zip(recipe.data.validation, validation_sets, strict=True)
+            for dataset, samples in zip(recipe.data.validation, data.validation, strict=True)
         ]
         for network in (backbone, backbone.published)
     )
+    require_no_lookalikes(unchanged_train, validation, recipe.data.is_confirmed_lookalike)
     raw = validate(unchanged, published, recipe.dims)
     return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
 
@@ -171,7 +174,7 @@ def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
     return digest.hexdigest()
 
 
-def _info(recipe: Recipe, backbone: Backbone) -> ProjectionInfo:
+def _info(recipe: Recipe, backbone: Backbone, record: dict[str, str]) -> ProjectionInfo:
     return ProjectionInfo(
         family=recipe.projection.family,
         kind="affine",
@@ -183,4 +186,5 @@ def _info(recipe: Recipe, backbone: Backbone) -> ProjectionInfo:
             for use, datasets in (("projection fitted", recipe.data.train), ("validated", recipe.data.validation))
             for dataset in datasets
         ),
+        record=record,
     )

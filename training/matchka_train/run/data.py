@@ -1,0 +1,78 @@
+"""The data sets of a recipe, read and checked: what counts as evidence is nobody's copy, and in one role only."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from matchka_train.datasets.content import hash_files, require_distinct_content
+from matchka_train.datasets.reader import read_datasets
+from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.splits import flat, require_disjoint
+from matchka_train.features.near_copies import find_near_copies, require_no_near_copies
+from matchka_train.modalities.copies import CopyFinder
+from matchka_train.run.recipe import DataRecipe
+
+
+@dataclass(frozen=True)
+class DataSets:
+    """Samples that passed every check of the files.
+
+    Attributes:
+        recipe: which data sets they are.
+        train: of each that is trained on.
+        validation: of each that judges.
+        hashes: file -> sha256 of its bytes.
+    """
+
+    recipe: DataRecipe
+    train: list[list[Sample]]
+    validation: list[list[Sample]]
+    hashes: dict[Path, str]
+
+    def contents(self) -> dict[str, str]:
+        """What each data set holds, names of files aside: `train.0` and so on -> a sha256."""
+        return {
+            f"{use}.{number}": self._content_of(recipe, samples)
+            for use, recipes, sets in (
+                ("train", self.recipe.train, self.train),
+                ("validation", self.recipe.validation, self.validation),
+            )
+            for number, (recipe, samples) in enumerate(zip(recipes, sets, strict=True))
+        }
+
+    def _content_of(self, recipe: DatasetRecipe, samples: Sequence[Sample]) -> str:
+        trials = None if recipe.trials is None else hashlib.sha256(recipe.trials.read_bytes()).hexdigest()
+        listed = [[self.hashes[one.path], one.part, one.parts, one.subject, one.domain] for one in samples]
+        content: list[Any] = [trials, listed]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read_data(recipe: DataRecipe, finder: CopyFinder | None, cache_dir: Path | None, progress: Progress) -> DataSets:
+    """Read the data sets of a recipe; refuse what would count one recording, or one person, twice.
+
+    Args:
+        recipe: the data sets.
+        finder: how copies of this kind of sample are found; None where only the same bytes are.
+        cache_dir: keeps fingerprints; None takes them anew.
+        progress: shows how far it is.
+
+    Raises:
+        DatasetError: one is not laid out as its recipe says.
+        IdentityOverlapError: an identity, a file, or a copy of one is both trained on and validated on.
+        DuplicateSampleError: a recording counts as several samples, or as several people.
+        DiskFullError: no space left.
+    """
+    train, validation = read_datasets(recipe.train), read_datasets(recipe.validation)
+    require_disjoint(flat(train), flat(validation))
+    hashes = hash_files([*flat(train), *flat(validation)], progress)
+    require_distinct_content(train, validation, hashes)
+    find = partial(find_near_copies, finder=finder, cache_dir=cache_dir, progress=progress)
+    require_no_near_copies(train, validation, find, hashes, recipe.is_confirmed_copy)
+    return DataSets(recipe, train, validation, hashes)
