@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from matchka.bundles.manifest import DatasetUse
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities import modality_of
 from matchka_train.projections.storage import ProjectionInfo, load_projection, require_backbone
@@ -28,6 +29,7 @@ class Checkpoint:
         recipe: how it was trained.
         backbone: the network that the recipe names, on which it was fitted.
         validation: clips to judge it on, of held-out identities.
+        validation_sets: where each of these comes from, and which of its pairs are compared.
     """
 
     projection_path: Path
@@ -36,6 +38,7 @@ class Checkpoint:
     recipe: Recipe
     backbone: Backbone
     validation: list[list[Sample]]
+    validation_sets: tuple[DatasetRecipe, ...]
 
     @property
     def datasets(self) -> tuple[DatasetUse, ...]:
@@ -64,13 +67,19 @@ def read_checkpoint(folder: Path, data: Path | None, progress: Progress) -> Chec
     require_backbone(info, backbone)
     found = read_data(moved, modality_of(backbone).copies, None, progress)
     require_same_record(info.record, record_of(recipe, found))
-    return Checkpoint(folder / PROJECTION_NAME, projection, info, recipe, backbone, found.validation)
+    path = folder / PROJECTION_NAME
+    return Checkpoint(path, projection, info, recipe, backbone, found.validation, moved.validation)
 
 
 def _moved(recipe: DataRecipe, folder: Path) -> DataRecipe:
-    """The same data sets, each found in another folder under the last part of its path."""
+    """The same data sets and lists of trials, each found in another folder under the last part of its path."""
     parts = {
-        "train": tuple(part.model_copy(update={"path": folder / part.path.name}) for part in recipe.train),
-        "validation": tuple(part.model_copy(update={"path": folder / part.path.name}) for part in recipe.validation),
+        name: tuple(part.model_copy(update=_in_folder(part, folder)) for part in datasets)
+        for name, datasets in (("train", recipe.train), ("validation", recipe.validation))
     }
     return recipe.model_copy(update=parts)
+
+
+def _in_folder(part: DatasetRecipe, folder: Path) -> dict[str, Path]:
+    listed = {} if part.trials is None else {"trials": folder / part.trials.name}
+    return {"path": folder / part.path.name, **listed}

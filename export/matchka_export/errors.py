@@ -1,5 +1,10 @@
 """Errors of export; the service raises none of them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
 from matchka.errors import MatchkaError
 
 
@@ -17,3 +22,28 @@ class GateError(MatchkaError):
 
 class SigningKeyError(MatchkaError):
     """A key that cannot be written, or cannot sign bundles."""
+
+
+class UndecidableError(GateError):
+    """Too few people or pairs to say that a graph is not worse; that is not a pass."""
+
+
+@contextmanager
+def statable(what: str) -> Iterator[None]:
+    """Turn a value that no manifest or evidence may hold into an error of the gate.
+
+    Args:
+        what: is being stated, for the message.
+
+    Raises: GateError: names the field and what it must be.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise GateError(
+            f"{what} cannot be written down: {where}: {first['msg']}.",
+            value=first["input"],
+            remedy="Nothing was written. Check the labels of the validation data, and the projection.",
+        ) from error

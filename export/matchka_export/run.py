@@ -2,7 +2,8 @@
 
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +23,10 @@ from matchka_export.bundle import (
     staged_bundle,
 )
 from matchka_export.checkpoint import Checkpoint, read_checkpoint
+from matchka_export.errors import statable
 from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, IdentificationRates, write_evidence
-from matchka_export.gate.gate import require_hashes, require_not_worse
+from matchka_export.gate.gate import DimGate, gate_table, require_hashes, require_passed
 from matchka_export.gate.measure import Measured, Trials, measure_graph
 from matchka_export.graph.build import build_graph
 from matchka_export.graph.trace import OUTPUT_NAME
@@ -45,7 +47,7 @@ class ExportOptions:
     Attributes:
         data: where the manifests of the recipe's data sets lie now; None where the recipe says.
         float16: keep the backbone's weights as 16-bit floats.
-        accept_worse: why a significantly worse graph ships all the same; None refuses it.
+        accept_worse: why a graph that the gate refuses ships all the same; None refuses it.
         downloads: the folder that keeps package files.
     """
 
@@ -73,14 +75,15 @@ def export_bundle(folder: Path, target: Path, options: ExportOptions, console: C
     backbone = checkpoint.backbone
     with staged_bundle(target) as staged:
         auxiliary = write_auxiliary(backbone, staged, options.downloads)
-        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, options.float16, console)
-        reason = require_not_worse(measured.gate, options.accept_worse)
-        evidence = _evidence(checkpoint, backbone, measured, options.float16, f"matchka-export run {folder.as_posix()}")
-        write_evidence(staged / REPORT_NAME, evidence)
-        _copy_plots(folder, staged)
-        facts = bundle_facts(target.name, backbone, evidence, auxiliary, reason)
-        require_hashes(facts)
-        seal(staged, facts)
+        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, options, console)
+        command = f"matchka-export run {folder.as_posix()}"
+        with statable(f"The bundle {target.name}"):
+            evidence = _evidence(checkpoint, backbone, measured, options.float16, command)
+            write_evidence(staged / REPORT_NAME, evidence)
+            _copy_plots(folder, staged)
+            facts = bundle_facts(target.name, backbone, evidence, auxiliary, measured.accepted_worse)
+            require_hashes(facts)
+            seal(staged, facts)
     return read_bundle(target)
 
 
@@ -100,9 +103,11 @@ def export_shipped(folder: Path, out: Path, options: ExportOptions, console: Con
     backbone = checkpoint.backbone
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
         write_auxiliary(backbone, Path(scratch), options.downloads)
-        measured = _build_and_measure(checkpoint, backbone, Path(scratch) / GRAPH_NAME, options.float16, console)
-    require_not_worse(measured.gate, accept_worse=None)
-    evidence = _evidence(checkpoint, backbone, measured, options.float16, f"matchka-export measure {folder.as_posix()}")
+        graph_path = Path(scratch) / GRAPH_NAME
+        measured = _build_and_measure(checkpoint, backbone, graph_path, replace(options, accept_worse=None), console)
+    command = f"matchka-export measure {folder.as_posix()}"
+    with statable("What was measured"):
+        evidence = _evidence(checkpoint, backbone, measured, options.float16, command)
     name = checkpoint.recipe.name
     with atomic_file(out / f"{name}.safetensors") as partial:
         shutil.copyfile(checkpoint.projection_path, partial)
@@ -141,24 +146,29 @@ def bundle_facts(
 
 
 def _build_and_measure(
-    checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, float16: bool, console: Console
+    checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, options: ExportOptions, console: Console
 ) -> Measured:
     recipe = checkpoint.recipe
-    trials = Trials(checkpoint.validation, checkpoint.info.dims, recipe.data.limits, recipe.seed)
+    trials = Trials(
+        checkpoint.validation,
+        checkpoint.validation_sets,
+        checkpoint.info.dims,
+        recipe.data.limits,
+        recipe.seed,
+    )
+
+    def require(found: Mapping[str, DimGate]) -> str | None:
+        console.print(gate_table(found))
+        return require_passed(found, options.accept_worse)
+
     with show_progress(console) as progress:
         task = progress.add_task("exporting the graph", total=1)
-        model = build_graph(backbone, checkpoint.projection, graph_path, float16)
+        model = build_graph(backbone, checkpoint.projection, graph_path, options.float16)
         progress.advance(task)
-        measured = measure_graph(graph_path, model, backbone, trials, progress)
+        measured = measure_graph(graph_path, model, backbone, trials, require, progress)
     console.print(accuracy_table(measured.projected, measured.raw))
     if measured.identified:
         console.print(identification_table(measured.identified, measured.raw_identified))
-    for domain, result in measured.gate.items():
-        console.print(
-            f"{domain}: EER {100 * result.eer:.2f} % at full dim, frozen backbone {100 * result.backbone_eer:.2f} %, "
-            f"difference {100 * result.low:+.2f} to {100 * result.high:+.2f} (95 %)",
-            highlight=False,
-        )
     return measured
 
 
@@ -170,7 +180,6 @@ def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, fl
         family=checkpoint.info.family,
         float16=float16,
         parity=measured.parity,
-        gate=measured.gate,
         full_dim=checkpoint.info.dims[-1],
         dims=checkpoint.info.dims,
         per_dim=measured.per_dim,

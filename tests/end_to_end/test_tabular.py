@@ -22,6 +22,7 @@ from matchka_export.__main__ import app
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
 from tests.factories.checkout import ROOT
+from tests.factories.hands import MEASURES, Numbers, take_of, write_hands
 from tests.factories.server_process import RunningServer, start, stop
 
 RECIPE = ROOT / "training/matchka_train/recipes/tabular.yaml"
@@ -29,26 +30,6 @@ QUIET = Console(quiet=True)
 TRAINED, HELD_OUT, TAKES = 70, 60, 6
 ENROLLED = 20  # of those held out; the others are strangers
 TOLERANCE = 1e-5
-# name, least, most, whether by factors, and how much a person varies from take to take, as share of the range
-MEASURES = (
-    ("palm_width", 50, 120, False, 0.01),
-    ("palm_length", 60, 150, False, 0.01),
-    ("middle_finger", 45, 120, False, 0.01),
-    ("grip", 20, 1000, True, 0.02),
-    ("tap_interval", 0.05, 2, True, 0.08),
-    ("skin_ph", 3.5, 8, False, 0.04),
-)
-Numbers = dict[str, float]
-
-
-def take_of(person: int, take: int) -> Numbers:
-    """A person's measures: their own, and a little of this take's, each along its own scale."""
-    own, now = np.random.default_rng([7, person]), np.random.default_rng([8, person, take])
-    numbers = {}
-    for name, low, high, by_factors, spread in MEASURES:
-        share = min(max(own.uniform(0.1, 0.9) + spread * now.normal(), 0.0), 1.0)
-        numbers[name] = low * (high / low) ** share if by_factors else low + (high - low) * share
-    return numbers
 
 
 def person(number: int) -> int:
@@ -60,12 +41,7 @@ def person(number: int) -> int:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set: a file for each take, and the list of them."""
     folder = tmp_path_factory.mktemp("tabular")
-    lines = ["path,subject,split"]
-    for number in range(TRAINED + HELD_OUT):
-        for take in range(TAKES):
-            (folder / f"{number}-{take}.json").write_text(json.dumps(take_of(number, take)))
-            lines.append(f"{number}-{take}.json,p{number},{'train' if number < TRAINED else 'dev'}")
-    (folder / "samples.csv").write_text("\n".join(lines))
+    write_hands(folder, TRAINED, HELD_OUT, TAKES)
     return folder
 
 

@@ -30,7 +30,7 @@ from tests.factories.checkpoints import write_checkpoint
 UNCHANGED = AffineProjection(np.eye(256, dtype=np.float32), np.zeros(256, np.float32))
 pytestmark = pytest.mark.shared_data
 QUIET = Console(quiet=True)
-SPEAKERS, CLIPS = 24, 4
+SPEAKERS, CLIPS = 60, 4  # fewer people or pairs decide nothing
 Rows = list[tuple[str, str]]
 
 
@@ -160,7 +160,10 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
         manifest.output(EmbeddingOutput).per_dim["256"].metrics
         == manifest.output(EmbeddingOutput).per_dim["256"].backbone_metrics
     )
-    assert report["gate"]["read-english"]["high"] == pytest.approx(0.0, abs=1e-9)
+    gate = report["per_dim"]["256"]["gate"]["read-english"]
+    assert gate["upper"] == pytest.approx(0.0, abs=1e-9)
+    assert (gate["subjects"], gate["mated_pairs"], gate["verdict"]) == (SPEAKERS, SPEAKERS * 6, "passed")
+    assert manifest.output(EmbeddingOutput).per_dim["256"].gate["read-english"].model_dump() == gate
     assert report["parity"] <= 1e-4
     assert set(manifest.files) == {"model.onnx", "speech.onnx", "report.json", "training_report.html", "plots/det.png"}
 
@@ -171,7 +174,7 @@ def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_
     """The checkpoint brings another one's report, plots and all: nothing of it is read."""
     checkpoint = save_checkpoint(home / "shuffled", home, backbone, shuffled, backbone_recipe=backbone_recipe)
     (checkpoint / "report.json").write_bytes((good_bundle / "report.json").read_bytes())
-    with pytest.raises(GateError, match="read-english: EER") as caught:
+    with pytest.raises(GateError, match="read-english at dim 16: EER") as caught:
         export_bundle(checkpoint, home / "models" / "bad", ExportOptions(), QUIET)
     assert "Nothing was written" in caught.value.remedy
     assert [path.name for path in (home / "models").iterdir()] == ["good"]

@@ -12,8 +12,7 @@ from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME
 from matchka_export.bundle import seal, staged_bundle
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.auxiliary import write_auxiliary
-from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs
-from matchka_export.gate.gate import require_not_worse
+from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs, require_measured_pass
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.graph.build import build_graph
 from matchka_export.run import bundle_facts
@@ -59,7 +58,7 @@ def assemble(
     evidence = read_evidence(evidence_path)
     require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
     _require_same_dims(evidence, info)
-    require_not_worse(evidence.gate, accept_worse=None)
+    require_measured_pass(evidence)
     with show_progress(console) as progress, staged_bundle(target) as folder:
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)

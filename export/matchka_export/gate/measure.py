@@ -1,7 +1,7 @@
 """Measures an exported graph on validation clips, through the session that serves it."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,17 +11,18 @@ import torch
 from rich.progress import Progress
 
 from matchka.bundles.outputs import DimReport
+from matchka_export.errors import GateError, statable
 from matchka_export.gate.dim_report import report_dims
-from matchka_export.gate.evidence import GateResult
-from matchka_export.gate.gate import judge
+from matchka_export.gate.gate import DimGate, judge
 from matchka_export.gate.parity import deal_batches, real_rows, require_parity
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_graph
+from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
-from matchka_train.evaluation.validation import Report, embed_by_domain, unchanged, validate
+from matchka_train.evaluation.validation import Report, compared, embed_by_domain, unchanged, validate
 from matchka_train.features.extraction import extract_features
-from matchka_train.features.features import Features
+from matchka_train.features.features import Features, with_trials
 from matchka_train.modalities import open_reader
 from matchka_train.modalities.modality import join_rows
 
@@ -34,12 +35,14 @@ class Trials:
 
     Attributes:
         validation: data sets of held-out identities.
+        datasets: where each of them comes from, and which of its pairs are compared.
         dims: dims to measure, rising; the last is full_dim.
         limits: which samples are taken, as `data.limits` of a recipe.
         seed: of all draws.
     """
 
     validation: Sequence[Sequence[Sample]]
+    datasets: Sequence[DatasetRecipe]
     dims: tuple[int, ...]
     limits: Mapping[str, object]
     seed: int
@@ -54,7 +57,8 @@ class Measured:
         projected: accuracy of the graph per domain and dim.
         raw: accuracy of the frozen backbone, truncated to the same dims.
         per_dim: as the manifest holds it.
-        gate: graph against frozen backbone at full dim, per domain.
+        gate: what the gate found, by dim.
+        accepted_worse: why a graph that the gate refused is measured all the same.
         identified: gallery against probes, per domain and dim, where a domain has enough samples of people.
         raw_identified: the same of the frozen backbone.
     """
@@ -63,13 +67,19 @@ class Measured:
     projected: Report
     raw: Report
     per_dim: dict[str, DimReport]
-    gate: dict[str, GateResult]
+    gate: dict[str, DimGate]
+    accepted_worse: str | None
     identified: IdentificationReport
     raw_identified: IdentificationReport
 
 
 def measure_graph(
-    graph_path: Path, model: torch.nn.Module, backbone: Backbone, trials: Trials, progress: Progress
+    graph_path: Path,
+    model: torch.nn.Module,
+    backbone: Backbone,
+    trials: Trials,
+    require: Callable[[Mapping[str, DimGate]], str | None],
+    progress: Progress,
 ) -> Measured:
     """Prove parity on real clips, then measure the file itself, on clips it reads for the first time.
 
@@ -78,6 +88,7 @@ def measure_graph(
         model: the torch module it was made from.
         backbone: the frozen network in it.
         trials: what to measure on.
+        require: refuses what the gate found, or says why it is accepted all the same.
         progress: shows how far it is.
 
     Raises: ParityError, BundleError, FeatureError, NoTrialsError, GateError: as the steps below.
@@ -90,20 +101,56 @@ def measure_graph(
     raw_features = _features_anew(backbone.published, trials, progress)
     with tempfile.TemporaryDirectory(prefix="matchka-measure-") as folder:
         features = _features(served, trials, Path(folder), progress)
+        _require_same_samples(features, raw_features)
+        task = progress.add_task("drawing identities anew", total=1)
+        gate = _judge(features, raw_features, backbone, trials)
+        accepted_worse = require(gate)
+        progress.advance(task)
         embedded, projected = embed_by_domain(unchanged, features), validate(unchanged, features, trials.dims)
         identified = identification_report(unchanged, features, trials.dims)
     raw = validate(unchanged, raw_features, trials.dims)
     task = progress.add_task("operating points", total=len(trials.dims))
-    per_dim = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
-    task = progress.add_task("drawing identities anew", total=1)
-    gate = judge(embedded, embed_by_domain(unchanged, raw_features), trials.dims[-1], trials.seed)
-    progress.advance(task)
+    with statable("What was measured of the graph"):
+        reports = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
+    per_dim = {
+        dim: report.model_copy(update={"gate": gate[dim].gate, "order": gate[dim].order})
+        for dim, report in reports.items()
+    }
     raw_identified = identification_report(unchanged, raw_features, trials.dims)
-    return Measured(parity, projected, raw, per_dim, gate, identified, raw_identified)
+    return Measured(parity, projected, raw, per_dim, gate, accepted_worse, identified, raw_identified)
+
+
+def _judge(
+    features: list[Features], raw_features: list[Features], backbone: Backbone, trials: Trials
+) -> dict[str, DimGate]:
+    return judge(
+        compared(unchanged, features),
+        compared(unchanged, raw_features),
+        trials.dims,
+        backbone.published.embedding_dim,
+        trials.seed,
+    )
 
 
 def _features(backbone: Backbone, trials: Trials, folder: Path, progress: Progress) -> list[Features]:
-    return [extract_features(samples, backbone, folder, progress, trials.limits) for samples in trials.validation]
+    return [
+        with_trials(extract_features(samples, backbone, folder, progress, trials.limits), dataset, samples, trials.seed)
+        for dataset, samples in zip(trials.datasets, trials.validation, strict=True)
+    ]
+
+
+def _require_same_samples(features: Sequence[Features], raw_features: Sequence[Features]) -> None:
+    """Refuse measurements of samples that only one of graph and backbone could read.
+
+    Raises: GateError.
+    """
+    for ours, raw in zip(features, raw_features, strict=True):
+        if ours.paths != raw.paths or not np.array_equal(ours.spans, raw.spans):
+            raise GateError(
+                f"Graph and frozen backbone could not read the same samples of {ours.domains[0]}.",
+                value=f"{len(ours.paths)} and {len(raw.paths)} samples",
+                remedy="Find the samples only one of them takes.",
+            )
 
 
 def _features_anew(backbone: Backbone, trials: Trials, progress: Progress) -> list[Features]:

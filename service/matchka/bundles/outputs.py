@@ -73,12 +73,57 @@ class GalleryThresholds(FrozenModel):
         return self
 
 
+class GateComparison(FrozenModel):
+    """The EER of a dim beside that of a reference, on the same trials of one domain; rates are fractions in [0, 1].
+
+    Attributes:
+        reference: what it is compared with, in words.
+        unit: what was drawn anew to find the bound: all trials of one move together.
+        eer: of the graph.
+        reference_eer: of the reference.
+        upper: upper bound of eer - reference_eer, at `confidence`, one-sided.
+        margin: what the bound must stay below.
+        subjects: people compared.
+        mated_pairs: pairs of one person's samples.
+        confidence: of the bound.
+        resamples: draws it was found with.
+        verdict: `undecidable` where there are too few people or mated pairs to decide.
+    """
+
+    reference: str
+    unit: str
+    eer: float = Field(ge=0, le=1)
+    reference_eer: float = Field(ge=0, le=1)
+    upper: float = Field(ge=-1, le=1)
+    margin: float = Field(ge=0, le=1)
+    subjects: int = Field(ge=2)
+    mated_pairs: int = Field(ge=1)
+    confidence: float = Field(gt=0.5, lt=1)
+    resamples: int = Field(ge=1)
+    verdict: Literal["passed", "refused", "undecidable"]
+
+
+class DimOrder(FrozenModel):
+    """The EER of a dim minus that of the next shorter one in one domain; above 0 where the longer one is worse.
+
+    Attributes:
+        against_dim: the shorter one.
+        difference: a fraction.
+        lower: 2.5 % quantile of the difference, people drawn anew; above 0, the longer dim is significantly worse.
+    """
+
+    against_dim: int = Field(ge=1)
+    difference: float = Field(ge=-1, le=1)
+    lower: float = Field(ge=-1, le=1)
+
+
 class DimReport(FrozenModel):
     """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
 
     `calibration`, `operating_points` and `identification` are keyed by the number of templates in the reference ("1",
     "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
-    written before there was one, and lacks numbers of templates that too few subjects had.
+    written before there was one, and lacks numbers of templates that too few subjects had. `gate` and `order` say by
+    domain what the gate found; bundles written before it had a margin lack both.
     """
 
     metrics: dict[str, Metrics]
@@ -86,6 +131,8 @@ class DimReport(FrozenModel):
     calibration: dict[TemplateCount, Calibration]
     operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
     identification: dict[TemplateCount, GalleryThresholds] = {}
+    gate: dict[str, GateComparison] = {}
+    order: dict[str, DimOrder] = {}
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":

@@ -20,7 +20,7 @@ from matchka_export.defaults.assemble import assemble
 from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.errors import EvidenceError, GateError
-from matchka_export.gate.evidence import read_evidence, write_evidence
+from matchka_export.gate.evidence import GateResult, read_evidence, write_evidence
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
@@ -159,8 +159,8 @@ def test_assemble_when_dims_were_measured_that_were_not_fitted_writes_nothing(
 
 def test_assemble_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
     evidence = read_evidence(shipped_evidence("voice"))
-    worse = {domain: result.model_copy(update={"low": 0.001}) for domain, result in evidence.gate.items()}
-    write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": worse}))
+    worse = GateResult(eer=0.2, backbone_eer=0.1, low=0.001, high=0.2)
+    write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": {"audiobooks": worse}}))
     with pytest.raises(GateError, match="audiobooks"):
         build("voice", tmp_path / "m" / "voice", tmp_path / "worse.json", tmp_path)
     assert not (tmp_path / "m").exists()

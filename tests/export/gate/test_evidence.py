@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 from matchka.bundles.outputs import DimReport
-from matchka_export.errors import EvidenceError
-from matchka_export.gate.evidence import Evidence, GateResult, read_evidence, require_belongs, write_evidence
+from matchka_export.errors import EvidenceError, GateError
+from matchka_export.gate.evidence import (
+    Evidence,
+    GateResult,
+    read_evidence,
+    require_belongs,
+    require_measured_pass,
+    write_evidence,
+)
 from tests.factories.bundles import dim_report
 
 
@@ -18,7 +25,7 @@ def evidence() -> Evidence:
         family="rotation",
         float16=False,
         parity=1e-6,
-        gate={"here": GateResult(eer=0.1, backbone_eer=0.1, low=-0.01, high=0.01)},
+        gate={},
         full_dim=8,
         dims=(8,),
         per_dim={"8": DimReport.model_validate(dim_report())},
@@ -44,6 +51,50 @@ def test_require_belongs_when_a_file_is_another_names_it(
 ) -> None:
     with pytest.raises(EvidenceError, match=named):
         require_belongs(evidence, backbone * 64, projection * 64)
+
+
+def test_require_measured_pass_when_every_domain_passed_accepts(evidence: Evidence) -> None:
+    require_measured_pass(with_verdict(evidence, "passed"))
+
+
+def test_require_measured_pass_when_a_dim_was_refused_names_it(evidence: Evidence) -> None:
+    with pytest.raises(GateError, match="made-up at dim 8"):
+        require_measured_pass(with_verdict(evidence, "refused"))
+
+
+def test_require_measured_pass_when_nothing_was_judged_refuses(evidence: Evidence) -> None:
+    with pytest.raises(GateError, match="did not judge"):
+        require_measured_pass(evidence)
+
+
+@pytest.mark.parametrize(("low", "passes"), [(-0.01, True), (0.01, False), (float("nan"), False)])
+def test_require_measured_pass_when_evidence_is_older_goes_by_its_interval(
+    evidence: Evidence, low: float, passes: bool
+) -> None:
+    older = evidence.model_copy(update={"gate": {"here": GateResult(eer=0.1, backbone_eer=0.1, low=low, high=0.02)}})
+    if passes:
+        require_measured_pass(older)
+    else:
+        with pytest.raises(GateError, match="worse than its frozen backbone"):
+            require_measured_pass(older)
+
+
+def with_verdict(evidence: Evidence, verdict: str) -> Evidence:
+    comparison = {
+        "reference": "frozen backbone",
+        "unit": "subject",
+        "eer": 0.1,
+        "reference_eer": 0.1,
+        "upper": 0.02,
+        "margin": 0.015,
+        "subjects": 60,
+        "mated_pairs": 400,
+        "confidence": 0.95,
+        "resamples": 500,
+        "verdict": verdict,
+    }
+    per_dim = {"8": DimReport.model_validate(dim_report() | {"gate": {"made-up": comparison}})}
+    return evidence.model_copy(update={"per_dim": per_dim})
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "matchka-evidence-2"}', "\udcff"])

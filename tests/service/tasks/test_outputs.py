@@ -1,5 +1,6 @@
 """Calls need an output of a kind: bundles that only classify, and bundles that embed and classify, over real HTTP."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,10 +1,12 @@
 """Weighted error rates against repeated pairs, and intervals on systems whose difference is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics.bootstrap import paired_difference
+from matchka_train.metrics.bootstrap import RankedPairs, draw_eers, draw_rates, paired_difference
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.pairs import all_pairs
 from tests.factories.features import make_features
@@ -65,3 +67,38 @@ def test_paired_difference_on_other_pairs_refuses(good):
     features = make_features(identities=25, clips=3, dim=16)
     with pytest.raises(NoTrialsError, match="same pairs"):
         paired_difference(good, all_pairs(features.pooled(), list(features.subjects)), seed=0)
+
+
+def test_draw_eers_gives_each_draw_the_eer_of_repeated_pairs(good, bad):
+    """Of several systems at once, and with most non-mated pairs only counted."""
+    found = draw_eers([good, bad], seed=7, resamples=12)
+    differences = np.quantile(found[1].draws - found[0].draws, [0.025, 0.975])
+    assert tuple(differences) == pytest.approx(tuple(slow_bootstrap(bad, good, 7, 12)), abs=1e-9)
+    assert found[0].rate == pytest.approx(equal_error_rate(good.mated, good.non_mated))
+
+
+@pytest.mark.parametrize("ranked", [1e-6, 0.01, 0.1, 0.3, None])
+@pytest.mark.parametrize("digits", [1, 2, 8])
+def test_ranked_pairs_give_the_eer_of_all_pairs_however_few_are_ranked(good, bad, ranked, digits):
+    """To the last bit, with ties and where errors are equal far below what is ranked."""
+    generator = np.random.default_rng(0)
+    for pairs in (good, bad):
+        rounded = replace(pairs, mated=pairs.mated.round(digits), non_mated=pairs.non_mated.round(digits))
+        few, whole = RankedPairs(rounded, ranked), RankedPairs(rounded, 1.0)
+        for _ in range(20):
+            drawn = generator.integers(0, pairs.subject_count, pairs.subject_count)
+            weights = np.bincount(drawn, minlength=pairs.subject_count).astype(np.float64)
+            assert few.eer(weights) == whole.eer(weights)
+        nobody_twice = np.zeros(pairs.subject_count)
+        nobody_twice[3] = 5
+        assert few.eer(nobody_twice) is None
+
+
+def test_ranked_pairs_with_a_similarity_that_is_not_finite_refuse(good):
+    with pytest.raises(NoTrialsError, match="not a number"):
+        RankedPairs(replace(good, mated=np.append(good.mated[1:], np.float32(np.nan))))
+
+
+def test_draw_rates_of_a_system_without_any_rate_refuses():
+    with pytest.raises(NoTrialsError):
+        draw_rates([lambda _: None], 5, seed=0)
