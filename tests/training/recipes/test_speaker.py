@@ -22,7 +22,7 @@ def test_speaker_recipe_splits_its_data_by_identity(shared_data):
         sets[part] = read_datasets(moved)
     assert [len({sample.subject for sample in samples}) for samples in sets["train"]] == [125, 126, 126]
     assert [len({sample.subject for sample in samples}) for samples in sets["validation"]] == [60, 125]
-    assert [len(samples) for samples in sets["validation"]] == [1200, 250]
+    assert [len(samples) for samples in sets["validation"]] == [1200, 500]
     require_disjoint(flat(sets["train"]), flat(sets["validation"]))
 
 

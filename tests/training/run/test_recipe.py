@@ -8,6 +8,8 @@ from matchka_train.run.candidates import AutoRecipe
 from matchka_train.run.recipe import read_recipe, write_recipe
 from tests.factories.checkout import ROOT
 
+UNEQUAL = "data.train.0.clip_parts=[0.7, 0.2, 0.1]"
+
 
 def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
     plain = read_recipe(recipe_path)
@@ -35,6 +37,11 @@ def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
         ("data.train.0.folds={fold: 2, folds: 2}", "folds"),
         ("data.train.0.where={a: b}", "where"),
         ("data.train.7.corpus=x", "does not lead"),
+        ("data.train.0.clip_parts=0", "data.train.0.clip_parts"),
+        ("data.train.0.clip_parts=[0.5, 0.4]", "data.train.0"),
+        ("data.train.0.clip_parts=[1.5, -0.5]", "data.train.0.clip_parts"),
+        ("data.train.0.clip_parts=[1.0]", "data.train.0.clip_parts"),
+        ("data.train.0.clip_parts=[.nan, 0.5]", "data.train.0.clip_parts"),
         ("seed", "key.key=value"),
         ("name=Not A Name", "name"),
     ],
@@ -52,7 +59,12 @@ def test_read_recipe_of_something_else_stops(tmp_path, text):
 
 
 def test_write_recipe_is_read_back_the_same(recipe_path, tmp_path):
-    for overrides in ((), ("projection={family: auto}",), ("projection={family: refined}", "as_norm={}")):
+    for overrides in (
+        (),
+        ("data.train.0.clip_parts=[0.7, 0.2, 0.1]",),
+        ("projection={family: auto}",),
+        ("projection={family: refined}", "as_norm={}"),
+    ):
         recipe = read_recipe(recipe_path, overrides)
         write_recipe(tmp_path / "again.yaml", recipe)
         assert read_recipe(tmp_path / "again.yaml") == recipe

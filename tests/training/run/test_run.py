@@ -123,6 +123,53 @@ def test_run_auto_when_one_candidate_diverges_notes_it_and_goes_on(recipe_path, 
     assert "wild was given up" in outcome.notes[0]
 
 
+def test_run_fits_once_more_on_shuffled_labels_and_reports_both(recipe_path, quiet):
+    outcome = train(recipe_path, quiet, "projection={family: whitening}", "dims=[4, 24]")
+    (fitted,) = outcome.fitted
+    for domain, difference in fitted.shuffled.differences.items():
+        rates = [
+            np.mean([one.eer for one in report[domain].values()]) for report in (fitted.report, fitted.shuffled.report)
+        ]
+        assert (difference.eer, difference.other_eer) == pytest.approx(tuple(rates))
+        assert difference.low <= difference.eer - difference.other_eer <= difference.high
+    (row,) = json.loads((outcome.checkpoint / "report.json").read_text())["candidates"]
+    shown = row["labels_shuffled"]["projected"]["studio"]["24"]["eer"]
+    assert shown == fitted.shuffled.report["studio"][24].eer != fitted.report["studio"][24].eer
+    assert "whitening, labels shuffled" in (outcome.checkpoint / "report.html").read_text()
+
+
+def test_run_that_learned_nothing_from_labels_says_so(recipe_path, quiet):
+    """The axes of this rotation depend on no label."""
+    outcome = train(recipe_path, quiet, "projection={family: rotation, centring: 0}")
+    assert [note for note in outcome.notes if "rotation learned nothing from labels" in note]
+
+
+def test_run_that_learned_from_labels_does_not_say_otherwise(recipe_path, tmp_path, quiet):
+    """Where enough people are there to show it."""
+    write_voices(tmp_path / "many", range(100, 140), 5)
+    many = f"data.validation.0.path={tmp_path / 'many'}"
+    outcome = train(recipe_path, quiet, "projection={family: whitening}", many)
+    assert not outcome.fitted[0].shuffled.as_good
+    assert not outcome.notes
+
+
+def test_run_without_shuffled_labels_leaves_the_same_projection(recipe_path, tmp_path, quiet):
+    outcome = train(recipe_path, quiet)
+    plain = train(recipe_path, quiet, "shuffled_labels=false", f"output_dir={tmp_path / 'plain'}")
+    assert plain.fitted[0].shuffled is None
+    assert not (plain.checkpoint / "candidates/linear/labels-shuffled").exists()
+    name = "projection.safetensors"
+    assert (plain.checkpoint / name).read_bytes() == (outcome.checkpoint / name).read_bytes()
+
+
+def test_command_shows_the_fit_on_shuffled_labels_in_a_row(recipe_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert command(monkeypatch, "run", recipe_path, "projection={family: rotation, centring: 0}") == 0
+    shown = capsys.readouterr().out
+    assert "rotation, labels shuffled" in shown
+    assert "learned nothing from labels" in shown
+
+
 def test_run_with_views_trains_on_more_than_the_recordings(recipe_path, quiet):
     outcome = train(recipe_path, quiet, "augmentation={views: 2, crop_s: 0.6, channel: 0}")
     plain = train(recipe_path, quiet, "output_dir=" + str(outcome.checkpoint.with_name("plain")))

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
+from matchka_train.fitting.selection import Standing
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
 from matchka_train.run.candidate import Fitted
@@ -50,11 +51,16 @@ def candidate_table(fitted: Sequence[Fitted]) -> Table:
     for column in ("candidate", "worst domain: EER / raw", *(f"EER % {domain}, full dim" for domain in domains)):
         table.add_column(column, justify="left" if column == "candidate" else "right")
     for entry in fitted:
-        full = max(entry.report[domains[0]])
-        rates = [f"{100 * entry.report[domain][full].eer:.2f}" for domain in domains]
-        worse = f" (+{entry.standing.excess:.0%} at full dim)" if entry.standing.excess > 0 else ""
-        table.add_row(entry.candidate.name, f"{entry.standing.ratio:.3f}{worse}", *rates)
+        table.add_row(entry.candidate.name, *_standing_cells(entry.report, entry.standing))
+        if entry.shuffled is not None:
+            cells = _standing_cells(entry.shuffled.report, entry.shuffled.standing)
+            table.add_row(f"{entry.candidate.name}, labels shuffled", *cells)
     return table
+
+
+def _standing_cells(report: Report, standing: Standing) -> list[str]:
+    worse = f" (+{standing.excess:.0%} at full dim)" if standing.excess > 0 else ""
+    return [f"{standing.ratio:.3f}{worse}", *(f"{100 * per_dim[max(per_dim)].eer:.2f}" for per_dim in report.values())]
 
 
 def judgement_table(found: Judgement) -> Table:

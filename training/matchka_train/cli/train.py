@@ -65,7 +65,7 @@ def run_command(
     console = Console()
     with show_progress() as progress:
         outcome = run(value, value.backbone.open(), progress, fresh=fresh)
-    if len(outcome.fitted) > 1:
+    if len(outcome.fitted) > 1 or outcome.fitted[0].shuffled is not None:
         console.print(candidate_table(outcome.fitted))
     console.print(accuracy_table(outcome.projected, outcome.raw))
     if outcome.identified:

@@ -7,7 +7,7 @@ from typing import Final
 from rich.progress import Progress
 
 from matchka.bundles.bundle import sha256_of
-from matchka_train.datasets.sample import Sample
+from matchka_train.datasets.sample import Parts, Sample
 from matchka_train.datasets.splits import flat
 from matchka_train.errors import DuplicateSampleError, IdentityOverlapError
 
@@ -73,7 +73,7 @@ def _require_one_identity_each(sets: Sequence[Sequence[Sample]], hashes: Mapping
 
 
 def _require_each_once(samples: Sequence[Sample], hashes: Mapping[Path, str]) -> None:
-    first: dict[tuple[str, int, int], Sample] = {}
+    first: dict[tuple[str, int, Parts], Sample] = {}
     pairs = []
     for sample in samples:
         known = first.setdefault((hashes[sample.path], sample.part, sample.parts), sample)

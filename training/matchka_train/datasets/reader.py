@@ -11,7 +11,7 @@ from matchka_train.datasets.layouts.csv import read_manifest
 from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
 from matchka_train.datasets.layouts.kaldi import read_kaldi
 from matchka_train.datasets.recipe import DatasetRecipe
-from matchka_train.datasets.sample import Sample, ends_with
+from matchka_train.datasets.sample import Sample, count_parts, ends_with
 from matchka_train.datasets.splits import identity_fold, require_identities
 from matchka_train.datasets.trial_list import read_trials
 from matchka_train.errors import DatasetError
@@ -26,7 +26,7 @@ def read_dataset(recipe: DatasetRecipe) -> list[Sample]:
     samples = [
         Sample(path, f"{recipe.corpus}/{identity}", recipe.domain, part, recipe.clip_parts)
         for path, identity in _clips(recipe)
-        for part in range(recipe.clip_parts)
+        for part in range(count_parts(recipe.clip_parts))
     ]
     require_identities(samples)
     if recipe.folds is not None:

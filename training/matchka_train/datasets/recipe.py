@@ -1,11 +1,15 @@
 """How a recipe names a data set, or a part of one."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
 from matchka_train.strict_model import StrictModel
+
+EqualParts = Annotated[int, Field(ge=1, le=16)]
+Shares = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=2, max_length=16)]
+SHARES_TOLERANCE: Final = 1e-9
 
 
 class FoldRecipe(StrictModel):
@@ -45,7 +49,7 @@ class DatasetRecipe(StrictModel):
         path_column: csv only.
         subject_column: csv only.
         where: csv only: column -> value a row must have.
-        clip_parts: cut each clip into this many equal samples of its identity.
+        clip_parts: cut each clip into this many equal samples of its identity, or into these shares, which make 1.
         leave_out: files that take no part.
         folds: keep one identity-disjoint part.
         trials: validation only: a list of the pairs to compare (`label path path`); all pairs where not given.
@@ -61,7 +65,7 @@ class DatasetRecipe(StrictModel):
     path_column: str = "path"
     subject_column: str = "speaker"
     where: dict[str, str] = Field(default_factory=dict)
-    clip_parts: int = Field(default=1, ge=1, le=16)
+    clip_parts: EqualParts | Shares = 1
     leave_out: tuple[LeftOut, ...] = ()
     folds: FoldRecipe | None = None
     trials: Path | None = None
@@ -71,6 +75,8 @@ class DatasetRecipe(StrictModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> "DatasetRecipe":
+        if not isinstance(self.clip_parts, int) and abs(sum(self.clip_parts) - 1.0) > SHARES_TOLERANCE:
+            raise ValueError("the shares of clip_parts must make 1")
         if self.trials is not None and self.balanced_pairs is not None:
             raise ValueError("give trials or balanced_pairs, not both")
         if self.where and self.layout != "csv":

@@ -77,7 +77,7 @@ def extract_features(
         tuple(sample.subject for sample in kept),
         tuple(sample.domain for sample in kept),
         tuple(str(sample.path) for sample in kept),
-        np.array([[sample.part / sample.parts, (sample.part + 1) / sample.parts] for sample in kept], np.float32),
+        np.array([sample.span for sample in kept], np.float32),
         stored.skipped,
     )
 

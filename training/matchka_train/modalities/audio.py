@@ -69,8 +69,7 @@ class ClipReader:
             clip = read_clip(sample.path.read_bytes(), self.input.sample_rate_hz, limits)
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
-        edges = np.linspace(0, clip.size, sample.parts + 1).astype(np.int64)
-        piece = clip[edges[sample.part] : edges[sample.part + 1]]
+        piece = clip[sample.within(clip.size)]
         if self.view is not None:
             piece = self.view.apply(piece, self.input.sample_rate_hz, clip_sha256, sample.part)
         return split_windows(piece, self.input)

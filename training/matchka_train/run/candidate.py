@@ -14,6 +14,7 @@ from matchka_train.features.features import Features
 from matchka_train.fitting.batches import TrainingClips
 from matchka_train.fitting.loop import Plan, Trained, train
 from matchka_train.fitting.selection import Standing, standing
+from matchka_train.metrics.bootstrap import Difference
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.run.candidates import CandidateRecipe
@@ -41,6 +42,26 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class ShuffledFit:
+    """The same candidate fitted on permuted labels: what it reaches without them.
+
+    Attributes:
+        report: its accuracy.
+        standing: how it stands beside the raw backbone.
+        differences: domain -> mean EER over dims, of the real fit beside this one.
+    """
+
+    report: Report
+    standing: Standing
+    differences: dict[str, Difference]
+
+    @property
+    def as_good(self) -> bool:
+        """In no domain is the real fit significantly better, so it learned nothing from labels that shows."""
+        return not any(difference.significantly_better for difference in self.differences.values())
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A candidate's best projection.
 
@@ -52,6 +73,7 @@ class Fitted:
         history: its epochs.
         best_epoch: which of them it is.
         flat: whether its loss hardly fell.
+        shuffled: the same on permuted labels; None where the recipe leaves that out, or it diverged.
     """
 
     candidate: CandidateRecipe
@@ -61,6 +83,7 @@ class Fitted:
     history: list[dict[str, Any]]
     best_epoch: int
     flat: bool
+    shuffled: ShuffledFit | None = None
 
 
 def fit_candidate(

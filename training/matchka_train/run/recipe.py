@@ -108,6 +108,7 @@ class Recipe(StrictModel):
         loss: of families that are trained.
         optimisation: of families that are trained.
         as_norm: measure adaptive score normalisation too.
+        shuffled_labels: fit everything once more on permuted labels, to see what labels are worth; takes as long again.
         output_dir: folder of the checkpoint.
     """
 
@@ -121,6 +122,7 @@ class Recipe(StrictModel):
     loss: LossRecipe = LossRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
     as_norm: AsNormRecipe | None = None
+    shuffled_labels: bool = True
     output_dir: Path
 
     @field_validator("dims")

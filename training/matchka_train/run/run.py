@@ -24,6 +24,8 @@ from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME, Checkpoin
 from matchka_train.run.data import DataSets, read_data
 from matchka_train.run.recipe import Recipe, TrainingSet, write_recipe
 from matchka_train.run.record import record_of
+from matchka_train.run.shuffled_labels import FOLDER as SHUFFLED_FOLDER
+from matchka_train.run.shuffled_labels import fit_shuffled
 from matchka_train.run.summary import write_summary
 
 
@@ -80,7 +82,7 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
     write_recipe(folder.path / RECIPE_NAME, recipe)
     info = replace(info, family=best.candidate.projection.family)
     folder.keep_projection(best.module, info, PROJECTION_NAME)
-    notes += _flat_notes(fitted)
+    notes += [*_flat_notes(fitted), *_shuffled_notes(fitted)]
     skipped = [entry for features in (prepared.train, *prepared.validation) for entry in features.skipped]
     identified = (
         identification_report(window_embedder(best.module), prepared.validation, recipe.dims),
@@ -137,13 +139,21 @@ def _fit_all(
         folder = CheckpointFolder(recipe.output_dir / "candidates" / candidate.name, identity)
         if fresh:
             folder.clear_state()
+            CheckpointFolder(folder.path / SHUFFLED_FOLDER, identity).clear_state()
         named = replace(info, family=candidate.projection.family)
         try:
-            fitted.append(fit_candidate(candidate, recipe, prepared, folder, named, progress))
+            found = fit_candidate(candidate, recipe, prepared, folder, named, progress)
         except DivergedError as error:
             if len(recipe.candidates) == 1:
                 raise
             notes.append(f"{candidate.name} was given up: {error}")
+            continue
+        if recipe.shuffled_labels:
+            try:
+                found = replace(found, shuffled=fit_shuffled(found, recipe, prepared, folder, named, progress))
+            except DivergedError as error:
+                notes.append(f"{candidate.name}: the fit on shuffled labels was given up: {error}")
+        fitted.append(found)
     if not fitted:
         raise DivergedError("Every candidate diverged.", value=notes[0], remedy="Lower optimisation.learning_rate.")
     return _best_first(fitted), notes
@@ -164,9 +174,17 @@ def _flat_notes(fitted: Sequence[Fitted]) -> list[str]:
     ]
 
 
+def _shuffled_notes(fitted: Sequence[Fitted]) -> list[str]:
+    return [
+        f"{entry.candidate.name} learned nothing from labels that shows: fitted on shuffled ones it is as good."
+        for entry in fitted
+        if entry.shuffled is not None and entry.shuffled.as_good
+    ]
+
+
 def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
     """Hash of all that training depends on: the recipe, the backbone, and the features themselves."""
-    digest = hashlib.sha256(recipe.model_dump_json(exclude={"output_dir"}).encode())
+    digest = hashlib.sha256(recipe.model_dump_json(exclude={"output_dir", "shuffled_labels"}).encode())
     digest.update(backbone.source.sha256.encode())
     for features in (prepared.train, prepared.closed_form, *prepared.validation):
         digest.update(np.ascontiguousarray(features.pooled()).tobytes())

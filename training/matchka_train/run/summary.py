@@ -9,7 +9,7 @@ from matchka_train.evaluation.identification import IdentificationReport, identi
 from matchka_train.evaluation.validation import compared, report_as_json
 from matchka_train.metrics.bootstrap import Difference
 from matchka_train.modalities.skipped import Skipped
-from matchka_train.run.candidate import Fitted, Prepared, window_embedder
+from matchka_train.run.candidate import Fitted, Prepared, ShuffledFit, window_embedder
 from matchka_train.run.checkpoint import CheckpointFolder
 from matchka_train.run.html_report import Contents, accuracy_rows, write_report
 from matchka_train.run.recipe import Recipe
@@ -66,6 +66,9 @@ def write_summary(
         tables["Identification: references of three samples, mated and non-mated probes"] = identification_rows(
             projected, raw
         )
+    if best.shuffled is not None:
+        heading = "The same, fitted on shuffled labels (raw: fitted on its own)"
+        tables[heading] = accuracy_rows(best.shuffled.report, best.report)
     tables["Candidates, the best first"] = _candidate_rows(fitted)
     folder.keep_report(content)
     contents = Contents(
@@ -91,6 +94,17 @@ def _as_row(entry: Fitted) -> dict[str, Any]:
         "best_epoch": entry.best_epoch,
         "flat": entry.flat,
         "projected": report_as_json(entry.report),
+        "labels_shuffled": None if entry.shuffled is None else _shuffled_as_json(entry.shuffled),
+    }
+
+
+def _shuffled_as_json(shuffled: ShuffledFit) -> dict[str, Any]:
+    return {
+        "projected": report_as_json(shuffled.report),
+        "ratio": shuffled.standing.ratio,
+        "excess": shuffled.standing.excess,
+        "mean_eer_difference": {domain: asdict(found) for domain, found in shuffled.differences.items()},
+        "as_good": shuffled.as_good,
     }
 
 
@@ -99,6 +113,11 @@ def _candidate_rows(fitted: Sequence[Fitted]) -> list[list[str]]:
     for entry in fitted:
         reached = entry.standing
         rows.append([entry.candidate.name, f"{reached.ratio:.3f}", f"{reached.excess:.1%}", str(entry.best_epoch)])
+        if entry.shuffled is not None:
+            without = entry.shuffled.standing
+            rows.append(
+                [f"{entry.candidate.name}, labels shuffled", f"{without.ratio:.3f}", f"{without.excess:.1%}", "-"]
+            )
     return rows
 
 
