@@ -3,7 +3,14 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their embedding
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
@@ -133,6 +140,12 @@ class DimReport(FrozenModel):
     identification: dict[TemplateCount, GalleryThresholds] = {}
     gate: dict[str, GateComparison] = {}
     order: dict[str, DimOrder] = {}
+
+    @model_serializer(mode="wrap")
+    def _writes_no_empty_gate(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Measurements of before there was one are written as they were read."""
+        content: dict[str, Any] = write(self)
+        return {key: value for key, value in content.items() if value or key not in ("gate", "order")}
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":
