@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from matchka.runtime.atomic_file import atomic_file
 from matchka.vectors import FloatArray
+from matchka_train.datasets.sample import Parts
 from matchka_train.errors import DiskFullError
 from matchka_train.modalities.skipped import Skipped
 
@@ -28,7 +29,7 @@ WINDOWS_NAME: Final = "windows.npy"
 FINGERPRINT_NAME: Final = "fingerprint.npy"
 LISTS_NAME: Final = "lists"
 
-Clip: TypeAlias = tuple[str, int, int]  # sha256 of the file's bytes, which part of it, of how many
+Clip: TypeAlias = tuple[str, int, Parts]  # sha256 of the file's bytes, which part of it, of which parts
 ClipRows: TypeAlias = FloatArray | Skipped
 
 _log = logging.getLogger(__name__)
@@ -222,7 +223,7 @@ def _read_index(folder: Path) -> _Index | None:
         windows: FloatArray = np.load(folder / WINDOWS_NAME, mmap_mode="r")
         counts = np.asarray(content["window_counts"], np.int64)
         skipped = tuple(Skipped(**entry) for entry in content["skipped"])
-        clips = tuple((str(sha256), int(part), int(parts)) for sha256, part, parts in content["clips"])
+        clips = tuple((str(sha256), int(part), _parts_of(parts)) for sha256, part, parts in content["clips"])
         rows_sha256 = tuple(map(str, content["rows_sha256"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
@@ -235,6 +236,11 @@ def _read_index(folder: Path) -> _Index | None:
 def _hash_rows(rows: ClipRows) -> str:
     content = rows.reason.encode() if isinstance(rows, Skipped) else np.ascontiguousarray(rows).tobytes()
     return hashlib.sha256(content).hexdigest()
+
+
+def _parts_of(stored: int | list[float]) -> Parts:
+    """JSON knows no tuples."""
+    return tuple(float(share) for share in stored) if isinstance(stored, list) else int(stored)
 
 
 def _key_of(text: str) -> str:
