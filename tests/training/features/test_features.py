@@ -83,6 +83,16 @@ def test_extract_features_of_halves_equals_each_half_by_itself(samples, tmp_path
     assert np.allclose(found[1], expected_pooled(samples[0].path, 0.5, 1), atol=1e-5)
 
 
+def test_extract_features_of_unequal_parts_equals_each_by_itself_and_is_cached(samples, tmp_path, quiet):
+    parts = [replace(samples[0], part=part, parts=(0.75, 0.25)) for part in (0, 1)]
+    backbone = Counting()
+    found = extract(parts, tmp_path / "cache", quiet, backbone).pooled()
+    assert np.allclose(found[0], expected_pooled(samples[0].path, 0, 0.75), atol=1e-5)
+    assert np.allclose(found[1], expected_pooled(samples[0].path, 0.75, 1), atol=1e-5)
+    assert np.array_equal(extract([*parts, samples[1]], tmp_path / "cache", quiet, backbone).pooled()[:2], found)
+    assert backbone.seen == [2, len(extract([samples[1]], tmp_path / "elsewhere", quiet).windows)]
+
+
 def test_extract_features_when_cached_maps_memory_and_does_not_run_the_backbone(samples, tmp_path, quiet):
     backbone = Counting()
     first = extract(samples, tmp_path / "cache", quiet, backbone)
