@@ -89,6 +89,24 @@ def test_train_keeps_the_epoch_that_validation_says_is_best(features, judged):
     assert len(checkpoint_store.states) == len(trained.history) == 7
 
 
+def test_train_when_the_last_epoch_is_kept_does_not_ask_validation(features, judged):
+    # at this rate the first epochs are the best; patience of one would stop after the second worse one
+    trained, store, raw = fit(features, judged, epochs=6, learning_rate=0.1, keep="last", patience_epochs=1)
+    reached = [entry["ratio"] for entry in trained.history]
+    assert min(reached) < reached[-1]
+    assert trained.best_epoch == 6
+    assert standing(validate(window_embedder(trained.best), judged, DIMS), raw).ratio == reached[-1]
+    assert [set(state["weights"]) for state in store.states] == [{epoch} for epoch in range(7)]
+    interrupted = Kept(stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(features, judged, epochs=6, learning_rate=0.1, keep="last", checkpoint_store=interrupted)
+    again, _, _ = fit(
+        features, judged, epochs=6, learning_rate=0.1, keep="last", checkpoint_store=Kept(interrupted.states[-1])
+    )
+    for name, tensor in trained.best.state_dict().items():
+        assert torch.equal(tensor, again.best.state_dict()[name])
+
+
 @pytest.mark.parametrize("family", [LinearRecipe(), MlpRecipe(hidden=16), RefinedRecipe()])
 def test_train_when_interrupted_and_resumed_ends_with_the_same_projection(features, judged, family):
     whole, _, _ = fit(features, judged, family, average_from=0.4)

@@ -111,6 +111,24 @@ def test_read_recipe_of_a_checkpoint_of_pictures_drops_the_default_limits_of_cli
     assert written_then.data.limits == {}
 
 
+@pytest.mark.parametrize("name", ["speaker", "face"])
+def test_recipes_of_the_default_models_leave_validation_nothing_to_choose(name):
+    assert not read_recipe(ROOT / f"training/matchka_train/recipes/{name}.yaml").validation_chooses
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chooses"),
+    [
+        ((), True),
+        (("optimisation.keep=last",), False),
+        (("projection={family: whitening}",), False),
+        (("projection={family: auto}", "optimisation.keep=last"), True),
+    ],
+)
+def test_validation_chooses_where_it_decides_on_an_epoch_or_a_family(recipe_path, overrides, chooses):
+    assert read_recipe(recipe_path, overrides).validation_chooses is chooses
+
+
 def test_read_recipe_without_a_backbone_stops_and_names_it(recipe_path):
     content = yaml.safe_load(recipe_path.read_text())
     del content["backbone"]

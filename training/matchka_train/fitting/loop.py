@@ -1,4 +1,4 @@
-"""The training loop: batch -> projection -> loss -> step, and after every epoch validation decides what is kept."""
+"""The training loop: batch -> projection -> loss -> step, and after every epoch validation says how good it is."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -48,8 +48,8 @@ class Trained:
     """What training ended with.
 
     Attributes:
-        best: the projection of the best epoch, as it is saved and served.
-        best_epoch: 0 is the start, before any step.
+        best: the projection of the epoch that is kept, as it is saved and served.
+        best_epoch: which that is; 0 is the start, before any step.
         history: for each epoch from 0: epoch, loss (none for 0), report and standing.
         flat: whether the loss hardly fell: nothing was learned.
     """
@@ -68,7 +68,7 @@ def train(
     plan: Plan,
     checkpoint_store: CheckpointStore,
 ) -> Trained:
-    """Train a projection; the best epoch is the one whose worst domain stands best beside the raw backbone.
+    """Train a projection, and keep its last epoch or its best: whose worst domain stands best beside the raw backbone.
 
     Every random choice of an epoch follows from the seed and the epoch's number, so that a run that was interrupted
     ends with the same projection as one that was not.
@@ -136,7 +136,11 @@ class _Run:
 
     @property
     def best_epoch(self) -> int:
-        return best_of(self.standings)
+        return self.epoch if self._keeps_last else best_of(self.standings)
+
+    @property
+    def _keeps_last(self) -> bool:
+        return self.plan.optimisation.keep == "last"
 
     @property
     def epochs_without_better(self) -> int:
@@ -182,7 +186,7 @@ class _Run:
         return copy
 
     def judge(self, report: Report, raw: Report, loss: float | None) -> None:
-        """Note the epoch, and keep its weights while it may be the best."""
+        """Note the epoch, and keep its weights while it may be the one that is kept."""
         reached = standing(report, raw)
         self.history.append(
             {
@@ -196,8 +200,13 @@ class _Run:
         self.standings.append(reached)
         self.weights[self.epoch] = {name: tensor.clone() for name, tensor in self.averaged().state_dict().items()}
         for epoch in list(self.weights):
-            if not can_still_win(self.standings[epoch], self.standings):
+            if not self._may_be_kept(epoch):
                 del self.weights[epoch]
+
+    def _may_be_kept(self, epoch: int) -> bool:
+        if self._keeps_last:
+            return epoch == self.epoch
+        return can_still_win(self.standings[epoch], self.standings)
 
     def best_module(self) -> torch.nn.Module:
         copy = deepcopy(self.projection)

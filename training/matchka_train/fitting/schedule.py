@@ -1,6 +1,7 @@
 """Schedule: learning rate, weight averaging, early stopping."""
 
 import math
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -22,7 +23,9 @@ class OptimisationRecipe(StrictModel):
         clips_per_identity: of each identity in a batch.
         domain_weights: domain -> weight of its batches' loss; equal where not given.
         average_from: share of the epochs after which the parameters of all steps are averaged; 1 never averages.
-        patience_epochs: stop after this many epochs without a better one.
+        keep: the epoch that validation says is best, or the last one; with `last` validation chooses nothing, so that
+            the same people may calibrate.
+        patience_epochs: stop after this many epochs without a better one; of `keep: last` none is too many.
         checkpoint_every_epochs: keep a copy this often, beside the best and the latest.
     """
 
@@ -37,6 +40,7 @@ class OptimisationRecipe(StrictModel):
     clips_per_identity: int = Field(default=2, ge=2)
     domain_weights: dict[str, float] | None = None
     average_from: float = Field(default=1.0, ge=0, le=1)
+    keep: Literal["best", "last"] = "best"
     patience_epochs: int = Field(default=10, ge=1)
     checkpoint_every_epochs: int = Field(default=5, ge=1)
 

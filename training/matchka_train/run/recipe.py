@@ -154,6 +154,12 @@ class Recipe(StrictModel):
             return self.projection.candidates
         return (CandidateRecipe(name=self.projection.family, projection=self.projection, loss=self.loss),)
 
+    @property
+    def validation_chooses(self) -> bool:
+        """Whether validation decides what is kept: one of several families, or an epoch."""
+        loops = [candidate for candidate in self.candidates if not candidate.is_closed_form]
+        return len(self.candidates) > 1 or (bool(loops) and self.optimisation.keep == "best")
+
 
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read and validate a recipe.
