@@ -1,7 +1,6 @@
 """The fusion of two bundles: weights fitted on chimeric subjects (a speaker paired with a face)."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.content import DIGEST_FIELD, content_digest
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs import EmbeddingOutput, Promise
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
@@ -20,6 +19,7 @@ from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_c
 from matchka_train.evaluation.validation import embed_by_domain
 from matchka_train.features.extraction import extract_features
 from matchka_train.judging.models import open_model
+from matchka_train.metrics.identity_bootstrap import CONFIDENCE, METHOD, RESAMPLES
 from matchka_train.run.recipe import Recipe
 
 SEED: Final = 20261121
@@ -55,9 +55,20 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
         models={bundle.manifest.name: bundle.manifest.version for bundle in bundles},
         weights=dict(zip(names, served.fit.weights, strict=True)),
         offset=served.fit.offset,
-        operating_points=tuple(FusedPoint(**asdict(point)) for point in served.points),
+        operating_points=tuple(
+            FusedPoint(fmr=point.fmr, threshold=point.threshold, measured=point.measured, estimate=point.estimate)
+            for point in served.points
+        ),
         eer=_rates(names, results),
         datasets=tuple(_use(dataset) for dataset in data),
+        promise=Promise(
+            confidence=CONFIDENCE,
+            method=METHOD,
+            resamples=RESAMPLES,
+            seed=SEED,
+            people={name: len(set(part.subjects)) for name, part in zip(names, (first, second), strict=True)},
+            selected_on="these people" if any(recipe.validation_chooses for recipe in recipes) else "nothing",
+        ),
     )
     return seal_fusion(unsealed)
 
@@ -70,7 +81,7 @@ def seal_fusion(fusion: Fusion) -> Fusion:
 
 def write_fusion(path: Path, fusion: Fusion) -> None:
     """Write a fusion; the file is whole or not there."""
-    write_atomically(path, (fusion.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(path, (fusion.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
 
 
 def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:

@@ -155,6 +155,7 @@ def _build_and_measure(
         checkpoint.info.dims,
         recipe.data.limits,
         recipe.seed,
+        "these people" if recipe.validation_chooses else "nothing",
     )
 
     def require(found: Mapping[str, DimGate]) -> str | None:

@@ -5,13 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from matchka.bundles.outputs import Calibration, DimReport, GalleryThresholds, Metrics, OperatingPoint
+import numpy as np
+
+from matchka.bundles.outputs import (
+    Calibration,
+    DimReport,
+    GalleryThresholds,
+    Metrics,
+    OperatingPoint,
+    Promise,
+    SelectedOn,
+)
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, template_pairs
+from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, reference_owners, template_pairs
 from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, ThresholdAt, calibrate, thresholds_at
-from matchka_train.metrics.impostor_tails import ImpostorTails, fit_tails
+from matchka_train.metrics.identity_bootstrap import CONFIDENCE, METHOD, RESAMPLES
+from matchka_train.metrics.impostor_tails import GalleryBounds, RankedImpostors, gallery_thresholds
 from matchka_train.metrics.pairs import PairSimilarities
 
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
@@ -21,7 +32,13 @@ Embedded = Mapping[str, tuple[FloatArray, list[str]]]  # domain -> clip embeddin
 
 
 def report_dims(
-    embedded: Embedded, projected: Report, raw: Report, dims: Sequence[int], seed: int, done: Callable[[], None]
+    embedded: Embedded,
+    projected: Report,
+    raw: Report,
+    dims: Sequence[int],
+    seed: int,
+    selected_on: SelectedOn,
+    done: Callable[[], None],
 ) -> dict[str, DimReport]:
     """Everything the manifest holds under `per_dim`.
 
@@ -30,13 +47,22 @@ def report_dims(
         projected: accuracy of these.
         raw: accuracy of the frozen backbone on the same clips.
         dims: dims to report.
-        seed: of the draw of references, and of the calibration's halves.
+        seed: of the draw of references and of people, and of the calibration's halves.
+        selected_on: what the people of these clips decided before.
         done: called after every dim, for a progress bar.
 
     Returns: str(dim) -> report.
 
     Raises: NoTrialsError: no domain supports even a reference of one template.
     """
+    promise = Promise(
+        confidence=CONFIDENCE,
+        method=METHOD,
+        resamples=RESAMPLES,
+        seed=seed,
+        people={domain: len(set(subjects)) for domain, (_, subjects) in embedded.items()},
+        selected_on=selected_on,
+    )
     reports = {}
     for dim in dims:
         calibration, points = _decide(embedded, _hardest(projected, dim), dim, seed)
@@ -46,6 +72,7 @@ def report_dims(
             calibration=calibration,
             operating_points=points,
             identification=_identification(embedded, dim, seed),
+            promise=promise,
         )
         done()
     return reports
@@ -54,20 +81,24 @@ def report_dims(
 def _decide(
     embedded: Embedded, hardest: str, dim: int, seed: int
 ) -> tuple[dict[str, Calibration], dict[str, tuple[OperatingPoint, ...]]]:
-    """Calibration and operating points for every number of templates that some domain has clips for."""
+    """Calibration and operating points for every number of templates that enough people of some domain have."""
     calibration: dict[str, Calibration] = {}
     points: dict[str, tuple[OperatingPoint, ...]] = {}
+    fewer: list[tuple[OperatingPoint, ...]] = []
     for templates in TEMPLATE_COUNTS:
         pairs = {
-            domain: found
+            domain: (found, reference_owners(subjects, templates))
             for domain, (embeddings, subjects) in embedded.items()
             if (found := _pairs(embeddings, subjects, dim, templates, seed)) is not None
         }
         if not pairs:
             continue
-        points[str(templates)] = strictest([thresholds_at(found) for found in pairs.values()])
+        of_domains = [thresholds_at(found, seed, people=owners) for found, owners in pairs.values()]
+        # more templates never lower what strangers reach, even where fewer domains have them
+        points[str(templates)] = strictest([*of_domains, *fewer])
+        fewer = [points[str(templates)]]
         # one line serves all domains; that of the hardest one promises least
-        source = pairs.get(hardest) or next(iter(pairs.values()))
+        source, _ = pairs.get(hardest) or next(iter(pairs.values()))
         calibration[str(templates)] = Calibration(**asdict(calibrate(source, seed)))
     return calibration, points
 
@@ -76,21 +107,20 @@ def _identification(embedded: Embedded, dim: int, seed: int) -> dict[str, Galler
     """Thresholds for whole galleries, for every number of templates that enough subjects of some domain have."""
     found: dict[str, GalleryThresholds] = {}
     for templates in TEMPLATE_COUNTS:
-        tails: list[ImpostorTails] = []
+        bounds: list[GalleryBounds] = []
         for embeddings, subjects in embedded.values():
             try:
-                tails.append(fit_tails(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed))
+                impostors = RankedImpostors(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed)
             except NoTrialsError:
                 continue
-        if tails:
+            bounds.append(gallery_thresholds(impostors, MAX_FPIRS, GALLERY_SIZES, seed))
+        if bounds:
+            # the highest of any domain, so that the rate holds in all of them
+            highest = np.max([domain.bounds for domain in bounds], axis=0)
             found[str(templates)] = GalleryThresholds(
                 max_fpirs=MAX_FPIRS,
                 gallery_sizes=GALLERY_SIZES,
-                # the highest of any domain, so that the rate holds in all of them
-                thresholds=tuple(
-                    tuple(_rounded(max(tail.threshold(fpir, size) for tail in tails)) for size in GALLERY_SIZES)
-                    for fpir in MAX_FPIRS
-                ),
+                thresholds=tuple(tuple(map(_rounded, row)) for row in highest.tolist()),
             )
     return found
 
@@ -100,22 +130,31 @@ def _rounded(cosine: float) -> float:
     return min(math.ceil(cosine * 1e6) / 1e6, 1.0 - 1e-6)
 
 
-def strictest(per_domain: Sequence[Sequence[ThresholdAt]]) -> tuple[OperatingPoint, ...]:
+def strictest(per_domain: Sequence[Sequence[ThresholdAt | OperatingPoint]]) -> tuple[OperatingPoint, ...]:
     """For each false match rate the highest threshold of any domain, so that the rate holds in all of them.
 
     Args:
         per_domain: the thresholds of each domain, at the same rates.
 
-    >>> low = [ThresholdAt(fmr=0.1, threshold=0.5, measured=True)]
-    >>> strictest([low, [ThresholdAt(fmr=0.1, threshold=0.7, measured=False)]])
-    (OperatingPoint(fmr=0.1, threshold=0.7, measured=False),)
+    >>> low = [ThresholdAt(fmr=0.1, threshold=0.5, measured=True, estimate=0.4, people=40)]
+    >>> strictest([low, [ThresholdAt(fmr=0.1, threshold=0.7, measured=False, estimate=0.5, people=30)]])
+    (OperatingPoint(fmr=0.1, threshold=0.7, measured=False, estimate=0.5, people=30),)
     """
     chosen = [max(at_rate, key=lambda point: point.threshold) for at_rate in zip(*per_domain, strict=True)]
-    return tuple(OperatingPoint(**asdict(point)) for point in chosen)
+    return tuple(
+        OperatingPoint(
+            fmr=point.fmr,
+            threshold=point.threshold,
+            measured=point.measured,
+            estimate=point.estimate,
+            people=point.people,
+        )
+        for point in chosen
+    )
 
 
 def _pairs(embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int) -> PairSimilarities | None:
-    """Probes against references of that many templates; None where a domain has too few clips of everyone."""
+    """Probes against references of that many templates; None where too few people of a domain have so many."""
     try:
         return template_pairs(embeddings, subjects, dim, templates, seed)
     except NoTrialsError:

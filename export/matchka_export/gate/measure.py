@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs import DimReport, SelectedOn
 from matchka_export.errors import GateError, statable
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.gate import DimGate, judge
@@ -39,6 +39,7 @@ class Trials:
         dims: dims to measure, rising; the last is full_dim.
         limits: which samples are taken, as `data.limits` of a recipe.
         seed: of all draws.
+        selected_on: what the validation people decided in training.
     """
 
     validation: Sequence[Sequence[Sample]]
@@ -46,6 +47,7 @@ class Trials:
     dims: tuple[int, ...]
     limits: Mapping[str, object]
     seed: int
+    selected_on: SelectedOn
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def measure_graph(
     raw = validate(unchanged, raw_features, trials.dims)
     task = progress.add_task("operating points", total=len(trials.dims))
     with statable("What was measured of the graph"):
-        reports = report_dims(embedded, projected, raw, trials.dims, trials.seed, lambda: progress.advance(task))
+        reports = report_dims(
+            embedded, projected, raw, trials.dims, trials.seed, trials.selected_on, lambda: progress.advance(task)
+        )
     per_dim = {
         dim: report.model_copy(update={"gate": gate[dim].gate, "order": gate[dim].order})
         for dim, report in reports.items()

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from matchka.bundles.content import Sha256, refuse_links, require_digest
 from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.outputs import Promise
 from matchka.errors import BundleError
 
 FUSION_NAME: Final = "fusion.json"
@@ -19,11 +20,12 @@ class _StrictModel(BaseModel):
 
 
 class FusedPoint(_StrictModel):
-    """A false match rate and the fused log-likelihood ratio that keeps it."""
+    """A false match rate and the fused log-likelihood ratio that keeps it; `estimate` as of an OperatingPoint."""
 
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(allow_inf_nan=False)
     measured: bool
+    estimate: float | None = Field(default=None, allow_inf_nan=False)
 
 
 class Fusion(_StrictModel):
@@ -39,6 +41,7 @@ class Fusion(_StrictModel):
         eer: what was measured, for people to read, on the same pairs of people put together: `name/dim` -> EER alone,
             `name/dim+name/dim` -> EER of both.
         content_digest: of all the rest, by matchka.bundles.content.
+        promise: how far the thresholds are kept; people by the name of the model; None where they are estimates.
     """
 
     format: Literal["matchka-fusion-1", "matchka-fusion-2"]
@@ -48,6 +51,7 @@ class Fusion(_StrictModel):
     operating_points: tuple[FusedPoint, ...] = Field(min_length=1)
     eer: dict[str, float]
     datasets: tuple[DatasetUse, ...]
+    promise: Promise | None = None
     content_digest: Sha256 | None = None
 
     @model_validator(mode="after")

@@ -16,6 +16,9 @@ EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their e
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
 
 
+SelectedOn = Literal["nothing", "these people"]
+
+
 class FrozenModel(BaseModel):
     """A part of a manifest: unknown keys are refused."""
 
@@ -36,13 +39,37 @@ class Metrics(FrozenModel):
 class OperatingPoint(FrozenModel):
     """A false match rate and the cosine threshold that keeps it.
 
-    `measured` is false where too few independent identities support the rate (rule of 30); the threshold then comes
-    from a normal tail through the measured ones.
+    `measured` is false where too few independent identities support the rate (rule of 30). `estimate` is the threshold
+    that keeps the rate for the very `people` it was set with, who own a reference; `threshold` keeps it as the
+    `promise` of the dim says. Both are absent in bundles written before there were promises: their thresholds are
+    estimates.
     """
 
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(gt=-1, lt=1)
     measured: bool
+    estimate: float | None = Field(default=None, gt=-1, lt=1)
+    people: int | None = Field(default=None, ge=2)
+
+
+class Promise(FrozenModel):
+    """How far thresholds are kept for people who were never seen.
+
+    Attributes:
+        confidence: share of draws of the people who set them in which they keep their rate.
+        method: how people were drawn.
+        resamples: how often.
+        seed: the same seed draws the same people.
+        people: domain -> people drawn from.
+        selected_on: what else these people decided before: nothing, or which epoch or family was kept.
+    """
+
+    confidence: float = Field(gt=0, lt=1)
+    method: str
+    resamples: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    people: dict[str, Annotated[int, Field(ge=2)]]
+    selected_on: SelectedOn
 
 
 class Calibration(FrozenModel):
@@ -130,7 +157,8 @@ class DimReport(FrozenModel):
     `calibration`, `operating_points` and `identification` are keyed by the number of templates in the reference ("1",
     "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
     written before there was one, and lacks numbers of templates that too few subjects had. `gate` and `order` say by
-    domain what the gate found; bundles written before it had a margin lack both.
+    domain what the gate found; bundles written before it had a margin lack both. `promise` is absent where the
+    thresholds are estimates.
     """
 
     metrics: dict[str, Metrics]
@@ -140,12 +168,13 @@ class DimReport(FrozenModel):
     identification: dict[TemplateCount, GalleryThresholds] = {}
     gate: dict[str, GateComparison] = {}
     order: dict[str, DimOrder] = {}
+    promise: Promise | None = None
 
     @model_serializer(mode="wrap")
-    def _writes_no_empty_gate(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _writes_nothing_that_is_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Measurements of before there was one are written as they were read."""
         content: dict[str, Any] = write(self)
-        return {key: value for key, value in content.items() if value or key not in ("gate", "order")}
+        return {key: value for key, value in content.items() if value or key not in ("gate", "order", "promise")}
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":

@@ -80,6 +80,19 @@ def test_learn_fusion_when_both_say_something_beats_each_alone() -> None:
     assert np.all(np.diff([point.threshold for point in found.points]) > 0)
 
 
+def test_learn_fusion_when_people_are_drawn_anew_bounds_the_thresholds_and_repeats_itself() -> None:
+    first, second = modality([4] * 40, 0.9, 0), modality([4] * 60, 0.7, 1)
+    draws = draw_chimeras(first, second, seed=0, draws=5)
+    lines = (Line(10.0, -4.0), Line(10.0, -4.0))
+    one, again, other = (
+        learn_fusion(first, second, (12, 12), lines, draws, seed, resamples=60).points for seed in (0, 0, 1)
+    )
+    assert one == again
+    assert one != other
+    assert [point.estimate for point in one] == [point.estimate for point in other]
+    assert all(point.threshold > point.estimate for point in one)
+
+
 def test_learn_fusion_when_one_modality_is_noise_leaves_it_out() -> None:
     first = modality([4] * 40, 0.9, 0)
     noise = Modality(np.random.default_rng(5).normal(size=(160, 12)).astype(np.float32), first.subjects)
@@ -91,10 +104,13 @@ def test_learn_fusion_when_one_modality_is_noise_leaves_it_out() -> None:
 
 def test_ratio_thresholds_when_ratios_are_normal_follow_their_tail() -> None:
     ratios = np.random.default_rng(0).normal(-6.0, 2.0, 400_000)
-    points = ratio_thresholds(ratios, independent_pairs=2_000)
+    people = np.arange(400_000)[:, None] % np.array([60, 61, 62, 63]) + np.array([0, 60, 121, 183])
+    draws = np.random.default_rng(1).integers(0, 3, (40, 246))
+    points = ratio_thresholds(ratios, people, 2_000, draws)
     assert [point.measured for point in points] == [True, False, False, False]
     for point in points:
-        assert point.threshold == pytest.approx(-6.0 + 2.0 * norm.isf(point.fmr), abs=0.1)
+        assert point.estimate == pytest.approx(-6.0 + 2.0 * norm.isf(point.fmr), abs=0.1)
+        assert point.estimate <= point.threshold < point.estimate + 0.3
 
 
 def test_draw_chimeras_when_too_few_people_have_two_samples_refuses() -> None:

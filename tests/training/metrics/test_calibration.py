@@ -106,10 +106,10 @@ def test_calibrate_on_well_behaved_pairs_is_nearly_as_cheap_as_possible():
 def test_thresholds_of_a_fisher_normal_equal_its_quantiles_measured_and_extrapolated():
     pairs = normals(60, 40)  # 1,770 independent pairs: supports 1e-1, not 1e-2
     pairs = replace(pairs, non_mated=np.tanh(pairs.non_mated))
-    points = thresholds_at(pairs)
+    points = thresholds_at(pairs, seed=0, resamples=50)
     assert [point.measured for point in points] == [True, False, False, False]
     for point in points:
-        assert point.threshold == pytest.approx(np.tanh(0.2 + 0.1 * norm.isf(point.fmr)), abs=0.012)
+        assert point.estimate == pytest.approx(np.tanh(0.2 + 0.1 * norm.isf(point.fmr)), abs=0.012)
 
 
 def test_thresholds_of_random_directions_equal_the_exact_distribution_of_their_cosine():
@@ -117,22 +117,22 @@ def test_thresholds_of_random_directions_equal_the_exact_distribution_of_their_c
     dim, subjects = 16, 60
     directions = generator.standard_normal((subjects * 20, dim)).astype(np.float32)
     pairs = all_pairs(directions, [f"s{number // 20}" for number in range(subjects * 20)])
-    for point in thresholds_at(pairs):
+    for point in thresholds_at(pairs, seed=0, resamples=50):
         # (1 + cosine) / 2 of random directions follows a beta distribution; at 1e-4 the tail of 1e-2 has to reach it
         exact = 2 * beta.isf(point.fmr, (dim - 1) / 2, (dim - 1) / 2) - 1
-        assert point.threshold == pytest.approx(exact, abs=0.02)
+        assert point.estimate == pytest.approx(exact, abs=0.02)
         assert point.threshold < 1
 
 
 def test_thresholds_when_measured_do_not_pass_their_rate():
     pairs = normals(300, 2)  # 44,850 independent pairs: supports 1e-3
-    points = thresholds_at(pairs)
+    points = thresholds_at(pairs, seed=0, resamples=50)
     assert [point.measured for point in points] == [True, True, True, False]
     for point in points[:3]:
-        matches = sum(1 for value in pairs.non_mated.tolist() if value >= point.threshold)
+        matches = sum(1 for value in pairs.non_mated.tolist() if value >= point.estimate)
         assert matches <= point.fmr * pairs.non_mated.size
         # and the next lower similarity would pass it
-        below = max(value for value in pairs.non_mated.tolist() if value < point.threshold)
+        below = max(value for value in pairs.non_mated.tolist() if value < point.estimate)
         assert sum(1 for value in pairs.non_mated.tolist() if value >= below) > point.fmr * pairs.non_mated.size
 
 

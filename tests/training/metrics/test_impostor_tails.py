@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics.impostor_tails import ImpostorTails, fit_tails
+from matchka_train.metrics.identity_bootstrap import draw_people
+from matchka_train.metrics.impostor_tails import ImpostorTails, RankedImpostors, fit_tails, gallery_thresholds
 
 
 def quantile(share: float) -> float:
@@ -86,3 +87,91 @@ def test_fit_tails_when_too_few_subjects_have_such_references_refuses():
     rows, subjects = crowd(29, 3, 8, 4)
     with pytest.raises(NoTrialsError, match="30 subjects with 3 samples"):
         fit_tails(rows, subjects, 8, templates=3, draws=1, seed=0)
+
+
+def test_fit_when_people_are_drawn_weighs_references_and_impostors_by_them():
+    rows, subjects = crowd(32, 3, 8, 6)
+    impostors = RankedImpostors(rows, subjects, 6, templates=1, draws=1, seed=0)
+    drawn = np.random.default_rng(0).integers(0, 4, 32)
+    tails = impostors.fit(drawn)
+    numbers = [sorted(set(subjects)).index(name) for name in subjects]
+    chosen = [number for number in range(len(rows)) if drawn[numbers[number]]]
+    assert tails.weights is not None
+    assert tails.weights.tolist() == [drawn[numbers[number]] for number in chosen]
+    for place in (0, 11, len(chosen) - 1):
+        number = chosen[place]
+        falling = sorted(
+            (
+                (math.atanh(cosine(rows[number, :6], rows[other, :6])), int(drawn[numbers[other]]))
+                for other in range(len(rows))
+                if numbers[other] != numbers[number]
+            ),
+            reverse=True,
+        )
+        total, passed, points = sum(weight for _, weight in falling), 0.0, []
+        for z, weight in falling:
+            rank = (passed + weight / 2) / total
+            passed += weight
+            if weight and rank <= 0.2:
+                points += [(quantile(1 - rank), z)] * weight
+        slope, offset = np.polyfit(*zip(*points, strict=True), 1)
+        assert tails.deviations[place] == pytest.approx(slope, rel=5e-3)
+        assert tails.means[place] == pytest.approx(offset, abs=5e-3)
+
+
+def test_gallery_thresholds_equal_the_quantile_of_thresholds_solved_one_by_one():
+    rows, subjects = crowd(40, 2, 8, 7)
+    impostors = RankedImpostors(rows, subjects, 8, templates=1, draws=1, seed=0)
+    fpirs, sizes = (0.1, 0.01), (1, 30, 1000)
+    found = gallery_thresholds(impostors, fpirs, sizes, seed=4, resamples=40)
+    tails = [impostors.fit(draw) for draw in draw_people(np.arange(40), 40, 40, seed=4)]
+    for row, fpir in enumerate(fpirs):
+        for column, size in enumerate(sizes):
+            one_by_one = np.quantile([math.atanh(tail.threshold(fpir, size)) for tail in tails], 0.95)
+            assert math.atanh(found.bounds[row, column]) == pytest.approx(one_by_one, abs=0.01)
+            everybody = fit_tails(rows, subjects, 8, 1, 1, 0).threshold(fpir, size)
+            assert found.estimates[row, column] == pytest.approx(everybody, abs=1e-6)
+
+
+def test_gallery_thresholds_with_equal_seeds_are_equal_and_rise_with_the_gallery():
+    rows, subjects = crowd(35, 2, 8, 8)
+    impostors = RankedImpostors(rows, subjects, 8, templates=2, draws=3, seed=0)
+    tables = [gallery_thresholds(impostors, (0.1, 0.01, 0.001), (1, 10, 10_000), seed, 50).bounds for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(tables[0], tables[1])
+    assert np.any(tables[0] != tables[2])
+    for table in tables:
+        assert np.all(np.diff(table, axis=0) >= 0)
+        assert np.all(np.diff(table, axis=1) >= 0)
+
+
+def test_gallery_thresholds_of_copies_stay_below_one():
+    rows, subjects = np.ones((62, 4), np.float32), [f"p{number // 2}" for number in range(62)]
+    found = gallery_thresholds(RankedImpostors(rows, subjects, 4, 1, 1, 0), (0.1, 0.01), (1, 1000), seed=0, resamples=5)
+    assert np.all((found.bounds > 0.99) & (found.bounds < 1.0))
+
+
+def test_gallery_thresholds_on_people_never_seen_keep_the_rate_where_plain_ones_do_not():
+    """Forty people of forty families calibrate; the others are strangers and galleries of thirty, twenty times over."""
+    achieved = {"bounds": [], "estimates": []}
+    for seed in range(20):
+        rows, subjects = relatives(40, 200 + seed)
+        impostors = RankedImpostors(rows, subjects, 12, templates=1, draws=1, seed=0)
+        found = gallery_thresholds(impostors, (0.05, 0.01), (30,), seed, resamples=200)
+        others, _ = relatives(600, 400 + seed)
+        unit = others / np.linalg.norm(others, axis=1, keepdims=True)
+        best = (unit[600:] @ unit[:600:2].reshape(10, 30, 12).transpose(0, 2, 1)).max(axis=2)
+        for name, rates in achieved.items():
+            rates.append([float(np.mean(best >= threshold)) for threshold in getattr(found, name)[:, 0]])
+    bound, plain = (np.array(rates) / (0.05, 0.01) for rates in achieved.values())
+    assert np.all(bound.mean(axis=0) <= 1.0)
+    assert np.all((bound <= 1.5).mean(axis=0) >= 0.9)
+    assert plain.mean(axis=0)[0] > 1.0
+    assert np.all((plain <= 1.5).mean(axis=0) < 0.9)
+
+
+def relatives(count: int, seed: int) -> tuple[npt.NDArray[np.float32], list[str]]:
+    rng = np.random.default_rng(seed)
+    families = rng.standard_normal((40, 12))
+    centres = families[rng.integers(0, 40, count)] + 0.8 * rng.standard_normal((count, 12))
+    rows = np.repeat(centres, 2, axis=0) + 0.5 * rng.standard_normal((2 * count, 12))
+    return rows.astype(np.float32), [f"p{number:04d}" for number in range(count) for _ in range(2)]

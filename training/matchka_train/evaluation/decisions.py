@@ -1,5 +1,6 @@
 """Report of a finished projection: differences with confidence intervals, calibration, operating points."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from matchka_train.evaluation.validation import EmbedWindows, Report, compared, 
 from matchka_train.features.features import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
+from matchka_train.metrics.identity_bootstrap import LEAST_PEOPLE
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
 
 REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips
@@ -72,7 +74,7 @@ def decisions(
 ) -> dict[str, dict[int, dict[int, Decisions]]]:
     """Calibration and operating points: domain -> dim -> templates in the reference -> decisions.
 
-    A number of templates for which no subject of a domain has enough clips, or the halves are too small, is left out.
+    A number of templates for which too few subjects of a domain have clips, or the halves are too small, is left out.
     """
     found: dict[str, dict[int, dict[int, Decisions]]] = {}
     for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
@@ -81,7 +83,8 @@ def decisions(
             for templates in TEMPLATE_COUNTS:
                 try:
                     pairs = template_pairs(embeddings, subjects, dim, templates, seed)
-                    decided = Decisions(calibrate(pairs, seed), thresholds_at(pairs), held_thresholds(pairs, seed))
+                    points = thresholds_at(pairs, seed, people=reference_owners(subjects, templates))
+                    decided = Decisions(calibrate(pairs, seed), points, held_thresholds(pairs, seed))
                 except NoTrialsError:
                     continue
                 found[domain][dim][templates] = decided
@@ -89,15 +92,31 @@ def decisions(
 
 
 def template_pairs(
-    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int
+    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int, least_people: int = LEAST_PEOPLE
 ) -> PairSimilarities:
     """Probes against references of so many templates; with one template, all pairs of clips.
 
-    Raises: NoTrialsError: no subject has enough clips.
+    Raises: NoTrialsError: no subject has two clips, or too few have more than several templates.
     """
     if templates == 1:
         return all_pairs(embeddings[:, :dim], subjects)
+    owners = reference_owners(subjects, templates)
+    if owners < least_people:
+        raise NoTrialsError(
+            f"References of {templates} samples need {least_people} subjects with a further one.",
+            value=owners,
+            remedy="Give more samples of each, or fewer templates.",
+        )
     return reference_pairs(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed)
+
+
+def reference_owners(subjects: Sequence[str], templates: int) -> int:
+    """How many subjects can have a reference of so many samples and, if it is several, another sample.
+
+    >>> reference_owners(["a", "a", "a", "b", "b", "c"], 1), reference_owners(["a", "a", "a", "b", "b", "c"], 2)
+    (3, 1)
+    """
+    return sum(count > templates or templates == 1 for count in Counter(subjects).values())
 
 
 def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, ...]:
@@ -107,7 +126,7 @@ def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, 
     """
     half = np.random.default_rng(seed).permutation(pairs.subject_count) % 2
     halves = [pairs.within(half == number) for number in (0, 1)]
-    set_on = [thresholds_at(part) for part in halves]
+    set_on = [thresholds_at(part, seed) for part in halves]
     held = []
     for first, second in zip(*set_on, strict=True):
         rates = [

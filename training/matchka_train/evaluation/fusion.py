@@ -10,13 +10,15 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
-from matchka_train.metrics.calibration import RULE_OF, TAIL_POINTS, ThresholdAt, Values, logistic_regression
+from matchka_train.metrics.calibration import RULE_OF, ThresholdAt, logistic_regression
 from matchka_train.metrics.error_rates import equal_error_rate
-from matchka_train.metrics.pairs import PairSimilarities, all_pairs, number_subjects
+from matchka_train.metrics.identity_bootstrap import RESAMPLES, Counts, Values, bounded_thresholds, draw_people
+from matchka_train.metrics.pairs import Indices, PairSimilarities, all_pairs, number_subjects
+
+Numbers = npt.NDArray[np.int64]
 
 DRAWS: Final = 20  # pairings of speakers with faces
 MOST_SAMPLES: Final = 8  # of one person; some have fifty pictures, most have two
@@ -97,7 +99,13 @@ def draw_chimeras(first: Modality, second: Modality, seed: int, draws: int = DRA
 
 
 def learn_fusion(
-    first: Modality, second: Modality, dims: tuple[int, int], lines: tuple[Line, Line], draws: Sequence[Draw], seed: int
+    first: Modality,
+    second: Modality,
+    dims: tuple[int, int],
+    lines: tuple[Line, Line],
+    draws: Sequence[Draw],
+    seed: int,
+    resamples: int = RESAMPLES,
 ) -> FusionResult:
     """Learn the weights, and measure them on people that did not set them.
 
@@ -109,16 +117,20 @@ def learn_fusion(
         dims: components compared of each.
         lines: calibration of each at its dim.
         draws: the pairings.
-        seed: of the deal.
+        seed: of the deal, and of the draws of people behind the thresholds.
+        resamples: such draws.
 
     Raises: NoTrialsError: a half has no mated pair.
     """
     generator = np.random.default_rng(seed)
+    numbers, counts = zip(*(number_subjects(modality.subjects) for modality in (first, second)), strict=True)
     everyone: list[tuple[Values, Values]] = []
+    behind: list[Numbers] = []
     held: list[tuple[Values, Values, FusionFit]] = []
     for draw in draws:
         pairs = _pairs_of(first, second, dims, draw)
         everyone.append(_ratios(pairs, lines))
+        behind.append(_behind(pairs[0], draw, numbers, counts))
         half = generator.permutation(pairs[0].subject_count) % 2
         parts = [_ratios((pairs[0].within(half == side), pairs[1].within(half == side)), lines) for side in (0, 1)]
         held += [(*judged, fit_fusion(*fitted)) for fitted, judged in ((parts[0], parts[1]), (parts[1], parts[0]))]
@@ -127,7 +139,14 @@ def learn_fusion(
     rates = [equal_error_rate(_f32(mated[:, column]), _f32(non_mated[:, column])) for column in range(3)]
     fit = fit_fusion(*(np.concatenate([part[kind] for part in everyone]) for kind in (0, 1)))
     fused = fit.apply(np.concatenate([part[1] for part in everyone]))
-    return FusionResult(fit, (rates[0], rates[1], rates[2]), ratio_thresholds(fused, _independent_pairs(draws)))
+    people = np.concatenate(behind)
+    # each modality's people are drawn apart: nobody has both
+    drawn = [
+        draw_people(people[:, columns], sum(counts), resamples, seed + side)
+        for side, columns in enumerate((slice(0, 2), slice(2, 4)))
+    ]
+    points = ratio_thresholds(fused, people, _independent_pairs(draws), drawn[0] + drawn[1])
+    return FusionResult(fit, (rates[0], rates[1], rates[2]), points)
 
 
 def fit_fusion(mated: Values, non_mated: Values) -> FusionFit:
@@ -143,24 +162,44 @@ def fit_fusion(mated: Values, non_mated: Values) -> FusionFit:
     return FusionFit((float(slopes[0]), float(slopes[1])), offset)
 
 
-def ratio_thresholds(non_mated: Values, independent_pairs: int) -> tuple[ThresholdAt, ...]:
-    """The fused ratio that keeps each false match rate: counted where identities support it, else on a normal tail.
+def ratio_thresholds(
+    non_mated: Values, people: npt.NDArray[np.int64], independent_pairs: int, draws: Counts
+) -> tuple[ThresholdAt, ...]:
+    """The fused ratio that keeps each false match rate for 95 of 100 draws of the people of both modalities.
 
     Args:
         non_mated: fused ratios, (k,).
-        independent_pairs: different pairs of identities they come from; a rate needs 30 false matches among these.
+        people: (k, 4), the two people of each modality behind each, numbered through.
+        independent_pairs: different pairs of chimeric people; a measured rate needs 30 false matches among these.
+        draws: (resamples, people), how often each was drawn.
 
     Returns: one for each of RATES, falling in rate.
     """
-    supported = min(0.05, RULE_OF / independent_pairs)
-    grid = np.geomspace(0.1, supported, TAIL_POINTS)
-    slope, shift = np.polyfit(norm.isf(grid), np.quantile(non_mated, 1.0 - grid), 1)
+    found = bounded_thresholds(non_mated, people, independent_pairs, RATES, draws, PlainScale())
     return tuple(
-        ThresholdAt(rate, float(np.quantile(non_mated, 1.0 - rate)), measured=True)
-        if independent_pairs * rate >= RULE_OF
-        else ThresholdAt(rate, float(slope * norm.isf(rate) + shift), measured=False)
-        for rate in RATES
+        ThresholdAt(rate, float(bound), independent_pairs * rate >= RULE_OF, float(estimate))
+        for rate, bound, estimate in zip(RATES, found.bounds, found.estimates, strict=True)
     )
+
+
+class PlainScale:
+    """Log-likelihood ratios, whose tail is near normal as they are."""
+
+    def forth(self, scores: Values) -> Values:
+        """As they are."""
+        return scores
+
+    def back(self, values: Values) -> Values:
+        """As they are."""
+        return values
+
+
+def _behind(pairs: PairSimilarities, draw: Draw, numbers: Sequence[Indices], counts: Sequence[int]) -> Numbers:
+    """Who is behind each non-mated pair of chimeric people: (pairs, 4), the second modality's after the first's."""
+    _, first_rows = np.unique(draw.people, return_index=True)  # in the order in which subjects are numbered
+    own = np.stack([numbers[0][draw.rows[0][first_rows]], counts[0] + numbers[1][draw.rows[1][first_rows]]])
+    behind: Numbers = own[:, pairs.non_mated_subjects].transpose(1, 0, 2).reshape(-1, 4).astype(np.int64)
+    return behind
 
 
 def _draw(

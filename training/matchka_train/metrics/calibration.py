@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import isotonic_regression
-from scipy.stats import norm
 
 from matchka.vectors import FloatArray
 from matchka_train.metrics.error_rates import require_trials
+from matchka_train.metrics.identity_bootstrap import RESAMPLES, Values, bounded_thresholds, draw_people
 from matchka_train.metrics.pairs import PairSimilarities
 
-Values = npt.NDArray[np.float64]
 TEMPLATE_COUNTS: Final = (1, 2, 3, 5, 10)
 FALSE_MATCH_RATES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 RULE_OF: Final = 30  # errors needed for a rate within +-30 % at 90 % confidence (Doddington et al. 2000)
@@ -20,7 +18,6 @@ NEWTON_STEPS: Final = 50  # a logistic fit of two or three parameters needs abou
 RIDGE: Final = 1e-6  # keeps the fit finite where the two kinds of pairs are separated perfectly
 SMALLEST_SPREAD: Final = 1e-12  # of scores that are all the same
 LARGEST_COSINE: Final = 1.0 - 1e-7  # copies of one clip have similarity 1, whose Fisher value is infinite
-TAIL_POINTS: Final = 12  # rates between the smallest measured one and 0.1 that the normal tail is fitted through
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,21 @@ class CalibrationFit:
 
 @dataclass(frozen=True)
 class ThresholdAt:
-    """The cosine threshold that keeps a false match rate.
+    """The threshold that keeps a false match rate.
 
     Attributes:
         fmr: the rate.
-        threshold: a pair matches where similarity >= threshold.
-        measured: whether enough independent identities support it; otherwise it lies on a tail fitted to the others.
+        threshold: a pair matches where its score >= threshold; upper 95 % bound over draws of people.
+        measured: whether 30 false matches of independent pairs of people are expected at it.
+        estimate: the threshold that keeps the rate for these very people.
+        people: who own the references it was set with.
     """
 
     fmr: float
     threshold: float
     measured: bool
+    estimate: float
+    people: int | None = None
 
 
 def fit_logistic(mated: FloatArray, non_mated: FloatArray) -> tuple[float, float]:
@@ -164,36 +165,59 @@ def calibrate(pairs: PairSimilarities, seed: int) -> CalibrationFit:
     return CalibrationFit(scale, offset, float(np.mean(costs)), min_cllr(pairs.mated, pairs.non_mated))
 
 
-def thresholds_at(pairs: PairSimilarities, rates: tuple[float, ...] = FALSE_MATCH_RATES) -> tuple[ThresholdAt, ...]:
-    """The threshold that keeps each false match rate; beyond what the identities support, along a normal tail.
+def thresholds_at(
+    pairs: PairSimilarities,
+    seed: int,
+    rates: tuple[float, ...] = FALSE_MATCH_RATES,
+    people: int | None = None,
+    resamples: int = RESAMPLES,
+) -> tuple[ThresholdAt, ...]:
+    """The threshold that keeps each false match rate for 95 of 100 draws of the people, and the plain one beside it.
 
     A rate is measured where 30 false matches of *independent* pairs of subjects would be expected: all pairs of clips
-    of the same two subjects count once. Beyond, the tail of the non-mated similarities is taken as normal on Fisher's
-    scale (the inverse hyperbolic tangent, on which correlations of few components are near normal): a straight line
-    against the normal quantile, through the rates from 0.1 down to the smallest supported one.
+    of the same two subjects count once. Where fewer than three would be, the tail of the non-mated similarities is
+    taken as normal on Fisher's scale (the inverse hyperbolic tangent, on which correlations of few components are near
+    normal).
 
     Args:
         pairs: cosine similarities at one dim and one number of templates.
+        seed: the same seed draws the same people.
         rates: false match rates in (0, 1).
+        people: who own a reference, where that is not everybody.
+        resamples: draws.
 
     Returns: one for each rate, in falling order of rate.
 
     Raises: NoTrialsError: no pair of one kind, or a similarity that is not finite.
 
-    Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds.
+    Source: Fisher 1915, on the distribution of the correlation coefficient; docs/decisions/022 shows how well it holds,
+        docs/decisions/026 what the bound is worth.
     """
     require_trials(pairs.mated, pairs.non_mated)
     subject_pairs = independent_subject_pairs(pairs)
-    supported = min(0.1, RULE_OF / subject_pairs)
-    grid = np.geomspace(0.1, supported / 2 if supported == 0.1 else supported, TAIL_POINTS)
-    slope, shift = np.polyfit(norm.isf(grid), _fisher(_quantiles(pairs.non_mated, grid)), 1)
-    found = []
-    for rate in sorted(rates, reverse=True):
-        measured = subject_pairs * rate >= RULE_OF
-        tail = float(np.tanh(slope * norm.isf(rate) + shift))
-        threshold = _quantiles(pairs.non_mated, np.array([rate]))[0] if measured else tail
-        found.append(ThresholdAt(rate, float(threshold), bool(measured)))
-    return tuple(found)
+    falling = sorted(rates, reverse=True)
+    draws = draw_people(pairs.non_mated_subjects, pairs.subject_count, resamples, seed)
+    found = bounded_thresholds(pairs.non_mated, pairs.non_mated_subjects, subject_pairs, falling, draws, FisherScale())
+    own = np.unique(pairs.non_mated_subjects).size if people is None else people
+    bounds, estimates = (np.minimum(values, LARGEST_COSINE) for values in (found.bounds, found.estimates))
+    return tuple(
+        ThresholdAt(rate, float(bound), subject_pairs * rate >= RULE_OF, float(estimate), int(own))
+        for rate, bound, estimate in zip(falling, bounds, estimates, strict=True)
+    )
+
+
+class FisherScale:
+    """Cosines as Fisher's z, and back."""
+
+    def forth(self, scores: Values) -> Values:
+        """Artanh; copies of one clip have similarity 1, whose value would be infinite."""
+        transformed: Values = np.arctanh(np.clip(scores, -LARGEST_COSINE, LARGEST_COSINE))
+        return transformed
+
+    def back(self, values: Values) -> Values:
+        """Tanh."""
+        cosines: Values = np.tanh(values)
+        return cosines
 
 
 def independent_subject_pairs(pairs: PairSimilarities) -> int:
@@ -203,17 +227,3 @@ def independent_subject_pairs(pairs: PairSimilarities) -> int:
     """
     ordered = np.sort(pairs.non_mated_subjects, axis=1).astype(np.int64)
     return int(np.unique(ordered[:, 0] * pairs.subject_count + ordered[:, 1]).size)
-
-
-def _quantiles(non_mated: FloatArray, rates: Values) -> Values:
-    """The smallest threshold whose measured false match rate does not pass each rate."""
-    rising = np.sort(non_mated).astype(np.float64)
-    allowed = np.floor(rates * rising.size + 1e-9).astype(np.int64)  # false matches allowed
-    at = rising.size - 1 - np.minimum(allowed, rising.size - 1)
-    above: Values = np.nextafter(rising[at].astype(np.float32), np.float32(np.inf)).astype(np.float64)
-    return above
-
-
-def _fisher(similarities: Values) -> Values:
-    transformed: Values = np.arctanh(np.clip(similarities, -LARGEST_COSINE, LARGEST_COSINE))
-    return transformed
