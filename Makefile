@@ -10,6 +10,7 @@
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
+# make promises  are thresholds kept by people who did not set them? docs/experiments/promises.md (DATA=../shared/data; half an hour)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
 # TORCH_INDEX_URL=…  address of an index, or a folder, of PyTorch's CPU wheels; without it pip takes the index's own
@@ -17,7 +18,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit check lint types load accuracy fusion identification bench torture bundles lock clean
+.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -99,6 +100,9 @@ accuracy: $(VENV)/.test bundles
 
 fusion: $(VENV)/.test bundles
 	@$(BESIDE_SERVER) --out build/fused -- $(BIN)/python -m loadtests.fusion.measure --url $(LOAD_URL) --data $(DATA)
+
+promises: $(VENV)/.test bundles
+	$(BIN)/matchka-train experiment promises --data $(DATA) --page docs/experiments
 
 identification: $(VENV)/.test bundles
 	@$(BESIDE_SERVER) --out build/identified -- $(BIN)/python -m loadtests.identification.measure \

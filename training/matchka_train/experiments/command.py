@@ -13,7 +13,9 @@ from rich.table import Table
 
 from matchka_train.errors import RecipeError
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
-from matchka_train.experiments.figures import draw_face_heads, draw_two_stage
+from matchka_train.experiments.figures import draw_face_heads, draw_promises, draw_two_stage
+from matchka_train.experiments.promises import Promises, PromisesRecipe, run_promises
+from matchka_train.experiments.promises_page import promises_page, promises_rows
 from matchka_train.experiments.tables import face_heads_rows, loss_rows, two_stage_rows
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from matchka_train.progress import show_progress
@@ -72,6 +74,34 @@ def face_heads_command(
     draw_face_heads(found, out / "face-heads.png")
     Console().print(_table(face_heads_rows(found)))
     sys.stdout.write(f"{out / 'face-heads.png'}\n")
+
+
+@experiment_app.command("promises")
+def promises_command(
+    recipes: Annotated[list[Path] | None, typer.Argument(help="Recipes of the bundles to try.")] = None,
+    models: Annotated[Path, typer.Option(help="Folder of the bundles.")] = Path("models"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets, each in the folder it lies in by the recipe.")
+    ] = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "promises",
+    page: Annotated[
+        Path | None, typer.Option(help="Folder of promises.md and its figure; by default that of the results.")
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Are thresholds kept by people who did not set them? See docs/experiments/promises.md."""
+    torch.set_num_threads(threads)
+    bases, wanted = [read_recipe(path) for path in recipes or (SPEAKER, FACE)], _recipe(PromisesRecipe, values or ())
+    with show_progress() as progress:
+        found = run_promises(bases, models, data, wanted, out, progress)
+    _write(TypeAdapter(Promises).dump_json(found, indent=1), out / "promises.json")
+    folder = out if page is None else page
+    draw_promises(found, folder / "promises.png")
+    _write(promises_page(found).encode(), folder / "promises.md")
+    for rows in promises_rows(found).values():
+        Console().print(_table(rows))
+    sys.stdout.write(f"{folder / 'promises.md'}\n")
 
 
 def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceHeads
+from matchka_train.experiments.promises import Cell, Promises
 from matchka_train.experiments.two_stage import NEVER, Epoch, Run, TwoStage
 
 DPI: Final = 70  # keeps the files below 200 kB, small enough for a repository
+LEAST_DRAWN: Final = 0.03  # a rate of 0 has no place on a logarithmic axis
 COLOURS: Final = ("tab:blue", "tab:red", "tab:orange", "tab:green")
 
 
@@ -83,6 +85,40 @@ def draw_face_heads(found: FaceHeads, path: Path) -> None:
         row[0].set_ylabel(place)
         row[0].legend(fontsize=8, loc="upper right")
     _save(figure, path)
+
+
+def draw_promises(found: Promises, path: Path) -> None:
+    """Every half of every split as a dot: the rate it had as a multiple of the one asked for, by both rules.
+
+    Args:
+        found: what the experiment found.
+        path: of a PNG file.
+    """
+    measured = [cell for cell in found.cells if not cell.modelled]
+    kinds = (
+        ("FMR", [cell for cell in measured if not cell.gallery]),
+        ("FPIR", [cell for cell in measured if cell.gallery]),
+    )
+    height = 0.22 * max(len(cells) for _, cells in kinds) + 1.2
+    figure = Figure(figsize=(12, height), layout="constrained")
+    for at, (rate, cells) in zip(figure.subplots(1, len(kinds)), kinds, strict=True):
+        for rule, colour, shift in (("plain", "tab:red", -0.18), ("bound", "tab:blue", 0.18)):
+            multiples = [np.maximum(np.asarray(cell.achieved[rule]) / cell.asked, LEAST_DRAWN) for cell in cells]
+            rows = np.repeat(np.arange(len(cells)) + shift, [len(values) for values in multiples])
+            at.scatter(np.concatenate(multiples), rows, s=5, alpha=0.35, color=colour, linewidths=0)
+            means = [cell.mean(rule) for cell in cells]
+            at.scatter(means, np.arange(len(cells)) + shift, s=28, marker="|", color=colour, label=f"{rule}, mean")
+        at.axvline(1.0, color="black", linewidth=1)
+        at.axvline(1.5, color="black", linewidth=1, linestyle=":")
+        at.set(xscale="log", xlabel=f"{rate} on unseen people / {rate} asked for", ylim=(len(cells) - 0.4, -0.6))
+        at.set_yticks(range(len(cells)), [_cell_name(cell) for cell in cells], fontsize=7)
+    figure.axes[0].legend(fontsize=8, loc="lower left")
+    _save(figure, path)
+
+
+def _cell_name(cell: Cell) -> str:
+    gallery = f", 1:{cell.gallery}" if cell.gallery else ""
+    return f"{cell.domain}, {cell.templates} t.{gallery}, {100 * cell.asked:g} %"
 
 
 def _lines(
