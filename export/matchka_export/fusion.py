@@ -75,7 +75,7 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
 
 def seal_fusion(fusion: Fusion) -> Fusion:
     """The same with the digest of all that it says."""
-    document = fusion.model_dump(mode="json") | {"format": "matchka-fusion-2"}
+    document = fusion.model_dump(mode="json", exclude_none=True) | {"format": "matchka-fusion-2"}
     return Fusion.model_validate(document | {DIGEST_FIELD: content_digest(document)})
 
 
