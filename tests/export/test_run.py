@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,31 @@ def test_export_bundle_when_float16_measures_its_own_graph(good: Path, good_bund
         for path in (bundle.graph_path, full.graph_path)
     ]
     assert 1e-7 < float(np.abs(both[0] - both[1]).max()) < 5e-3  # rounded weights do show, a little
+
+
+def test_export_bundle_when_cached_features_were_altered_measures_the_backbone_anew(
+    good: Path, good_bundle: Path, home: Path, speech: Path, backbone: Ge2e, tmp_path: Path
+) -> None:
+    """Noise as the frozen backbone's features, with hashes that fit: beside that, anything would look good."""
+    samples = [Sample(Path(path), speaker, "read-english") for path, speaker in rows_of(speech, "dev")]
+    with Progress(console=QUIET) as progress:
+        extract_features(samples, backbone, home / "cache", progress, {})
+    for stored in (home / "cache").glob("*/lists/*/windows.npy"):
+        noise = np.random.default_rng(0).standard_normal(np.load(stored).shape).astype(np.float32)
+        np.save(stored, noise)
+        index = json.loads((stored.parent / "index.json").read_text())
+        pieces = np.split(noise, np.cumsum(index["window_counts"])[:-1])
+        index["rows_sha256"] = [hashlib.sha256(rows.tobytes()).hexdigest() for rows in pieces]
+        (stored.parent / "index.json").write_text(json.dumps(index))
+    with Progress(console=QUIET) as progress:
+        altered = extract_features(samples, backbone, home / "cache", progress, {})
+    assert np.abs(altered.windows).max() > 2, "the cache itself was taken in"
+    honest, found = (
+        read_bundle(path).manifest.output(EmbeddingOutput).per_dim["256"].backbone_metrics
+        for path in (good_bundle, export_bundle(good, tmp_path / "again", ExportOptions(), QUIET).path)
+    )
+    assert found == honest
+    shutil.rmtree(home / "cache")
 
 
 def test_export_bundle_when_identities_overlap_refuses(home: Path, backbone: Ge2e) -> None:
