@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.bundles.outputs import EmbeddingOutput
+from matchka_export.checkpoint import read_checkpoint
 from matchka_export.errors import GateError, UndecidableError
 from matchka_export.run import ExportOptions, export_bundle, export_shipped
 from matchka_train.projections.affine import AffineProjection
@@ -140,3 +141,10 @@ def test_export_when_pairs_are_listed_judges_these(honest: Path, tmp_path: Path)
         assert report.gate["hands"].eer == pytest.approx(report.metrics["hands"].eer)
     fewer = with_recipe(honest, tmp_path / "fewer", "data.validation.0.balanced_pairs=290")
     require_refused(fewer, tmp_path / "refused", UndecidableError, "290 mated pairs")
+
+
+def test_read_checkpoint_when_data_have_moved_finds_the_list_of_pairs_with_them(honest: Path, tmp_path: Path) -> None:
+    checkpoint = with_recipe(honest, tmp_path / "moved", "data.validation.0.trials=gone/pairs.txt")
+    (dataset,) = read_checkpoint(checkpoint, honest.parent).validation_sets
+    assert dataset.trials == honest.parent / "pairs.txt"
+    assert dataset.path == honest.parent / "samples.csv"

@@ -159,9 +159,11 @@ _ACCEPT: Final = "give `matchka-export run` --accept-worse REASON"
 
 def gate_table(found: Mapping[str, DimGate]) -> Table:
     """What the gate found, for people: rates and points in per cent."""
-    table = Table(title="Gate: the graph beside its frozen backbone, and each dim beside the next shorter one")
-    columns = ("domain", "dim", "EER %", "backbone EER %", "difference up to", "margin", "longer dim worse by at least")
-    for column in (*columns, "verdict"):
+    table = Table(
+        title="Gate: the difference from the frozen backbone is at most `bound`, and must stay below `margin`;\n"
+        "a dim is worse than the next shorter one by at least `order`, and must not be"
+    )
+    for column in ("domain", "dim", "EER %", "backbone %", "bound", "margin", "order", "verdict"):
         table.add_column(column, justify="left" if column in ("domain", "verdict") else "right")
     for domain in dict.fromkeys(domain for _, domain, _ in _comparisons(found)):
         for dim, per_dim in found.items():

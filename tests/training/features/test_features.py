@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,16 @@ def test_extract_features_of_unequal_parts_equals_each_by_itself_and_is_cached(s
     assert np.allclose(found[1], expected_pooled(samples[0].path, 0.75, 1), atol=1e-5)
     assert np.array_equal(extract([*parts, samples[1]], tmp_path / "cache", quiet, backbone).pooled()[:2], found)
     assert backbone.seen == [2, len(extract([samples[1]], tmp_path / "elsewhere", quiet).windows)]
+
+
+def test_extract_features_of_unequal_parts_equals_each_part_by_itself(samples, tmp_path, quiet):
+    shares, edges = (0.5, 0.2, 0.3), (0, 0.5, 0.7, 1)
+    parts = [replace(samples[0], part=part, parts=shares) for part in range(3)]
+    halves = [replace(samples[0], part=part, parts=2) for part in (0, 1)]
+    for found in (extract(parts, tmp_path / "cache", quiet), extract([*parts, *halves], tmp_path / "cache", quiet)):
+        for row, start, end in zip(found.pooled(), edges, edges[1:], strict=False):
+            assert np.allclose(row, expected_pooled(samples[0].path, start, end), atol=1e-5)
+        assert np.allclose(found.spans[:3], list(itertools.pairwise(edges)))
 
 
 def test_extract_features_when_cached_maps_memory_and_does_not_run_the_backbone(samples, tmp_path, quiet):
