@@ -75,13 +75,13 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
 
 def seal_fusion(fusion: Fusion) -> Fusion:
     """The same with the digest of all that it says."""
-    document = fusion.model_dump(mode="json", exclude_none=True) | {"format": "matchka-fusion-2"}
+    document = fusion.model_dump(mode="json") | {"format": "matchka-fusion-2"}
     return Fusion.model_validate(document | {DIGEST_FIELD: content_digest(document)})
 
 
 def write_fusion(path: Path, fusion: Fusion) -> None:
     """Write a fusion; the file is whole or not there."""
-    write_atomically(path, (fusion.model_dump_json(indent=1, exclude_none=True) + "\n").encode())
+    write_atomically(path, (fusion.model_dump_json(indent=1) + "\n").encode())
 
 
 def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Progress) -> Modality:

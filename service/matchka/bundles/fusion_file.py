@@ -8,7 +8,7 @@ from pydantic_core import from_json
 
 from matchka.bundles.content import Sha256, refuse_links, require_digest
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import Promise
+from matchka.bundles.outputs import Promise, is_absent
 from matchka.errors import BundleError
 
 FUSION_NAME: Final = "fusion.json"
@@ -25,7 +25,7 @@ class FusedPoint(_StrictModel):
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(allow_inf_nan=False)
     measured: bool
-    estimate: float | None = Field(default=None, allow_inf_nan=False)
+    estimate: float | None = Field(default=None, allow_inf_nan=False, exclude_if=is_absent)
 
 
 class Fusion(_StrictModel):
@@ -51,8 +51,8 @@ class Fusion(_StrictModel):
     operating_points: tuple[FusedPoint, ...] = Field(min_length=1)
     eer: dict[str, float]
     datasets: tuple[DatasetUse, ...]
-    promise: Promise | None = None
-    content_digest: Sha256 | None = None
+    promise: Promise | None = Field(default=None, exclude_if=is_absent)
+    content_digest: Sha256 | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="after")
     def _has_the_digest_of_its_format(self) -> "Fusion":

@@ -7,13 +7,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
 EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their embedding
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
+
+
+def is_absent(value: object) -> bool:
+    """Whether an optional field says nothing: what older bundles lack is not written into them anew."""
+    return value is None or value == {}
 
 
 SelectedOn = Literal["nothing", "these people"]
@@ -48,8 +51,8 @@ class OperatingPoint(FrozenModel):
     fmr: float = Field(gt=0, lt=1)
     threshold: float = Field(gt=-1, lt=1)
     measured: bool
-    estimate: float | None = Field(default=None, gt=-1, lt=1)
-    people: int | None = Field(default=None, ge=2)
+    estimate: float | None = Field(default=None, gt=-1, lt=1, exclude_if=is_absent)
+    people: int | None = Field(default=None, ge=2, exclude_if=is_absent)
 
 
 class Promise(FrozenModel):
@@ -166,15 +169,9 @@ class DimReport(FrozenModel):
     calibration: dict[TemplateCount, Calibration]
     operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
     identification: dict[TemplateCount, GalleryThresholds] = {}
-    gate: dict[str, GateComparison] = {}
-    order: dict[str, DimOrder] = {}
-    promise: Promise | None = None
-
-    @model_serializer(mode="wrap")
-    def _writes_nothing_that_is_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Measurements of before there was one are written as they were read."""
-        content: dict[str, Any] = write(self)
-        return {key: value for key, value in content.items() if value or key not in ("gate", "order", "promise")}
+    gate: dict[str, GateComparison] = Field(default={}, exclude_if=is_absent)
+    order: dict[str, DimOrder] = Field(default={}, exclude_if=is_absent)
+    promise: Promise | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":
