@@ -1,19 +1,19 @@
 """Table rows -> records, and the reference as the mean of its templates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Executable, Row, bindparam, select
+from sqlalchemy import Executable, Row, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import UnknownSubjectError
 from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
-from matchka.store.records import Reference, Subject, Template
+from matchka.store.records import Reference, StoredEmbedding, Subject, Template
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
-from matchka.vectors import FloatArray, mean_reference
+from matchka.vectors import mean_reference
 
 
 def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow | None:
@@ -74,10 +74,26 @@ def summaries_query() -> Executable:
 
 def reference_query() -> Executable:
     """What to_reference() needs of one subject: of_tenant, of_subject, of_model, of_version."""
+    return _references().where(SubjectRow.subject_id == bindparam("of_subject"))
+
+
+def references_query() -> Executable:
+    """What to_reference() needs of some subjects: of_tenant, keys, of_model, of_version."""
+    return _references().where(SubjectRow.key.in_(bindparam("keys", expanding=True)))
+
+
+def _references() -> Select[*tuple[Any, ...]]:
     return (
-        select(ReferenceRow.subject_key, ReferenceRow.template_count, ReferenceRow.embedding, ReferenceRow.digest)
+        select(
+            ReferenceRow.subject_key,
+            SubjectRow.subject_id,
+            ReferenceRow.template_count,
+            ReferenceRow.row_count,
+            ReferenceRow.embedding,
+            ReferenceRow.digest,
+        )
         .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
-        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"))
+        .where(SubjectRow.tenant == bindparam("of_tenant"))
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
     )
 
@@ -90,23 +106,23 @@ def recompute_reference(session: Session, subject: SubjectRow, model: str, versi
     return write_reference(session, subject, model, version, read_templates(session, subject, model, version))
 
 
-def read_templates(session: Session, subject: SubjectRow, model: str, version: str) -> dict[str, FloatArray]:
-    """The embeddings, float32, (full_dim,), of a subject's templates of one version by their ids, oldest first.
+def read_templates(session: Session, subject: SubjectRow, model: str, version: str) -> dict[str, StoredEmbedding]:
+    """The embeddings of a subject's templates of one version by their ids, oldest first.
 
     Raises: StorageDamagedError: a template is not what was stored.
     """
     rows = session.execute(
-        select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest)
+        select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest, TemplateRow.row_count)
         .where(TemplateRow.subject_key == subject.key, TemplateRow.model == model, TemplateRow.version == version)
         .order_by(TemplateRow.created_at, TemplateRow.template_id)
     ).all()
     for number, found in enumerate(rows, start=1):
         require_digest(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
-    return {found.template_id: from_bytes(found.embedding) for found in rows}
+    return {found.template_id: StoredEmbedding(from_bytes(found.embedding), found.row_count) for found in rows}
 
 
 def write_reference(
-    session: Session, subject: SubjectRow, model: str, version: str, templates: Mapping[str, FloatArray]
+    session: Session, subject: SubjectRow, model: str, version: str, templates: Mapping[str, StoredEmbedding]
 ) -> Reference | None:
     """Store the mean of all of a subject's templates as its reference; without any, there is none."""
     row = session.get(ReferenceRow, (subject.key, model, version))
@@ -114,12 +130,23 @@ def write_reference(
         if row is not None:
             session.delete(row)
         return None
-    mean = mean_reference(np.stack(list(templates.values())))
+    mean = mean_reference(np.stack([template.vector for template in templates.values()]))
     if row is None:
         row = ReferenceRow(subject_key=subject.key, model=model, version=version)
         session.add(row)
     row.template_count, row.embedding = len(templates), to_bytes(mean)
-    return Reference(subject.key, subject.subject_id, len(templates), mean)
+    row.row_count = total_rows(template.row_count for template in templates.values())
+    return Reference(subject.key, subject.subject_id, len(templates), mean, row.row_count)
+
+
+def total_rows(counts: Iterable[int | None]) -> int | None:
+    """The rows of a reference: the sum over its templates, or None where one does not know its own.
+
+    >>> total_rows([3, 4]), total_rows([3, None])
+    (7, None)
+    """
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
 
 
 def to_subject(session: Session, row: SubjectRow) -> Subject:
@@ -142,4 +169,4 @@ def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
     Raises: StorageDamagedError: it is not what was stored.
     """
     require_digest(row.embedding, row.digest, f"the reference of {subject_id}")
-    return Reference(row.subject_key, subject_id, row.template_count, from_bytes(row.embedding))
+    return Reference(row.subject_key, subject_id, row.template_count, from_bytes(row.embedding), row.row_count)

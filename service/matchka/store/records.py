@@ -10,13 +10,25 @@ from matchka.vectors import FloatArray
 class Reference:
     """A subject's reference for one model and version.
 
-    Attributes: embedding: float32, (full_dim,), the mean of its templates. template_count: how many those are.
+    Attributes:
+        embedding: float32, (full_dim,), the mean of its templates.
+        template_count: how many those are.
+        row_count: rows of the graph's output in all of them together; None where that is not known of one.
     """
 
     subject_key: int
     subject_id: str
     template_count: int
     embedding: FloatArray
+    row_count: int | None
+
+
+@dataclass(frozen=True)
+class StoredEmbedding:
+    """A template's embedding, float32, (full_dim,), and of how many rows it is the mean; None where not known."""
+
+    vector: FloatArray
+    row_count: int | None
 
 
 @dataclass(frozen=True)

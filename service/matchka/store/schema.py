@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -81,7 +81,10 @@ def with_digest(row: "TemplateRow | ReferenceRow", _name: str, embedding: bytes)
 
 
 class TemplateRow(Base):
-    """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest."""
+    """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest.
+
+    `row_count` says of how many rows of the graph's output it is the mean; null in templates from before it was kept.
+    """
 
     __tablename__ = "templates"
     __table_args__ = (Index("templates_of_subject", "subject_key", "model"),)
@@ -92,6 +95,7 @@ class TemplateRow(Base):
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     digest: Mapped[int | None] = mapped_column(BigInteger)
+    row_count: Mapped[int | None] = mapped_column(Integer)
     _with_digest = validates("embedding")(with_digest)
 
 
@@ -99,7 +103,7 @@ class ReferenceRow(Base):
     """A subject's reference for one model and version: the mean of its templates, little-endian float32.
 
     The digest is that of the embedding (store/integrity/digest.py) and is written with it, always: an embedding that
-    does not fit its digest is damaged.
+    does not fit its digest is damaged. `row_count` is the sum over the templates; null where one has none.
     """
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL
@@ -111,6 +115,7 @@ class ReferenceRow(Base):
     template_count: Mapped[int] = mapped_column(Integer)
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[int | None] = mapped_column(BigInteger)
+    row_count: Mapped[int | None] = mapped_column(Integer)
     _with_digest = validates("embedding")(with_digest)
 
 

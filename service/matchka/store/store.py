@@ -24,6 +24,7 @@ from matchka.store.queries import (
     read_templates,
     recompute_reference,
     reference_query,
+    references_query,
     require_subject,
     summaries_query,
     to_reference,
@@ -53,8 +54,8 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
-        # made once: each verify asks the one and each identify the other, and making them takes longer than they
-        self._reference, self._summaries = reference_query(), summaries_query()
+        # made once: each verify asks the first and each identify another, and making them takes longer than they
+        self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
         try:
             bring_up_to_date(self._engine)
         except StoreError:
@@ -77,7 +78,13 @@ class Store:
         self._engine.dispose()
 
     def add_templates(
-        self, tenant: str, subject_id: str, model: str, version: str, embeddings: FloatArray
+        self,
+        tenant: str,
+        subject_id: str,
+        model: str,
+        version: str,
+        embeddings: FloatArray,
+        row_counts: Sequence[int] | None = None,
     ) -> Enrolment:
         """Store templates and recompute the subject's reference; all or nothing.
 
@@ -87,22 +94,30 @@ class Store:
             model: the bundle's name.
             version: the bundle's version.
             embeddings: float32, (templates, full_dim), unit length.
+            row_counts: of how many rows of the graph's output each is the mean; None where not known.
 
         Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
         """
         try:
-            return self._add_templates(tenant, subject_id, model, version, embeddings)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts)
         except IntegrityError:  # an import into PostgreSQL made the subject in the same moment: now it is there
-            return self._add_templates(tenant, subject_id, model, version, embeddings)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts)
 
     def _add_templates(
-        self, tenant: str, subject_id: str, model: str, version: str, embeddings: FloatArray
+        self,
+        tenant: str,
+        subject_id: str,
+        model: str,
+        version: str,
+        embeddings: FloatArray,
+        row_counts: Sequence[int] | None,
     ) -> Enrolment:
         now = datetime.now(UTC)
+        counts = [None] * len(embeddings) if row_counts is None else row_counts
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         with self._sessions.begin() as session:
             subject = find_or_make_subject(session, tenant, subject_id, now)
-            for template_id, embedding in zip(ids, embeddings, strict=True):
+            for template_id, embedding, row_count in zip(ids, embeddings, counts, strict=True):
                 session.add(
                     TemplateRow(
                         template_id=template_id,
@@ -111,12 +126,13 @@ class Store:
                         version=version,
                         embedding=to_bytes(embedding),
                         created_at=now,
+                        row_count=row_count,
                     )
                 )
             session.flush()
             # as SQLite's one writer, or with the subject locked: nothing is committed between this look and the commit
             templates = read_templates(session, subject, model, version)
-            require_no_duplicates(templates, ids, subject_id)
+            require_no_duplicates({one: stored.vector for one, stored in templates.items()}, ids, subject_id)
             reference = write_reference(session, subject, model, version, templates)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
@@ -160,6 +176,16 @@ class Store:
         with self._engine.connect() as connection:
             rows = connection.execute(self._summaries, values).all()
         return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
+
+    def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, Reference]:
+        """The reference of each of some subject keys; keys that are gone are left out.
+
+        Raises: StorageDamagedError: one is not what was stored.
+        """
+        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._references, values).all()
+        return {row.subject_key: to_reference(row, row.subject_id) for row in rows}
 
     def references_by_version(self, subject_key: int, model: str) -> dict[str, FloatArray]:
         """A subject's references for a model, float32, (full_dim,), by version."""

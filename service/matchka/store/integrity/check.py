@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from matchka.store.deletions import living_deletions
 from matchka.store.integrity.digest import digest_of, digests
 from matchka.store.integrity.stored_embeddings import from_bytes
+from matchka.store.queries import total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.statistics import row_counts
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
@@ -26,8 +27,8 @@ COMPONENT_BYTES: Final = 4
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
 GroupKey: TypeAlias = tuple[int, str, str]  # subject key, model, version
-StoredReference: TypeAlias = tuple[int, bytes, int | None]  # template count, embedding, digest
-TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest
+StoredReference: TypeAlias = tuple[int, bytes, int | None, int | None]  # template count, embedding, digest, row count
+TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest, row_count
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
     """Check every row.
 
     The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length, not of the
-    size of their model and version or not of their digest, references that are not the mean of their templates, and
-    templates that the deletion log calls deleted.
+    size of their model and version or not of their digest, references that are not the mean of their templates or count
+    others, and templates that the deletion log calls deleted.
 
     Args:
         session: of one snapshot (matchka.store.engine.reading), so that others may write meanwhile.
@@ -130,6 +131,7 @@ def _batches(session: Session) -> Iterator[list[TemplateLine]]:
         TemplateRow.template_id,
         TemplateRow.embedding,
         TemplateRow.digest,
+        TemplateRow.row_count,
     ).order_by(TemplateRow.subject_key, TemplateRow.model, TemplateRow.version)
     held: list[TemplateLine] = []
     for partition in session.execute(query).yield_per(BATCH_ROWS).partitions():
@@ -146,7 +148,7 @@ def _check_batch(
     session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
 ) -> Iterator[IntegrityProblem]:
     references = {
-        (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest)
+        (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest, row.row_count)
         for row in session.execute(
             select(
                 ReferenceRow.subject_key,
@@ -155,6 +157,7 @@ def _check_batch(
                 ReferenceRow.template_count,
                 ReferenceRow.embedding,
                 ReferenceRow.digest,
+                ReferenceRow.row_count,
             ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
         )
     }
@@ -194,17 +197,22 @@ def _check_vectors(
     means = mean_by_group(truncate_and_normalise(rows[chosen], rows.shape[1]), [len(groups[n][1]) for n in sound])
     for mean, number in zip(means, sound, strict=True):
         key, group = groups[number]
-        broken = _broken_reference(references.get(key), mean, len(group))
+        row_count = total_rows(line.row_count for line in group)
+        broken = _broken_reference(references.get(key), mean, len(group), row_count)
         if broken:
             yield IntegrityProblem(broken, _place(key))
 
 
-def _broken_reference(stored: StoredReference | None, mean: FloatArray, template_count: int) -> str | None:
+def _broken_reference(
+    stored: StoredReference | None, mean: FloatArray, template_count: int, row_count: int | None
+) -> str | None:
     if stored is None:
         return "templates without a reference"
-    count, embedding, digest = stored
+    count, embedding, digest, rows = stored
     if count != template_count:
         return f"a reference that counts {count} templates where there are {template_count}"
+    if rows != row_count:
+        return f"a reference that counts {rows} rows where its templates have {row_count}"
     # a comparison with NaN is false, so the rule is put the way in which NaN breaks it
     if len(embedding) != mean.nbytes or not np.all(np.abs(from_bytes(embedding) - mean) <= MEAN_TOLERANCE):
         return "a reference that is not the mean of its templates"

@@ -40,7 +40,7 @@ class ExportManifest(ArchiveManifest):
         subjects, templates, deletions: lines and rows.
     """
 
-    format: Literal["matchka-export-1"]
+    format: Literal["matchka-export-1", "matchka-export-2"]
     created_at: AwareDatetime
     tenant: str = Field(max_length=64)
     model: str
@@ -52,12 +52,13 @@ class ExportManifest(ArchiveManifest):
 
 
 class TemplateEntry(BaseModel):
-    """A template of a subject's line."""
+    """A template of a subject's line; exports of format 1 know no numbers of rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template_id: str = Field(pattern=f"^{TEMPLATE_ID}$")
     created_at: AwareDatetime
+    row_count: int | None = Field(default=None, ge=1)
 
 
 class SubjectLine(BaseModel):
@@ -102,7 +103,7 @@ def write_export(
                     append(line_of(deletion))
                     deletions += 1
         manifest = ExportManifest(
-            format="matchka-export-1",
+            format="matchka-export-2",
             created_at=datetime.now(UTC),
             tenant=tenant,
             model=model,
@@ -119,13 +120,20 @@ def write_export(
 
 def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model: str, version: str) -> tuple[int, int]:
     query = select(
-        SubjectRow.subject_id, SubjectRow.created_at.label("since"), TemplateRow.template_id, TemplateRow.created_at
+        SubjectRow.subject_id,
+        SubjectRow.created_at.label("since"),
+        TemplateRow.template_id,
+        TemplateRow.created_at,
+        TemplateRow.row_count,
     )
     rows = session.execute(_of(query, tenant, model, version)).yield_per(ROWS_AT_ONCE)
     subjects = templates = 0
     with writer.member(SUBJECTS_NAME) as append:
         for (subject_id, since), grouped in groupby(rows, key=lambda row: (row.subject_id, row.since)):
-            entries = tuple(TemplateEntry(template_id=row.template_id, created_at=row.created_at) for row in grouped)
+            entries = tuple(
+                TemplateEntry(template_id=row.template_id, created_at=row.created_at, row_count=row.row_count)
+                for row in grouped
+            )
             line = SubjectLine(subject_id=subject_id, created_at=since, templates=entries)
             append(line.model_dump_json().encode() + b"\n")
             subjects += 1

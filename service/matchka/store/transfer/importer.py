@@ -24,6 +24,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.integrity.digest import digests
 from matchka.store.integrity.stored_embeddings import to_bytes
+from matchka.store.queries import total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
@@ -169,6 +170,7 @@ class _Importer:
                 "template_id": line.templates[place].template_id,
                 "subject_key": key,
                 "created_at": line.templates[place].created_at.astimezone(UTC),
+                "row_count": line.templates[place].row_count,
                 **of,
             }
             for key, line, living, _ in wanted
@@ -176,7 +178,15 @@ class _Importer:
         ]
         vectors = np.concatenate([rows for _, _, _, rows in wanted])
         self.session.execute(insert(TemplateRow), _with_vectors(templates, vectors))
-        references = [{"subject_key": key, "template_count": len(living), **of} for key, _, living, _ in wanted]
+        references = [
+            {
+                "subject_key": key,
+                "template_count": len(living),
+                "row_count": total_rows(line.templates[place].row_count for place in living),
+                **of,
+            }
+            for key, line, living, _ in wanted
+        ]
         means = np.stack([mean_reference(rows) for _, _, _, rows in wanted])
         self.session.execute(insert(ReferenceRow), _with_vectors(references, means))
         self.report.subjects += len(wanted)

@@ -69,6 +69,11 @@ FIRST_OF_S5 = f"template_id = (SELECT min(template_id) FROM templates WHERE subj
 @pytest.mark.parametrize(
     ("statement", "values", "said"),
     [
+        (
+            f"UPDATE templates SET row_count = 3 WHERE subject_key = {OF_S5}",
+            (),
+            "a reference that counts None rows where its templates have 15",
+        ),
         (f"UPDATE templates SET embedding = ? WHERE {FIRST_OF_S5}", (NAN,), "a template of length nan"),
         (f"UPDATE templates SET embedding = ? WHERE {FIRST_OF_S5}", (INFINITE,), "a template of length inf"),
         (f"UPDATE templates SET embedding = ? WHERE {FIRST_OF_S5}", (b"\0" * 4 * DIM,), "a template of length 0"),

@@ -126,7 +126,7 @@ def test_export_is_readable_with_nothing_but_a_zip_and_numpy(archive: Path, sour
         deletions = [json.loads(line) for line in opened.read("deletions.jsonl").splitlines()]
         for name, member in manifest["members"].items():
             assert hashlib.sha256(opened.read(name)).hexdigest() == member["sha256"]
-    assert (manifest["format"], manifest["tenant"], manifest["model"]) == ("matchka-export-1", "t", "voice")
+    assert (manifest["format"], manifest["tenant"], manifest["model"]) == ("matchka-export-2", "t", "voice")
     assert [line["subject_id"] for line in lines] == ["s0", "s1", "s2", "s3"]
     assert rows.shape == (10, DIM)
     np.testing.assert_array_equal(rows[:1], units(1, 0))
@@ -333,3 +333,38 @@ def test_deletion_log_of_the_store_is_asked_before_anything_is_stored(archive: P
 def _delete_all(store: Store) -> None:
     for subject in store.subjects("t", 10, None):
         store.delete_subject("t", subject.subject_id)
+
+
+ROWS = "SELECT subject_id, template_count, row_count FROM subject_references JOIN subjects ON key = subject_key"
+
+
+def rows_of_references(path: Path) -> set[tuple[str, int, int | None]]:
+    connection = sqlite3.connect(path)
+    found = set(connection.execute(f"{ROWS} WHERE tenant = 't' AND model = 'voice' AND version = '1'"))
+    connection.close()
+    return found
+
+
+def without_row_counts(members: dict[str, bytes]) -> None:
+    lines = [json.loads(line) for line in members["subjects.jsonl"].splitlines()]
+    for line in lines:
+        for entry in line["templates"]:
+            del entry["row_count"]
+    members["subjects.jsonl"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def test_numbers_of_rows_move_with_their_templates_and_an_export_of_format_1_has_none(target: Path, tmp_path: Path):
+    with opened_store(url(tmp_path / "counted.sqlite")) as store:
+        store.add_templates("t", "ada", "voice", "1", units(3, 1), [2, 5, 9])
+        store.add_templates("t", "ben", "voice", "1", units(1, 2), [4])
+        store.add_templates("t", "ben", "voice", "1", units(1, 3))
+        first = store.subject("t", "ada").templates[0].template_id
+    exported(tmp_path / "counted.sqlite", tmp_path / "counted.export")
+    imported(tmp_path / "counted.export", target)
+    assert rows_of_references(target) == {("ada", 3, 16), ("ben", 2, None)}
+    with opened_store(url(target)) as store:
+        kept = {2, 5, 9} - {16 - store.delete_template("t", first).reference.row_count}
+    assert len(kept) == 2  # each template kept its own
+    old = rewritten(tmp_path / "counted.export", tmp_path / "old.export", without_row_counts, format="matchka-export-1")
+    imported(old, target, existing="replace", resurrect=True)
+    assert rows_of_references(target) == {("ada", 3, None), ("ben", 2, None)}
