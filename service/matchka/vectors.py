@@ -1,4 +1,4 @@
-"""Arithmetic on embeddings; nowhere else are vectors truncated, normalised, averaged or compared."""
+"""Arithmetic on embeddings; nowhere else are vectors truncated, normalised, averaged or compared by cosine."""
 
 from typing import TypeAlias
 

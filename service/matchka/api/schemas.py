@@ -37,21 +37,26 @@ class FaceAnswer(Answer):
 
 
 class EmbedAnswer(Answer):
-    """Embeddings of unit length: lists of numbers, or base64 of little-endian float32."""
+    """Embeddings of unit length: lists of numbers, or base64 of little-endian float32.
+
+    `row_counts`: of how many rows of the graph's output (windows of a recording) each is the mean.
+    """
 
     model: str
     version: str
     dim: int
     encoding: str
     embeddings: list[list[float]] | list[str]
+    row_counts: list[int] = Field(default_factory=list)  # no older service of version 1 tells them
     faces: list[FaceAnswer | None] | None = None
 
 
 class SubjectSimilarityAnswer(Answer):
-    """A subject and its cosine similarity."""
+    """A subject, its similarity by the model's scorer, and the cosine."""
 
     subject_id: str
     similarity: float
+    cosine: float | None = None  # no older service of version 1 tells it
 
 
 class EnrollAnswer(Answer):
@@ -68,7 +73,10 @@ class EnrollAnswer(Answer):
 
 
 class VerifyAnswer(Answer):
-    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation."""
+    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation.
+
+    `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison.
+    """
 
     match: bool
     similarity: float
@@ -76,6 +84,7 @@ class VerifyAnswer(Answer):
     threshold_measured: bool
     max_fmr: float
     probability: float | None
+    cosine: float | None = None  # no older service of version 1 tells it
     dim: int
     model: str
     version: str

@@ -88,6 +88,8 @@ class Manifest(ManifestBase):
         graphs = {GRAPH_NAME, *self.auxiliary_files}
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
+        if unlisted := {file for output in self.outputs.values() for file in output.files} - set(self.files):
+            raise ValueError(f"files must hold the sha256 of {', '.join(sorted(unlisted))}")
         if len({output.kind for output in self.outputs.values()}) < len(self.outputs):
             raise ValueError("outputs must not have two of one kind")
         return self

@@ -1,6 +1,7 @@
 """What a graph returns, by kind of output, and what was measured of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union
 
 from pydantic import (
@@ -40,7 +41,7 @@ class Metrics(FrozenModel):
 
 
 class OperatingPoint(FrozenModel):
-    """A false match rate and the cosine threshold that keeps it.
+    """A false match rate and the threshold that keeps it, on the scale of the scorer's similarity.
 
     `measured` is false where too few independent identities support the rate (rule of 30). `estimate` is the threshold
     that keeps the rate for the very `people` it was set with, who own a reference; `threshold` keeps it as the
@@ -85,7 +86,7 @@ class Calibration(FrozenModel):
 
 
 class GalleryThresholds(FrozenModel):
-    """Cosine thresholds that keep a false positive identification rate in galleries of several sizes.
+    """Thresholds of similarity that keep a false positive identification rate in galleries of several sizes.
 
     `thresholds` has a row for each of `max_fpirs` (falling) and a column for each of `gallery_sizes` (rising). They
     come from the tails of single impostors (matchka_train.metrics.impostor_tails), measured at no more subjects than
@@ -154,6 +155,70 @@ class DimOrder(FrozenModel):
     lower: float = Field(ge=-1, le=1)
 
 
+class Scoring(FrozenModel):
+    """How embeddings are compared. One class for each kind."""
+
+    kind: str
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Files of the bundle that it needs."""
+        return frozenset()
+
+    def suits(self, dims: Collection[int]) -> bool:
+        """Whether it says all that is needed at exactly these dims."""
+        return bool(dims)
+
+
+class CosineScoring(Scoring):
+    """Embeddings are compared by their cosine."""
+
+    kind: Literal["cosine"] = "cosine"
+
+
+class RatioScale(FrozenModel):
+    """At one dim, what the covariances are divided by, and the similarity: slope * log-likelihood ratio + offset.
+
+    Attributes: scale: mean squared length of the first components of unit embeddings.
+    """
+
+    scale: float = Field(gt=0, le=1)
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+
+
+class TwoCovarianceScoring(Scoring):
+    """Embeddings are compared by the log-likelihood ratio of two covariances: see matchka.scorers.TwoCovarianceScorer.
+
+    Attributes:
+        file: of the bundle, holding `within` and `between`, float32, (full_dim, full_dim).
+        within_shrinkage, between_shrinkage: towards a multiple of the identity.
+        row_noise: how much one row (a window of a clip) spreads beside what a person does.
+        mean_inverse_rows: mean of 1 / rows of the samples it was fitted on.
+        per_dim: by dim.
+    """
+
+    kind: Literal["two_covariance"] = "two_covariance"
+    file: str = Field(min_length=1)
+    within_shrinkage: float = Field(ge=0, le=1)
+    between_shrinkage: float = Field(ge=0, le=1)
+    row_noise: float = Field(ge=0, allow_inf_nan=False)
+    mean_inverse_rows: float = Field(ge=0, le=1)
+    per_dim: dict[str, RatioScale]
+
+    @property
+    def files(self) -> frozenset[str]:
+        """That of the covariances."""
+        return frozenset([self.file])
+
+    def suits(self, dims: Collection[int]) -> bool:
+        """Whether there is an entry for each of the dims, and no other."""
+        return set(self.per_dim) == {str(dim) for dim in dims}
+
+
+AnyScoring: TypeAlias = Annotated[CosineScoring | TwoCovarianceScoring, Field(discriminator="kind")]
+
+
 class DimReport(FrozenModel):
     """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
 
@@ -197,6 +262,11 @@ class Output(FrozenModel, ABC):
     def row_shape(self) -> tuple[int, ...]:
         """Its axes behind the batch axis."""
 
+    @property
+    def files(self) -> frozenset[str]:
+        """Files of the bundle that it needs beside the graph."""
+        return frozenset()
+
     def summary(self) -> dict[str, Any]:
         """What a list of models says of it: what is stated of it, without measurements."""
         return self.model_dump(mode="json")
@@ -209,12 +279,14 @@ class EmbeddingOutput(Output):
         full_dim: components that the graph returns.
         dims: those that were trained and measured, rising; the last is full_dim.
         per_dim: what was measured, by dim.
+        scorer: how embeddings are compared; thresholds are of its similarities.
     """
 
     kind: Literal["embedding"] = "embedding"
     full_dim: int = Field(gt=0)
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
+    scorer: AnyScoring = CosineScoring()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "EmbeddingOutput":
@@ -222,6 +294,8 @@ class EmbeddingOutput(Output):
             raise ValueError("dims must rise, without repeats, and end with full_dim")
         if set(self.per_dim) != {str(dim) for dim in self.dims}:
             raise ValueError("per_dim must have exactly one entry for each of dims")
+        if not self.scorer.suits(self.dims):
+            raise ValueError("scorer.per_dim must have exactly one entry for each of dims")
         return self
 
     @property
@@ -229,8 +303,13 @@ class EmbeddingOutput(Output):
         """(full_dim,)."""
         return (self.full_dim,)
 
+    @property
+    def files(self) -> frozenset[str]:
+        """The scorer's."""
+        return self.scorer.files
+
     def summary(self) -> dict[str, Any]:
-        """Its kind and dims."""
+        """Its kind, dims and scorer."""
         return self.model_dump(mode="json", exclude={"per_dim"})
 
 

@@ -40,14 +40,16 @@ class EmbedAnswer(Answer):
     dim: int
     encoding: str
     embeddings: list[list[float]] | list[str]
+    row_counts: list[int] = Field(default_factory=list)  # no older service of version 1 tells them
     faces: list[FaceAnswer | None] | None = None
 
 
 class SubjectSimilarityAnswer(Answer):
-    """A subject and its cosine similarity."""
+    """A subject, its similarity by the model's scorer, and the cosine."""
 
     subject_id: str
     similarity: float
+    cosine: float | None = None  # no older service of version 1 tells it
 
 
 class EnrollAnswer(Answer):
@@ -64,7 +66,10 @@ class EnrollAnswer(Answer):
 
 
 class VerifyAnswer(Answer):
-    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation."""
+    """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation.
+
+    `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison.
+    """
 
     match: bool
     similarity: float
@@ -72,6 +77,7 @@ class VerifyAnswer(Answer):
     threshold_measured: bool
     max_fmr: float
     probability: float | None
+    cosine: float | None = None  # no older service of version 1 tells it
     dim: int
     model: str
     version: str

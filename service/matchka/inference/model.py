@@ -10,6 +10,7 @@ import numpy as np
 
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
+from matchka.bundles.scorers import open_scorer
 from matchka.errors import MatchkaError
 from matchka.inference.batch_policy import policy_for
 from matchka.inference.batcher import Batcher
@@ -18,6 +19,7 @@ from matchka.modalities import MODALITIES, options_for, read_limits
 from matchka.modalities.modality import Finding, Modality, Observation, OpenedGraph, Purpose, Reader
 from matchka.runtime.deadline import holding_slot
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
+from matchka.scorers import COSINE, Scorer
 from matchka.settings import Settings
 
 RUN_THREADS: Final = 1  # runs of several requests keep the cores busy, each one of its own (docs/decisions/050)
@@ -66,6 +68,7 @@ class Model:
         is_current: false for an older version that is served beside a newer.
         graph_bytes: of the files of its graphs, each as often as it is opened: what their weights take, in the memory
             of the machine or of its GPU. What runs need beside them depends on the size of their batches.
+        scorer: compares its embeddings, if it has any.
     """
 
     manifest: Manifest
@@ -74,6 +77,7 @@ class Model:
     times: StageTimes = field(default_factory=StageTimes)
     is_current: bool = True
     graph_bytes: int = 0
+    scorer: Scorer = COSINE
 
     @property
     def label(self) -> str:
@@ -176,9 +180,10 @@ def open_model(
         stages: told what its stages take; not exported by default.
 
     Raises:
-        BundleError: a graph does not match the manifest.
+        BundleError: a graph or the scorer does not match the manifest.
         SettingsError: the limits of a modality are not valid.
     """
+    scorer = open_scorer(bundle.path, bundle.manifest)
     spec, times = bundle.manifest.input, StageTimes(stages, _label_of(bundle.manifest, bundle.is_current))
     modality, limits = MODALITIES[spec.kind], read_limits(settings.modalities)[spec.kind]
     use_gpu = settings.device == "gpu"
@@ -192,7 +197,7 @@ def open_model(
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
     opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]
     graph_bytes = sum(path.stat().st_size for path in opened)
-    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes)
+    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes, scorer)
 
 
 def _joined(parts: list[NamedArrays]) -> NamedArrays:

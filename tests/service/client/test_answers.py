@@ -124,6 +124,6 @@ def test_methods_of_both_clients_show_the_parameters_and_the_text_of_the_call():
 
 def test_answer_of_a_newer_service_is_read_without_the_fields_that_it_added():
     answer = SubjectSimilarityAnswer.model_validate_json('{"subject_id": "a", "similarity": 0.5, "added": [1]}')
-    assert answer.model_dump() == {"subject_id": "a", "similarity": 0.5}
+    assert answer.model_dump() == {"subject_id": "a", "similarity": 0.5, "cosine": None}
     with pytest.raises(ValueError, match="frozen"):
         answer.similarity = 1.0

@@ -117,7 +117,7 @@ def test_bundle_of_an_embedding_and_a_class_enrols_verifies_and_identifies_by_it
 
 def test_list_of_models_says_what_each_returns(server: SmallServer):
     models = models_of(server)
-    dims = {"kind": "embedding", "full_dim": 8, "dims": list(DIMS)}
+    dims = {"kind": "embedding", "full_dim": 8, "dims": list(DIMS), "scorer": {"kind": "cosine"}}
     assert {name: model["outputs"] for name, model in models.items()} == {
         "voice": {"embeddings": dims},
         "both": {"logits": CLASSES, "embeddings": dims},

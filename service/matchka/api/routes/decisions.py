@@ -94,6 +94,7 @@ def _candidates(result: Identified) -> list[CandidateAnswer]:
         CandidateAnswer(
             subject_id=candidate.subject_id,
             similarity=candidate.similarity,
+            cosine=candidate.cosine,
             version=candidate.manifest.version,
             dim=candidate.dim,
             threshold=candidate.threshold.value,
@@ -115,6 +116,7 @@ def _verify_answer(result: Verified) -> VerifyAnswer:
         threshold_measured=result.decision.threshold.measured,
         max_fmr=result.max_fmr,
         probability=result.decision.probability,
+        cosine=result.cosine,
         dim=result.dim,
         model=result.manifest.name,
         version=result.manifest.version,

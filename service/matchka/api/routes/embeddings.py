@@ -26,6 +26,7 @@ async def embed(caller: CallerDep, form: Annotated[EmbedForm, Depends(reads(Embe
         dim=result.dim,
         encoding=form.encoding,
         embeddings=_encode(result, form.encoding),
+        row_counts=list(result.row_counts),
         faces=faces_answer(result.findings),
     )
 

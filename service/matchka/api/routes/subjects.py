@@ -38,7 +38,8 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         template_ids=list(enrolled.template_ids),
         template_count=enrolled.template_count,
         similar_subjects=[
-            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity) for s in enrolled.similar_subjects
+            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine)
+            for s in enrolled.similar_subjects
         ],
         faces=faces_answer(enrolled.findings),
     )

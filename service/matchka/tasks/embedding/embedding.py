@@ -7,15 +7,24 @@ from matchka.bundles.outputs import EmbeddingOutput
 from matchka.errors import UntrainedDimError
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
+from matchka.scorers import CountedEmbeddings, counted
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings of samples, float32, (observations, full_dim), of unit length, and what was seen of each."""
+    """Embeddings of samples, float32, (observations, full_dim), of unit length, and what was seen of each.
+
+    Attributes: row_counts: of how many rows of the graph's output each is the mean.
+    """
 
     vectors: FloatArray
     findings: tuple[Finding | None, ...]
+    row_counts: tuple[int, ...]
+
+    def one(self, number: int) -> CountedEmbeddings:
+        """One of them, as scorers take it."""
+        return counted(self.vectors[number : number + 1], self.row_counts[number : number + 1])
 
 
 def embeds(model: Model) -> bool:
@@ -39,7 +48,7 @@ def embed(model: Model, samples: list[bytes], options: object) -> Embedded:
     name = model.manifest.output_name(EmbeddingOutput)
     seen = model.observe(samples, options)
     means = mean_by_group(seen.outputs[name], list(seen.rows))
-    return Embedded(truncate_and_normalise(means, means.shape[1]), seen.findings)
+    return Embedded(truncate_and_normalise(means, means.shape[1]), seen.findings, seen.rows)
 
 
 def require_dim(manifest: Manifest, dim: int | None) -> int:

@@ -20,7 +20,7 @@ def decide_jointly(
     Args:
         fusion: the learned weights.
         reports: name -> what that model's bundle states at full dim.
-        similarities: name -> cosine of probe and reference.
+        similarities: name -> similarity of probe and reference, by that model's scorer.
         counts: name -> templates in that reference.
         fmr: the false match rate to keep, in (0, 1).
 

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from matchka.bundles.manifest import Manifest
+import numpy as np
+
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.gallery.gallery import Gallery
+from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
+from matchka.scorers import CountedEmbeddings, counted
 from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
 from matchka.tasks.embedding.thresholds import identification_threshold
-from matchka.vectors import FloatArray
 
 DEFAULT_MAX_FPIR: Final = 1e-2
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
@@ -22,12 +23,19 @@ MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 @dataclass(frozen=True)
 class Search:
-    """One gallery to be searched, and the probe as its version embeds it: float32, (full_dim,), unit length."""
+    """One gallery to be searched, and the one probe as its version embeds it."""
 
-    manifest: Manifest
+    model: Model
     dim: int
     gallery: Gallery
-    probe: FloatArray
+    probe: CountedEmbeddings
+
+
+@dataclass(frozen=True)
+class Ranked(SubjectSimilarity):
+    """A subject that the store holds, and how many templates its reference has."""
+
+    template_count: int
 
 
 class Identifier:
@@ -61,46 +69,76 @@ class Identifier:
         by_subject: dict[str, Candidate] = {}
         thresholds = []
         for search in searches:
-            found, best_count = self._candidates(tenant, search, top_k)
-            report = search.manifest.output(EmbeddingOutput).per_dim[str(search.dim)]
-            threshold = identification_threshold(report, best_count, max_fpir, gallery_size)
+            found = self._candidates(tenant, search, top_k)
+            manifest = search.model.manifest
+            report = manifest.output(EmbeddingOutput).per_dim[str(search.dim)]
+            threshold = identification_threshold(report, _count_of_best(found), max_fpir, gallery_size)
             thresholds.append(threshold)
-            for subject_id, similarity in found:
+            for one in found:
                 # one that is just moving to a newer version is in both; it counts in the newer
-                candidate = Candidate(subject_id, similarity, search.manifest, search.dim, threshold)
-                by_subject.setdefault(subject_id, candidate)
+                candidate = Candidate(one.subject_id, one.similarity, one.cosine, manifest, search.dim, threshold)
+                by_subject.setdefault(one.subject_id, candidate)
         # equal margins stay in the order of the searches: within one version, that of the similarities
         candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
         if not candidates:
             first = searches[0]
-            return Identified(first.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, finding)
+            return Identified(first.model.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, finding)
         best = candidates[0]
         match = best.subject_id if best.similarity >= best.threshold.value else None
         return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, finding)
 
     def similar_subjects(
-        self, tenant: str, manifest: Manifest, gallery: Gallery, reference: Reference
+        self, tenant: str, model: Model, gallery: Gallery, reference: Reference
     ) -> list[SubjectSimilarity]:
         """Other subjects that identify would have taken for this one, at the default false positive rate."""
-        embedding = manifest.output(EmbeddingOutput)
-        search = Search(manifest, embedding.full_dim, gallery, reference.embedding)
+        embedding = model.manifest.output(EmbeddingOutput)
+        own = counted(reference.embedding[None, :], [reference.row_count])
+        search = Search(model, embedding.full_dim, gallery, own)
         # both sides are references, so the larger of the two counts sets the threshold
-        found, best_count = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
-        count = max(best_count, reference.template_count)
+        found = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
+        count = max(_count_of_best(found), reference.template_count)
         report = embedding.per_dim[str(search.dim)]
         threshold = identification_threshold(report, count, DEFAULT_MAX_FPIR, len(gallery))
-        others = [SubjectSimilarity(*candidate) for candidate in found if candidate[0] != reference.subject_id]
-        return [other for other in others[:MOST_SIMILAR_SUBJECTS] if other.similarity >= threshold.value]
+        others = [one for one in found if one.subject_id != reference.subject_id][:MOST_SIMILAR_SUBJECTS]
+        return [other for other in others if other.similarity >= threshold.value]
 
-    def _candidates(self, tenant: str, search: Search, top_k: int) -> tuple[list[tuple[str, float]], int]:
-        """The most similar subjects that the store still holds, and the template count of the first (1 if none)."""
-        found = search.gallery.search(search.probe, search.dim, top_k)
+    def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
+        """The most similar subjects that the store still holds, the most similar first.
+
+        The gallery ranks by cosine; what another scorer may think of the best of these is settled here.
+        """
+        scorer = search.model.scorer
+        hits = search.gallery.search(search.probe.vectors[0], search.dim, scorer.shortlist(top_k))
+        ranked = self._by_cosine(tenant, search, hits) if scorer.is_cosine else self._by_scorer(tenant, search, hits)
+        return ranked[:top_k]
+
+    def _by_cosine(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
+        manifest = search.model.manifest
         known = self._store.summaries_of_keys(
-            tenant, [candidate.subject_key for candidate in found], search.manifest.name, search.manifest.version
+            tenant, [hit.subject_key for hit in hits], manifest.name, manifest.version
         )
-        held = [candidate for candidate in found if candidate.subject_key in known]
-        best_count = known[held[0].subject_key].template_count if held else 1
-        return [(known[c.subject_key].subject_id, c.similarity) for c in held], best_count
+        held = ((known[hit.subject_key], hit) for hit in hits if hit.subject_key in known)
+        return [Ranked(one.subject_id, hit.similarity, hit.similarity, one.template_count) for one, hit in held]
+
+    def _by_scorer(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
+        manifest = search.model.manifest
+        known = self._store.references_of_keys(
+            tenant, [hit.subject_key for hit in hits], manifest.name, manifest.version
+        )
+        held = [(known[hit.subject_key], hit) for hit in hits if hit.subject_key in known]
+        if not held:
+            return []
+        references = counted(np.stack([one.embedding for one, _ in held]), [one.row_count for one, _ in held])
+        similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
+        ranked = [
+            Ranked(one.subject_id, similarity, hit.similarity, one.template_count)
+            for (one, hit), similarity in zip(held, similarities, strict=True)
+        ]
+        return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
+
+
+def _count_of_best(found: Sequence[Ranked]) -> int:
+    return found[0].template_count if found else 1
 
 
 def observe_with_version(model: Model, sample: bytes, options: object) -> Embedded | None:

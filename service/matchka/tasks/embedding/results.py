@@ -14,20 +14,25 @@ Findings: TypeAlias = tuple[Finding | None, ...]
 
 @dataclass(frozen=True)
 class Embeddings:
-    """float32, (samples, dim), each of unit length, what made them, and what was seen of each."""
+    """float32, (samples, dim), each of unit length, what made them, and what was seen of each.
+
+    Attributes: row_counts: of how many rows of the graph's output each is the mean.
+    """
 
     manifest: Manifest
     dim: int
     vectors: FloatArray
     findings: Findings
+    row_counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class SubjectSimilarity:
-    """A subject and its cosine similarity to the probe."""
+    """A subject, its similarity to the probe by the model's scorer, and the cosine."""
 
     subject_id: str
     similarity: float
+    cosine: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Verified:
     """A 1:1 decision and what it rests on.
 
     Attributes:
+        cosine: of the two; the decision's similarity is the scorer's.
         template_count: templates in the reference that was compared; 1 where two samples were.
         findings: of the probe, or of both samples compared.
     """
@@ -69,6 +75,7 @@ class Verified:
     dim: int
     max_fmr: float
     decision: Decision
+    cosine: float
     template_count: int
     findings: Findings
 

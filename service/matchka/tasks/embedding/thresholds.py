@@ -43,7 +43,7 @@ class ScaledPoint:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A cosine threshold. `measured` is false where it rests on the normal tail rather than on counted errors."""
+    """A threshold of similarity. `measured`: whether counted errors support it rather than the normal tail."""
 
     value: float
     measured: bool
@@ -55,7 +55,7 @@ class Decision:
 
     Attributes:
         match: similarity >= threshold.
-        similarity: cosine in [-1, 1].
+        similarity: in [-1, 1], by the bundle's scorer.
         threshold: the operating point's threshold.
         probability: calibrated posterior of a mated pair at prior 0.5, or None without calibration.
     """
@@ -71,7 +71,7 @@ def decide(report: DimReport, similarity: float, template_count: int, fmr: float
 
     Args:
         report: what the bundle states of the dim compared.
-        similarity: cosine in [-1, 1].
+        similarity: in [-1, 1], by the bundle's scorer.
         template_count: templates in the reference, >= 1.
         fmr: the false match rate to keep, in (0, 1).
 

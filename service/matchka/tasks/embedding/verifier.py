@@ -16,6 +16,7 @@ from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
+from matchka.scorers import CountedEmbeddings, counted
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim
@@ -24,7 +25,7 @@ from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, decide
-from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
+from matchka.vectors import cosine_similarity, truncate_and_normalise
 
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
 
@@ -111,7 +112,7 @@ class Verifier:
         seen = embed(model, samples, options)
         is_whole = dim == model.manifest.output(EmbeddingOutput).full_dim  # of unit length already
         vectors = seen.vectors if is_whole else truncate_and_normalise(seen.vectors, dim)
-        return Embeddings(model.manifest, dim, vectors, seen.findings)
+        return Embeddings(model.manifest, dim, vectors, seen.findings, seen.row_counts)
 
     def enroll(
         self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_OPTIONS
@@ -125,11 +126,11 @@ class Verifier:
         with self._write_lock:
             with model.times.timed("store"):
                 enrolment = self._store.add_templates(
-                    tenant, subject_id, model_name, model.manifest.version, embeddings
+                    tenant, subject_id, model_name, model.manifest.version, embeddings, seen.row_counts
                 )
             self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._follower.of(tenant, model)
-        similar = self._identifier.similar_subjects(tenant, model.manifest, gallery, enrolment.reference)
+        similar = self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference)
         count = enrolment.reference.template_count
         return Enrolled(model.manifest, full_dim, enrolment.template_ids, count, similar, seen.findings)
 
@@ -149,10 +150,9 @@ class Verifier:
         dim = require_dim(model.manifest, dim)
         seen = embed(model, [sample], options)
         with model.times.timed("decide"):
-            decision = _decide(
-                model.manifest, dim, max_fmr, reference.embedding[None, :], seen.vectors, reference.template_count
-            )
-        return Verified(model.manifest, dim, max_fmr, decision, reference.template_count, seen.findings)
+            enrolled = counted(reference.embedding[None, :], [reference.row_count])
+            decision, cosine = _decide(model, dim, max_fmr, enrolled, seen.one(0), reference.template_count)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings)
 
     def verify_jointly(
         self,
@@ -216,8 +216,8 @@ class Verifier:
         """Compare two samples; nothing is stored."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
         seen = embed(model, [sample_a, sample_b], options)
-        decision = _decide(model.manifest, dim, max_fmr, seen.vectors[:1], seen.vectors[1:], 1)
-        return Verified(model.manifest, dim, max_fmr, decision, 1, seen.findings)
+        decision, cosine = _decide(model, dim, max_fmr, seen.one(0), seen.one(1), 1)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float
@@ -260,13 +260,13 @@ class Verifier:
         seen = embed(model, [sample], options)
         seen_by_older = [(other, other_dim, observe_with_version(other, sample, options)) for other, other_dim in older]
         found = []
-        for number, (vector, finding) in enumerate(zip(seen.vectors, seen.findings, strict=True)):
-            searches = [Search(model.manifest, model_dim, self._follower.of(tenant, model), vector)]
+        for number, finding in enumerate(seen.findings):
+            searches = [Search(model, model_dim, self._follower.of(tenant, model), seen.one(number))]
             for other, other_dim, again in seen_by_older:
                 place = None if again is None else counterpart(again.findings, finding, number)
                 if again is not None and place is not None:
                     gallery = self._follower.of(tenant, other)
-                    searches.append(Search(other.manifest, other_dim, gallery, again.vectors[place]))
+                    searches.append(Search(other, other_dim, gallery, again.one(place)))
             with model.times.timed("search"):  # and the store's rows of what was found
                 found.append(self._identifier.identify(tenant, searches, finding, top_k, max_fpir))
         return found
@@ -333,7 +333,10 @@ class Verifier:
 
 
 def _decide(
-    manifest: Manifest, dim: int, max_fmr: float, reference: FloatArray, probe: FloatArray, template_count: int
-) -> Decision:
-    similarity = float(cosine_similarity(reference, probe, dim)[0, 0])
-    return decide(manifest.output(EmbeddingOutput).per_dim[str(dim)], similarity, template_count, max_fmr)
+    model: Model, dim: int, max_fmr: float, reference: CountedEmbeddings, probe: CountedEmbeddings, template_count: int
+) -> tuple[Decision, float]:
+    """The decision on the scorer's similarity, and the cosine beside it."""
+    similarity = float(model.scorer.similarities(reference, probe, dim)[0, 0])
+    report = model.manifest.output(EmbeddingOutput).per_dim[str(dim)]
+    cosine = float(cosine_similarity(reference.vectors, probe.vectors, dim)[0, 0])
+    return decide(report, similarity, template_count, max_fmr), cosine
