@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from matchka.vectors import FloatArray, mean_by_group
+from matchka.vectors import mean_by_group
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.as_norm import AsNormRecipe, as_norm_pairs, cohort_embeddings
 from matchka_train.evaluation.validation import EmbedWindows, Report, compared, embed_by_domain, measure, unchanged
@@ -16,6 +16,7 @@ from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_differ
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
 from matchka_train.metrics.identity_bootstrap import LEAST_PEOPLE
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, reference_pairs
+from matchka_train.metrics.scored_embeddings import Embeddings
 
 REFERENCES_PER_SUBJECT: Final = 4  # more references of one subject repeat the same clips
 
@@ -92,7 +93,7 @@ def decisions(
 
 
 def template_pairs(
-    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int, least_people: int = LEAST_PEOPLE
+    embeddings: Embeddings, subjects: list[str], dim: int, templates: int, seed: int, least_people: int = LEAST_PEOPLE
 ) -> PairSimilarities:
     """Probes against references of so many templates; with one template, all pairs of clips.
 

@@ -17,6 +17,7 @@ from matchka_train.metrics.calibration import RULE_OF, ThresholdAt, logistic_reg
 from matchka_train.metrics.error_rates import equal_error_rate
 from matchka_train.metrics.identity_bootstrap import RESAMPLES, Counts, Values, bounded_thresholds, draw_people
 from matchka_train.metrics.pairs import Indices, PairSimilarities, all_pairs, number_subjects
+from matchka_train.metrics.scored_embeddings import Embeddings
 
 Numbers = npt.NDArray[np.int64]
 
@@ -29,7 +30,7 @@ RATES: Final = (1e-1, 1e-2, 1e-3, 1e-4)
 class Modality:
     """Embeddings of one kind of sample, float32 (n, full_dim), and the subject of each."""
 
-    embeddings: FloatArray
+    embeddings: Embeddings
     subjects: list[str]
 
 

@@ -7,11 +7,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from matchka.vectors import FloatArray, cosine_similarity, mean_reference
+from matchka.scorers import COSINE, Scorer
+from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.validation import EmbedWindows, embed_by_domain
+from matchka_train.evaluation.validation import EmbedWindows, scored_by_domain
 from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import Indices, number_subjects
+from matchka_train.metrics.scored_embeddings import Embeddings, scored
 
 TEMPLATES: Final = 3  # samples in a reference; the first ones of each subject
 FPIRS: Final = (5e-2, 1e-2)
@@ -55,7 +57,7 @@ IdentificationReport = dict[str, dict[int, Identification]]  # domain -> dim -> 
 
 
 def identification_report(
-    embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int]
+    embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int], scorer: Scorer = COSINE
 ) -> IdentificationReport:
     """Identify within every domain that has people with four samples or more; others are left out.
 
@@ -63,9 +65,10 @@ def identification_report(
         embed_windows: features of windows -> embeddings, float32, (windows, full_dim).
         data: features of held-out identities.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
+        scorer: compares the embeddings.
     """
     found: IdentificationReport = {}
-    for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
+    for domain, (embeddings, subjects) in scored_by_domain(embed_windows, data, scorer).items():
         try:
             # a published embedding may be narrower than what a projection makes of the features before it
             found[domain] = {dim: identify(embeddings, subjects, min(dim, embeddings.shape[1])) for dim in dims}
@@ -74,7 +77,7 @@ def identification_report(
     return found
 
 
-def identify(embeddings: FloatArray, subjects: list[str], dim: int) -> Identification:
+def identify(embeddings: Embeddings, subjects: list[str], dim: int) -> Identification:
     """Enrol everyone with four samples or more, and look for the rest.
 
     Args:
@@ -87,9 +90,10 @@ def identify(embeddings: FloatArray, subjects: list[str], dim: int) -> Identific
         DimensionError: dim out of range. ZeroVectorError: a truncated embedding is all zero.
     """
     roles = _deal(*number_subjects(subjects))
-    references = np.stack([mean_reference(embeddings[rows]) for rows in roles.references])
-    probes = cosine_similarity(embeddings[roles.probes], references, dim)
-    impostors = cosine_similarity(embeddings[roles.non_mated], references, dim)
+    samples = scored(embeddings)
+    references = samples.references(roles.references)
+    probes = samples[roles.probes].similarities(references, dim)
+    impostors = samples[roles.non_mated].similarities(references, dim)
     best, right = probes.max(axis=1), probes.argmax(axis=1) == roles.owners
     others = np.ones(probes.shape, bool)
     others[np.arange(len(probes)), roles.owners] = False

@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from matchka.scorers import COSINE, Scorer
 from matchka.vectors import FloatArray, mean_by_group
 from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
 from matchka_train.metrics.error_rates import det_curve, eer_of, min_dcf_of, tar_of
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, listed_pairs
+from matchka_train.metrics.scored_embeddings import ScoredEmbeddings
 
 FALSE_MATCH_RATES: Final = (1e-2, 1e-3)  # at which the true accept rate is reported
 
@@ -64,7 +66,9 @@ def measure(pairs: PairSimilarities) -> Accuracy:
     )
 
 
-def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int]) -> Report:
+def validate(
+    embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequence[int], scorer: Scorer = COSINE
+) -> Report:
     """Measure an embedding on the validation features of one or more domains, all pairs of clips within each.
 
     The gate of the export calls this too, with the embedding of the graph it is about to ship; give `unchanged`
@@ -74,6 +78,7 @@ def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequen
         embed_windows: float32 (w, in) -> (w, full_dim); `in` is whatever `data` holds (backbone embeddings, usually).
         data: features of held-out identities; each of one domain.
         dims: dims to truncate to; embeddings with fewer components are compared as a whole.
+        scorer: compares the embeddings.
 
     Returns: domain -> dim -> accuracy.
 
@@ -81,11 +86,13 @@ def validate(embed_windows: EmbedWindows, data: Sequence[Features], dims: Sequen
     """
     return {
         domain: {dim: measure(pairs_at(dim)) for dim in dims}
-        for domain, pairs_at in compared(embed_windows, data).items()
+        for domain, pairs_at in compared(embed_windows, data, scorer).items()
     }
 
 
-def compared(embed_windows: EmbedWindows, data: Sequence[Features]) -> dict[str, Callable[[int], PairSimilarities]]:
+def compared(
+    embed_windows: EmbedWindows, data: Sequence[Features], scorer: Scorer = COSINE
+) -> dict[str, Callable[[int], PairSimilarities]]:
     """For each domain, the similarities at a dim: of all pairs of clips, or of the trials its features list.
 
     Returns: domain -> (dim -> similarities).
@@ -94,7 +101,7 @@ def compared(embed_windows: EmbedWindows, data: Sequence[Features]) -> dict[str,
     """
     listed = {features.domains[0]: features.trials for features in data if features.trials is not None}
     found: dict[str, Callable[[int], PairSimilarities]] = {}
-    for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items():
+    for domain, (embeddings, subjects) in scored_by_domain(embed_windows, data, scorer).items():
         if domain in listed:
             found[domain] = partial(_listed_at, embeddings, subjects, listed[domain])
         else:
@@ -102,12 +109,12 @@ def compared(embed_windows: EmbedWindows, data: Sequence[Features]) -> dict[str,
     return found
 
 
-def _all_at(embeddings: FloatArray, subjects: list[str], dim: int) -> PairSimilarities:
+def _all_at(embeddings: ScoredEmbeddings, subjects: list[str], dim: int) -> PairSimilarities:
     return all_pairs(embeddings[:, :dim], subjects)
 
 
 def _listed_at(
-    embeddings: FloatArray, subjects: list[str], trials: npt.NDArray[np.int64], dim: int
+    embeddings: ScoredEmbeddings, subjects: list[str], trials: npt.NDArray[np.int64], dim: int
 ) -> PairSimilarities:
     return listed_pairs(embeddings[:, :dim], subjects, trials)
 
@@ -117,16 +124,32 @@ def embed_by_domain(embed_windows: EmbedWindows, data: Sequence[Features]) -> di
 
     Returns: domain -> (float32 (n, full_dim), n subjects).
     """
-    found: dict[str, tuple[FloatArray, list[str]]] = {}
+    found = scored_by_domain(embed_windows, data, COSINE)
+    return {domain: (embeddings.vectors, subjects) for domain, (embeddings, subjects) in found.items()}
+
+
+def scored_by_domain(
+    embed_windows: EmbedWindows, data: Sequence[Features], scorer: Scorer
+) -> dict[str, tuple[ScoredEmbeddings, list[str]]]:
+    """embed_by_domain() with what a scorer needs beside the embeddings.
+
+    Raises: DatasetError: two features of one domain, of which one has listed trials.
+    """
+    found: dict[str, tuple[ScoredEmbeddings, list[str]]] = {}
     for features in data:
         embeddings = mean_by_group(embed_windows(features.windows), features.window_counts.tolist())
+        counts = features.window_counts.astype(np.float64)
         for domain in sorted(set(features.domains)):
             rows = [row for row, other in enumerate(features.domains) if other == domain]
-            before, names = found.get(domain, (embeddings[:0], []))
+            before, names = found.get(domain, (ScoredEmbeddings(embeddings[:0], counts[:0], scorer), []))
             if len(before) and any(other.trials is not None for other in data if domain in other.domains):
                 raise _trials_of_several(domain)
             found[domain] = (
-                np.concatenate([before, embeddings[rows]]),
+                ScoredEmbeddings(
+                    np.concatenate([before.vectors, embeddings[rows]]),
+                    np.concatenate([before.row_counts, counts[rows]]),
+                    scorer,
+                ),
                 names + [features.subjects[row] for row in rows],
             )
     return found

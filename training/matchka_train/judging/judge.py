@@ -29,7 +29,7 @@ class JudgedThreshold:
         domain: of the data.
         dim: of the threshold.
         fmr: the false match rate it promises.
-        threshold: on the cosine scale.
+        threshold: on the scale of the bundle's similarity.
         measured_fmr: share of non-mated pairs of clips at or above it.
         measured_fnmr: share of mated pairs below it.
     """
@@ -93,7 +93,7 @@ def judge(
     Raises: DatasetError, TooManyUnreadableError, NoTrialsError.
     """
     features = _features(model, data, conditions, progress)
-    pairs = compared(model.embed_windows, features)
+    pairs = compared(model.embed_windows, features, model.scorer)
     thresholds = tuple(
         _judge_threshold(domain, dim, fmr, threshold, pairs_at(dim))
         for domain, pairs_at in pairs.items()
@@ -104,7 +104,7 @@ def judge(
     if cohort is not None:
         cohort_features = join_features(_features(model, [cohort], conditions, progress))
         normalised = _with_as_norm(model, features, cohort_features, top)
-    report = validate(model.embed_windows, features, model.dims)
+    report = validate(model.embed_windows, features, model.dims, model.scorer)
     return Judgement(report, thresholds, normalised, sum(len(part.skipped) for part in features))
 
 
@@ -128,7 +128,10 @@ def compare(
             value=f"{first.dims}, {second.dims}",
             remedy="Train both for one dim.",
         )
-    pairs = [compared(model.embed_windows, _features(model, data, conditions, progress)) for model in (first, second)]
+    pairs = [
+        compared(model.embed_windows, _features(model, data, conditions, progress), model.scorer)
+        for model in (first, second)
+    ]
     return {
         domain: {dim: paired_difference(pairs_at(dim), pairs[1][domain](dim), conditions.seed) for dim in dims}
         for domain, pairs_at in pairs[0].items()

@@ -6,6 +6,8 @@ from pathlib import Path
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.manifest import MANIFEST_NAME
 from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.scorers import open_scorer
+from matchka.scorers import COSINE, Scorer
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.errors import CheckpointError
@@ -27,6 +29,7 @@ class EvaluatedModel:
         dims: dims it was validated for, rising.
         thresholds: dim -> [(false match rate, threshold)] of a reference of one template; empty for a checkpoint.
         recipe: of a checkpoint; None for a bundle.
+        scorer: of a bundle; a checkpoint's projection is judged by cosine.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class EvaluatedModel:
     dims: tuple[int, ...]
     thresholds: dict[int, list[tuple[float, float]]]
     recipe: Recipe | None
+    scorer: Scorer = COSINE
 
 
 def open_model(path: Path) -> EvaluatedModel:
@@ -64,7 +68,8 @@ def _open_bundle(path: Path) -> EvaluatedModel:
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
         for dim, report in embedding.per_dim.items()
     }
-    return EvaluatedModel(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None)
+    scorer = open_scorer(bundle.path, bundle.manifest)
+    return EvaluatedModel(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None, scorer)
 
 
 def _open_checkpoint(path: Path) -> EvaluatedModel:

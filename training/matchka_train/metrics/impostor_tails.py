@@ -13,11 +13,12 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
-from matchka.vectors import FloatArray, cosine_similarity, mean_reference
+from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
 from matchka_train.metrics.calibration import LARGEST_COSINE
 from matchka_train.metrics.identity_bootstrap import CONFIDENCE, LEAST_PEOPLE, RESAMPLES, draw_people
 from matchka_train.metrics.pairs import number_subjects
+from matchka_train.metrics.scored_embeddings import Embeddings, ScoredEmbeddings, scored
 
 UPPER_SHARE: Final = 0.2  # of an impostor's similarities, through which its tail is laid; docs/decisions/062
 KEPT_SHARE: Final = 0.45  # of them that are kept: in a draw of people the upper fifth of the weight may reach so far
@@ -152,7 +153,7 @@ class RankedImpostors:
     nothing about who might be taken for somebody else.
 
     Args:
-        embeddings: float32, (n, full_dim), not truncated.
+        embeddings: float32, (n, full_dim), not truncated; compared by their scorer.
         subjects: the subject of each row.
         dim: components compared.
         templates: samples in a reference; with 1, every sample is one.
@@ -167,7 +168,7 @@ class RankedImpostors:
 
     def __init__(
         self,
-        embeddings: FloatArray,
+        embeddings: Embeddings,
         subjects: list[str],
         dim: int,
         templates: int,
@@ -177,7 +178,8 @@ class RankedImpostors:
     ) -> None:
         self.numbers, self.count = number_subjects(subjects)
         generator = np.random.default_rng(seed)
-        references, owners = _references(embeddings, self.numbers, self.count, templates, draws, generator)
+        samples = scored(embeddings)
+        references, owners = _references(samples, self.numbers, self.count, templates, draws, generator)
         self._references = np.bincount(owners, minlength=self.count)
         self.people = int(np.count_nonzero(self._references))
         if self.people < least_people:
@@ -186,7 +188,7 @@ class RankedImpostors:
                 value=self.people,
                 remedy="Give more subjects, or fewer templates.",
             )
-        similarities = cosine_similarity(embeddings, references, dim)
+        similarities = samples.similarities(references, dim)
         similarities[self.numbers[:, None] == owners] = -np.inf
         kept = np.argsort(-similarities, axis=1, kind="stable")[:, : max(2, int(KEPT_SHARE * len(owners)))]
         highest = np.take_along_axis(similarities, kept, axis=1)
@@ -216,7 +218,7 @@ class RankedImpostors:
 
 
 def fit_tails(
-    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, draws: int, seed: int
+    embeddings: Embeddings, subjects: list[str], dim: int, templates: int, draws: int, seed: int
 ) -> ImpostorTails:
     """The tails of all samples, everybody counted once; arguments and errors as RankedImpostors."""
     impostors = RankedImpostors(embeddings, subjects, dim, templates, draws, seed)
@@ -224,24 +226,25 @@ def fit_tails(
 
 
 def _references(
-    embeddings: FloatArray,
+    samples: ScoredEmbeddings,
     numbers: npt.NDArray[np.int32],
     count: int,
     templates: int,
     draws: int,
     generator: np.random.Generator,
-) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+) -> tuple[ScoredEmbeddings, npt.NDArray[np.int64]]:
     if templates == 1:
-        return embeddings, numbers.astype(np.int64)
-    references, owners = [embeddings[:0]], []
+        return samples, numbers.astype(np.int64)
+    chosen: list[npt.NDArray[np.int64]] = []
+    owners: list[int] = []
     for subject in range(count):
         rows = np.flatnonzero(numbers == subject)
         if rows.size < templates:
             continue
         for _ in range(draws):
-            references.append(mean_reference(embeddings[generator.choice(rows, templates, replace=False)])[None, :])
+            chosen.append(generator.choice(rows, templates, replace=False))
             owners.append(subject)
-    return np.concatenate(references), np.asarray(owners, np.int64)
+    return samples.references(chosen) if chosen else samples[:0], np.asarray(owners, np.int64)
 
 
 def _weighted_lines(x: FloatArray, y: FloatArray, weights: FloatArray) -> tuple[Values, Values]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from matchka.vectors import FloatArray, cosine_similarity, mean_reference, truncate_and_normalise
+from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
+from matchka_train.metrics.scored_embeddings import Embeddings, scored
 
 Indices = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class PairSimilarities:
-    """Cosine similarities of pairs, with the identities each came from (a bootstrap by identity needs them).
+    """Similarities of pairs, with the identities each came from (a bootstrap by identity needs them).
 
     Attributes:
         mated: float32, (m,).
@@ -53,11 +54,12 @@ def number_subjects(subjects: list[str]) -> tuple[Indices, int]:
     return numbers.astype(np.int32), len(names)
 
 
-def all_pairs(embeddings: FloatArray, subjects: list[str]) -> PairSimilarities:
+def all_pairs(embeddings: Embeddings, subjects: list[str]) -> PairSimilarities:
     """Compare every sample with every other one once.
 
     Args:
         embeddings: float32, (n, dim), already truncated to the dim that is measured; rows need not be unit length.
+            An array is compared by cosine, scored embeddings by their scorer.
         subjects: the subject of each row, n of them.
 
     Returns: n (n - 1) / 2 similarities in all.
@@ -69,26 +71,25 @@ def all_pairs(embeddings: FloatArray, subjects: list[str]) -> PairSimilarities:
     ([1.0], [0.0, 0.0])
     """
     numbers, count = number_subjects(subjects)
-    unit = truncate_and_normalise(embeddings, embeddings.shape[1])
-    first, second = np.triu_indices(len(unit), k=1)
-    similarities = np.clip(unit @ unit.T, -1.0, 1.0)[first, second]
+    samples = scored(embeddings)
+    first, second = np.triu_indices(len(samples), k=1)
+    similarities = samples.similarities(samples, embeddings.shape[1])[first, second]
     return _split(similarities, numbers[first], numbers[second], count)
 
 
-def listed_pairs(embeddings: FloatArray, subjects: list[str], pairs: npt.NDArray[np.int64]) -> PairSimilarities:
+def listed_pairs(embeddings: Embeddings, subjects: list[str], pairs: npt.NDArray[np.int64]) -> PairSimilarities:
     """Compare only the pairs of a list (a published trial list, or the balanced generator's).
 
     Args:
-        embeddings: float32, (n, dim); rows need not be unit length.
+        embeddings: float32, (n, dim), as for all_pairs().
         subjects: the subject of each row, n of them.
         pairs: int64, (trials, 2), row numbers.
 
     Raises: NoTrialsError: no pair of one kind. ZeroVectorError: an embedding is all zero.
     """
     numbers, count = number_subjects(subjects)
-    unit = truncate_and_normalise(embeddings, embeddings.shape[1])
-    first, second = pairs[:, 0], pairs[:, 1]
-    similarities = np.clip(np.einsum("ij,ij->i", unit[first], unit[second]), -1.0, 1.0).astype(np.float32)
+    samples, (first, second) = scored(embeddings), pairs.T
+    similarities = samples[first].similarities_of_pairs(samples[second], embeddings.shape[1])
     return _split(similarities, numbers[first], numbers[second], count)
 
 
@@ -121,7 +122,7 @@ def balanced_pairs(subjects: list[str], per_kind: int, seed: int) -> npt.NDArray
 
 
 def reference_pairs(
-    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, draws: int, seed: int
+    embeddings: Embeddings, subjects: list[str], dim: int, templates: int, draws: int, seed: int
 ) -> PairSimilarities:
     """Compare probes with references that are the mean of several templates, as the service does.
 
@@ -142,7 +143,6 @@ def reference_pairs(
     """
     numbers, count = number_subjects(subjects)
     generator = np.random.default_rng(seed)
-    references: list[FloatArray] = []
     owners: list[int] = []
     members: list[npt.NDArray[np.int64]] = []
     for subject in range(count):
@@ -151,12 +151,12 @@ def reference_pairs(
             continue
         for _ in range(draws):
             chosen = generator.choice(rows, templates, replace=False)
-            references.append(mean_reference(embeddings[chosen]))
             owners.append(subject)
             members.append(chosen)
-    if not references:
+    if not members:
         raise _no_pair("mated")
-    similarities = cosine_similarity(np.stack(references), embeddings, dim)
+    samples = scored(embeddings)
+    similarities = samples.references(members).similarities(samples, dim)
     probed = np.ones(similarities.shape, bool)
     for row, chosen in enumerate(members):
         probed[row, chosen] = False
