@@ -28,6 +28,7 @@ class Checkpoint:
         info: what the file says it is.
         recipe: how it was trained.
         backbone: the network that the recipe names, on which it was fitted.
+        train: clips it was trained on, as they are; a scorer is fitted on them.
         validation: clips to judge it on, of held-out identities.
         validation_sets: where each of these comes from, and which of its pairs are compared.
     """
@@ -37,6 +38,7 @@ class Checkpoint:
     info: ProjectionInfo
     recipe: Recipe
     backbone: Backbone
+    train: list[list[Sample]]
     validation: list[list[Sample]]
     validation_sets: tuple[DatasetRecipe, ...]
 
@@ -67,8 +69,8 @@ def read_checkpoint(folder: Path, data: Path | None, progress: Progress) -> Chec
     require_backbone(info, backbone)
     found = read_data(moved, modality_of(backbone).copies, None, progress)
     require_same_record(info.record, record_of(recipe, found))
-    path = folder / PROJECTION_NAME
-    return Checkpoint(path, projection, info, recipe, backbone, found.validation, moved.validation)
+    path, sets = folder / PROJECTION_NAME, moved.validation
+    return Checkpoint(path, projection, info, recipe, backbone, found.train, found.validation, sets)
 
 
 def _moved(recipe: DataRecipe, folder: Path) -> DataRecipe:

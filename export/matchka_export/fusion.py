@@ -16,7 +16,7 @@ from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.evaluation.fusion import FusionResult, Line, Modality, draw_chimeras, learn_fusion
-from matchka_train.evaluation.validation import embed_by_domain
+from matchka_train.evaluation.validation import scored_by_domain
 from matchka_train.features.extraction import extract_features
 from matchka_train.judging.models import open_model
 from matchka_train.metrics.identity_bootstrap import CONFIDENCE, METHOD, RESAMPLES
@@ -88,7 +88,7 @@ def _embed(bundle: Bundle, recipe: Recipe, dataset: DatasetRecipe, progress: Pro
     model = open_model(bundle.path)
     samples = read_dataset(dataset)
     features = extract_features(samples, model.backbone, recipe.data.cache_dir, progress, recipe.data.limits)
-    embedded: Embedded = embed_by_domain(model.embed_windows, [features])
+    embedded: Embedded = scored_by_domain(model.embed_windows, [features], model.scorer)
     return Modality(*embedded[dataset.domain])
 
 

@@ -1,5 +1,6 @@
 """A checkpoint -> graph -> parity -> measurement -> gate -> bundle, top to bottom; or the pair of files to ship."""
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME, AuxiliaryPart, Source
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.runtime.atomic_file import atomic_file
+from matchka.runtime.atomic_file import atomic_file, write_atomically
+from matchka.scorers import COSINE
 from matchka_export.bundle import (
     BASE_VERSION,
     Facts,
@@ -32,7 +34,11 @@ from matchka_export.graph.build import build_graph
 from matchka_export.graph.trace import OUTPUT_NAME
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.cli.tables import accuracy_table, identification_table
+from matchka_train.evaluation.scorer_fit import Embedded, FittedScorer
+from matchka_train.evaluation.validation import scored_by_domain
+from matchka_train.features.extraction import extract_features
 from matchka_train.progress import show_progress
+from matchka_train.run.candidate import window_embedder
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
 TRAINING_PAGE: Final = "report.html"
@@ -75,11 +81,14 @@ def export_bundle(folder: Path, target: Path, options: ExportOptions, console: C
     backbone = checkpoint.backbone
     with staged_bundle(target) as staged:
         auxiliary = write_auxiliary(backbone, staged, options.downloads)
-        measured = _build_and_measure(checkpoint, backbone, staged / GRAPH_NAME, options, console)
+        scorer = _fit_scorer(checkpoint, backbone, console)
+        measured = _build_and_measure(checkpoint, backbone, scorer, staged / GRAPH_NAME, options, console)
         command = f"matchka-export run {folder.as_posix()}"
         with statable(f"The bundle {target.name}"):
-            evidence = _evidence(checkpoint, backbone, measured, options.float16, command)
+            evidence = _evidence(checkpoint, backbone, scorer, measured, options.float16, command)
             write_evidence(staged / REPORT_NAME, evidence)
+            for name, content in scorer.files.items():
+                (staged / name).write_bytes(content)
             _copy_plots(folder, staged)
             facts = bundle_facts(target.name, backbone, evidence, auxiliary, measured.accepted_worse)
             require_hashes(facts)
@@ -89,6 +98,8 @@ def export_bundle(folder: Path, target: Path, options: ExportOptions, console: C
 
 def export_shipped(folder: Path, out: Path, options: ExportOptions, console: Console) -> Evidence:
     """Judge a checkpoint's graph, and write `out/NAME.safetensors` with `out/NAME.json` if it passes.
+
+    A scorer's files lie beside them, each with the name in front.
 
     Args:
         folder: the checkpoint.
@@ -103,14 +114,17 @@ def export_shipped(folder: Path, out: Path, options: ExportOptions, console: Con
     backbone = checkpoint.backbone
     with tempfile.TemporaryDirectory(prefix="matchka-export-") as scratch:
         write_auxiliary(backbone, Path(scratch), options.downloads)
-        graph_path = Path(scratch) / GRAPH_NAME
-        measured = _build_and_measure(checkpoint, backbone, graph_path, replace(options, accept_worse=None), console)
+        scorer = _fit_scorer(checkpoint, backbone, console)
+        graph_path, never_worse = Path(scratch) / GRAPH_NAME, replace(options, accept_worse=None)
+        measured = _build_and_measure(checkpoint, backbone, scorer, graph_path, never_worse, console)
     command = f"matchka-export measure {folder.as_posix()}"
     with statable("What was measured"):
-        evidence = _evidence(checkpoint, backbone, measured, options.float16, command)
+        evidence = _evidence(checkpoint, backbone, scorer, measured, options.float16, command)
     name = checkpoint.recipe.name
     with atomic_file(out / f"{name}.safetensors") as partial:
         shutil.copyfile(checkpoint.projection_path, partial)
+    for file, content in scorer.files.items():
+        write_atomically(out / shipped_name(name, file), content)
     write_evidence(out / f"{name}.json", evidence)
     return evidence
 
@@ -123,7 +137,9 @@ def bundle_facts(
     accepted_worse: str | None,
 ) -> Facts:
     """The manifest's facts, out of measurements that belong to the files at hand."""
-    embeddings = EmbeddingOutput(full_dim=evidence.full_dim, dims=evidence.dims, per_dim=evidence.per_dim)
+    embeddings = EmbeddingOutput(
+        full_dim=evidence.full_dim, dims=evidence.dims, per_dim=evidence.per_dim, scorer=evidence.scorer
+    )
     version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
     return Facts(
         name=name,
@@ -145,8 +161,37 @@ def bundle_facts(
     )
 
 
+def shipped_name(model: str, file: str) -> str:
+    """What a file of a default bundle is called where its measurements are shipped.
+
+    >>> shipped_name("voice", "scorer.npz")
+    'voice.scorer.npz'
+    """
+    return f"{model}.{file}"
+
+
+def _fit_scorer(checkpoint: Checkpoint, backbone: Backbone, console: Console) -> FittedScorer:
+    """Fit how embeddings are compared, on the training identities and on nobody else."""
+    recipe = checkpoint.recipe
+
+    def embedded() -> Embedded:
+        with show_progress(console) as progress:
+            features = [
+                extract_features(samples, backbone, recipe.data.cache_dir, progress, recipe.data.limits)
+                for samples in checkpoint.train
+            ]
+        return scored_by_domain(window_embedder(checkpoint.projection), features, COSINE)
+
+    return recipe.scorer.fit(embedded, checkpoint.info.dims, recipe.seed)
+
+
 def _build_and_measure(
-    checkpoint: Checkpoint, backbone: Backbone, graph_path: Path, options: ExportOptions, console: Console
+    checkpoint: Checkpoint,
+    backbone: Backbone,
+    scorer: FittedScorer,
+    graph_path: Path,
+    options: ExportOptions,
+    console: Console,
 ) -> Measured:
     recipe = checkpoint.recipe
     trials = Trials(
@@ -156,6 +201,7 @@ def _build_and_measure(
         recipe.data.limits,
         recipe.seed,
         "these people" if recipe.validation_chooses else "nothing",
+        scorer.scorer,
     )
 
     def require(found: Mapping[str, DimGate]) -> str | None:
@@ -173,7 +219,14 @@ def _build_and_measure(
     return measured
 
 
-def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, float16: bool, command: str) -> Evidence:
+def _evidence(
+    checkpoint: Checkpoint,
+    backbone: Backbone,
+    scorer: FittedScorer,
+    measured: Measured,
+    float16: bool,
+    command: str,
+) -> Evidence:
     """Measurements tied to the files they are of."""
     return Evidence(
         backbone_sha256=backbone.source.sha256,
@@ -184,6 +237,8 @@ def _evidence(checkpoint: Checkpoint, backbone: Backbone, measured: Measured, fl
         full_dim=checkpoint.info.dims[-1],
         dims=checkpoint.info.dims,
         per_dim=measured.per_dim,
+        scorer=scorer.scoring,
+        scorer_sha256={name: hashlib.sha256(content).hexdigest() for name, content in scorer.files.items()},
         identification=_identification(measured),
         datasets=checkpoint.datasets,
         commands=(command,),

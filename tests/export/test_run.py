@@ -14,15 +14,19 @@ from rich.progress import Progress
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.scorers import open_scorer
 from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession
 from matchka_export.errors import GateError
 from matchka_export.run import ExportOptions, export_bundle, export_shipped
 from matchka_train.backbones.speaker.ge2e import Ge2e
+from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import IdentityOverlapError
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
+from matchka_train.judging.judge import Conditions, judge
+from matchka_train.judging.models import open_model
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.storage import ProjectionInfo
 from tests.factories.checkout import ROOT
@@ -83,6 +87,7 @@ def save_checkpoint(
     projection: AffineProjection,
     validation: str = "dev",
     backbone_recipe: dict[str, object] | None = None,
+    scorer: str = "cosine",
 ) -> Path:
     """A checkpoint as training leaves it; `backbone_recipe` is the recipe of another backbone than GE2E."""
     full_dim = projection.weight.shape[0]
@@ -101,6 +106,7 @@ def save_checkpoint(
             "cache_dir": str(home / "cache"),
         },
         "projection": {"family": "whitening"},
+        "scorer": {"kind": scorer},
         "output_dir": str(folder),
     }
     write_checkpoint(folder, recipe, projection, info)
@@ -167,6 +173,29 @@ def test_export_bundle_when_projection_changes_nothing_writes_a_bundle_with_its_
     assert manifest.output(EmbeddingOutput).per_dim["256"].gate["read-english"].model_dump() == gate
     assert report["parity"] <= 1e-4
     assert set(manifest.files) == {"model.onnx", "speech.onnx", "report.json", "training_report.html", "plots/det.png"}
+
+
+def test_export_with_two_covariances_measures_and_ships_a_scorer_of_the_training_identities(
+    home: Path, backbone: Ge2e, backbone_recipe: dict[str, object], good_bundle: Path, tmp_path: Path
+) -> None:
+    checkpoint = save_checkpoint(
+        home / "scored", home, backbone, UNCHANGED, backbone_recipe=backbone_recipe, scorer="two_covariance"
+    )
+    bundle = export_bundle(checkpoint, tmp_path / "scored", ExportOptions(), QUIET)
+    report = bundle.manifest.output(EmbeddingOutput).per_dim["256"]
+    by_cosine = read_bundle(good_bundle).manifest.output(EmbeddingOutput).per_dim["256"]
+    assert report.metrics["read-english"] != by_cosine.metrics["read-english"]
+    assert report.backbone_metrics == by_cosine.backbone_metrics  # the frozen backbone has no scorer
+    data = [DatasetRecipe(corpus="x", domain="read-english", layout="csv", path=home / "dev.csv")]
+    with Progress(console=QUIET) as progress:
+        judged = judge(open_model(bundle.path), data, Conditions(home / "cache", 0), progress)
+    assert judged.report["read-english"][256].eer == pytest.approx(report.metrics["read-english"].eer, abs=1e-3)
+    evidence = json.loads((bundle.path / "report.json").read_text())
+    assert evidence["scorer_sha256"] == {"scorer.npz": bundle.manifest.files["scorer.npz"]}
+    scorer = open_scorer(bundle.path, bundle.manifest)
+    with np.load(bundle.path / "scorer.npz") as stored:
+        assert stored["within"].shape == (256, 256)
+    assert not scorer.is_cosine
 
 
 def test_export_bundle_when_labels_were_shuffled_refuses_though_it_carries_good_metrics(

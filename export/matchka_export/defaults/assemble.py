@@ -15,7 +15,7 @@ from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs, require_measured_pass
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.graph.build import build_graph
-from matchka_export.run import bundle_facts
+from matchka_export.run import bundle_facts, shipped_name
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
@@ -43,7 +43,7 @@ def assemble(
         target: the bundle's folder; its name is the model's name.
         backbone: the frozen network.
         projection_path: the fitted projection.
-        evidence_path: what was measured of it.
+        evidence_path: what was measured of it; the files of its scorer lie beside it.
         downloads: the folder that keeps package files.
         samples_dir: real recordings or pictures for the parity check, used where they are present.
         console: where progress goes.
@@ -59,6 +59,7 @@ def assemble(
     require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
     _require_same_dims(evidence, info)
     require_measured_pass(evidence)
+    scorer_files = _scorer_files(evidence, evidence_path)
     with show_progress(console) as progress, staged_bundle(target) as folder:
         task = progress.add_task(f"Building {target.name}: exporting the graph", total=STEPS)
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
@@ -67,6 +68,8 @@ def assemble(
         _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
         progress.update(task, advance=1, description=f"Building {target.name}: writing")
         shutil.copyfile(evidence_path, folder / REPORT_NAME)
+        for name, path in scorer_files.items():
+            shutil.copyfile(path, folder / name)
         seal(folder, bundle_facts(target.name, backbone, evidence, auxiliary, accepted_worse=None))
         progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
     return read_bundle(target)
@@ -79,6 +82,22 @@ def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, ful
     files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
     real = real_rows(reader, [Sample(path, "", "") for path in files])
     require_parity(model, served.session, deal_batches(join_rows([made_rows(backbone.input), *real])))
+
+
+def _scorer_files(evidence: Evidence, evidence_path: Path) -> dict[str, Path]:
+    """By the names that the bundle gives them: each lies beside the measurements with their name in front."""
+    found = {}
+    for name, measured in evidence.scorer_sha256.items():
+        path = evidence_path.with_name(shipped_name(evidence_path.stem, name))
+        sha256 = sha256_of(path) if path.is_file() else None
+        if sha256 != measured:
+            raise EvidenceError(
+                f"The measurements are of the scorer with sha256 {measured}, which {path} is not.",
+                value=sha256,
+                remedy="Measure again with `matchka-export measure CHECKPOINT`.",
+            )
+        found[name] = path
+    return found
 
 
 def _require_same_dims(evidence: Evidence, info: ProjectionInfo) -> None:

@@ -16,7 +16,6 @@ from matchka.bundles.outputs import (
     Promise,
     SelectedOn,
 )
-from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, reference_owners, template_pairs
 from matchka_train.evaluation.validation import Report
@@ -24,11 +23,12 @@ from matchka_train.metrics.calibration import TEMPLATE_COUNTS, ThresholdAt, cali
 from matchka_train.metrics.identity_bootstrap import CONFIDENCE, METHOD, RESAMPLES
 from matchka_train.metrics.impostor_tails import GalleryBounds, RankedImpostors, gallery_thresholds
 from matchka_train.metrics.pairs import PairSimilarities
+from matchka_train.metrics.scored_embeddings import Embeddings
 
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
 GALLERY_SIZES: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
-Embedded = Mapping[str, tuple[FloatArray, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
+Embedded = Mapping[str, tuple[Embeddings, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
 
 
 def report_dims(
@@ -153,7 +153,7 @@ def strictest(per_domain: Sequence[Sequence[ThresholdAt | OperatingPoint]]) -> t
     )
 
 
-def _pairs(embeddings: FloatArray, subjects: list[str], dim: int, templates: int, seed: int) -> PairSimilarities | None:
+def _pairs(embeddings: Embeddings, subjects: list[str], dim: int, templates: int, seed: int) -> PairSimilarities | None:
     """Probes against references of that many templates; None where too few people of a domain have so many."""
     try:
         return template_pairs(embeddings, subjects, dim, templates, seed)

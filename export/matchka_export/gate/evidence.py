@@ -1,12 +1,12 @@
 """Evidence of a projection: the files it belongs to, what was measured, and how to reproduce it."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs import AnyScoring, CosineScoring, DimReport
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.gate import dim_gates, require_passed
@@ -57,6 +57,8 @@ class Evidence(StrictModel):
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
         per_dim: as matchka.bundles.outputs.EmbeddingOutput.
+        scorer: what compared the embeddings.
+        scorer_sha256: of its files, by name.
         identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
         commands: what to run to find the same again.
@@ -73,6 +75,8 @@ class Evidence(StrictModel):
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
+    scorer: AnyScoring = CosineScoring()
+    scorer_sha256: dict[str, Annotated[str, Field(pattern=HEX_SHA256)]] = Field(default_factory=dict)
     identification: dict[str, dict[str, dict[str, IdentificationRates]]] | None = None
     datasets: tuple[DatasetUse, ...]
     commands: tuple[str, ...]

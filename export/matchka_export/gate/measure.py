@@ -11,6 +11,7 @@ import torch
 from rich.progress import Progress
 
 from matchka.bundles.outputs import DimReport, SelectedOn
+from matchka.scorers import COSINE, Scorer
 from matchka_export.errors import GateError, statable
 from matchka_export.gate.dim_report import report_dims
 from matchka_export.gate.gate import DimGate, judge
@@ -20,7 +21,7 @@ from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
-from matchka_train.evaluation.validation import Report, compared, embed_by_domain, unchanged, validate
+from matchka_train.evaluation.validation import Report, compared, scored_by_domain, unchanged, validate
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features, with_trials
 from matchka_train.modalities import open_reader
@@ -40,6 +41,7 @@ class Trials:
         limits: which samples are taken, as `data.limits` of a recipe.
         seed: of all draws.
         selected_on: what the validation people decided in training.
+        scorer: compares the graph's embeddings; those of the frozen backbone are compared by cosine.
     """
 
     validation: Sequence[Sequence[Sample]]
@@ -48,6 +50,7 @@ class Trials:
     limits: Mapping[str, object]
     seed: int
     selected_on: SelectedOn
+    scorer: Scorer = COSINE
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,9 @@ def measure_graph(
         gate = _judge(features, raw_features, backbone, trials)
         accepted_worse = require(gate)
         progress.advance(task)
-        embedded, projected = embed_by_domain(unchanged, features), validate(unchanged, features, trials.dims)
-        identified = identification_report(unchanged, features, trials.dims)
+        embedded = scored_by_domain(unchanged, features, trials.scorer)
+        projected = validate(unchanged, features, trials.dims, trials.scorer)
+        identified = identification_report(unchanged, features, trials.dims, trials.scorer)
     raw = validate(unchanged, raw_features, trials.dims)
     task = progress.add_task("operating points", total=len(trials.dims))
     with statable("What was measured of the graph"):
@@ -128,7 +132,7 @@ def _judge(
     features: list[Features], raw_features: list[Features], backbone: Backbone, trials: Trials
 ) -> dict[str, DimGate]:
     return judge(
-        compared(unchanged, features),
+        compared(unchanged, features, trials.scorer),
         compared(unchanged, raw_features),
         trials.dims,
         backbone.published.embedding_dim,

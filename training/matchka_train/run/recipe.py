@@ -10,6 +10,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import ends_with
 from matchka_train.errors import RecipeError
 from matchka_train.evaluation.as_norm import AsNormRecipe
+from matchka_train.evaluation.scorer_fit import CosineRecipe, ScorerRecipe
 from matchka_train.fitting.losses import LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.modalities import AnyBackboneRecipe
@@ -107,6 +108,7 @@ class Recipe(StrictModel):
         projection: family and its values; `family: auto` tries several and lets validation choose.
         loss: of families that are trained.
         optimisation: of families that are trained.
+        scorer: how the bundle compares embeddings; fitted at the export, on the training identities.
         as_norm: measure adaptive score normalisation too.
         shuffled_labels: fit everything once more on permuted labels, to see what labels are worth; takes as long again.
         output_dir: folder of the checkpoint.
@@ -121,6 +123,7 @@ class Recipe(StrictModel):
     projection: Annotated[ClosedFormRecipe | TrainedRecipe | AutoRecipe, Field(discriminator="family")]
     loss: LossRecipe = LossRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
+    scorer: ScorerRecipe = CosineRecipe()
     as_norm: AsNormRecipe | None = None
     shuffled_labels: bool = True
     output_dir: Path
