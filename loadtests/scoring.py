@@ -1,6 +1,7 @@
 """How alike two embeddings are, by what a bundle's files say: a second implementation of the service's scorers."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,26 @@ class Counted:
 
     vectors: Vectors
     rows: Floats
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def of(self, chosen: npt.NDArray[np.int64] | slice) -> "Counted":
+        """Some of them."""
+        return Counted(self.vectors[chosen], self.rows[chosen])
+
+    def without(self, chosen: npt.NDArray[np.int64]) -> "Counted":
+        """All but some of them."""
+        return Counted(np.delete(self.vectors, chosen, axis=0), np.delete(self.rows, chosen))
+
+    def reference(self) -> "Counted":
+        """The reference of which they are the templates: one mean, with the rows of all."""
+        return Counted(self.vectors.mean(axis=0, keepdims=True), self.rows.sum(keepdims=True))
+
+
+def joined(parts: Sequence[Counted]) -> Counted:
+    """One behind the other."""
+    return Counted(np.concatenate([part.vectors for part in parts]), np.concatenate([part.rows for part in parts]))
 
 
 class Comparison(Protocol):

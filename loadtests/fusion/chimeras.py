@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loadtests.scoring import Comparison, Counted, joined
+
 MOST_SAMPLES = 8  # of one person and kind: most have two pictures, one has fifty-two
 RESAMPLES = 1_000
 CASES = ("own person", "right face, wrong voice", "right voice, wrong face", "both wrong")
 
-Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -89,8 +90,9 @@ def deal(counts: tuple[Sequence[int], Sequence[int]], templates: int, generator:
 
 
 def tally(
-    voices: Sequence[Vectors],
-    faces: Sequence[Vectors],
+    voices: Sequence[Counted],
+    faces: Sequence[Counted],
+    comparisons: tuple[Comparison, Comparison],
     pairing: Pairing,
     templates: int,
     rules: dict[str, Rule],
@@ -101,6 +103,7 @@ def tally(
     Args:
         voices: embeddings of each speaker, (samples, dim), unit length.
         faces: embeddings of each face.
+        comparisons: of voices and of faces, at full dim.
         pairing: who is put together.
         templates: samples in each reference, drawn at random; the others are probes.
         rules: by name.
@@ -112,9 +115,8 @@ def tally(
     tried = {case: np.zeros((len(pairing.enrolled), count), np.int64) for case, count in columns.items()}
     accepted = {name: {case: np.zeros_like(part) for case, part in tried.items()} for name in rules}
     for row, (speaker, face) in enumerate(pairing.enrolled):
-        voice_reference, own_voice = _enrol(voices[speaker], templates, generator)
-        face_reference, own_face = _enrol(faces[face], templates, generator)
-        wrong_voice, wrong_face = every_voice[0] @ voice_reference, every_face[0] @ face_reference
+        own_voice, wrong_voice = _compared(voices[speaker], every_voice[0], comparisons[0], templates, generator)
+        own_face, wrong_face = _compared(faces[face], every_face[0], comparisons[1], templates, generator)
         own_speaker, own_picture = np.zeros(len(own_voice), np.int64), np.zeros(len(own_face), np.int64)
         attempts = (
             _all_pairs((own_voice, own_speaker), (own_face, own_picture), column_of=0),
@@ -175,18 +177,20 @@ def _one_to_one(kinds: Sequence[Counts], generator: np.random.Generator) -> Coun
     return np.column_stack([generator.permutation(kind)[:count] for kind in kinds])
 
 
-def _enrol(samples: Vectors, templates: int, generator: np.random.Generator) -> tuple[Vectors, Floats]:
-    """A reference of unit length from samples drawn at random, and its similarities to the others."""
+def _compared(
+    samples: Counted, everybody: Counted, comparison: Comparison, templates: int, generator: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Similarities to a reference of samples drawn at random: of the person's others, and of everybody's."""
     order = generator.permutation(len(samples))
-    reference = samples[order[:templates]].mean(axis=0)
-    reference = reference / np.linalg.norm(reference)
-    return reference, samples[order[templates:][:MOST_SAMPLES]] @ reference
+    reference, others = samples.of(order[:templates]).reference(), samples.of(order[templates:][:MOST_SAMPLES])
+    found = comparison.table(joined([others, everybody]), reference, reference.vectors.shape[1])[:, 0]
+    return found[: len(others)], found[len(others) :]
 
 
-def _stacked(people: Sequence[Vectors], generator: np.random.Generator) -> tuple[Vectors, Counts]:
+def _stacked(people: Sequence[Counted], generator: np.random.Generator) -> tuple[Counted, Counts]:
     """Everybody's samples, at most MOST_SAMPLES each, and the person of each."""
-    kept = [samples[generator.permutation(len(samples))[:MOST_SAMPLES]] for samples in people]
-    return np.concatenate(kept), np.repeat(np.arange(len(kept)), [len(part) for part in kept])
+    kept = [samples.of(generator.permutation(len(samples))[:MOST_SAMPLES]) for samples in people]
+    return joined(kept), np.repeat(np.arange(len(kept)), [len(part) for part in kept])
 
 
 def _all_pairs(

@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from loadtests.fusion.chimeras import CASES, Rule, Share, Vectors, deal, shares, tally
+from loadtests.fusion.chimeras import CASES, Rule, Share, deal, shares, tally
 from loadtests.identification.people import Person, read_people
 from loadtests.identification.service import TIMEOUT_S, Service
+from loadtests.scoring import Counted
 
 JOINT = "voice+face"
 KINDS = ("voice", "face")
@@ -43,7 +44,7 @@ class Kind:
 
     service: Service
     people: list[Person]
-    embedded: list[Vectors]
+    embedded: list[Counted]
 
     @property
     def counts(self) -> list[int]:
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--cache", type=Path, default=Path("build/fusion"))
     arguments = parser.parse_args()
-    kinds = [open_kind(arguments.url, model, arguments.data, arguments.cache) for model in KINDS]
+    kinds = [open_kind(arguments.url, model, arguments.models, arguments.data, arguments.cache) for model in KINDS]
     fusion = json.loads((arguments.models / JOINT / "fusion.json").read_text(encoding="utf-8"))
     content: dict[str, Any] = {"models": fusion["models"], "pairings": PAIRINGS, "templates": {}}
     console = Console()
@@ -86,9 +87,9 @@ def main() -> None:
     console.print(f"{path}")
 
 
-def open_kind(url: str, model: str, data: Path, cache: Path) -> Kind:
+def open_kind(url: str, model: str, models: Path, data: Path, cache: Path) -> Kind:
     """Embed everybody nobody trained on who has two samples or more."""
-    service = Service(url, model)
+    service = Service(url, model, models)
     people = [person for person in read_people(model, data) if person.unseen and len(person.samples) > 1]
     return Kind(service, people, service.embed_people(people, cache))
 
@@ -98,10 +99,11 @@ def measure(
 ) -> dict[str, dict[str, Share]]:
     """Shares accepted by rule and case, over all pairings."""
     voices, faces = kinds
+    comparisons = voices.service.comparison, faces.service.comparison
     found = []
     for _ in track(range(PAIRINGS), f"Pairing ({_said(templates)})", console=Console(stderr=True)):
         pairing = deal((voices.counts, faces.counts), templates, generator)
-        found.append(tally(voices.embedded, faces.embedded, pairing, templates, rules, generator))
+        found.append(tally(voices.embedded, faces.embedded, comparisons, pairing, templates, rules, generator))
     identities = len(voices.people), len(faces.people)
     return {rule: shares(found, rule, identities, generator) for rule in rules}
 
@@ -142,14 +144,15 @@ def check_decisions(
         references = []
         for kind, own in zip(kinds, (speaker, face), strict=True):
             kind.service.enroll(subject, kind.people[own].samples[:templates])
-            mean = kind.embedded[own][:templates].mean(axis=0)
-            references.append(mean / np.linalg.norm(mean))
+            references.append(kind.embedded[own].of(slice(templates)).reference())
         other = people[(number + 1) % len(people)]
         for probed in ((speaker, face), (other[0], face), (speaker, other[1]), tuple(other)):
             rows = [templates if n == own else 0 for n, own in zip(probed, (speaker, face), strict=True)]
             probes = {k.service.model: k.people[n].samples[row] for k, n, row in zip(kinds, probed, rows, strict=True)}
             similarities = [
-                np.atleast_1d(k.embedded[n][row] @ reference)
+                k.service.comparison.table(
+                    k.embedded[n].of(slice(row, row + 1)), reference, k.service.about["full_dim"]
+                )[0]
                 for k, n, row, reference in zip(kinds, probed, rows, references, strict=True)
             ]
             for name in (SUM, f"{TARGET_FLOOR:g}"):

@@ -20,7 +20,6 @@ from loadtests.identification.rates import (
     Draw,
     Held,
     Rate,
-    Vectors,
     below_threshold,
     draw_gallery,
     false_negative_rate,
@@ -30,6 +29,7 @@ from loadtests.identification.rates import (
 )
 from loadtests.identification.report import write_report
 from loadtests.identification.service import Service
+from loadtests.scoring import Counted
 
 SIZES = {"voice": (30, 100, 300), "face": (30, 100, 300, 1000)}
 TEMPLATES = (1, 3, 10)
@@ -86,12 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8009")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the served bundles, for their scorers")
     parser.add_argument("--cache", type=Path, default=Path("build/identification"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     arguments = parser.parse_args()
     content = {}
     for model in SIZES:
-        service = Service(arguments.url, model)
+        service = Service(arguments.url, model, arguments.models)
         people = read_people(model, arguments.data)
         service.delete_everybody()
         embedded = service.embed_people(people, arguments.cache)
@@ -114,7 +115,7 @@ def main() -> None:
 
 
 def measure(
-    service: Service, people: Sequence[Person], embedded: Sequence[Vectors], dim: int, templates: int
+    service: Service, people: Sequence[Person], embedded: Sequence[Counted], dim: int, templates: int
 ) -> list[Measured]:
     """All sizes and promises at one dim and number of templates."""
     generator = np.random.default_rng([SEED, dim, templates])
@@ -124,7 +125,7 @@ def measure(
     for wanted in track(SIZES[service.model], title, console=Console(stderr=True)):
         draws = [draw_gallery(people, counts, wanted, templates, generator) for _ in range(DRAWS)]
         size = min(len(draw.enrolled) for draw in draws)  # smaller than wanted where the data have no more
-        by_size[size] = [hold(draw.cut_to(size), embedded, dim) for draw in draws]
+        by_size[size] = [hold(draw.cut_to(size), embedded, dim, service.comparison) for draw in draws]
         if size < wanted:
             break  # a larger one would be the same again
     largest = max(by_size)
@@ -153,7 +154,7 @@ def measure(
     return rows
 
 
-def check_decisions(service: Service, people: Sequence[Person], embedded: Sequence[Vectors], dim: int) -> Checked:
+def check_decisions(service: Service, people: Sequence[Person], embedded: Sequence[Counted], dim: int) -> Checked:
     """Enrol a small gallery for real, identify impostors and probes, and compare with what is computed here."""
     generator = np.random.default_rng(SEED)
     whole = [n for n in range(len(people)) if len(embedded[n]) == len(people[n].samples)]  # rows are samples
@@ -161,7 +162,7 @@ def check_decisions(service: Service, people: Sequence[Person], embedded: Sequen
     draw = draw_gallery(people, counts, CHECKED_SIZE, 1, generator)
     for column, person in enumerate(draw.enrolled):
         service.enroll(f"s{column}", [people[person].samples[n] for n in draw.chosen[column]])
-    held = hold(draw, embedded, dim)
+    held = hold(draw, embedded, dim, service.comparison)
     samples = _samples_of(draw, people)
     rows = np.concatenate([held.impostors, held.probes])
     picked = generator.permutation(len(rows))[:CHECKED_SAMPLES]
@@ -192,7 +193,7 @@ def _samples_of(draw: Draw, people: Sequence[Person]) -> list[bytes]:
 
 
 def _enrolled_with(
-    service: Service, people: Sequence[Person], embedded: Sequence[Vectors], templates: int
+    service: Service, people: Sequence[Person], embedded: Sequence[Counted], templates: int
 ) -> tuple[str, bytes]:
     """A subject with so many templates, whose thresholds can be asked for, and a probe."""
     subject_id = f"templates-{templates}"

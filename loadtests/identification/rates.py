@@ -8,13 +8,13 @@ import numpy.typing as npt
 from scipy.special import log_ndtr, ndtri
 
 from loadtests.identification.people import Person
+from loadtests.scoring import Comparison, Counted, joined
 
 DRAWS = 60
 RESAMPLES = 1_000
 LARGEST_COSINE = 1 - 1e-7
 UPPER_SHARE = 0.2  # of an impostor's similarities, through which its tail is laid
 
-Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
 
@@ -45,9 +45,9 @@ class Held:
     """All similarities of one draw at one dim.
 
     Attributes:
-        impostors: cosine, (samples, gallery).
+        impostors: similarities, (samples, gallery).
         impostor_people: person of each row.
-        probes: cosine, (samples, gallery).
+        probes: similarities, (samples, gallery).
         owners: column of each probe's own reference.
         probe_people: person of each probe.
     """
@@ -90,25 +90,25 @@ def draw_gallery(
     return Draw(enrolled, len(able), chosen, [int(n) for n in unseen[half:]])
 
 
-def hold(draw: Draw, embedded: Sequence[Vectors], dim: int) -> Held:
+def hold(draw: Draw, embedded: Sequence[Counted], dim: int, comparison: Comparison) -> Held:
     """Compare impostors and probes with every reference of a gallery.
 
     A reference is the mean of unit-length full embeddings, cut to dim and normalised.
     """
-    references = np.stack([embedded[n][rows].mean(axis=0) for n, rows in zip(draw.enrolled, draw.chosen, strict=True)])
-    probes, owners = [np.empty((0, references.shape[1]), np.float32)], []
+    chosen = zip(draw.enrolled, draw.chosen, strict=True)
+    references = joined([embedded[n].of(rows).reference() for n, rows in chosen])
+    probes, owners = [references.of(slice(0))], []
     for column in range(draw.probed):
-        samples = embedded[draw.enrolled[column]]
-        others = np.delete(samples, draw.chosen[column], axis=0)
+        others = embedded[draw.enrolled[column]].without(draw.chosen[column])
         probes.append(others)
         owners += [column] * len(others)
-    impostors = np.concatenate([embedded[n] for n in draw.impostors])
+    impostors = joined([embedded[n] for n in draw.impostors])
     impostor_people = np.repeat(draw.impostors, [len(embedded[n]) for n in draw.impostors])
     own = np.asarray(owners, np.int64)
     return Held(
-        _unit(impostors, dim) @ _unit(references, dim).T,
+        comparison.table(impostors, references, dim),
         impostor_people,
-        _unit(np.concatenate(probes), dim) @ _unit(references, dim).T,
+        comparison.table(joined(probes), references, dim),
         own,
         np.asarray(draw.enrolled, np.int64)[own],
     )
@@ -182,11 +182,6 @@ def below_threshold(draws: Sequence[Held], threshold: float) -> float:
     """The share of probes whose own reference is below a threshold: FNIR where nobody else is more alike."""
     own = np.concatenate([held.probes[np.arange(len(held.probes)), held.owners] for held in draws])
     return float(np.mean(own < threshold))
-
-
-def _unit(vectors: Vectors, dim: int) -> Floats:
-    cut = vectors[:, :dim].astype(np.float64)
-    return cut / np.linalg.norm(cut, axis=1, keepdims=True)
 
 
 def _fisher_z(cosine: Floats | float) -> Floats:

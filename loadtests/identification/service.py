@@ -17,6 +17,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.special import ndtri
 
 from loadtests.identification.people import Person
+from loadtests.scoring import Comparison, Counted, read_comparison
 
 TIMEOUT_S = 120
 CALLERS = 4
@@ -31,36 +32,41 @@ class Service:
     Args:
         url: its address.
         model: name of the model.
+        models: folder of the served bundles, for how they compare.
     """
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, url: str, model: str, models: Path) -> None:
         self.url = url
         self.model = model
         served = self._json("GET", "/v1/models")["models"]
         self.about: dict[str, Any] = next(entry for entry in served if entry["name"] == model)
+        self.comparison: Comparison = read_comparison(models, model, self.about["version"])
 
-    def embed(self, samples: Sequence[bytes]) -> list[Vectors | None]:
-        """The full embedding of each sample, unit length; None where it is refused (no face, too short)."""
+    def embed(self, samples: Sequence[bytes]) -> list[tuple[Vectors, int] | None]:
+        """The full embedding of each sample, unit length, and its number of rows; None where it is refused."""
         try:
             answer = self._post("/v1/embed", {"encoding": "base64"}, samples)
         except requests.HTTPError:
             if len(samples) == 1:
                 return [None]
             return [self.embed([sample])[0] for sample in samples]
-        return [np.frombuffer(base64.b64decode(text), "<f4") for text in answer["embeddings"]]
+        vectors = [np.frombuffer(base64.b64decode(text), "<f4") for text in answer["embeddings"]]
+        return list(zip(vectors, answer["row_counts"], strict=True))
 
-    def embed_people(self, people: Sequence[Person], cache_dir: Path) -> list[Vectors]:
+    def embed_people(self, people: Sequence[Person], cache_dir: Path) -> list[Counted]:
         """Embeddings of everybody, (samples, full_dim) each, in the order of the people; kept in a cache."""
-        content = hashlib.sha256(self.about["version"].encode())
+        content = hashlib.sha256(f"{self.about['version']} with rows".encode())
         for person in people:
             for sample in person.samples:
                 content.update(hashlib.sha256(sample).digest())
         path = cache_dir / f"{self.model}-{content.hexdigest()[:16]}.npz"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, *self._embed_everybody(people))
+            found = self._embed_everybody(people)
+            np.savez(path, *(part.vectors for part in found), *(part.rows for part in found))
         with np.load(path) as kept:
-            return [kept[f"arr_{number}"] for number in range(len(people))]
+            arrays = [kept[f"arr_{number}"] for number in range(2 * len(people))]
+        return [Counted(*part) for part in zip(arrays[: len(people)], arrays[len(people) :], strict=True)]
 
     def enroll(self, subject_id: str, samples: Sequence[bytes]) -> None:
         """Add templates to a subject."""
@@ -112,13 +118,14 @@ class Service:
             for subject in page:
                 requests.delete(f"{self.url}/v1/subjects/{subject['subject_id']}", timeout=TIMEOUT_S).raise_for_status()
 
-    def _embed_everybody(self, people: Sequence[Person]) -> list[Vectors]:
-        def embed_one(person: Person) -> Vectors:
-            found = []
+    def _embed_everybody(self, people: Sequence[Person]) -> list[Counted]:
+        def embed_one(person: Person) -> Counted:
+            found: list[tuple[Vectors, int] | None] = []
             for start in range(0, len(person.samples), FILES_AT_ONCE):
                 found += self.embed(person.samples[start : start + FILES_AT_ONCE])
-            kept = [vector for vector in found if vector is not None]
-            return np.stack(kept) if kept else np.empty((0, self.about["full_dim"]), np.float32)
+            kept = [one for one in found if one is not None]
+            vectors = [vector for vector, _ in kept] or np.empty((0, self.about["full_dim"]), np.float32)
+            return Counted(np.asarray(vectors), np.asarray([rows for _, rows in kept], np.float64))
 
         console = Console(stderr=True)
         with ThreadPoolExecutor(CALLERS) as callers:

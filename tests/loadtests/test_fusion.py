@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from loadtests.fusion.chimeras import CASES, MOST_SAMPLES, Pairing, Rule, Tally, deal, shares, tally
+from loadtests.scoring import Cosine, Counted
 
 DIM = 4
 OWN, WRONG_VOICE, WRONG_FACE, BOTH_WRONG = CASES
@@ -22,6 +23,10 @@ def people(counts: list[int], seed: int) -> list[np.ndarray]:
     return made
 
 
+def counted(people: list[np.ndarray]) -> list[Counted]:
+    return [Counted(rows, np.ones(len(rows))) for rows in people]
+
+
 def slowly(rule: Rule, voice: float, face: float) -> bool:
     return 2.0 * voice + 3.0 * face >= rule.least and voice >= rule.floors[0] and face >= rule.floors[1]
 
@@ -30,7 +35,15 @@ def test_tally_when_counted_by_loops_agrees():
     """With one template of each and two samples, a person's one probe and templates follow from the counts."""
     voices, faces = people([2, 2, 2], 1), people([2, 2, 2, 2], 2)
     pairing = Pairing(np.array([[0, 1], [2, 3]]), np.array([[0, 0], [1, 1], [2, 2]]))
-    found = tally(voices, faces, pairing, 1, {"both": RULE, "sum": SUM}, np.random.default_rng(3))
+    found = tally(
+        counted(voices),
+        counted(faces),
+        (Cosine(), Cosine()),
+        pairing,
+        1,
+        {"both": RULE, "sum": SUM},
+        np.random.default_rng(3),
+    )
     order = np.random.default_rng(3)
     for part in (voices, faces):
         for rows in part:
@@ -58,7 +71,9 @@ def test_tally_when_counted_by_loops_agrees():
 def test_tally_of_a_person_with_many_samples_takes_only_some():
     voices, faces = people([30, 30], 1), people([30, 30], 2)
     pairing = Pairing(np.array([[0, 1]]), np.array([[1, 0], [0, 0]]))
-    found = tally(voices, faces, pairing, 3, {"sum": SUM}, np.random.default_rng(0))
+    found = tally(
+        counted(voices), counted(faces), (Cosine(), Cosine()), pairing, 3, {"sum": SUM}, np.random.default_rng(0)
+    )
     for case in CASES:
         assert found.tried[case].sum() == MOST_SAMPLES**2
 

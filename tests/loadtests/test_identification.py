@@ -14,6 +14,7 @@ from loadtests.identification.rates import (
     hold,
 )
 from loadtests.identification.service import table_threshold
+from loadtests.scoring import Cosine, Counted
 
 DIM = 5
 
@@ -46,7 +47,7 @@ def test_draw_gallery_when_larger_than_half_fills_with_people_training_saw(peopl
 
 def test_rates_when_counted_by_hand_agree(people: list[Person], embedded: list[np.ndarray]):
     draw = draw_gallery(people, [len(p.samples) for p in people], 8, 2, np.random.default_rng(1))
-    held = hold(draw, embedded, 3)
+    held = hold(draw, [Counted(rows, np.ones(len(rows))) for rows in embedded], 3, Cosine())
     threshold = 0.8
 
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
