@@ -130,7 +130,7 @@ def measure(
             break  # a larger one would be the same again
     largest = max(by_size)
     model = fit_impostors(by_size[largest])
-    subject_id, probe = _enrolled_with(service, people, embedded, templates)
+    subject_id, probe = _enrolled_with(service, people, embedded, templates, dim)
     rows = []
     for max_fpir in FPIRS:
         for size in (*by_size, *(size for size in BEYOND if size > largest)):
@@ -193,10 +193,10 @@ def _samples_of(draw: Draw, people: Sequence[Person]) -> list[bytes]:
 
 
 def _enrolled_with(
-    service: Service, people: Sequence[Person], embedded: Sequence[Counted], templates: int
+    service: Service, people: Sequence[Person], embedded: Sequence[Counted], templates: int, dim: int
 ) -> tuple[str, bytes]:
     """A subject with so many templates, whose thresholds can be asked for, and a probe."""
-    subject_id = f"templates-{templates}"
+    subject_id = f"templates-{templates}-dim-{dim}"  # a sample is stored once for each subject
     person = next(
         person for person, rows in zip(people, embedded, strict=True) if len(rows) == len(person.samples) > templates
     )

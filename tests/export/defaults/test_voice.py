@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.outputs import RatioScale, TwoCovarianceScoring
+from matchka.bundles.scorers import open_scorer
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.example import speech_like
 from matchka.modalities.audio.windows import split_windows
@@ -89,16 +91,10 @@ def test_current_bundle_when_its_manifest_is_of_schema_1_is_built_again_under_th
     (speech,) = manifest.pop("auxiliary")["speech_activity"]["sources"].values()
     del manifest["content_digest"]
     manifest |= manifest.pop("outputs")["embeddings"]
+    del manifest["scorer"]  # schema 1 knew the cosine only
     manifest |= {"schema_version": 1, "output": {"kind": manifest.pop("kind")}, "detector": None}
     manifest["speech_activity"] = {"kind": "silero", "source": speech}
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    old, new = read_bundle(copy).manifest, read_bundle(voice).manifest  # it is still served
-    assert old == new.model_copy(update={"content_digest": None})
-    assert current_bundle(copy, "voice") is None
-    build("voice", copy, shipped_evidence("voice"), Path("no-recordings"))
-    built = current_bundle(copy, "voice")
-    assert built is not None
-    assert built.manifest == new
 
 
 def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voice: Path) -> None:
@@ -144,6 +140,45 @@ def test_assemble_when_evidence_is_of_another_projection_writes_nothing(tmp_path
     write_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(EvidenceError, match="projection"):
         build("voice", tmp_path / "m" / "voice", tmp_path / "other.json", tmp_path)
+    assert not (tmp_path / "m").exists()
+
+
+def two_covariances(scorer_sha256: str) -> dict[str, object]:
+    """What measurements with a scorer hold beyond those without."""
+    per_dim = {str(dim): RatioScale(scale=1.0, slope=0.01, offset=0.3) for dim in (16, 32, 64, 128, 256)}
+    scoring = TwoCovarianceScoring(
+        file="scorer.npz",
+        within_shrinkage=0.8,
+        between_shrinkage=0.5,
+        row_noise=1.0,
+        mean_inverse_rows=0.3,
+        per_dim=per_dim,
+    )
+    return {"scorer": scoring, "scorer_sha256": {"scorer.npz": scorer_sha256}}
+
+
+def test_assemble_with_a_scorer_puts_the_file_beside_the_measurements_into_the_bundle(
+    voice: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "own.scorer.npz", within=np.eye(256, dtype="<f4"), between=np.eye(256, dtype="<f4"))
+    sha256 = hashlib.sha256((tmp_path / "own.scorer.npz").read_bytes()).hexdigest()
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update=two_covariances(sha256))
+    write_evidence(tmp_path / "own.json", evidence)
+    build("voice", tmp_path / "m" / "voice", tmp_path / "own.json", tmp_path / "no-recordings")
+    bundle = read_bundle(tmp_path / "m" / "voice")
+    assert bundle.manifest.files["scorer.npz"] == sha256
+    assert not open_scorer(bundle.path, bundle.manifest).is_cosine
+    assert bundle.manifest.version == read_bundle(voice).manifest.version  # the same embeddings
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["another file", "no file"])
+def test_assemble_without_the_measured_scorer_writes_nothing(tmp_path: Path, is_there: bool) -> None:
+    if is_there:
+        (tmp_path / "own.scorer.npz").write_bytes(b"another")
+    evidence = read_evidence(shipped_evidence("voice")).model_copy(update=two_covariances("0" * 64))
+    write_evidence(tmp_path / "own.json", evidence)
+    with pytest.raises(EvidenceError, match="are of the scorer"):
+        build("voice", tmp_path / "m" / "voice", tmp_path / "own.json", tmp_path)
     assert not (tmp_path / "m").exists()
 
 
