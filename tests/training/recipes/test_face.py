@@ -1,12 +1,17 @@
 """The shipped recipe of the face model, read as a run reads it."""
 
+from pathlib import Path
+
 import pytest
+from rich.progress import Progress
 
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.backbones.face.recipes import DlibRecipe
-from matchka_train.errors import RecipeError
+from matchka_train.errors import DuplicateSampleError, RecipeError
+from matchka_train.modalities.face import FACE
 from matchka_train.projections.closed_form.near_rotation import NearRotationRecipe
 from matchka_train.projections.storage import load_projection
+from matchka_train.run.data import read_data
 from matchka_train.run.recipe import read_recipe
 from tests.factories.checkout import ROOT
 
@@ -23,6 +28,20 @@ def test_face_recipe_when_read_asks_for_both_views_and_validates_on_other_people
         {"split": "dev"},
     ]
     assert all("research use only" in part.licence for part in (*recipe.data.train, *recipe.data.validation))
+
+
+@pytest.mark.shared_data
+def test_face_recipe_leaves_out_the_photograph_that_has_two_names(shared_data: Path) -> None:
+    recipe = read_recipe(
+        RECIPE, tuple(f"data.{part}.0.path={shared_data / 'face/images.csv'}" for part in ("train", "validation"))
+    )
+    with Progress(disable=True) as progress:
+        kept = read_data(recipe.data, FACE.copies, None, progress)
+        assert sum(map(len, (*kept.train, *kept.validation))) == 3_222 - 4
+        (dev,) = recipe.data.validation
+        whole = recipe.data.model_copy(update={"validation": (dev.model_copy(update={"leave_out": ()}),)})
+        with pytest.raises(DuplicateSampleError, match=r"1 recordings or pictures .*Andrew_Caldecott.*Andrew_Gilligan"):
+            read_data(whole, FACE.copies, None, progress)
 
 
 def test_open_backbone_when_dlib_is_asked_for_looks_once_or_twice() -> None:
