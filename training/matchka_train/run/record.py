@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from matchka_train.errors import CheckpointError
 from matchka_train.run.data import DataSets
 from matchka_train.run.recipe import Recipe
 
-RECIPE: str = "recipe"
+RECIPE: Final = "recipe"
 
 
 def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
