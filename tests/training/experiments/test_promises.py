@@ -104,13 +104,14 @@ def test_promises_command_with_an_unknown_value_names_it() -> None:
 def test_promises_command_on_the_default_face_writes_page_figure_and_numbers(
     models_dir: Path, shared_data: Path, tmp_path: Path
 ) -> None:
-    recipe = read_recipe(FACE, (f"data.cache_dir={tmp_path / 'features'}",))
+    few = "data.validation.0.folds={fold: 0, folds: 8, seed: 1}"
+    recipe = read_recipe(FACE, (f"data.cache_dir={tmp_path / 'features'}", few))
     write_recipe(tmp_path / "face.yaml", recipe)
     arguments = [str(tmp_path / "face.yaml"), "--models", str(models_dir), "--data", str(shared_data)]
-    quick = ["--set", "splits=1", "--set", "resamples=5", "--set", "templates=[1]", "--set", "galleries_drawn=1"]
+    quick = ["--set", "splits=1", "--set", "resamples=5", "--set", "templates=[1]", "--set", "galleries_drawn=5"]
     done = CliRunner().invoke(app, ["experiment", "promises", *arguments, *quick, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "promises.json").read_text())
-    assert {cell["people"][0] for cell in found["cells"]} == {185}
+    assert {tuple(cell["people"]) for cell in found["cells"]} <= {(22, 23), (23, 23), (23, 24)}
     assert "news-photographs, 128" in (tmp_path / "promises.md").read_text()
     assert (tmp_path / "promises.png").is_file()

@@ -280,4 +280,6 @@ def _try_half(
 
 
 def _searched(searches: Searches, threshold: float) -> tuple[float, float]:
+    if not searches.found.size:
+        raise NoTrialsError("Nobody enrolled has a sample left to be found by.", remedy="Draw more galleries.")
     return float(np.mean(searches.impostors >= threshold)), float(np.mean(searches.found < threshold))
