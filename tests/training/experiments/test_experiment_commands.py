@@ -36,7 +36,7 @@ def speakers(shared_data: Path, downloads: Path, tmp_path: Path) -> list[str]:
 
 @pytest.mark.shared_data
 def test_two_stage_when_run_on_a_few_people_compares_the_arms_from_one_start(speakers, tmp_path):
-    done = invoke(*speakers, "--set", "freeze_backbone_epochs=[9999, 1]")
+    done = invoke(*speakers, "--set", "arms=[{}, {freeze_backbone_epochs: 1}]")
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "two-stage.json").read_text())
     frozen, unfrozen = (run["epochs"] for run in found["runs"])
@@ -53,8 +53,19 @@ def test_two_stage_when_run_on_a_few_people_compares_the_arms_from_one_start(spe
 
 
 @pytest.mark.shared_data
+def test_two_stage_when_clips_are_whole_pools_spectra_as_cached_embeddings_are_pooled(speakers, tmp_path):
+    arms = "arms=[{dropout: 0, whole_clips: true}, {dropout: 0, whole_clips: true, freeze_backbone_epochs: 1}, {}]"
+    done = invoke(*speakers, "--set", arms, "--set", "learning_rate=1e-9", "--set", "backbone_learning_rate=1e-9")
+    assert done.exit_code == 0, done.output
+    runs = json.loads((tmp_path / "out" / "two-stage.json").read_text())["runs"]
+    frozen, moving, windows = (run["epochs"][-1]["held_out_loss"] for run in runs)
+    assert moving == pytest.approx(frozen, rel=1e-3)
+    assert windows != pytest.approx(frozen, rel=1e-3)
+
+
+@pytest.mark.shared_data
 def test_two_stage_when_run_again_takes_what_was_finished(speakers, tmp_path):
-    arguments = [*speakers, "--set", "freeze_backbone_epochs=[9999]"]
+    arguments = [*speakers, "--set", "arms=[{}]"]
     assert invoke(*arguments).exit_code == 0
     (kept,) = (tmp_path / "out" / "runs").rglob("*.json")
     content = json.loads(kept.read_text())

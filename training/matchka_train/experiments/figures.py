@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceHeads
 from matchka_train.experiments.promises import Cell, Promises
-from matchka_train.experiments.two_stage import NEVER, Epoch, Run, TwoStage
+from matchka_train.experiments.two_stage import NEVER, ArmRecipe, Epoch, Run, TwoStage, arms_of
 
 DPI: Final = 70  # keeps the files below 200 kB, small enough for a repository
 LEAST_DRAWN: Final = 0.03  # a rate of 0 has no place on a logarithmic axis
@@ -28,7 +28,7 @@ def draw_two_stage(found: TwoStage, path: Path) -> None:
     domains, dims = list(found.raw), list(next(iter(found.raw.values())))
     figure = Figure(figsize=(3.4 * max(2, len(dims)), 2.6 * (1 + len(domains))), layout="constrained")
     grid = figure.add_gridspec(1 + len(domains), 2 * max(2, len(dims)))
-    arms = sorted({run.freeze_backbone_epochs for run in found.runs}, reverse=True)
+    arms = arms_of(found)
     losses: tuple[tuple[str, Callable[[Any], float | None]], ...] = (
         ("training loss", lambda epoch: epoch.train_loss),
         ("classification loss, held-out utterances", lambda epoch: epoch.held_out_loss),
@@ -52,12 +52,11 @@ def _per_cent(domain: str, dim: int, epoch: Epoch) -> float:
     return 100 * epoch.eer[domain][dim]
 
 
-def _arms(at: Axes, arms: Sequence[int], runs: Sequence[Run], value: Callable[[Any], float | None]) -> None:
+def _arms(at: Axes, arms: Sequence[ArmRecipe], runs: Sequence[Run], value: Callable[[Any], float | None]) -> None:
     for arm, colour in zip(arms, COLOURS, strict=False):
-        label = "backbone frozen" if arm == NEVER else f"unfrozen after epoch {arm}"
-        _lines(at, [run.epochs for run in runs if run.freeze_backbone_epochs == arm], value, colour, label)
-        if arm != NEVER:
-            at.axvline(arm, color=colour, linestyle=":", linewidth=1)
+        _lines(at, [run.epochs for run in runs if run.arm == arm], value, colour, arm.name)
+        if arm.freeze_backbone_epochs != NEVER:
+            at.axvline(arm.freeze_backbone_epochs, color=colour, linestyle=":", linewidth=1)
 
 
 def draw_face_heads(found: FaceHeads, path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceEpoch, FaceHeads
-from matchka_train.experiments.two_stage import NEVER, Run, TwoStage
+from matchka_train.experiments.two_stage import Run, TwoStage, arms_of
 
 
 def two_stage_rows(found: TwoStage) -> list[list[str]]:
@@ -14,24 +14,24 @@ def two_stage_rows(found: TwoStage) -> list[list[str]]:
     rows = [["domain", "arm", "epoch", *(f"EER % at {dim}" for dim in dims)]]
     for domain, raw in found.raw.items():
         rows.append([domain, "backbone alone, truncated", "-", *(f"{100 * raw[dim]:.2f}" for dim in dims)])
-        for arm in sorted({run.freeze_backbone_epochs for run in found.runs}, reverse=True):
-            runs = [run for run in found.runs if run.freeze_backbone_epochs == arm]
+        for arm in arms_of(found):
+            runs = [run for run in found.runs if run.arm == arm]
             rates = [[100 * run.epochs[-1].eer[domain][dim] for run in runs] for dim in dims]
-            rows.append([domain, _arm(arm), str(runs[0].epochs[-1].epoch), *(_mean_and_range(rate) for rate in rates)])
+            rows.append([domain, arm.name, str(runs[0].epochs[-1].epoch), *(_mean_and_range(rate) for rate in rates)])
     return rows
 
 
 def loss_rows(found: TwoStage) -> list[list[str]]:
     """Both losses where the backbone is unfrozen and at the end, for every arm; the header first."""
     rows = [["arm", "epoch", "training loss", "held-out classification loss"]]
-    for arm in sorted({run.freeze_backbone_epochs for run in found.runs}, reverse=True):
-        runs = [run for run in found.runs if run.freeze_backbone_epochs == arm]
-        for number in sorted({_at(runs[0], arm), len(runs[0].epochs) - 1}):
+    for arm in arms_of(found):
+        runs = [run for run in found.runs if run.arm == arm]
+        for number in sorted({_at(runs[0], arm.freeze_backbone_epochs), len(runs[0].epochs) - 1}):
             epochs = [run.epochs[number] for run in runs]
             trained = [epoch.train_loss for epoch in epochs if epoch.train_loss is not None]
             shown = _mean_and_range(trained) if trained else "-"
             rows.append(
-                [_arm(arm), str(epochs[0].epoch), shown, _mean_and_range([epoch.held_out_loss for epoch in epochs])]
+                [arm.name, str(epochs[0].epoch), shown, _mean_and_range([epoch.held_out_loss for epoch in epochs])]
             )
     return rows
 
@@ -77,10 +77,6 @@ def _mean_and_range(values: Sequence[float], digits: int = 2) -> str:
     """
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def _arm(freeze: int) -> str:
-    return "frozen" if freeze == NEVER else f"unfrozen after epoch {freeze}"
 
 
 def _at(run: Run, freeze: int) -> int:

@@ -5,6 +5,7 @@ shows (training loss, loss on other utterances of the same speakers) and what it
 """
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,14 +39,37 @@ NEVER: Final = 9999  # freeze_backbone_epochs that no run reaches: the backbone 
 ALL: Final = 1_000_000
 
 
+class ArmRecipe(StrictModel):
+    """One way to train.
+
+    Attributes:
+        freeze_backbone_epochs: the backbone is frozen for so many epochs (9999: for ever).
+        dropout: share of the backbone's components that the projection drops in training.
+        whole_clips: every epoch takes the mean of all windows of a clip instead of one window of 1.6 s.
+    """
+
+    freeze_backbone_epochs: int = Field(default=NEVER, ge=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    whole_clips: bool = False
+
+    @property
+    def name(self) -> str:
+        """As tables and figures call it."""
+        frozen = self.freeze_backbone_epochs == NEVER
+        parts = ["frozen" if frozen else f"unfrozen after epoch {self.freeze_backbone_epochs}"]
+        parts += ["no dropout"] if not self.dropout else []
+        parts += ["whole clips"] if self.whole_clips else []
+        return ", ".join(parts)
+
+
 class TwoStageRecipe(StrictModel):
     """One experiment; loss and optimiser as in the runs it answers, on smaller data.
 
     Attributes:
-        freeze_backbone_epochs: one arm for each; the backbone is frozen for so many epochs (9999: for ever).
+        arms: what is compared; by default both published arms, and a frozen one that has all a frozen one can have.
         seeds: each arm is run with each.
         dims: of the classifiers, rising.
-        epochs: passes over the training clips, one window of 1.6 s of each clip.
+        epochs: passes over the training clips.
         clips_each: training clips of each speaker.
         held_out_each: further clips of the same speakers, for the classification loss.
         validation_clips_each: clips of each unseen speaker.
@@ -58,7 +82,9 @@ class TwoStageRecipe(StrictModel):
         loss: as in a recipe.
     """
 
-    freeze_backbone_epochs: tuple[int, ...] = Field(default=(NEVER, 4), min_length=1)
+    arms: tuple[ArmRecipe, ...] = Field(
+        default=(ArmRecipe(), ArmRecipe(freeze_backbone_epochs=4), ArmRecipe(dropout=0, whole_clips=True)), min_length=1
+    )
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     dims: tuple[int, ...] = (32, 64, 128, 256)
     epochs: int = Field(default=16, ge=3)
@@ -97,7 +123,7 @@ class Epoch:
 class Run:
     """One arm with one seed."""
 
-    freeze_backbone_epochs: int
+    arm: ArmRecipe
     seed: int
     epochs: tuple[Epoch, ...]
 
@@ -115,6 +141,11 @@ class TwoStage:
     runs: tuple[Run, ...]
     raw: dict[str, dict[int, float]]
     counts: dict[str, tuple[int, int]]
+
+
+def arms_of(found: TwoStage) -> list[ArmRecipe]:
+    """The arms that were run, in their order."""
+    return list(dict.fromkeys(run.arm for run in found.runs))
 
 
 @dataclass(frozen=True)
@@ -150,14 +181,14 @@ def run_two_stage(base: Recipe, recipe: TwoStageRecipe, output_dir: Path, progre
         MatchkaError: a data set or the weights are not there.
     """
     data = _prepare(base, recipe, progress)
-    shared = recipe.model_copy(update={"seeds": (0,), "freeze_backbone_epochs": (NEVER,)})
+    shared = recipe.model_copy(update={"seeds": (0,), "arms": (ArmRecipe(),)})
     folder = RunFolder(output_dir, base.data, shared)
-    arms = [(freeze, seed) for freeze in recipe.freeze_backbone_epochs for seed in recipe.seeds]
-    task = progress.add_task("runs", total=len(arms))
+    seeded = [(arm, seed) for arm in recipe.arms for seed in recipe.seeds]
+    task = progress.add_task("runs", total=len(seeded))
     runs = []
-    for freeze, seed in arms:
-        arm = partial(_run_arm, data, recipe, freeze, seed, progress)
-        runs.append(folder.kept_or(f"freeze-{freeze}-seed-{seed}", Run, arm))
+    for arm, seed in seeded:
+        name = f"{re.sub('[^a-z0-9]+', '-', arm.name)}-dropout-{arm.dropout:g}-seed-{seed}"
+        runs.append(folder.kept_or(name, Run, partial(_run_arm, data, recipe, arm, seed, progress)))
         progress.advance(task)
     raw = _rates(unchanged, [part.embeddings for part in data.validation], recipe.dims)
     parts = {"train": data.train, "held out": data.held_out, **{p.spectra.domains[0]: p for p in data.validation}}
@@ -199,23 +230,23 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
     return _Data(encoder_of(downloads), parts[0], parts[1], parts[2:])
 
 
-def _run_arm(data: _Data, recipe: TwoStageRecipe, freeze: int, seed: int, progress: Progress) -> Run:
-    task = progress.add_task(f"frozen for {freeze} epochs, seed {seed}", total=recipe.epochs)
+def _run_arm(data: _Data, recipe: TwoStageRecipe, arm: ArmRecipe, seed: int, progress: Progress) -> Run:
+    task = progress.add_task(f"{arm.name}, seed {seed}", total=recipe.epochs)
     epochs = []
-    for epoch in _Arm(data, recipe, freeze, seed).epochs():
+    for epoch in _Arm(data, recipe, arm, seed).epochs():
         epochs.append(epoch)
         progress.update(task, completed=epoch.epoch)
     progress.remove_task(task)
-    return Run(freeze, seed, tuple(epochs))
+    return Run(arm, seed, tuple(epochs))
 
 
 class _Arm:
     """One arm with one seed; every random choice follows from the seed and the epoch."""
 
-    def __init__(self, data: _Data, recipe: TwoStageRecipe, freeze: int, seed: int) -> None:
+    def __init__(self, data: _Data, recipe: TwoStageRecipe, arm: ArmRecipe, seed: int) -> None:
         torch.manual_seed(seed)
-        self.data, self.recipe, self.freeze, self.seed = data, recipe, freeze, seed
-        projection = LinearProjection(EMBEDDING_DIM, recipe.dims[-1], LinearRecipe())
+        self.data, self.recipe, self.arm, self.seed = data, recipe, arm, seed
+        projection = LinearProjection(EMBEDDING_DIM, recipe.dims[-1], LinearRecipe(dropout=arm.dropout))
         self.net = TunedEncoder(copy.deepcopy(data.encoder), projection)
         identities = len(set(data.train.spectra.subjects))
         self.loss = MatryoshkaLoss(recipe.loss, recipe.dims, identities, 1)
@@ -240,14 +271,17 @@ class _Arm:
             generator = np.random.default_rng([self.seed, epoch])
             steps = list(epoch_of_batches(clips, self.recipe.identities_per_batch, 2, generator))
             losses = [
-                self._step(one_row_of_each(batch, generator), epoch - 1 + (step + 1) / len(steps), frozen=frozen)
+                self._step(self._taken(batch, generator), epoch - 1 + (step + 1) / len(steps), frozen=frozen)
                 for step, (batch,) in enumerate(steps)
             ]
             if epoch % self.recipe.validate_every == 0 or epoch == self.recipe.epochs:
                 yield self._judged(epoch, float(np.mean(losses)))
 
     def _frozen(self, epoch: int) -> bool:
-        return epoch <= self.freeze
+        return epoch <= self.arm.freeze_backbone_epochs
+
+    def _taken(self, batch: ClipBatch, generator: np.random.Generator) -> ClipBatch:
+        return batch if self.arm.whole_clips else one_row_of_each(batch, generator)
 
     def _model(self, *, frozen: bool) -> torch.nn.Module:
         return self.net.projection if frozen else self.net
@@ -256,7 +290,7 @@ class _Arm:
         for group in self.optimiser.param_groups:
             group["lr"] = group["top"] * self.schedule.rate_at(at)
         self.net.train()
-        value: torch.Tensor = self.loss(self._model(frozen=frozen)(batch.rows), batch)
+        value: torch.Tensor = self.loss(batch.pool(self._model(frozen=frozen)(batch.rows)), batch)
         self.optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.schedule.gradient_norm)
@@ -268,9 +302,9 @@ class _Arm:
         model = self._model(frozen=frozen).eval()
         held_out = TrainingClips(self.data.held_out.rows(frozen=frozen), pooled=False)
         everything = held_out.draw(0, ALL, ALL, np.random.default_rng(0))
-        batch = one_row_of_each(everything, np.random.default_rng(0))
+        batch = self._taken(everything, np.random.default_rng(0))
         with torch.inference_mode():
-            held_out_loss = float(self.loss(model(batch.rows), batch))
+            held_out_loss = float(self.loss(batch.pool(model(batch.rows)), batch))
         judged = [part.rows(frozen=frozen) for part in self.data.validation]
         rates = _rates(lambda windows: embed_windows(model, windows), judged, self.recipe.dims)
         return Epoch(epoch, frozen, train_loss, held_out_loss, rates)
