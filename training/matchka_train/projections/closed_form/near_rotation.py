@@ -13,7 +13,7 @@ from pydantic import Field
 from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
 from matchka_train.projections.affine import AffineProjection
-from matchka_train.projections.closed_form.statistics import Matrix, domain_weights, principal_axes
+from matchka_train.projections.closed_form.statistics import Matrix, domain_weights, principal_axes, symmetric_power
 from matchka_train.strict_model import StrictModel
 
 Groups = npt.NDArray[np.int64]
@@ -53,7 +53,7 @@ def fit_near_rotation(features: Features, recipe: NearRotationRecipe) -> AffineP
             weights[domain] * within_scatter(units, groups, recipe.identity_cap, domain)
             for domain, (units, groups) in parts.items()
         )
-        metric = _inverse_square_root((1.0 - recipe.whitening) * metric + recipe.whitening * within)
+        metric = symmetric_power((1.0 - recipe.whitening) * metric + recipe.whitening * within, -0.5)
     moment: Matrix = np.sum(
         [
             weights[domain] * capped_moment(unit_length(units @ metric), groups, recipe.identity_cap)
@@ -62,8 +62,6 @@ def fit_near_rotation(features: Features, recipe: NearRotationRecipe) -> AffineP
         axis=0,
     )
     weight = principal_axes(moment) @ metric
-    largest = np.abs(weight).argmax(axis=1)
-    weight *= np.sign(weight[np.arange(dim), largest])[:, None]  # a refit gives the same file
     return AffineProjection(weight.astype(np.float32), np.zeros(dim, np.float32))
 
 
@@ -112,9 +110,3 @@ def capped_moment(units: Matrix, groups: Groups, cap: int) -> Matrix:
 
 def _groups(subjects: npt.NDArray[np.str_]) -> Groups:
     return np.unique(subjects, return_inverse=True)[1].astype(np.int64)
-
-
-def _inverse_square_root(symmetric: Matrix) -> Matrix:
-    values, vectors = np.linalg.eigh(symmetric)
-    root: Matrix = (vectors / np.sqrt(values)) @ vectors.T
-    return root

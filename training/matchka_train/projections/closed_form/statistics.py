@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.features.features import Features
 
 Matrix = npt.NDArray[np.float64]
+NULL_SHARE: Final = 1e-9  # of the largest eigenvalue; embeddings of two machines differ by 1e-6, whose square is 1e-12
+EQUAL_SHARE: Final = 1e-3  # a change of 1e-6 in embeddings turns axes that lie further apart by less than 1e-4
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def second_moment(domain: DomainStatistics, centre: Matrix, within: float) -> Ma
 
 
 def principal_axes(moment: Matrix) -> Matrix:
-    """Orthonormal axes as rows, the one that holds most first; signs fixed so that a refit gives the same file.
+    """Orthonormal axes as rows, the one that holds most first, the same on every machine.
 
     Args: moment: float64, (dim, dim), symmetric.
 
@@ -100,10 +103,50 @@ def principal_axes(moment: Matrix) -> Matrix:
     >>> principal_axes(np.diag([1.0, 4.0])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    axes: Matrix = np.linalg.eigh(moment).eigenvectors[:, ::-1].T
-    largest = np.abs(axes).argmax(axis=1)
-    signed: Matrix = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
-    return signed
+    return ordered_axes(*np.linalg.eigh(moment))
+
+
+def ordered_axes(values: Matrix, vectors: Matrix) -> Matrix:
+    """The axes of a decomposition, without what a library was free to choose in it: signs, and bases of equal values.
+
+    Values that differ by less than a thousandth share one basis, and so do all null directions, where nothing was seen:
+    rounding alone would turn their vectors into each other.
+
+    Args:
+        values: float64, (dim,), rising.
+        vectors: float64, (dim, dim), orthonormal columns.
+
+    Returns: float64, (dim, dim), rows, the largest value first.
+    """
+    falling, columns = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    null = falling <= NULL_SHARE * falling[0]
+    apart = (falling[:-1] - falling[1:] > EQUAL_SHARE * falling[:-1]) & ~null[:-1]
+    spans = np.split(columns, np.flatnonzero(apart) + 1, axis=1)
+    axes: Matrix = np.concatenate([_basis(span) for span in spans])
+    return axes
+
+
+def symmetric_power(symmetric: Matrix, exponent: float) -> Matrix:
+    """A power of a symmetric matrix, >= 0; null directions are scaled like the one with most, so not blown up."""
+    values, vectors = np.linalg.eigh(symmetric)
+    raised: Matrix = (vectors * np.where(values > NULL_SHARE * values[-1], values, values[-1]) ** exponent) @ vectors.T
+    return raised
+
+
+def _basis(span: Matrix) -> Matrix:
+    """An orthonormal basis that depends on the span only: (dim, k) columns -> (k, dim) rows.
+
+    Each row is the span's part of the component it holds most of, less what the rows before it hold; so the largest
+    component of a row is positive, of nearly equal ones the first.
+    """
+    rows, left = [], span
+    for _ in range(span.shape[1]):
+        held = np.linalg.norm(left, axis=1)
+        component = int(np.argmax(held >= (1.0 - EQUAL_SHARE) * held.max()))
+        direction = left[component] / held[component]
+        rows.append(span @ direction)
+        left = left - np.outer(left @ direction, direction)
+    return np.stack(rows)
 
 
 def _moments(embeddings: Matrix, subjects: npt.NDArray[np.str_], domain: str) -> DomainStatistics:

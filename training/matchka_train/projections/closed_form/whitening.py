@@ -15,11 +15,12 @@ from matchka_train.projections.closed_form.statistics import (
     domain_weights,
     principal_axes,
     second_moment,
+    symmetric_power,
     weighted_sum,
 )
 from matchka_train.strict_model import StrictModel
 
-SMALLEST_EIGENVALUE: Final = 1e-12  # directions without any spread are not blown up
+LEAST_APART: Final = 1e-5  # of domains' means; below it they differ by what two machines differ
 
 
 class WhiteningRecipe(StrictModel):
@@ -64,7 +65,9 @@ def fit_whitening(features: Features, recipe: WhiteningRecipe) -> AffineProjecti
     axis_weights = domain_weights(recipe.axis_weights, domains, "projection.axis_weights")
     attenuate = _attenuation(statistics, recipe.domain_attenuation)
     within = weighted_sum(statistics, within_weights, lambda domain: domain.within / np.trace(domain.within))
-    shaped = _power(_shrink(attenuate @ within @ attenuate, recipe.shrinkage), -recipe.whitening / 2) @ attenuate
+    shaped = (
+        symmetric_power(_shrink(attenuate @ within @ attenuate, recipe.shrinkage), -recipe.whitening / 2) @ attenuate
+    )
     centre = recipe.centring * weighted_sum(statistics, mean_weights, lambda domain: domain.mean)
     moment = weighted_sum(
         _mapped(statistics, shaped),
@@ -80,7 +83,7 @@ def _attenuation(statistics: Mapping[str, DomainStatistics], strength: float) ->
     """Identity minus `strength` times the projector onto the directions that differ between domains' means."""
     means = np.stack([domain.mean for domain in statistics.values()])
     _, sizes, directions = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
-    spanned = directions[sizes > 1e-9 * max(float(sizes[0]), 1.0)]
+    spanned = directions[sizes > LEAST_APART * max(float(sizes[0]), 1.0)]
     remaining: Matrix = np.eye(means.shape[1]) - strength * spanned.T @ spanned
     return remaining
 
@@ -89,12 +92,6 @@ def _shrink(covariance: Matrix, share: float) -> Matrix:
     sphere = np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
     shrunk: Matrix = (1.0 - share) * covariance + share * sphere
     return shrunk
-
-
-def _power(symmetric: Matrix, exponent: float) -> Matrix:
-    values, vectors = np.linalg.eigh(symmetric)
-    raised: Matrix = (vectors * np.maximum(values, SMALLEST_EIGENVALUE) ** exponent) @ vectors.T
-    return raised
 
 
 def _mapped(statistics: Mapping[str, DomainStatistics], shaped: Matrix) -> dict[str, DomainStatistics]:
