@@ -235,7 +235,8 @@ def _run_arm(data: _Data, recipe: TwoStageRecipe, arm: ArmRecipe, seed: int, pro
     epochs = []
     for epoch in _Arm(data, recipe, arm, seed).epochs():
         epochs.append(epoch)
-        progress.update(task, completed=epoch.epoch)
+        rates = ", ".join(f"{domain} {100 * rate[recipe.dims[-1]]:.2f}" for domain, rate in epoch.eer.items())
+        progress.update(task, completed=epoch.epoch, line=f"epoch {epoch.epoch}, EER % {rates}")
     progress.remove_task(task)
     return Run(arm, seed, tuple(epochs))
 

@@ -197,4 +197,6 @@ class _FolderCheckpointStore:
         for domain, per_dim in entry["report"].items():
             for dim, accuracy in per_dim.items():
                 self.writer.add_scalar(f"EER {domain}/{dim}", accuracy["eer"], epoch)
-        self.progress.update(self.task, completed=epoch)
+        loss = "" if entry["loss"] is None else f"loss {entry['loss']:.4f}, "
+        line = f"epoch {epoch}, {loss}worst domain at {entry['ratio']:.3f} of the raw backbone's EER"
+        self.progress.update(self.task, completed=epoch, line=line)
