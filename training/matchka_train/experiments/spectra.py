@@ -87,3 +87,17 @@ def one_row_of_each(batch: ClipBatch, generator: np.random.Generator) -> ClipBat
         clip_of_row=torch.arange(clips),
         rows_of_clip=torch.ones(clips),
     )
+
+
+def every_row(batch: ClipBatch) -> ClipBatch:
+    """Every window of the clips as a clip of its own."""
+    rows, clips = len(batch.rows), batch.clip_of_row
+    return replace(
+        batch,
+        clip_of_row=torch.arange(rows),
+        rows_of_clip=torch.ones(rows),
+        raw=batch.raw[clips],
+        labels=batch.labels[clips],
+        clips=batch.clips[clips],
+        spans=batch.spans[clips],
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from matchka_train.datasets.splits import first_clips, flat, require_disjoint
 from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged, validate
 from matchka_train.experiments.results import RunFolder
-from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, one_row_of_each
+from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, every_row, one_row_of_each
 from matchka_train.features.extraction import embed_windows, extract_features
 from matchka_train.features.features import Features
 from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
@@ -35,6 +35,8 @@ from matchka_train.projections.trained.linear import LinearProjection, LinearRec
 from matchka_train.run.recipe import Recipe
 from matchka_train.strict_model import StrictModel
 
+Windows = Literal["one", "every", "mean"]
+WINDOWS: Final[dict[Windows, str]] = {"one": "one window", "every": "every window", "mean": "mean of windows"}
 NEVER: Final = 9999  # freeze_backbone_epochs that no run reaches: the backbone stays frozen
 ALL: Final = 1_000_000
 
@@ -45,12 +47,12 @@ class ArmRecipe(StrictModel):
     Attributes:
         freeze_backbone_epochs: the backbone is frozen for so many epochs (9999: for ever).
         dropout: share of the backbone's components that the projection drops in training.
-        whole_clips: every epoch takes the mean of all windows of a clip instead of one window of 1.6 s.
+        windows: what an epoch takes of a clip: one window of 1.6 s, every window by itself, or the mean of all.
     """
 
     freeze_backbone_epochs: int = Field(default=NEVER, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    whole_clips: bool = False
+    windows: Windows = "one"
 
     @property
     def name(self) -> str:
@@ -58,7 +60,7 @@ class ArmRecipe(StrictModel):
         frozen = self.freeze_backbone_epochs == NEVER
         parts = ["frozen" if frozen else f"unfrozen after epoch {self.freeze_backbone_epochs}"]
         parts += ["no dropout"] if not self.dropout else []
-        parts += ["whole clips"] if self.whole_clips else []
+        parts += [] if self.windows == "one" else [WINDOWS[self.windows]]
         return ", ".join(parts)
 
 
@@ -83,7 +85,7 @@ class TwoStageRecipe(StrictModel):
     """
 
     arms: tuple[ArmRecipe, ...] = Field(
-        default=(ArmRecipe(), ArmRecipe(freeze_backbone_epochs=4), ArmRecipe(dropout=0, whole_clips=True)), min_length=1
+        default=(ArmRecipe(), ArmRecipe(freeze_backbone_epochs=4), ArmRecipe(dropout=0, windows="every")), min_length=1
     )
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     dims: tuple[int, ...] = (32, 64, 128, 256)
@@ -282,7 +284,9 @@ class _Arm:
         return epoch <= self.arm.freeze_backbone_epochs
 
     def _taken(self, batch: ClipBatch, generator: np.random.Generator) -> ClipBatch:
-        return batch if self.arm.whole_clips else one_row_of_each(batch, generator)
+        if self.arm.windows == "one":
+            return one_row_of_each(batch, generator)
+        return every_row(batch) if self.arm.windows == "every" else batch
 
     def _model(self, *, frozen: bool) -> torch.nn.Module:
         return self.net.projection if frozen else self.net
