@@ -32,6 +32,19 @@ def test_as_norm_pairs_equal_loops_over_the_cohort():
     assert np.allclose(sorted(found.non_mated), sorted(non_mated), rtol=1e-3)
 
 
+def test_as_norm_of_listed_pairs_gives_each_what_it_has_among_all_pairs():
+    generator = np.random.default_rng(1)
+    rows, cohort = generator.standard_normal((5, 4)), generator.standard_normal((9, 4)).astype(np.float32)
+    subjects = ["a", "b", "a", "b", "c"]
+    trials = np.array([[4, 1], [2, 0], [0, 1], [3, 1]])
+    found = as_norm_pairs(rows.astype(np.float32), subjects, cohort, 3, trials)
+    for row, pair in enumerate(trials[[1, 3, 0, 2]]):  # mated first
+        two = pair.tolist()
+        alone = as_norm_pairs(rows[[*two, *two]].astype(np.float32), ["x", "y", "x", "y"], cohort, 3)
+        expected = alone.non_mated[0]  # of the pair itself, whatever its subjects are called
+        assert (found.mated[row] if row < 2 else found.non_mated[row - 2]) == pytest.approx(expected, rel=1e-4)
+
+
 def test_cohort_embeddings_are_the_means_of_unit_rows_of_one_domain():
     features = make_features(identities=3, clips=2, dim=4)
     scaled = features.pooled() * np.arange(1, 7, dtype=np.float32)[:, None]

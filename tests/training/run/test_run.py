@@ -292,6 +292,26 @@ def test_evaluate_with_a_cohort_of_others_shows_as_norm(bundle, voices, tmp_path
     assert set(json.loads(capsys.readouterr().out)["as_norm"]["dev"]) == {"8", "24"}
 
 
+def test_evaluate_with_trials_and_a_cohort_of_another_layout_shows_both_on_the_same_pairs(
+    bundle, voices, tmp_path, monkeypatch, capsys
+):
+    people = sorted({who for _, who in read_folders(voices / "street/dev")})
+    clips = {who: [path for path, other in read_folders(voices / "street/dev") if other == who] for who in people}
+    mated = [f"1 {who}/{clips[who][0].name} {who}/{clips[who][1].name}" for who in people]
+    pairs = [(a, b) for a in people for b in people if a < b][:11]
+    others = [f"0 {a}/{clips[a][0].name} {b}/{clips[b][2].name}" for a, b in pairs]
+    (tmp_path / "trials.txt").write_text("\n".join(mated + others))
+    rows = [f"{path},{who}" for path, who in read_folders(voices / "street/train")]
+    (tmp_path / "cohort.csv").write_text("\n".join(["file,name", *rows]))
+    arguments = ("--data", voices / "street/dev", "--trials", tmp_path / "trials.txt")
+    arguments += ("--cohort", tmp_path / "cohort.csv", "--cohort-layout", "csv", "--cohort-path-column", "file")
+    arguments += ("--cohort-subject-column", "name", "--top", 3, "--json", "--cache-dir", tmp_path / "cache")
+    assert command(monkeypatch, "evaluate", bundle, *arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    for report in (found["report"], found["as_norm"]):
+        assert (report["dev"]["24"]["mated_pairs"], report["dev"]["24"]["non_mated_pairs"]) == (len(people), 11)
+
+
 def test_compare_checkpoint_and_bundle_on_the_checkpoints_own_data(
     bundle, recipe_path, quiet, tmp_path, monkeypatch, capsys
 ):

@@ -39,6 +39,8 @@ DataPaths = Annotated[
     typer.Option("--data", help="A recipe (its validation data), a CSV, a Kaldi folder, or a folder per identity."),
 ]
 Layout = Annotated[str | None, typer.Option(help="csv, folder, kaldi, voxceleb or cnceleb; guessed by default.")]
+PathColumn = Annotated[str, typer.Option(help="csv: the column that holds the file.")]
+SubjectColumn = Annotated[str, typer.Option(help="csv: the column that holds the identity.")]
 Trials = Annotated[Path | None, typer.Option(help="Compare only the pairs of this list (label path path).")]
 ClipParts = Annotated[int, typer.Option(help="Cut each clip into so many samples of its identity.", min=1)]
 CacheDir = Annotated[Path, typer.Option(help="Folder of the feature cache.")]
@@ -80,19 +82,26 @@ def evaluate_command(
     model: Annotated[Path, typer.Argument(help="Folder of a bundle or a checkpoint.")],
     data: DataPaths,
     layout: Layout = None,
+    path_column: PathColumn = "path",
+    subject_column: SubjectColumn = "speaker",
     trials: Trials = None,
     clip_parts: ClipParts = 1,
     cohort: Annotated[Path | None, typer.Option(help="Other people for AS-norm, as --data.")] = None,
+    cohort_layout: Annotated[str | None, typer.Option(help="As --layout, of the cohort.")] = None,
+    cohort_path_column: PathColumn = "path",
+    cohort_subject_column: SubjectColumn = "speaker",
     top: Annotated[int, typer.Option(help="Cohort identities each side is normalised by.", min=2)] = 100,
     cache_dir: CacheDir = DEFAULT_CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a bundle or a checkpoint on data of your own: error rates, and what its thresholds do there."""
-    options = {"clip_parts": clip_parts, "trials": trials}
+    columns = {"path_column": path_column, "subject_column": subject_column}
+    options = columns | {"clip_parts": clip_parts, "trials": trials}
     chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
-    cohort_data = None if cohort is None else datasets_of(cohort, layout, {"clip_parts": clip_parts})[0]
+    columns = {"path_column": cohort_path_column, "subject_column": cohort_subject_column}
+    others = None if cohort is None else datasets_of(cohort, cohort_layout, columns | {"clip_parts": clip_parts})[0]
     with show_progress() as progress:
-        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, cohort_data, top)
+        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, others, top)
     if as_json:
         sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
         return
@@ -111,6 +120,8 @@ def compare_command(
         list[Path] | None, typer.Option(help="As for evaluate; by default what FIRST was validated on.")
     ] = None,
     layout: Layout = None,
+    path_column: PathColumn = "path",
+    subject_column: SubjectColumn = "speaker",
     trials: Trials = None,
     clip_parts: ClipParts = 1,
     cache_dir: CacheDir = DEFAULT_CACHE,
@@ -118,7 +129,8 @@ def compare_command(
     """Compare two models on the same pairs: EER of both and the 95 % interval of the difference, by identity."""
     models = open_model(first), open_model(second)
     if data:
-        options = {"clip_parts": clip_parts, "trials": trials}
+        columns = {"path_column": path_column, "subject_column": subject_column}
+        options = columns | {"clip_parts": clip_parts, "trials": trials}
         chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
     elif models[0].recipe is not None:
         chosen = list(models[0].recipe.data.validation)

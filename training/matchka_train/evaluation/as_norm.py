@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
 from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
-from matchka_train.metrics.pairs import PairSimilarities, all_pairs
+from matchka_train.metrics.pairs import PairSimilarities, all_pairs, listed_pairs
 from matchka_train.strict_model import StrictModel
 
 SMALLEST_SPREAD: Final = 1e-6  # a cohort of copies has no spread to divide by
@@ -31,14 +32,21 @@ class AsNormRecipe(StrictModel):
     top: int = Field(default=100, ge=2)
 
 
-def as_norm_pairs(embeddings: FloatArray, subjects: list[str], cohort: FloatArray, top: int) -> PairSimilarities:
-    """All pairs of samples, each similarity normalised by both sides' most similar cohort members.
+def as_norm_pairs(
+    embeddings: FloatArray,
+    subjects: list[str],
+    cohort: FloatArray,
+    top: int,
+    trials: npt.NDArray[np.int64] | None = None,
+) -> PairSimilarities:
+    """Pairs of samples, each similarity normalised by both sides' most similar cohort members.
 
     Args:
         embeddings: float32, (n, dim), already truncated.
         subjects: the subject of each row.
         cohort: float32, (c, dim), one row for each identity, none of them among the subjects.
         top: cohort members each side is normalised by, 2 <= top <= c.
+        trials: int64, (trials, 2), the pairs to compare; None compares all.
 
     Returns: normalised similarities; no longer in [-1, 1].
 
@@ -55,8 +63,8 @@ def as_norm_pairs(embeddings: FloatArray, subjects: list[str], cohort: FloatArra
     unit = truncate_and_normalise(embeddings, embeddings.shape[1]).astype(np.float64)
     similarities = unit @ unit.T
     normalised = (similarities - means[:, None]) / spreads[:, None] + (similarities - means[None]) / spreads[None]
-    pairs = all_pairs(embeddings, subjects)
-    first, second = np.triu_indices(len(unit), k=1)
+    pairs = all_pairs(embeddings, subjects) if trials is None else listed_pairs(embeddings, subjects, trials)
+    first, second = np.triu_indices(len(unit), k=1) if trials is None else trials.T
     values = (0.5 * normalised)[first, second].astype(np.float32)
     names = np.asarray(subjects)
     same = names[first] == names[second]

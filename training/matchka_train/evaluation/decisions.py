@@ -10,7 +10,15 @@ import numpy as np
 from matchka.vectors import mean_by_group
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.as_norm import AsNormRecipe, as_norm_pairs, cohort_embeddings
-from matchka_train.evaluation.validation import EmbedWindows, Report, compared, embed_by_domain, measure, unchanged
+from matchka_train.evaluation.validation import (
+    EmbedWindows,
+    Report,
+    compared,
+    embed_by_domain,
+    listed_trials,
+    measure,
+    unchanged,
+)
 from matchka_train.features.features import Features
 from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
 from matchka_train.metrics.calibration import TEMPLATE_COUNTS, CalibrationFit, ThresholdAt, calibrate, thresholds_at
@@ -141,15 +149,17 @@ def held_thresholds(pairs: PairSimilarities, seed: int) -> tuple[HeldThreshold, 
 def as_norm_report(
     embed_windows: EmbedWindows, data: Sequence[Features], train: Features, dims: Sequence[int], recipe: AsNormRecipe
 ) -> Report:
-    """Accuracy with AS-norm, per domain and dim, all pairs.
+    """Accuracy with AS-norm, per domain and dim, on the pairs that the plain cosine is measured on.
 
     Raises: DatasetError: no such cohort domain, or too few identities in it.
     """
     clips = mean_by_group(embed_windows(train.windows), train.window_counts.tolist())
     cohort = cohort_embeddings(clips, train, recipe.cohort_domain)
+    trials = listed_trials(data)
     return {
         domain: {
-            dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], recipe.top)) for dim in dims
+            dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], recipe.top, trials.get(domain)))
+            for dim in dims
         }
         for domain, (embeddings, subjects) in embed_by_domain(embed_windows, data).items()
     }

@@ -99,7 +99,7 @@ def compared(
 
     Raises: DatasetError: two features of one domain, of which one has listed trials.
     """
-    listed = {features.domains[0]: features.trials for features in data if features.trials is not None}
+    listed = listed_trials(data)
     found: dict[str, Callable[[int], PairSimilarities]] = {}
     for domain, (embeddings, subjects) in scored_by_domain(embed_windows, data, scorer).items():
         if domain in listed:
@@ -107,6 +107,11 @@ def compared(
         else:
             found[domain] = partial(_all_at, embeddings, subjects)
     return found
+
+
+def listed_trials(data: Sequence[Features]) -> dict[str, npt.NDArray[np.int64]]:
+    """The trials of each domain that lists some: int64, (trials, 2), numbers of its samples."""
+    return {features.domains[0]: features.trials for features in data if features.trials is not None}
 
 
 def _all_at(embeddings: ScoredEmbeddings, subjects: list[str], dim: int) -> PairSimilarities:

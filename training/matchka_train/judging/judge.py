@@ -13,7 +13,15 @@ from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
 from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
-from matchka_train.evaluation.validation import Report, compared, embed_by_domain, measure, report_as_json, validate
+from matchka_train.evaluation.validation import (
+    Report,
+    compared,
+    embed_by_domain,
+    listed_trials,
+    measure,
+    report_as_json,
+    validate,
+)
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features, join_features, with_trials
 from matchka_train.judging.models import EvaluatedModel
@@ -173,7 +181,11 @@ def _with_as_norm(model: EvaluatedModel, data: Sequence[Features], cohort_featur
         )
     clips = mean_by_group(model.embed_windows(cohort_features.windows), cohort_features.window_counts.tolist())
     cohort = cohort_embeddings(clips, cohort_features, None)
+    trials = listed_trials(data)
     return {
-        domain: {dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], top)) for dim in model.dims}
+        domain: {
+            dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], top, trials.get(domain)))
+            for dim in model.dims
+        }
         for domain, (embeddings, subjects) in embed_by_domain(model.embed_windows, data).items()
     }
