@@ -77,7 +77,16 @@ def test_run_reports_the_accuracy_of_the_projection_it_wrote(recipe_path, voices
 def test_run_writes_everything_a_reader_needs(recipe_path, quiet):
     folder = train(recipe_path, quiet, "as_norm={top: 5}").checkpoint
     report = json.loads((folder / "report.json").read_text())
-    assert {"projected", "raw", "difference_from_raw", "decisions", "as_norm", "candidates", "history"} <= set(report)
+    assert {
+        "projected",
+        "raw",
+        "difference_from_raw",
+        "decisions",
+        "detection_costs",
+        "as_norm",
+        "candidates",
+        "history",
+    } <= set(report)
     assert set(report["decisions"]["studio"]["24"]) == {"1", "2", "3"}  # five clips each: halves hold no more
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6  # epochs, dims, and two for each of two domains
@@ -271,6 +280,44 @@ def graph_embeddings(bundle: Path, data: Path) -> np.ndarray:
         windows = split_windows(soundfile.read(path, dtype="float32")[0], TINY_INPUT)
         rows.append(mean_by_group(session.run(None, {"windows": windows})[0], [len(windows)])[0])
     return np.stack(rows).astype(np.float64)
+
+
+def test_evaluate_by_group_shows_what_one_threshold_does_to_each(bundle, voices, tmp_path, monkeypatch, capsys):
+    clips = read_folders(voices / "street/dev")
+    people = sorted({who for _, who in clips})
+    ages = {who: 10 * number for number, who in enumerate(people)}  # eight people, so four ranges of two
+    rows = [f"{path},{who},{ages[who]}" for path, who in clips]
+    (tmp_path / "data.csv").write_text("\n".join(["path,speaker,age", *rows]))
+    arguments = ("--data", tmp_path / "data.csv", "--group-by", "age", "--cache-dir", tmp_path / "cache")
+    assert command(monkeypatch, "evaluate", bundle, *arguments, "--resamples", 0, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["eer_intervals"] == {}
+    at_8 = {entry["group"]: entry for entry in found["groups"] if entry["dim"] == 8}
+    assert list(at_8) == ["0-10", "20-30", "40-50", "60-70"]
+    embeddings = graph_embeddings(bundle, voices / "street/dev")[:, :8]
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    for group, entry in at_8.items():
+        low, high = map(int, group.split("-"))
+        own = [number for number, (_, who) in enumerate(clips) if low <= ages[who] <= high]
+        pairs = [(unit[i] @ unit[j], clips[i][1] == clips[j][1]) for i in own for j in own if i < j]
+        assert (entry["subjects"], entry["mated_pairs"], entry["non_mated_pairs"]) == (2, 12, 16)
+        assert [point["threshold"] for point in entry["rates"]] == [0.9]
+        assert entry["rates"][0]["measured_fmr"] == pytest.approx(np.mean([s >= 0.9 for s, same in pairs if not same]))
+        assert entry["rates"][0]["measured_fnmr"] == pytest.approx(np.mean([s < 0.9 for s, same in pairs if same]))
+    assert command(monkeypatch, "evaluate", bundle, *arguments, "--resamples", 20) == 0
+    shown = capsys.readouterr().out
+    assert "By age, dim 24" in shown
+    assert "Detection cost" in shown
+    arguments = ("--data", tmp_path / "data.csv", "--group-by", "height")
+    assert command(monkeypatch, "evaluate", bundle, *arguments) == 2
+    assert "No data set has such a column" in capsys.readouterr().err
+
+
+def test_evaluate_by_a_column_that_says_two_things_of_a_person_refuses(bundle, tmp_path, monkeypatch, capsys):
+    rows = ["1.wav,ann,3", "2.wav,ann,4", "3.wav,bob,3"]
+    (tmp_path / "data.csv").write_text("\n".join(["path,speaker,age", *rows]))
+    assert command(monkeypatch, "evaluate", bundle, "--data", tmp_path / "data.csv", "--group-by", "age") == 2
+    assert "two things of the identity ann" in capsys.readouterr().err
 
 
 def test_evaluate_bundle_whose_graph_was_changed_refuses(bundle, voices, monkeypatch, capsys):

@@ -7,8 +7,10 @@ from rich.table import Table
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
 from matchka_train.fitting.selection import Standing
+from matchka_train.judging.groups import GroupRates
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
+from matchka_train.metrics.detection_costs import PRIORS
 from matchka_train.run.candidate import Fitted
 
 
@@ -64,14 +66,16 @@ def _standing_cells(report: Report, standing: Standing) -> list[str]:
 
 
 def judgement_table(found: Judgement) -> Table:
-    """EER, minDCF and TAR per domain and dim, and the EER with AS-norm where a cohort was given."""
-    table = Table(title="Accuracy, all pairs or the listed trials")
-    columns = ["domain", "dim", "EER %", "minDCF", "TAR@FMR 1e-2", "TAR@FMR 1e-3", "subjects", "mated", "non-mated"]
+    """EER with its interval, and TAR per domain and dim, and the EER with AS-norm where a cohort was given."""
+    table = Table(title="Accuracy, all pairs or the listed trials; 95 % interval by identity")
+    columns = ["domain", "dim", "EER %", "95 %", "TAR@FMR 1e-2", "TAR@FMR 1e-3", "subjects", "mated", "non-mated"]
     for column in (*columns, *(["EER % with AS-norm"] if found.normalised else [])):
         table.add_column(column, justify="left" if column == "domain" else "right")
     for domain, per_dim in found.report.items():
         for dim, accuracy in per_dim.items():
-            cells = [domain, str(dim), f"{100 * accuracy.eer:.2f}", f"{accuracy.min_dcf:.3f}"]
+            drawn = found.intervals.get(domain, {}).get(dim)
+            interval = "-" if drawn is None else f"{100 * drawn[0]:.2f}..{100 * drawn[1]:.2f}"
+            cells = [domain, str(dim), f"{100 * accuracy.eer:.2f}", interval]
             cells += [f"{rate:.3f}" for rate in accuracy.tar_at_fmr.values()]
             cells += [str(accuracy.subjects), str(accuracy.mated_pairs), str(accuracy.non_mated_pairs)]
             if found.normalised:
@@ -79,6 +83,38 @@ def judgement_table(found: Judgement) -> Table:
             table.add_row(*cells)
         table.add_section()
     return table
+
+
+def cost_table(found: Judgement) -> Table:
+    """What decisions cost at each prior: the least these similarities allow, and at the calibrated threshold."""
+    table = Table(title="Detection cost, minDCF / actDCF, at a prior of")
+    for column in ("domain", "dim", *(f"{prior:g}" for prior in PRIORS)):
+        table.add_column(column, justify="left" if column == "domain" else "right")
+    for domain, per_dim in found.costs.items():
+        for dim, costs in per_dim.items():
+            shown = (f"{cost.min_dcf:.3f} / {'-' if cost.act_dcf is None else f'{cost.act_dcf:.3f}'}" for cost in costs)
+            table.add_row(domain, str(dim), *shown)
+        table.add_section()
+    return table
+
+
+def group_table(groups: Sequence[GroupRates], column: str) -> Table:
+    """The groups beside each other at the full dim of each domain, all at the same thresholds."""
+    full = max(entry.dim for entry in groups)
+    shown = [entry for entry in groups if entry.dim == full]
+    table = Table(title=f"By {column}, dim {full}, pairs within a group; FMR / FNMR % at the threshold for an FMR of")
+    rates = [f"{point.fmr:g}" for point in shown[0].rates]
+    for name in ("domain", column, "subjects", "mated", "non-mated", "EER %", *rates):
+        table.add_column(name, justify="left" if name in {"domain", column} else "right")
+    for entry in shown:
+        counts = [str(count) for count in (entry.subjects, entry.mated_pairs, entry.non_mated_pairs)]
+        both = [f"{_per_cent(at.measured_fmr, 3)} / {_per_cent(at.measured_fnmr, 1)}" for at in entry.rates]
+        table.add_row(entry.domain, entry.group, *counts, _per_cent(entry.eer, 2), *both)
+    return table
+
+
+def _per_cent(rate: float | None, digits: int) -> str:
+    return "-" if rate is None else f"{100 * rate:.{digits}f}"
 
 
 def threshold_table(thresholds: Sequence[JudgedThreshold]) -> Table:

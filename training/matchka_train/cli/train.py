@@ -13,7 +13,9 @@ from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
     accuracy_table,
     candidate_table,
+    cost_table,
     difference_table,
+    group_table,
     identification_table,
     judgement_table,
     threshold_table,
@@ -24,6 +26,7 @@ from matchka_train.experiments.cache_bench import bench_data, bench_table, on_ca
 from matchka_train.experiments.command import experiment_app
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
 from matchka_train.judging.models import open_model
+from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import read_recipe
 from matchka_train.run.run import run
@@ -91,6 +94,11 @@ def evaluate_command(
     cohort_path_column: PathColumn = "path",
     cohort_subject_column: SubjectColumn = "speaker",
     top: Annotated[int, typer.Option(help="Cohort identities each side is normalised by.", min=2)] = 100,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="csv: a column of people, such as age; its groups are shown beside each other."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Draws behind each interval; 0: no intervals.", min=0)] = RESAMPLES,
     cache_dir: CacheDir = DEFAULT_CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -100,13 +108,17 @@ def evaluate_command(
     chosen = [dataset for path in data for dataset in datasets_of(path, layout, options)]
     columns = {"path_column": cohort_path_column, "subject_column": cohort_subject_column}
     others = None if cohort is None else datasets_of(cohort, cohort_layout, columns | {"clip_parts": clip_parts})[0]
+    conditions = Conditions(cache_dir, seed=0, resamples=resamples)
     with show_progress() as progress:
-        found = judge(open_model(model), chosen, Conditions(cache_dir, seed=0), progress, others, top)
+        found = judge(open_model(model), chosen, conditions, progress, others, top, group_by)
     if as_json:
         sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
         return
     console = Console()
     console.print(judgement_table(found))
+    console.print(cost_table(found))
+    if group_by is not None:
+        console.print(group_table(found.groups, group_by))
     if found.thresholds:
         console.print(threshold_table(found.thresholds))
     console.print(f"{found.skipped} samples skipped.")

@@ -1,7 +1,7 @@
 """Evaluate finished models on any data: error rates, thresholds, and differences between two models."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
 from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
 from matchka_train.evaluation.validation import (
+    FALSE_MATCH_RATES,
     Report,
     compared,
     embed_by_domain,
@@ -24,9 +25,14 @@ from matchka_train.evaluation.validation import (
 )
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features, join_features, with_trials
+from matchka_train.judging.groups import GroupRates, group_rates, read_groups
 from matchka_train.judging.models import EvaluatedModel
-from matchka_train.metrics.bootstrap import Difference, paired_difference
+from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_difference
+from matchka_train.metrics.calibration import thresholds_at
+from matchka_train.metrics.detection_costs import DetectionCost, detection_costs
 from matchka_train.metrics.pairs import PairSimilarities
+
+PairsAt = Callable[[int], PairSimilarities]  # dim -> similarities
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,19 @@ class Judgement:
 
     Attributes:
         report: accuracy per domain and dim.
+        intervals: domain -> dim -> 95 % interval of the EER, by identity; empty where no resamples were asked for.
+        costs: domain -> dim -> detection costs at every prior.
         thresholds: what the bundle's operating points do here; none for a checkpoint.
+        groups: error rates by group; none where no column was given.
         normalised: accuracy with AS-norm; None where no cohort was given.
         skipped: clips that could not be read.
     """
 
     report: Report
+    intervals: dict[str, dict[int, tuple[float, float]]]
+    costs: dict[str, dict[int, tuple[DetectionCost, ...]]]
     thresholds: tuple[JudgedThreshold, ...]
+    groups: tuple[GroupRates, ...]
     normalised: Report | None
     skipped: int
 
@@ -74,10 +86,12 @@ class Conditions:
     Attributes:
         cache_dir: of features.
         seed: of balanced pairs and of the bootstrap.
+        resamples: draws of identities behind each interval of an EER; 0 leaves the intervals out.
     """
 
     cache_dir: Path
     seed: int
+    resamples: int = RESAMPLES
 
 
 def judge(
@@ -87,6 +101,7 @@ def judge(
     progress: Progress,
     cohort: DatasetRecipe | None = None,
     top: int = 100,
+    group_by: str | None = None,
 ) -> Judgement:
     """Measure a model.
 
@@ -97,9 +112,11 @@ def judge(
         progress: shows how far it is.
         cohort: other people for AS-norm; it is measured beside the plain cosine where given.
         top: cohort identities each side is normalised by.
+        group_by: column of people by which error rates are told apart.
 
     Raises: DatasetError, TooManyUnreadableError, NoTrialsError.
     """
+    groups = {} if group_by is None else read_groups(data, group_by)
     features = _features(model, data, conditions, progress)
     pairs = compared(model.embed_windows, features, model.scorer)
     thresholds = tuple(
@@ -112,8 +129,20 @@ def judge(
     if cohort is not None:
         cohort_features = join_features(_features(model, [cohort], conditions, progress))
         normalised = _with_as_norm(model, features, cohort_features, top)
-    report = validate(model.embed_windows, features, model.dims, model.scorer)
-    return Judgement(report, thresholds, normalised, sum(len(part.skipped) for part in features))
+    return Judgement(
+        validate(model.embed_windows, features, model.dims, model.scorer),
+        _intervals(pairs, model.dims, conditions, progress),
+        {
+            domain: {
+                dim: detection_costs(pairs_at(dim), model.calibrations.get(dim), conditions.seed) for dim in model.dims
+            }
+            for domain, pairs_at in pairs.items()
+        },
+        thresholds,
+        tuple(_by_group(model, features, pairs, groups)),
+        normalised,
+        sum(len(part.skipped) for part in features),
+    )
 
 
 def compare(
@@ -150,6 +179,15 @@ def judgement_as_json(found: Judgement) -> dict[str, Any]:
     """A judgement as plain values."""
     return {
         "report": report_as_json(found.report),
+        "eer_intervals": {
+            domain: {str(dim): interval for dim, interval in per_dim.items()}
+            for domain, per_dim in found.intervals.items()
+        },
+        "detection_costs": {
+            domain: {str(dim): [asdict(cost) for cost in costs] for dim, costs in per_dim.items()}
+            for domain, per_dim in found.costs.items()
+        },
+        "groups": [asdict(entry) for entry in found.groups],
         "thresholds": [asdict(entry) for entry in found.thresholds],
         "as_norm": None if found.normalised is None else report_as_json(found.normalised),
         "skipped": found.skipped,
@@ -165,6 +203,42 @@ def _features(
         features = extract_features(samples, model.backbone, conditions.cache_dir, progress, limits={})
         found.append(with_trials(features, dataset, samples, conditions.seed))
     return found
+
+
+def _intervals(
+    pairs: Mapping[str, PairsAt], dims: Sequence[int], conditions: Conditions, progress: Progress
+) -> dict[str, dict[int, tuple[float, float]]]:
+    if not conditions.resamples:
+        return {}
+    task = progress.add_task("drawing identities anew", total=len(pairs) * len(dims))
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    for domain, pairs_at in pairs.items():
+        for dim in dims:
+            drawn = _eer_interval(pairs_at(dim), conditions)
+            found.setdefault(domain, {})[dim] = drawn
+            progress.advance(task)
+    return found
+
+
+def _eer_interval(pairs: PairSimilarities, conditions: Conditions) -> tuple[float, float]:
+    """The interval of the difference from a system that makes no error."""
+    perfect = replace(pairs, mated=np.ones_like(pairs.mated), non_mated=np.zeros_like(pairs.non_mated))
+    found = paired_difference(pairs, perfect, conditions.seed, conditions.resamples)
+    return found.low, found.high
+
+
+def _by_group(
+    model: EvaluatedModel, data: Sequence[Features], pairs: Mapping[str, PairsAt], groups: Mapping[str, str]
+) -> Iterator[GroupRates]:
+    if not groups:
+        return
+    for domain, (_, subjects) in embed_by_domain(model.embed_windows, data).items():
+        for dim in model.dims:
+            found = pairs[domain](dim)
+            points = model.thresholds.get(dim) or [
+                (at.fmr, at.threshold) for at in thresholds_at(found, FALSE_MATCH_RATES)
+            ]
+            yield from group_rates(domain, dim, found, subjects, groups, points)
 
 
 def _judge_threshold(domain: str, dim: int, fmr: float, threshold: float, pairs: PairSimilarities) -> JudgedThreshold:

@@ -12,6 +12,7 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.errors import CheckpointError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged
+from matchka_train.metrics.detection_costs import Line
 from matchka_train.projections.storage import load_projection, require_backbone
 from matchka_train.run.candidate import window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME
@@ -28,6 +29,7 @@ class EvaluatedModel:
         embed_windows: features -> embeddings; nothing is left to do for a bundle.
         dims: dims it was validated for, rising.
         thresholds: dim -> [(false match rate, threshold)] of a reference of one template; empty for a checkpoint.
+        calibrations: dim -> scale and offset of the log-likelihood ratio, likewise.
         recipe: of a checkpoint; None for a bundle.
         scorer: of a bundle; a checkpoint's projection is judged by cosine.
     """
@@ -37,6 +39,7 @@ class EvaluatedModel:
     embed_windows: EmbedWindows
     dims: tuple[int, ...]
     thresholds: dict[int, list[tuple[float, float]]]
+    calibrations: dict[int, Line]
     recipe: Recipe | None
     scorer: Scorer = COSINE
 
@@ -68,8 +71,13 @@ def _open_bundle(path: Path) -> EvaluatedModel:
         int(dim): [(point.fmr, point.threshold) for point in report.operating_points["1"]]
         for dim, report in embedding.per_dim.items()
     }
-    scorer = open_scorer(bundle.path, bundle.manifest)
-    return EvaluatedModel(path, serve_bundle(bundle), unchanged, embedding.dims, thresholds, None, scorer)
+    calibrations = {
+        int(dim): (report.calibration["1"].scale, report.calibration["1"].offset)
+        for dim, report in embedding.per_dim.items()
+        if "1" in report.calibration
+    }
+    graph, scorer = serve_bundle(bundle), open_scorer(bundle.path, bundle.manifest)
+    return EvaluatedModel(path, graph, unchanged, embedding.dims, thresholds, calibrations, None, scorer)
 
 
 def _open_checkpoint(path: Path) -> EvaluatedModel:
@@ -77,4 +85,4 @@ def _open_checkpoint(path: Path) -> EvaluatedModel:
     projection, info = load_projection(path / PROJECTION_NAME)
     backbone = recipe.backbone.open()
     require_backbone(info, backbone)
-    return EvaluatedModel(path, backbone, window_embedder(projection), info.dims, {}, recipe)
+    return EvaluatedModel(path, backbone, window_embedder(projection), info.dims, {}, {}, recipe)

@@ -1,7 +1,7 @@
 """Error rates of 1:1 verification, from the similarities of mated and non-mated pairs (ISO/IEC 19795-1)."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
 
 Rates = npt.NDArray[np.float64]
+AnyRate = TypeVar("AnyRate", float, Rates)
 MISS_COST: Final = 1.0  # costs of the NIST speaker recognition evaluations since 2010
 FALSE_ALARM_COST: Final = 1.0
 
@@ -117,9 +118,27 @@ def min_dcf(mated: FloatArray, non_mated: FloatArray, p_target: float = 0.01) ->
 
 def min_dcf_of(curve: DetCurve, p_target: float = 0.01) -> float:
     """The minDCF of a DET curve."""
-    cost = MISS_COST * p_target * curve.fnmr + FALSE_ALARM_COST * (1.0 - p_target) * curve.fmr
-    trivial = min(MISS_COST * p_target, FALSE_ALARM_COST * (1.0 - p_target))
-    return float(cost.min() / trivial)
+    return float(_cost(curve.fnmr, curve.fmr, p_target).min() / _trivial_cost(p_target))
+
+
+def act_dcf(mated: FloatArray, non_mated: FloatArray, threshold: float, p_target: float) -> float:
+    """The normalised detection cost of one threshold, both errors costing 1.
+
+    Args:
+        mated: (m,), m >= 1.
+        non_mated: (k,), k >= 1.
+        threshold: a pair matches where similarity >= threshold.
+        p_target: prior probability that a pair is mated, in (0, 1).
+
+    Returns: cost relative to the better of accepting all and rejecting all; a threshold that fits badly costs over 1.
+
+    Source: NIST 2016 Speaker Recognition Evaluation plan, section 3.
+
+    >>> act_dcf(np.array([0.9, 0.4], np.float32), np.array([0.5, 0.1], np.float32), 0.6, 0.01)
+    0.5
+    """
+    fnmr, fmr = float(np.mean(mated < threshold)), float(np.mean(non_mated >= threshold))
+    return _cost(fnmr, fmr, p_target) / _trivial_cost(p_target)
 
 
 def tar_at_fmr(mated: FloatArray, non_mated: FloatArray, fmr: float) -> float:
@@ -162,3 +181,12 @@ def require_trials(mated: FloatArray, non_mated: FloatArray) -> None:
                 value=similarities[~np.isfinite(similarities)][0],
                 remedy="Find the sample whose embedding is not finite.",
             )
+
+
+def _cost(fnmr: AnyRate, fmr: AnyRate, p_target: float) -> AnyRate:
+    return MISS_COST * p_target * fnmr + FALSE_ALARM_COST * (1.0 - p_target) * fmr
+
+
+def _trivial_cost(p_target: float) -> float:
+    """Of the better of accepting all and rejecting all."""
+    return min(MISS_COST * p_target, FALSE_ALARM_COST * (1.0 - p_target))

@@ -8,6 +8,7 @@ from matchka_train.evaluation.decisions import as_norm_report, decisions, decisi
 from matchka_train.evaluation.identification import IdentificationReport, identification_as_json, identification_rows
 from matchka_train.evaluation.validation import compared, report_as_json
 from matchka_train.metrics.bootstrap import Difference
+from matchka_train.metrics.detection_costs import detection_costs
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.run.candidate import Fitted, Prepared, ShuffledFit, window_embedder
 from matchka_train.run.checkpoint import CheckpointFolder
@@ -48,6 +49,13 @@ def write_summary(
             for domain, per_dim in differences.items()
         },
         "decisions": decisions_as_json(decisions(embed, prepared.validation, recipe.dims, recipe.seed)),
+        "detection_costs": {
+            domain: {
+                str(dim): [asdict(cost) for cost in detection_costs(pairs_at(dim), None, recipe.seed)]
+                for dim in recipe.dims
+            }
+            for domain, pairs_at in compared(embed, prepared.validation).items()
+        },
         "candidates": [_as_row(entry) for entry in fitted],
         "notes": list(notes),
         "skipped": [asdict(entry) for entry in skipped],

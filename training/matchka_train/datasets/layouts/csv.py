@@ -19,6 +19,47 @@ def read_manifest(path: Path, path_column: str, subject_column: str, where: dict
 
     Raises: DatasetError: no such file, a column is missing, or no row is left.
     """
+    columns, rows = _read(path)
+    for column in (path_column, subject_column, *where):
+        if column not in columns:
+            raise DatasetError(
+                f"The manifest {path} has no such column; it has {', '.join(columns)}.",
+                value=column,
+                remedy="Name the columns in the recipe (path_column, subject_column, where).",
+            )
+    kept = _kept(rows, where)
+    return [(path.parent / row[path_column], row[subject_column]) for row in kept]
+
+
+def read_identity_column(path: Path, subject_column: str, column: str, where: dict[str, str]) -> dict[str, str]:
+    """What a column says of each identity; nothing where the file has no such column.
+
+    Args:
+        path: as read_manifest, which has read it before.
+        subject_column: the column that holds the identity.
+        column: the column, of one value for each identity.
+        where: column -> value that a row must have.
+
+    Raises: DatasetError: no such file, or an identity has two values.
+    """
+    columns, rows = _read(path)
+    found: dict[str, str] = {}
+    for row in _kept(rows, where) if column in columns else ():
+        known = found.setdefault(row[subject_column], row[column])
+        if known != row[column]:
+            raise DatasetError(
+                f"The column {column} of {path} says two things of the identity {row[subject_column]}.",
+                value=f"{known!r} and {row[column]!r}",
+                remedy="Group by a column that belongs to people, or correct it.",
+            )
+    return found
+
+
+def _kept(rows: list[dict[str, str]], where: dict[str, str]) -> list[dict[str, str]]:
+    return [row for row in rows if all(row[column] == value for column, value in where.items())]
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
@@ -28,12 +69,4 @@ def read_manifest(path: Path, path_column: str, subject_column: str, where: dict
         raise DatasetError(
             f"The manifest {path} cannot be read.", value=error, remedy="Check the path in the recipe."
         ) from error
-    for column in (path_column, subject_column, *where):
-        if column not in columns:
-            raise DatasetError(
-                f"The manifest {path} has no such column; it has {', '.join(columns)}.",
-                value=column,
-                remedy="Name the columns in the recipe (path_column, subject_column, where).",
-            )
-    kept = [row for row in rows if all(row[column] == value for column, value in where.items())]
-    return [(path.parent / row[path_column], row[subject_column]) for row in kept]
+    return list(columns), rows
