@@ -131,3 +131,28 @@ def test_experiment_when_a_value_is_wrong_names_it(value, tmp_path):
         done = invoke(name, "--set", value, "--out", str(tmp_path))
         assert isinstance(done.exception, RecipeError)
         assert value.partition("=")[0] in str(done.exception)
+
+
+def test_progressive_when_run_on_a_tiny_world_compares_every_arm_from_one_start(recipe_path, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["progressive", str(recipe_path), "optimisation.epochs=4", "optimisation.warmup_epochs=1"]
+    arguments += ["--set", "seeds=[0, 1]", "--set", "stage_epochs=1", "--out", str(out)]
+    done = invoke(*arguments)
+    assert done.exit_code == 0, done.output
+    found = json.loads((out / "progressive.json").read_text())
+    runs = {(run["arm"], run["seed"]): run["eer"] for run in found["runs"]}
+    assert set(runs) == {(arm, seed) for arm in ("all at once", "full dim first", "full dim only") for seed in (0, 1)}
+    assert runs["all at once", 0] != runs["full dim only", 0]
+    assert {tuple(rates) for eer in runs.values() for rates in eer.values()} == {("4", "8", "24")}
+    assert "full dim first" in done.output
+    # with stages longer than the run, the full dim is all that is ever trained
+    longer = [argument.replace("stage_epochs=1", "stage_epochs=4") for argument in arguments]
+    assert invoke(*longer).exit_code == 0
+    again = json.loads((out / "progressive.json").read_text())["runs"]
+    rates = {(run["arm"], run["seed"]): run["eer"] for run in again}
+    assert rates["full dim first", 1] == rates["full dim only", 1] == runs["full dim only", 1]
+
+
+def test_progressive_of_a_family_without_epochs_refuses(recipe_path, tmp_path):
+    done = invoke("progressive", str(recipe_path), "projection={family: rotation}", "--out", str(tmp_path / "out"))
+    assert isinstance(done.exception, RecipeError)

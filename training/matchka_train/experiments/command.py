@@ -1,4 +1,4 @@
-"""`matchka-train experiment`: each one a command that ends with a table, a figure and the numbers."""
+"""`matchka-train experiment`: each one a command that ends with a table, the numbers and mostly a figure."""
 
 import sys
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from rich.table import Table
 from matchka_train.errors import RecipeError
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_face_heads, draw_promises, draw_two_stage
+from matchka_train.experiments.progressive import Progressive, ProgressiveRecipe, run_progressive
 from matchka_train.experiments.promises import Promises, PromisesRecipe, run_promises
 from matchka_train.experiments.promises_page import promises_page, promises_rows
-from matchka_train.experiments.tables import face_heads_rows, loss_rows, two_stage_rows
+from matchka_train.experiments.tables import face_heads_rows, loss_rows, progressive_rows, two_stage_rows
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import put_override, read_recipe
@@ -102,6 +103,24 @@ def promises_command(
     for rows in promises_rows(found).values():
         Console().print(_table(rows))
     sys.stdout.write(f"{folder / 'promises.md'}\n")
+
+
+@experiment_app.command("progressive")
+def progressive_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data, projection and loss are taken.")] = SPEAKER,
+    overrides: Overrides = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "progressive",
+    threads: Threads = 2,
+) -> None:
+    """The full dim first, then the shorter ones, beside all dims at once; see docs/experiments/progressive.md."""
+    torch.set_num_threads(threads)
+    base, wanted = read_recipe(recipe, tuple(overrides or ())), _recipe(ProgressiveRecipe, values or ())
+    with show_progress() as progress:
+        found = run_progressive(base, wanted, out, progress)
+    _write(TypeAdapter(Progressive).dump_json(found, indent=1), out / "progressive.json")
+    Console().print(_table(progressive_rows(found)))
+    sys.stdout.write(f"{out / 'progressive.json'}\n")
 
 
 def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:

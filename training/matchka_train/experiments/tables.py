@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceEpoch, FaceHeads
+from matchka_train.experiments.progressive import ARMS, Progressive
 from matchka_train.experiments.two_stage import Run, TwoStage, arms_of
 
 
@@ -51,6 +52,18 @@ def face_heads_rows(found: FaceHeads) -> list[list[str]]:
             last = [run.epochs[-1] for run in found.runs if (run.place, run.loss) == (place, loss)]
             if last:
                 rows.append([place, loss, *_shown(last)])
+    return rows
+
+
+def progressive_rows(found: Progressive) -> list[list[str]]:
+    """EER after the last epoch, for every domain, arm and dim; the header first."""
+    dims = list(next(iter(found.raw.values())))
+    rows = [["domain", "trained", *(f"EER % at {dim}" for dim in dims)]]
+    for domain, raw in found.raw.items():
+        rows.append([domain, "nothing: backbone alone, truncated", *(f"{100 * raw[dim]:.2f}" for dim in dims)])
+        for arm in ARMS:
+            runs = [run for run in found.runs if run.arm == arm]
+            rows.append([domain, arm, *(_mean_and_range([100 * run.eer[domain][dim] for run in runs]) for dim in dims)])
     return rows
 
 

@@ -236,7 +236,9 @@ def _by_group(
         for dim in model.dims:
             found = pairs[domain](dim)
             points = model.thresholds.get(dim) or [
-                (at.fmr, at.threshold) for at in thresholds_at(found, FALSE_MATCH_RATES)
+                # those of these very people: no bound over draws is needed to hold groups of them side by side
+                (at.fmr, at.estimate)
+                for at in thresholds_at(found, seed=0, rates=FALSE_MATCH_RATES, resamples=1)
             ]
             yield from group_rates(domain, dim, found, subjects, groups, points)
 
