@@ -1,4 +1,4 @@
-"""A backbone that is an ONNX file already, with a projection behind it: joined node by node, traced nowhere."""
+"""A backbone that is an ONNX file already, between its front end and a projection: joined node by node."""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +10,7 @@ from onnx import TensorProto, compose, helper, version_converter
 
 from matchka.modalities.modality import GraphInput
 from matchka_export.errors import ParityError
-from matchka_export.graph.trace import BATCH_AXIS, OUTPUT_NAME, strip_provenance, trace_graph
+from matchka_export.graph.trace import BATCH_AXIS, OPSET, OUTPUT_NAME, strip_provenance, trace_graph
 from matchka_train.backbones.onnx_file import SMALLEST_NORM, OnnxFile
 
 LOWEST_OPSET: Final = 13  # the first whose operations the joined nodes know
@@ -18,7 +18,7 @@ UNIT: Final = "unit_length_embeddings"
 
 
 def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -> None:
-    """Write backbone, rescaling to unit length and projection as one file, like export_graph in trace.py.
+    """Write front end, backbone, rescaling to unit length and projection as one file, like export_graph in trace.py.
 
     Args:
         backbone: the ONNX file.
@@ -35,20 +35,47 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
             value=opset,
             remedy="Convert it with onnx.version_converter, or export it again.",
         )
-    with tempfile.TemporaryDirectory(prefix="matchka-compose-") as folder:
-        part = Path(folder) / "projection.onnx"
-        trace_graph(projection.eval(), GraphInput("unit_length", (backbone.embedding_dim,), "float32"), part)
-        back = version_converter.convert_version(onnx.load(str(part)), opset)
-    back.ir_version = front.ir_version
-    front, back = compose.add_prefix(front, "backbone/"), compose.add_prefix(back, "projection/")
+    if backbone.front_end is not None:
+        # the exporter's operations for a front end cannot be lowered below its own set, so the file is raised to it
+        front, opset = _converted(front, max(opset, OPSET)), max(opset, OPSET)
+    unit = GraphInput("unit_length", (backbone.embedding_dim,), "float32")
+    back = compose.add_prefix(_traced(projection.eval(), unit, opset, front.ir_version), "projection/")
+    front = compose.add_prefix(front, "backbone/")
     _append_unit_length(front)
     joined = compose.merge_models(front, back, io_map=[(UNIT, back.graph.input[0].name)])
+    if backbone.front_end is not None:
+        module = backbone.front_end.module(backbone.input)
+        first = _traced(module, backbone.input.graph_input(), opset, front.ir_version)
+        first = compose.add_prefix(first, "front_end/")
+        joined = compose.merge_models(first, joined, io_map=[(first.graph.output[0].name, joined.graph.input[0].name)])
     _rename(joined.graph, joined.graph.input[0].name, backbone.input.graph_input().name)
     _rename(joined.graph, joined.graph.output[0].name, OUTPUT_NAME)
     _fix_axes(joined.graph.input[0], backbone.input.graph_input().shape)
     strip_provenance(joined)
     onnx.checker.check_model(joined)
     onnx.save_model(joined, path, save_as_external_data=False)
+
+
+def _traced(module: torch.nn.Module, spec: GraphInput, opset: int, ir_version: int) -> onnx.ModelProto:
+    """A torch module as a graph of the operation set that the backbone's file uses."""
+    with tempfile.TemporaryDirectory(prefix="matchka-compose-") as folder:
+        part = Path(folder) / "part.onnx"
+        trace_graph(module, spec, part)
+        traced = _converted(onnx.load(str(part)), opset)
+    traced.ir_version = ir_version
+    return traced
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same graph in another operation set."""
+    try:
+        return version_converter.convert_version(model, opset)
+    except RuntimeError as error:
+        raise ParityError(
+            f"The backbone, or what stands around it, cannot be written in ONNX operation set {opset}.",
+            value=error,
+            remedy="Export the backbone again with another operation set, 20 for example.",
+        ) from error
 
 
 def _append_unit_length(model: onnx.ModelProto) -> None:

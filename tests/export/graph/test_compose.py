@@ -10,11 +10,15 @@ import torch
 from onnx import TensorProto, helper
 
 from matchka.modalities.audio.spec import AudioInputSpec
+from matchka.modalities.face.spec import ImageInputSpec
 from matchka_export.errors import ParityError
 from matchka_export.graph.build import build_graph
+from matchka_train.backbones.front_end import FbankRecipe, PixelsRecipe
 from matchka_train.backbones.onnx_file import OnnxFile
 from matchka_train.backbones.served_graph import open_session
+from matchka_train.backbones.speaker.fbank import KaldiFbank
 from matchka_train.weights.source import WeightSource
+from tests.factories.feature_graphs import source_of, write_frames_onnx, write_pixels_onnx
 
 WINDOW, DIM, FULL = 50, 6, 4
 INPUT = AudioInputSpec(
@@ -53,6 +57,43 @@ def test_build_graph_when_backbone_is_a_file_equals_numpy(opset: int, tmp_path: 
         open_session(tmp_path / "model.onnx", INPUT, FULL).run(windows)["embeddings"], expected, atol=1e-5
     )
     np.testing.assert_allclose(model(torch.tensor(windows)).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [13, 14, 17])
+def test_build_graph_when_the_file_takes_mel_frames_has_the_filter_bank_inside(opset: int, tmp_path: Path) -> None:
+    mix = write_frames_onnx(tmp_path / "theirs.onnx", opset=opset).astype(np.float64)
+    spec = INPUT.model_copy(update={"window_samples": 8_000, "hop_samples": 4_000})
+    path = tmp_path / "theirs.onnx"
+    front_end = FbankRecipe(kind="kaldi_fbank", taper="hamming")
+    backbone = OnnxFile(path, "someone", source_of(path), spec, mix.shape[1], front_end=front_end)
+    torch.manual_seed(0)
+    projection = torch.nn.Linear(mix.shape[1], FULL)
+    model = build_graph(backbone, projection, tmp_path / "model.onnx")
+    windows = spec.example(4, seed=1)  # its last window ends in zeros
+    bands = KaldiFbank(16_000, 80, "hamming")(torch.from_numpy(windows)).numpy().astype(np.float64)
+    raw = bands.std(axis=1) @ mix  # their mean is 0
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    expected = unit @ projection.weight.detach().numpy().T + projection.bias.detach().numpy()
+    found = open_session(tmp_path / "model.onnx", spec, FULL).run(windows)["embeddings"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(model(torch.tensor(windows)).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_build_graph_when_the_file_takes_pixels_scales_the_chips_inside(order: str, tmp_path: Path) -> None:
+    mix = write_pixels_onnx(tmp_path / "theirs.onnx", side=8).astype(np.float64)
+    spec = ImageInputSpec(chip_px=8, template_points=((0, 0),) * 5, template_weights=(1,) * 5)
+    path = tmp_path / "theirs.onnx"
+    front_end = PixelsRecipe(kind="pixels", order=order)
+    backbone = OnnxFile(path, "someone", source_of(path), spec, mix.shape[1], front_end=front_end)
+    build_graph(backbone, torch.nn.Identity(), tmp_path / "model.onnx")
+    chips = np.random.default_rng(1).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    pixels = (chips.astype(np.float64) - 127.5) / 127.5
+    deviation = np.sqrt((pixels**2).mean(axis=(1, 2)))
+    raw = (deviation if order == "rgb" else deviation[:, ::-1]) @ mix
+    expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    found = open_session(tmp_path / "model.onnx", spec, mix.shape[1]).run(chips)["embeddings"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_build_graph_when_backbone_file_is_too_old_refuses(tmp_path: Path) -> None:

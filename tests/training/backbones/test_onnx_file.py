@@ -13,12 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.face.spec import ImageInputSpec
+from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.onnx_file import OnnxFile
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.backbones.speaker.recipes import Ge2eRecipe
 from matchka_train.errors import ChecksumError, FeatureError
 from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.weights.source import WeightSource
+from tests.factories.feature_graphs import write_frames_onnx
 
 WINDOW, DIM = 50, 6
 WINDOW_RECIPE = {
@@ -85,6 +87,7 @@ def test_module_when_file_takes_pictures_embeds_them(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     content = {"kind": "onnx", "path": str(path), "name": "x", "input": spec.model_dump(), "embedding_dim": 3}
     backbone = TypeAdapter(AnyBackboneRecipe).validate_python(content).open()
+    assert [type(part) for part in backbone.auxiliary] == [Mtcnn]  # faces are found before they are embedded
     chips = np.random.default_rng(2).integers(0, 256, (5, 2, 2, 3), dtype=np.uint8)
     means = chips.astype(np.float64).mean(axis=(1, 2))
     expected = means / np.linalg.norm(means, axis=1, keepdims=True)
@@ -143,3 +146,42 @@ def test_open_backbone_when_file_is_absent_says_so(tmp_path: Path) -> None:
 def test_backbone_recipe_when_key_or_kind_is_unknown_refuses(content: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(AnyBackboneRecipe).validate_python(content)
+
+
+def of_frames(path: Path, **changes: object) -> dict[str, object]:
+    content = {"kind": "onnx", "path": str(path), "name": "x", "embedding_dim": 6, "front_end": {"kind": "kaldi_fbank"}}
+    window = {**WINDOW_RECIPE, "window_samples": 8_000, "hop_samples": 4_000}
+    return {**content, "input": window, **changes}
+
+
+def test_module_when_the_file_takes_features_and_no_front_end_is_named_says_so(tmp_path: Path) -> None:
+    write_frames_onnx(tmp_path / "a.onnx")
+    backbone = TypeAdapter(AnyBackboneRecipe).validate_python(of_frames(tmp_path / "a.onnx", front_end=None)).open()
+    with pytest.raises(FeatureError, match="front_end where it takes features"):
+        backbone.module()
+
+
+def test_module_when_the_front_end_makes_other_features_refuses(tmp_path: Path) -> None:
+    write_frames_onnx(tmp_path / "a.onnx")
+    content = of_frames(tmp_path / "a.onnx", front_end={"kind": "kaldi_fbank", "bands": 40})
+    with pytest.raises(FeatureError, match=r"must take features as float32 \(batch, 48, 40\)"):
+        TypeAdapter(AnyBackboneRecipe).validate_python(content).open().module()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"front_end": {"kind": "pixels"}}, "made of pictures"),
+        ({"input": {**WINDOW_RECIPE, "window_samples": 500, "hop_samples": 400}}, "at least two frames"),
+        (
+            {"input": {"kind": "image", "chip_px": 2, "template_points": [(0, 0)] * 5, "template_weights": [1] * 5}},
+            "made of audio",
+        ),
+    ],
+)
+def test_module_when_the_front_end_is_not_for_the_input_refuses(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    write_frames_onnx(tmp_path / "a.onnx")
+    with pytest.raises(FeatureError, match=message):
+        TypeAdapter(AnyBackboneRecipe).validate_python(of_frames(tmp_path / "a.onnx", **changes)).open().module()

@@ -1,7 +1,9 @@
 """Any ONNX file that takes rows of some input, as a backbone: bring your own."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -15,13 +17,18 @@ from matchka.inference.session import open_ort_session
 from matchka.modalities import AnyInputSpec
 from matchka.modalities.modality import GraphInput, InputSpec
 from matchka_train.backbones.auxiliary import RequiredPart
+from matchka_train.backbones.face.mtcnn import Mtcnn
+from matchka_train.backbones.front_end import AnyFrontEndRecipe, FrontEnd
 from matchka_train.backbones.recipe import BackboneRecipe
 from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.weights.location import WeightsLocation
 from matchka_train.weights.source import WeightSource
 
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 ONNX_TYPES: Final = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 THREADS: Final = 2
+# what a kind of input cannot be read without, by its name among `auxiliary_graphs()`, out of the folder of packages
+REQUIRED_PARTS: Final[Mapping[str, Callable[[Path], RequiredPart]]] = MappingProxyType({Mtcnn.name: Mtcnn})
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class OnnxFile:
         source: where it came from; its sha256 must be that of the file.
         input: the rows it takes, as declared by whoever brings it.
         embedding_dim: components it returns.
+        auxiliary: networks without which its samples are not read.
+        front_end: makes what the file takes out of the rows; None where it takes the rows themselves.
     """
 
     path: Path
@@ -44,6 +53,7 @@ class OnnxFile:
     input: InputSpec
     embedding_dim: int
     auxiliary: tuple[RequiredPart, ...] = ()
+    front_end: FrontEnd | None = None
 
     @property
     def published(self) -> "OnnxFile":
@@ -62,32 +72,27 @@ class OnnxFile:
             raise ChecksumError(
                 f"{self.path} must have sha256 {self.source.sha256}.", value=found, remedy="Bring the file it names."
             )
-        return OnnxModule(_load(self.path, self.input.graph_input(), self.embedding_dim))
+        if self.front_end is None:
+            return OnnxModule(_load(self.path, self.input.graph_input(), self.embedding_dim))
+        session = _load(self.path, self.front_end.features(self.input), self.embedding_dim)
+        return OnnxModule(session, self.front_end.module(self.input))
 
 
-class OnnxRecipe(BackboneRecipe):
-    """Any ONNX file that takes rows of some input.
+class OnnxRecipe(WeightsLocation, BackboneRecipe):
+    """Any ONNX file that takes rows of some input, or features that a front end makes of them.
 
     Attributes:
-        path: the file.
-        sha256: of the file; where given, another file is refused.
         name: short name.
         input: the rows it takes; `kind: audio` where it says no kind.
+        front_end: what is computed of the rows before the file; becomes a part of the bundle's graph.
         embedding_dim: components it returns.
-        source: where it comes from, for the bundle.
-        version: of it, for the bundle.
-        licence: of its weights, for the bundle.
     """
 
     kind: Literal["onnx"]
-    path: Path
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     input: AnyInputSpec
+    front_end: AnyFrontEndRecipe | None = None
     embedding_dim: int = Field(gt=0)
-    source: str = "not stated"
-    version: str = "not stated"
-    licence: str = "not stated"
 
     @field_validator("input", mode="before")
     @classmethod
@@ -98,25 +103,33 @@ class OnnxRecipe(BackboneRecipe):
     def open(self) -> OnnxFile:
         """The backbone.
 
-        Raises: ChecksumError: there is no such file.
+        Raises: ChecksumError, WeightsAbsentError: as WeightsLocation.place.
         """
-        sha256 = self.sha256 or file_sha256(self.path)
-        source = WeightSource(self.name, self.source, self.version, sha256, self.licence)
-        return OnnxFile(self.path, self.name, source, self.input, self.embedding_dim)
+        path, source = self.place(self.name, file_sha256)
+        required = [name for name, graphs in self.input.auxiliary_graphs().items() if graphs.required]
+        parts = tuple(REQUIRED_PARTS[name](self.downloads_dir) for name in required)
+        return OnnxFile(path, self.name, source, self.input, self.embedding_dim, parts, self.front_end)
 
 
 class OnnxModule(torch.nn.Module):
-    """An ONNX Runtime session that can be called like a torch module, but not trained or traced."""
+    """An ONNX Runtime session that can be called like a torch module, but not trained or traced.
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    Args:
+        session: of the file.
+        front_end: makes what the file takes out of the rows.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, front_end: torch.nn.Module | None = None) -> None:
         super().__init__()
         self._session = session
+        self._front_end = front_end or torch.nn.Identity()
         self._input_name: str = session.get_inputs()[0].name
         self.eval()
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Embed rows of the file's input: (n, ...) -> (n, embedding_dim), of unit length."""
-        (raw,) = self._session.run(None, {self._input_name: np.ascontiguousarray(rows.numpy())})
+        taken = self._front_end(rows).numpy()
+        (raw,) = self._session.run(None, {self._input_name: np.ascontiguousarray(taken)})
         embeddings: torch.Tensor = torch.from_numpy(raw)
         unit: torch.Tensor = embeddings / torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).clamp(
             min=SMALLEST_NORM
@@ -150,7 +163,7 @@ def _load(path: Path, expected: GraphInput, embedding_dim: int) -> onnxruntime.I
             f"{path} must take {expected.name} as {expected.dtype} (batch, {shape}) with a free batch axis, and return "
             f"float32 (batch, {embedding_dim}).",
             value={"inputs": inputs, "outputs": outputs},
-            remedy="Declare the input the file has; features such as a mel matrix must be computed inside it.",
+            remedy="Declare the input the file has, and a front_end where it takes features that are made of it.",
         )
     return session
 

@@ -20,10 +20,12 @@ from matchka_train.evaluation.validation import Report, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.fitting.batches import TrainingClips, epoch_of_batches
 from matchka_train.fitting.losses import MatryoshkaLoss
+from matchka_train.modalities import modality_of
 from matchka_train.projections.closed_form.statistics import domain_weights
 from matchka_train.projections.families import TrainedRecipe, begin
 from matchka_train.run.candidate import Prepared, window_embedder
 from matchka_train.run.candidates import CandidateRecipe
+from matchka_train.run.data import read_data
 from matchka_train.run.recipe import Recipe
 from matchka_train.run.run import prepare
 from matchka_train.strict_model import StrictModel
@@ -86,7 +88,9 @@ def run_progressive(base: Recipe, recipe: ProgressiveRecipe, output_dir: Path, p
         MatchkaError: a data set or the backbone is not there.
     """
     candidate, family = _trained(base)
-    prepared = prepare(base, base.backbone.open(), progress)
+    backbone = base.backbone.open()
+    data = read_data(base.data, modality_of(backbone).copies, base.data.cache_dir, progress)
+    prepared = prepare(base, backbone, data, progress)
     folder = RunFolder(output_dir, base, recipe.model_copy(update={"seeds": (0,)}))
     task = progress.add_task("runs", total=len(ARMS) * len(recipe.seeds))
     runs = []

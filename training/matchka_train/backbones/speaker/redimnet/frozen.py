@@ -15,6 +15,7 @@ from matchka_train.backbones.speaker.redimnet.checkpoint import build_network, r
 from matchka_train.backbones.speaker.redimnet.config import RedimnetConfig
 from matchka_train.backbones.speaker.redimnet.front_end import RATE_HZ
 from matchka_train.backbones.speaker.redimnet.network import Redimnet
+from matchka_train.backbones.speaker.repeated_tail import RepeatedTail
 from matchka_train.errors import ChecksumError
 from matchka_train.weights.source import WeightSource
 
@@ -24,20 +25,6 @@ WINDOW_SAMPLES: Final = 48_000  # 3 s, the crop of the reference recipe (docs/de
 HOP_SAMPLES: Final = 24_000  # every second of a clip is heard twice, and a last window is at least half full
 LEVEL_DBFS: Final = -30.0  # as every voice backbone here
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
-
-
-class RepeatedTail(nn.Module):
-    """Windows whose zeros behind the last sample are filled with the window's own samples from its start.
-
-    A clip that ends inside a window leaves zeros there. The network subtracts the mean of each band over the window, so
-    zeros would shift every frame of speech; a repeated clip does not.
-    """
-
-    def forward(self, windows: Tensor) -> Tensor:
-        """Fill: (n, samples) -> (n, samples); a window of zeros stays one, one that is full is not changed."""
-        at = torch.arange(windows.shape[1], device=windows.device)
-        ends = torch.where(windows != 0, at + 1, torch.zeros_like(at)).amax(dim=1, keepdim=True).clamp(min=1)
-        return torch.gather(windows, 1, torch.remainder(at, ends))
 
 
 class FrozenRedimnet(nn.Module):
