@@ -41,7 +41,7 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
     unit = GraphInput("unit_length", (backbone.embedding_dim,), "float32")
     back = compose.add_prefix(_traced(projection.eval(), unit, opset, front.ir_version), "projection/")
     front = compose.add_prefix(front, "backbone/")
-    _append_unit_length(front)
+    _append_unit_length(front, backbone.embedding_dim)
     joined = compose.merge_models(front, back, io_map=[(UNIT, back.graph.input[0].name)])
     if backbone.front_end is not None:
         module = backbone.front_end.module(backbone.input)
@@ -78,7 +78,7 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         ) from error
 
 
-def _append_unit_length(model: onnx.ModelProto) -> None:
+def _append_unit_length(model: onnx.ModelProto, embedding_dim: int) -> None:
     """Divide the output by its length, as OnnxModule does."""
     graph, raw = model.graph, model.graph.output[0].name
     floor = helper.make_tensor("unit/floor", TensorProto.FLOAT, [], [SMALLEST_NORM])
@@ -94,7 +94,6 @@ def _append_unit_length(model: onnx.ModelProto) -> None:
         ]
     )
     graph.initializer.append(helper.make_tensor("unit/axes", TensorProto.INT64, [1], [1]))
-    embedding_dim = graph.output[0].type.tensor_type.shape.dim[1].dim_value
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(UNIT, TensorProto.FLOAT, [BATCH_AXIS, embedding_dim]))
 

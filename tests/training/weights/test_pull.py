@@ -9,8 +9,10 @@ from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from pydantic import TypeAdapter
 from rich.console import Console
 from safetensors.torch import save as save_tensors
 
@@ -22,10 +24,12 @@ from matchka_train.errors import (
     WeightsAbsentError,
     WeightsFileError,
 )
+from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.weights.download import RetryPolicy
 from matchka_train.weights.hub import HubFile, HubWeights, catalogue, checked_weights, named, place_of, weights_of
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.pull import Pull, pull, require_tensors
+from tests.factories.graphs import write_graph
 from tests.factories.hub_server import Hub, serve
 
 HASTY = RetryPolicy(connect_s=5.0, read_s=0.3, attempts=2, pause_s=0.0)
@@ -177,6 +181,37 @@ def test_pull_when_the_file_is_a_pickle_with_code_runs_none_and_keeps_nothing(tm
     assert left(tmp_path / "cache") == set()
 
 
+def graph_of(path: Path, domain: str = "", beside: bool = False) -> bytes:
+    """An ONNX file; with an operation of someone's library, or with weights in another file."""
+    write_graph(path)
+    model = onnx.load(str(path))
+    model.graph.node[1].domain = domain
+    if domain:
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    if beside:
+        onnx.save_model(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        return path.read_bytes()
+    return model.SerializeToString()
+
+
+def test_pull_of_a_graph_keeps_it(tmp_path):
+    content = graph_of(tmp_path / "a.onnx")
+    with serve(Hub(content=content)) as hub:
+        weights = HubWeights("g", "onnx", "G", (HubFile("g.onnx", hub.url, sha256(content)),), "tests", "r1", "MIT")
+        assert pull(weights, how(tmp_path / "cache")).read_bytes() == content
+
+
+@pytest.mark.parametrize("fault", ["cut", "library", "beside", "page"])
+def test_pull_of_a_graph_that_is_none_or_needs_more_than_itself_keeps_nothing(tmp_path, fault):
+    content = graph_of(tmp_path / "a.onnx", "someone" if fault == "library" else "", beside=fault == "beside")
+    content = {"cut": content[: len(content) // 2], "page": b"<html>sign in</html>"}.get(fault, content)
+    with serve(Hub(content=content)) as hub:
+        weights = HubWeights("g", "onnx", "G", (HubFile("g.onnx", hub.url),), "tests", "r1", "MIT")
+        with pytest.raises(WeightsFileError, match=r"g\.onnx"):
+            pull(weights, how(tmp_path / "cache"))
+    assert left(tmp_path / "cache") == set()
+
+
 def test_pull_when_the_body_breaks_off_keeps_it_under_another_name_until_it_is_whole(tmp_path):
     with serve(Hub(content=WEIGHTS * 40, behaviours=["truncate", "404"])) as hub:
         weights = entry(hub, sha256=sha256(WEIGHTS * 40))
@@ -294,6 +329,7 @@ def test_catalogue_names_every_official_checkpoint_once_and_pins_its_revisions()
         texts = (weights.name, weights.kind, weights.title, weights.source, weights.licence, weights.terms)
         assert all(isinstance(text, str) and text == text.strip() for text in texts)
         assert weights.parameters is None or type(weights.parameters) is int
+        assert TypeAdapter(AnyBackboneRecipe).validate_python(weights.recipe).weights == weights.name
     assert "NC" in named("redimnet-M-vb2-ptn").licence
     assert named("redimnet-M-vb2-ptn").terms
     assert named("redimnet-b2-vox2-ft_lm").licence == "MIT"

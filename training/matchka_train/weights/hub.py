@@ -5,11 +5,12 @@ asks `weights_of` and is told what to run where the file is not there.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -55,6 +56,7 @@ class HubWeights:
         licence: SPDX expression of what holds for the weights.
         terms: what has to be known before they are used, or "".
         parameters: how many numbers, as published, or None.
+        backbone: further keys of a recipe's `backbone` that these weights need.
     """
 
     name: str
@@ -66,12 +68,18 @@ class HubWeights:
     licence: str
     terms: str = ""
     parameters: int | None = None
+    backbone: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def size_bytes(self) -> int | None:
         """Of all files together, where it is published."""
         sizes = [file.size_bytes for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The `backbone` of a recipe that takes these weights."""
+        return {"kind": self.kind, "weights": self.name, **self.backbone}
 
 
 @dataclass(frozen=True)

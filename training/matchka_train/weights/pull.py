@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from filelock import FileLock
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
 from rich.console import Console
 from safetensors import SafetensorError, safe_open
 
@@ -32,6 +35,18 @@ from matchka_train.weights.hub import (
 from matchka_train.weights.lock_file import HubRecord, HubRecords, now
 
 RETRY_POLICY: Final = RetryPolicy()
+STANDARD_DOMAINS: Final = frozenset({"", "ai.onnx"})
+# what the readers raise on a file of another kind, or one that holds code
+_NOT_WEIGHTS: Final = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    DecodeError,
+    onnx.checker.ValidationError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    OSError,
+)
 Accept = Callable[[HubWeights], bool]
 
 
@@ -151,7 +166,8 @@ def _fetch(weights: HubWeights, file: HubFile, part: Path, how: Pull) -> None:
 def require_tensors(path: Path, name: str) -> None:
     """Refuse a file that holds more than tensors and plain values, before anything of it is used.
 
-    Nothing in a pickle is executed: it is read with tensors allowed and nothing else.
+    Nothing in a pickle is executed: it is read with tensors allowed and nothing else. A graph consists of standard
+    operations with the weights inside: neither files beside it nor libraries of others are opened for it.
 
     Args:
         path: the file.
@@ -165,15 +181,28 @@ def require_tensors(path: Path, name: str) -> None:
                 list(file.keys())
         elif name.endswith(".json"):
             json.loads(path.read_text(encoding="utf-8"))
+        elif name.endswith(".onnx"):
+            _require_graph(path)
         else:
             # tensors stay on disk where the format allows it: some are larger than a laptop's memory likes
             torch.load(path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, SafetensorError, ValueError, RuntimeError, EOFError, OSError) as error:
+    except _NOT_WEIGHTS as error:
         raise WeightsFileError(
             f"{name} is no file of weights alone; nothing of it was executed.",
             value=error,
             remedy="Do not load it by other means; ask its makers.",
         ) from error
+
+
+def _require_graph(path: Path) -> None:
+    graph_file = onnx.load(str(path), load_external_data=False)
+    onnx.checker.check_model(graph_file)
+    domains = {node.domain for node in graph_file.graph.node} - STANDARD_DOMAINS
+    if domains:
+        raise ValueError(f"operations of {', '.join(sorted(domains))}")
+    outside = [tensor.name for tensor in graph_file.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    if outside:
+        raise ValueError(f"the weights {outside[0]} lie in another file")
 
 
 def _make(folder: Path) -> None:
