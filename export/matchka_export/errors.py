@@ -47,3 +47,11 @@ def statable(what: str) -> Iterator[None]:
             value=first["input"],
             remedy="Nothing was written. Check the labels of the validation data, and the projection.",
         ) from error
+
+
+class TooLittleDataError(MatchkaError):
+    """Fewer people, or fewer samples of them, than decide whether a model is any good."""
+
+
+class BackboneFileError(MatchkaError):
+    """A file that cannot be adopted as a backbone as it is."""

