@@ -12,6 +12,7 @@ from email.parser import Parser
 import pytest
 from packaging.requirements import Requirement
 
+from matchka_train.cli.further_commands import COMMANDS_GROUP
 from tests.factories.checkout import ROOT
 
 ROOTS = ("service", "training", "export")
@@ -72,7 +73,8 @@ def test_commands_of_the_wheel_are_functions_that_it_holds(wheel: zipfile.ZipFil
     entries = configparser.ConfigParser()
     entries.read_string(wheel.read(name).decode())
     assert set(entries["console_scripts"]) == {"matchka", "matchka-train", "matchka-export"}
-    for entry in entries["console_scripts"].values():
+    assert set(entries[COMMANDS_GROUP]) == {"adopt"}
+    for entry in (*entries["console_scripts"].values(), *entries[COMMANDS_GROUP].values()):
         module, function = entry.split(":")
         assert f"\ndef {function}(" in wheel.read(f"{module.replace('.', '/')}.py").decode()
 

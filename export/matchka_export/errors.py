@@ -51,7 +51,3 @@ def statable(what: str) -> Iterator[None]:
 
 class TooLittleDataError(MatchkaError):
     """Fewer people, or fewer samples of them, than decide whether a model is any good."""
-
-
-class BackboneFileError(MatchkaError):
-    """A file that cannot be adopted as a backbone as it is."""

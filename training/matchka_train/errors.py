@@ -55,6 +55,10 @@ class CheckpointError(MatchkaError):
     """A checkpoint folder that is not one, or belongs to another recipe."""
 
 
+class BackboneFileError(MatchkaError):
+    """A file that does not say, or not in a known way, what a backbone made of it would take."""
+
+
 class UnknownWeightsError(MatchkaError):
     """Published weights of a name that is not in the catalogue."""
 

@@ -13,16 +13,15 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.adopt.backbone import backbone_of_file, model_name, published
-from matchka_export.adopt.onnx_interface import Declared
 from matchka_export.adopt.people import Domain, divide, require_enough
 from matchka_export.adopt.tables import cost_table, people_table
-from matchka_export.errors import BackboneFileError
 from matchka_export.run import ExportOptions, export_bundle
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.onnx_interface import Declared
 from matchka_train.cli.tables import candidate_table
 from matchka_train.cli.weights import accept_licence
 from matchka_train.datasets.recipe import DatasetRecipe
-from matchka_train.errors import DatasetError
+from matchka_train.errors import BackboneFileError, DatasetError
 from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import put_override, read_recipe

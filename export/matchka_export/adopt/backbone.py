@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from matchka_export.adopt.onnx_interface import Declared, recipe_of_file
-from matchka_export.errors import BackboneFileError
-from matchka_train.errors import UnknownWeightsError
+from matchka_train.backbones.onnx_interface import Declared, recipe_of_file
+from matchka_train.errors import BackboneFileError, UnknownWeightsError
 from matchka_train.weights.hub import HubWeights, named
 
 LONGEST_NAME: Final = 64

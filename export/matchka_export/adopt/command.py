@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from matchka_export.adopt.adopt import ACCEPT_OPTION, RECIPE_NAME, Adoption, adopt
-from matchka_export.adopt.onnx_interface import Declared
+from matchka_train.backbones.onnx_interface import Declared
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR
 
@@ -34,7 +34,7 @@ def adopt_command(
     sha256: Annotated[str | None, typer.Option(help="Checksum that published weights must have.")] = None,
     kind: Annotated[str | None, typer.Option(help="Of a checkpoint: redimnet, edgeface, speech_transformer.")] = None,
     licence: Annotated[str | None, typer.Option(help="Of a file's weights, for the bundle.")] = None,
-    sample_rate: Annotated[int, typer.Option(help="Of the audio an ONNX file takes, in Hz.", min=1)] = 16_000,
+    sample_rate: Annotated[int, typer.Option(help="Sample rate that an ONNX file takes, in Hz.", min=1)] = 16_000,
     window_s: Annotated[float, typer.Option(help="Length of its windows, where it leaves it free.", min=0.1)] = 3.0,
     fbank: Annotated[
         str | None, typer.Option(help="Window of the filter bank, for mel frames: hamming or povey.")

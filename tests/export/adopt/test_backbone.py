@@ -12,11 +12,10 @@ from pydantic import TypeAdapter
 
 from matchka.modalities.face.spec import ImageInputSpec
 from matchka_export.adopt.backbone import backbone_of_file, published
-from matchka_export.adopt.onnx_interface import Declared
-from matchka_export.errors import BackboneFileError
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT
 from matchka_train.backbones.onnx_file import OnnxFile
-from matchka_train.errors import CatalogueError, UnknownWeightsError
+from matchka_train.backbones.onnx_interface import Declared
+from matchka_train.errors import BackboneFileError, CatalogueError, UnknownWeightsError
 from matchka_train.modalities import AnyBackboneRecipe
 from tests.factories.feature_graphs import write_frames_onnx, write_pixels_onnx
 from tests.factories.graphs import FULL_DIM, WINDOW, write_graph

@@ -9,10 +9,10 @@ import yaml
 
 from matchka.errors import BundleError
 from matchka.inference.session import open_ort_session
-from matchka_export.errors import BackboneFileError
 from matchka_train.backbones.face.edgeface import EDGEFACE_INPUT
 from matchka_train.backbones.onnx_file import THREADS
 from matchka_train.backbones.speaker.fbank import FRAME_MS, HOP_MS
+from matchka_train.errors import BackboneFileError
 
 Axes = tuple[int | str | None, ...]
 BESIDE: Final = (".yaml", ".yml")  # of a file that says what the graph does not
