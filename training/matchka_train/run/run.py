@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,31 +98,31 @@ def prepare(recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progre
 
     Raises: DatasetError, LookalikeError, TooManyUnreadableError, FeatureError, DiskFullError.
     """
-    cache_dir, limits = recipe.data.cache_dir, recipe.data.limits
-    unchanged_train, recordings, counted = [], [], []
-    for dataset, samples in zip(recipe.data.train, data.train, strict=True):
-        versions = [
-            extract_features(samples, backbone, cache_dir, progress, limits, view, data.hashes)
-            for view in (None, *_views(dataset, recipe))
-        ]
-        unchanged_train += versions[:1]
-        recordings += versions[:1] if dataset.closed_form else []
-        counted += [*versions[:1] * dataset.repeat, *versions[1:]]
+    extract = partial(
+        extract_features,
+        cache_dir=recipe.data.cache_dir,
+        progress=progress,
+        limits=recipe.data.limits,
+        hashes=data.hashes,
+    )
+    recorded = [extract(samples, backbone) for samples in data.train]
     validation, published = (
         [
-            with_trials(
-                extract_features(samples, network, cache_dir, progress, limits, hashes=data.hashes),
-                dataset,
-                samples,
-                recipe.seed,
-            )
+            with_trials(extract(samples, network), dataset, samples, recipe.seed)
             for dataset, samples in zip(recipe.data.validation, data.validation, strict=True)
         ]
         for network in (backbone, backbone.published)
     )
-    require_no_lookalikes(unchanged_train, validation, recipe.data.is_confirmed_lookalike)
+    require_no_lookalikes(recorded, validation, recipe.data.is_confirmed_lookalike)
+    counted = []
+    for dataset, samples, features in zip(recipe.data.train, data.train, recorded, strict=True):
+        changed = [extract(samples, backbone, view=view) for view in _views(dataset, recipe)]
+        counted += [*[features] * dataset.repeat, *changed]
+    closed_form = [
+        features for dataset, features in zip(recipe.data.train, recorded, strict=True) if dataset.closed_form
+    ]
     raw = validate(unchanged, published, recipe.dims)
-    return Prepared(join_features(counted), join_features(recordings), validation, published, raw)
+    return Prepared(join_features(counted), join_features(closed_form), validation, published, raw)
 
 
 def _views(dataset: TrainingSet, recipe: Recipe) -> list[View]:
