@@ -99,16 +99,18 @@ def cost_table(found: Judgement) -> Table:
 
 
 def group_table(groups: Sequence[GroupRates], column: str) -> Table:
-    """The groups beside each other at the full dim of each domain, all at the same thresholds."""
+    """The groups beside each other at the largest dim, all at the same thresholds; smaller dims are in the JSON."""
     full = max(entry.dim for entry in groups)
     shown = [entry for entry in groups if entry.dim == full]
-    table = Table(title=f"By {column}, dim {full}, pairs within a group; FMR / FNMR % at the threshold for an FMR of")
+    table = Table(
+        title=f"By {column}, dim {full}, pairs within a group; FMR / FNMR in % at the thresholds for an FMR of"
+    )
     rates = [f"{point.fmr:g}" for point in shown[0].rates]
     for name in ("domain", column, "subjects", "mated", "non-mated", "EER %", *rates):
         table.add_column(name, justify="left" if name in {"domain", column} else "right")
     for entry in shown:
         counts = [str(count) for count in (entry.subjects, entry.mated_pairs, entry.non_mated_pairs)]
-        both = [f"{_per_cent(at.measured_fmr, 3)} / {_per_cent(at.measured_fnmr, 1)}" for at in entry.rates]
+        both = [f"{_per_cent(at.measured_fmr, 2)} / {_per_cent(at.measured_fnmr, 1)}" for at in entry.rates]
         table.add_row(entry.domain, entry.group, *counts, _per_cent(entry.eer, 2), *both)
     return table
 

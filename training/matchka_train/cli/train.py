@@ -36,6 +36,7 @@ app.add_typer(backbones_app, name="backbones")
 app.add_typer(experiment_app, name="experiment")
 
 DEFAULT_CACHE: Final = Path("build/features")
+LEAST_WIDTH: Final = 120  # of the tables of evaluate, where nobody says how wide the output is
 
 DataPaths = Annotated[
     list[Path],
@@ -115,6 +116,7 @@ def evaluate_command(
         sys.stdout.write(json.dumps(judgement_as_json(found), indent=1) + "\n")
         return
     console = Console()
+    console.width = max(console.width, LEAST_WIDTH)  # a rate that is cut cannot be read
     console.print(judgement_table(found))
     console.print(cost_table(found))
     if group_by is not None:
