@@ -96,7 +96,8 @@ class TwoCovariances:
 
     def _spread(self, rows: Floats | float) -> Floats:
         noise = self.section["row_noise"]
-        spread: Floats = (1 + noise / np.asarray(rows)) / (1 + noise * self.section["mean_inverse_rows"])
+        counted = np.maximum(rows, self.section["least_rows"])
+        spread: Floats = (1 + noise / counted) / (1 + noise * self.section["mean_inverse_rows"])
         return spread
 
 

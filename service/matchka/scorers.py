@@ -134,6 +134,8 @@ class TwoCovarianceScorer:
         models: by dim.
         row_noise: how much one row spreads beside what a person does; 0 ignores the numbers of rows.
         mean_inverse_rows: mean of 1 / rows over the samples that `within` was estimated on.
+        least_rows: fewer count as so many. What says little is unlikely of anybody, and the less it says, the less it
+            is held against a wrong claim: whoever chose a very short recording would pass more often than promised.
 
     Source: Brummer & De Villiers 2010, The speaker partitioning problem; docs/decisions/027.
     """
@@ -141,6 +143,7 @@ class TwoCovarianceScorer:
     models: Mapping[int, DimModel]
     row_noise: float
     mean_inverse_rows: float
+    least_rows: int = 1
     is_cosine = False
 
     def similarities(self, a: CountedEmbeddings, b: CountedEmbeddings, dim: int) -> FloatArray:
@@ -190,7 +193,8 @@ class TwoCovarianceScorer:
         return np.clip(model.slope * ratios + model.offset, -1.0, 1.0).astype(np.float32)
 
     def _spread(self, row_counts: Values) -> Values:
-        spread: Values = (1.0 + self.row_noise / row_counts) / (1.0 + self.row_noise * self.mean_inverse_rows)
+        counts = np.maximum(row_counts, self.least_rows)
+        spread: Values = (1.0 + self.row_noise / counts) / (1.0 + self.row_noise * self.mean_inverse_rows)
         return spread
 
     def _model(self, dim: int) -> DimModel:

@@ -9,6 +9,7 @@ import pytest
 import requests
 import soundfile
 
+from loadtests.scoring import Comparison, Cosine, Counted, read_comparison
 from matchka.errors import RequestFailedError
 from tests.factories.samples import encoded
 from tests.factories.server_process import RunningServer, StartServer, stop
@@ -31,6 +32,18 @@ def people(server: RunningServer, voice_samples: Path) -> dict[str, list[Path]]:
     return probes
 
 
+@pytest.fixture(scope="module")
+def scorer(server: RunningServer, models_dir: Path) -> Comparison:
+    """How the served bundle compares, implemented a second time."""
+    (voice,) = [model for model in server.client().models().models if model.name == "voice"]
+    return read_comparison(models_dir, "voice", voice.version)
+
+
+def embed(server: RunningServer, clips: list[Path]) -> Counted:
+    answer = server.client().embed(clips)
+    return Counted(np.array(answer.embeddings), np.array(answer.row_counts, np.float64))
+
+
 def test_verify_of_own_and_other_voice_ranks_own_higher(server: RunningServer, people: dict[str, list[Path]]) -> None:
     client = server.client()
     for person, clips in people.items():
@@ -41,18 +54,17 @@ def test_verify_of_own_and_other_voice_ranks_own_higher(server: RunningServer, p
 
 @pytest.mark.parametrize("dim", DIMS)
 def test_verify_similarity_at_each_dim_equals_recomputation_from_embeddings(
-    server: RunningServer, people: dict[str, list[Path]], voice_samples: Path, dim: int
+    server: RunningServer, people: dict[str, list[Path]], voice_samples: Path, scorer: Comparison, dim: int
 ) -> None:
     client = server.client()
     enrolled = sorted((voice_samples / "librivox").glob("*.wav"))[:3]
     probe = people["librivox"][0]
-    vectors = np.array(client.embed([*enrolled, probe]).embeddings)
-    reference = np.mean(vectors[:3], axis=0)[:dim]
-    own = vectors[3][:dim]
-    expected = reference @ own / (np.linalg.norm(reference) * np.linalg.norm(own))
+    embedded = embed(server, [*enrolled, probe])
+    reference, own = embedded.of(slice(3)).reference(), embedded.of(slice(3, 4))
     answer = client.verify("e2e:librivox", probe, dim=dim)
     assert answer.dim == dim
-    assert answer.similarity == pytest.approx(expected, abs=1e-5)
+    assert answer.cosine == pytest.approx(Cosine().table(reference, own, dim)[0, 0], abs=1e-5)
+    assert answer.similarity == pytest.approx(scorer.table(reference, own, dim)[0, 0], abs=1e-5)
     assert answer.match == (answer.similarity >= answer.threshold)
 
 
@@ -101,14 +113,17 @@ def test_identify_of_impostors_answers_unknown(
             assert len(answer.candidates) >= len(people)
 
 
-def test_compare_of_one_person_and_of_two_agrees_with_embeddings(server: RunningServer, voice_samples: Path) -> None:
+def test_compare_of_one_person_and_of_two_agrees_with_embeddings(
+    server: RunningServer, voice_samples: Path, scorer: Comparison
+) -> None:
     client = server.client()
     a, b = sorted((voice_samples / "librivox").glob("*.wav"))[:2]
     other = voice_samples / "cards" / "001.wav"
-    vectors = np.array(client.embed([a, b, other]).embeddings)
+    embedded = embed(server, [a, b, other])
     same, different = client.compare(a, b), client.compare(a, other)
-    assert same.similarity == pytest.approx(vectors[0] @ vectors[1], abs=1e-5)
-    assert different.similarity == pytest.approx(vectors[0] @ vectors[2], abs=1e-5)
+    expected = scorer.table(embedded, embedded, 256)
+    assert same.similarity == pytest.approx(expected[0, 1], abs=1e-5)
+    assert different.similarity == pytest.approx(expected[0, 2], abs=1e-5)
     assert same.match
     assert not different.match
     calibration = {m.name: m for m in client.models().models}["voice"].per_dim["256"].calibration["1"]

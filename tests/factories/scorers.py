@@ -12,7 +12,7 @@ from tests.factories.bundles import DIMS, embedding_output, write_bundle
 from tests.factories.graphs import FULL_DIM
 
 FILE = "scorer.npz"
-WITHIN_SHRINKAGE, BETWEEN_SHRINKAGE, ROW_NOISE, MEAN_INVERSE_ROWS = 0.3, 0.2, 1.5, 0.25
+WITHIN_SHRINKAGE, BETWEEN_SHRINKAGE, ROW_NOISE, MEAN_INVERSE_ROWS, LEAST_ROWS = 0.3, 0.2, 1.5, 0.25, 2
 
 
 def covariances(full_dim: int = FULL_DIM, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +40,7 @@ def section(dims: Sequence[int] = DIMS) -> dict[str, object]:
         "between_shrinkage": BETWEEN_SHRINKAGE,
         "row_noise": ROW_NOISE,
         "mean_inverse_rows": MEAN_INVERSE_ROWS,
+        "least_rows": LEAST_ROWS,
         "per_dim": per_dim,
     }
 
@@ -72,7 +73,7 @@ def slow_ratio(x: np.ndarray, y: np.ndarray, rows_x: float, rows_y: float, dim: 
     values, vectors = np.linalg.eigh(between)
     between = sum(max(value, 1e-9) * np.outer(vector, vector) for value, vector in zip(values, vectors.T, strict=True))
     x, y = (part[:dim] / np.sqrt(part[:dim] @ part[:dim]) for part in (x.astype(np.float64), y.astype(np.float64)))
-    noise = [(1 + ROW_NOISE / rows) / (1 + ROW_NOISE * MEAN_INVERSE_ROWS) for rows in (rows_x, rows_y)]
+    noise = [(1 + ROW_NOISE / max(rows, LEAST_ROWS)) / (1 + ROW_NOISE * MEAN_INVERSE_ROWS) for rows in (rows_x, rows_y)]
     of_x, of_y = (between + share * within for share in noise)
     both = np.block([[of_x, between], [between, of_y]])
     zero = np.zeros(dim)

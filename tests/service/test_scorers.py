@@ -11,7 +11,7 @@ from matchka.bundles.scorers import two_covariance_scorer
 from matchka.errors import DimensionError, ZeroVectorError
 from matchka.scorers import COSINE, CountedEmbeddings, Scorer, TwoCovarianceScorer, counted
 from tests.factories.bundles import DIMS
-from tests.factories.scorers import covariances, section, slow_ratio, slow_similarity
+from tests.factories.scorers import LEAST_ROWS, covariances, section, slow_ratio, slow_similarity
 from tests.factories.slow_embedding import cosine
 from tests.factories.unit_vectors import unit_vectors
 
@@ -77,6 +77,13 @@ def test_unknown_number_of_rows_counts_as_a_great_many(scorer: TwoCovarianceScor
     unknown, many = counted(vectors, [None] * 6), counted(vectors, [10**9] * 6)
     probe = counted(unit_vectors(3, 5, dim=8), [1, 2, 3])
     np.testing.assert_allclose(scorer.similarities(unknown, probe, 8), scorer.similarities(many, probe, 8), atol=1e-6)
+
+
+def test_fewer_rows_than_the_least_count_as_the_least(scorer: TwoCovarianceScorer):
+    vectors, (probe, _) = unit_vectors(4, 4, dim=8), sides()
+    by_rows = [scorer.similarities(counted(vectors, [rows] * 4), probe, 8) for rows in (1, LEAST_ROWS, LEAST_ROWS + 1)]
+    np.testing.assert_array_equal(by_rows[0], by_rows[1])
+    assert not np.allclose(by_rows[1], by_rows[2], atol=1e-4)
 
 
 def test_more_rows_on_both_sides_move_a_likely_and_an_unlikely_pair_apart(scorer: TwoCovarianceScorer):

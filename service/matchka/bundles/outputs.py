@@ -195,6 +195,7 @@ class TwoCovarianceScoring(Scoring):
         within_shrinkage, between_shrinkage: towards a multiple of the identity.
         row_noise: how much one row (a window of a clip) spreads beside what a person does.
         mean_inverse_rows: mean of 1 / rows of the samples it was fitted on.
+        least_rows: fewer count as so many.
         per_dim: by dim.
     """
 
@@ -204,6 +205,7 @@ class TwoCovarianceScoring(Scoring):
     between_shrinkage: float = Field(ge=0, le=1)
     row_noise: float = Field(ge=0, allow_inf_nan=False)
     mean_inverse_rows: float = Field(ge=0, le=1)
+    least_rows: int = Field(ge=1)
     per_dim: dict[str, RatioScale]
 
     @property

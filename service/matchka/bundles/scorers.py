@@ -44,7 +44,7 @@ def two_covariance_scorer(scoring: TwoCovarianceScoring, within: Values, between
                 f"The scorer's covariances do not suit the dim {dim}.", value=error, remedy=REBUILD
             ) from error
         models[dim] = replace(model, slope=at.slope, offset=at.offset)
-    return TwoCovarianceScorer(models, scoring.row_noise, scoring.mean_inverse_rows)
+    return TwoCovarianceScorer(models, scoring.row_noise, scoring.mean_inverse_rows, scoring.least_rows)
 
 
 def read_covariances(path: Path, full_dim: int) -> tuple[Values, Values]:

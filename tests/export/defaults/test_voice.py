@@ -152,6 +152,7 @@ def two_covariances(scorer_sha256: str) -> dict[str, object]:
         between_shrinkage=0.5,
         row_noise=1.0,
         mean_inverse_rows=0.3,
+        least_rows=3,
         per_dim=per_dim,
     )
     return {"scorer": scoring, "scorer_sha256": {"scorer.npz": scorer_sha256}}

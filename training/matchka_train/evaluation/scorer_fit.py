@@ -53,6 +53,7 @@ class TwoCovarianceRecipe(StrictModel):
         within_shrinkage: of the covariance within a person, towards a multiple of the identity.
         between_shrinkage: of the covariance between people.
         row_noise: how much one row (a window of a clip) spreads beside what a person does.
+        least_rows: fewer count as so many, so that nobody gains by a very short sample.
         domain_weights: how much each training domain counts; all the same where not given. The heaviest sets the scale.
     """
 
@@ -60,6 +61,7 @@ class TwoCovarianceRecipe(StrictModel):
     within_shrinkage: float = Field(default=0.8, ge=0, le=1)
     between_shrinkage: float = Field(default=0.5, ge=0, le=1)
     row_noise: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    least_rows: int = Field(default=3, ge=1)
     domain_weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None
 
     def fit(self, embedded: Callable[[], Embedded], dims: tuple[int, ...], seed: int) -> FittedScorer:
@@ -100,6 +102,7 @@ def fit_two_covariances(
         between_shrinkage=recipe.between_shrinkage,
         row_noise=recipe.row_noise,
         mean_inverse_rows=float(np.mean(inverse_rows)),
+        least_rows=recipe.least_rows,
         per_dim={str(dim): RatioScale(scale=min(1.0, lengths[dim]), slope=1.0, offset=0.0) for dim in dims},
     )
     heaviest = max(sorted(weights), key=weights.__getitem__)
