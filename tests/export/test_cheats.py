@@ -20,6 +20,7 @@ from matchka_train.projections.storage import load_projection, save_projection
 from matchka_train.run.recipe import read_recipe, write_recipe
 from matchka_train.run.run import run
 from tests.factories.checkout import ROOT
+from tests.factories.checkpoints import record_again
 from tests.factories.hands import write_hands
 
 RECIPE = ROOT / "training/matchka_train/recipes/tabular.yaml"
@@ -38,6 +39,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"data.validation.0.path={home / 'samples.csv'}",
         f"data.cache_dir={home / 'features'}",
         f"output_dir={home / 'checkpoint'}",
+        "data.confirmed_lookalikes=[{first: hands/p14, second: hands/p103, reason: made up as two people}]",
     )
     recipe = read_recipe(RECIPE, overrides)
     with Progress(console=QUIET) as progress:
@@ -58,6 +60,7 @@ def with_recipe(honest: Path, folder: Path, *overrides: str) -> Path:
     """The same checkpoint with other values in its recipe."""
     shutil.copytree(honest, folder)
     write_recipe(folder / "recipe.yaml", read_recipe(folder / "recipe.yaml", overrides))
+    record_again(folder)
     return folder
 
 

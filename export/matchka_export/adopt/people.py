@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from matchka_export.errors import TooLittleDataError
+from matchka_export.gate.gate import RULE
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe, FoldRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DatasetError
 
-LEAST_PEOPLE: Final = 50  # held out in each domain: the gate refuses to decide on fewer
-LEAST_MATED_PAIRS: Final = 300  # of them, likewise
+LEAST_PEOPLE: Final = RULE.least_units  # held out in each domain: the gate refuses to decide on fewer
+LEAST_MATED_PAIRS: Final = RULE.least_trials  # of them, likewise
 FEWEST_FOLDS, MOST_FOLDS = 2, 4  # one of them is held out: between half and a quarter of the people
 
 
