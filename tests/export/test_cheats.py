@@ -147,7 +147,13 @@ def test_export_when_pairs_are_listed_judges_these(honest: Path, tmp_path: Path)
 
 
 def test_read_checkpoint_when_data_have_moved_finds_the_list_of_pairs_with_them(honest: Path, tmp_path: Path) -> None:
-    checkpoint = with_recipe(honest, tmp_path / "moved", "data.validation.0.trials=gone/pairs.txt")
-    (dataset,) = read_checkpoint(checkpoint, honest.parent).validation_sets
+    held_out = [row for row in csv.DictReader((honest.parent / "samples.csv").open()) if row["split"] == "dev"]
+    first, second, other = held_out[0]["path"], held_out[1]["path"], held_out[-1]["path"]
+    (honest.parent / "pairs.txt").write_text(f"1 {first} {second}\n0 {first} {other}\n")
+    checkpoint = with_recipe(honest, tmp_path / "moved", f"data.validation.0.trials={honest.parent / 'pairs.txt'}")
+    path = checkpoint / "recipe.yaml"
+    write_recipe(path, read_recipe(path, ("data.validation.0.trials=gone/pairs.txt",)))
+    with Progress(console=QUIET) as progress:
+        (dataset,) = read_checkpoint(checkpoint, honest.parent, progress).validation_sets
     assert dataset.trials == honest.parent / "pairs.txt"
     assert dataset.path == honest.parent / "samples.csv"
