@@ -147,7 +147,8 @@ def test_export_when_pairs_are_listed_judges_these(honest: Path, tmp_path: Path)
 
 
 def test_read_checkpoint_when_data_have_moved_finds_the_list_of_pairs_with_them(honest: Path, tmp_path: Path) -> None:
-    held_out = [row for row in csv.DictReader((honest.parent / "samples.csv").open()) if row["split"] == "dev"]
+    rows = csv.DictReader((honest.parent / "samples.csv").read_text().splitlines())
+    held_out = [row for row in rows if row["split"] == "dev"]
     first, second, other = held_out[0]["path"], held_out[1]["path"], held_out[-1]["path"]
     (honest.parent / "pairs.txt").write_text(f"1 {first} {second}\n0 {first} {other}\n")
     checkpoint = with_recipe(honest, tmp_path / "moved", f"data.validation.0.trials={honest.parent / 'pairs.txt'}")
