@@ -65,7 +65,7 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
 test-unit: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
