@@ -1,14 +1,13 @@
 """Two-covariance scorers: made-up covariances, their file and section, and the ratio by dense normal densities."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import multivariate_normal
 
-from tests.factories.bundles import DIMS, embedding_output, write_bundle
+from tests.factories.bundles import DIMS, edit_bundle, embedding_output, write_bundle
 from tests.factories.graphs import FULL_DIM
 
 FILE = "scorer.npz"
@@ -54,12 +53,9 @@ def write_scored_bundle(folder: Path) -> Path:
 
 
 def with_hashes(folder: Path) -> Path:
-    """The bundle with the hashes of the files that it has now."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"] = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", FILE)
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    """The bundle, sealed again with the hashes of the files that it has now."""
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", FILE)}
+    edit_bundle(folder, lambda manifest: manifest["files"].update(hashes))
     return folder
 
 
