@@ -1,6 +1,7 @@
 """A bundle's scorer is read from its files, or the bundle is refused."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,10 +52,29 @@ def negative(arrays: dict[str, np.ndarray]) -> None:
     arrays["within"] *= -1
 
 
+def bare(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, covariances()[0])
+
+
+def with_text(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("within", b"text")
+
+
+def too_large(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive, archive.open("within.npy", "w") as member:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**7, 10**7)}
+        np.lib.format.write_array_header_1_0(member, header)
+
+
 @pytest.mark.parametrize(
     ("write", "said"),
     [
         (lambda path: path.write_bytes(b"no archive"), "cannot be read"),
+        (bare, "cannot be read"),
+        (with_text, "must hold within and between"),
+        (too_large, "cannot be read"),
         (lambda path: np.savez(path, within=covariances()[0]), "must hold within and between"),
         (lambda path: np.savez(path, within=np.eye(8), between=np.eye(8)), "must hold within and between"),
         (lambda path: np.savez(path, *[np.array([{}], object)]), "cannot be read"),
@@ -62,7 +82,7 @@ def negative(arrays: dict[str, np.ndarray]) -> None:
         (spoilt(infinite), "a covariance that is none"),
         (spoilt(negative), "do not suit the dim 2"),
     ],
-    ids=["no archive", "one is missing", "float64", "pickled", "not symmetric", "infinite", "not positive"],
+    ids=["no archive", "an array alone", "text", "too large", "one is missing", "float64", "pickled", "not symmetric", "infinite", "not positive"],
 )
 def test_scorer_file_that_is_none_is_refused(tmp_path: Path, write: Callable[[Path], None], said: str):
     folder = write_scored_bundle(tmp_path / "voice")
