@@ -102,7 +102,9 @@ def test_a_signature_for_another_purpose_is_false(tmp_path):
         trusting(PUBLIC).require_signature(tmp_path, DIGEST)
 
 
-@pytest.mark.parametrize("changes", [{"signature": "%"}, {"public_key": "%"}, {"signature": "AAAA"}, {"format": "x"}])
+@pytest.mark.parametrize(
+    "changes", [{"signature": "%"}, {"public_key": "%"}, {"public_key": "ä"}, {"signature": "AAAA"}, {"format": "x"}]
+)
 def test_a_damaged_signature_is_refused(tmp_path, changes):
     sign(tmp_path, DIGEST, KEY)
     edit(tmp_path, **changes)
@@ -110,7 +112,7 @@ def test_a_damaged_signature_is_refused(tmp_path, changes):
         trusting(PUBLIC).require_signature(tmp_path, DIGEST)
 
 
-@pytest.mark.parametrize("text", ["%", "AAAA", "a" * 64, ",", " "])
+@pytest.mark.parametrize("text", ["%", "ä", "AAAA", "a" * 64, ",", " "])
 def test_a_trusted_key_that_is_none_stops_the_start(text):
     with pytest.raises(SettingsError, match="base64 of 32 bytes"):
         TrustedKeys.parse(text)
