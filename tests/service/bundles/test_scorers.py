@@ -82,7 +82,18 @@ def too_large(path: Path) -> None:
         (spoilt(infinite), "a covariance that is none"),
         (spoilt(negative), "do not suit the dim 2"),
     ],
-    ids=["no archive", "an array alone", "text", "too large", "one is missing", "float64", "pickled", "not symmetric", "infinite", "not positive"],
+    ids=[
+        "no archive",
+        "an array alone",
+        "text",
+        "too large",
+        "one is missing",
+        "float64",
+        "pickled",
+        "not symmetric",
+        "infinite",
+        "not positive",
+    ],
 )
 def test_scorer_file_that_is_none_is_refused(tmp_path: Path, write: Callable[[Path], None], said: str):
     folder = write_scored_bundle(tmp_path / "voice")
