@@ -214,8 +214,8 @@ class ModelAnswer(Answer):
     current: bool
     subjects: int
     subjects_to_reenroll: int
-    graph_bytes: int
-    gallery_bytes: int
+    graph_bytes: int = 0  # no older service of version 1 tells these two
+    gallery_bytes: int = 0
 
 
 class ModelsAnswer(Answer):

@@ -191,11 +191,31 @@ class Metrics(Answer):
 
 
 class OperatingPoint(Answer):
-    """A false match rate and the cosine threshold that keeps it; `measured` is false where it was extrapolated."""
+    """A false match rate and the threshold of similarity that keeps it; `measured` is false where it was extrapolated.
+
+    `threshold` keeps the rate as the `promise` of the dim says; `estimate` keeps it for the very `people` it was set
+    with. Without a promise both are absent, and the threshold is an estimate.
+    """
 
     fmr: float
     threshold: float
     measured: bool
+    estimate: float | None = None
+    people: int | None = None
+
+
+class Promise(Answer):
+    """How far thresholds are kept for people who were never seen: in the share `confidence` of `resamples` draws.
+
+    `people` are those drawn from, by domain; `selected_on` says what else they decided.
+    """
+
+    confidence: float
+    method: str
+    resamples: int
+    seed: int
+    people: dict[str, int]
+    selected_on: Literal["nothing", "these people"]
 
 
 class Calibration(Answer):
@@ -208,21 +228,51 @@ class Calibration(Answer):
 
 
 class GalleryThresholds(Answer):
-    """Cosine thresholds that keep an FPIR: a row for each of `max_fpirs`, a column for each of `gallery_sizes`."""
+    """Thresholds that keep an FPIR: a row for each of `max_fpirs`, a column for each of `gallery_sizes`."""
 
     max_fpirs: tuple[float, ...]
     gallery_sizes: tuple[int, ...]
     thresholds: tuple[tuple[float, ...], ...]
 
 
+class GateComparison(Answer):
+    """The EER of a dim beside that of a reference in one domain; `upper` bounds the difference at `confidence`."""
+
+    reference: str
+    unit: str
+    eer: float
+    reference_eer: float
+    upper: float
+    margin: float
+    subjects: int
+    mated_pairs: int
+    confidence: float
+    resamples: int
+    verdict: Literal["passed", "refused", "undecidable"]
+
+
+class DimOrder(Answer):
+    """The EER of a dim minus that of the next shorter one; with `lower` above 0 the longer one is worse."""
+
+    against_dim: int
+    difference: float
+    lower: float
+
+
 class DimReport(Answer):
-    """All that was measured at one dim. Metrics are keyed by domain, the rest by the number of templates ("1", "3")."""
+    """All that was measured at one dim. Metrics, `gate` and `order` are keyed by domain.
+
+    Calibration, operating points and identification are keyed by the number of templates ("1", "3").
+    """
 
     metrics: dict[str, Metrics]
     backbone_metrics: dict[str, Metrics]
     calibration: dict[str, Calibration]
     operating_points: dict[str, tuple[OperatingPoint, ...]]
     identification: dict[str, GalleryThresholds] = {}
+    gate: dict[str, GateComparison] = {}
+    order: dict[str, DimOrder] = {}
+    promise: Promise | None = None
 
 
 class Source(Answer):
