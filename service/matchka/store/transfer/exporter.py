@@ -23,6 +23,7 @@ SUBJECTS_NAME: Final = "subjects.jsonl"
 EMBEDDINGS_NAME: Final = "embeddings.npy"
 DELETIONS_NAME: Final = "deletions.jsonl"
 ROWS_AT_ONCE: Final = 4_096
+MOST_ROWS: Final = 1_000_000  # of a template; what databases hold has to take the sum over a subject's
 
 SelectT = TypeVar("SelectT", bound="Select[*tuple[Any, ...]]")
 
@@ -58,7 +59,7 @@ class TemplateEntry(BaseModel):
 
     template_id: str = Field(pattern=f"^{TEMPLATE_ID}$")
     created_at: AwareDatetime
-    row_count: int | None = Field(default=None, ge=1)
+    row_count: int | None = Field(default=None, ge=1, le=MOST_ROWS)
 
 
 class SubjectLine(BaseModel):

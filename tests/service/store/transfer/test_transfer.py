@@ -291,6 +291,8 @@ def cut_rows(members: dict[str, bytes]) -> None:
         (edit("subjects.jsonl", b'"s1"', '"e\u0301"'.encode()), "composed form"),
         (edit("subjects.jsonl", b'"s1"', b'"s0"'), "there already"),
         (edit("subjects.jsonl", b"{", b"["), "Line 1 of subjects.jsonl"),
+        (edit("subjects.jsonl", b'"row_count":null', b'"row_count":9223372036854775808'), "Line 1 of subjects.jsonl"),
+        (edit("subjects.jsonl", b'"row_count":null', b'"row_count":0'), "Line 1 of subjects.jsonl"),
         (edit("deletions.jsonl", b"gone", b"gone\xff"), "not one of a deletion log"),
     ],
 )
