@@ -9,6 +9,8 @@ from pydantic import TypeAdapter
 from rich.progress import Progress
 from typer.testing import CliRunner
 
+from matchka.bundles.outputs import TwoCovarianceScoring
+from matchka.bundles.scorers import two_covariance_scorer
 from matchka_train.cli.train import app
 from matchka_train.errors import RecipeError
 from matchka_train.experiments.command import FACE
@@ -16,7 +18,10 @@ from matchka_train.experiments.figures import draw_promises
 from matchka_train.experiments.promises import Cell, Promises, PromisesRecipe, try_promises
 from matchka_train.experiments.promises_page import promises_page
 from matchka_train.experiments.searches import NOT_FOUND, search_galleries
+from matchka_train.metrics.scored_embeddings import ScoredEmbeddings
 from matchka_train.run.recipe import read_recipe, write_recipe
+from tests.factories.scorers import covariances, section, slow_similarity
+from tests.factories.unit_vectors import unit_vectors
 
 WANTED = PromisesRecipe(splits=2, templates=(1, 3), resamples=30, galleries_drawn=2, gallery=5)
 LARGEST_FIGURE = 200_000  # bytes; it is kept in docs/experiments
@@ -71,6 +76,23 @@ def test_search_galleries_when_all_are_enrolled_equals_a_loop_over_people() -> N
         assert best == pytest.approx(max(others), abs=1e-5)
     assert found[7].found.size == 0  # every sample is in a reference
     assert len(found[4].impostors) == 2 * 24
+
+
+def test_search_galleries_of_scored_embeddings_are_searched_by_their_scorer() -> None:
+    scoring = TwoCovarianceScoring.model_validate(section())
+    scorer = two_covariance_scorer(scoring, *(part.astype(np.float64) for part in covariances()))
+    samples = ScoredEmbeddings(unit_vectors(8, 3, dim=8), np.array([1.0, 2, 5, 3] * 2), scorer)
+    subjects = [name for name in "abcd" for _ in range(2)]
+    found = search_galleries(samples, subjects, 4, templates=2, size=3, galleries=1, seed=0)
+    means = samples.vectors.astype(np.float64).reshape(4, 2, 8).mean(axis=1)
+    rows = samples.row_counts.reshape(4, 2).sum(axis=1)
+    for number, best in enumerate(found[3].impostors):
+        others = [
+            slow_similarity(samples.vectors[number], means[other], samples.row_counts[number], rows[other], 4)
+            for other in range(4)
+            if other != number // 2
+        ]
+        assert best == pytest.approx(max(others), abs=1e-5)
 
 
 def test_search_galleries_when_somebody_else_is_more_similar_finds_nobody() -> None:

@@ -14,11 +14,10 @@ from rich.progress import Progress
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs import EmbeddingOutput
-from matchka.vectors import FloatArray
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, reference_owners, template_pairs
-from matchka_train.evaluation.validation import embed_by_domain
+from matchka_train.evaluation.validation import scored_by_domain
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.searches import Searches, search_galleries
 from matchka_train.features.extraction import extract_features
@@ -26,12 +25,13 @@ from matchka_train.judging.models import open_model
 from matchka_train.metrics.calibration import thresholds_at
 from matchka_train.metrics.identity_bootstrap import RESAMPLES
 from matchka_train.metrics.impostor_tails import RankedImpostors, gallery_thresholds
+from matchka_train.metrics.scored_embeddings import Embeddings
 from matchka_train.run.recipe import Recipe
 from matchka_train.strict_model import StrictModel
 
 RULES: Final = ("plain", "bound")
 
-Embedded = Mapping[str, tuple[FloatArray, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
+Embedded = Mapping[str, tuple[Embeddings, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
 
 
 class PromisesRecipe(StrictModel):
@@ -149,7 +149,8 @@ def run_promises(
     selected_on = {}
     for recipe in recipes:
         model = open_model(models / recipe.name)
-        selected_on[recipe.name] = _selected_on(models / recipe.name, model.dims[-1])
+        output = read_bundle(models / recipe.name).manifest.output(EmbeddingOutput)
+        selected_on[recipe.name] = _selected_on(output)
         features = []
         for dataset in recipe.data.validation:
             path = dataset.path if data is None else data / dataset.path.parent.name / dataset.path.name
@@ -157,15 +158,16 @@ def run_promises(
             features.append(
                 extract_features(samples, model.backbone, recipe.data.cache_dir, progress, recipe.data.limits)
             )
-        embedded = embed_by_domain(model.embed_windows, features)
-        content = hashlib.sha256(b"".join(rows.tobytes() for rows, _ in embedded.values())).hexdigest()[:16]
+        embedded = scored_by_domain(model.embed_windows, features, model.scorer)
+        vectors = b"".join(rows.vectors.tobytes() for rows, _ in embedded.values())
+        content = hashlib.sha256(vectors + output.scorer.model_dump_json().encode()).hexdigest()[:16]
         compute = partial(try_promises, recipe.name, embedded, model.dims[-1], wanted, progress)
         cells += RunFolder(out, wanted).kept_or(f"{recipe.name}-{content}", list[Cell], compute)
     return Promises(wanted, selected_on, cells)
 
 
-def _selected_on(bundle: Path, dim: int) -> str:
-    promise = read_bundle(bundle).manifest.output(EmbeddingOutput).per_dim[str(dim)].promise
+def _selected_on(output: EmbeddingOutput) -> str:
+    promise = output.per_dim[str(output.full_dim)].promise
     return "not recorded" if promise is None else promise.selected_on
 
 
@@ -229,8 +231,8 @@ def _halves(
 
 
 def _try_half(
-    setting: tuple[FloatArray, list[str]],
-    unseen: tuple[FloatArray, list[str]],
+    setting: tuple[Embeddings, list[str]],
+    unseen: tuple[Embeddings, list[str]],
     dim: int,
     templates: int,
     wanted: PromisesRecipe,

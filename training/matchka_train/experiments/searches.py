@@ -5,10 +5,11 @@ from typing import Final
 
 import numpy as np
 
-from matchka.vectors import FloatArray, cosine_similarity, mean_reference
+from matchka.vectors import FloatArray
 from matchka_train.metrics.pairs import number_subjects
+from matchka_train.metrics.scored_embeddings import Embeddings, scored
 
-NOT_FOUND: Final = -2.0  # below every cosine
+NOT_FOUND: Final = -2.0  # below every similarity
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Searches:
 
 
 def search_galleries(
-    embeddings: FloatArray, subjects: list[str], dim: int, templates: int, size: int, galleries: int, seed: int
+    embeddings: Embeddings, subjects: list[str], dim: int, templates: int, size: int, galleries: int, seed: int
 ) -> dict[int, Searches]:
     """Look every sample up in galleries of others: small ones, and those of all people who can be enrolled.
 
@@ -34,7 +35,7 @@ def search_galleries(
     n of them are enrolled.
 
     Args:
-        embeddings: float32, (n, full_dim).
+        embeddings: float32, (n, full_dim); compared by their scorer.
         subjects: of each row.
         dim: compared.
         templates: samples in a reference.
@@ -45,6 +46,7 @@ def search_galleries(
     Returns: others in the gallery -> what was found.
     """
     numbers, count = number_subjects(subjects)
+    samples = scored(embeddings)
     rows = [np.flatnonzero(numbers == subject) for subject in range(count)]
     people = np.array([subject for subject in range(count) if len(rows[subject]) >= templates])
     generator = np.random.default_rng(seed)
@@ -56,8 +58,7 @@ def search_galleries(
         for _ in range(galleries):
             enrolled = generator.permutation(people)[: others + 1]
             used = [generator.choice(rows[subject], templates, replace=False) for subject in enrolled]
-            references = np.stack([mean_reference(embeddings[chosen]) for chosen in used])
-            similarities = cosine_similarity(embeddings, references, dim)
+            similarities = samples.similarities(samples.references(used), dim)
             own = numbers[:, None] == enrolled
             left_out = own.copy()
             left_out[~own.any(axis=1), -1] = True
