@@ -43,6 +43,10 @@ class NoTrialsError(MatchkaError):
     """Similarities on which no error rate can be measured."""
 
 
+class NoThresholdError(MatchkaError):
+    """Similarities of impostors that no threshold holds to the rate that is asked for."""
+
+
 class ProjectionError(MatchkaError):
     """A projection file that is not one, or does not fit the backbone."""
 

@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from matchka_train.errors import NoTrialsError
+from matchka.scorers import CountedEmbeddings, DimModel, TwoCovarianceScorer
+from matchka_train.errors import NoThresholdError, NoTrialsError
 from matchka_train.metrics.identity_bootstrap import draw_people
 from matchka_train.metrics.impostor_tails import ImpostorTails, RankedImpostors, fit_tails, gallery_thresholds
+from matchka_train.metrics.scored_embeddings import ScoredEmbeddings
 
 
 def quantile(share: float) -> float:
@@ -175,3 +177,22 @@ def relatives(count: int, seed: int) -> tuple[npt.NDArray[np.float32], list[str]
     centres = families[rng.integers(0, 40, count)] + 0.8 * rng.standard_normal((count, 12))
     rows = np.repeat(centres, 2, axis=0) + 0.5 * rng.standard_normal((2 * count, 12))
     return rows.astype(np.float32), [f"p{number:04d}" for number in range(count) for _ in range(2)]
+
+
+@pytest.mark.parametrize("mean", [-14.0, 14.0])
+def test_threshold_when_no_similarity_keeps_the_rate_says_so(mean: float):
+    tails = ImpostorTails(np.array([mean]), np.array([0.5]))
+    with pytest.raises(NoThresholdError, match="of 0.1 over 1 subjects"):
+        tails.threshold(0.1, 1)
+
+
+def test_gallery_thresholds_when_a_scorer_knows_only_alike_and_different_says_so():
+    rows, subjects = crowd(40, 3, 8, 5)
+    samples = CountedEmbeddings(rows, np.full(len(rows), np.inf))
+    graded = TwoCovarianceScorer({8: DimModel(np.eye(8), np.ones(8))}, row_noise=0.0, mean_inverse_rows=0.0)
+    level = float(np.quantile(graded.ratios(samples, samples, 8), 0.9))
+    clipped = DimModel(np.eye(8), np.ones(8), slope=1e6, offset=-1e6 * level)  # to -1 or 1, nearly everywhere
+    scorer = TwoCovarianceScorer({8: clipped}, row_noise=0.0, mean_inverse_rows=0.0)
+    impostors = RankedImpostors(ScoredEmbeddings(rows, samples.row_counts, scorer), subjects, 8, 1, 1, 0)
+    with pytest.raises(NoThresholdError):
+        gallery_thresholds(impostors, (0.1, 0.001), (1, 1_000_000), 0, resamples=5)

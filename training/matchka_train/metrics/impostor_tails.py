@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtri
 
 from matchka.vectors import FloatArray
-from matchka_train.errors import NoTrialsError
+from matchka_train.errors import NoThresholdError, NoTrialsError
 from matchka_train.metrics.calibration import LARGEST_COSINE
 from matchka_train.metrics.identity_bootstrap import CONFIDENCE, LEAST_PEOPLE, RESAMPLES, draw_people
 from matchka_train.metrics.pairs import number_subjects
@@ -60,11 +60,21 @@ class ImpostorTails:
         return self._rate_at(float(np.arctanh(threshold)), gallery_size)
 
     def threshold(self, max_fpir: float, gallery_size: int) -> float:
-        """The cosine that keeps a false positive identification rate, in (0, 1), over so many subjects."""
+        """The cosine that keeps a false positive identification rate, in (0, 1), over so many subjects.
+
+        Raises: NoThresholdError: no similarity keeps it.
+        """
         return min(float(np.tanh(self.threshold_z(max_fpir, gallery_size))), LARGEST_COSINE)
 
     def threshold_z(self, max_fpir: float, gallery_size: int) -> float:
-        """The same on Fisher's z."""
+        """The same on Fisher's z; raises the same."""
+        lowest, highest = (self._rate_at(z, gallery_size) for z in (-HIGHEST_Z, HIGHEST_Z))
+        if not highest <= max_fpir <= lowest:
+            raise NoThresholdError(
+                f"No similarity keeps a false positive rate (FPIR) of {max_fpir:g} over {gallery_size} subjects.",
+                value=f"rates from {highest:.3g} to {lowest:.3g}",
+                remedy="Compare by another scorer: many strangers get the highest or lowest similarity there is.",
+            )
         found = brentq(lambda z: self._rate_at(z, gallery_size) - max_fpir, -HIGHEST_Z, HIGHEST_Z, xtol=1e-9)
         return float(found)
 
@@ -125,6 +135,8 @@ def gallery_thresholds(
         gallery_sizes: subjects, rising.
         seed: the same seed draws the same people.
         resamples: draws.
+
+    Raises: NoThresholdError: no similarity keeps one of the rates.
     """
     everybody = impostors.fit(np.ones(impostors.count, np.int64))
     plain = np.array([[everybody.threshold_z(fpir, size) for size in gallery_sizes] for fpir in max_fpirs])
