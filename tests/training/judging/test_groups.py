@@ -38,6 +38,16 @@ def test_read_groups_without_the_column_refuses(tmp_path):
         read_groups([dataset(tmp_path, "1,ann,f,7")], "height")
 
 
+@pytest.mark.parametrize(
+    ("changed", "absent"), [({"subject_column": "who"}, "who"), ({"where": {"hair": "x"}}, "hair")]
+)
+def test_read_groups_without_the_columns_of_the_data_set_refuses(tmp_path, changed: dict[str, object], absent: str):
+    data = dataset(tmp_path, "1,ann,f,7").model_copy(update=changed)
+    with pytest.raises(DatasetError, match="has no such column") as caught:
+        read_groups([data], "sex")
+    assert caught.value.value == absent
+
+
 def test_group_rates_count_pairs_within_a_group_only():
     rows = np.array([[1, 0], [1, 0.1], [0, 1], [1, 1], [0.1, 1], [-1, 0]], np.float32)
     subjects = ["b", "b", "a", "a", "c", "lonely"]

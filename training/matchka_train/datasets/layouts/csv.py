@@ -1,6 +1,7 @@
 """A CSV file with one row per clip: a path, an identity, and whatever other columns it has."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from matchka_train.errors import DatasetError
@@ -20,13 +21,7 @@ def read_manifest(path: Path, path_column: str, subject_column: str, where: dict
     Raises: DatasetError: no such file, a column is missing, or no row is left.
     """
     columns, rows = _read(path)
-    for column in (path_column, subject_column, *where):
-        if column not in columns:
-            raise DatasetError(
-                f"The manifest {path} has no such column; it has {', '.join(columns)}.",
-                value=column,
-                remedy="Name the columns in the recipe (path_column, subject_column, where).",
-            )
+    _require_columns(path, columns, (path_column, subject_column, *where))
     kept = _kept(rows, where)
     return [(path.parent / row[path_column], row[subject_column]) for row in kept]
 
@@ -35,14 +30,15 @@ def read_identity_column(path: Path, subject_column: str, column: str, where: di
     """What a column says of each identity; nothing where the file has no such column.
 
     Args:
-        path: as read_manifest, which has read it before.
+        path: as read_manifest.
         subject_column: the column that holds the identity.
         column: the column, of one value for each identity.
         where: column -> value that a row must have.
 
-    Raises: DatasetError: no such file, or an identity has two values.
+    Raises: DatasetError: no such file, no such identities, or an identity has two values.
     """
     columns, rows = _read(path)
+    _require_columns(path, columns, (subject_column, *where))
     found: dict[str, str] = {}
     for row in _kept(rows, where) if column in columns else ():
         known = found.setdefault(row[subject_column], row[column])
@@ -53,6 +49,16 @@ def read_identity_column(path: Path, subject_column: str, column: str, where: di
                 remedy="Group by a column that belongs to people, or correct it.",
             )
     return found
+
+
+def _require_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    for column in needed:
+        if column not in columns:
+            raise DatasetError(
+                f"The manifest {path} has no such column; it has {', '.join(columns)}.",
+                value=column,
+                remedy="Name the columns in the recipe (path_column, subject_column, where).",
+            )
 
 
 def _kept(rows: list[dict[str, str]], where: dict[str, str]) -> list[dict[str, str]]:
