@@ -13,6 +13,7 @@ from matchka.errors import BundleError
 from matchka.scorers import COSINE, Scorer, TwoCovarianceScorer, Values, dim_model
 
 COVARIANCES: Final = ("within", "between")  # names of the arrays in a two-covariance scorer's file
+MOST_BETWEEN: Final = 1e6  # times the covariance within people; far beyond it, ratios are lost to rounding
 REBUILD: Final = "Build the bundle again."
 
 
@@ -30,7 +31,7 @@ def open_scorer(folder: Path, manifest: Manifest) -> Scorer:
 def two_covariance_scorer(scoring: TwoCovarianceScoring, within: Values, between: Values) -> TwoCovarianceScorer:
     """The scorer of a manifest's section and its covariances, float64, (full_dim, full_dim).
 
-    Raises: BundleError: a covariance is not positive.
+    Raises: BundleError: a covariance is not positive, or that within people is next to nothing beside the other.
     """
     models = {}
     for text, at in scoring.per_dim.items():
@@ -42,6 +43,10 @@ def two_covariance_scorer(scoring: TwoCovarianceScoring, within: Values, between
             raise BundleError(
                 f"The scorer's covariances do not suit the dim {dim}.", value=error, remedy=REBUILD
             ) from error
+        if not model.between.max() <= MOST_BETWEEN:
+            raise BundleError(
+                f"The scorer's covariances do not suit the dim {dim}.", value=model.between.max(), remedy=REBUILD
+            )
         models[dim] = replace(model, slope=at.slope, offset=at.offset)
     return TwoCovarianceScorer(models, scoring.row_noise, scoring.mean_inverse_rows, scoring.least_rows)
 

@@ -52,6 +52,10 @@ def negative(arrays: dict[str, np.ndarray]) -> None:
     arrays["within"] *= -1
 
 
+def vanishing(arrays: dict[str, np.ndarray]) -> None:
+    arrays["within"] *= np.float32(1e-18)
+
+
 def bare(path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, covariances()[0])
@@ -81,6 +85,7 @@ def too_large(path: Path) -> None:
         (spoilt(unsymmetric), "a covariance that is none"),
         (spoilt(infinite), "a covariance that is none"),
         (spoilt(negative), "do not suit the dim 2"),
+        (spoilt(vanishing), "do not suit the dim 2"),
     ],
     ids=[
         "no archive",
@@ -93,6 +98,7 @@ def too_large(path: Path) -> None:
         "not symmetric",
         "infinite",
         "not positive",
+        "next to nothing",
     ],
 )
 def test_scorer_file_that_is_none_is_refused(tmp_path: Path, write: Callable[[Path], None], said: str):
