@@ -1,6 +1,7 @@
 """A bundle on disk: the folder that carries a model, read and verified."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -91,7 +92,8 @@ def read_bundle(path: Path, trusted: TrustedKeys = NO_KEYS) -> Bundle:
     trusted.require_signature(path, manifest.content_digest)
     for name, expected in manifest.files.items():
         file = path / name
-        if Path(name).is_absolute() or ".." in Path(name).parts or not file.is_file():
+        # os.path: unlike Path.is_file(), it takes a name that no file can have for one that is not there
+        if Path(name).is_absolute() or ".." in Path(name).parts or not os.path.isfile(file):  # noqa: PTH113
             raise BundleError(f"The bundle {path} lacks a file its manifest lists.", value=name, remedy=_REBUILD)
         try:
             found = sha256_of(file)

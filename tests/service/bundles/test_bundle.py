@@ -81,6 +81,13 @@ def test_read_bundle_with_a_folder_in_place_of_a_file_is_refused(folder: Path):
         read_bundle(folder)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "nul\0", ""])
+def test_read_bundle_that_lists_a_name_no_file_can_have_is_refused(folder: Path, name: str):
+    edit_bundle(folder, lambda m: m["files"].update({name: "0" * 64}))
+    with pytest.raises(BundleError, match="lacks a file"):
+        read_bundle(folder)
+
+
 def put(*path: str, value: object) -> Change:
     def change(manifest: dict[str, Any]) -> None:
         place = manifest
