@@ -5,6 +5,7 @@ import pytest
 
 from matchka.bundles.outputs import TwoCovarianceScoring
 from matchka.bundles.scorers import two_covariance_scorer
+from matchka_train.evaluation.as_norm import as_norm_pairs
 from matchka_train.evaluation.identification import identify
 from matchka_train.metrics.impostor_tails import fit_tails
 from matchka_train.metrics.pairs import all_pairs, listed_pairs, reference_pairs
@@ -67,6 +68,21 @@ def test_tails_and_identification_use_the_scorer_and_not_the_cosine(samples: Sco
     table = many.similarities(many, 8)
     assert table.min() <= threshold <= np.nextafter(np.float32(1), np.float32(2))
     assert threshold != identify(vectors, subjects, 8).threshold
+
+
+def test_as_norm_of_scored_embeddings_normalises_their_own_similarities(samples: ScoredEmbeddings):
+    subjects, cohort, top = SUBJECTS[:6], samples[6:], 3
+    found = as_norm_pairs(samples[:6, :4], subjects, cohort[:, :4], top)
+    expected: tuple[list[float], list[float]] = ([], [])
+    for first in range(6):
+        for second in range(first + 1, 6):
+            plain, sides = slowly(samples, first, second, 4), []
+            for row in (first, second):
+                nearest = sorted(slowly(samples, row, other, 4) for other in range(6, 12))[-top:]
+                sides.append((plain - np.mean(nearest)) / np.std(nearest))
+            expected[subjects[first] != subjects[second]].append(sum(sides) / 2)
+    np.testing.assert_allclose(found.mated, expected[0], rtol=1e-3)
+    np.testing.assert_allclose(found.non_mated, expected[1], rtol=1e-3)
 
 
 def test_indexing_takes_rows_with_their_counts_and_first_components(samples: ScoredEmbeddings):

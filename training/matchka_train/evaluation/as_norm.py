@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from matchka.vectors import FloatArray, cosine_similarity, truncate_and_normalise
+from matchka.vectors import FloatArray, truncate_and_normalise
 from matchka_train.errors import DatasetError
 from matchka_train.features.features import Features
 from matchka_train.metrics.pairs import PairSimilarities, all_pairs, listed_pairs
+from matchka_train.metrics.scored_embeddings import Embeddings, scored
 from matchka_train.strict_model import StrictModel
 
 SMALLEST_SPREAD: Final = 1e-6  # a cohort of copies has no spread to divide by
@@ -33,16 +34,16 @@ class AsNormRecipe(StrictModel):
 
 
 def as_norm_pairs(
-    embeddings: FloatArray,
+    embeddings: Embeddings,
     subjects: list[str],
-    cohort: FloatArray,
+    cohort: Embeddings,
     top: int,
     trials: npt.NDArray[np.int64] | None = None,
 ) -> PairSimilarities:
     """Pairs of samples, each similarity normalised by both sides' most similar cohort members.
 
     Args:
-        embeddings: float32, (n, dim), already truncated.
+        embeddings: float32, (n, dim), already truncated; compared by their scorer.
         subjects: the subject of each row.
         cohort: float32, (c, dim), one row for each identity, none of them among the subjects.
         top: cohort members each side is normalised by, 2 <= top <= c.
@@ -58,13 +59,13 @@ def as_norm_pairs(
         raise DatasetError(
             f"AS-norm needs 2 to {len(cohort)} cohort identities.", value=top, remedy="Lower as_norm.top."
         )
-    nearest = np.sort(cosine_similarity(embeddings, cohort, embeddings.shape[1]), axis=1)[:, -top:].astype(np.float64)
+    samples, dim = scored(embeddings), embeddings.shape[1]
+    nearest = np.sort(samples.similarities(scored(cohort), dim), axis=1)[:, -top:].astype(np.float64)
     means, spreads = nearest.mean(axis=1), np.maximum(nearest.std(axis=1), SMALLEST_SPREAD)
-    unit = truncate_and_normalise(embeddings, embeddings.shape[1]).astype(np.float64)
-    similarities = unit @ unit.T
+    similarities = samples.similarities(samples, dim).astype(np.float64)
     normalised = (similarities - means[:, None]) / spreads[:, None] + (similarities - means[None]) / spreads[None]
     pairs = all_pairs(embeddings, subjects) if trials is None else listed_pairs(embeddings, subjects, trials)
-    first, second = np.triu_indices(len(unit), k=1) if trials is None else trials.T
+    first, second = np.triu_indices(len(samples), k=1) if trials is None else trials.T
     values = (0.5 * normalised)[first, second].astype(np.float32)
     names = np.asarray(subjects)
     same = names[first] == names[second]

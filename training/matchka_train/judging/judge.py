@@ -12,7 +12,7 @@ from matchka.vectors import mean_by_group
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.errors import DatasetError
-from matchka_train.evaluation.as_norm import as_norm_pairs, cohort_embeddings
+from matchka_train.evaluation.as_norm import as_norm_pairs
 from matchka_train.evaluation.validation import (
     FALSE_MATCH_RATES,
     Report,
@@ -21,6 +21,7 @@ from matchka_train.evaluation.validation import (
     listed_trials,
     measure,
     report_as_json,
+    scored_by_domain,
     validate,
 )
 from matchka_train.features.extraction import extract_features
@@ -31,6 +32,7 @@ from matchka_train.metrics.bootstrap import RESAMPLES, Difference, paired_differ
 from matchka_train.metrics.calibration import thresholds_at
 from matchka_train.metrics.detection_costs import DetectionCost, detection_costs
 from matchka_train.metrics.pairs import PairSimilarities
+from matchka_train.metrics.scored_embeddings import ScoredEmbeddings
 
 PairsAt = Callable[[int], PairSimilarities]  # dim -> similarities
 
@@ -110,7 +112,7 @@ def judge(
         data: data sets of held-out identities.
         conditions: where features are kept, and what is drawn.
         progress: shows how far it is.
-        cohort: other people for AS-norm; it is measured beside the plain cosine where given.
+        cohort: other people for AS-norm; it is measured beside the plain similarity where given.
         top: cohort identities each side is normalised by.
         group_by: column of people by which error rates are told apart.
 
@@ -255,13 +257,20 @@ def _with_as_norm(model: EvaluatedModel, data: Sequence[Features], cohort_featur
         raise DatasetError(
             "The cohort holds identities or clips that are judged.", value=sorted(overlap), remedy="Give other people."
         )
-    clips = mean_by_group(model.embed_windows(cohort_features.windows), cohort_features.window_counts.tolist())
-    cohort = cohort_embeddings(clips, cohort_features, None)
+    people: dict[str, list[int]] = {}
+    for row, name in enumerate(cohort_features.subjects):
+        people.setdefault(name, []).append(row)
+    clips = ScoredEmbeddings(
+        mean_by_group(model.embed_windows(cohort_features.windows), cohort_features.window_counts.tolist()),
+        cohort_features.window_counts.astype(np.float64),
+        model.scorer,
+    )
+    cohort = clips.references([np.asarray(rows) for rows in people.values()])
     trials = listed_trials(data)
     return {
         domain: {
             dim: measure(as_norm_pairs(embeddings[:, :dim], subjects, cohort[:, :dim], top, trials.get(domain)))
             for dim in model.dims
         }
-        for domain, (embeddings, subjects) in embed_by_domain(model.embed_windows, data).items()
+        for domain, (embeddings, subjects) in scored_by_domain(model.embed_windows, data, model.scorer).items()
     }
