@@ -181,8 +181,12 @@ def test_export_with_two_covariances_measures_and_ships_a_scorer_of_the_training
     checkpoint = save_checkpoint(
         home / "scored", home, backbone, UNCHANGED, backbone_recipe=backbone_recipe, scorer="two_covariance"
     )
-    bundle = export_bundle(checkpoint, tmp_path / "scored", ExportOptions(), QUIET)
+    # two covariances of 256 components by 240 clips are worse than none, and the gate says so
+    options = ExportOptions(accept_worse="fitted on few people")
+    bundle = export_bundle(checkpoint, tmp_path / "scored", options, QUIET)
     report = bundle.manifest.output(EmbeddingOutput).per_dim["256"]
+    gate = report.gate["read-english"]
+    assert (gate.verdict, gate.eer) == ("refused", pytest.approx(report.metrics["read-english"].eer, abs=1e-9))
     by_cosine = read_bundle(good_bundle).manifest.output(EmbeddingOutput).per_dim["256"]
     assert report.metrics["read-english"] != by_cosine.metrics["read-english"]
     assert report.backbone_metrics == by_cosine.backbone_metrics  # the frozen backbone has no scorer
