@@ -156,8 +156,10 @@ def test_run_that_learned_nothing_from_labels_says_so(recipe_path, quiet):
 def test_run_that_learned_from_labels_does_not_say_otherwise(recipe_path, tmp_path, quiet):
     """Where enough people are there to show it."""
     write_voices(tmp_path / "many", range(100, 140), 5)
-    many = f"data.validation.0.path={tmp_path / 'many'}"
-    outcome = train(recipe_path, quiet, "projection={family: whitening}", many)
+    alike = [("p004", "p131"), ("p008", "p124")]
+    pairs = ", ".join(f"{{first: studio/{one}, second: studio/{two}, reason: made as two}}" for one, two in alike)
+    changes = (f"data.validation.0.path={tmp_path / 'many'}", f"data.confirmed_lookalikes=[{pairs}]")
+    outcome = train(recipe_path, quiet, "projection={family: whitening}", *changes)
     assert not outcome.fitted[0].shuffled.as_good
     assert not outcome.notes
 

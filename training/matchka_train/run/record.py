@@ -15,7 +15,8 @@ RECIPE: Final = "recipe"
 def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
     """Hashes of what a projection was trained by and on; where things lie, and what files are called, is not in it.
 
-    The backbone is not in it either: the projection's file has the hash of its weights.
+    The backbone is not in it either: the projection's file has the hash of its weights. Nor is whether the fit is done
+    once more on shuffled labels, which leaves the projection as it is.
 
     Args:
         recipe: as the run used it, every default filled in.
@@ -23,7 +24,7 @@ def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
 
     Returns: `recipe`, and `train.0`, `validation.0` and so on for each data set -> 64 hexadecimal digits.
     """
-    content = recipe.model_dump(mode="json", exclude={"backbone", "output_dir"})
+    content = recipe.model_dump(mode="json", exclude={"backbone", "output_dir", "shuffled_labels"})
     del content["data"]["cache_dir"]
     for dataset in (*content["data"]["train"], *content["data"]["validation"]):
         del dataset["path"]
