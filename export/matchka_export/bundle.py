@@ -20,7 +20,7 @@ from matchka.bundles.manifest import (
     Manifest,
     Source,
 )
-from matchka.bundles.outputs import Output
+from matchka.bundles.outputs.output import Output
 from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.backbone import Backbone

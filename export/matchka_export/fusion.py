@@ -10,7 +10,8 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.content import DIGEST_FIELD, content_digest
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import EmbeddingOutput, Promise
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.outputs.measurements import Promise
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.gate.dim_report import Embedded
 from matchka_train.datasets.reader import read_dataset

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME, AuxiliaryPart, Source
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.runtime.atomic_file import atomic_file, write_atomically
 from matchka.scorers import COSINE
 from matchka_export.bundle import (

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.bundles.bundle import Bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.windows import split_windows
 from matchka_export.errors import GateError

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from matchka.bundles.bundle import Bundle, read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.modalities.tabular.spec import TabularInputSpec
 from matchka_export.__main__ import app
 from matchka_train.run.recipe import Recipe, read_recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import BundleError
 from matchka_export.bundle import BASE_VERSION, content_version, seal, staged_bundle
 from matchka_export.defaults.catalogue import DEFAULT_MODELS

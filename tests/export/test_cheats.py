@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_export.checkpoint import read_checkpoint
 from matchka_export.errors import GateError, UndecidableError
 from matchka_export.run import ExportOptions, export_bundle, export_shipped

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.client import Client
 from matchka.errors import MatchkaError
 from matchka.modalities.face.detection import FaceDetector

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.scorers import open_scorer
 from matchka.errors import MatchkaError
 from matchka.inference.session import OrtSession

@@ -1,7 +1,8 @@
 """A small valid set of facts to write bundles from."""
 
 from matchka.bundles.manifest import DatasetUse, Source
-from matchka.bundles.outputs import DimReport, EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.outputs.measurements import DimReport
 from matchka_export.bundle import Facts
 from tests.factories.bundles import dim_report
 from tests.factories.toy_backbone import TOY_DIM, TOY_INPUT

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from matchka import errors
 from matchka.api.guards.auth import KeyRing
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka.client import Client
 from matchka.modalities import read_limits
 from matchka.modalities.audio.decoding import AudioLimits, read_clip

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from matchka.bundles.outputs import TwoCovarianceScoring
+from matchka.bundles.outputs.scoring import TwoCovarianceScoring
 from matchka.bundles.scorers import two_covariance_scorer
 from matchka.errors import DimensionError, ZeroVectorError
 from matchka.scorers import COSINE, CountedEmbeddings, Scorer, TwoCovarianceScorer, counted

@@ -6,7 +6,7 @@ from typing import Final
 from rich.table import Table
 
 from matchka.bundles.bundle import Bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_export.adopt.people import LEAST_MATED_PAIRS, LEAST_PEOPLE, Counted, Domain
 from matchka_export.graph.trace import OUTPUT_NAME
 

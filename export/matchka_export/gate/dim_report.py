@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from matchka.bundles.outputs import (
+from matchka.bundles.outputs.measurements import (
     Calibration,
     DimReport,
     GalleryThresholds,

@@ -6,7 +6,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import AnyScoring, CosineScoring, DimReport
+from matchka.bundles.outputs.measurements import DimReport
+from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.gate import dim_gates, require_passed

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
-from matchka.bundles.outputs import DimOrder, DimReport, GateComparison
+from matchka.bundles.outputs.measurements import DimOrder, DimReport, GateComparison
 from matchka_export.bundle import Facts
 from matchka_export.errors import GateError, UndecidableError
 from matchka_export.gate.non_inferiority import Row, Rule, judge_rows, order_bound

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from matchka.bundles.outputs import DimReport, SelectedOn
+from matchka.bundles.outputs.measurements import DimReport, SelectedOn
 from matchka.scorers import COSINE, Scorer
 from matchka_export.errors import GateError, statable
 from matchka_export.gate.dim_report import report_dims

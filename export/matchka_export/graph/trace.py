@@ -10,7 +10,7 @@ from typing import Final
 import onnx
 import torch
 
-from matchka.bundles.outputs import EMBEDDINGS
+from matchka.bundles.outputs.embedding import EMBEDDINGS
 from matchka.modalities.modality import GraphInput
 
 OUTPUT_NAME: Final = EMBEDDINGS

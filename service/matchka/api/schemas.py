@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from matchka.bundles.manifest import DatasetUse, Source
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka.tasks.embedding.fusion import Require
 
 

@@ -11,7 +11,8 @@ from pydantic_core import from_json
 
 from matchka.bundles.content import refuse_links, require_digest
 from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, REPORT_NAME, Manifest
-from matchka.bundles.outputs import DimReport, EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.outputs.measurements import DimReport
 from matchka.bundles.schema_1 import ManifestOfSchema1
 from matchka.bundles.signature import NO_KEYS, SIGNATURE_NAME, TrustedKeys
 from matchka.errors import BundleError

@@ -8,7 +8,8 @@ from pydantic_core import from_json
 
 from matchka.bundles.content import Sha256, refuse_links, require_digest
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs import Promise, is_absent
+from matchka.bundles.outputs.measurements import Promise
+from matchka.bundles.outputs.output import is_absent
 from matchka.errors import BundleError
 
 FUSION_NAME: Final = "fusion.json"

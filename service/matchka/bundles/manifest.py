@@ -5,7 +5,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from matchka.bundles.content import Sha256
-from matchka.bundles.outputs import AnyOutput, FrozenModel, Output, OutputT, kind_of
+from matchka.bundles.outputs import AnyOutput, OutputT, kind_of
+from matchka.bundles.outputs.output import FrozenModel, Output
 from matchka.errors import OutputNotAvailableError
 from matchka.modalities import AnyInputSpec
 

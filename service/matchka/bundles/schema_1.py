@@ -5,7 +5,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from matchka.bundles.manifest import AuxiliaryPart, Manifest, ManifestBase, Source
-from matchka.bundles.outputs import EMBEDDINGS, DimReport, EmbeddingOutput, FrozenModel
+from matchka.bundles.outputs.embedding import EMBEDDINGS, EmbeddingOutput
+from matchka.bundles.outputs.measurements import DimReport
+from matchka.bundles.outputs.output import FrozenModel
 
 
 class OutputKind(FrozenModel):

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from matchka.bundles.manifest import Manifest
-from matchka.bundles.outputs import CosineScoring, EmbeddingOutput, TwoCovarianceScoring
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.outputs.scoring import CosineScoring, TwoCovarianceScoring
 from matchka.errors import BundleError
 from matchka.scorers import COSINE, Scorer, TwoCovarianceScorer, Values, dim_model
 

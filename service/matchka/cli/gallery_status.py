@@ -12,7 +12,7 @@ from rich.table import Table
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.repository import Listed, list_bundles
 from matchka.client import Client
 from matchka.errors import BundleError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.inference.session import OrtSession
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits

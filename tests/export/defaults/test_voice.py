@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import RatioScale, TwoCovarianceScoring
+from matchka.bundles.outputs.scoring import RatioScale, TwoCovarianceScoring
 from matchka.bundles.scorers import open_scorer
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.example import speech_like

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka_export.gate.dim_report import report_dims, strictest
 from matchka_train.evaluation.validation import Accuracy
 from matchka_train.metrics.calibration import ThresholdAt

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.evidence import (
     Evidence,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from rich.console import Console
 
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka_export.errors import GateError, UndecidableError, statable
 from matchka_export.gate.gate import DimGate, Pairs, dim_gates, gate_table, judge, require_hashes, require_passed
 from matchka_train.errors import NoTrialsError

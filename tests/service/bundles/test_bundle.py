@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from matchka.bundles.bundle import read_bundle, sha256_of
-from matchka.bundles.outputs import ClassOutput, EmbeddingOutput
+from matchka.bundles.outputs.classes import ClassOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError, OutputNotAvailableError
 from tests.factories.bundles import DIMS, dim_report, edit_bundle, write_bundle

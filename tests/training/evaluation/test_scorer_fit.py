@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from matchka.bundles.outputs import CosineScoring
+from matchka.bundles.outputs.scoring import CosineScoring
 from matchka.bundles.scorers import read_covariances, two_covariance_scorer
 from matchka.scorers import COSINE
 from matchka_train.errors import DatasetError

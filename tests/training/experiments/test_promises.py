@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from rich.progress import Progress
 from typer.testing import CliRunner
 
-from matchka.bundles.outputs import TwoCovarianceScoring
+from matchka.bundles.outputs.scoring import TwoCovarianceScoring
 from matchka.bundles.scorers import two_covariance_scorer
 from matchka_train.cli.train import app
 from matchka_train.errors import RecipeError

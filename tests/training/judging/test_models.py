@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import BundleError
 from matchka_train.errors import CheckpointError
 from matchka_train.judging.models import open_model

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from matchka.bundles.outputs import TwoCovarianceScoring
+from matchka.bundles.outputs.scoring import TwoCovarianceScoring
 from matchka.bundles.scorers import two_covariance_scorer
 from matchka_train.evaluation.as_norm import as_norm_pairs
 from matchka_train.evaluation.identification import identify

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from matchka.bundles.bundle import Bundle, sha256_of
-from matchka.bundles.outputs import EMBEDDINGS, EmbeddingOutput
+from matchka.bundles.outputs.embedding import EMBEDDINGS, EmbeddingOutput
 from matchka.inference.session import OrtSession, Session, Shape, open_ort_session
 from matchka.modalities.graph import Graph
 from matchka.modalities.modality import InputSpec

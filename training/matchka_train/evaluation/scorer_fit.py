@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import numpy as np
 from pydantic import Field
 
-from matchka.bundles.outputs import AnyScoring, CosineScoring, RatioScale, TwoCovarianceScoring
+from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring, RatioScale, TwoCovarianceScoring
 from matchka.bundles.scorers import two_covariance_scorer
 from matchka.scorers import COSINE, Scorer, Values
 from matchka.vectors import truncate_and_normalise

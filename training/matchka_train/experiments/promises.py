@@ -13,7 +13,7 @@ from pydantic import Field
 from rich.progress import Progress
 
 from matchka.bundles.bundle import read_bundle
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, reference_owners, template_pairs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.manifest import MANIFEST_NAME
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.scorers import open_scorer
 from matchka.scorers import COSINE, Scorer
 from matchka_train.backbones.backbone import Backbone

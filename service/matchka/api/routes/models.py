@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.schemas import ModelAnswer, ModelsAnswer
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.tasks.embedding.results import ModelVersion
 
 router = APIRouter()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from matchka.bundles.manifest import Manifest
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import UntrainedDimError
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding

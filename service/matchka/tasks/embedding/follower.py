@@ -3,7 +3,7 @@
 from collections import defaultdict
 from functools import partial
 
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener, TenantGalleries
 from matchka.gallery.gallery import Gallery

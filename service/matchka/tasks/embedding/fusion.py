@@ -4,7 +4,7 @@ import math
 from typing import Literal, TypeAlias
 
 from matchka.bundles.fusion_file import Fusion
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka.tasks.embedding.thresholds import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 
 Require: TypeAlias = Literal["both", "sum"]  # what has to pass: each part beside the fused ratio, or the ratio alone

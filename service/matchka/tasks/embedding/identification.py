@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding

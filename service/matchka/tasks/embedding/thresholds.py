@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import NormalDist
 from typing import Final, Protocol
 
-from matchka.bundles.outputs import DimReport, GalleryThresholds
+from matchka.bundles.outputs.measurements import DimReport, GalleryThresholds
 from matchka.errors import InvalidFieldError
 
 LARGEST_COSINE: Final = 1.0 - 1e-7  # Fisher's z of 1 is infinite

@@ -9,7 +9,7 @@ from typing import Final
 
 from matchka.bundles.fusion_file import Fusion
 from matchka.bundles.manifest import Manifest
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryOpener

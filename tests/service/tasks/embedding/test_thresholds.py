@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.bundles.outputs import DimReport
+from matchka.bundles.outputs.measurements import DimReport
 from matchka.errors import InvalidFieldError
 from matchka.tasks.embedding.thresholds import (
     decide,

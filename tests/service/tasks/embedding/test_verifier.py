@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from matchka.app import opened_verifier
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import (
     DataDirInUseError,
     DuplicateSampleError,

@@ -11,7 +11,7 @@ import requests
 from typer.testing import CliRunner
 
 from matchka.app import opened_verifier
-from matchka.bundles.outputs import EmbeddingOutput
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.cli.gallery_status import gallery_sizes
 from matchka.cli.main import app
 from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError

@@ -1,32 +1,13 @@
-"""What a graph returns, by kind of output, and what was measured of it."""
+"""What was measured of an embedding at one dim: accuracy, thresholds and what the gate found."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their embedding
+from matchka.bundles.outputs.output import FrozenModel, is_absent
+
 TemplateCount = Annotated[str, Field(pattern=r"^[1-9][0-9]*$")]
-
-
-def is_absent(value: object) -> bool:
-    """Whether an optional field says nothing: what older bundles lack is not written into them anew."""
-    return value is None or value == {}
-
-
 SelectedOn = Literal["nothing", "these people"]
-
-
-class FrozenModel(BaseModel):
-    """A part of a manifest: unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Metrics(FrozenModel):
@@ -155,72 +136,6 @@ class DimOrder(FrozenModel):
     lower: float = Field(ge=-1, le=1)
 
 
-class Scoring(FrozenModel):
-    """How embeddings are compared. One class for each kind."""
-
-    kind: str
-
-    @property
-    def files(self) -> frozenset[str]:
-        """Files of the bundle that it needs."""
-        return frozenset()
-
-    def suits(self, dims: Collection[int]) -> bool:
-        """Whether it says all that is needed at exactly these dims."""
-        return bool(dims)
-
-
-class CosineScoring(Scoring):
-    """Embeddings are compared by their cosine."""
-
-    kind: Literal["cosine"] = "cosine"
-
-
-class RatioScale(FrozenModel):
-    """At one dim, what the covariances are divided by, and the similarity: slope * log-likelihood ratio + offset.
-
-    Attributes: scale: mean squared length of the first components of unit embeddings.
-    """
-
-    scale: float = Field(gt=0, le=1)
-    slope: float = Field(gt=0, allow_inf_nan=False)
-    offset: float = Field(allow_inf_nan=False)
-
-
-class TwoCovarianceScoring(Scoring):
-    """Embeddings are compared by the log-likelihood ratio of two covariances: see matchka.scorers.TwoCovarianceScorer.
-
-    Attributes:
-        file: of the bundle, holding `within` and `between`, float32, (full_dim, full_dim).
-        within_shrinkage, between_shrinkage: towards a multiple of the identity.
-        row_noise: how much one row (a window of a clip) spreads beside what a person does.
-        mean_inverse_rows: mean of 1 / rows of the samples it was fitted on.
-        least_rows: fewer count as so many.
-        per_dim: by dim.
-    """
-
-    kind: Literal["two_covariance"] = "two_covariance"
-    file: str = Field(min_length=1)
-    within_shrinkage: float = Field(ge=0, le=1)
-    between_shrinkage: float = Field(ge=0, le=1)
-    row_noise: float = Field(ge=0, allow_inf_nan=False)
-    mean_inverse_rows: float = Field(ge=0, le=1)
-    least_rows: int = Field(ge=1)
-    per_dim: dict[str, RatioScale]
-
-    @property
-    def files(self) -> frozenset[str]:
-        """That of the covariances."""
-        return frozenset([self.file])
-
-    def suits(self, dims: Collection[int]) -> bool:
-        """Whether there is an entry for each of the dims, and no other."""
-        return set(self.per_dim) == {str(dim) for dim in dims}
-
-
-AnyScoring: TypeAlias = Annotated[CosineScoring | TwoCovarianceScoring, Field(discriminator="kind")]
-
-
 class DimReport(FrozenModel):
     """All that was measured at one dim. Dictionaries of metrics are keyed by domain.
 
@@ -235,7 +150,7 @@ class DimReport(FrozenModel):
     backbone_metrics: dict[str, Metrics]
     calibration: dict[TemplateCount, Calibration]
     operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
-    identification: dict[TemplateCount, GalleryThresholds] = {}
+    identification: dict[TemplateCount, GalleryThresholds] = Field(default={})
     gate: dict[str, GateComparison] = Field(default={}, exclude_if=is_absent)
     order: dict[str, DimOrder] = Field(default={}, exclude_if=is_absent)
     promise: Promise | None = Field(default=None, exclude_if=is_absent)
@@ -252,101 +167,3 @@ class DimReport(FrozenModel):
             if thresholds != sorted(thresholds):
                 raise ValueError("thresholds must not fall where fmr falls")
         return self
-
-
-class Output(FrozenModel, ABC):
-    """One output of a graph: float32, (batch, *row_shape). One class for each kind."""
-
-    kind: str
-
-    @property
-    @abstractmethod
-    def row_shape(self) -> tuple[int, ...]:
-        """Its axes behind the batch axis."""
-
-    @property
-    def files(self) -> frozenset[str]:
-        """Files of the bundle that it needs beside the graph."""
-        return frozenset()
-
-    def summary(self) -> dict[str, Any]:
-        """What a list of models says of it: what is stated of it, without measurements."""
-        return self.model_dump(mode="json")
-
-
-class EmbeddingOutput(Output):
-    """One embedding a row, not rescaled; a sample's is the mean over its rows, truncated and of unit length.
-
-    Attributes:
-        full_dim: components that the graph returns.
-        dims: those that were trained and measured, rising; the last is full_dim.
-        per_dim: what was measured, by dim.
-        scorer: how embeddings are compared; thresholds are of its similarities.
-    """
-
-    kind: Literal["embedding"] = "embedding"
-    full_dim: int = Field(gt=0)
-    dims: tuple[int, ...]
-    per_dim: dict[str, DimReport]
-    scorer: AnyScoring = CosineScoring()
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> "EmbeddingOutput":
-        if list(self.dims) != sorted(set(self.dims)) or not self.dims or self.dims[-1] != self.full_dim:
-            raise ValueError("dims must rise, without repeats, and end with full_dim")
-        if set(self.per_dim) != {str(dim) for dim in self.dims}:
-            raise ValueError("per_dim must have exactly one entry for each of dims")
-        if not self.scorer.suits(self.dims):
-            raise ValueError("scorer.per_dim must have exactly one entry for each of dims")
-        return self
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """(full_dim,)."""
-        return (self.full_dim,)
-
-    @property
-    def files(self) -> frozenset[str]:
-        """The scorer's."""
-        return self.scorer.files
-
-    def summary(self) -> dict[str, Any]:
-        """Its kind, dims and scorer."""
-        return self.model_dump(mode="json", exclude={"per_dim"})
-
-
-class ClassOutput(Output):
-    """One number for each label, higher where the row is more likely of that class."""
-
-    kind: Literal["class"] = "class"
-    labels: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=2)
-
-    @model_validator(mode="after")
-    def _names_each_class_once(self) -> "ClassOutput":
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must not repeat")
-        return self
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """(labels,)."""
-        return (len(self.labels),)
-
-
-OutputT = TypeVar("OutputT", bound=Output)
-OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (EmbeddingOutput, ClassOutput)
-
-if TYPE_CHECKING:
-    AnyOutput: TypeAlias = Output
-else:  # pydantic has to know the classes, to tell them by their kind
-    AnyOutput = Annotated[Union[OUTPUT_KINDS], Field(discriminator="kind")]  # noqa: UP007
-
-
-def kind_of(output: type[Output]) -> str:
-    """What a manifest calls a kind of output.
-
-    >>> kind_of(ClassOutput)
-    'class'
-    """
-    kind: str = output.model_fields["kind"].default
-    return kind
