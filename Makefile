@@ -1,7 +1,7 @@
 # make setup   the virtual environment
 # make run     set up, build the default bundle, serve, demonstrate (RUN_ONCE=1: then stop; PORT=8000)
 # make test    the tests
-# make test-unit  those without real data, default bundles and whole programs: a few minutes
+# make test-unit  those without real data, default bundles, whole programs and long training: a few minutes
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)

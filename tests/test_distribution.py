@@ -17,6 +17,7 @@ from tests.factories.checkout import ROOT
 
 ROOTS = ("service", "training", "export")
 PACKAGES = {"matchka", "matchka_train", "matchka_export"}
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from tests.factories.hands import write_hands
 
 RECIPE = ROOT / "training/matchka_train/recipes/tabular.yaml"
 QUIET = Console(quiet=True)
+pytestmark = pytest.mark.slow
 HELD_OUT, TAKES = 60, 6
 Weights = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 

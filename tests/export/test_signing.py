@@ -58,6 +58,7 @@ def public_key(place: Path) -> str:
     return (place / "release.pub").read_text().strip()
 
 
+@pytest.mark.slow
 def test_keygen_writes_a_secret_key_and_its_public_half_once(tmp_path: Path) -> None:
     said = export(tmp_path, "keygen", "keys.2026")
     private, public = tmp_path / "keys.2026.key", tmp_path / "keys.2026.pub"
@@ -86,6 +87,7 @@ def test_write_key_pair_when_the_folder_is_absent_is_refused(tmp_path: Path) -> 
         write_key_pair(tmp_path / "absent" / "a")
 
 
+@pytest.mark.slow
 def test_sign_of_bundles_and_a_fusion_lets_verify_accept_them_by_that_key_only(place: Path) -> None:
     said = export(place, "sign", *FOLDERS, "--key", "release.key")
     for folder, label in zip(
@@ -105,6 +107,7 @@ def test_sign_of_bundles_and_a_fusion_lets_verify_accept_them_by_that_key_only(p
     assert "base64 of 32 bytes" in export(place, "verify", *FOLDERS, "--trusted", "", status=2)
 
 
+@pytest.mark.slow
 def test_sign_where_one_of_several_does_not_check_out_signs_none(place: Path) -> None:
     manifest = place / "models" / "face" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": "1.0.0"', '"version": "1.0.1"'))
@@ -113,6 +116,7 @@ def test_sign_where_one_of_several_does_not_check_out_signs_none(place: Path) ->
     assert list(place.rglob("signature.json")) == []
 
 
+@pytest.mark.slow
 def test_sign_of_what_has_no_digest_or_is_no_bundle_is_refused(place: Path) -> None:
     write_fusion(place / "models" / "voice+face", has_digest=False)
     said = export(place, "sign", "models/voice+face", "--key", "release.key", status=2)
@@ -120,6 +124,7 @@ def test_sign_of_what_has_no_digest_or_is_no_bundle_is_refused(place: Path) -> N
     assert "manifest of models cannot be read" in export(place, "sign", "models", "--key", "release.key", status=2)
 
 
+@pytest.mark.slow
 def test_sign_after_an_edit_replaces_the_signature(place: Path) -> None:
     trusted = TrustedKeys.parse(public_key(place))
     export(place, "sign", "models/voice", "--key", "release.key")

@@ -102,6 +102,7 @@ def test_kill_of_a_server_whose_child_outlives_it_is_a_failure(tmp_path: Path) -
     server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="no signal at a parent's death here")
 def test_server_whose_starter_is_killed_ends(tmp_path: Path) -> None:
     starter = subprocess.Popen(
@@ -115,6 +116,7 @@ def test_server_whose_starter_is_killed_ends(tmp_path: Path) -> None:
     require_gone(pid)
 
 
+@pytest.mark.slow
 def test_server_of_a_test_run_that_is_terminated_ends_and_fixtures_are_closed(tmp_path: Path) -> None:
     (tmp_path / "test_long.py").write_text(WITH_FIXTURE)
     options = ["-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]

@@ -54,6 +54,7 @@ def test_show_when_the_output_is_a_terminal_shows_bars(show):
     assert "epoch 2" not in out.getvalue()
 
 
+@pytest.mark.slow
 def test_run_when_its_output_is_a_file_writes_a_line_for_every_epoch(recipe_path: Path, tmp_path: Path):
     log = tmp_path / "log"
     with log.open("w") as file:

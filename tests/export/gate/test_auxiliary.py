@@ -102,6 +102,7 @@ def test_write_auxiliary_for_clips_that_the_detector_of_speech_does_not_take_fet
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_write_auxiliary_for_faces_writes_the_three_networks_of_the_detector(tmp_path: Path) -> None:
     try:
         found = write_auxiliary(DlibFace(DOWNLOADS), tmp_path, DOWNLOADS)

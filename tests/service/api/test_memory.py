@@ -61,6 +61,7 @@ except MemoryError as error:
 """
 
 
+@pytest.mark.slow
 def test_session_without_memory_for_a_run_raises_memory_error_and_runs_again(tmp_path: Path):
     write_graph(tmp_path / "model.onnx")
     command = [sys.executable, "-c", GRAPH, str(tmp_path / "model.onnx")]
@@ -69,6 +70,7 @@ def test_session_without_memory_for_a_run_raises_memory_error_and_runs_again(tmp
     assert json.loads(done.stdout) == {"said": "ONNX Runtime has no memory for 20000 rows.", "is_same_later": True}
 
 
+@pytest.mark.slow
 def test_request_that_the_system_has_no_memory_for_is_refused_and_the_next_is_answered(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
     tone = encoded(0.3 * np.sin(np.pi / 8 * np.arange(LONG_S * RATE_HZ)), kind="FLAC")

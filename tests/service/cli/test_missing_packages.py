@@ -48,6 +48,7 @@ def run_without(
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "arguments", "extra"),
     [
@@ -70,6 +71,7 @@ def test_command_without_its_extra_names_the_package_and_the_remedy_in_one_line(
     assert f"'matchka[{extra}]'" in line
 
 
+@pytest.mark.slow
 def test_client_commands_need_no_extra(small_server: SmallServer, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return run_without(OF_THE_SERVER, tmp_path, "-m", "matchka", *arguments, url=small_server.url)

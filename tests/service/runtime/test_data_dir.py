@@ -35,6 +35,7 @@ def rights(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.slow
 def test_serve_closes_a_data_folder_that_was_open_to_others_and_says_so(tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o755)
@@ -47,6 +48,7 @@ def test_serve_closes_a_data_folder_that_was_open_to_others_and_says_so(tmp_path
     assert "was open to other users (rights 0755) and is closed now" in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_serve_says_nothing_of_a_data_folder_that_was_closed(tmp_path: Path):
     with running(tmp_path) as server:
         assert rights(server.data_dir) == 0o700

@@ -131,10 +131,12 @@ def allow_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
+@pytest.mark.slow
 def test_serve_tunes_its_process(serving_process: dict[str, Any]):
     assert serving_process["turn_s"] == pytest.approx(0.0005)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="this system allows no core dumps at all")
 def test_serve_leaves_no_core_where_the_system_would_write_one(serving_process: dict[str, Any]):
     assert serving_process["core_bytes"] == [0, 0]

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from matchka_train.cli.further_commands import COMMANDS_GROUP
 
 
+@pytest.mark.slow
 def test_command_line_when_an_installed_package_adds_a_command_runs_it(tmp_path: Path) -> None:
     (tmp_path / "above.py").write_text("def greet(who: str) -> None:\n    print(f'hello {who}')\n")
     described = tmp_path / "above-1.0.dist-info"

@@ -133,6 +133,7 @@ def test_experiment_when_a_value_is_wrong_names_it(value, tmp_path):
         assert value.partition("=")[0] in str(done.exception)
 
 
+@pytest.mark.slow
 def test_progressive_when_run_on_a_tiny_world_compares_every_arm_from_one_start(recipe_path, tmp_path):
     out = tmp_path / "out"
     arguments = ["progressive", str(recipe_path), "optimisation.epochs=4", "optimisation.warmup_epochs=1"]

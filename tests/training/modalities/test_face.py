@@ -83,6 +83,7 @@ def extract(samples: list[Sample], cache: Path, backbone: ColourBackbone, view: 
         return extract_features(samples, backbone, cache, progress, LIMITS, view)
 
 
+@pytest.mark.slow
 def test_extract_features_when_given_pictures_embeds_the_chip_cut_by_hand(pictures: Path, tmp_path: Path) -> None:
     features = extract(samples_in(pictures), tmp_path, ColourBackbone())
     assert features.window_counts.tolist() == [1, 1, 1]
@@ -95,6 +96,7 @@ def test_extract_features_when_given_pictures_embeds_the_chip_cut_by_hand(pictur
         np.testing.assert_allclose(row, colours / np.sqrt(np.sum(colours**2)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_extract_features_when_the_detector_is_another_computes_anew(pictures: Path, tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Other(Mtcnn):
@@ -107,6 +109,7 @@ def test_extract_features_when_the_detector_is_another_computes_anew(pictures: P
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
+@pytest.mark.slow
 def test_rows_when_a_picture_shows_nobody_says_why(pictures: Path, tmp_path: Path) -> None:
     reader = ChipReader(DLIB_INPUT, Mtcnn(DOWNLOADS))
     Image.new("RGB", (80, 60), (9, 9, 9)).save(tmp_path / "nobody.png")

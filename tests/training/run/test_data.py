@@ -89,6 +89,7 @@ def test_run_when_rows_have_no_identity_refuses_and_writes_nothing(recipe_path, 
     assert not recipe.output_dir.exists()
 
 
+@pytest.mark.slow
 def test_run_when_a_lookalike_is_confirmed_goes_on(recipe_path, voices, dev, quiet):
     same_people_other_clips(voices, dev)
     pairs = [{"first": f"studio/new{n}", "second": f"studio/p{n:03d}", "reason": "twins"} for n in range(12)]
@@ -102,6 +103,7 @@ def record(recipe_path, quiet, *overrides):
     return record_of(recipe, read_data(recipe.data, None, None, quiet))
 
 
+@pytest.mark.slow
 def test_record_of_a_run_is_that_of_its_recipe_wherever_the_files_are(recipe_path, dev, tmp_path, quiet):
     recipe = read_recipe(recipe_path, (CLOSED,))
     checkpoint = run(recipe, recipe.backbone.open(), quiet).checkpoint

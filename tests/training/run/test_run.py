@@ -62,6 +62,7 @@ def eer_by_hand(folder: Path, projection, dim: int) -> float:
     return equal_error_rate(np.array(mated, np.float32), np.array(non_mated, np.float32))
 
 
+@pytest.mark.slow
 def test_run_reports_the_accuracy_of_the_projection_it_wrote(recipe_path, voices, quiet):
     outcome = train(recipe_path, quiet)
     projection, info = load_projection(outcome.checkpoint / "projection.safetensors")
@@ -99,6 +100,7 @@ def test_run_writes_everything_a_reader_needs(recipe_path, quiet):
     assert read_recipe(folder / "recipe.yaml").seed == 3
 
 
+@pytest.mark.slow
 def test_run_again_goes_on_from_its_state_and_another_recipe_is_refused(recipe_path, quiet):
     first = train(recipe_path, quiet)
     again = train(recipe_path, quiet)
@@ -109,6 +111,7 @@ def test_run_again_goes_on_from_its_state_and_another_recipe_is_refused(recipe_p
     assert other.fitted[0].history != first.fitted[0].history
 
 
+@pytest.mark.slow
 def test_run_auto_lets_validation_choose_among_families(recipe_path, quiet):
     candidates = [
         {"name": "turned", "projection": {"family": "rotation", "centring": 0}},
@@ -147,12 +150,14 @@ def test_run_fits_once_more_on_shuffled_labels_and_reports_both(recipe_path, qui
     assert "whitening, labels shuffled" in (outcome.checkpoint / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_run_that_learned_nothing_from_labels_says_so(recipe_path, quiet):
     """The axes of this rotation depend on no label."""
     outcome = train(recipe_path, quiet, "projection={family: rotation, centring: 0}")
     assert [note for note in outcome.notes if "rotation learned nothing from labels" in note]
 
 
+@pytest.mark.slow
 def test_run_that_learned_from_labels_does_not_say_otherwise(recipe_path, tmp_path, quiet):
     """Where enough people are there to show it."""
     write_voices(tmp_path / "many", range(100, 140), 5)
@@ -164,6 +169,7 @@ def test_run_that_learned_from_labels_does_not_say_otherwise(recipe_path, tmp_pa
     assert not outcome.notes
 
 
+@pytest.mark.slow
 def test_run_without_shuffled_labels_leaves_the_same_projection(recipe_path, tmp_path, quiet):
     outcome = train(recipe_path, quiet)
     plain = train(recipe_path, quiet, "shuffled_labels=false", f"output_dir={tmp_path / 'plain'}")
@@ -173,6 +179,7 @@ def test_run_without_shuffled_labels_leaves_the_same_projection(recipe_path, tmp
     assert (plain.checkpoint / name).read_bytes() == (outcome.checkpoint / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_command_shows_the_fit_on_shuffled_labels_in_a_row(recipe_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "160")
     assert command(monkeypatch, "run", recipe_path, "projection={family: rotation, centring: 0}") == 0
@@ -181,6 +188,7 @@ def test_command_shows_the_fit_on_shuffled_labels_in_a_row(recipe_path, monkeypa
     assert "learned nothing from labels" in shown
 
 
+@pytest.mark.slow
 def test_run_with_views_trains_on_more_than_the_recordings(recipe_path, quiet):
     outcome = train(recipe_path, quiet, "augmentation={views: 2, crop_s: 0.6, channel: 0}")
     plain = train(recipe_path, quiet, "output_dir=" + str(outcome.checkpoint.with_name("plain")))
@@ -204,6 +212,7 @@ def test_run_at_more_dims_than_the_backbone_has_refuses(recipe_path, quiet):
         train(recipe_path, quiet, "dims=[8, 25]")
 
 
+@pytest.mark.slow
 def test_run_lists_a_clip_it_could_not_read(recipe_path, tmp_path, quiet):
     write_voices(tmp_path / "train", range(12), 9)
     (tmp_path / "train/p000/bad.wav").write_bytes(b"RIFF")
@@ -360,6 +369,7 @@ def test_evaluate_with_trials_and_a_cohort_of_another_layout_shows_both_on_the_s
         assert (report["dev"]["24"]["mated_pairs"], report["dev"]["24"]["non_mated_pairs"]) == (len(people), 11)
 
 
+@pytest.mark.slow
 def test_compare_checkpoint_and_bundle_on_the_checkpoints_own_data(
     bundle, recipe_path, quiet, tmp_path, monkeypatch, capsys
 ):

@@ -101,6 +101,7 @@ def test_sound_that_is_no_voice_is_refused_at_any_length_and_level(detector: Spe
             detector.require_speech(sound.samples, MIN_SPEECH_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["modulated tone", "fading hum of two mains"])
 def test_tones_that_swell_or_beat_are_refused_although_the_network_takes_some_for_a_voice(
     detector: SpeechDetector, name: str

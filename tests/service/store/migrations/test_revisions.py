@@ -156,6 +156,7 @@ def start_and_kill(url: str, after: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_migration_that_is_killed_between_any_two_changes_is_done_by_the_next(tmp_path: Path):
     vectors = np.random.default_rng(0).normal(size=(5, 4)).astype("<f4")
     make_old(tmp_path / "old.sqlite", vectors)

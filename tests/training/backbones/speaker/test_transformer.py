@@ -162,6 +162,7 @@ def test_statistics_when_a_clip_is_shorter_than_a_frame_refuse(wavlm: Path) -> N
     assert "min_speech_s" in caught.value.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_graph_when_exported_equals_torch_for_several_lengths_and_batches(
     folders: Callable[[str, bool], Path], kind: str, tmp_path: Path

@@ -75,6 +75,7 @@ def test_closed_form_when_lapack_is_another_and_embeddings_differ_in_their_last_
     np.testing.assert_allclose(found.bias, expected.bias, atol=AS_ON_ANOTHER_MACHINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "4"])
 def test_closed_form_when_fitted_with_other_threads_is_the_same(threads, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
