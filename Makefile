@@ -61,8 +61,8 @@ run: bundles
 	echo "Serving on $(URL) (its calls: $(URL)/docs); stop with Ctrl-C."; \
 	wait $$server
 
-test: $(VENV)/.test
-	$(BIN)/python -m pytest
+test: test-unit
+	$(BIN)/python -m pytest -m slow
 
 test-unit: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
