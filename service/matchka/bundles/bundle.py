@@ -43,6 +43,13 @@ class Bundle:
         """The ONNX graph."""
         return self.path / GRAPH_NAME
 
+    def require_files(self) -> None:
+        """Verify every file anew: what was opened since the bundle was read is then what its manifest names.
+
+        Raises: BundleError: a file is missing or was changed.
+        """
+        _require_files(self.path, self.manifest)
+
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, as 64 lower-case hexadecimal digits."""
@@ -91,6 +98,18 @@ def read_bundle(path: Path, trusted: TrustedKeys = NO_KEYS) -> Bundle:
     """
     manifest = read_manifest(path)
     trusted.require_signature(path, manifest.content_digest)
+    _require_files(path, manifest)
+    present = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+    extra = present - set(manifest.files) - {MANIFEST_NAME, SIGNATURE_NAME}
+    if extra:
+        raise BundleError(
+            f"The bundle {path} holds files its manifest does not list.", value=sorted(extra), remedy=_REBUILD
+        )
+    _require_evidence(path, manifest)
+    return Bundle(path, manifest)
+
+
+def _require_files(path: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         file = path / name
         # os.path: unlike Path.is_file(), it takes a name that no file can have for one that is not there
@@ -108,14 +127,6 @@ def read_bundle(path: Path, trusted: TrustedKeys = NO_KEYS) -> Bundle:
                 value=found,
                 remedy=_REBUILD,
             )
-    present = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
-    extra = present - set(manifest.files) - {MANIFEST_NAME, SIGNATURE_NAME}
-    if extra:
-        raise BundleError(
-            f"The bundle {path} holds files its manifest does not list.", value=sorted(extra), remedy=_REBUILD
-        )
-    _require_evidence(path, manifest)
-    return Bundle(path, manifest)
 
 
 def _require_evidence(path: Path, manifest: Manifest) -> None:

@@ -180,7 +180,7 @@ def open_model(
         stages: told what its stages take; not exported by default.
 
     Raises:
-        BundleError: a graph or the scorer does not match the manifest.
+        BundleError: a graph or the scorer does not match the manifest, or was replaced meanwhile.
         SettingsError: the limits of a modality are not valid.
     """
     scorer = open_scorer(bundle.path, bundle.manifest)
@@ -193,6 +193,7 @@ def open_model(
     parallel = _open_graph(bundle, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
     graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
+    bundle.require_files()  # ONNX Runtime opened them by their paths, after they were verified
     batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, parallel=parallel)
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
     opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]

@@ -9,6 +9,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ from matchka.settings import Settings
 from matchka.tasks.embedding.embedding import embed
 from tests.factories.bundles import edit_bundle, write_bundle
 from tests.factories.checkout import ROOT
-from tests.factories.graphs import OUTPUTS
+from tests.factories.graphs import OUTPUTS, write_graph
 from tests.factories.samples import encoded, sample, voice
+from tests.factories.scorers import covariances, write_scored_bundle
 from tests.factories.slow_embedding import embedding_of
 from tests.factories.small_server import small_settings
 
@@ -165,6 +168,24 @@ def test_open_model_of_a_manifest_that_says_another_window_is_refused(tmp_path: 
     edit_bundle(folder, lambda manifest: manifest["input"].update(window_samples=1601))
     with pytest.raises(BundleError, match="1601"):
         open_model(read_bundle(folder), small_settings(tmp_path))
+
+
+def write_other_covariances(path: Path) -> None:
+    within, between = covariances(seed=4)
+    np.savez(path, within=within, between=between)
+
+
+@pytest.mark.parametrize(
+    ("name", "replace"), [("model.onnx", partial(write_graph, seed=8)), ("scorer.npz", write_other_covariances)]
+)
+def test_open_model_of_a_bundle_with_a_file_replaced_since_it_was_verified_is_refused(
+    tmp_path: Path, name: str, replace: Callable[[Path], None]
+):
+    folder = write_scored_bundle(tmp_path / "models" / "voice")
+    bundle = read_bundle(folder)
+    replace(folder / name)  # by one that loads
+    with pytest.raises(BundleError, match=f"{name} of the bundle .* is not the one"):
+        open_model(bundle, small_settings(tmp_path))
 
 
 def add_speech_graph(folder: Path, graph: Path) -> None:
