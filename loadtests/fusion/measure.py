@@ -111,10 +111,10 @@ def measure(
 def read_rules(kinds: Sequence[Kind], fusion: dict[str, Any], templates: int) -> dict[str, Rule]:
     """The service's thresholds for references of so many templates, asked of it, as rules on similarities."""
     samples = [next(p.samples for p in kind.people if len(p.samples) > templates) for kind in kinds]
-    probes = dict(zip(KINDS, (own[templates] for own in samples), strict=True))
+    probes = dict(zip(KINDS, (own[-1] for own in samples), strict=True))
     subject = SUBJECT.format("thresholds")
     for kind, own in zip(kinds, samples, strict=True):
-        kind.service.enroll(subject, own[:templates])
+        kind.service.enroll_templates(subject, own, templates)
     lines = [_calibration(kind.service.about, templates) for kind in kinds]
     weights = [fusion["weights"][name] * line["scale"] for name, line in zip(KINDS, lines, strict=True)]
     shift = fusion["offset"] + sum(

@@ -200,12 +200,8 @@ def _enrolled_with(
     person = next(
         person for person, rows in zip(people, embedded, strict=True) if len(rows) == len(person.samples) > templates
     )
-    held = 0
-    for sample in person.samples:
-        held += service.enroll_if_fit(subject_id, sample)
-        if held == templates:
-            return subject_id, person.samples[-1]
-    raise RuntimeError(f"only {held} samples of {person.name} can be enrolled, and {templates} are needed")
+    service.enroll_templates(subject_id, person.samples, templates)
+    return subject_id, person.samples[-1]
 
 
 if __name__ == "__main__":

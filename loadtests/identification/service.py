@@ -72,6 +72,18 @@ class Service:
         """Add templates to a subject."""
         self._post("/v1/enroll", {"subject_id": subject_id, **self._faces()}, samples)
 
+    def enroll_templates(self, subject_id: str, samples: Sequence[bytes], count: int) -> None:
+        """Add so many templates, of the first samples that enrolment takes.
+
+        Raises: RuntimeError: too few of them can be enrolled.
+        """
+        held = 0
+        for sample in samples:
+            held += self.enroll_if_fit(subject_id, sample)
+            if held == count:
+                return
+        raise RuntimeError(f"only {held} samples of {subject_id} can be enrolled, and {count} are needed")
+
     def enroll_if_fit(self, subject_id: str, sample: bytes) -> bool:
         """Add a template, unless there is too little speech in the sample, which only enrolment looks for."""
         try:
