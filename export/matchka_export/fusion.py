@@ -1,6 +1,6 @@
 """The fusion of two bundles: weights fitted on chimeric subjects (a speaker paired with a face)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,7 @@ from rich.progress import Progress
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.content import DIGEST_FIELD, content_digest
 from matchka.bundles.fusion_file import JOINT, FusedPoint, Fusion
-from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.manifest import REPORT_NAME, DatasetUse
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.outputs.measurements import Promise
 from matchka.runtime.atomic_file import write_atomically
@@ -71,12 +71,12 @@ def learn_fusion_of(bundles: Sequence[Bundle], recipes: Sequence[Recipe], progre
             selected_on="these people" if any(recipe.validation_chooses for recipe in recipes) else "nothing",
         ),
     )
-    return seal_fusion(unsealed)
+    return seal_fusion(unsealed, {bundle.manifest.name: bundle.manifest.files[REPORT_NAME] for bundle in bundles})
 
 
-def seal_fusion(fusion: Fusion) -> Fusion:
-    """The same with the digest of all that it says."""
-    document = fusion.model_dump(mode="json") | {"format": "matchka-fusion-2"}
+def seal_fusion(fusion: Fusion, reports: Mapping[str, str]) -> Fusion:
+    """The same with what it was learned with, name -> sha256 of that report.json, and the digest of all it says."""
+    document = fusion.model_dump(mode="json") | {"format": "matchka-fusion-3", "reports": dict(reports)}
     return Fusion.model_validate(document | {DIGEST_FIELD: content_digest(document)})
 
 

@@ -25,7 +25,7 @@ from matchka.api.openapi import DescribedApi
 from matchka.api.routes import decisions, docs, embeddings, health, models, subjects
 from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.bundle import Bundle
-from matchka.bundles.fusion_file import Fusion, read_fusions
+from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_with
 from matchka.bundles.repository import read_bundles
 from matchka.bundles.signature import TrustedKeys
 from matchka.errors import MatchkaError
@@ -156,15 +156,16 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
 def _fusions_of(bundles: list[Bundle], settings: Settings, trusted: TrustedKeys) -> list[Fusion]:
     """The fusions of exactly the versions that are served; weights learned on others would not hold.
 
-    Raises: BundleError: one cannot be read, or lacks a signature that it needs.
+    Raises: BundleError: one cannot be read, lacks a signature that it needs, or was learned with other measurements.
     """
-    models = {(bundle.manifest.name, bundle.manifest.version) for bundle in bundles}
+    models = {(bundle.manifest.name, bundle.manifest.version): bundle.manifest for bundle in bundles}
     fitting = []
     for folder, fusion in read_fusions(settings.models_dir).items():
         if settings.models and not fusion.models.keys() <= set(settings.models):
             continue  # a part of it is left out on purpose
-        if models.issuperset(fusion.models.items()):
+        if models.keys() >= fusion.models.items():
             trusted.require_signature(folder, fusion.content_digest)
+            require_learned_with(fusion, {name: models[name, version] for name, version in fusion.models.items()})
             fitting.append(fusion)
         else:
             LOGGER.warning("the fusion %s was learned with %s and is not served", fusion.name, fusion.models)

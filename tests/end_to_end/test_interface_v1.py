@@ -1,6 +1,7 @@
 """HTTP v1 answers as it did when it was recorded, and a data folder of that day is taken over whole.
 
-The recording is of the program before its packages were renamed. `python -m tests.end_to_end.test_interface_v1 FOLDER`
+The recording is of the program before its packages were renamed; face.json, of the default models, is of those that are
+shipped now. `python -m tests.end_to_end.test_interface_v1 FOLDER`
 records anew: only where version 1 changes on purpose, which the changelog then says.
 """
 

@@ -82,10 +82,10 @@ def write_bundle(folder: Path, name: str = "voice", version: str = VERSION, seed
 
 
 def write_fusion(folder: Path, has_digest: bool = True, **changes: object) -> Path:
-    """A made-up fusion of `voice` and `face`; one without a digest is of the first format."""
+    """A made-up fusion of `voice` and `face`; without a digest of the first format, with `reports` of the third."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {
-        "format": "matchka-fusion-2" if has_digest else "matchka-fusion-1",
+        "format": f"matchka-fusion-{3 if 'reports' in changes else 2 if has_digest else 1}",
         "models": {"voice": VERSION, "face": VERSION},
         "weights": {"voice": 1.1, "face": 0.9},
         "offset": 0.5,

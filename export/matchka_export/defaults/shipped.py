@@ -7,11 +7,13 @@ from pathlib import Path
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.fusion_file import FUSION_NAME, JOINT, read_fusion
 from matchka.bundles.manifest import REPORT_NAME
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.errors import BundleError
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.bundle import BASE_VERSION
 from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.gate.evidence import read_evidence
 
 
 def shipped_projection(name: str) -> Path:
@@ -43,7 +45,7 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
         bundle = read_bundle(target)
     except BundleError:
         return None
-    manifest = bundle.manifest
+    manifest, measured = bundle.manifest, read_evidence(shipped_evidence(name))
     auxiliary = [source for part in manifest.auxiliary.values() for source in part.sources.values()]
     same = (
         manifest.content_digest is not None
@@ -52,12 +54,14 @@ def current_bundle(target: Path, name: str) -> Bundle | None:
         and sorted(source.sha256 for source in [manifest.backbone, *auxiliary]) == sorted(DEFAULT_MODELS[name].weights)
         and manifest.projection.sha256 == sha256_of(shipped_projection(name))
         and manifest.files.get(REPORT_NAME) == sha256_of(shipped_evidence(name))
+        and manifest.output(EmbeddingOutput).scorer == measured.scorer
+        and all(manifest.files.get(file) == sha256 for file, sha256 in measured.scorer_sha256.items())
     )
     return bundle if same else None
 
 
 def install_fusion(shipped: Path, bundles: Mapping[str, Bundle], models_dir: Path) -> Path | None:
-    """Put the shipped fusion beside the bundles, if it was learned with exactly these versions.
+    """Put the shipped fusion beside the bundles, if it was learned with exactly these versions and measurements.
 
     Args:
         shipped: the fusion's file.
@@ -72,8 +76,7 @@ def install_fusion(shipped: Path, bundles: Mapping[str, Bundle], models_dir: Pat
     fusion = read_fusion(shipped)
     target = models_dir / fusion.name / FUSION_NAME
     signature = target.with_name(SIGNATURE_NAME)
-    versions = {name: bundle.manifest.version for name, bundle in bundles.items()}
-    if any(versions.get(name) != version for name, version in fusion.models.items()):
+    if not all(name in bundles and fusion.was_learned_with(bundles[name].manifest) for name in fusion.models):
         target.unlink(missing_ok=True)
         signature.unlink(missing_ok=True)
         return None

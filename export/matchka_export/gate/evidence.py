@@ -9,27 +9,11 @@ from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs.measurements import DimReport
 from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
 from matchka.runtime.atomic_file import write_atomically
-from matchka_export.errors import EvidenceError, GateError
+from matchka_export.errors import EvidenceError
 from matchka_export.gate.gate import dim_gates, require_passed
 from matchka_train.strict_model import StrictModel
 
 HEX_SHA256: Final = r"^[0-9a-f]{64}$"
-
-
-class GateResult(StrictModel):
-    """Full-dim EER of the graph and of the frozen backbone in one domain, as the gate judged it before it had a margin.
-
-    Attributes:
-        eer: of the graph; a fraction.
-        backbone_eer: of the frozen backbone on the same pairs.
-        low: 2.5 % quantile of the difference, identities drawn anew; above 0, the graph is significantly worse.
-        high: 97.5 % quantile.
-    """
-
-    eer: float = Field(ge=0, le=1)
-    backbone_eer: float = Field(ge=0, le=1)
-    low: float
-    high: float
 
 
 class IdentificationRates(StrictModel):
@@ -54,7 +38,6 @@ class Evidence(StrictModel):
         family: of the projection.
         float16: whether the backbone's weights were rounded to 16 bits.
         parity: largest absolute difference of the graph from torch, on real clips.
-        gate: domain -> what the gate found before it judged every dim; it is empty where `per_dim` says that.
         full_dim: components of an embedding.
         dims: dims measured, rising; the last is full_dim.
         per_dim: as matchka.bundles.outputs.EmbeddingOutput.
@@ -72,7 +55,6 @@ class Evidence(StrictModel):
     family: str
     float16: bool
     parity: float = Field(ge=0)
-    gate: dict[str, GateResult] = Field(default_factory=dict)
     full_dim: int
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
@@ -103,15 +85,11 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
 def require_measured_pass(evidence: Evidence) -> None:
     """Refuse measurements of a projection that did not pass the gate.
 
-    Raises: GateError: it did not, or a domain was not judged.
+    Raises:
+        GateError: it did not, or a domain was not judged.
+        UndecidableError: too little was measured to know.
     """
-    worse = sorted(domain for domain, result in evidence.gate.items() if not result.low <= 0)
-    if worse:
-        raise GateError(
-            "The projection was measured to be worse than its frozen backbone.", value=", ".join(worse), remedy=_MEASURE
-        )
-    if not evidence.gate:
-        require_passed(dim_gates(evidence.per_dim), accept_worse=None)
+    require_passed(dim_gates(evidence.per_dim), accept_worse=None)
 
 
 def require_belongs(evidence: Evidence, backbone_sha256: str, projection_sha256: str) -> None:

@@ -1,5 +1,6 @@
 """Two modalities, one decision: calibrated log-likelihood ratios added with learned weights (late fusion)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -7,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
 from matchka.bundles.content import Sha256, refuse_links, require_digest
-from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.manifest import REPORT_NAME, DatasetUse, Manifest
+from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.outputs.measurements import Promise
 from matchka.bundles.outputs.output import is_absent
+from matchka.bundles.outputs.scoring import CosineScoring
 from matchka.errors import BundleError
 
 FUSION_NAME: Final = "fusion.json"
@@ -35,9 +38,10 @@ class Fusion(_StrictModel):
     Fused ratio = sum of weight * ratio, plus offset; natural logarithms.
 
     Attributes:
-        format: of this file; that of the first has no digest.
+        format: of this file; that of the first has no digest, and those before the third have no `reports`.
         models: name -> version of the models it was learned with.
-        weights: name -> weight.
+        reports: name -> sha256 of that bundle's report.json, its calibration and scorer; None before the third format.
+        weights: name -> weight, of exactly these models.
         operating_points: for references of one template of each kind, falling in rate.
         eer: what was measured, for people to read, on the same pairs of people put together: `name/dim` -> EER alone,
             `name/dim+name/dim` -> EER of both.
@@ -45,8 +49,9 @@ class Fusion(_StrictModel):
         promise: how far the thresholds are kept; people by the name of the model; None where they are estimates.
     """
 
-    format: Literal["matchka-fusion-1", "matchka-fusion-2"]
+    format: Literal["matchka-fusion-1", "matchka-fusion-2", "matchka-fusion-3"]
     models: dict[str, str] = Field(min_length=2, max_length=2)
+    reports: dict[str, Sha256] | None = Field(default=None, exclude_if=is_absent)
     weights: dict[str, float]
     offset: float = Field(allow_inf_nan=False)
     operating_points: tuple[FusedPoint, ...] = Field(min_length=1)
@@ -56,15 +61,52 @@ class Fusion(_StrictModel):
     content_digest: Sha256 | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="after")
-    def _has_the_digest_of_its_format(self) -> "Fusion":
+    def _is_consistent(self) -> "Fusion":
         if (self.content_digest is None) != (self.format == "matchka-fusion-1"):
-            raise ValueError("content_digest belongs to matchka-fusion-2, and to no earlier format")
+            raise ValueError("content_digest belongs to matchka-fusion-2 and later, and to no earlier format")
+        if (self.reports is None) != (self.format != "matchka-fusion-3"):
+            raise ValueError("reports belongs to matchka-fusion-3, and to no earlier format")
+        for field, named in (("weights", self.weights), ("reports", self.reports)):
+            if named is not None and named.keys() != self.models.keys():
+                raise ValueError(f"{field} must name exactly the models {', '.join(self.models)}")
         return self
 
     @property
     def name(self) -> str:
         """The name callers ask for, for example `voice+face`."""
         return JOINT.join(self.models)
+
+    def was_learned_with(self, manifest: Manifest) -> bool:
+        """Whether a bundle of one of its models has the version, calibration and scorer that it was learned with.
+
+        Earlier formats name versions only; when they were written, all bundles compared by cosine.
+        """
+        if self.models[manifest.name] != manifest.version:
+            return False
+        if self.reports is None:
+            return isinstance(manifest.output(EmbeddingOutput).scorer, CosineScoring)
+        return self.reports[manifest.name] == manifest.files.get(REPORT_NAME)
+
+
+def require_learned_with(fusion: Fusion, manifests: Mapping[str, Manifest]) -> None:
+    """Refuse a fusion beside bundles that were measured anew since: its weights are for other ratios.
+
+    Args:
+        fusion: what was learned.
+        manifests: name -> bundle's manifest; those of all its models.
+
+    Raises: BundleError: a bundle has another calibration or another scorer than the one it was learned with.
+    """
+    for name in fusion.models:
+        manifest = manifests[name]
+        if not fusion.was_learned_with(manifest):
+            raise BundleError(
+                f"The fusion {fusion.name} was learned with other measurements of {name} {manifest.version} than its "
+                "bundle has.",
+                value=manifest.files.get(REPORT_NAME),
+                remedy="Build the default models again with `matchka-export defaults`; for others learn it again with "
+                f"`matchka-export fuse`, or remove its folder {fusion.name}.",
+            )
 
 
 def read_fusion(path: Path) -> Fusion:

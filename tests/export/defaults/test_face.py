@@ -79,8 +79,9 @@ def test_shipped_evidence_when_read_meets_the_targets_relative_to_the_untouched_
     assert ratio["64"] <= 1.00
     assert ratio["32"] <= 1.30
     assert ratio["16"] <= 2.30
-    assert evidence["gate"]["news-photographs"]["low"] <= 0
-    assert evidence["gate"]["news-photographs"]["backbone_eer"] == pytest.approx(raw)
+    for dim, report in evidence["per_dim"].items():
+        assert report["gate"]["news-photographs"]["verdict"] == "passed", dim
+    assert evidence["per_dim"]["128"]["gate"]["news-photographs"]["reference_eer"] == pytest.approx(raw)
 
 
 def test_graph_when_given_real_chips_equals_the_projection_of_both_views_by_hand(

@@ -22,7 +22,7 @@ from matchka_export.defaults.assemble import assemble
 from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.errors import EvidenceError, GateError
-from matchka_export.gate.evidence import GateResult, read_evidence, write_evidence
+from matchka_export.gate.evidence import read_evidence, write_evidence
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
 from matchka_train.errors import DownloadError
 from matchka_train.projections.storage import load_projection
@@ -110,11 +110,14 @@ def test_voice_bundle_when_embedding_a_known_clip_gives_the_frozen_embedding(voi
 def test_shipped_evidence_when_read_passed_the_gate_in_every_domain() -> None:
     evidence = json.loads(shipped_evidence("voice").read_text())
     full = evidence["per_dim"]["256"]
-    assert set(evidence["gate"]) == set(full["metrics"]) == {"read-english", "audiobooks"}
-    for domain, result in evidence["gate"].items():
-        assert result["low"] <= 0
-        assert result["eer"] == pytest.approx(full["metrics"][domain]["eer"])
-        assert result["backbone_eer"] == pytest.approx(full["backbone_metrics"][domain]["eer"])
+    assert set(full["gate"]) == set(full["metrics"]) == {"read-english", "audiobooks"}
+    for dim, report in evidence["per_dim"].items():
+        for domain, result in report["gate"].items():
+            assert result["verdict"] == "passed", (dim, domain)
+            assert result["upper"] < result["margin"], (dim, domain)
+            assert result["eer"] == pytest.approx(report["metrics"][domain]["eer"])
+    for domain, result in full["gate"].items():  # at shorter dims the backbone is truncated
+        assert result["reference_eer"] == pytest.approx(full["backbone_metrics"][domain]["eer"])
 
 
 def test_shipped_projection_when_loaded_is_of_this_backbone_and_has_full_rank() -> None:
@@ -133,6 +136,20 @@ def test_current_bundle_when_built_from_what_is_shipped_is_current_until_a_byte_
         file.write(b"\0")
     assert current_bundle(copy, "voice") is None
     assert current_bundle(tmp_path / "absent", "voice") is None
+
+
+def test_current_bundle_when_its_scorer_is_another_than_was_measured_is_not_current(
+    voice: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "voice"
+    shutil.copytree(voice, copy)
+    np.savez(copy / "scorer.npz", within=np.eye(256, dtype="<f4"), between=np.eye(256, dtype="<f4"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["scorer.npz"] = hashlib.sha256((copy / "scorer.npz").read_bytes()).hexdigest()
+    manifest["content_digest"] = digest_of(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert read_bundle(copy).manifest.version == read_bundle(voice).manifest.version  # a bundle, of the same embeddings
+    assert current_bundle(copy, "voice") is None
 
 
 def test_assemble_when_evidence_is_of_another_projection_writes_nothing(tmp_path: Path) -> None:
@@ -195,8 +212,10 @@ def test_assemble_when_dims_were_measured_that_were_not_fitted_writes_nothing(
 
 def test_assemble_when_evidence_says_worse_writes_nothing(tmp_path: Path) -> None:
     evidence = read_evidence(shipped_evidence("voice"))
-    worse = GateResult(eer=0.2, backbone_eer=0.1, low=0.001, high=0.2)
-    write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"gate": {"audiobooks": worse}}))
+    full = evidence.per_dim["256"]
+    refused = full.gate["audiobooks"].model_copy(update={"verdict": "refused"})
+    worse = full.model_copy(update={"gate": full.gate | {"audiobooks": refused}})
+    write_evidence(tmp_path / "worse.json", evidence.model_copy(update={"per_dim": evidence.per_dim | {"256": worse}}))
     with pytest.raises(GateError, match="audiobooks"):
         build("voice", tmp_path / "m" / "voice", tmp_path / "worse.json", tmp_path)
     assert not (tmp_path / "m").exists()
