@@ -27,7 +27,8 @@ each impostor's similarities to the largest measured gallery, and the best of N 
 independent draws. The column *model* shows it at measured sizes too, so that one sees how far to believe it. The
 bundle's own thresholds come from the same kind of model ([decision
 062](decisions/062-galleries-have-lookalikes.md)), fitted to the same held-out people without the galleries' other
-subjects. *By pairs alone*: the FPIR if the threshold counted on independent comparisons. FNIR beyond the data, in
+subjects, and are upper bounds over draws of these people ([decision 026](decisions/026-thresholds-with-a-bound.md)).
+*By pairs alone*: the FPIR if the threshold counted on independent comparisons. FNIR beyond the data, in
 brackets, is the share of probes below the threshold.
 
 ![FPIR and FNIR against gallery size](figures/identification.svg)

@@ -253,8 +253,10 @@ def test_identify_of_real_impostors_answers_unknown_at_about_the_stated_rate(
     for speaker in speakers[:10]:
         client.enroll(speaker, [clip for clip in clips[speaker][:3] if clip.name not in TOO_FAINT])
     named = [s for s in speakers[10:60] if client.identify(clips[s][3], max_fpir=0.01).match is not None]
-    found = [s for s in speakers[:10] if client.identify(clips[s][3], max_fpir=0.01).match == s]
     # at a true rate of 1 %, more than 4 of 50 would come once in 600 runs; a gallery that names anybody gives 50
     assert len(named) <= 4, named
-    assert len(found) >= 4, found
+    # what the promise costs these ten: half of their clips are found at 1 % (84 of 170), and 150 at 5 %
+    for max_fpir, least in ((0.01, 0.4), (0.05, 0.8)):
+        found = [client.identify(clip, max_fpir=max_fpir).match == s for s in speakers[:10] for clip in clips[s][3:]]
+        assert sum(found) >= least * len(found), (max_fpir, sum(found), len(found))
     stop(running.process)
