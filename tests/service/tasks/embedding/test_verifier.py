@@ -1,5 +1,6 @@
 """The Verifier with a real graph and a real store, against slow recomputation."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from matchka.app import opened_verifier
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import (
+    BundleError,
     DataDirInUseError,
     DuplicateSampleError,
     InvalidFieldError,
@@ -26,7 +28,7 @@ from matchka.errors import (
 from matchka.settings import Settings
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
-from tests.factories.bundles import CALIBRATION, DIMS, POINTS, write_bundle
+from tests.factories.bundles import CALIBRATION, DIMS, POINTS, VERSION, write_bundle, write_fusion
 from tests.factories.samples import encoded, sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import small_settings
@@ -246,6 +248,28 @@ def test_verifier_opened_again_answers_as_before(settings: Settings):
         verifier.load()
         assert answers(verifier) == before
         assert verifier.subjects(TENANT, 10, None)[0].template_count == 1
+
+
+def models_with_stale_fusion(folder: Path, face_version: str) -> Settings:
+    """Two bundles, and a fusion that was learned with another report of the second."""
+    bundles = {name: write_bundle(folder / "models" / name, name) for name in ("voice", "face")}
+    voice_report = json.loads((bundles["voice"] / "manifest.json").read_text())["files"]["report.json"]
+    reports, models = {"voice": voice_report, "face": "0" * 64}, {"voice": VERSION, "face": face_version}
+    write_fusion(folder / "models" / "voice+face", models=models, reports=reports)
+    return small_settings(folder)
+
+
+def test_verifier_beside_a_fusion_of_other_measurements_is_refused_and_says_what_to_run(tmp_path: Path):
+    settings = models_with_stale_fusion(tmp_path, VERSION)
+    with pytest.raises(BundleError, match="other measurements of face") as refused, opened_verifier(settings):
+        pass
+    assert "matchka-export defaults" in refused.value.remedy
+
+
+def test_verifier_beside_a_fusion_of_another_version_leaves_it_out(tmp_path: Path):
+    settings = models_with_stale_fusion(tmp_path, "0.9.0")
+    with opened_verifier(settings) as opened, pytest.raises(UnknownModelError):
+        opened.verify_jointly(TENANT, "voice+face", "p1", {}, 1e-3, 1e-2)
 
 
 def test_templates_of_another_version_are_neither_compared_nor_searched(tmp_path: Path):
