@@ -175,6 +175,14 @@ class UnsupportedSampleRateError(MatchkaError):
     """A sample rate at which no voice can be judged."""
 
 
+class EmptyTextError(MatchkaError):
+    """A text without a word, where one is compared with a clip."""
+
+
+class UnknownWordsError(MatchkaError):
+    """A text with words that a model's lexicon does not have."""
+
+
 class NotImageError(MatchkaError):
     """Bytes that no image decoder recognises."""
 
@@ -245,6 +253,10 @@ class BundleError(MatchkaError):
     """A bundle that does not check out: a hash, the manifest, or the graph's inputs and outputs."""
 
 
+class LexiconError(MatchkaError):
+    """A bundle's lexicon or vocabulary that is not one."""
+
+
 class DataDirInUseError(MatchkaError):
     """Another process owns the data directory."""
 
@@ -300,6 +312,10 @@ def extra_required(extra: str) -> Iterator[None]:
 
 
 # --- arithmetic and the client --------------------------------------------------------------------------------------
+class VariableLengthError(MatchkaError):
+    """Rows of any length, where one length is needed."""
+
+
 class DimensionError(MatchkaError):
     """A dim outside 1..full_dim, or arrays whose dims differ."""
 

@@ -50,7 +50,7 @@ def compose_graph(backbone: OnnxFile, projection: torch.nn.Module, path: Path) -
         joined = compose.merge_models(first, joined, io_map=[(first.graph.output[0].name, joined.graph.input[0].name)])
     _rename(joined.graph, joined.graph.input[0].name, backbone.input.graph_input().name)
     _rename(joined.graph, joined.graph.output[0].name, OUTPUT_NAME)
-    _fix_axes(joined.graph.input[0], backbone.input.graph_input().shape)
+    _fix_axes(joined.graph.input[0], backbone.input.graph_input().fixed_shape)
     strip_provenance(joined)
     onnx.checker.check_model(joined)
     onnx.save_model(joined, path, save_as_external_data=False)

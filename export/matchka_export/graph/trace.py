@@ -81,7 +81,7 @@ def trace_graph(
         output_names: of what it returns.
         free_axes: axes beside the first whose size may change.
     """
-    example = torch.zeros(TRACED_BATCH, *spec.shape, dtype=getattr(torch, spec.dtype))
+    example = torch.zeros(TRACED_BATCH, *spec.fixed_shape, dtype=getattr(torch, spec.dtype))
     free = {0: torch.export.Dim(BATCH_AXIS)} | dict.fromkeys(free_axes, torch.export.Dim.DYNAMIC)
     with quiet_exporter():
         # Tracing first and translating second keeps an LSTM one node; in one step it becomes a loop.

@@ -41,13 +41,17 @@ class _Waiter:
     """One call of run(): its rows, and where what they give goes. Rows before `taken` have left the queue."""
 
     inputs: InputArray
-    outputs: NamedArrays
     deadline: Deadline
     queued_at: float
+    outputs: NamedArrays = field(default_factory=dict)
     taken: int = 0
     answered: int = 0
     error: Exception | None = None
     done: Event = field(default_factory=Event)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        return self.inputs.shape[1:]
 
     @property
     def waiting_rows(self) -> int:
@@ -57,6 +61,8 @@ class _Waiter:
         """Take over what a run gave for rows start..stop, which were its rows from run_start on."""
         count = stop - start
         for name, array in run_outputs.items():
+            if name not in self.outputs:  # how long its rows are is known from the first of them
+                self.outputs[name] = np.empty((len(self.inputs), *array.shape[1:]), np.float32)
             self.outputs[name][start:stop] = array[run_start : run_start + count]
         self.answered += count
         if self.answered == len(self.inputs):
@@ -89,7 +95,8 @@ class Batcher:
     """A Session that shares the runs of another one between all threads that call it.
 
     Rows wait in the order of arrival. A thread of the batcher (a worker) takes what waits as soon as it is free, so
-    batches grow with the load and a lone request never waits. What a row gives does not depend on its company.
+    batches grow with the load and a lone request never waits; rows of one run are of one length. What a row gives does
+    not depend on its company.
 
     Args:
         session: runs the graph; called by the workers only.
@@ -142,8 +149,7 @@ class Batcher:
         """
         deadline = current_deadline()
         deadline.require()
-        empty = {name: np.empty((len(rows), *shape), np.float32) for name, shape in self.outputs.items()}
-        waiter = _Waiter(rows, empty, deadline, self._clock())
+        waiter = _Waiter(rows, deadline, self._clock())
         self._enqueue(waiter)
         while not waiter.done.wait(deadline.remaining_s):
             with self._changed:
@@ -208,7 +214,7 @@ class Batcher:
                     self._drop_if_expired(waiter)
                 wait_s = self._seconds_to_wait()
                 if wait_s is not None and wait_s <= 0.0:
-                    return self._dequeue(rows_to_take(self._queued_rows, self._idle_workers, self._policy))
+                    return self._dequeue()
                 self._changed.wait(wait_s)
         return None
 
@@ -220,11 +226,15 @@ class Batcher:
             return 0.0
         return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
 
-    def _dequeue(self, rows: int) -> _Run:
+    def _dequeue(self) -> _Run:
+        """Rows of the first waiter, and of those behind it whose rows are as long: whole clips may differ in length."""
+        alike = [waiter for waiter in self._queue if waiter.row_shape == self._queue[0].row_shape]
+        rows = rows_to_take(sum(waiter.waiting_rows for waiter in alike), self._idle_workers, self._policy)
         parts: list[_Part] = []
         most_rows = rows
-        while most_rows and self._queue:
-            waiter = self._queue[0]
+        for waiter in alike:
+            if not most_rows:
+                break
             start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
             if start == 0:
                 self._times.add("queue", self._clock() - waiter.queued_at)
@@ -232,7 +242,7 @@ class Batcher:
             waiter.taken = stop
             most_rows -= stop - start
             if stop == len(waiter.inputs):
-                self._queue.popleft()
+                self._queue.remove(waiter)
         is_parallel = is_intra_op_parallel(rows, self._queued_rows, self._idle_workers, self._policy)
         self._idle_workers -= 1
         if self._queue:

@@ -21,7 +21,7 @@ TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tens
 
 
 NamedArrays: TypeAlias = dict[str, FloatArray]
-Shape: TypeAlias = tuple[int, ...]  # of an array, behind its batch axis
+Shape: TypeAlias = tuple[int | None, ...]  # of an array, behind its batch axis; None for an axis of any length
 
 
 class Session(Protocol):
@@ -34,6 +34,8 @@ class Session(Protocol):
 
     def run(self, rows: InputArray) -> NamedArrays:
         """Run a batch: (n, ...) -> by the name of the output, float32, (n, *shape), finite. Safe to call from threads.
+
+        What a row gives does not depend on the others. Rows of one batch are of one length.
 
         Raises:
             NonFiniteEmbeddingError: the graph returned NaN or infinity.
@@ -108,7 +110,7 @@ class OrtSession:
         self,
         graph_path: Path,
         input_name: str,
-        input_shape: tuple[int, ...],
+        input_shape: Shape,
         outputs: Mapping[str, Shape],
         threads: int = 0,
         input_dtype: InputDtype = "float32",
@@ -141,11 +143,9 @@ class OrtSession:
             )
         return dict(zip(self._names, found, strict=True))
 
-    def _require_signature(
-        self, graph_path: Path, input_name: str, input_shape: tuple[int, ...], tensor_type: str
-    ) -> None:
-        inputs = [(i.name, i.type, tuple(i.shape[1:]), isinstance(i.shape[0], str)) for i in self._session.get_inputs()]
-        outputs = {o.name: (o.type, tuple(o.shape[1:])) for o in self._session.get_outputs()}
+    def _require_signature(self, graph_path: Path, input_name: str, input_shape: Shape, tensor_type: str) -> None:
+        inputs = [(i.name, i.type, _axes(i.shape), isinstance(i.shape[0], str)) for i in self._session.get_inputs()]
+        outputs = {o.name: (o.type, _axes(o.shape)) for o in self._session.get_outputs()}
         wanted = {name: (FLOAT32, shape) for name, shape in self._outputs.items()}
         if inputs != [(input_name, tensor_type, input_shape, True)] or outputs != wanted:
             returned = " and ".join(f"{name} of {_batch_of(shape)}" for name, shape in self._outputs.items())
@@ -157,5 +157,10 @@ class OrtSession:
             )
 
 
+def _axes(shape: Sequence[int | str | None]) -> Shape:
+    """Behind the batch axis; ONNX Runtime names an axis of any length, or leaves it out."""
+    return tuple(axis if isinstance(axis, int) else None for axis in shape[1:])
+
+
 def _batch_of(shape: Shape) -> str:
-    return f"({', '.join(['batch', *map(str, shape)])})"
+    return f"({', '.join(['batch', *('any' if axis is None else str(axis) for axis in shape)])})"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from matchka.errors import MatchkaError
+from matchka.errors import MatchkaError, VariableLengthError
 from matchka.modalities.graph import Graph
 from matchka.runtime.stage_timer import StageTimes
 
@@ -26,13 +26,28 @@ class GraphInput:
 
     Attributes:
         name: of the input.
-        shape: its axes behind the batch axis.
+        shape: its axes behind the batch axis; None for one of any length.
         dtype: type of its numbers.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: InputDtype
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """`shape`, where every axis has one length.
+
+        Raises: VariableLengthError: one has not.
+        """
+        lengths = tuple(axis for axis in self.shape if axis is not None)
+        if len(lengths) < len(self.shape):
+            raise VariableLengthError(
+                "The graph takes rows of any length, where one length is needed.",
+                value=self.name,
+                remedy="Use a model for windows of one length.",
+            )
+        return lengths
 
 
 @dataclass(frozen=True)

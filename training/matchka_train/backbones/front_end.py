@@ -51,7 +51,7 @@ class FbankRecipe(StrictModel):
         Raises: FeatureError: the input is no audio, or its windows are shorter than two frames.
         """
         audio = _require_audio(spec)
-        frames = KaldiFbank(audio.sample_rate_hz, self.bands, self.taper).frames(audio.window_samples)
+        frames = KaldiFbank(audio.sample_rate_hz, self.bands, self.taper).frames(*audio.graph_input().fixed_shape)
         if frames < 2:
             raise FeatureError(
                 "The mean over a window of the filter bank needs at least two frames, 35 ms.",

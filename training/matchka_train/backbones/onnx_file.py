@@ -155,7 +155,9 @@ def _load(path: Path, expected: GraphInput, embedding_dim: int) -> onnxruntime.I
         raise FeatureError(error.detail, value=error.value, remedy="Export the backbone again.") from error
     inputs = [(i.type, tuple(i.shape)) for i in session.get_inputs()]
     outputs = [(o.type, tuple(o.shape)) for o in session.get_outputs()]
-    takes = len(inputs) == 1 and inputs[0][0] == ONNX_TYPES[expected.dtype] and _fits(inputs[0][1], expected.shape)
+    takes = (
+        len(inputs) == 1 and inputs[0][0] == ONNX_TYPES[expected.dtype] and _fits(inputs[0][1], expected.fixed_shape)
+    )
     # some exporters leave the width free; what it is shows when the file runs
     gives = len(outputs) == 1 and outputs[0][0] == ONNX_TYPES["float32"] and _fits(outputs[0][1], (embedding_dim,))
     if not (takes and gives):

@@ -89,7 +89,7 @@ def _extras(spec: AudioInputSpec, downloads: Path) -> tuple[ExportablePart, ...]
 
 
 def _noise(spec: AudioInputSpec) -> FloatArray:
-    noise = np.random.default_rng(0).standard_normal((2, spec.window_samples))
+    noise = np.random.default_rng(0).standard_normal((2, *spec.graph_input().fixed_shape))
     return noise.astype(np.float32) * np.float32(NOISE_LEVEL)
 
 

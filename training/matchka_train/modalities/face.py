@@ -81,7 +81,7 @@ def _describe(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits) -> di
 
 
 def _noise(spec: ImageInputSpec) -> PixelArray:
-    return np.random.default_rng(0).integers(0, 256, (2, *spec.graph_input().shape), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (2, *spec.graph_input().fixed_shape), dtype=np.uint8)
 
 
 def _fingerprint(data: bytes) -> Bits:

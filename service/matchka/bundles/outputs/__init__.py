@@ -7,9 +7,10 @@ from pydantic import Field
 from matchka.bundles.outputs.classes import ClassOutput
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.outputs.output import Output
+from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 
 OutputT = TypeVar("OutputT", bound=Output)
-OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (EmbeddingOutput, ClassOutput)
+OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (EmbeddingOutput, ClassOutput, PhonemePosteriorsOutput)
 
 if TYPE_CHECKING:
     AnyOutput: TypeAlias = Output

@@ -24,8 +24,8 @@ class Output(FrozenModel, ABC):
 
     @property
     @abstractmethod
-    def row_shape(self) -> tuple[int, ...]:
-        """Its axes behind the batch axis."""
+    def row_shape(self) -> tuple[int | None, ...]:
+        """Its axes behind the batch axis; None for one whose length depends on the input's."""
 
     @property
     def files(self) -> frozenset[str]:

@@ -13,40 +13,46 @@ from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
 from matchka.vectors import FloatArray
 
 SPEECH_GRAPH_NAME: Final = "speech.onnx"
+EXAMPLE_S: Final = 4  # a phrase of six words
 
 
 class AudioInputSpec(InputSpec):
-    """What a bundle's graph takes: windows of one length, cut from a clip of one rate and level.
+    """What a bundle's graph takes: windows of one length, cut from a clip of one rate and level, or whole clips.
 
     Attributes:
         sample_rate_hz: rate the clip is resampled to.
-        window_samples: samples of one window, the graph's second axis.
-        hop_samples: distance between the starts of two windows.
-        context_samples: samples before a window's first frame centre that belong to it (zeros at the clip's start).
+        window_samples: samples of one window, the graph's second axis; None where the graph takes whole clips.
+        hop_samples: distance between the starts of two windows; None with whole clips.
+        context_samples: samples before a window's first frame centre that belong to it (zeros at the clip's start); of
+            whole clips, zeros before and behind each.
         level_dbfs: quieter clips are raised to this RMS level; louder ones stay.
     """
 
     kind: Literal["audio"] = "audio"
     sample_rate_hz: int = Field(gt=0)
-    window_samples: int = Field(gt=0)
-    hop_samples: int = Field(gt=0)
+    window_samples: int | None = Field(gt=0)
+    hop_samples: int | None = Field(gt=0)
     context_samples: int = Field(ge=0)
     level_dbfs: float = Field(le=0)
 
     @model_validator(mode="after")
     def _covers_the_clip(self) -> "AudioInputSpec":
-        if self.hop_samples > self.window_samples - 2 * self.context_samples:
+        if self.window_samples is None or self.hop_samples is None:
+            if self.window_samples != self.hop_samples:
+                raise ValueError("hop_samples belongs to windows: both are null where the graph takes whole clips")
+        elif self.hop_samples > self.window_samples - 2 * self.context_samples:
             raise ValueError("hop_samples must not pass window_samples - 2 * context_samples: speech would be skipped")
         return self
 
     def graph_input(self) -> GraphInput:
-        """Windows: float32, (batch, window_samples)."""
-        return GraphInput("windows", (self.window_samples,), "float32")
+        """Windows: float32, (batch, window_samples); or clips, (batch, samples)."""
+        return GraphInput("clips" if self.window_samples is None else "windows", (self.window_samples,), "float32")
 
     def example(self, rows: int, seed: int) -> FloatArray:
-        """Consecutive windows of made speech; the clip ends in the last one, and zeros follow."""
-        windows = np.zeros((rows, self.window_samples), np.float32)
-        clip = speech_like(windows.size - self.window_samples // 3, self.sample_rate_hz, seed)
+        """Consecutive windows of made speech; the clip ends in the last one, and zeros follow. Whole clips: of 4 s."""
+        length = self.window_samples or EXAMPLE_S * self.sample_rate_hz
+        windows = np.zeros((rows, length), np.float32)
+        clip = speech_like(windows.size - length // 3, self.sample_rate_hz, seed)
         windows.flat[: clip.size] = clip * level_gain(clip, self.level_dbfs)
         return windows
 

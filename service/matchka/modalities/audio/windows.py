@@ -1,4 +1,4 @@
-"""A clip -> the windows of waveform that a graph takes."""
+"""A clip -> the windows of waveform that a graph takes, or the one row of a whole clip."""
 
 import numpy as np
 
@@ -17,10 +17,13 @@ def split_windows(samples: FloatArray, spec: AudioInputSpec) -> FloatArray:
         samples: float32, (samples,), at spec.sample_rate_hz, at least one sample.
         spec: the bundle's input.
 
-    Returns: float32, (windows, spec.window_samples), windows >= 1; a copy.
+    Returns: float32, (windows, spec.window_samples), windows >= 1; a copy. For a graph that takes whole clips,
+        (1, samples + 2 * spec.context_samples).
 
     Source: the window rule is that of Wan et al. 2018, arXiv:1710.10467, as its public GE2E implementation applies it.
     """
+    if spec.window_samples is None or spec.hop_samples is None:
+        return np.pad(samples * level_gain(samples, spec.level_dbfs), spec.context_samples)[None]
     useful = spec.window_samples - 2 * spec.context_samples  # samples a window adds beyond its context
     # windows until the clip's end is covered; on real speech, leaving out a last window that is mostly zeros costs
     # accuracy (docs/decisions/030)

@@ -1,0 +1,92 @@
+"""An output that says for each frame of a clip how likely each phone is."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, model_validator
+
+from matchka.bundles.outputs.output import FrozenModel, Output
+
+FEWEST_WORDS: Final = 4  # of a phrase; fewer are told apart too badly (docs/decisions/104)
+MOST_WORDS: Final = 10
+
+WordCount = Annotated[str, Field(pattern=r"^([4-9]|10)$")]
+
+
+class PhrasePoint(FrozenModel):
+    """A false accept rate, of clips that say another phrase, and the phrase score that keeps it.
+
+    Attributes: measured: false where too few independent speakers support the rate (rule of 30).
+    """
+
+    far: float = Field(gt=0, lt=1)
+    threshold: float = Field(allow_inf_nan=False)
+    measured: bool
+
+
+class PhonemeMetrics(FrozenModel):
+    """What was measured of the phones in one domain; rates are fractions.
+
+    Attributes:
+        per: phone error rate: substitutions, insertions and deletions of the likeliest phones, for each phone of the
+            text; more than 1 is possible.
+        phrase_eer: of "does the clip say this text?"; None where the domain's clips have no texts to compare with.
+        speakers: who were measured.
+        clips: of theirs.
+    """
+
+    per: float = Field(ge=0, allow_inf_nan=False)
+    phrase_eer: float | None = Field(default=None, ge=0, le=1)
+    speakers: int = Field(ge=1)
+    clips: int = Field(ge=1)
+
+
+class PhonemePosteriorsOutput(Output):
+    """Log-probabilities (natural) of blank and of each phone: float32, (batch, frames, 1 + phones); the first is blank.
+
+    Attributes:
+        phones: names, in the order of the graph's last axis behind blank: ARPABET without stress.
+        frame_period_ms: from one frame to the next.
+        lexicon: file of the bundle: lines of a word and its phones, see matchka.phrases.lexicon.Lexicon.parse().
+        vocabulary: file of the bundle: the words that phrases are made of, one a line; all are in the lexicon.
+        phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
+        metrics: by domain.
+        baseline_metrics: the same of the floor that the model has to beat, see the report for what it is.
+    """
+
+    kind: Literal["phoneme_posteriors"] = "phoneme_posteriors"
+    phones: tuple[Annotated[str, Field(pattern=r"^[A-Z]{1,3}$")], ...] = Field(min_length=2)
+    frame_period_ms: float = Field(gt=0, le=1000)
+    lexicon: str = Field(min_length=1)
+    vocabulary: str = Field(min_length=1)
+    phrase_points: dict[WordCount, tuple[PhrasePoint, ...]] = Field(min_length=1)
+    metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
+    baseline_metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> "PhonemePosteriorsOutput":
+        if len(set(self.phones)) < len(self.phones):
+            raise ValueError("phones must not repeat")
+        for points in self.phrase_points.values():
+            if not points:
+                raise ValueError("phrase_points must have at least one point for each number of words")
+            rates = [point.far for point in points]
+            if rates != sorted(set(rates), reverse=True):
+                raise ValueError("phrase_points must fall in far, without repeats")
+            thresholds = [point.threshold for point in points]
+            if thresholds != sorted(thresholds):
+                raise ValueError("thresholds must not fall where far falls")
+        return self
+
+    @property
+    def row_shape(self) -> tuple[int | None, ...]:
+        """(frames, 1 + phones); frames differ from clip to clip."""
+        return (None, 1 + len(self.phones))
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The lexicon and the vocabulary."""
+        return frozenset([self.lexicon, self.vocabulary])
+
+    def summary(self) -> dict[str, Any]:
+        """Its kind, phones, frame period, and the points of phrases."""
+        return self.model_dump(mode="json", exclude={"metrics", "baseline_metrics", "lexicon", "vocabulary"})
