@@ -22,7 +22,7 @@ from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
-from matchka.api.routes import decisions, docs, embeddings, health, models, subjects
+from matchka.api.routes import decisions, docs, embeddings, health, models, speech, subjects
 from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_with
@@ -37,6 +37,7 @@ from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
+from matchka.tasks.speech.speech import ChallengeRules, Speech
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 WORKERS_PER_CORE: Final = 8  # requests worked on at once; most of their threads wait for a batch
@@ -59,7 +60,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             opened = verifier or stack.enter_context(opened_verifier(settings, telemetry))
-            loading = asyncio.create_task(_load(app.state.service, opened))
+            loading = asyncio.create_task(_load(app.state.service, opened, settings))
             try:
                 yield
             finally:
@@ -78,8 +79,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, load_shedder, telemetry)
-    for router in (embeddings.router, decisions.router, subjects.router, models.router, health.router):
-        app.include_router(router)
+    for part in (embeddings, decisions, speech, subjects, models, health):
+        app.include_router(part.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
     # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.
@@ -172,7 +173,7 @@ def _fusions_of(bundles: list[Bundle], settings: Settings, trusted: TrustedKeys)
     return fitting
 
 
-async def _load(state: ServiceState, verifier: Verifier) -> None:
+async def _load(state: ServiceState, verifier: Verifier, settings: Settings) -> None:
     """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
@@ -188,5 +189,7 @@ async def _load(state: ServiceState, verifier: Verifier) -> None:
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
+    rules = ChallengeRules(settings.challenge_model, settings.challenge_lifetime_s, settings.challenges_per_hour)
+    state.speech = Speech(verifier.models, verifier.challenges, rules)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))

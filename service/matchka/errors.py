@@ -12,11 +12,15 @@ OWN_PACKAGES: Final = ("matchka", "matchka_train", "matchka_export")
 class MatchkaError(Exception):
     """An error with the offending value and the remedy; every error of this project derives from it.
 
+    Attributes: retry_after_s: seconds after which it may be gone, where that is known.
+
     Args:
         detail: what is wrong, one sentence, with the allowed range.
         remedy: what the caller can do about it.
         value: the offending value, if it can be shown; it is shortened to 120 characters.
     """
+
+    retry_after_s: float | None = None
 
     def __init__(self, detail: str, *, remedy: str, value: object = None) -> None:
         super().__init__(detail)
@@ -179,6 +183,10 @@ class EmptyTextError(MatchkaError):
     """A text without a word, where one is compared with a clip."""
 
 
+class DurationMismatchError(MatchkaError):
+    """A clip that is too short or too long to be the text that it is compared with, or any text."""
+
+
 class UnknownWordsError(MatchkaError):
     """A text with words that a model's lexicon does not have."""
 
@@ -230,6 +238,18 @@ class NotEnrolledError(MatchkaError):
 
 class OtherVersionError(MatchkaError):
     """The subject's templates were made by another version of the model."""
+
+
+class ChallengeNotRedeemableError(MatchkaError):
+    """A challenge that is unknown, expired, used or somebody else's; which of them is not told."""
+
+
+class TooManyChallengesError(MatchkaError):
+    """More challenges of one subject than an hour may have."""
+
+    def __init__(self, detail: str, *, remedy: str, value: object, retry_after_s: float) -> None:
+        super().__init__(detail, remedy=remedy, value=value)
+        self.retry_after_s = retry_after_s
 
 
 class DuplicateSampleError(MatchkaError):

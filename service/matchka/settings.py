@@ -141,6 +141,15 @@ class Settings(BaseSettings):
     modalities: Mapping[str, Mapping[str, object]] = Field(
         {}, description="Limits by the names of modality and limit: MATCHKA_<MODALITY>__<LIMIT>; it checks them itself."
     )
+    challenge_model: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="Name of the model that hears spoken challenges; needed where several could."
+    )
+    challenge_lifetime_s: float = Field(
+        60.0, gt=0, le=600, allow_inf_nan=False, description="Time within which a challenge has to be answered."
+    )
+    challenges_per_hour: int = Field(
+        20, ge=1, le=1000, description="Challenges that a subject may be given in an hour; more are answered 429."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

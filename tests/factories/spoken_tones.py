@@ -49,7 +49,7 @@ def _sine(frequency_hz: float, level: float, samples: int) -> np.ndarray:
     return (level * np.sin(2 * np.pi * frequency_hz * np.arange(samples) / RATE_HZ)).astype(np.float32)
 
 
-def spoken(words: Sequence[str], frames_per_phone: int = 3, choice: int = 0) -> np.ndarray:
+def spoken(words: Sequence[str], frames_per_phone: int = 4, choice: int = 0) -> np.ndarray:
     """A clip of words: each phone's tone in the first of its frames, a hum in the rest."""
     quiet = hum(frames_per_phone - 1)
     said = [phone for word in words for phone in LEXICON[word][min(choice, len(LEXICON[word]) - 1)]]

@@ -172,6 +172,12 @@ ELSEWHERE = {
     errors.ZeroVectorError,
     errors.OutOfMemoryError,  # tests/service/api/test_memory.py
     errors.OutputNotAvailableError,  # tests/service/tasks/test_outputs.py
+    # tests/service/tasks/speech/test_speech.py
+    errors.ChallengeNotRedeemableError,
+    errors.TooManyChallengesError,
+    errors.DurationMismatchError,
+    errors.EmptyTextError,
+    errors.UnknownWordsError,
     # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,
     # tests/end_to_end/test_not_speech.py

@@ -50,6 +50,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_CORES": "3",
         "MATCHKA_DEVICE": "gpu",
         "MATCHKA_GPU_HALF_PRECISION": "true",
+        "MATCHKA_CHALLENGE_MODEL": "phones",
+        "MATCHKA_CHALLENGE_LIFETIME_S": "30.5",
+        "MATCHKA_CHALLENGES_PER_HOUR": "7",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - {"modalities"}
@@ -81,6 +84,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "max_in_flight": 65,
         "request_timeout_s": 12.5,
         "cores": 3,
+        "challenge_model": "phones",
+        "challenge_lifetime_s": 30.5,
+        "challenges_per_hour": 7,
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"

@@ -16,6 +16,7 @@ from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.tasks.embedding.verifier import Verifier
+from matchka.tasks.speech.speech import Speech
 
 T = TypeVar("T")
 
@@ -24,7 +25,8 @@ T = TypeVar("T")
 class ServiceState:
     """What an application holds while it runs.
 
-    `verifier` is None until models are warm and galleries are loaded; `has_failed` where they never will be.
+    `verifier` and `speech` are None until models are warm and galleries are loaded; `has_failed` where they never will
+    be.
     """
 
     keys: KeyRing
@@ -33,15 +35,17 @@ class ServiceState:
     load_shedder: LoadShedder = field(default_factory=lambda: LoadShedder(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
+    speech: Speech | None = None
     has_failed: bool = False
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A request's tenant and its way to the verifier."""
+    """A request's tenant and its way to the tasks."""
 
     tenant: str
     verifier: Verifier
+    speech: Speech
     state: ServiceState
     request: Request
 
@@ -113,12 +117,12 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
             UnknownFieldError: a query parameter that the call does not have.
         """
         state = service_state(request)
-        if state.verifier is None:
+        if state.verifier is None or state.speech is None:
             raise NotReadyError(
                 "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
             )
         _refuse_stray_parameters(request, parameters)
-        return Caller(tenant, state.verifier, state, request)
+        return Caller(tenant, state.verifier, state.speech, state, request)
 
     return caller_of
 

@@ -23,6 +23,8 @@ from matchka.modalities import MODALITIES, OPTION_NAMES
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
+PHONEMES: Final = "phonemes"  # the default model of calls about what is said
+LONGEST_TEXT: Final = 1000  # characters: more are not said in 15 s
 NUMBER: Final = re.compile(r"[-+.0-9eE]+")
 
 FormT = TypeVar("FormT", bound="Form")
@@ -73,6 +75,10 @@ class Form(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class ModelForm(Form):
+    """The fields of a call of one model."""
+
     model: str
 
     @property
@@ -81,7 +87,7 @@ class Form(BaseModel):
         return {name: value for name in OPTION_NAMES if (value := getattr(self, name, None)) is not None}
 
 
-class EmbedForm(Form):
+class EmbedForm(ModelForm):
     """POST /v1/embed."""
 
     file: Files
@@ -90,7 +96,7 @@ class EmbedForm(Form):
     encoding: Literal["float", "base64"] = "float"
 
 
-class EnrollForm(Form):
+class EnrollForm(ModelForm):
     """POST /v1/enroll."""
 
     subject_id: SubjectId
@@ -98,7 +104,7 @@ class EnrollForm(Form):
     face: OneFace = None
 
 
-class VerifyForm(Form):
+class VerifyForm(ModelForm):
     """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim.
 
     `require` and `max_fmr_each` belong to `model=voice+face`. `both`: the fused ratio keeps `max_fmr`, and each part
@@ -117,6 +123,17 @@ class VerifyForm(Form):
     ] = "both"
     max_fmr_each: Annotated[
         Rate, Field(description="voice+face with require=both: the false match rate that each part alone keeps.")
+    ] = 1e-2
+    challenge_id: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="Of POST /v1/challenges: the voice must also say its phrase. Used up by this call.",
+        ),
+    ] = None
+    max_far: Annotated[
+        Rate,
+        Field(description="With challenge_id: share of clips that say something else and are accepted all the same."),
     ] = 1e-2
 
     @property
@@ -167,7 +184,7 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
     return {name: file for name, file in given.items() if file is not None}
 
 
-class CompareForm(Form):
+class CompareForm(ModelForm):
     """POST /v1/compare."""
 
     file_a: FileBytes
@@ -177,7 +194,7 @@ class CompareForm(Form):
     face: OneFace = None
 
 
-class IdentifyForm(Form):
+class IdentifyForm(ModelForm):
     """POST /v1/identify."""
 
     file: FileBytes
@@ -185,6 +202,32 @@ class IdentifyForm(Form):
     dim: Dim = None
     max_fpir: Rate = 1e-2
     face: AnyFace = None
+
+
+class ChallengeForm(Form):
+    """POST /v1/challenges."""
+
+    subject_id: SubjectId
+    kind: Literal["phrase"] = "phrase"
+    words: Annotated[
+        int | None, BeforeValidator(_read_number), Field(ge=4, le=10, description="Of the phrase; 6 by default.")
+    ] = None
+
+
+class PronounceForm(ModelForm):
+    """POST /v1/pronounce."""
+
+    model: str = PHONEMES
+    file: FileBytes
+    text: Annotated[str, Field(max_length=LONGEST_TEXT, description="What was to be said, in words.")]
+    max_far: Rate = 1e-2
+
+
+class TranscribeForm(ModelForm):
+    """POST /v1/transcribe."""
+
+    model: str = PHONEMES
+    file: FileBytes
 
 
 def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:

@@ -64,6 +64,24 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         (errors.UnknownSubjectError, errors.NotEnrolledError, errors.OtherVersionError),
     ),
     (
+        frozenset({"/v1/challenges"}),
+        (
+            errors.UnknownSubjectError,
+            errors.OutputNotAvailableError,
+            errors.TooManyChallengesError,
+            errors.StorageFullError,
+        ),
+    ),
+    (
+        frozenset({"challenge_id"}),
+        (errors.ChallengeNotRedeemableError, errors.DurationMismatchError, errors.StorageFullError),
+    ),
+    (frozenset({"/v1/transcribe"}), (errors.DurationMismatchError,)),
+    (
+        frozenset({"text"}),
+        (errors.EmptyTextError, errors.UnknownWordsError, errors.DurationMismatchError),
+    ),
+    (
         frozenset({"/v1/enroll"}),
         (errors.NoSpeechError, errors.DuplicateSampleError, errors.StorageFullError),
     ),

@@ -1,5 +1,6 @@
 """Errors -> application/problem+json replies."""
 
+import math
 from typing import Final
 
 from starlette.responses import Response
@@ -7,11 +8,14 @@ from starlette.responses import Response
 from matchka.api.schemas import Problem
 from matchka.errors import (
     BodyTooLargeError,
+    ChallengeNotRedeemableError,
     ClientGoneError,
     CrossSiteError,
     DeadlinePassedError,
     DuplicateSampleError,
+    DurationMismatchError,
     EmptyFileError,
+    EmptyTextError,
     ForbiddenHostError,
     InvalidFieldError,
     InvalidHostError,
@@ -30,6 +34,7 @@ from matchka.errors import (
     StorageDamagedError,
     StorageFailedError,
     StorageFullError,
+    TooManyChallengesError,
     TooManyFilesError,
     TruncatedFileError,
     UnauthorizedError,
@@ -38,6 +43,7 @@ from matchka.errors import (
     UnknownPathError,
     UnknownSubjectError,
     UnknownTemplateError,
+    UnknownWordsError,
     UnsupportedContentTypeError,
     UntrainedDimError,
     UploadTimeoutError,
@@ -47,11 +53,15 @@ from matchka.modalities import MODALITIES
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"
-HEADERS: Final = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": RETRY_AFTER_S}}  # that statuses call for
+HEADERS: Final = {  # that statuses call for
+    401: {"WWW-Authenticate": "Bearer"},
+    429: {"Retry-After": RETRY_AFTER_S},
+    503: {"Retry-After": RETRY_AFTER_S},
+}
 
 
 def problem_response(error: MatchkaError) -> Response:
-    """The reply to an error; 401 and 503 carry the headers that their statuses call for."""
+    """The reply to an error; 401, 429 and 503 carry the headers that their statuses call for."""
     status, code = status_and_code(error)
     problem = Problem(
         type=f"urn:matchka:problem:{code}",
@@ -62,7 +72,8 @@ def problem_response(error: MatchkaError) -> Response:
         value=error.value,
         remedy=error.remedy,
     )
-    return Response(problem.model_dump_json(), status, HEADERS.get(status), MEDIA_TYPE)
+    known = {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
+    return Response(problem.model_dump_json(), status, {**HEADERS.get(status, {}), **known}, MEDIA_TYPE)
 
 
 INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet
@@ -82,6 +93,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     MethodNotAllowedError: (405, "method_not_allowed"),
     OtherVersionError: (409, "other_version"),
     DuplicateSampleError: (409, "duplicate_sample"),
+    ChallengeNotRedeemableError: (409, "challenge_not_redeemable"),
     UploadTimeoutError: (408, "upload_timeout"),
     BodyTooLargeError: (413, "body_too_large"),
     UnsupportedContentTypeError: (415, "unsupported_content_type"),
@@ -92,11 +104,15 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     InvalidSubjectIdError: (422, "invalid_subject_id"),
     UntrainedDimError: (422, "untrained_dim"),
     OutputNotAvailableError: (422, "output_not_available"),
+    EmptyTextError: (422, "empty_text"),
+    UnknownWordsError: (422, "unknown_words"),
+    DurationMismatchError: (422, "duration_mismatch"),
     EmptyFileError: (422, "empty_file"),
     TruncatedFileError: (422, "truncated_file"),
     ZeroVectorError: (422, "zero_embedding"),
     NonFiniteEmbeddingError: (422, "non_finite_embedding"),
     **{kind: (422, code) for known in MODALITIES.values() for kind, code in known.errors.items()},
+    TooManyChallengesError: (429, "too_many_challenges"),
     ClientGoneError: (499, "client_gone"),  # the status that web servers log for a client that left
     StorageDamagedError: (503, "storage_damaged"),
     NotReadyError: (503, "not_ready"),

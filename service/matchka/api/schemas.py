@@ -72,10 +72,25 @@ class EnrollAnswer(Answer):
     faces: list[FaceAnswer | None] | None = None
 
 
+class PhraseAnswer(Answer):
+    """Whether a clip says a text: `llr` is the log-likelihood ratio for each phone, held against `threshold`.
+
+    `threshold` lets through the share `max_far` of clips that say something else; `threshold_measured` is false where
+    too few were counted, or no text of so many words.
+    """
+
+    match: bool
+    llr: float
+    threshold: float
+    threshold_measured: bool
+    max_far: float
+
+
 class VerifyAnswer(Answer):
     """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation.
 
-    `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison.
+    `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison. With a
+    challenge there is a `phrase`, and `match` needs both: similarity >= threshold, and the phrase's own match.
     """
 
     match: bool
@@ -89,6 +104,7 @@ class VerifyAnswer(Answer):
     model: str
     version: str
     faces: list[FaceAnswer | None] | None = None
+    phrase: PhraseAnswer | None = None  # without a challenge
 
 
 class FusedVerifyAnswer(Answer):
@@ -96,7 +112,7 @@ class FusedVerifyAnswer(Answer):
 
     `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
     `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
-    `max_fmr`. `dim` names no single embedding and is 0.
+    `max_fmr`. `dim` names no single embedding and is 0. With a challenge `match` needs the `phrase` as well.
     """
 
     match: bool
@@ -111,6 +127,49 @@ class FusedVerifyAnswer(Answer):
     model: str
     version: str
     parts: dict[str, VerifyAnswer]
+    phrase: PhraseAnswer | None = None  # without a challenge
+
+
+class ChallengeAnswer(Answer):
+    """What a subject has to say, for one use until it expires: words, in this order."""
+
+    challenge_id: str
+    kind: str
+    phrase: str
+    expires_at: datetime
+
+
+class PronouncedPhoneAnswer(Answer):
+    """A phone (ARPABET) and its log-likelihood ratio: near 0 where it was said, lower where it was not."""
+
+    phone: str
+    llr: float
+
+
+class PronouncedWordAnswer(Answer):
+    """A word, its ratio for each of its phones, and the phones of the pronunciation that was heard."""
+
+    word: str
+    llr: float
+    phones: list[PronouncedPhoneAnswer]
+
+
+class PronounceAnswer(Answer):
+    """How well a text was said; `accuracy` is on people's scale, null where the bundle was not fitted to one."""
+
+    phrase: PhraseAnswer
+    words: list[PronouncedWordAnswer]
+    accuracy: float | None
+    model: str
+    version: str
+
+
+class TranscribeAnswer(Answer):
+    """The phones of a clip (ARPABET), without words."""
+
+    phones: list[str]
+    model: str
+    version: str
 
 
 class CandidateAnswer(SubjectSimilarityAnswer):

@@ -8,14 +8,17 @@ from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from matchka.client.answers import (
+    ChallengeAnswer,
     EmbedAnswer,
     EnrollAnswer,
     FusedVerifyAnswer,
     IdentifyAnswer,
     ModelsAnswer,
+    PronounceAnswer,
     ReadyAnswer,
     SubjectAnswer,
     SubjectsAnswer,
+    TranscribeAnswer,
     VerifyAnswer,
 )
 from matchka.errors import InvalidFieldError, MissingFieldError
@@ -66,9 +69,30 @@ def verify(
     dim: int | None = None,
     max_fmr: float | None = None,
     face: str | None = None,
+    challenge_id: str | None = None,
+    max_far: float | None = None,
 ) -> Call[VerifyAnswer]:
-    """Compare a sample with the reference of a subject."""
-    fields = {"model": model, "subject_id": subject_id, "dim": dim, "max_fmr": max_fmr, "face": face}
+    """Compare a sample with the reference of a subject.
+
+    Args:
+        subject_id: whom the sample claims to be of.
+        sample: path, bytes or named numbers.
+        model: asked for.
+        dim: a trained one; full_dim by default.
+        max_fmr: false match rate to keep; 1e-3 by default.
+        face: which face of a picture.
+        challenge_id: of challenge(): the sample has to say its phrase as well; used up by this call.
+        max_far: with a challenge, the share of clips saying something else that may pass; 1e-2 by default.
+    """
+    fields: dict[str, Value] = {
+        "model": model,
+        "subject_id": subject_id,
+        "dim": dim,
+        "max_fmr": max_fmr,
+        "face": face,
+        "challenge_id": challenge_id,
+        "max_far": max_far,
+    }
     return _form("verify", VerifyAnswer.model_validate_json, fields, _files("file", [sample]))
 
 
@@ -79,6 +103,8 @@ def verify_jointly(
     max_fmr: float | None = None,
     require: str | None = None,
     max_fmr_each: float | None = None,
+    challenge_id: str | None = None,
+    max_far: float | None = None,
 ) -> Call[FusedVerifyAnswer]:
     """Compare a voice and a face with the references of a subject; one decision on both.
 
@@ -90,6 +116,8 @@ def verify_jointly(
         require: `both` (default), each part has to pass on its own as well; `sum`, a strong part makes up for a weak
             one.
         max_fmr_each: with `both`, the false match rate that each part keeps on its own; 1e-2 by default.
+        challenge_id: of challenge(): the clip has to say its phrase as well; used up by this call.
+        max_far: with a challenge, the share of clips saying something else that may pass; 1e-2 by default.
     """
     fields: dict[str, Value] = {
         "model": "voice+face",
@@ -97,9 +125,30 @@ def verify_jointly(
         "max_fmr": max_fmr,
         "require": require,
         "max_fmr_each": max_fmr_each,
+        "challenge_id": challenge_id,
+        "max_far": max_far,
     }
     files = _files("voice_file", [voice_sample]) + _files("face_file", [face_sample])
     return _form("verify", FusedVerifyAnswer.model_validate_json, fields, files)
+
+
+def challenge(subject_id: str, words: int | None = None) -> Call[ChallengeAnswer]:
+    """A phrase for a subject to say, for one verify() within a minute; of 6 words by default, 4 to 10."""
+    fields: dict[str, Value] = {"subject_id": subject_id, "words": words}
+    return _form("challenges", ChallengeAnswer.model_validate_json, fields, ())
+
+
+def pronounce(
+    sample: Sample, text: str, model: str = "phonemes", max_far: float | None = None
+) -> Call[PronounceAnswer]:
+    """How well a clip says a text, word by word; nothing is stored."""
+    fields: dict[str, Value] = {"model": model, "text": text, "max_far": max_far}
+    return _form("pronounce", PronounceAnswer.model_validate_json, fields, _files("file", [sample]))
+
+
+def transcribe(sample: Sample, model: str = "phonemes") -> Call[TranscribeAnswer]:
+    """The phones of a clip; nothing is stored."""
+    return _form("transcribe", TranscribeAnswer.model_validate_json, {"model": model}, _files("file", [sample]))
 
 
 def compare(

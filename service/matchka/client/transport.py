@@ -25,9 +25,12 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 def request_of(call: Call[Any], timeout_s: float) -> Mapping[str, Any]:
     """The arguments of the HTTP library's `request`."""
-    fields = "params" if call.method == "GET" else "data"
-    request = {"method": call.method, "url": call.path, "timeout": timeout_s, fields: call.fields}
-    return {**request, "files": list(call.files)} if call.files else request
+    request = {"method": call.method, "url": call.path, "timeout": timeout_s}
+    if call.method == "GET":
+        return {**request, "params": call.fields}
+    # fields as parts: without a file, the library would send them as a content type that the service does not take
+    parts = [(name, (None, value)) for name, value in call.fields.items()]
+    return {**request, "files": [*parts, *call.files]}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
+from matchka.bundles.phrase_words import PhraseWords, open_phrase_words
 from matchka.bundles.scorers import open_scorer
 from matchka.errors import MatchkaError
 from matchka.inference.batch_policy import policy_for
@@ -69,6 +70,7 @@ class Model:
         graph_bytes: of the files of its graphs, each as often as it is opened: what their weights take, in the memory
             of the machine or of its GPU. What runs need beside them depends on the size of their batches.
         scorer: compares its embeddings, if it has any.
+        phrase_words: the words that it knows, if it hears phones.
     """
 
     manifest: Manifest
@@ -78,6 +80,7 @@ class Model:
     is_current: bool = True
     graph_bytes: int = 0
     scorer: Scorer = COSINE
+    phrase_words: PhraseWords | None = None
 
     @property
     def label(self) -> str:
@@ -180,10 +183,11 @@ def open_model(
         stages: told what its stages take; not exported by default.
 
     Raises:
-        BundleError: a graph or the scorer does not match the manifest, or was replaced meanwhile.
+        BundleError: a graph, the scorer or a lexicon does not match the manifest, or was replaced meanwhile.
         SettingsError: the limits of a modality are not valid.
     """
     scorer = open_scorer(bundle.path, bundle.manifest)
+    phrase_words = open_phrase_words(bundle.path, bundle.manifest)
     spec, times = bundle.manifest.input, StageTimes(stages, _label_of(bundle.manifest, bundle.is_current))
     modality, limits = MODALITIES[spec.kind], read_limits(settings.modalities)[spec.kind]
     use_gpu = settings.device == "gpu"
@@ -198,7 +202,7 @@ def open_model(
     bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
     opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]
     graph_bytes = sum(path.stat().st_size for path in opened)
-    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes, scorer)
+    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes, scorer, phrase_words)
 
 
 def _joined(parts: list[NamedArrays]) -> NamedArrays:

@@ -89,6 +89,10 @@ class InputSpec(BaseModel, ABC):
         """What comparing such samples is called, in words for people."""
         return f"{self.kind} verification"
 
+    def duration_s(self, _rows: InputArray) -> float:
+        """How long the sample of these rows lasts, in seconds; 0 of what has no duration."""
+        return 0.0
+
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
         """Those that a bundle may name beside its own graph, by their entry in the manifest."""
         return {}

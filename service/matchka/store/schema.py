@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -127,3 +127,21 @@ class DeletionRow(Base):
     tenant: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
     deleted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ChallengeRow(Base):
+    """What a subject was asked; it goes with the subject. `used_at` is null until it is redeemed, which happens once.
+
+    Kept for the subject's next ones to differ from it. Content is words separated by blanks.
+    """
+
+    __tablename__ = "challenges"
+    __table_args__ = (Index("challenges_of_subject", "subject_key", "number"), {"sqlite_autoincrement": True})
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    challenge_id: Mapped[str] = mapped_column(String(32), unique=True)
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(32))
+    content: Mapped[str] = mapped_column(String(1024))
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

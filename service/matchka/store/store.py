@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from matchka.store.challenges import Challenges
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import note_deletions
 from matchka.store.duplicates import require_no_duplicates
@@ -44,7 +45,7 @@ LOGGER: Final = logging.getLogger("matchka.store")
 
 
 class Store:
-    """Subjects, templates and references of every tenant.
+    """Subjects, templates and references of every tenant, and what subjects are asked (`challenges`).
 
     Args: url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
 
@@ -69,6 +70,7 @@ class Store:
                 value=error,
                 remedy=known_error.remedy if known_error else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
+        self.challenges = Challenges(self._engine)
         self._wal = WalTruncation(self._engine)
         self._wal.request()  # of what a process that was killed had deleted and not yet erased
 

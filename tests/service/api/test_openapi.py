@@ -17,13 +17,15 @@ from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
 from matchka.settings import Settings, read_settings
 from tests.factories.bundles import write_bundle
-from tests.factories.samples import sample
+from tests.factories.samples import encoded, sample
 from tests.factories.small_server import SmallServer, serving, small_settings
+from tests.factories.spoken_tones import spoken, write_phoneme_bundle
 
 KEY = "0123456789abcdef0123"
 DOCUMENT: dict[str, Any] = create_app(read_settings({})).openapi()
 CALLS = [(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations]
 PROBLEM = "application/problem+json"
+PHRASE = ("baabiy", "daadiy", "kaakiy", "maamiy")
 TAKES = itertools.count()  # a sample is enrolled once only
 WRONG = ("", "\0", "a b", "no such", "0", "-1", "1e9", "3", "x" * 5000)  # values that some field refuses
 
@@ -78,12 +80,15 @@ def good_request(server: SmallServer, method: str, path: str) -> Request:
     client.enroll("ada", [sample(1, next(TAKES))])
     ids = {"subject_id": "ada", "template_id": client.subject("ada").templates[0].template_id}
     names = form_of(method, path)
+    of_speech = "text" in names or path == "/v1/transcribe"
+    words = {"model": "phonemes" if of_speech else "voice", "subject_id": "ada", "text": " ".join(PHRASE)}
+    files = {name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")}
     return Request(
         method,
         path,
         where={p["name"]: ids[p["name"]] for p in operation(method, path).get("parameters", ()) if p["in"] == "path"},
-        fields={name: value for name, value in {"model": "voice", "subject_id": "ada"}.items() if name in names},
-        files={name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")},
+        fields={name: value for name, value in words.items() if name in names},
+        files={"file": encoded(spoken(PHRASE))} if of_speech else files,
     )
 
 
@@ -116,6 +121,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     """A server that needs a key."""
     folder = tmp_path_factory.mktemp("openapi")
     write_bundle(folder / "models" / "voice")
+    write_phoneme_bundle(folder / "models" / "phonemes")
     with serving(small_settings(folder, api_key=KEY)) as running:
         yield running
 

@@ -40,7 +40,7 @@ TEXTS: Final = (
 
 
 def subject_cases(material: Material, rng: random.Random) -> Iterator[Case]:
-    """As the subject of an enrolment, a verification, a lookup and a deletion."""
+    """As the subject of an enrolment, a verification, a challenge, a lookup and a deletion."""
     for text in endless(TEXTS, rng):
         parts: list[Part] = [
             (b'Content-Disposition: form-data; name="model"', b"voice"),
@@ -50,6 +50,8 @@ def subject_cases(material: Material, rng: random.Random) -> Iterator[Case]:
         for call in ("enroll", "verify"):
             request = raw_form(f"/v1/{call}", parts, CONTENT_TYPE, material.authorization)
             yield Case(f"{call} {_shown(text)}", (request,))
+        asked = raw_form("/v1/challenges", parts[1:2], CONTENT_TYPE, material.authorization)
+        yield Case(f"challenges {_shown(text)}", (asked,))
         for method in ("GET", "DELETE"):
             yield _addressed(method, "/v1/subjects/", text, material)
 

@@ -1,5 +1,6 @@
 """POST /v1/verify, /v1/compare and /v1/identify."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Depends
 from matchka.api.dependencies import Caller, CallerDep
 from matchka.api.findings import face_answer, faces_answer
 from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
+from matchka.api.routes.speech import phrase_answer
 from matchka.api.schemas import (
     CandidateAnswer,
     FusedVerifyAnswer,
@@ -15,7 +17,9 @@ from matchka.api.schemas import (
     VerifyAnswer,
 )
 from matchka.bundles.fusion_file import JOINT
+from matchka.errors import InvalidFieldError
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
+from matchka.tasks.speech.results import PhraseDecision
 
 router = APIRouter()
 
@@ -24,23 +28,29 @@ router = APIRouter()
 async def verify(
     caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(VerifyForm))]
 ) -> VerifyAnswer | FusedVerifyAnswer:
-    """Compare a probe with the reference of the subject it claims to be."""
-    samples = parts_of(form)
-    if samples is None:
+    """Compare a probe with the reference of the subject it claims to be, and with the phrase of a challenge."""
+    parts = parts_of(form)
+    if parts is None:
         probe = form.file or b""
-        result = await caller.run(
-            lambda: caller.verifier.verify(
-                caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.options
+        phrase, result = await caller.run(
+            lambda: (
+                _phrase(caller, form, {form.model: probe}),
+                caller.verifier.verify(
+                    caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.options
+                ),
             )
         )
-        return _answer(caller, "verify", result)
-    fused = await caller.run(
-        lambda: caller.verifier.verify_jointly(
-            caller.tenant, form.model, form.subject_id, samples, form.max_fmr, form.part_floor
+        return _answer(caller, "verify", result, phrase)
+    phrase, fused = await caller.run(
+        lambda: (
+            _phrase(caller, form, parts),
+            caller.verifier.verify_jointly(
+                caller.tenant, form.model, form.subject_id, parts, form.max_fmr, form.part_floor
+            ),
         ),
-        samples=len(samples),
+        samples=len(parts),
     )
-    return _fused_answer(caller, fused)
+    return _fused_answer(caller, fused, phrase)
 
 
 @router.post("/v1/compare", openapi_extra=body_schema(CompareForm), summary="Are these two the same?")
@@ -79,6 +89,18 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
     )
 
 
+def _phrase(caller: Caller, form: VerifyForm, samples: Mapping[str, bytes]) -> PhraseDecision | None:
+    """The decision on the phrase of a challenge, which is used up before a sample is looked at; None without one."""
+    if form.challenge_id is None:
+        if "max_far" in form.model_fields_set:
+            raise InvalidFieldError(
+                "max_far belongs to challenge_id.", value=form.max_far, remedy="Leave it out, or send a challenge_id."
+            )
+        return None
+    clip = caller.speech.clip_of(samples)
+    return caller.speech.answer(caller.tenant, form.subject_id, form.challenge_id, clip, form.max_far)
+
+
 def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
     return IdentifiedFaceAnswer(
         face=face_answer(result.finding),
@@ -103,14 +125,15 @@ def _candidates(result: Identified) -> list[CandidateAnswer]:
     ]
 
 
-def _answer(caller: Caller, call: str, result: Verified) -> VerifyAnswer:
-    _count(caller, call, result.manifest.name, result.decision.match)
-    return _verify_answer(result)
+def _answer(caller: Caller, call: str, result: Verified, phrase: PhraseDecision | None = None) -> VerifyAnswer:
+    answer = _verify_answer(result, phrase)
+    _count(caller, call, result.manifest.name, answer.match)
+    return answer
 
 
-def _verify_answer(result: Verified) -> VerifyAnswer:
+def _verify_answer(result: Verified, phrase: PhraseDecision | None = None) -> VerifyAnswer:
     return VerifyAnswer(
-        match=result.decision.match,
+        match=result.decision.match and _passes(phrase),
         similarity=result.decision.similarity,
         threshold=result.decision.threshold.value,
         threshold_measured=result.decision.threshold.measured,
@@ -121,14 +144,15 @@ def _verify_answer(result: Verified) -> VerifyAnswer:
         model=result.manifest.name,
         version=result.manifest.version,
         faces=faces_answer(result.findings),
+        phrase=None if phrase is None else phrase_answer(phrase),
     )
 
 
-def _fused_answer(caller: Caller, result: FusedVerified) -> FusedVerifyAnswer:
-    fused = result.fused
-    _count(caller, "verify", result.name, result.match)
+def _fused_answer(caller: Caller, result: FusedVerified, phrase: PhraseDecision | None) -> FusedVerifyAnswer:
+    fused, match = result.fused, result.match and _passes(phrase)
+    _count(caller, "verify", result.name, match)
     return FusedVerifyAnswer(
-        match=result.match,
+        match=match,
         similarity=fused.similarity,
         threshold=fused.threshold.value,
         threshold_measured=fused.threshold.measured,
@@ -140,7 +164,13 @@ def _fused_answer(caller: Caller, result: FusedVerified) -> FusedVerifyAnswer:
         model=result.name,
         version=JOINT.join(part.manifest.version for part in result.parts.values()),
         parts={name: _verify_answer(part) for name, part in result.parts.items()},
+        phrase=None if phrase is None else phrase_answer(phrase),
     )
+
+
+def _passes(phrase: PhraseDecision | None) -> bool:
+    """Person and phrase are two conditions, never one sum: a good voice must not make up for a wrong phrase."""
+    return phrase is None or phrase.match
 
 
 def _count(caller: Caller, call: str, model: str, match: bool) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from matchka.bundles.outputs.output import FrozenModel, Output
+from matchka.bundles.outputs.output import FrozenModel, Output, is_absent
 
 FEWEST_WORDS: Final = 4  # of a phrase; fewer are told apart too badly (docs/decisions/104)
 MOST_WORDS: Final = 10
@@ -40,6 +40,20 @@ class PhonemeMetrics(FrozenModel):
     clips: int = Field(ge=1)
 
 
+class AccuracyScale(FrozenModel):
+    """How well people think a text was said, from its phrase score: slope * score + offset, between low and high.
+
+    Attributes: pearson: correlation of the two over speakers who did not fit the line.
+    """
+
+    slope: float = Field(gt=0, allow_inf_nan=False)
+    offset: float = Field(allow_inf_nan=False)
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    pearson: float = Field(ge=-1, le=1)
+    speakers: int = Field(ge=2)
+
+
 class PhonemePosteriorsOutput(Output):
     """Log-probabilities (natural) of blank and of each phone: float32, (batch, frames, 1 + phones); the first is blank.
 
@@ -50,6 +64,7 @@ class PhonemePosteriorsOutput(Output):
         vocabulary: file of the bundle: the words that phrases are made of, one a line; all are in the lexicon.
         phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
         metrics: by domain.
+        accuracy: people's scale of pronunciation, where it was fitted.
         baseline_metrics: the same of the floor that the model has to beat, see the report for what it is.
     """
 
@@ -59,6 +74,7 @@ class PhonemePosteriorsOutput(Output):
     lexicon: str = Field(min_length=1)
     vocabulary: str = Field(min_length=1)
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]] = Field(min_length=1)
+    accuracy: AccuracyScale | None = Field(default=None, exclude_if=is_absent)
     metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
     baseline_metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
 

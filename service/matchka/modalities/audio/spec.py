@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from matchka.modalities.audio.example import speech_like
 from matchka.modalities.audio.level import level_gain
 from matchka.modalities.audio.speech_activity import SAMPLE_RATE_HZ as SPEECH_RATE_HZ
-from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
+from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputArray, InputSpec
 from matchka.vectors import FloatArray
 
 SPEECH_GRAPH_NAME: Final = "speech.onnx"
@@ -59,6 +59,11 @@ class AudioInputSpec(InputSpec):
     def content(self) -> dict[str, Any]:
         """Its fields, but for `kind`."""
         return self.model_dump(exclude={"kind"})
+
+    def duration_s(self, rows: InputArray) -> float:
+        """Of the clip, up to one hop more where it was cut into windows."""
+        samples: int = rows.shape[1] + (len(rows) - 1) * (self.hop_samples or 0) - 2 * self.context_samples
+        return samples / self.sample_rate_hz
 
     @property
     def verification(self) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from matchka.errors import BackupError, StoreError
 from matchka.store.engine import reading
 from matchka.store.migrations.migrate import version_of_tables
-from matchka.store.schema import SCHEMA_VERSION
+from matchka.store.schema import SCHEMA_VERSION, ChallengeRow
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
 
@@ -96,6 +97,7 @@ def write_backup(database: Path, target: Path, advance: Advance) -> BackupManife
         created_at = datetime.now(UTC)
         copy_database(database, copy, advance)
         statistics = _statistics_of_file(copy)
+        _forget_challenges(copy)
         writer.add_file(DATABASE_NAME, copy, advance)
         manifest = BackupManifest(
             format="matchka-backup-1",
@@ -179,6 +181,16 @@ def _statistics_of_file(database: Path) -> StoreStatistics:
         raise StoreError("This is no database of matchka.", value=error, remedy="Check the path.") from error
     finally:
         engine.dispose()
+
+
+def _forget_challenges(copy: Path) -> None:
+    """Remove what subjects were asked, and its bytes: whoever reads a backup could answer in their place."""
+    try:
+        with closing(sqlite3.connect(copy)) as connection, connection:
+            connection.execute("PRAGMA secure_delete=ON")
+            connection.execute(f"DELETE FROM {ChallengeRow.__tablename__}")  # noqa: S608 - a constant
+    except sqlite3.Error as error:
+        raise BackupError("The copy cannot be written.", value=error, remedy="Check the disk's space.") from error
 
 
 def _templates_by_version(statistics: StoreStatistics) -> dict[str, int]:

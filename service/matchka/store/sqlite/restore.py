@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
 from matchka.runtime.atomic_file import put_in_place
+from matchka.store.challenges import forget_challenges
 from matchka.store.deletions import (
     Deletion,
     deletions_in,
@@ -124,6 +125,7 @@ def _prepare(
             else:
                 remove_templates(session, living)
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
+            forget_challenges(session)
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
         with reading(engine) as session:

@@ -17,6 +17,7 @@ from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
 from matchka.scorers import CountedEmbeddings, counted
+from matchka.store.challenges import Challenges
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim
@@ -72,6 +73,16 @@ class Verifier:
             for model in self._embedding:
                 self._follower.fill(model)
             page_check.result()
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The served models."""
+        return self._registry
+
+    @property
+    def challenges(self) -> Challenges:
+        """What subjects of the same store are asked."""
+        return self._store.challenges
 
     @property
     def manifests(self) -> list[Manifest]:

@@ -1,0 +1,183 @@
+"""Challenges: what a subject was asked to do, for one use within a short time, by the database's clock."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from secrets import token_hex
+from typing import Final
+
+from sqlalchemy import Engine, delete, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError
+from matchka.store.queries import require_subject
+from matchka.store.schema import ChallengeRow, SubjectRow, UtcDateTime
+
+REMEMBERED: Final = 50  # of a subject: what it is asked next differs from these
+RATE_WINDOW: Final = timedelta(hours=1)
+ID_BYTES: Final = 16
+
+
+class _Now(FunctionElement[datetime]):
+    """The database's clock, as its columns write times: replicas' own clocks differ."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(_Now)
+def _now(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(_Now, "sqlite")
+def _now_of_sqlite(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What was asked. Attributes: content: words, or directions; expires_at: by the database's clock."""
+
+    challenge_id: str
+    content: tuple[str, ...]
+    expires_at: datetime
+
+
+class Challenges:
+    """The challenges of every tenant.
+
+    Args: engine: of the store.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def issue(
+        self,
+        tenant: str,
+        subject_id: str,
+        kind: str,
+        lifetime_s: float,
+        most_in_an_hour: int,
+        choose: Callable[[Sequence[tuple[str, ...]]], tuple[str, ...]],
+    ) -> Challenge:
+        """Ask a subject something new; what it was asked long ago is forgotten.
+
+        Args:
+            tenant: owner of the subject.
+            subject_id: who is asked.
+            kind: of what is asked; another kind is not redeemed in its place.
+            lifetime_s: seconds until it expires.
+            most_in_an_hour: most challenges of a subject in any hour, of all kinds.
+            choose: content -> what to ask, given the subject's last REMEMBERED contents of the kind.
+
+        Raises:
+            UnknownSubjectError: no such subject.
+            TooManyChallengesError: it was asked too often.
+        """
+        with Session(self._engine) as session, session.begin():
+            # PostgreSQL locks the row; SQLite has one writer from the first change on
+            key = require_subject(session, tenant, subject_id, to_change=True).key
+            self._forget_old(session, key, max(REMEMBERED, most_in_an_hour))
+            now = session.execute(select(_Now())).scalar_one()
+            self._require_rate(session, key, now, most_in_an_hour)
+            earlier = session.scalars(
+                select(ChallengeRow.content)
+                .where(ChallengeRow.subject_key == key, ChallengeRow.kind == kind)
+                .order_by(ChallengeRow.number.desc())
+                .limit(REMEMBERED)
+            ).all()
+            content = choose([tuple(one.split()) for one in earlier])
+            expires_at = now + timedelta(seconds=lifetime_s)
+            challenge = Challenge(token_hex(ID_BYTES), content, expires_at)
+            session.add(
+                ChallengeRow(
+                    challenge_id=challenge.challenge_id,
+                    subject_key=key,
+                    kind=kind,
+                    content=" ".join(content),
+                    issued_at=now,
+                    expires_at=expires_at,
+                )
+            )
+        return challenge
+
+    def redeem(self, tenant: str, subject_id: str, challenge_id: str, kind: str) -> tuple[str, ...]:
+        """Use a challenge up, whatever comes of it; of any number of callers at once, one succeeds.
+
+        One conditional update, committed when this returns: a process that is killed later leaves it used.
+
+        Returns: its content.
+
+        Raises: ChallengeNotRedeemableError: it is unknown, expired, used, of another kind or somebody else's; the
+            error is the same for all, so that nothing is learned about challenges of others.
+        """
+        owner = (
+            select(SubjectRow.key)
+            .where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id)
+            .scalar_subquery()
+        )
+        redeeming = (
+            update(ChallengeRow)
+            .where(
+                ChallengeRow.challenge_id == challenge_id,
+                ChallengeRow.subject_key == owner,
+                ChallengeRow.kind == kind,
+                ChallengeRow.used_at.is_(None),
+                ChallengeRow.expires_at > _Now(),
+            )
+            .values(used_at=_Now())
+            .returning(ChallengeRow.content)
+        )
+        content: str | None = None
+        if "\0" not in challenge_id:  # PostgreSQL fails on text that has a NUL
+            with self._engine.begin() as connection:
+                content = connection.execute(redeeming).scalar_one_or_none()
+        if content is None:
+            raise ChallengeNotRedeemableError(
+                "The challenge cannot be redeemed: it is unknown, expired, used, or not of this subject.",
+                remedy="Ask for a new one with POST /v1/challenges.",
+            )
+        return tuple(content.split())
+
+    def _forget_old(self, session: Session, key: int, kept: int) -> None:
+        """Remove what the subject was asked before its last `kept` challenges."""
+        newest = (
+            select(ChallengeRow.number)
+            .where(ChallengeRow.subject_key == key)
+            .order_by(ChallengeRow.number.desc())
+            .offset(kept - 1)
+            .limit(1)
+            .scalar_subquery()
+        )
+        session.execute(
+            delete(ChallengeRow)
+            .where(ChallengeRow.subject_key == key, ChallengeRow.number < newest)
+            .execution_options(synchronize_session=False)
+        )
+
+    def _require_rate(self, session: Session, key: int, now: datetime, most_in_an_hour: int) -> None:
+        recent = (
+            select(ChallengeRow.issued_at)
+            .where(ChallengeRow.subject_key == key, ChallengeRow.issued_at > now - RATE_WINDOW)
+            .order_by(ChallengeRow.number)
+        )
+        issued = session.scalars(recent).all()
+        if len(issued) < most_in_an_hour:
+            return
+        wait = issued[len(issued) - most_in_an_hour] + RATE_WINDOW - now
+        raise TooManyChallengesError(
+            f"A subject may be given {most_in_an_hour} challenges in an hour.",
+            value=f"{len(issued)} in the last hour",
+            remedy="Try again after the seconds in Retry-After.",
+            retry_after_s=wait.total_seconds(),
+        )
+
+
+def forget_challenges(session: Session) -> None:
+    """Remove every challenge, for a copy of a store: none is worth anything there."""
+    session.execute(delete(ChallengeRow))

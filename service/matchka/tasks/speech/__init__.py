@@ -1,0 +1,1 @@
+"""Speech: whether a clip says a text, how well, and which phones it says."""

@@ -1,0 +1,275 @@
+"""Spoken challenges, pronunciation and transcription over HTTP, with a model that hears tones."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from matchka.client import Client
+from matchka.errors import RequestFailedError
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import RATE_HZ, encoded, sample
+from tests.factories.small_server import SmallServer, serving, small_settings
+from tests.factories.spoken_tones import CONSONANTS, LEXICON, hum, spoken, words_of, write_phoneme_bundle
+
+OTHERS = ("saasaa", "saasiy", "siysaa", "siysiy", "taataa", "taatiy")
+LOW = 0.1  # the made-up voice model knows a person by a threshold that anything alike passes
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
+    folder = tmp_path_factory.mktemp("speech")
+    write_bundle(folder / "models" / "voice")
+    write_phoneme_bundle(folder / "models" / "phonemes")
+    with serving(small_settings(folder, challenges_per_hour=1000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: SmallServer) -> Iterator[Client]:
+    """Ada is enrolled with what she says in these tests, eve with something unlike it."""
+    with server.client() as opened:
+        opened.enroll("ada", [clip(OTHERS)])
+        opened.enroll("eve", [sample(2)])
+        yield opened
+
+
+def clip(words: tuple[str, ...] | list[str], **how: int) -> bytes:
+    return encoded(spoken(words, **how), subtype="FLOAT")
+
+
+def refused(call: Callable[[], object]) -> RequestFailedError:
+    with pytest.raises(RequestFailedError) as error:
+        call()
+    return error.value
+
+
+def test_verify_with_the_phrase_of_the_challenge_matches_person_and_phrase(client: Client):
+    given = client.challenge("ada")
+    words = given.phrase.split()
+    assert len(set(words)) == 6
+    assert set(words) <= set(words_of())
+    answer = client.verify("ada", clip(words), max_fmr=LOW, challenge_id=given.challenge_id)
+    assert answer.phrase is not None
+    assert (answer.phrase.match, answer.phrase.threshold, answer.phrase.max_far) == (True, -1.0, 1e-2)
+    assert answer.phrase.llr > -0.2
+    assert answer.similarity >= answer.threshold
+    assert answer.match
+
+
+def test_verify_of_the_same_person_saying_something_else_matches_the_person_only(client: Client):
+    given = client.challenge("ada")
+    answer = client.verify("ada", clip(OTHERS), max_fmr=LOW, challenge_id=given.challenge_id)
+    assert answer.similarity >= answer.threshold
+    assert answer.phrase is not None
+    assert not answer.phrase.match
+    assert not answer.match
+    alone = client.verify("ada", clip(OTHERS), max_fmr=LOW)
+    assert (alone.match, alone.phrase) == (True, None)
+
+
+def test_verify_of_another_person_with_the_right_phrase_matches_the_phrase_only(client: Client):
+    given = client.challenge("eve")
+    answer = client.verify("eve", clip(given.phrase.split()), challenge_id=given.challenge_id)
+    assert answer.phrase is not None
+    assert answer.phrase.match
+    assert answer.similarity < answer.threshold
+    assert not answer.match
+
+
+def test_verify_says_nothing_of_single_words(client: Client):
+    given = client.challenge("ada")
+    answer = client.verify("ada", clip(given.phrase.split()), challenge_id=given.challenge_id)
+    assert set(answer.model_dump()["phrase"]) == {"match", "llr", "threshold", "threshold_measured", "max_far"}
+
+
+def test_verify_with_a_challenge_that_failed_before_is_refused(client: Client):
+    given = client.challenge("ada")
+    client.verify("ada", clip(OTHERS), challenge_id=given.challenge_id)
+    again = refused(lambda: client.verify("ada", clip(given.phrase.split()), challenge_id=given.challenge_id))
+    assert (again.status, again.code) == (409, "challenge_not_redeemable")
+
+
+def test_verify_with_an_unusable_clip_uses_the_challenge_up(client: Client):
+    given = client.challenge("ada")
+    assert refused(lambda: client.verify("ada", b"no audio", challenge_id=given.challenge_id)).code == "not_audio"
+    again = refused(lambda: client.verify("ada", clip(given.phrase.split()), challenge_id=given.challenge_id))
+    assert again.code == "challenge_not_redeemable"
+
+
+def test_verify_with_unknown_used_and_foreign_challenges_answers_the_same_bytes(server: SmallServer, client: Client):
+    used, foreign = client.challenge("ada"), client.challenge("eve")
+    client.verify("ada", clip(OTHERS), challenge_id=used.challenge_id)
+    bodies = set()
+    for challenge_id in (used.challenge_id, foreign.challenge_id, "0" * 32, "", "a b"):
+        answer = requests.post(
+            f"{server.url}/v1/verify",
+            data={"model": "voice", "subject_id": "ada", "challenge_id": challenge_id},
+            files={"file": clip(OTHERS)},
+            timeout=20,
+        )
+        assert answer.status_code == 409
+        bodies.add(answer.content)
+    assert len(bodies) == 1
+    unknown_subject = refused(lambda: client.verify("nobody", clip(OTHERS), challenge_id=foreign.challenge_id))
+    assert unknown_subject.code == "challenge_not_redeemable"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (encoded(hum(20), subtype="FLOAT"), "duration_mismatch"),
+        (encoded(hum(510), subtype="FLOAT"), "duration_mismatch"),
+        (encoded(np.zeros(3 * RATE_HZ, np.float32)), "silence"),
+    ],
+)
+def test_verify_of_what_cannot_be_the_phrase_is_refused_before_it_is_scored(client: Client, what: bytes, code: str):
+    given = client.challenge("ada", words=4)
+    assert refused(lambda: client.verify("ada", what, challenge_id=given.challenge_id)).code == code
+
+
+def test_verify_of_noise_hum_and_reversed_phrases_never_matches_a_phrase(client: Client):
+    generator = np.random.default_rng(1)
+    for _ in range(10):
+        given = client.challenge("ada")
+        right = spoken(given.phrase.split())
+        noise = generator.normal(0, 0.1, right.size).astype(np.float32)
+        for wrong in (right[::-1].copy(), noise, np.resize(hum(10), right.size)):
+            challenge = client.challenge("ada")
+            answer = client.verify("ada", encoded(wrong, subtype="FLOAT"), challenge_id=challenge.challenge_id)
+            assert answer.phrase is not None
+            assert not answer.phrase.match
+
+
+def test_challenges_of_a_subject_have_at_most_two_words_in_common(client: Client):
+    client.enroll("often-asked", [sample(7)])
+    phrases = [set(client.challenge("often-asked", words=words).phrase.split()) for words in (4, 6, 10) * 20]
+    assert [len(phrase) for phrase in phrases[:3]] == [4, 6, 10]
+    for number, phrase in enumerate(phrases):
+        assert all(len(phrase & earlier) <= 2 for earlier in phrases[max(0, number - 50) : number])
+
+
+def test_challenge_of_nobody_is_refused(client: Client):
+    assert refused(lambda: client.challenge("nobody")).code == "unknown_subject"
+
+
+@pytest.mark.parametrize("words", [3, 11, 0, -1])
+def test_challenge_of_too_few_or_many_words_is_refused(client: Client, words: int):
+    assert refused(lambda: client.challenge("ada", words=words)).code == "invalid_field"
+
+
+@pytest.mark.parametrize("max_far", [1e-4, 9e-4])
+def test_verify_with_a_rate_below_what_was_measured_is_refused(client: Client, max_far: float):
+    given = client.challenge("ada")
+    answer = refused(lambda: client.verify("ada", clip(OTHERS), challenge_id=given.challenge_id, max_far=max_far))
+    assert (answer.code, answer.value) == ("invalid_field", str(max_far))
+
+
+def test_verify_with_a_rate_between_points_keeps_the_lower(client: Client):
+    given = client.challenge("ada")
+    answer = client.verify("ada", clip(OTHERS), challenge_id=given.challenge_id, max_far=5e-3)
+    assert answer.phrase is not None
+    assert (answer.phrase.max_far, answer.phrase.threshold, answer.phrase.threshold_measured) == (1e-3, -0.5, False)
+
+
+def test_verify_with_a_rate_of_phrases_and_no_challenge_is_refused(client: Client):
+    assert refused(lambda: client.verify("ada", clip(OTHERS), max_far=1e-2)).code == "invalid_field"
+
+
+def test_challenge_beyond_the_rate_answers_429_and_when_to_come_again(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    write_phoneme_bundle(tmp_path / "models" / "phonemes")
+    with serving(small_settings(tmp_path, challenges_per_hour=2)) as running, running.client() as own:
+        own.enroll("ada", [sample(1)])
+        own.challenge("ada")
+        own.challenge("ada")
+        answer = requests.post(f"{running.url}/v1/challenges", json={"subject_id": "ada"}, timeout=20)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_challenges")
+        assert 3500 < int(answer.headers["retry-after"]) <= 3600
+
+
+def test_challenge_that_expired_is_refused(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    write_phoneme_bundle(tmp_path / "models" / "phonemes")
+    with serving(small_settings(tmp_path, challenge_lifetime_s=0.001)) as running, running.client() as own:
+        own.enroll("ada", [clip(OTHERS)])
+        given = own.challenge("ada")
+        late = refused(lambda: own.verify("ada", clip(given.phrase.split()), challenge_id=given.challenge_id))
+        assert late.code == "challenge_not_redeemable"
+
+
+@pytest.mark.parametrize("names", [(), ("one", "two")])
+def test_challenge_without_exactly_one_model_to_hear_it_says_what_to_do(tmp_path: Path, names: tuple[str, ...]):
+    write_bundle(tmp_path / "models" / "voice")
+    for name in names:
+        write_phoneme_bundle(tmp_path / "models" / name, name)
+    with serving(small_settings(tmp_path)) as running, running.client() as own:
+        own.enroll("ada", [sample(1)])
+        answer = refused(lambda: own.challenge("ada"))
+    assert (answer.status, answer.code) == (422, "output_not_available")
+    assert ("MATCHKA_CHALLENGE_MODEL" if names else "matchka-export defaults") in answer.remedy
+
+
+def test_challenge_with_a_model_that_the_settings_name_is_heard_by_it(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    for name in ("one", "two"):
+        write_phoneme_bundle(tmp_path / "models" / name, name)
+    with serving(small_settings(tmp_path, challenge_model="two")) as running, running.client() as own:
+        own.enroll("ada", [clip(OTHERS)])
+        given = own.challenge("ada")
+        answer = own.verify("ada", clip(given.phrase.split()), max_fmr=LOW, challenge_id=given.challenge_id)
+        assert answer.match
+
+
+def test_pronounce_of_the_right_text_has_high_ratios_everywhere(client: Client):
+    answer = client.pronounce(clip(["either", "baabiy"]), "Either: 'baabiy'!")
+    assert [word.word for word in answer.words] == ["either", "baabiy"]
+    assert [phone.phone for phone in answer.words[0].phones] == ["IY", "D"]
+    assert all(phone.llr > -0.5 for word in answer.words for phone in word.phones)
+    assert answer.phrase.match
+    assert not answer.phrase.threshold_measured  # nobody measured phrases of two words
+    assert answer.accuracy is None
+
+
+def test_pronounce_of_the_second_pronunciation_shows_that_one(client: Client):
+    answer = client.pronounce(clip(["either", "baabiy"], choice=1), "either baabiy")
+    assert [phone.phone for phone in answer.words[0].phones] == ["AA", "D"]
+    assert answer.words[0].llr > -0.5
+
+
+def test_pronounce_of_one_wrong_phone_is_lowest_there(client: Client):
+    answer = client.pronounce(clip(["baabiy", "daamiy", "kaakiy"]), "baabiy daatiy kaakiy")
+    assert min(answer.words, key=lambda word: word.llr).word == "daatiy"
+    wrong = answer.words[1].phones
+    assert min(wrong, key=lambda phone: phone.llr).phone == "T"
+    assert answer.phrase.llr < -0.9
+
+
+def test_pronounce_of_unknown_words_names_them(client: Client):
+    answer = refused(lambda: client.pronounce(clip(OTHERS), "saasaa zebra quagga saasiy zebra"))
+    assert (answer.status, answer.code, answer.value) == (422, "unknown_words", "zebra, quagga")
+
+
+@pytest.mark.parametrize("text", ["!?", "-- --"])
+def test_pronounce_of_a_text_without_words_is_refused(client: Client, text: str):
+    assert refused(lambda: client.pronounce(clip(OTHERS), text)).code == "empty_text"
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_pronounce_of_a_text_that_cannot_last_so_long_is_refused(client: Client, count: int):
+    quiet = encoded(np.concatenate([spoken(OTHERS), hum(200)]), subtype="FLOAT")
+    assert refused(lambda: client.pronounce(quiet, "me " * count)).code == "duration_mismatch"
+
+
+def test_pronounce_with_a_model_that_hears_no_phones_is_refused(client: Client):
+    assert refused(lambda: client.pronounce(clip(OTHERS), "me", model="voice")).code == "output_not_available"
+
+
+def test_transcribe_returns_the_phones_that_were_said(client: Client):
+    said = [phone for word in OTHERS for phone in LEXICON[word][0]]
+    assert client.transcribe(clip(OTHERS)).phones == said
+    assert re.fullmatch("[A-Z ]+", " ".join(said))
+    assert set(said) & set(CONSONANTS)
