@@ -352,6 +352,10 @@ class ServiceUnreachableError(MatchkaError):
     """The client got no answer from the service."""
 
 
+class NoRecorderError(MatchkaError):
+    """Nothing on this machine records from its microphone."""
+
+
 class RequestFailedError(MatchkaError):
     """The service answered the client with a problem document.
 

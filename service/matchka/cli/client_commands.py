@@ -86,7 +86,7 @@ def enroll(
     with reported_errors():
         answer = connected(url).enroll(subject_id, list(files), model_for(model, files[0]), face)
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     console = Console()
     noun = "template" if answer.template_count == 1 else "templates"
@@ -170,7 +170,7 @@ def identify(
     with reported_errors():
         answer = connected(url).identify(file, model_for(model, file), top_k, dim, max_fpir, face)
     if json:
-        _print_json(answer)
+        print_json(answer)
     else:
         table = Table("subject", "similarity", title=f"match: {answer.match or 'unknown'}")
         for candidate in answer.candidates:
@@ -198,7 +198,7 @@ def embed(
     with reported_errors():
         answer = connected(url).embed(list(files), model_for(model, files[0]), dim, face)
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     table = Table("file", f"embedding ({answer.model} {answer.version}, dim {answer.dim})")
     for file, vector in zip(files, answer.embeddings, strict=True):
@@ -213,7 +213,7 @@ def models(url: Url = None, json: Json = False) -> None:
     with reported_errors():
         answer = connected(url).models()
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     for model in answer.models:
         memory = f"graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
@@ -257,7 +257,7 @@ def list_subjects(url: Url = None, json: Json = False) -> None:
         while True:
             page = client.subjects(limit=1000, cursor=cursor)
             if json:
-                _print_json(page)
+                print_json(page)
             for subject in page.subjects:
                 table.add_row(subject.subject_id, str(subject.template_count), f"{subject.created_at:%Y-%m-%d %H:%M}")
             cursor = page.next_cursor
@@ -273,7 +273,7 @@ def show_subject(subject_id: str, url: Url = None, json: Json = False) -> None:
     with reported_errors():
         answer = connected(url).subject(subject_id)
     if json:
-        _print_json(answer)
+        print_json(answer)
         return
     table = Table("template", "model", "version", "enrolled", title=answer.subject_id)
     for template in answer.templates:
@@ -297,12 +297,13 @@ def delete_template(template_id: str, url: Url = None) -> None:
 
 def _report_decision(answer: VerifyAnswer | FusedVerifyAnswer, json: bool) -> None:
     if json:
-        _print_json(answer)
+        print_json(answer)
     else:
         Console().print(decision_table(answer))
     if not answer.match:
         raise typer.Exit(NO_MATCH)
 
 
-def _print_json(answer: BaseModel) -> None:
+def print_json(answer: BaseModel) -> None:
+    """Print an answer as it came."""
     typer.echo(answer.model_dump_json())

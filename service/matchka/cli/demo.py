@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from matchka.cli.demo_speech import MODEL, demonstrate_speech
 from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
 from matchka.client import Client
@@ -86,7 +87,8 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         console: where the tables go.
 
     Returns: whether every probe of an enrolled person is most similar to its own person, and, where only one person is
-        enrolled, more similar than any impostor. Decisions do not enter.
+        enrolled, more similar than any impostor; and, where what is said is heard, every clip says its own text rather
+        than others. Decisions do not enter.
     """
     served = {model.name for model in client.models().models}
     subjects = DemoSubjects(client, console)
@@ -96,6 +98,8 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         ]
         if served.issuperset(cast.model for cast in CASTS):
             demonstrate_jointly(client, subjects, samples, console)
+        if MODEL in served:
+            outcomes.append(demonstrate_speech(client, samples, console))
         return all(outcomes)
     finally:
         subjects.delete_all()

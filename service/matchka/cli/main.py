@@ -9,6 +9,7 @@ from rich.console import Console
 
 from matchka.cli.client_commands import Url, commands, connected, reported_errors
 from matchka.cli.demo import run_demonstration
+from matchka.cli.speech_commands import commands as speech_commands
 from matchka.errors import extra_required
 
 # every argument goes on to the command of another module, --help as well
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
 )
 app.add_typer(commands)
+app.add_typer(speech_commands)
 
 
 @app.command(context_settings=PASSED_ON)
