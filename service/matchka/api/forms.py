@@ -69,6 +69,11 @@ AnyFace = Annotated[
     Literal["dominant", "only", "aligned", "all"] | None, Field(description="As elsewhere, or all: look up every face.")
 ]
 
+SampleFormat = Annotated[
+    Literal["npy", "cf32", "ci16", "wav", "sigmf"] | None,
+    Field(description="Format of a radio recording. cf32 and ci16, bare samples, have to be named; the others show."),
+]
+
 
 class Form(BaseModel):
     """A form's fields; a field that is not declared is refused."""
@@ -93,6 +98,7 @@ class EmbedForm(ModelForm):
     file: Files
     dim: Dim = None
     face: OneFace = None
+    sample_format: SampleFormat = None
     encoding: Literal["float", "base64"] = "float"
 
 
@@ -102,6 +108,7 @@ class EnrollForm(ModelForm):
     subject_id: SubjectId
     file: Files
     face: OneFace = None
+    sample_format: SampleFormat = None
 
 
 class VerifyForm(ModelForm):
@@ -118,6 +125,7 @@ class VerifyForm(ModelForm):
     dim: Dim = None
     max_fmr: Rate = 1e-3
     face: OneFace = None
+    sample_format: SampleFormat = None
     require: Annotated[
         Require, Field(description="voice+face: both parts must pass beside their sum, or the sum alone.")
     ] = "both"
@@ -163,9 +171,9 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
         if form.file is None:
             raise MissingFieldError("The field file is missing.", value="file", remedy="Send the probe as `file`.")
         return None
-    if form.file is not None or form.dim is not None or form.face is not None:
+    if form.file is not None or form.dim is not None or form.options:
         raise InvalidFieldError(
-            "A fused verification takes voice_file and face_file, and neither file, dim nor face.",
+            "A fused verification takes voice_file and face_file, and neither file, dim, face nor sample_format.",
             value=form.model,
             remedy="Leave those out; both models are compared at full dim.",
         )
@@ -192,6 +200,7 @@ class CompareForm(ModelForm):
     dim: Dim = None
     max_fmr: Rate = 1e-3
     face: OneFace = None
+    sample_format: SampleFormat = None
 
 
 class IdentifyForm(ModelForm):
@@ -202,6 +211,14 @@ class IdentifyForm(ModelForm):
     dim: Dim = None
     max_fpir: Rate = 1e-2
     face: AnyFace = None
+    sample_format: SampleFormat = None
+
+
+class ClassifyForm(Form):
+    """POST /v1/classify."""
+
+    file: FileBytes
+    sample_format: SampleFormat = None
 
 
 class ChallengeForm(Form):

@@ -212,6 +212,30 @@ class IdentifyAnswer(Answer):
     faces: list[IdentifiedFaceAnswer] | None = None
 
 
+class ClassAnswer(Answer):
+    """A class, and how probable it is."""
+
+    label: str
+    probability: float
+
+
+class ClassifyAnswer(Answer):
+    """The class of a sample; `label` is null where it is of none that the model knows.
+
+    `classes`: all of them, the most probable first. `values`: what else the model estimates, by name, for example
+    `snr_db`; the unit of each is in GET /v1/models. `windows`: rows of the graph's output that all of it is pooled
+    over. `sample`: what was seen of the sample before: of a radio recording its windows, samples and power.
+    """
+
+    label: str | None
+    classes: list[ClassAnswer]
+    values: dict[str, float]
+    windows: int
+    sample: dict[str, Any] | None
+    model: str
+    version: str
+
+
 class TemplateAnswer(Answer):
     """A template, without its embedding."""
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from matchka.bundles.content import Sha256
 from matchka.bundles.outputs import AnyOutput, OutputT, kind_of
 from matchka.bundles.outputs.output import FrozenModel, Output
+from matchka.bundles.outputs.value import ValueOutput
 from matchka.errors import OutputNotAvailableError
 from matchka.modalities import AnyInputSpec
 
@@ -64,8 +65,8 @@ class Manifest(ManifestBase):
     Attributes:
         task: what the model is for, in words for people.
         auxiliary: graphs beside the bundle's own, by the names that the input gives them.
-        outputs: what the graph returns, by the names that the graph gives them; of each kind one at most, because a
-            call asks for a kind.
+        outputs: what the graph returns, by the names that the graph gives them; of a kind that calls ask for, one at
+            most.
         content_digest: of all the rest, by matchka.bundles.content; None where the file is of schema 1, which had none.
     """
 
@@ -91,14 +92,23 @@ class Manifest(ManifestBase):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         if unlisted := {file for output in self.outputs.values() for file in output.files} - set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(unlisted))}")
-        if len({output.kind for output in self.outputs.values()}) < len(self.outputs):
+        sole = [output.kind for output in self.outputs.values() if output.is_sole]
+        if len(set(sole)) < len(sole):
             raise ValueError("outputs must not have two of one kind")
+        needed = {name for output in self.outputs.values() for name in output.needed_values}
+        if missing := needed - self.values.keys():
+            raise ValueError(f"outputs must have values of the names {', '.join(sorted(missing))}")
         return self
 
     @property
     def auxiliary_files(self) -> frozenset[str]:
         """Files of the graphs that stand beside the bundle's own."""
         return frozenset(file for part in self.auxiliary.values() for file in part.sources)
+
+    @property
+    def values(self) -> dict[str, ValueOutput]:
+        """The graph's outputs that are one number each, by name."""
+        return {name: output for name, output in self.outputs.items() if isinstance(output, ValueOutput)}
 
     def has_output(self, kind: type[Output]) -> bool:
         """Whether the graph returns this kind of output."""
@@ -122,7 +132,7 @@ class Manifest(ManifestBase):
         for name, output in self.outputs.items():
             if isinstance(output, kind):
                 return name, output
-        known = ", ".join(sorted(output.kind for output in self.outputs.values()))
+        known = ", ".join(sorted({output.kind for output in self.outputs.values()}))
         raise OutputNotAvailableError(
             f"The model {self.name} {self.version} has no output of the kind {kind_of(kind)}; it has {known}.",
             value=self.name,

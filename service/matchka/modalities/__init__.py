@@ -9,11 +9,12 @@ from pydantic import BaseModel, Field, ValidationError
 from matchka.errors import InvalidFieldError, SettingsError
 from matchka.modalities.audio.modality import AUDIO
 from matchka.modalities.face.modality import FACE
+from matchka.modalities.iq.modality import IQ
 from matchka.modalities.modality import InputSpec, Modality, Purpose
 from matchka.modalities.tabular.modality import TABULAR
 from matchka.settings import PREFIX
 
-_ALL: Final[tuple[Modality[Any, Any, Any], ...]] = (AUDIO, FACE, TABULAR)
+_ALL: Final[tuple[Modality[Any, Any, Any], ...]] = (AUDIO, FACE, IQ, TABULAR)
 # by the kind of a manifest's `input`
 MODALITIES: Final[Mapping[str, Modality[Any, Any, Any]]] = MappingProxyType({known.kind: known for known in _ALL})
 OPTION_NAMES: Final = tuple(name for known in _ALL for name in known.option_names)

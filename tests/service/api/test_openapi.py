@@ -16,7 +16,7 @@ from matchka.api.openapi import NOT_OF_A_CALL
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
 from matchka.settings import Settings, read_settings
-from tests.factories.bundles import write_bundle
+from tests.factories.classifiers import write_classifier
 from tests.factories.samples import encoded, sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 from tests.factories.spoken_tones import spoken, write_phoneme_bundle
@@ -118,9 +118,9 @@ def without(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
-    """A server that needs a key."""
+    """A server that needs a key, of a model that embeds and classifies and one that hears phones."""
     folder = tmp_path_factory.mktemp("openapi")
-    write_bundle(folder / "models" / "voice")
+    write_classifier(folder / "models" / "voice", "voice", embeds=True)
     write_phoneme_bundle(folder / "models" / "phonemes")
     with serving(small_settings(folder, api_key=KEY)) as running:
         yield running

@@ -7,47 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import requests
-from onnx import TensorProto, helper, numpy_helper
 
 from matchka.app import create_app
-from matchka.bundles.bundle import read_bundle, sha256_of
+from matchka.bundles.bundle import read_bundle
 from matchka.errors import RequestFailedError
 from matchka.inference.model import open_model
 from matchka.settings import read_settings
-from tests.factories.bundles import DIMS, edit_bundle, embedding_output, write_bundle
+from tests.factories.bundles import DIMS, write_bundle
+from tests.factories.classifiers import CLASS_WEIGHTS, CLASSES, write_classifier
 from tests.factories.command_line import run
 from tests.factories.graphs import projection
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import SmallServer, serving, small_settings
 
-LABELS = ("speech", "music", "noise")
-WEIGHTS = np.random.default_rng(3).normal(size=(24, len(LABELS))).astype(np.float32)
-CLASSES = {"kind": "class", "labels": list(LABELS)}
 TIMEOUT_S = 60
-
-
-def write_classifier(folder: Path, name: str, embeds: bool, version: str = "1.0.0") -> Path:
-    """A bundle whose graph returns `logits` = energies of bands @ WEIGHTS, and embeddings only if it embeds."""
-    write_bundle(folder, name, version)
-    model = onnx.load(folder / "model.onnx")
-    graph = model.graph
-    graph.initializer.append(numpy_helper.from_array(WEIGHTS, "weights"))
-    graph.node.append(helper.make_node("MatMul", ["energies", "weights"], ["logits"]))
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(LABELS)])
-    if embeds:
-        graph.output.insert(0, logits)  # before the embeddings: the name tells them apart, not the place
-    else:
-        graph.output[0].CopyFrom(logits)
-    onnx.save(model, folder / "model.onnx")
-    (folder / "report.json").unlink()
-    files = {"model.onnx": sha256_of(folder / "model.onnx")}
-    outputs = {"logits": CLASSES} | ({"embeddings": embedding_output()} if embeds else {})
-    edit_bundle(folder, lambda manifest: manifest.update(outputs=outputs, files=files))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -186,5 +162,5 @@ def test_observe_of_several_files_gives_the_rows_of_each_output_in_order(tmp_pat
     np.testing.assert_allclose(last, alone.outputs["logits"], atol=1e-5)
     bands, _, _ = projection()
     (rows,) = (one.rows for one in model.reader.read(sample(2, 0, 0.6), model.options_for("probe", {})))
-    expected = np.abs(rows.astype(np.float64) @ bands) @ WEIGHTS
+    expected = np.abs(rows.astype(np.float64) @ bands) @ CLASS_WEIGHTS
     np.testing.assert_allclose(last, expected, rtol=1e-4, atol=1e-4)

@@ -1,7 +1,7 @@
 """What one output of a graph is: the contract of its kinds."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,7 +18,12 @@ class FrozenModel(BaseModel):
 
 
 class Output(FrozenModel, ABC):
-    """One output of a graph: float32, (batch, *row_shape). One class for each kind."""
+    """One output of a graph: float32, (batch, *row_shape). One class for each kind.
+
+    Attributes: is_sole: whether a graph has one of the kind at most, because a call asks for the kind and not by name.
+    """
+
+    is_sole: ClassVar[bool] = True
 
     kind: str
 
@@ -30,6 +35,11 @@ class Output(FrozenModel, ABC):
     @property
     def files(self) -> frozenset[str]:
         """Files of the bundle that it needs beside the graph."""
+        return frozenset()
+
+    @property
+    def needed_values(self) -> frozenset[str]:
+        """Names of the value outputs without which this one cannot be judged."""
         return frozenset()
 
     def summary(self) -> dict[str, Any]:

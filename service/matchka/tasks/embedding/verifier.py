@@ -76,7 +76,7 @@ class Verifier:
 
     @property
     def models(self) -> ModelRegistry:
-        """The served models."""
+        """The served models, for calls that store and compare nothing."""
         return self._registry
 
     @property

@@ -1,0 +1,1 @@
+"""Radio: complex samples of a receiver (I and Q) to windows."""

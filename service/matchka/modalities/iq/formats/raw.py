@@ -1,0 +1,24 @@
+"""Samples without a header, I and Q in turn, as GNU Radio's file sink and rtl_sdr's converters write them."""
+
+from typing import Final
+
+from matchka.modalities.iq.formats.recording import Recording, pairs_in, recording_of
+
+CF32: Final = "<f4"
+CI16: Final = "<i2"
+
+
+def read_cf32(data: bytes) -> Recording:
+    """Little-endian float32.
+
+    Raises: SampleLengthError: no whole number of samples.
+    """
+    return recording_of(pairs_in(data, CF32, "cf32"))
+
+
+def read_ci16(data: bytes) -> Recording:
+    """Little-endian signed integers of 16 bits.
+
+    Raises: SampleLengthError: no whole number of samples.
+    """
+    return recording_of(pairs_in(data, CI16, "ci16"))
