@@ -31,10 +31,8 @@ def write_radio_bundle(folder: Path, name: str = "radio", **outputs: Any) -> Pat
     write_bundle(folder, name, input=INPUT)
     write_radio_graph(folder / "model.onnx")
     changed = OUTPUTS | {output.rstrip("_"): entry for output, entry in outputs.items()}
-    graph = sha256_of(folder / "model.onnx")
-    edit_bundle(
-        folder, lambda manifest: (manifest.update(outputs=changed), manifest["files"].update({"model.onnx": graph}))
-    )
+    files = {"model.onnx": sha256_of(folder / "model.onnx")}
+    edit_bundle(folder, lambda manifest: manifest.update(outputs=changed, files=manifest["files"] | files))
     return folder
 
 

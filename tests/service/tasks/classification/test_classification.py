@@ -1,4 +1,4 @@
-"""POST /v1/classify: pooled probabilities and values, unknown by band, for every kind of sample, and who may not ask."""
+"""POST /v1/classify: pooled probabilities and values, unknown by band, and what is refused."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ import requests
 
 from matchka.bundles.bundle import read_bundle
 from matchka.errors import BundleError
+from matchka.inference.model import open_model
 from tests.factories.bundles import write_bundle
 from tests.factories.classifiers import CLASS_WEIGHTS, LABELS, write_classifier
 from tests.factories.graphs import projection
@@ -101,9 +102,7 @@ def test_classify_with_bands_holds_known_against_the_threshold_of_its_band(
 
 def test_classify_of_a_clip_is_what_its_windows_give(server: SmallServer):
     answer = classify(server, sample(1), "sorter")
-    settings = small_settings(Path(server.settings.models_dir).parent)
-    from matchka.inference.model import open_model
-
+    settings = server.settings
     model = open_model(read_bundle(settings.models_dir / "sorter"), settings)
     (seen,) = model.reader.read(sample(1), model.options_for("probe", {}))
     model.close()
