@@ -89,6 +89,7 @@ def _references() -> Select[*tuple[Any, ...]]:
             SubjectRow.subject_id,
             ReferenceRow.template_count,
             ReferenceRow.row_count,
+            ReferenceRow.condition,
             ReferenceRow.embedding,
             ReferenceRow.digest,
         )
@@ -112,13 +113,22 @@ def read_templates(session: Session, subject: SubjectRow, model: str, version: s
     Raises: StorageDamagedError: a template is not what was stored.
     """
     rows = session.execute(
-        select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest, TemplateRow.row_count)
+        select(
+            TemplateRow.template_id,
+            TemplateRow.embedding,
+            TemplateRow.digest,
+            TemplateRow.row_count,
+            TemplateRow.condition,
+        )
         .where(TemplateRow.subject_key == subject.key, TemplateRow.model == model, TemplateRow.version == version)
         .order_by(TemplateRow.created_at, TemplateRow.template_id)
     ).all()
     for number, found in enumerate(rows, start=1):
         require_digest(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
-    return {found.template_id: StoredEmbedding(from_bytes(found.embedding), found.row_count) for found in rows}
+    return {
+        found.template_id: StoredEmbedding(from_bytes(found.embedding), found.row_count, found.condition)
+        for found in rows
+    }
 
 
 def write_reference(
@@ -136,7 +146,8 @@ def write_reference(
         session.add(row)
     row.template_count, row.embedding = len(templates), to_bytes(mean)
     row.row_count = total_rows(template.row_count for template in templates.values())
-    return Reference(subject.key, subject.subject_id, len(templates), mean, row.row_count)
+    row.condition = lowest_condition(template.condition for template in templates.values())
+    return Reference(subject.key, subject.subject_id, len(templates), mean, row.row_count, row.condition)
 
 
 def total_rows(counts: Iterable[int | None]) -> int | None:
@@ -147,6 +158,16 @@ def total_rows(counts: Iterable[int | None]) -> int | None:
     """
     known = list(counts)
     return None if None in known else sum(count for count in known if count is not None)
+
+
+def lowest_condition(conditions: Iterable[float | None]) -> float | None:
+    """The condition of a reference: the lowest of its templates', or None where one has none.
+
+    >>> lowest_condition([3.5, -4.0]), lowest_condition([3.5, None])
+    (-4.0, None)
+    """
+    known = list(conditions)
+    return None if None in known else min((one for one in known if one is not None), default=None)
 
 
 def to_subject(session: Session, row: SubjectRow) -> Subject:
@@ -169,4 +190,5 @@ def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
     Raises: StorageDamagedError: it is not what was stored.
     """
     require_digest(row.embedding, row.digest, f"the reference of {subject_id}")
-    return Reference(row.subject_key, subject_id, row.template_count, from_bytes(row.embedding), row.row_count)
+    embedding = from_bytes(row.embedding)
+    return Reference(row.subject_key, subject_id, row.template_count, embedding, row.row_count, row.condition)

@@ -14,6 +14,7 @@ class Reference:
         embedding: float32, (full_dim,), the mean of its templates.
         template_count: how many those are.
         row_count: rows of the graph's output in all of them together; None where that is not known of one.
+        condition: the lowest of theirs; None where one has none.
     """
 
     subject_key: int
@@ -21,14 +22,19 @@ class Reference:
     template_count: int
     embedding: FloatArray
     row_count: int | None
+    condition: float | None
 
 
 @dataclass(frozen=True)
 class StoredEmbedding:
-    """A template's embedding, float32, (full_dim,), and of how many rows it is the mean; None where not known."""
+    """A template's embedding, float32, (full_dim,), of how many rows it is the mean, and its condition.
+
+    Either is None where it is not known.
+    """
 
     vector: FloatArray
     row_count: int | None
+    condition: float | None
 
 
 @dataclass(frozen=True)

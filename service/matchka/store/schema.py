@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -21,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -84,6 +85,7 @@ class TemplateRow(Base):
     """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest.
 
     `row_count` says of how many rows of the graph's output it is the mean; null in templates from before it was kept.
+    `condition` is the value that decides which of the bundle's thresholds hold; null where the bundle has one set.
     """
 
     __tablename__ = "templates"
@@ -96,6 +98,7 @@ class TemplateRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     digest: Mapped[int | None] = mapped_column(BigInteger)
     row_count: Mapped[int | None] = mapped_column(Integer)
+    condition: Mapped[float | None] = mapped_column(Double)
     _with_digest = validates("embedding")(with_digest)
 
 
@@ -103,7 +106,8 @@ class ReferenceRow(Base):
     """A subject's reference for one model and version: the mean of its templates, little-endian float32.
 
     The digest is that of the embedding (store/integrity/digest.py) and is written with it, always: an embedding that
-    does not fit its digest is damaged. `row_count` is the sum over the templates; null where one has none.
+    does not fit its digest is damaged. `row_count` is the sum over the templates, `condition` the lowest of them; each
+    is null where one of them has none.
     """
 
     __tablename__ = "subject_references"  # `references` is a reserved word of SQL
@@ -116,6 +120,7 @@ class ReferenceRow(Base):
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
     digest: Mapped[int | None] = mapped_column(BigInteger)
     row_count: Mapped[int | None] = mapped_column(Integer)
+    condition: Mapped[float | None] = mapped_column(Double)
     _with_digest = validates("embedding")(with_digest)
 
 

@@ -87,6 +87,7 @@ class Store:
         version: str,
         embeddings: FloatArray,
         row_counts: Sequence[int] | None = None,
+        conditions: Sequence[float | None] | None = None,
     ) -> Enrolment:
         """Store templates and recompute the subject's reference; all or nothing.
 
@@ -97,13 +98,14 @@ class Store:
             version: the bundle's version.
             embeddings: float32, (templates, full_dim), unit length.
             row_counts: of how many rows of the graph's output each is the mean; None where not known.
+            conditions: of each the value that decides which thresholds hold; None where the bundle has one set.
 
         Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
         """
         try:
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions)
         except IntegrityError:  # an import into PostgreSQL made the subject in the same moment: now it is there
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions)
 
     def _add_templates(
         self,
@@ -113,13 +115,15 @@ class Store:
         version: str,
         embeddings: FloatArray,
         row_counts: Sequence[int] | None,
+        conditions: Sequence[float | None] | None,
     ) -> Enrolment:
         now = datetime.now(UTC)
         counts = [None] * len(embeddings) if row_counts is None else row_counts
+        held = [None] * len(embeddings) if conditions is None else conditions
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         with self._sessions.begin() as session:
             subject = find_or_make_subject(session, tenant, subject_id, now)
-            for template_id, embedding, row_count in zip(ids, embeddings, counts, strict=True):
+            for template_id, embedding, row_count, condition in zip(ids, embeddings, counts, held, strict=True):
                 session.add(
                     TemplateRow(
                         template_id=template_id,
@@ -129,6 +133,7 @@ class Store:
                         embedding=to_bytes(embedding),
                         created_at=now,
                         row_count=row_count,
+                        condition=condition,
                     )
                 )
             session.flush()

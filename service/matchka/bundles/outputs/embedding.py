@@ -1,11 +1,13 @@
 """An output that is an embedding."""
 
+from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from matchka.bundles.outputs.measurements import DimReport
-from matchka.bundles.outputs.output import Output
+from matchka.bundles.outputs.condition import Condition
+from matchka.bundles.outputs.measurements import BandReport, DimReport
+from matchka.bundles.outputs.output import Output, is_absent
 from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
 
 EMBEDDINGS: Final = "embeddings"  # what the graphs of this project call their embedding
@@ -19,6 +21,8 @@ class EmbeddingOutput(Output):
         dims: those that were trained and measured, rising; the last is full_dim.
         per_dim: what was measured, by dim.
         scorer: how embeddings are compared; thresholds are of its similarities.
+        condition: a value that error rates depend on, and bands of it that have thresholds of their own; absent where
+            one threshold serves all samples.
     """
 
     kind: Literal["embedding"] = "embedding"
@@ -26,6 +30,7 @@ class EmbeddingOutput(Output):
     dims: tuple[int, ...]
     per_dim: dict[str, DimReport]
     scorer: AnyScoring = CosineScoring()
+    condition: Condition | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "EmbeddingOutput":
@@ -35,6 +40,9 @@ class EmbeddingOutput(Output):
             raise ValueError("per_dim must have exactly one entry for each of dims")
         if not self.scorer.suits(self.dims):
             raise ValueError("scorer.per_dim must have exactly one entry for each of dims")
+        bands = self.condition.bands if self.condition else 0
+        if any(len(report.bands or ()) != bands for report in self.per_dim.values()):
+            raise ValueError("per_dim must have bands where there is a condition, one for each of its own")
         return self
 
     @property
@@ -46,6 +54,24 @@ class EmbeddingOutput(Output):
     def files(self) -> frozenset[str]:
         """The scorer's."""
         return self.scorer.files
+
+    @property
+    def needed_values(self) -> frozenset[str]:
+        """That of the condition."""
+        return frozenset([self.condition.value] if self.condition else [])
+
+    def report_for(self, dim: int, conditions: Iterable[float | None]) -> DimReport | BandReport:
+        """What decides on a comparison at one dim: the band of the lowest condition, which sets the rate.
+
+        Args:
+            dim: one of dims.
+            conditions: of probe and reference; None where it was not kept, and the figures of all bands together serve.
+        """
+        report, values = self.per_dim[str(dim)], list(conditions)
+        known = [value for value in values if value is not None]
+        if self.condition is None or report.bands is None or not known or len(known) < len(values):
+            return report
+        return report.bands[self.condition.band_of(min(known))]
 
     def summary(self) -> dict[str, Any]:
         """Its kind, dims and scorer."""

@@ -1,5 +1,6 @@
 """What was measured of an embedding at one dim: accuracy, thresholds and what the gate found."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -92,6 +93,19 @@ class GalleryThresholds(FrozenModel):
         return self
 
 
+class BandReport(FrozenModel):
+    """What decides in one band of a condition: keyed as in a DimReport, and measured on pairs of that band alone."""
+
+    calibration: dict[TemplateCount, Calibration]
+    operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
+    identification: dict[TemplateCount, GalleryThresholds] = Field(default={}, exclude_if=is_absent)
+
+    @model_validator(mode="after")
+    def _has_points_for_one_template(self) -> "BandReport":
+        _require_rising_points(self.operating_points)
+        return self
+
+
 class GateComparison(FrozenModel):
     """The EER of a dim beside that of a reference, on the same trials of one domain; rates are fractions in [0, 1].
 
@@ -143,7 +157,8 @@ class DimReport(FrozenModel):
     "2", "3", "5", "10"): the mean of several templates shifts the similarities. `identification` is empty in bundles
     written before there was one, and lacks numbers of templates that too few subjects had. `gate` and `order` say by
     domain what the gate found; bundles written before it had a margin lack both. `promise` is absent where the
-    thresholds are estimates.
+    thresholds are estimates. `bands` has an entry for each band of the embedding's condition, the worst first, and is
+    absent without one; the dim's own figures are then of all bands together.
     """
 
     metrics: dict[str, Metrics]
@@ -154,16 +169,21 @@ class DimReport(FrozenModel):
     gate: dict[str, GateComparison] = Field(default={}, exclude_if=is_absent)
     order: dict[str, DimOrder] = Field(default={}, exclude_if=is_absent)
     promise: Promise | None = Field(default=None, exclude_if=is_absent)
+    bands: tuple[BandReport, ...] | None = Field(default=None, exclude_if=is_absent)
 
     @model_validator(mode="after")
     def _has_points_for_one_template(self) -> "DimReport":
-        if not self.operating_points.get("1"):
-            raise ValueError("operating_points must hold at least those of a reference of one template")
-        for points in self.operating_points.values():
-            rates = [point.fmr for point in points]
-            if rates != sorted(set(rates), reverse=True):
-                raise ValueError("operating points must fall in fmr, without repeats")
-            thresholds = [point.threshold for point in points]
-            if thresholds != sorted(thresholds):
-                raise ValueError("thresholds must not fall where fmr falls")
+        _require_rising_points(self.operating_points)
         return self
+
+
+def _require_rising_points(by_count: Mapping[str, Sequence[OperatingPoint]]) -> None:
+    if not by_count.get("1"):
+        raise ValueError("operating_points must hold at least those of a reference of one template")
+    for points in by_count.values():
+        rates = [point.fmr for point in points]
+        if rates != sorted(set(rates), reverse=True):
+            raise ValueError("operating points must fall in fmr, without repeats")
+        thresholds = [point.threshold for point in points]
+        if thresholds != sorted(thresholds):
+            raise ValueError("thresholds must not fall where fmr falls")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from matchka.store.deletions import living_deletions
 from matchka.store.integrity.digest import digest_of, digests
 from matchka.store.integrity.stored_embeddings import from_bytes
-from matchka.store.queries import total_rows
+from matchka.store.queries import lowest_condition, total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.statistics import row_counts
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
@@ -27,8 +27,9 @@ COMPONENT_BYTES: Final = 4
 
 Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
 GroupKey: TypeAlias = tuple[int, str, str]  # subject key, model, version
-StoredReference: TypeAlias = tuple[int, bytes, int | None, int | None]  # template count, embedding, digest, row count
-TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest, row_count
+# template count, embedding, digest, row count, condition
+StoredReference: TypeAlias = tuple[int, bytes, int | None, int | None, float | None]
+TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest, row_count, condition
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ def _batches(session: Session) -> Iterator[list[TemplateLine]]:
         TemplateRow.embedding,
         TemplateRow.digest,
         TemplateRow.row_count,
+        TemplateRow.condition,
     ).order_by(TemplateRow.subject_key, TemplateRow.model, TemplateRow.version)
     held: list[TemplateLine] = []
     for partition in session.execute(query).yield_per(BATCH_ROWS).partitions():
@@ -148,7 +150,13 @@ def _check_batch(
     session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
 ) -> Iterator[IntegrityProblem]:
     references = {
-        (row.subject_key, row.model, row.version): (row.template_count, row.embedding, row.digest, row.row_count)
+        (row.subject_key, row.model, row.version): (
+            row.template_count,
+            row.embedding,
+            row.digest,
+            row.row_count,
+            row.condition,
+        )
         for row in session.execute(
             select(
                 ReferenceRow.subject_key,
@@ -158,6 +166,7 @@ def _check_batch(
                 ReferenceRow.embedding,
                 ReferenceRow.digest,
                 ReferenceRow.row_count,
+                ReferenceRow.condition,
             ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
         )
     }
@@ -197,22 +206,23 @@ def _check_vectors(
     means = mean_by_group(truncate_and_normalise(rows[chosen], rows.shape[1]), [len(groups[n][1]) for n in sound])
     for mean, number in zip(means, sound, strict=True):
         key, group = groups[number]
-        row_count = total_rows(line.row_count for line in group)
-        broken = _broken_reference(references.get(key), mean, len(group), row_count)
+        broken = _broken_reference(references.get(key), mean, group)
         if broken:
             yield IntegrityProblem(broken, _place(key))
 
 
-def _broken_reference(
-    stored: StoredReference | None, mean: FloatArray, template_count: int, row_count: int | None
-) -> str | None:
+def _broken_reference(stored: StoredReference | None, mean: FloatArray, group: list[TemplateLine]) -> str | None:
     if stored is None:
         return "templates without a reference"
-    count, embedding, digest, rows = stored
-    if count != template_count:
-        return f"a reference that counts {count} templates where there are {template_count}"
+    count, embedding, digest, rows, condition = stored
+    if count != len(group):
+        return f"a reference that counts {count} templates where there are {len(group)}"
+    row_count = total_rows(line.row_count for line in group)
     if rows != row_count:
         return f"a reference that counts {rows} rows where its templates have {row_count}"
+    lowest = lowest_condition(line.condition for line in group)
+    if condition != lowest:
+        return f"a reference of the condition {condition} where the lowest of its templates is {lowest}"
     # a comparison with NaN is false, so the rule is put the way in which NaN breaks it
     if len(embedding) != mean.nbytes or not np.all(np.abs(from_bytes(embedding) - mean) <= MEAN_TOLERANCE):
         return "a reference that is not the mean of its templates"

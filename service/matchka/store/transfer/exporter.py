@@ -53,13 +53,14 @@ class ExportManifest(ArchiveManifest):
 
 
 class TemplateEntry(BaseModel):
-    """A template of a subject's line; exports of format 1 know no numbers of rows."""
+    """A template of a subject's line. Exports of format 1 know no numbers of rows; no condition is written as none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template_id: str = Field(pattern=f"^{TEMPLATE_ID}$")
     created_at: AwareDatetime
     row_count: int | None = Field(default=None, ge=1, le=MOST_ROWS)
+    condition: float | None = Field(default=None, allow_inf_nan=False, exclude_if=lambda value: value is None)
 
 
 class SubjectLine(BaseModel):
@@ -126,13 +127,19 @@ def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model:
         TemplateRow.template_id,
         TemplateRow.created_at,
         TemplateRow.row_count,
+        TemplateRow.condition,
     )
     rows = session.execute(_of(query, tenant, model, version)).yield_per(ROWS_AT_ONCE)
     subjects = templates = 0
     with writer.member(SUBJECTS_NAME) as append:
         for (subject_id, since), grouped in groupby(rows, key=lambda row: (row.subject_id, row.since)):
             entries = tuple(
-                TemplateEntry(template_id=row.template_id, created_at=row.created_at, row_count=row.row_count)
+                TemplateEntry(
+                    template_id=row.template_id,
+                    created_at=row.created_at,
+                    row_count=row.row_count,
+                    condition=row.condition,
+                )
                 for row in grouped
             )
             line = SubjectLine(subject_id=subject_id, created_at=since, templates=entries)

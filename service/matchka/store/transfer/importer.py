@@ -24,7 +24,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.integrity.digest import digests
 from matchka.store.integrity.stored_embeddings import to_bytes
-from matchka.store.queries import total_rows
+from matchka.store.queries import lowest_condition, total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
@@ -171,6 +171,7 @@ class _Importer:
                 "subject_key": key,
                 "created_at": line.templates[place].created_at.astimezone(UTC),
                 "row_count": line.templates[place].row_count,
+                "condition": line.templates[place].condition,
                 **of,
             }
             for key, line, living, _ in wanted
@@ -183,6 +184,7 @@ class _Importer:
                 "subject_key": key,
                 "template_count": len(living),
                 "row_count": total_rows(line.templates[place].row_count for place in living),
+                "condition": lowest_condition(line.templates[place].condition for place in living),
                 **of,
             }
             for key, line, living, _ in wanted

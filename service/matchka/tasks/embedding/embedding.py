@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import UntrainedDimError
-from matchka.inference.model import Model
+from matchka.inference.model import EmbeddedSamples, Model
 from matchka.modalities.modality import Finding
 from matchka.scorers import CountedEmbeddings, counted
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
@@ -15,12 +15,15 @@ from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 class Embedded:
     """Embeddings of samples, float32, (observations, full_dim), of unit length, and what was seen of each.
 
-    Attributes: row_counts: of how many rows of the graph's output each is the mean.
+    Attributes:
+        row_counts: of how many rows of the graph's output each is the mean.
+        conditions: of each the value that decides which thresholds hold; None where the bundle has no such condition.
     """
 
     vectors: FloatArray
     findings: tuple[Finding | None, ...]
     row_counts: tuple[int, ...]
+    conditions: tuple[float | None, ...]
 
     def one(self, number: int) -> CountedEmbeddings:
         """One of them, as scorers take it."""
@@ -48,7 +51,16 @@ def embed(model: Model, samples: list[bytes], options: object) -> Embedded:
     name = model.manifest.output_name(EmbeddingOutput)
     seen = model.observe(samples, options)
     means = mean_by_group(seen.outputs[name], list(seen.rows))
-    return Embedded(truncate_and_normalise(means, means.shape[1]), seen.findings, seen.rows)
+    return Embedded(truncate_and_normalise(means, means.shape[1]), seen.findings, seen.rows, _conditions(model, seen))
+
+
+def _conditions(model: Model, seen: EmbeddedSamples) -> tuple[float | None, ...]:
+    """The mean over the rows of each observation."""
+    condition = model.manifest.output(EmbeddingOutput).condition
+    if condition is None:
+        return (None,) * len(seen.rows)
+    means = mean_by_group(seen.outputs[condition.value], list(seen.rows))
+    return tuple(float(mean) for mean in means[:, 0])
 
 
 def require_dim(manifest: Manifest, dim: int | None) -> int:

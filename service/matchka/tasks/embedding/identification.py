@@ -10,12 +10,12 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
-from matchka.scorers import CountedEmbeddings, counted
+from matchka.scorers import LEAST_SHORTLIST, SHORTLIST_FACTOR, CountedEmbeddings, counted
 from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
-from matchka.tasks.embedding.thresholds import identification_threshold
+from matchka.tasks.embedding.thresholds import Threshold, identification_threshold
 
 DEFAULT_MAX_FPIR: Final = 1e-2
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
@@ -23,19 +23,48 @@ MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 @dataclass(frozen=True)
 class Search:
-    """One gallery to be searched, and the one probe as its version embeds it."""
+    """One gallery to be searched, and the one probe as its version embeds it.
+
+    Attributes: condition: of the probe; None where the bundle has no such condition, or it was not kept.
+    """
 
     model: Model
     dim: int
     gallery: Gallery
     probe: CountedEmbeddings
+    condition: float | None
+
+    @property
+    def embedding(self) -> EmbeddingOutput:
+        """What the bundle states."""
+        return self.model.manifest.output(EmbeddingOutput)
+
+    @property
+    def ranks_by_cosine(self) -> bool:
+        """Whether the gallery's order is final: similarities are cosines, and all have one threshold."""
+        return self.model.scorer.is_cosine and self.embedding.condition is None
+
+    def shortlist(self, top_k: int) -> int:
+        """How many the gallery has to find so that those that lie highest above their thresholds are among them."""
+        found = self.model.scorer.shortlist(top_k)
+        return found if self.embedding.condition is None else max(found, LEAST_SHORTLIST, SHORTLIST_FACTOR * top_k)
+
+    def thresholds(self, found: "Sequence[Ranked]", max_fpir: float, gallery_size: int, count: int) -> list[Threshold]:
+        """The threshold of each that was found: of the band of the lower condition, its own or the probe's."""
+        reports = [self.embedding.report_for(self.dim, (self.condition, one.condition)) for one in found]
+        different = {id(report): report for report in reports}
+        found_for = {
+            key: identification_threshold(report, count, max_fpir, gallery_size) for key, report in different.items()
+        }
+        return [found_for[id(report)] for report in reports]
 
 
 @dataclass(frozen=True)
 class Ranked(SubjectSimilarity):
-    """A subject that the store holds, and how many templates its reference has."""
+    """A subject that the store holds, how many templates its reference has, and their lowest condition, if any."""
 
     template_count: int
+    condition: float | None
 
 
 class Identifier:
@@ -70,11 +99,11 @@ class Identifier:
         thresholds = []
         for search in searches:
             found = self._candidates(tenant, search, top_k)
-            manifest = search.model.manifest
-            report = manifest.output(EmbeddingOutput).per_dim[str(search.dim)]
-            threshold = identification_threshold(report, _count_of_best(found), max_fpir, gallery_size)
-            thresholds.append(threshold)
-            for one in found:
+            manifest, count = search.model.manifest, _count_of_best(found)
+            report = search.embedding.report_for(search.dim, [search.condition])
+            thresholds.append(identification_threshold(report, count, max_fpir, gallery_size))  # where nobody is found
+            own = search.thresholds(found, max_fpir, gallery_size, count)
+            for one, threshold in zip(found, own, strict=True):
                 # one that is just moving to a newer version is in both; it counts in the newer
                 candidate = Candidate(one.subject_id, one.similarity, one.cosine, manifest, search.dim, threshold)
                 by_subject.setdefault(one.subject_id, candidate)
@@ -93,24 +122,25 @@ class Identifier:
         """Other subjects that identify would have taken for this one, at the default false positive rate."""
         embedding = model.manifest.output(EmbeddingOutput)
         own = counted(reference.embedding[None, :], [reference.row_count])
-        search = Search(model, embedding.full_dim, gallery, own)
+        search = Search(model, embedding.full_dim, gallery, own, reference.condition)
         # both sides are references, so the larger of the two counts sets the threshold
         found = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
         count = max(_count_of_best(found), reference.template_count)
-        report = embedding.per_dim[str(search.dim)]
-        threshold = identification_threshold(report, count, DEFAULT_MAX_FPIR, len(gallery))
         others = [one for one in found if one.subject_id != reference.subject_id][:MOST_SIMILAR_SUBJECTS]
-        return [other for other in others if other.similarity >= threshold.value]
+        thresholds = search.thresholds(others, DEFAULT_MAX_FPIR, len(gallery), count)
+        pairs = zip(others, thresholds, strict=True)
+        return [other for other, threshold in pairs if other.similarity >= threshold.value]
 
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.
 
         The gallery ranks by cosine; what another scorer may think of the best of these is settled here.
         """
-        scorer = search.model.scorer
-        hits = search.gallery.search(search.probe.vectors[0], search.dim, scorer.shortlist(top_k))
-        ranked = self._by_cosine(tenant, search, hits) if scorer.is_cosine else self._by_scorer(tenant, search, hits)
-        return ranked[:top_k]
+        hits = search.gallery.search(search.probe.vectors[0], search.dim, search.shortlist(top_k))
+        if search.ranks_by_cosine:
+            return self._by_cosine(tenant, search, hits)[:top_k]
+        ranked = self._by_scorer(tenant, search, hits)
+        return ranked if search.embedding.condition else ranked[:top_k]  # thresholds may still change the order
 
     def _by_cosine(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
         manifest = search.model.manifest
@@ -118,7 +148,7 @@ class Identifier:
             tenant, [hit.subject_key for hit in hits], manifest.name, manifest.version
         )
         held = ((known[hit.subject_key], hit) for hit in hits if hit.subject_key in known)
-        return [Ranked(one.subject_id, hit.similarity, hit.similarity, one.template_count) for one, hit in held]
+        return [Ranked(one.subject_id, hit.similarity, hit.similarity, one.template_count, None) for one, hit in held]
 
     def _by_scorer(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
         manifest = search.model.manifest
@@ -131,7 +161,7 @@ class Identifier:
         references = counted(np.stack([one.embedding for one, _ in held]), [one.row_count for one, _ in held])
         similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
         ranked = [
-            Ranked(one.subject_id, similarity, hit.similarity, one.template_count)
+            Ranked(one.subject_id, similarity, hit.similarity, one.template_count, one.condition)
             for (one, hit), similarity in zip(held, similarities, strict=True)
         ]
         return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-from matchka.bundles.outputs.measurements import DimReport, GalleryThresholds
+from matchka.bundles.outputs.measurements import BandReport, DimReport, GalleryThresholds
 from matchka.errors import InvalidFieldError
 
+Report: TypeAlias = DimReport | BandReport  # what a bundle states of a dim, or of one band of it
 LARGEST_COSINE: Final = 1.0 - 1e-7  # Fisher's z of 1 is infinite
 
 
@@ -66,7 +67,7 @@ class Decision:
     probability: float | None
 
 
-def decide(report: DimReport, similarity: float, template_count: int, fmr: float) -> Decision:
+def decide(report: Report, similarity: float, template_count: int, fmr: float) -> Decision:
     """Hold a similarity against the threshold that keeps a false match rate.
 
     Args:
@@ -86,7 +87,7 @@ def decide(report: DimReport, similarity: float, template_count: int, fmr: float
     )
 
 
-def threshold_at(report: DimReport, template_count: int, fmr: float) -> Threshold:
+def threshold_at(report: Report, template_count: int, fmr: float) -> Threshold:
     """The threshold for a false match rate, interpolated between operating points.
 
     Fisher's z (the inverse hyperbolic tangent) of non-mated cosines is close to normal, so that z against the normal
@@ -151,7 +152,7 @@ def fmr_for_fpir(max_fpir: float, gallery_size: int) -> float:
     return -math.expm1(math.log1p(-max_fpir) / max(1, gallery_size))
 
 
-def identification_threshold(report: DimReport, template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
+def identification_threshold(report: Report, template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
     """The threshold that keeps a false positive identification rate over a whole gallery.
 
     It is the higher of two: that of independent comparisons at fmr_for_fpir, and that of impostors some of whom
@@ -192,7 +193,7 @@ def _on_line(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
     return ys[right - 1] + share * (ys[right] - ys[right - 1])
 
 
-def probability_of(report: DimReport, similarity: float, template_count: int) -> float | None:
+def probability_of(report: Report, similarity: float, template_count: int) -> float | None:
     """Posterior of a mated pair at prior 0.5: the logistic function of the calibrated log-likelihood ratio."""
     if not report.calibration:
         return None
@@ -200,7 +201,7 @@ def probability_of(report: DimReport, similarity: float, template_count: int) ->
     return 0.5 * (1.0 + math.tanh(0.5 * ratio))  # the logistic function, without overflow
 
 
-def log_likelihood_ratio_of(report: DimReport, similarity: float, template_count: int) -> float:
+def log_likelihood_ratio_of(report: Report, similarity: float, template_count: int) -> float:
     """The calibrated log-likelihood ratio (natural logarithm) of a similarity; the bundle must be calibrated."""
     calibration = report.calibration[_key_for(report.calibration, template_count)]
     return calibration.scale * similarity + calibration.offset

@@ -25,7 +25,7 @@ from matchka.tasks.embedding.follower import GalleryFollower
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
-from matchka.tasks.embedding.thresholds import Decision, decide
+from matchka.tasks.embedding.thresholds import Decision, Report, decide
 from matchka.vectors import cosine_similarity, truncate_and_normalise
 
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
@@ -137,7 +137,13 @@ class Verifier:
         with self._write_lock:
             with model.times.timed("store"):
                 enrolment = self._store.add_templates(
-                    tenant, subject_id, model_name, model.manifest.version, embeddings, seen.row_counts
+                    tenant,
+                    subject_id,
+                    model_name,
+                    model.manifest.version,
+                    embeddings,
+                    seen.row_counts,
+                    seen.conditions,
                 )
             self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._follower.of(tenant, model)
@@ -162,8 +168,9 @@ class Verifier:
         seen = embed(model, [sample], options)
         with model.times.timed("decide"):
             enrolled = counted(reference.embedding[None, :], [reference.row_count])
-            decision, cosine = _decide(model, dim, max_fmr, enrolled, seen.one(0), reference.template_count)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings)
+            report = model.manifest.output(EmbeddingOutput).report_for(dim, (reference.condition, seen.conditions[0]))
+            decision, cosine = _decide(model, dim, report, max_fmr, enrolled, seen.one(0), reference.template_count)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings, report)
 
     def verify_jointly(
         self,
@@ -208,7 +215,7 @@ class Verifier:
                 value=subject_id,
                 remedy="Enrol the subject again with each model.",
             )
-        reports = {name: part.manifest.output(EmbeddingOutput).per_dim[str(part.dim)] for name, part in parts.items()}
+        reports = {name: part.report for name, part in parts.items()}
         # of the reference that was compared: the subject may have been changed since
         counts = {name: part.template_count for name, part in parts.items()}
         similarities = {name: part.decision.similarity for name, part in parts.items()}
@@ -227,8 +234,9 @@ class Verifier:
         """Compare two samples; nothing is stored."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
         seen = embed(model, [sample_a, sample_b], options)
-        decision, cosine = _decide(model, dim, max_fmr, seen.one(0), seen.one(1), 1)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings)
+        report = model.manifest.output(EmbeddingOutput).report_for(dim, seen.conditions)
+        decision, cosine = _decide(model, dim, report, max_fmr, seen.one(0), seen.one(1), 1)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings, report)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float
@@ -272,12 +280,13 @@ class Verifier:
         seen_by_older = [(other, other_dim, observe_with_version(other, sample, options)) for other, other_dim in older]
         found = []
         for number, finding in enumerate(seen.findings):
-            searches = [Search(model, model_dim, self._follower.of(tenant, model), seen.one(number))]
+            own = self._follower.of(tenant, model)
+            searches = [Search(model, model_dim, own, seen.one(number), seen.conditions[number])]
             for other, other_dim, again in seen_by_older:
                 place = None if again is None else counterpart(again.findings, finding, number)
                 if again is not None and place is not None:
                     gallery = self._follower.of(tenant, other)
-                    searches.append(Search(other, other_dim, gallery, again.one(place)))
+                    searches.append(Search(other, other_dim, gallery, again.one(place), again.conditions[place]))
             with model.times.timed("search"):  # and the store's rows of what was found
                 found.append(self._identifier.identify(tenant, searches, finding, top_k, max_fpir))
         return found
@@ -344,10 +353,15 @@ class Verifier:
 
 
 def _decide(
-    model: Model, dim: int, max_fmr: float, reference: CountedEmbeddings, probe: CountedEmbeddings, template_count: int
+    model: Model,
+    dim: int,
+    report: Report,
+    max_fmr: float,
+    reference: CountedEmbeddings,
+    probe: CountedEmbeddings,
+    template_count: int,
 ) -> tuple[Decision, float]:
     """The decision on the scorer's similarity, and the cosine beside it."""
     similarity = float(model.scorer.similarities(reference, probe, dim)[0, 0])
-    report = model.manifest.output(EmbeddingOutput).per_dim[str(dim)]
     cosine = float(cosine_similarity(reference.vectors, probe.vectors, dim)[0, 0])
     return decide(report, similarity, template_count, max_fmr), cosine
