@@ -8,7 +8,7 @@ import pytest
 
 from tests.factories.checkout import ROOT
 
-WORDS = re.compile(r"(?<![a-z])(faces?|voices?|audio|images?|tabular)(?![a-z])")
+WORDS = re.compile(r"(?<![a-z])(faces?|voices?|audio|images?|tabular|iq)(?![a-z])")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SOURCES = ("service/matchka", "training/matchka_train", "export/matchka_export")
 # rooms of single modalities, and what is about the two default bundles
