@@ -30,6 +30,10 @@ ModelName = Annotated[
 FaceOption = Annotated[
     str | None, typer.Option("--face", help="Which face: dominant, only, aligned; for identify also all.")
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--sample-format", help="Format of a radio recording: cf32 or ci16; others show it."),
+]
 Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
 SampleFile = Annotated[
     Path, typer.Argument(help="Audio (WAV, FLAC, OGG, MP3), a picture (JPEG, PNG, WebP, BMP), or what --model takes.")
@@ -79,12 +83,13 @@ def enroll(
     files: SampleFiles,
     model: ModelName = None,
     face: FaceOption = None,
+    sample_format: FormatOption = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Enrol a subject from one or more samples."""
     with reported_errors():
-        answer = connected(url).enroll(subject_id, list(files), model_for(model, files[0]), face)
+        answer = connected(url).enroll(subject_id, list(files), model_for(model, files[0]), face, sample_format)
     if json:
         print_json(answer)
         return
@@ -102,6 +107,7 @@ def verify(
     file: SampleFile,
     model: ModelName = None,
     face: FaceOption = None,
+    sample_format: FormatOption = None,
     dim: Dim = None,
     max_fmr: MaxFmr = None,
     with_face: Annotated[
@@ -134,7 +140,7 @@ def verify(
                 remedy="Name a picture with --with-face, or leave them out.",
             )
         else:
-            answer = client.verify(subject_id, file, model_for(model, file), dim, max_fmr, face)
+            answer = client.verify(subject_id, file, model_for(model, file), dim, max_fmr, face, sample_format)
     _report_decision(answer, json)
 
 
@@ -144,6 +150,7 @@ def compare(
     file_b: SampleFile,
     model: ModelName = None,
     face: FaceOption = None,
+    sample_format: FormatOption = None,
     dim: Dim = None,
     max_fmr: MaxFmr = None,
     url: Url = None,
@@ -151,7 +158,7 @@ def compare(
 ) -> None:
     """Are these two samples of one subject? Exit code 0: match, 1: no match, 2: error."""
     with reported_errors():
-        answer = connected(url).compare(file_a, file_b, model_for(model, file_a), dim, max_fmr, face)
+        answer = connected(url).compare(file_a, file_b, model_for(model, file_a), dim, max_fmr, face, sample_format)
     _report_decision(answer, json)
 
 
@@ -160,6 +167,7 @@ def identify(
     file: SampleFile,
     model: ModelName = None,
     face: FaceOption = None,
+    sample_format: FormatOption = None,
     top_k: Annotated[int | None, typer.Option("--top-k", help="Candidates to list; 5 by default.")] = None,
     dim: Dim = None,
     max_fpir: Annotated[float | None, typer.Option("--max-fpir", help="FPIR to keep; 0.01 by default.")] = None,
@@ -168,7 +176,7 @@ def identify(
 ) -> None:
     """Whose sample is this, if anybody's? Exit code 0: match, 1: unknown, 2: error."""
     with reported_errors():
-        answer = connected(url).identify(file, model_for(model, file), top_k, dim, max_fpir, face)
+        answer = connected(url).identify(file, model_for(model, file), top_k, dim, max_fpir, face, sample_format)
     if json:
         print_json(answer)
     else:
@@ -190,13 +198,14 @@ def embed(
     files: SampleFiles,
     model: ModelName = None,
     face: FaceOption = None,
+    sample_format: FormatOption = None,
     dim: Dim = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Embed samples."""
     with reported_errors():
-        answer = connected(url).embed(list(files), model_for(model, files[0]), dim, face)
+        answer = connected(url).embed(list(files), model_for(model, files[0]), dim, face, sample_format)
     if json:
         print_json(answer)
         return
@@ -305,5 +314,5 @@ def _report_decision(answer: VerifyAnswer | FusedVerifyAnswer, json: bool) -> No
 
 
 def print_json(answer: BaseModel) -> None:
-    """Print an answer as it came."""
+    """Print an answer as the service gave it."""
     typer.echo(answer.model_dump_json())

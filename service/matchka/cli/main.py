@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from matchka.cli.classify import classify
 from matchka.cli.client_commands import Url, commands, connected, reported_errors
 from matchka.cli.demo import run_demonstration
 from matchka.cli.speech_commands import commands as speech_commands
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(commands)
 app.add_typer(speech_commands)
+app.command()(classify)
 
 
 @app.command(context_settings=PASSED_ON)

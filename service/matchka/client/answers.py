@@ -205,6 +205,30 @@ class IdentifyAnswer(Answer):
     faces: list[IdentifiedFaceAnswer] | None = None
 
 
+class ClassAnswer(Answer):
+    """A class, and how probable it is."""
+
+    label: str
+    probability: float
+
+
+class ClassifyAnswer(Answer):
+    """The class of a sample; `label` is None where it is of none that the model knows.
+
+    `classes`: all of them, the most probable first. `values`: what else the model estimates, by name, for example
+    `snr_db`. `windows`: rows of the graph's output that all of it is pooled over. `sample`: what was seen of the sample
+    before: of a radio recording its windows, samples and power.
+    """
+
+    label: str | None
+    classes: list[ClassAnswer]
+    values: dict[str, float]
+    windows: int
+    sample: dict[str, Any] | None
+    model: str
+    version: str
+
+
 class TemplateAnswer(Answer):
     """A template, without its embedding."""
 
@@ -294,6 +318,14 @@ class GalleryThresholds(Answer):
     thresholds: tuple[tuple[float, ...], ...]
 
 
+class BandReport(Answer):
+    """What decides in one band of an embedding's condition; keyed as in a DimReport."""
+
+    calibration: dict[str, Calibration]
+    operating_points: dict[str, tuple[OperatingPoint, ...]]
+    identification: dict[str, GalleryThresholds] = {}
+
+
 class GateComparison(Answer):
     """The EER of a dim beside that of a reference in one domain; `upper` bounds the difference at `confidence`."""
 
@@ -321,7 +353,8 @@ class DimOrder(Answer):
 class DimReport(Answer):
     """All that was measured at one dim. Metrics, `gate` and `order` are keyed by domain.
 
-    Calibration, operating points and identification are keyed by the number of templates ("1", "3").
+    Calibration, operating points and identification are keyed by the number of templates ("1", "3"). `bands` are those
+    of the embedding's condition, the worst first; the dim's own figures are then of all together.
     """
 
     metrics: dict[str, Metrics]
@@ -332,6 +365,7 @@ class DimReport(Answer):
     gate: dict[str, GateComparison] = {}
     order: dict[str, DimOrder] = {}
     promise: Promise | None = None
+    bands: tuple[BandReport, ...] | None = None
 
 
 class Source(Answer):

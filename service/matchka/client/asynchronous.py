@@ -67,6 +67,7 @@ class AsyncClient:
     transcribe = _sent(calls.transcribe)
     compare = _sent(calls.compare)
     identify = _sent(calls.identify)
+    classify = _sent(calls.classify)
     subjects = _sent(calls.subjects)
     subject = _sent(calls.subject)
     delete_subject = _sent(calls.delete_subject)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from matchka.client.answers import (
     ChallengeAnswer,
+    ClassifyAnswer,
     EmbedAnswer,
     EnrollAnswer,
     FusedVerifyAnswer,
@@ -49,16 +50,26 @@ class Call(Generic[AnswerT]):
 
 
 def embed(
-    samples: list[Sample], model: str = "voice", dim: int | None = None, face: str | None = None
+    samples: list[Sample],
+    model: str = "voice",
+    dim: int | None = None,
+    face: str | None = None,
+    sample_format: str | None = None,
 ) -> Call[EmbedAnswer]:
     """Embed samples (paths, bytes or named numbers) at a trained dim."""
-    fields = {"model": model, "dim": dim, "face": face}
+    fields = {"model": model, "dim": dim, "face": face, "sample_format": sample_format}
     return _form("embed", EmbedAnswer.model_validate_json, fields, _files("file", samples))
 
 
-def enroll(subject_id: str, samples: list[Sample], model: str = "voice", face: str | None = None) -> Call[EnrollAnswer]:
+def enroll(
+    subject_id: str,
+    samples: list[Sample],
+    model: str = "voice",
+    face: str | None = None,
+    sample_format: str | None = None,
+) -> Call[EnrollAnswer]:
     """Store one template for each sample, all or none."""
-    fields = {"model": model, "subject_id": subject_id, "face": face}
+    fields = {"model": model, "subject_id": subject_id, "face": face, "sample_format": sample_format}
     return _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
 
 
@@ -69,6 +80,7 @@ def verify(
     dim: int | None = None,
     max_fmr: float | None = None,
     face: str | None = None,
+    sample_format: str | None = None,
     challenge_id: str | None = None,
     max_far: float | None = None,
 ) -> Call[VerifyAnswer]:
@@ -81,6 +93,7 @@ def verify(
         dim: a trained one; full_dim by default.
         max_fmr: false match rate to keep; 1e-3 by default.
         face: which face of a picture.
+        sample_format: what a recording's bytes are.
         challenge_id: of challenge(): the sample has to say its phrase as well; used up by this call.
         max_far: with a challenge, the share of clips saying something else that may pass; 1e-2 by default.
     """
@@ -90,6 +103,7 @@ def verify(
         "dim": dim,
         "max_fmr": max_fmr,
         "face": face,
+        "sample_format": sample_format,
         "challenge_id": challenge_id,
         "max_far": max_far,
     }
@@ -158,9 +172,11 @@ def compare(
     dim: int | None = None,
     max_fmr: float | None = None,
     face: str | None = None,
+    sample_format: str | None = None,
 ) -> Call[VerifyAnswer]:
     """Compare two samples; nothing is stored."""
-    fields = {"model": model, "dim": dim, "max_fmr": max_fmr, "face": face}
+    fields: dict[str, Value] = {"model": model, "dim": dim, "max_fmr": max_fmr}
+    fields |= {"face": face, "sample_format": sample_format}
     files = _files("file_a", [sample_a]) + _files("file_b", [sample_b])
     return _form("compare", VerifyAnswer.model_validate_json, fields, files)
 
@@ -172,10 +188,24 @@ def identify(
     dim: int | None = None,
     max_fpir: float | None = None,
     face: str | None = None,
+    sample_format: str | None = None,
 ) -> Call[IdentifyAnswer]:
     """Search a sample in the gallery; `match` is None where no candidate reaches the threshold."""
-    fields = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir, "face": face}
+    fields: dict[str, Value] = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir}
+    fields |= {"face": face, "sample_format": sample_format}
     return _form("identify", IdentifyAnswer.model_validate_json, fields, _files("file", [sample]))
+
+
+def classify(sample: Sample, model: str = "radio", sample_format: str | None = None) -> Call[ClassifyAnswer]:
+    """Of which class a sample is; `label` is None where it is of none that the model knows.
+
+    Args:
+        sample: a path, bytes or named numbers.
+        model: one with a class output.
+        sample_format: of a radio recording; cf32 and ci16 have to be named.
+    """
+    fields = {"model": model, "sample_format": sample_format}
+    return _form("classify", ClassifyAnswer.model_validate_json, fields, _files("file", [sample]))
 
 
 def subjects(limit: int = 100, cursor: str | None = None) -> Call[SubjectsAnswer]:

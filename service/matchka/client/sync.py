@@ -75,6 +75,7 @@ class Client:
     transcribe = _sent(calls.transcribe)
     compare = _sent(calls.compare)
     identify = _sent(calls.identify)
+    classify = _sent(calls.classify)
     subjects = _sent(calls.subjects)
     subject = _sent(calls.subject)
     delete_subject = _sent(calls.delete_subject)

@@ -27,15 +27,16 @@ REMARKS = {"title", "description", "default", "pattern", "minLength", "maxLength
 }
 SAMPLE = b"x"
 CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
-    (calls.embed, calls.embed([SAMPLE], "m", 1, "only")),
-    (calls.enroll, calls.enroll("s", [SAMPLE, SAMPLE], "m", "only")),
-    (calls.verify, calls.verify("s", SAMPLE, "m", 1, 0.1, "only", "c", 0.1)),
+    (calls.embed, calls.embed([SAMPLE], "m", 1, "only", "npy")),
+    (calls.enroll, calls.enroll("s", [SAMPLE, SAMPLE], "m", "only", "npy")),
+    (calls.verify, calls.verify("s", SAMPLE, "m", 1, 0.1, "only", "npy", "c", 0.1)),
     (calls.verify_jointly, calls.verify_jointly("s", SAMPLE, SAMPLE, 0.1, "both", 0.2, "c", 0.1)),
     (calls.challenge, calls.challenge("s", 5)),
     (calls.pronounce, calls.pronounce(SAMPLE, "a text", "m", 0.1)),
     (calls.transcribe, calls.transcribe(SAMPLE, "m")),
-    (calls.compare, calls.compare(SAMPLE, SAMPLE, "m", 1, 0.1, "only")),
-    (calls.identify, calls.identify(SAMPLE, "m", 1, 2, 0.1, "only")),
+    (calls.compare, calls.compare(SAMPLE, SAMPLE, "m", 1, 0.1, "only", "npy")),
+    (calls.identify, calls.identify(SAMPLE, "m", 1, 2, 0.1, "only", "npy")),
+    (calls.classify, calls.classify(SAMPLE, "m", "npy")),
     (calls.subjects, calls.subjects(3, "c")),
     (calls.subject, calls.subject("s")),
     (calls.delete_subject, calls.delete_subject("s")),
