@@ -214,7 +214,7 @@ class IdentifyForm(ModelForm):
     sample_format: SampleFormat = None
 
 
-class ClassifyForm(Form):
+class ClassifyForm(ModelForm):
     """POST /v1/classify."""
 
     file: FileBytes
