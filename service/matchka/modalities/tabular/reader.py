@@ -20,6 +20,8 @@ from matchka.modalities.tabular.settings import TabularSettings
 from matchka.modalities.tabular.spec import TabularField, TabularInputSpec
 from matchka.runtime.stage_timer import StageTimes
 
+# unit -> a unit that is taken for it by mistake, and how many of the first make one of it
+MISTAKEN_UNITS: Final[Mapping[str, tuple[str, float]]] = {"Hz": ("kHz", 1e3), "s": ("ms", 1e-3), "m": ("mm", 1e-3)}
 MOST_BYTES: Final = 64 << 10  # as many fields as there may be, with the longest names, take less than half of it
 
 
@@ -104,9 +106,17 @@ def _number(expected: TabularField, value: object) -> float:
         raise NumberOutOfRangeError(
             f"{expected.name} must be within {expected.range}.",
             value=value,
-            remedy="Measure again, or use a model that was made for such values.",
+            remedy=_remedy(expected, value),
         )
     return value
+
+
+def _remedy(expected: TabularField, value: float) -> str:
+    """What to do about a value out of range: most often it is right, and in another unit."""
+    unit, factor = MISTAKEN_UNITS.get(expected.unit, ("", 0.0))
+    if unit and expected.low <= value * factor <= expected.high:
+        return f"Is it in {unit}? Give it in {expected.unit}: {value * factor:g}."
+    return "Measure again, or use a model that was made for such values."
 
 
 def _shown(value: object) -> str:

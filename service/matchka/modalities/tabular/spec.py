@@ -22,6 +22,7 @@ class TabularField(BaseModel):
         low: the least that is taken, in that unit.
         high: the most.
         scale: how the range is divided evenly: by differences, or by ratios.
+        source: where the range comes from, in words for people; rows do not depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class TabularField(BaseModel):
     low: float = Field(ge=-LARGEST, le=LARGEST)
     high: float = Field(ge=-LARGEST, le=LARGEST)
     scale: Literal["linear", "log"] = "linear"
+    source: str | None = Field(default=None, max_length=200, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _is_a_range(self) -> "TabularField":
@@ -86,5 +88,5 @@ class TabularInputSpec(InputSpec):
         return np.stack(columns, axis=1).astype(np.float32)
 
     def content(self) -> dict[str, Any]:
-        """Its fields, in their order."""
-        return self.model_dump(exclude={"kind"})
+        """Its fields, in their order, without where their ranges come from."""
+        return self.model_dump(exclude={"kind": True, "fields": {"__all__": {"source"}}})

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from matchka.modalities.tabular.spec import TabularInputSpec
 from matchka.vectors import FloatArray
+from matchka_train.backbones.tabular.scaling import FieldScaling
 from matchka_train.weights.source import WeightSource
 
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
@@ -71,26 +72,17 @@ class KernelFeatures:
 
 
 class _Features(nn.Module):
-    start: Tensor
-    width: Tensor
-    is_log: Tensor
     frequencies: Tensor
     phases: Tensor
 
     def __init__(self, spec: TabularInputSpec, frequencies: FloatArray, phases: FloatArray) -> None:
         super().__init__()
-        low, high = (np.array([getattr(field, end) for field in spec.fields]) for end in ("low", "high"))
-        is_log = np.array([field.scale == "log" for field in spec.fields])
-        start, end = (np.where(is_log, np.log(np.where(is_log, edge, 1.0)), edge) for edge in (low, high))
-        self.register_buffer("start", torch.tensor(start, dtype=torch.float32))
-        self.register_buffer("width", torch.tensor(end - start, dtype=torch.float32))
-        self.register_buffer("is_log", torch.tensor(is_log))
+        self.scaling = FieldScaling(spec.fields)
         self.register_buffer("frequencies", torch.from_numpy(frequencies))
         self.register_buffer("phases", torch.from_numpy(phases))
         self.eval()
 
     def forward(self, values: Tensor) -> Tensor:
         """Embed rows: float32, (n, fields), in the fields' units -> (n, embedding_dim), of unit length."""
-        scaled = torch.where(self.is_log, torch.log(values), values)  # NaN only where it is not taken
-        standard = ((scaled - self.start) / self.width - 0.5) * SPREAD
+        standard = (self.scaling(values) - 0.5) * SPREAD
         return functional.normalize(torch.cos(standard @ self.frequencies + self.phases), dim=1, eps=SMALLEST_NORM)

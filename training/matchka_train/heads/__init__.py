@@ -1,0 +1,1 @@
+"""What is made of frozen features beside an embedding: one folder for each task."""

@@ -1,0 +1,1 @@
+"""Words for settings: where on an axis a setting lies, and what a word sounds like."""
