@@ -22,7 +22,17 @@ from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
-from matchka.api.routes import classes, decisions, docs, embeddings, health, models, speech, subjects
+from matchka.api.routes import (
+    classes,
+    decisions,
+    docs,
+    embeddings,
+    health,
+    models,
+    parameters,
+    speech,
+    subjects,
+)
 from matchka.api.telemetry import RequestTimer, Telemetry
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_with
@@ -79,7 +89,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, load_shedder, telemetry)
-    for part in (embeddings, classes, decisions, speech, subjects, models, health):
+    for part in (embeddings, classes, parameters, decisions, speech, subjects, models, health):
         app.include_router(part.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])

@@ -106,6 +106,10 @@ class OutputNotAvailableError(MatchkaError):
     """A call needs an output of a kind that the model's graph does not have."""
 
 
+class UnknownDescriptorError(MatchkaError):
+    """A word that too few people gave, or nobody."""
+
+
 class NotReadyError(MatchkaError):
     """The models are not warm or the gallery is not loaded yet."""
 

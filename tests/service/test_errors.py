@@ -178,6 +178,7 @@ ELSEWHERE = {
     errors.DurationMismatchError,
     errors.EmptyTextError,
     errors.UnknownWordsError,
+    errors.UnknownDescriptorError,  # tests/service/tasks/parameters/test_parameters.py
     # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,
     # tests/end_to_end/test_not_speech.py

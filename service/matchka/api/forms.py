@@ -51,6 +51,7 @@ FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary
 SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
 Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_read_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Files = Annotated[
     list[FileBytes],
     Field(
@@ -245,6 +246,21 @@ class TranscribeForm(ModelForm):
 
     model: str = PHONEMES
     file: FileBytes
+
+
+class GenerateForm(ModelForm):
+    """POST /v1/generate."""
+
+    descriptor: Annotated[str, Field(min_length=1, max_length=64, description="The word; GET /v1/models lists them.")]
+    strength: Annotated[Share, Field(description="0 changes nothing, 1 is the word as people meant it.")] = 1.0
+
+
+class MorphForm(ModelForm):
+    """POST /v1/morph."""
+
+    a: Annotated[FileBytes, Field(description="The setting at t = 0: a JSON object of named numbers.")]
+    b: Annotated[FileBytes, Field(description="The setting at t = 1.")]
+    t: Annotated[Share, Field(description="How far from a to b.")] = 0.5
 
 
 def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:

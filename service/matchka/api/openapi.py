@@ -55,6 +55,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         ),
     ),
     (frozenset({"model"}), (errors.UnknownModelError, errors.OutputNotAvailableError)),
+    (frozenset({"descriptor"}), (errors.UnknownDescriptorError,)),
     (frozenset({"dim"}), (errors.UntrainedDimError,)),
     (frozenset({"subject_id"}), (errors.InvalidSubjectIdError,)),
     (frozenset({"path", "subject_id"}), (errors.UnknownSubjectError,)),
@@ -153,7 +154,9 @@ def _traits_of(path: str, method: str, operation: dict[str, Any]) -> frozenset[s
             traits |= {"path", parameter["name"]}
     for content in operation.get("requestBody", {}).get("content", {}).values():
         fields = content["schema"]["properties"]
-        traits |= {"form", *fields, *("file" for name in fields if "file" in name)}
+        traits |= {"form", *fields}
+        if any("file" in name or described.get("format") == "binary" for name, described in fields.items()):
+            traits.add("file")
     return frozenset(traits)
 
 

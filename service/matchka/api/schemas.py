@@ -236,6 +236,14 @@ class ClassifyAnswer(Answer):
     version: str
 
 
+class ParametersAnswer(Answer):
+    """A setting: each parameter by name, in its unit and within its range; GET /v1/models lists both."""
+
+    parameters: dict[str, float]
+    model: str
+    version: str
+
+
 class TemplateAnswer(Answer):
     """A template, without its embedding."""
 

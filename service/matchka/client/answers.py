@@ -420,6 +420,14 @@ class ModelAnswer(Answer):
     gallery_bytes: int = 0
 
 
+class ParametersAnswer(Answer):
+    """A setting: each parameter by name, in its unit and within its range."""
+
+    parameters: dict[str, float]
+    model: str
+    version: str
+
+
 class ModelsAnswer(Answer):
     """Every served bundle."""
 

@@ -15,6 +15,7 @@ from matchka.client.answers import (
     FusedVerifyAnswer,
     IdentifyAnswer,
     ModelsAnswer,
+    ParametersAnswer,
     PronounceAnswer,
     ReadyAnswer,
     SubjectAnswer,
@@ -206,6 +207,18 @@ def classify(sample: Sample, model: str = "radio", sample_format: str | None = N
     """
     fields = {"model": model, "sample_format": sample_format}
     return _form("classify", ClassifyAnswer.model_validate_json, fields, _files("file", [sample]))
+
+
+def generate(descriptor: str, strength: float | None = None, model: str = "equalizer") -> Call[ParametersAnswer]:
+    """The setting that a word stands for, at a strength from 0 to 1 (the default)."""
+    fields = {"model": model, "descriptor": descriptor, "strength": strength}
+    return _form("generate", ParametersAnswer.model_validate_json, fields, ())
+
+
+def morph(a: Sample, b: Sample, t: float | None = None, model: str = "equalizer") -> Call[ParametersAnswer]:
+    """A setting on the way from one (t = 0) to another (t = 1); half way by default."""
+    files = _files("a", [a]) + _files("b", [b])
+    return _form("morph", ParametersAnswer.model_validate_json, {"model": model, "t": t}, files)
 
 
 def subjects(limit: int = 100, cursor: str | None = None) -> Call[SubjectsAnswer]:

@@ -76,6 +76,8 @@ class Client:
     compare = _sent(calls.compare)
     identify = _sent(calls.identify)
     classify = _sent(calls.classify)
+    generate = _sent(calls.generate)
+    morph = _sent(calls.morph)
     subjects = _sent(calls.subjects)
     subject = _sent(calls.subject)
     delete_subject = _sent(calls.delete_subject)

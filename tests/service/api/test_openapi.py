@@ -1,6 +1,7 @@
 """The OpenAPI document against what the calls really answer: every status, media type and code is declared."""
 
 import itertools
+import json
 import pkgutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
 from matchka.settings import Settings, read_settings
 from tests.factories.classifiers import write_classifier
+from tests.factories.parameters import SETTING, write_parameters_bundle
 from tests.factories.samples import encoded, sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 from tests.factories.spoken_tones import spoken, write_phoneme_bundle
@@ -27,6 +29,7 @@ CALLS = [(method, path) for path, operations in DOCUMENT["paths"].items() for me
 PROBLEM = "application/problem+json"
 PHRASE = ("baabiy", "daadiy", "kaakiy", "maamiy")
 TAKES = itertools.count()  # a sample is enrolled once only
+SETTINGS = {name: json.dumps(SETTING).encode() for name in ("a", "b")}
 WRONG = ("", "\0", "a b", "no such", "0", "-1", "1e9", "3", "x" * 5000)  # values that some field refuses
 
 
@@ -81,13 +84,16 @@ def good_request(server: SmallServer, method: str, path: str) -> Request:
     ids = {"subject_id": "ada", "template_id": client.subject("ada").templates[0].template_id}
     names = form_of(method, path)
     of_speech = "text" in names or path == "/v1/transcribe"
-    words = {"model": "phonemes" if of_speech else "voice", "subject_id": "ada", "text": " ".join(PHRASE)}
+    needs_settings = not names.keys().isdisjoint({"descriptor", *SETTINGS})
+    model = "phonemes" if of_speech else "tone" if needs_settings else "voice"
+    given = {"model": model, "subject_id": "ada", "text": " ".join(PHRASE), "descriptor": "warm"}
     files = {name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")}
+    files |= {name: data for name, data in SETTINGS.items() if name in names}
     return Request(
         method,
         path,
         where={p["name"]: ids[p["name"]] for p in operation(method, path).get("parameters", ()) if p["in"] == "path"},
-        fields={name: value for name, value in words.items() if name in names},
+        fields={name: value for name, value in given.items() if name in names},
         files={"file": encoded(spoken(PHRASE))} if of_speech else files,
     )
 
@@ -118,10 +124,11 @@ def without(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
-    """A server that needs a key, of a model that embeds and classifies and one that hears phones."""
+    """A server that needs a key, of models that embed and classify, hear phones and return settings."""
     folder = tmp_path_factory.mktemp("openapi")
     write_classifier(folder / "models" / "voice", "voice", embeds=True)
     write_phoneme_bundle(folder / "models" / "phonemes")
+    write_parameters_bundle(folder / "models" / "tone", "tone")
     with serving(small_settings(folder, api_key=KEY)) as running:
         yield running
 

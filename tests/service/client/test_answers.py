@@ -37,6 +37,8 @@ CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
     (calls.compare, calls.compare(SAMPLE, SAMPLE, "m", 1, 0.1, "only", "npy")),
     (calls.identify, calls.identify(SAMPLE, "m", 1, 2, 0.1, "only", "npy")),
     (calls.classify, calls.classify(SAMPLE, "m", "npy")),
+    (calls.generate, calls.generate("warm", 0.5, "m")),
+    (calls.morph, calls.morph(SAMPLE, SAMPLE, 0.5, "m")),
     (calls.subjects, calls.subjects(3, "c")),
     (calls.subject, calls.subject("s")),
     (calls.delete_subject, calls.delete_subject("s")),

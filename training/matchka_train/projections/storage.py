@@ -58,10 +58,10 @@ def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -
     info = replace(info, kind=_kind_of(module))
     tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
-    path.write_bytes(_in_fixed_order(save(tensors, metadata)))
+    path.write_bytes(in_fixed_order(save(tensors, metadata)))
 
 
-def _in_fixed_order(content: bytes) -> bytes:
+def in_fixed_order(content: bytes) -> bytes:
     """The same file with its header sorted: the library's order changes from run to run, and with it every sha256."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()

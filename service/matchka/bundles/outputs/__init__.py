@@ -7,11 +7,18 @@ from pydantic import Field
 from matchka.bundles.outputs.classes import ClassOutput
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.outputs.output import Output
+from matchka.bundles.outputs.parameters import ParametersOutput
 from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 from matchka.bundles.outputs.value import ValueOutput
 
 OutputT = TypeVar("OutputT", bound=Output)
-OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (EmbeddingOutput, ClassOutput, ValueOutput, PhonemePosteriorsOutput)
+OUTPUT_KINDS: Final[tuple[type[Output], ...]] = (
+    EmbeddingOutput,
+    ClassOutput,
+    ValueOutput,
+    ParametersOutput,
+    PhonemePosteriorsOutput,
+)
 
 if TYPE_CHECKING:
     AnyOutput: TypeAlias = Output

@@ -155,3 +155,16 @@ def test_read_of_any_bytes_is_a_row_within_the_ranges_or_a_named_error(data: byt
         return
     assert 20 <= frequency <= 20_000
     assert -12 <= gain <= 12
+
+
+def test_read_with_a_frequency_in_khz_suggests_what_it_is_in_hz():
+    with pytest.raises(NumberOutOfRangeError) as refused:
+        read(b'{"frequency": 1.25, "gain": 3}')
+    assert refused.value.remedy == "Is it in kHz? Give it in Hz: 1250."
+
+
+@pytest.mark.parametrize("value", ["0.01", "30000"])
+def test_read_with_a_frequency_that_is_right_in_no_unit_suggests_none(value: str):
+    with pytest.raises(NumberOutOfRangeError) as refused:
+        read(b'{"frequency": ' + value.encode() + b', "gain": 3}')
+    assert "kHz" not in refused.value.remedy

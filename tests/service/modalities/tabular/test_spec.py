@@ -68,3 +68,10 @@ def test_example_is_even_over_each_range_by_its_scale_and_follows_its_seed():
     assert np.all((rows >= np.float32([-12, 20, -1e38])) & (rows <= np.float32([12, 20_000, 1e38])))
     assert np.array_equal(rows, spec.example(4000, seed=3))
     assert not np.array_equal(rows, spec.example(4000, seed=4))
+
+
+def test_content_that_versions_follow_leaves_out_where_ranges_come_from():
+    stated = spec_of({**GAIN, "source": "a data sheet"})
+    assert stated.content() == spec_of(GAIN).content()
+    assert stated.model_dump()["fields"][0]["source"] == "a data sheet"
+    assert "source" not in spec_of(GAIN).model_dump()["fields"][0]

@@ -11,7 +11,9 @@ from matchka_train.heads.words.table import Values
 LEAST_SLOPE: Final = 0.25  # of the number kept aside, in log-odds over half its range: the axis is divided by it
 
 
-def fit_axis(features: Values, is_second: Values, weights: Values, penalty: float, aside: int) -> tuple[Values, float]:
+def fit_axis(
+    features: Values, is_second: Values, weights: Values, penalty: float, aside: int | None
+) -> tuple[Values, float]:
     """Log-odds of the second word as a linear function of features.
 
     Args:
@@ -19,7 +21,7 @@ def fit_axis(features: Values, is_second: Values, weights: Values, penalty: floa
         is_second: (rows,), 1 where a row has the second word, else 0.
         weights: (rows,), how much each counts.
         penalty: of squared weights, in standard deviations of the features.
-        aside: the feature whose slope is kept at LEAST_SLOPE or more, either way.
+        aside: the feature whose slope is kept at LEAST_SLOPE or more, either way; None for none.
 
     Returns: weight (width,) and offset.
     """
@@ -37,7 +39,7 @@ def fit_axis(features: Values, is_second: Values, weights: Values, penalty: floa
     slopes = minimize(cost, np.zeros(standard.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
     weight = slopes[:-1] / spread
     offset = float(slopes[-1] - mean @ weight)
-    if abs(weight[aside]) < LEAST_SLOPE:
+    if aside is not None and abs(weight[aside]) < LEAST_SLOPE:
         held = np.copysign(LEAST_SLOPE, weight[aside])
         offset -= float((held - weight[aside]) * mean[aside])
         weight[aside] = held

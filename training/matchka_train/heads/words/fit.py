@@ -22,7 +22,13 @@ WEIGHT_DECAY: Final = 1e-2
 
 @dataclass(frozen=True)
 class Axis:
-    """Log-odds as a linear function of features. Attributes: weight: (width,); offset: of it; has_words: at its ends."""
+    """Log-odds as a linear function of features.
+
+    Attributes:
+        weight: (width,).
+        offset: log-odds where all features are 0.
+        has_words: whether words stand at its ends.
+    """
 
     weight: Values
     offset: float

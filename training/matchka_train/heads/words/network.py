@@ -65,7 +65,7 @@ class WordsModel(nn.Module):
         return (EMBEDDING, WORD, AXIS, PARAMETERS) if self.has_words else (EMBEDDING, PARAMETERS)
 
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
-        """Settings, float32, (n, fields) -> the outputs, each (n, ...); parameters (n, dims, fields), in their units."""
+        """Settings, float32, (n, fields) -> each output, (n, ...); the parameters (n, dims, fields), in their units."""
         embeddings = self.embed(values)
         axis = embeddings[:, :1]
         settings = torch.stack([self.settings(embeddings, dim) for dim in self.dims], dim=1)

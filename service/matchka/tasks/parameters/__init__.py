@@ -1,0 +1,1 @@
+"""Settings of a device: what a word stands for, and ways between two of them."""
