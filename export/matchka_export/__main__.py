@@ -37,6 +37,7 @@ def defaults(
 ) -> None:
     """Build the default bundles from pinned packages; quick where they are there already."""
     from matchka_export.defaults.catalogue import DEFAULT_MODELS
+    from matchka_export.defaults.equalizer import build_equalizer
     from matchka_export.defaults.shipped import (
         current_bundle,
         install_fusion,
@@ -60,6 +61,9 @@ def defaults(
         backbone = model.open_backbone(downloads_dir)
         bundles[name] = assemble(target, backbone, projection, evidence, downloads_dir, samples_dir / name, console)
         console.print(f"Wrote {target}: {name} {bundles[name].manifest.version}.", highlight=False)
+    built, is_new = build_equalizer(models_dir, force)
+    state = "Wrote {}:" if is_new else "{} is there and checks out:"
+    console.print(f"{state.format(built.path)} {built.manifest.name} {built.manifest.version}.", highlight=False)
     if install_fusion(shipped_fusion(), bundles, models_dir) is None:
         console.print("[yellow]note:[/] the shipped fusion of voice and face belongs to other versions; left out.")
 
@@ -113,6 +117,26 @@ def measure(
         from matchka_export.run import ExportOptions, export_shipped
     evidence = export_shipped(checkpoint, out, ExportOptions(data, float16), console)
     console.print(f"Wrote {out}: projection {evidence.projection_sha256[:8]} and its measurements.", highlight=False)
+
+
+@app.command()
+def words(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that `matchka-train words` wrote.")],
+    models_dir: Annotated[Path | None, typer.Option(help="Write a bundle into this folder of bundles.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for NAME.safetensors and NAME.json: learned numbers and their measurements.")
+    ] = Path("build/words"),
+) -> None:
+    """Measure a model of settings and their words on contributors it does not know, and build a bundle of it."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from matchka_export.words.build import build_words_bundle
+        from matchka_export.words.measure import measure_words
+    model, evidence = measure_words(checkpoint, out)
+    console.print(f"Wrote {model} and its measurements.", highlight=False)
+    if models_dir is not None:
+        bundle = build_words_bundle(models_dir / model.stem, model, evidence)
+        console.print(f"Wrote {bundle.path}: {bundle.manifest.name} {bundle.manifest.version}.", highlight=False)
 
 
 @app.command()

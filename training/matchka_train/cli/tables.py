@@ -7,6 +7,7 @@ from rich.table import Table
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
 from matchka_train.fitting.selection import Standing
+from matchka_train.heads.words.evaluation import WordMeasures
 from matchka_train.judging.groups import GroupRates
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference
@@ -142,4 +143,14 @@ def difference_table(differences: Mapping[str, Mapping[int, Difference]]) -> Tab
             interval = f"{100 * found.low:+.2f} .. {100 * found.high:+.2f}"
             table.add_row(domain, str(dim), f"{100 * found.eer:.2f}", f"{100 * found.other_eer:.2f}", interval, verdict)
         table.add_section()
+    return table
+
+
+def words_table(measures: WordMeasures) -> Table:
+    """What a model of settings and words reaches at each dim, beside the principal components."""
+    table = Table("dim", "EER %", "PCA %", "silhouette", "Davies-Bouldin", "error dB", "PCA dB")
+    for dim, found in measures.per_dim.items():
+        rates = [f"{100 * rate:.1f}" for rate in (found.eer, found.pca_eer)]
+        errors = [f"{error:.2f}" for error in (found.error_db, found.pca_error_db)]
+        table.add_row(dim, *rates, f"{found.silhouette:.2f}", f"{found.davies_bouldin:.2f}", *errors)
     return table

@@ -19,11 +19,14 @@ from matchka_train.cli.tables import (
     identification_table,
     judgement_table,
     threshold_table,
+    words_table,
 )
 from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
+from matchka_train.heads.words.recipe import read_words_recipe
+from matchka_train.heads.words.train import train_words
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
 from matchka_train.judging.models import open_model
 from matchka_train.metrics.bootstrap import RESAMPLES
@@ -49,6 +52,33 @@ Trials = Annotated[Path | None, typer.Option(help="Compare only the pairs of thi
 ClipParts = Annotated[int, typer.Option(help="Cut each clip into so many samples of its identity.", min=1)]
 CacheDir = Annotated[Path, typer.Option(help="Folder of the feature cache.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
+
+
+@app.command("words")
+def words_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe; see docs/equalizer.md.")],
+    table: Annotated[Path | None, typer.Option(help="The table, where it does not lie where the recipe says.")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Folder of the checkpoint; the recipe's by default.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Fit words of settings, and measure them on contributors whom the model does not know."""
+    torch.set_num_threads(threads)
+    wanted = read_words_recipe(recipe)
+    if table is not None:
+        wanted = wanted.model_copy(update={"table": wanted.table.model_copy(update={"path": table})})
+    if output_dir is not None:
+        wanted = wanted.model_copy(update={"output_dir": output_dir})
+    _, measures = train_words(wanted)
+    console = Console()
+    low, high = measures.accuracy_interval
+    console.print(
+        f"{measures.rows} settings of {measures.contributors} unseen contributors: AUC {measures.auc:.3f}, "
+        f"accuracy {measures.accuracy:.3f} (95 % {low:.3f}-{high:.3f})",
+        highlight=False,
+    )
+    console.print(words_table(measures))
+    for word, error in measures.generated_db.items():
+        console.print(f"{word}: {error:.2f} dB from the unseen contributors' mean curve", highlight=False)
 
 
 @app.callback()

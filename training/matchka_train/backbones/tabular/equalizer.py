@@ -89,7 +89,8 @@ class EqualizerFeatures(nn.Module):
 
     def places(self, values: Tensor) -> Tensor:
         """Where each number lies in its range, from -1 to 1."""
-        return self.scaling(values) * 2 - 1
+        found: Tensor = self.scaling(values) * 2 - 1
+        return found
 
     def values(self, places: Tensor) -> Tensor:
         """The numbers in their units; what lies outside a range becomes its end."""
@@ -99,9 +100,11 @@ class EqualizerFeatures(nn.Module):
     def of_places(self, places: Tensor) -> Tensor:
         """The features of settings that are given by their places."""
         curve: Tensor = level_removed(self.response(self.values(self.without_aside(places)))) / DB_PER_UNIT
-        return torch.cat([places, curve], dim=1)
+        features: Tensor = torch.cat([places, curve], dim=1)
+        return features
 
     def without_aside(self, places: Tensor) -> Tensor:
         """Places with that of the number kept aside at its fixed value."""
         at = torch.arange(places.shape[1]) == self.aside
-        return torch.where(at, self.aside_place, places)
+        kept: Tensor = torch.where(at, self.aside_place, places)
+        return kept

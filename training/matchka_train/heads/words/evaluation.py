@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -47,7 +48,7 @@ class DimMeasures:
 
 @dataclass(frozen=True)
 class WordMeasures:
-    """What was measured on held-out contributors.
+    """What was measured on contributors whom the model that judged them had not seen.
 
     Attributes:
         rows: settings of the two words.
@@ -56,9 +57,9 @@ class WordMeasures:
         accuracy: of the axis at log-odds 0.
         accuracy_interval: 95 %, contributors drawn anew.
         per_dim: by dim.
-        generated_db: word -> RMS between the curve it is given and the held-out contributors' mean.
-        judged: word -> probability of the second word, by a judge fitted on the held-out contributors.
-        morph: the same along the way from the first word to the second.
+        generated_db: word -> RMS between the curve it is given and the held-out contributors' mean; mean over folds.
+        judged: word -> probability of the second word, by a judge fitted on the held-out contributors; mean over folds.
+        morphs: fold -> that probability along the way from the first word to the second.
     """
 
     rows: int
@@ -69,21 +70,39 @@ class WordMeasures:
     per_dim: dict[str, DimMeasures]
     generated_db: dict[str, float]
     judged: dict[str, float]
-    morph: tuple[float, ...]
+    morphs: tuple[tuple[float, ...], ...]
+
+    @property
+    def morphs_rise(self) -> bool:
+        """Whether no judge finds a step towards the second word to be one away from it."""
+        return all(one <= other for morph in self.morphs for one, other in pairwise(morph))
 
 
 @dataclass(frozen=True)
-class Held:
-    """What judges. Attributes: presets: rows of the two words, at most MOST_ROWS of one person; pairs: of them."""
+class Judged:
+    """Held-out rows of the two words, of every fold, as the model that had not seen their contributors takes them.
+
+    Attributes:
+        presets: at most MOST_ROWS of one person.
+        pairs: of rows of one fold: others lie in embeddings of two models.
+        embeddings: float32, (rows, full_dim).
+        floor: the same of the principal components of the scaled numbers.
+        errors_db: dim -> RMS of the response curve of what is found again, (rows,).
+        floor_errors_db: the same of the floor.
+        generated_db: fold by fold; see WordMeasures.
+        judged: fold by fold.
+        morphs: fold by fold.
+    """
 
     presets: Presets
     pairs: WordPairs
-
-    @classmethod
-    def out_of(cls, recipe: WordsRecipe, presets: Presets) -> "Held":
-        """Rows of held-out contributors."""
-        kept = presets.of_words(recipe.words).at_most(MOST_ROWS, recipe.seed)
-        return cls(kept, pairs_across(kept))
+    embeddings: FloatArray
+    floor: FloatArray
+    errors_db: dict[int, Values]
+    floor_errors_db: dict[int, Values]
+    generated_db: tuple[dict[str, float], ...]
+    judged: tuple[dict[str, float], ...]
+    morphs: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -105,8 +124,8 @@ class PcaFloor:
 
 
 def fit_floor(recipe: WordsRecipe, train: Presets) -> PcaFloor:
-    """The floor of reconstruction, fitted on the rows and weights that the model is fitted on."""
-    places = _places(recipe, train.values)
+    """The floor of reconstruction, fitted on the rows and weights that a model is fitted on."""
+    places = _numbers(backbone_of(recipe).module().places(_tensor(train.values)))
     share = train.weights(recipe.cap)
     share = share / share.sum()
     mean = share @ places
@@ -114,53 +133,103 @@ def fit_floor(recipe: WordsRecipe, train: Presets) -> PcaFloor:
     return PcaFloor(mean, axes)
 
 
-def measure_words(
+def judge_fold(
     recipe: WordsRecipe,
     model: WordsModel,
     train: Presets,
     held: Presets,
     words: Mapping[str, Sequence[Sequence[float]]],
-) -> WordMeasures:
-    """Measure everything.
+) -> Judged:
+    """Look at one fold.
 
     Args:
         recipe: what the model was fitted by.
-        model: as exported.
-        train: what it was fitted on; only the floor looks at it.
-        held: rows of other people.
+        model: fitted on the other folds.
+        train: what it was fitted on; the floor is fitted on it too.
+        held: rows of the fold's people.
         words: word -> its settings, for each of the recipe's strengths.
     """
-    judging = Held.out_of(recipe, held)
-    rows = judging.presets
+    rows = held.of_words(recipe.words).at_most(MOST_ROWS, recipe.seed)
+    floor = fit_floor(recipe, train)
+    code = floor.code(_places(model, rows.values))
     with torch.no_grad():
-        values = torch.tensor(rows.values, dtype=torch.float32)
-        embeddings = model.embed(values)
-    log_odds = embeddings[:, 0].double().numpy()
-    is_second = rows.words == recipe.words[1]
-    right = (log_odds > 0) == is_second
-    accuracy = draw_rates(
-        [lambda weights: _weighted_mean(right, weights[judging.pairs.people])], judging.pairs.people_count, recipe.seed
-    )[0]
-    low, high = np.quantile(accuracy.draws, [0.025, 0.975])
+        values = _tensor(rows.values)
+        embeddings, response = model.embed(values), model.features.response(values)
+        errors = {dim: _errors(model, model.settings(embeddings, dim), response) for dim in recipe.dims}
+        floors = {dim: model.features.values(_tensor(floor.places(code, dim))) for dim in recipe.dims}
+        floor_errors = {dim: _errors(model, found, response) for dim, found in floors.items()}
     judge = _judge(recipe, held)
-    ends = [np.array([words[word][-1]]) for word in recipe.words if word in words]
+    ends = [np.array(words[word][-1:]) for word in recipe.words if word in words]
+    means = {word: mean_curve(model.features, held.of_words([word]), recipe.cap) for word in words}
+    return Judged(
+        presets=rows,
+        pairs=pairs_across(rows),
+        embeddings=embeddings.numpy(),
+        floor=code,
+        errors_db=errors,
+        floor_errors_db=floor_errors,
+        generated_db=(
+            {word: _rms(curves_of(model.features, np.array(words[word][-1:]))[0], means[word]) for word in words},
+        ),
+        judged=({word: float(judge(np.array(words[word][-1:]))[0]) for word in words},),
+        morphs=(tuple(judge(_morph(model, *ends)).tolist()),) if len(ends) == len(recipe.words) else (),
+    )
+
+
+def joined(folds: Sequence[Judged]) -> Judged:
+    """All folds as one; nobody is in two of them."""
+    starts = np.cumsum([0, *(len(fold.presets.words) for fold in folds)])
+    presets = Presets(
+        np.concatenate([fold.presets.values for fold in folds]),
+        np.concatenate([fold.presets.words for fold in folds]),
+        np.concatenate([fold.presets.contributors for fold in folds]),
+    )
+    pairs = WordPairs(
+        np.concatenate([fold.pairs.first + start for fold, start in zip(folds, starts, strict=False)]),
+        np.concatenate([fold.pairs.second + start for fold, start in zip(folds, starts, strict=False)]),
+        np.concatenate([fold.pairs.is_mated for fold in folds]),
+        np.unique(presets.contributors, return_inverse=True)[1].astype(np.int64),
+    )
+    return Judged(
+        presets,
+        pairs,
+        np.concatenate([fold.embeddings for fold in folds]),
+        np.concatenate([fold.floor for fold in folds]),
+        {dim: np.concatenate([fold.errors_db[dim] for fold in folds]) for dim in folds[0].errors_db},
+        {dim: np.concatenate([fold.floor_errors_db[dim] for fold in folds]) for dim in folds[0].errors_db},
+        tuple(each for fold in folds for each in fold.generated_db),
+        tuple(each for fold in folds for each in fold.judged),
+        tuple(each for fold in folds for each in fold.morphs),
+    )
+
+
+def measures_of(recipe: WordsRecipe, found: Judged) -> WordMeasures:
+    """The figures."""
+    log_odds = found.embeddings[:, 0].astype(np.float64)
+    is_second = found.presets.words == recipe.words[1]
+    accuracy = drawn_mean(((log_odds > 0) == is_second).astype(float), found.pairs, recipe.seed)
+    low, high = np.quantile(accuracy.draws, [0.025, 0.975])
     return WordMeasures(
-        rows=len(rows.words),
-        contributors=judging.pairs.people_count,
+        rows=len(log_odds),
+        contributors=found.pairs.people_count,
         auc=area_under_curve(log_odds, is_second),
         accuracy=accuracy.rate,
         accuracy_interval=(float(low), float(high)),
-        per_dim=_per_dim(recipe, model, fit_floor(recipe, train), judging, embeddings),
-        generated_db={
-            word: _rms(
-                curves_of(model.features, np.array(settings[-1:]))[0],
-                mean_curve(model.features, held.of_words([word]), recipe.cap),
-            )
-            for word, settings in words.items()
-        },
-        judged={word: float(judge(np.array(settings[-1:]))[0]) for word, settings in words.items()},
-        morph=tuple(judge(_morph(recipe, *ends)).tolist()) if len(ends) == len(recipe.words) else (),
+        per_dim={str(dim): _dim_measures(found, dim, recipe.seed) for dim in recipe.dims},
+        generated_db=_means(found.generated_db),
+        judged=_means(found.judged),
+        morphs=found.morphs,
     )
+
+
+def drawn_mean(values: Values, pairs: WordPairs, seed: int) -> DrawnRate:
+    """The mean over rows, and what it is as contributors are drawn anew."""
+
+    def mean(weights: Values) -> float | None:
+        of_rows = weights[pairs.people]
+        return float((of_rows * values).sum() / of_rows.sum()) if of_rows.any() else None
+
+    return draw_rates([mean], pairs.people_count, seed)[0]
 
 
 def area_under_curve(scores: Values, is_second: np.ndarray) -> float:
@@ -175,48 +244,28 @@ def word_eers(systems: Sequence[FloatArray], pairs: WordPairs, dim: int, seed: i
     return draw_rates(drawn, pairs.people_count, seed)
 
 
-def _per_dim(
-    recipe: WordsRecipe, model: WordsModel, floor: PcaFloor, judging: Held, embeddings: torch.Tensor
-) -> dict[str, DimMeasures]:
-    rows, pairs = judging.presets, judging.pairs
-    code = floor.code(_places(recipe, rows.values))
-    response = model.features.response(torch.tensor(rows.values, dtype=torch.float32))
-    found = {}
-    for dim in recipe.dims:
-        ours, of_floor = word_eers([embeddings.numpy(), code], pairs, dim, recipe.seed)
-        unit = truncate_and_normalise(embeddings.numpy(), dim).astype(np.float64)
-        kept = floor.places(code, dim)
-        errors = [
-            _errors(model, model.settings(embeddings, dim), response),
-            _errors(model, model.features.values(torch.tensor(kept, dtype=torch.float32)), response),
-        ]
-        difference = _drawn_means(errors[0] - errors[1], pairs, recipe.seed)
-        found[str(dim)] = DimMeasures(
-            eer=ours.rate,
-            pca_eer=of_floor.rate,
-            silhouette=silhouette(1 - unit @ unit.T, rows.words),
-            davies_bouldin=davies_bouldin(unit, rows.words),
-            error_db=float(errors[0].mean()),
-            pca_error_db=float(errors[1].mean()),
-            error_bound_db=float(np.quantile(difference, 0.95)),
-        )
-    return found
+def _dim_measures(found: Judged, dim: int, seed: int) -> DimMeasures:
+    labels = found.presets.words
+    ours, of_floor = word_eers([found.embeddings, found.floor], found.pairs, dim, seed)
+    unit = truncate_and_normalise(found.embeddings, dim).astype(np.float64)
+    difference = drawn_mean(found.errors_db[dim] - found.floor_errors_db[dim], found.pairs, seed)
+    return DimMeasures(
+        eer=ours.rate,
+        pca_eer=of_floor.rate,
+        silhouette=silhouette(1 - unit @ unit.T, labels),
+        davies_bouldin=davies_bouldin(unit, labels),
+        error_db=float(found.errors_db[dim].mean()),
+        pca_error_db=float(found.floor_errors_db[dim].mean()),
+        error_bound_db=float(np.quantile(difference.draws, 0.95)),
+    )
 
 
-def _drawn_means(values: Values, pairs: WordPairs, seed: int) -> Values:
-    def mean(weights: Values) -> float | None:
-        return _weighted_mean(values, weights[pairs.people])
-
-    return draw_rates([mean], pairs.people_count, seed)[0].draws
-
-
-def _weighted_mean(values: np.ndarray, weights: Values) -> float | None:
-    return float((weights * values).sum() / weights.sum()) if weights.any() else None
+def _means(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {word: float(np.mean([fold[word] for fold in folds if word in fold])) for word in folds[0]}
 
 
 def _errors(model: WordsModel, settings: torch.Tensor, response: torch.Tensor) -> Values:
-    off = model.features.response(settings) - response
-    return off.square().mean(dim=1).sqrt().detach().double().numpy()
+    return _numbers((model.features.response(settings) - response).square().mean(dim=1).sqrt())
 
 
 def _judge(recipe: WordsRecipe, held: Presets) -> Callable[[Values], Values]:
@@ -233,18 +282,24 @@ def _judge(recipe: WordsRecipe, held: Presets) -> Callable[[Values], Values]:
     return lambda values: 1 / (1 + np.exp(-(curves_of(features, values) @ weight + offset)))
 
 
-def _morph(recipe: WordsRecipe, first: Values, second: Values) -> Values:
+def _morph(model: WordsModel, first: Values, second: Values) -> Values:
     """Settings on the even way between two, as the service makes them."""
-    features = backbone_of(recipe).module()
-    one, other = _places(recipe, first), _places(recipe, second)
+    one, other = _places(model, first), _places(model, second)
     share = np.linspace(0, 1, STEPS)[:, None]
-    places = torch.tensor((1 - share) * one + share * other, dtype=torch.float32)
-    return features.values(places).double().numpy()
+    return _numbers(model.features.values(_tensor((1 - share) * one + share * other)))
 
 
-def _places(recipe: WordsRecipe, values: Values) -> Values:
-    features = backbone_of(recipe).module()
-    return features.places(torch.tensor(values, dtype=torch.float32)).double().numpy()
+def _places(model: WordsModel, values: Values) -> Values:
+    return _numbers(model.features.places(_tensor(values)))
+
+
+def _tensor(values: Values) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _numbers(tensor: torch.Tensor) -> Values:
+    found: Values = tensor.detach().double().numpy()
+    return found
 
 
 def _rms(one: Values, other: Values) -> float:

@@ -68,7 +68,6 @@ def fit_settings(recipe: WordsRecipe, presets: Presets, axis: Axis) -> WordsMode
     values, weights = _tensor(presets.values), _tensor(presets.weights(recipe.cap))
     with torch.no_grad():
         places = model.features.places(values)
-        curves = model.features.response(values)
         others = places[:, model.features.others]
         share = weights / weights.sum()
         model.mean.copy_(share @ others)
@@ -81,10 +80,11 @@ def fit_settings(recipe: WordsRecipe, presets: Presets, axis: Axis) -> WordsMode
     generator = torch.Generator().manual_seed(recipe.seed)
     for step in range(recipe.decoder.steps):
         optimiser.param_groups[0]["lr"] = recipe.decoder.rate * 0.5 * (1 + np.cos(np.pi * step / recipe.decoder.steps))
-        drawn = torch.multinomial(share, BATCH, replacement=True, generator=generator)
+        drawn = _mixed(places, torch.multinomial(share, 2 * BATCH, replacement=True, generator=generator), generator)
+        settings = model.features.values(drawn)
         model.rotation = axes @ _rotation_of(turn)
-        embeddings = model.embed(values[drawn])
-        loss = torch.stack([_loss(model, each(embeddings), places[drawn], curves[drawn]) for each in model.decoders])
+        embeddings, curves = model.embed(settings), model.features.response(settings)
+        loss = torch.stack([_loss(model, each(embeddings), drawn, curves) for each in model.decoders])
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())
         optimiser.step()
@@ -93,8 +93,8 @@ def fit_settings(recipe: WordsRecipe, presets: Presets, axis: Axis) -> WordsMode
 
 
 def _start_decoders(model: WordsModel, embeddings: Tensor, places: Tensor, share: Tensor) -> None:
-    for decoder in model.decoders:
-        dim = decoder.linear.in_features
+    for dim in model.dims[:-1]:
+        decoder = model.decoder(dim)
         known = torch.cat([embeddings[:, :dim], torch.ones(len(embeddings), 1)], dim=1)
         weighted = (known * share[:, None]).T
         solved = torch.linalg.solve(weighted @ known + RIDGE / len(places) * torch.eye(dim + 1), weighted @ places)
@@ -102,10 +102,19 @@ def _start_decoders(model: WordsModel, embeddings: Tensor, places: Tensor, share
         decoder.linear.bias.copy_(solved[dim])
 
 
+def _mixed(places: Tensor, drawn: Tensor, generator: torch.Generator) -> Tensor:
+    """Settings, and for half of them settings on the way to another: there are few, and none on these ways."""
+    one, other = places[drawn[:BATCH]], places[drawn[BATCH:]]
+    shares = torch.rand(BATCH, 1, generator=generator)
+    shares[: BATCH // 2] = 1.0
+    return shares * one + (1 - shares) * other
+
+
 def _rotation_of(turn: Tensor) -> Tensor:
     """Cayley's map: any square matrix -> a rotation, the identity for 0."""
     skew, one = turn - turn.T, torch.eye(len(turn))
-    return torch.linalg.solve(one + skew, one - skew)
+    found: Tensor = torch.linalg.solve(one + skew, one - skew)
+    return found
 
 
 def _loss(model: WordsModel, found: Tensor, places: Tensor, curves: Tensor) -> Tensor:
@@ -113,7 +122,8 @@ def _loss(model: WordsModel, found: Tensor, places: Tensor, curves: Tensor) -> T
     curve = model.features.response(model.features.values(limited))
     error = (curve - curves).square().mean(dim=1).add(1e-6).sqrt().mean()
     outside, off = (found - limited).square().mean(), (limited - places).square().mean()
-    return error + OUT_OF_RANGE * outside + OFF_PLACE * off
+    total: Tensor = error + OUT_OF_RANGE * outside + OFF_PLACE * off
+    return total
 
 
 def _tensor(values: Values) -> Tensor:

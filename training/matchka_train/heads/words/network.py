@@ -1,6 +1,7 @@
 """Features of settings -> an embedding with an inverse, the axis between two words, and settings again."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,10 @@ class WordsModel(nn.Module):
         """Of what `forward` returns."""
         return (EMBEDDING, WORD, AXIS, PARAMETERS) if self.has_words else (EMBEDDING, PARAMETERS)
 
+    def decoder(self, dim: int) -> Decoder:
+        """That of a dim below the full one."""
+        return cast("Decoder", self.decoders[self.dims.index(dim)])
+
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """Settings, float32, (n, fields) -> each output, (n, ...); the parameters (n, dims, fields), in their units."""
         embeddings = self.embed(values)
@@ -83,7 +88,7 @@ class WordsModel(nn.Module):
         """Settings of embeddings that are not of unit length, from their first `dim` components: always in range."""
         if dim == self.dims[-1]:
             return self.features.values(self._inverse(embeddings))
-        return self.features.values(self.decoders[self.dims.index(dim)](embeddings))
+        return self.features.values(self.decoder(dim)(embeddings))
 
     def _inverse(self, embeddings: Tensor) -> Tensor:
         others = embeddings[:, 1:] @ self.rotation.T + self.mean

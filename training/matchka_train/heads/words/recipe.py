@@ -19,8 +19,7 @@ class TableRecipe(StrictModel):
         path: the file.
         contributor_column: who set it; people are split by it, so that nobody is trained on and judged on.
         word_column: the word.
-        folds: people, those with most rows first, are dealt into so many folds.
-        fold: the one that judges.
+        folds: people, those with most rows first, are dealt into so many; each is judged by a model of the others.
         source: for the manifest.
         licence: for the manifest.
     """
@@ -29,7 +28,6 @@ class TableRecipe(StrictModel):
     contributor_column: str = "contributor"
     word_column: str = "descriptor"
     folds: int = Field(default=2, ge=2)
-    fold: int = Field(default=1, ge=0)
     source: str = "not stated"
     licence: str = "not stated"
 

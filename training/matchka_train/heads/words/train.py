@@ -1,7 +1,5 @@
 """One run: table, axis, decoders, curves of words, and what all of it is worth to people who were left out."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -9,7 +7,7 @@ from pydantic import TypeAdapter
 
 from matchka.runtime.atomic_file import write_atomically
 from matchka_train.heads.words.curves import mean_curve, solve_word
-from matchka_train.heads.words.evaluation import WordMeasures, measure_words
+from matchka_train.heads.words.evaluation import Judged, WordMeasures, joined, judge_fold, measures_of
 from matchka_train.heads.words.fit import fit_words
 from matchka_train.heads.words.network import WordsModel
 from matchka_train.heads.words.recipe import WordsRecipe
@@ -20,37 +18,39 @@ MODEL_NAME: Final = "words.safetensors"
 REPORT_NAME: Final = "words.json"
 
 
-@dataclass(frozen=True)
-class Split:
-    """Rows. Attributes: train: what everything is fitted on; held: those of other people."""
-
-    train: Presets
-    held: Presets
-
-
-def split_of(recipe: WordsRecipe) -> Split:
-    """A recipe's rows, divided by contributor.
-
-    Raises: DatasetError: see read_presets.
-    """
-    return Split(*split_by_contributor(read_presets(recipe), recipe.table.folds, recipe.table.fold))
-
-
 def train_words(recipe: WordsRecipe) -> tuple[Fitted, WordMeasures]:
-    """Fit on one part of the contributors, measure on the other, and keep both in the recipe's folder.
+    """Fit on all contributors, measure what such a fit is worth to others, and keep both in the recipe's folder.
 
     Raises: DatasetError: see read_presets. NoTrialsError: too few rows of the two words.
     """
-    split = split_of(recipe)
-    model = fit_words(recipe, split.train)
-    fitted = Fitted(recipe, model, _words(recipe, model, split.train))
-    settings = {word: found.settings for word, found in fitted.words.items()}
-    measures = measure_words(recipe, model, split.train, split.held, settings)
-    folder: Path = recipe.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    save_words(folder / MODEL_NAME, fitted)
-    write_atomically(folder / REPORT_NAME, TypeAdapter(WordMeasures).dump_json(measures, indent=1))
+    presets = read_presets(recipe)
+    fitted = fit_all(recipe, presets)
+    measures = measures_of(recipe, cross_fit(recipe, presets))
+    recipe.output_dir.mkdir(parents=True, exist_ok=True)
+    save_words(recipe.output_dir / MODEL_NAME, fitted)
+    write_atomically(recipe.output_dir / REPORT_NAME, TypeAdapter(WordMeasures).dump_json(measures, indent=1))
     return fitted, measures
+
+
+def fit_all(recipe: WordsRecipe, presets: Presets) -> Fitted:
+    """A model, and the settings of its words, of all these rows."""
+    model = fit_words(recipe, presets)
+    return Fitted(recipe, model, _words(recipe, model, presets))
+
+
+def cross_fit(recipe: WordsRecipe, presets: Presets) -> Judged:
+    """Judge each fold of the contributors by a model of the others.
+
+    There are too few people who gave the two words to fit on some and judge on others alone: by folds, each is judged,
+    and none by a model that knows them.
+    """
+    folds = []
+    for fold in range(recipe.table.folds):
+        train, held = split_by_contributor(presets, recipe.table.folds, fold)
+        fitted = fit_all(recipe, train)
+        settings = {word: found.settings for word, found in fitted.words.items()}
+        folds.append(judge_fold(recipe, fitted.model, train, held, settings))
+    return joined(folds)
 
 
 def _words(recipe: WordsRecipe, model: WordsModel, presets: Presets) -> dict[str, Word]:

@@ -1,0 +1,1 @@
+"""From a model of settings and their words to a bundle."""
