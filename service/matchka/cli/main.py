@@ -10,6 +10,7 @@ from rich.console import Console
 from matchka.cli.classify import classify
 from matchka.cli.client_commands import Url, commands, connected, reported_errors
 from matchka.cli.demo import run_demonstration
+from matchka.cli.preset_commands import preset_commands
 from matchka.cli.speech_commands import commands as speech_commands
 from matchka.errors import extra_required
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(commands)
 app.add_typer(speech_commands)
 app.command()(classify)
+app.add_typer(preset_commands)
 
 
 @app.command(context_settings=PASSED_ON)

@@ -12,13 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from matchka_train.errors import RecipeError
+from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, run_equalizer
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
-from matchka_train.experiments.figures import draw_face_heads, draw_promises, draw_two_stage
+from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
 from matchka_train.experiments.progressive import Progressive, ProgressiveRecipe, run_progressive
 from matchka_train.experiments.promises import Promises, PromisesRecipe, run_promises
 from matchka_train.experiments.promises_page import promises_page, promises_rows
-from matchka_train.experiments.tables import face_heads_rows, loss_rows, progressive_rows, two_stage_rows
+from matchka_train.experiments.tables import (
+    equalizer_rows,
+    face_heads_rows,
+    loss_rows,
+    progressive_rows,
+    two_stage_rows,
+)
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
+from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import put_override, read_recipe
 from matchka_train.strict_model import StrictModel
@@ -28,6 +36,7 @@ experiment_app = typer.Typer(help="Questions about training, answered on your ow
 
 SPEAKER: Final = Path("training/matchka_train/recipes/speaker.yaml")
 FACE: Final = Path("training/matchka_train/recipes/face.yaml")
+EQUALIZER: Final = Path("training/matchka_train/recipes/equalizer.yaml")
 EXPERIMENTS: Final = Path("build/experiments")
 
 Values = Annotated[
@@ -121,6 +130,24 @@ def progressive_command(
     _write(TypeAdapter(Progressive).dump_json(found, indent=1), out / "progressive.json")
     Console().print(_table(progressive_rows(found)))
     sys.stdout.write(f"{out / 'progressive.json'}\n")
+
+
+@experiment_app.command("equalizer")
+def equalizer_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose table, numbers and filters are taken.")] = EQUALIZER,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "equalizer",
+    threads: Threads = 2,
+) -> None:
+    """Settings decoded on raw scales, and with three cures; see docs/experiments/equalizer.md."""
+    torch.set_num_threads(threads)
+    base, wanted = read_words_recipe(recipe), _recipe(EqualizerRecipe, values or ())
+    with show_progress() as progress:
+        found = run_equalizer(base, wanted, progress)
+    _write(TypeAdapter(EqualizerRuns).dump_json(found, indent=1), out / "equalizer.json")
+    draw_equalizer(found, out / "equalizer.png")
+    Console().print(_table(equalizer_rows(found)))
+    sys.stdout.write(f"{out / 'equalizer.png'}\n")
 
 
 def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:

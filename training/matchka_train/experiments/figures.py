@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from matchka_train.experiments.equalizer import ARMS as EQUALIZER_ARMS
+from matchka_train.experiments.equalizer import LOG_EVERY, EqualizerRuns
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceHeads
 from matchka_train.experiments.promises import Cell, Promises
 from matchka_train.experiments.two_stage import NEVER, ArmRecipe, Epoch, Run, TwoStage, arms_of
@@ -112,6 +114,34 @@ def draw_promises(found: Promises, path: Path) -> None:
         at.set(xscale="log", xlabel=f"{rate} on unseen people / {rate} asked for", ylim=(len(cells) - 0.4, -0.6))
         at.set_yticks(range(len(cells)), [_cell_name(cell) for cell in cells], fontsize=7)
     figure.axes[0].legend(fontsize=8, loc="lower left")
+    _save(figure, path)
+
+
+def draw_equalizer(found: EqualizerRuns, path: Path) -> None:
+    """Above, what each arm decodes from the mean code of a word; below, both losses, with words at random dotted.
+
+    Args:
+        found: what the experiment found.
+        path: of a PNG file.
+    """
+    figure = Figure(figsize=(3.4 * len(EQUALIZER_ARMS), 7), layout="constrained")
+    axes = figure.subplots(3, len(EQUALIZER_ARMS), squeeze=False)
+    for column, arm in enumerate(EQUALIZER_ARMS):
+        for run in (run for run in found.runs if run.arm == arm):
+            steps = [LOG_EVERY * number for number in range(len(run.contrastive))]
+            style = ":" if run.shuffled else "-"
+            axes[1][column].plot(steps, run.reconstruction, style, color="tab:blue", linewidth=1)
+            axes[2][column].plot(steps, run.contrastive, style, color="tab:red", linewidth=1)
+            if not run.shuffled:
+                for (word, curve), colour in zip(run.curves.items(), COLOURS, strict=False):
+                    label = word if run.seed == found.runs[0].seed else None
+                    axes[0][column].plot(found.grid_hz, curve, color=colour, linewidth=1, label=label)
+        axes[0][column].set(title=arm, xscale="log", xlabel="Hz", ylim=(-20, 20))
+        axes[1][column].set(yscale="log", xlabel="step")
+        axes[2][column].set(xlabel="step")
+    axes[0][0].legend(fontsize=8)
+    for row, name in enumerate(("decoded response, dB", "reconstruction loss", "contrastive loss")):
+        axes[row][0].set_ylabel(name)
     _save(figure, path)
 
 

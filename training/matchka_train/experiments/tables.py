@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from matchka_train.experiments.equalizer import ARMS as EQUALIZER_ARMS
+from matchka_train.experiments.equalizer import EqualizerRuns
 from matchka_train.experiments.face_heads import LOSSES, PLACES, FaceEpoch, FaceHeads
 from matchka_train.experiments.progressive import ARMS, Progressive
 from matchka_train.experiments.two_stage import Run, TwoStage, arms_of
@@ -64,6 +66,28 @@ def progressive_rows(found: Progressive) -> list[list[str]]:
         for arm in ARMS:
             runs = [run for run in found.runs if run.arm == arm]
             rows.append([domain, arm, *(_mean_and_range([100 * run.eer[domain][dim] for run in runs]) for dim in dims)])
+    return rows
+
+
+def equalizer_rows(found: EqualizerRuns) -> list[list[str]]:
+    """Every arm after its last step, on true words and on words dealt at random; the header first."""
+    rows = [["arm", "words", "contrastive loss", "silhouette", "Davies-Bouldin", "error dB", "outside %", "highest Hz"]]
+    for arm in EQUALIZER_ARMS:
+        for shuffled in (False, True):
+            runs = [run for run in found.runs if (run.arm, run.shuffled) == (arm, shuffled)]
+            rows.append(
+                [
+                    arm,
+                    "shuffled" if shuffled else "true",
+                    f"{np.mean([run.contrastive[0] for run in runs]):.2f} to "
+                    f"{np.mean([run.contrastive[-1] for run in runs]):.2f}",
+                    _mean_and_range([run.silhouette for run in runs]),
+                    _mean_and_range([run.davies_bouldin for run in runs]),
+                    _mean_and_range([run.error_db for run in runs]),
+                    _mean_and_range([100 * run.outside for run in runs], 1),
+                    _mean_and_range([run.highest_hz for run in runs], 0),
+                ]
+            )
     return rows
 
 
