@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtests.torture.hostile.exchange import Case
-from loadtests.torture.hostile.generators import forms, heads, json_bodies, origins, people, pictures, texts, uploads
+from loadtests.torture.hostile.generators import (
+    forms,
+    heads,
+    json_bodies,
+    origins,
+    people,
+    pictures,
+    recordings,
+    texts,
+    uploads,
+)
 from loadtests.torture.hostile.wire import Material
 
 
@@ -53,6 +63,7 @@ ATTACKS: Final = (
     Attack("junk as voices", people.sound_cases),
     Attack("junk as aligned faces", people.chip_cases),
     Attack("exact duplicates", people.duplicate_cases),
+    Attack("radio recordings that lie", recordings.lying_cases),
     Attack("announced bodies without a key", uploads.announced_cases, at_once=16),
     Attack("lingering sockets without a key", uploads.lingering_cases, at_once=150),
     Attack("slow heads", uploads.slow_cases, at_once=32),

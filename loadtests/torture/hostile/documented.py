@@ -20,6 +20,21 @@ BAD_HTTP: Final = frozenset({(400, ""), (400, ANY)})
 BAD_FORM: Final = frozenset({(400, "malformed_form"), (415, "unsupported_content_type"), (422, ANY)})
 SLOW_UPLOAD: Final = frozenset({(408, ANY), CLOSED})
 NO_SPEECH: Final = frozenset({(422, "no_speech"), (422, "silence"), (422, "too_little_speech")})
+RECORDING_CODES: Final = (
+    "not_recording",
+    "bad_recording_header",
+    "unsupported_sample_type",
+    "bad_sample_length",
+    "truncated_file",
+    "unsafe_archive",
+    "sha512_mismatch",
+    "recording_too_short",
+    "non_finite_recording",
+    "implausible_samples",
+    "no_signal",
+    "clipped_recording",
+)
+RECORDINGS: Final = frozenset((422, code) for code in RECORDING_CODES)
 
 DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     # the charset of a form is ignored
@@ -47,6 +62,8 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     "junk as voices": NO_SPEECH,
     "junk as aligned faces": frozenset({(422, ANY)}),
     "exact duplicates": frozenset({(409, "duplicate_sample")}),
+    # refused by name, and nothing is allocated for what a header says; without a model for them, none is looked at
+    "radio recordings that lie": RECORDINGS | {(404, "unknown_model")},
     # the key comes first, and nothing without one holds anything
     "announced bodies without a key": REFUSED_KEY | {CLOSED},
     "lingering sockets without a key": REFUSED_KEY | {CLOSED},

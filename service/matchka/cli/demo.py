@@ -1,5 +1,7 @@
 """The demonstration: real people are enrolled, probed and identified over HTTP, and what happened is printed.
 
+Where radio is served, signals that are made on the spot are classified as well.
+
 Its subjects have ids that nobody else has, and are deleted at its end, so that they never answer in others' place.
 """
 
@@ -13,9 +15,12 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from matchka.cli.demo_speech import MODEL, demonstrate_speech
+from matchka.cli.demo_speech import MODEL as PHONEMES
+from matchka.cli.demo_speech import demonstrate_speech
 from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
+from matchka.cli.radio_demo import MODEL as RADIO
+from matchka.cli.radio_demo import demonstrate_radio
 from matchka.client import Client
 from matchka.client.answers import IdentifyAnswer
 from matchka.errors import InvalidFieldError
@@ -98,8 +103,10 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         ]
         if served.issuperset(cast.model for cast in CASTS):
             demonstrate_jointly(client, subjects, samples, console)
-        if MODEL in served:
+        if PHONEMES in served:
             outcomes.append(demonstrate_speech(client, samples, console))
+        if RADIO in served:
+            demonstrate_radio(client, console)
         return all(outcomes)
     finally:
         subjects.delete_all()
