@@ -1,5 +1,6 @@
 """Bundles whose graphs say of which class a clip is, with or without embeddings beside."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,23 @@ from onnx import TensorProto, helper, numpy_helper
 
 from matchka.bundles.bundle import sha256_of
 from tests.factories.bundles import edit_bundle, embedding_output, write_bundle
+from tests.factories.graphs import write_graph
 
 LABELS = ("speech", "music", "noise")
 CLASS_WEIGHTS = np.random.default_rng(3).normal(size=(24, len(LABELS))).astype(np.float32)
 CLASSES = {"kind": "class", "labels": list(LABELS)}
 
 
-def write_classifier(folder: Path, name: str, embeds: bool, version: str = "1.0.0") -> Path:
-    """A bundle whose graph returns `logits` = energies of bands @ CLASS_WEIGHTS, and embeddings only if it embeds."""
-    write_bundle(folder, name, version)
+def write_classifier(
+    folder: Path, name: str, embeds: bool, version: str = "1.0.0", fields: Sequence[object] = ()
+) -> Path:
+    """A bundle whose graph returns `logits` = energies of bands @ CLASS_WEIGHTS, and embeddings only if it embeds.
+
+    It is for clips, or for named numbers where there are fields.
+    """
+    write_bundle(folder, name, version, **({"input": {"kind": "tabular", "fields": list(fields)}} if fields else {}))
+    if fields:
+        write_graph(folder / "model.onnx", input_name="values", window=len(fields))
     model = onnx.load(folder / "model.onnx")
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(CLASS_WEIGHTS, "weights"))

@@ -71,4 +71,6 @@ IQ: Final = Modality(
         ClippedRecordingError: "clipped_recording",
     },
     nothing_found=(NoSignalError, RecordingTooShortError),
+    # a window takes a third of a millisecond, and two cores are no sooner done with as many as one request runs alone
+    least_parallel_rows=8,
 )

@@ -16,6 +16,7 @@ from matchka.inference.model import open_model
 from tests.factories.bundles import write_bundle
 from tests.factories.classifiers import CLASS_WEIGHTS, LABELS, write_classifier
 from tests.factories.graphs import projection
+from tests.factories.named_numbers import FREQUENCY, GAIN
 from tests.factories.radio_bundle import OUTPUTS, slow_probabilities, slow_value, write_radio_bundle
 from tests.factories.recordings import WINDOW, cf32, npy, signal
 from tests.factories.samples import sample
@@ -31,6 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     folder = tmp_path_factory.mktemp("classes")
     write_bundle(folder / "models" / "voice")
     write_classifier(folder / "models" / "sorter", "sorter", embeds=False)
+    write_classifier(folder / "models" / "tone", "tone", embeds=True, fields=[FREQUENCY, GAIN])
     write_radio_bundle(folder / "models" / "all", "all")
     one = {"value": "known", "thresholds": [10.0]}
     write_radio_bundle(folder / "models" / "radio", "radio", class_=RADIO | {"unknown": one})
@@ -113,6 +115,17 @@ def test_classify_of_a_clip_is_what_its_windows_give(server: SmallServer):
     found = {one["label"]: one["probability"] for one in answer["classes"]}
     assert [found[label] for label in LABELS] == pytest.approx((pooled / pooled.sum()).tolist(), abs=1e-3)
     assert (answer["values"], answer["windows"], answer["sample"]) == ({}, len(seen.rows), None)
+
+
+def test_classify_of_named_numbers_takes_them_as_an_object(server: SmallServer):
+    body = json.dumps({"model": "tone", "file": {"frequency": 30, "gain": -2}})
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(f"{server.url}/v1/classify", body, headers=headers, timeout=60).json()
+    logits = np.abs(np.array([30.0, -2.0]) @ np.resize(projection()[0], (2, 24))) @ CLASS_WEIGHTS
+    shares = np.exp(logits - logits.max())
+    found = {one["label"]: one["probability"] for one in answer["classes"]}
+    assert [found[label] for label in LABELS] == pytest.approx((shares / shares.sum()).tolist(), abs=1e-4)
+    assert (answer["label"], answer["windows"]) == (LABELS[int(logits.argmax())], 1)
 
 
 def test_classify_of_bare_samples_needs_their_format_by_name(server: SmallServer):

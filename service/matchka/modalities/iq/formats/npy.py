@@ -71,8 +71,8 @@ def _header(data: bytes) -> tuple[str, bool, tuple[int, ...], int]:
 def _require_bytes(found: int, stated: int) -> None:
     if found < stated:
         raise TruncatedFileError(
-            f"The file ends before its own header says: {found} of {stated} bytes of samples are there.",
-            value=found,
+            "The file ends before its own header says.",
+            value=f"{found} of {stated} bytes of samples",
             remedy="Send the whole file; check the upload.",
         )
     if found > stated:
