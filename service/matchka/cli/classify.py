@@ -1,5 +1,6 @@
 """`matchka classify`: the class of a sample, with a plot of a radio recording's samples."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -28,8 +29,9 @@ def classify(
 ) -> None:
     """Of which class is this? Exit code 0: a known one, 1: unknown, 2: error."""
     with reported_errors():
+        draw = _drawing(file, sample_format, plot) if plot else None
         answer = connected(url).classify(file, model, sample_format)
-        drawn = _draw(file, sample_format, plot) if plot else None
+        drawn = draw() if draw else None
     if json:
         print_json(answer)
     else:
@@ -52,14 +54,14 @@ def _print_table(answer: ClassifyAnswer) -> None:
     Console().print(", ".join(rest), highlight=False, markup=False, soft_wrap=True)
 
 
-def _draw(file: Path, sample_format: str | None, plot: str) -> str | None:
-    """Draw into a file, or as text, which is returned."""
+def _drawing(file: Path, sample_format: str | None, plot: str) -> Callable[[], str | None]:
+    """What draws a file's samples, once the service has found them fit: into a file, or as text, which it returns.
+
+    Raises: MatchkaError: nothing can be drawn there, or of this file.
+    """
     if plot != TERMINAL and not plot.lower().endswith(".png"):
         raise InvalidFieldError("A plot is a PNG file, or - for the terminal.", value=plot, remedy="End it with .png.")
     with extra_required("cpu"):
         from matchka.cli.constellation import as_text, histogram_of, samples_of, write_png
     samples = samples_of(file, sample_format)
-    if plot == TERMINAL:
-        return as_text(histogram_of(samples))
-    write_png(samples, Path(plot))
-    return None
+    return lambda: as_text(histogram_of(samples)) if plot == TERMINAL else write_png(samples, Path(plot))

@@ -26,10 +26,16 @@ Counts = npt.NDArray[np.int64]
 def samples_of(file: Path, sample_format: str | None) -> npt.NDArray[np.complex64]:
     """The samples of a file, complex64, (n,), as the service reads them.
 
-    Raises: MatchkaError: see read_recording.
+    Raises:
+        InvalidFieldError: the file cannot be read.
+        MatchkaError: it is no recording; see read_recording.
     """
     options = options_for("probe", {"sample_format": sample_format} if sample_format else {})
-    return read_recording(file.read_bytes(), options.sample_format).samples
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InvalidFieldError("The file cannot be read.", value=file, remedy=f"Check the path ({error}).") from error
+    return read_recording(data, options.sample_format).samples
 
 
 def histogram_of(samples: npt.NDArray[np.complex64], cells: int = CELLS) -> Counts:

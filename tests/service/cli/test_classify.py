@@ -96,6 +96,14 @@ def test_plot_into_anything_but_a_png_or_a_folder_that_is_there_is_refused(
         assert "plot" in done.output
 
 
+def test_plot_of_a_file_that_is_not_there_or_shows_no_signal_is_refused(server: SmallServer, tmp_path: Path):
+    assert "cannot be read" in run(server, "classify", tmp_path / "none.npy", "--plot", "-").output
+    (tmp_path / "empty.npy").write_bytes(npy(KNOWN[:0]))
+    done = run(server, "classify", tmp_path / "empty.npy", "--plot", "-")
+    assert done.exit_code == FAILED
+    assert "at least 128" in done.output
+
+
 def test_histogram_counts_each_sample_in_the_cell_of_its_i_and_q():
     samples = np.array([1 + 1j, -1 + 1j, -1 + 1j, 1 - 1j, 0.1 + 0.1j], np.complex64)
     assert histogram_of(samples, 2).tolist() == [[2, 2], [0, 1]]

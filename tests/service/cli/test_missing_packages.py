@@ -56,6 +56,7 @@ def run_without(
         ("onnxruntime", ["matchka", "serve"], "cpu"),
         ("uvicorn", ["matchka", "serve", "--help"], "cpu"),
         ("sqlalchemy", ["matchka", "gallery", "status"], "cpu"),
+        ("numpy", ["matchka", "classify", "take.npy", "--plot", "-"], "cpu"),
         ("torch", ["matchka_train", "backbones", "list"], "cpu,train"),
         ("torch", ["matchka_export", "defaults"], "cpu,train"),
     ],
