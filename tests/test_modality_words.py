@@ -12,7 +12,7 @@ WORDS = re.compile(r"(?<![a-z])(faces?|voices?|audio|images?|tabular|iq)(?![a-z]
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SOURCES = ("service/matchka", "training/matchka_train", "export/matchka_export")
 # rooms of single modalities, and what is about the two default bundles
-ROOMS = ("/modalities/", "/backbones/", "/recipes/", "/defaults/", "/cli/demo", "/cli/joint_demo.py")
+ROOMS = ("/modalities/", "/backbones/", "/recipes/", "/heads/words/", "/defaults/", "/cli/demo", "/cli/joint_demo.py")
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
     "service/matchka/api/findings.py",
@@ -40,6 +40,7 @@ ALLOWED = {
     "training/matchka_train/weights/package_catalogue.py",
     # one experiment each, on one modality
     "training/matchka_train/experiments/command.py",
+    "training/matchka_train/experiments/equalizer.py",
     "training/matchka_train/experiments/face_heads.py",
     "training/matchka_train/experiments/figures.py",
     "training/matchka_train/experiments/spectra.py",

@@ -1,4 +1,4 @@
-"""The default bundle of faces, built once for all tests of this folder."""
+"""The default bundles of faces and of settings, built once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from matchka_export.defaults.assemble import assemble
+from matchka_export.defaults.equalizer import build_equalizer
 from matchka_export.defaults.shipped import shipped_evidence, shipped_projection
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DlibFace
@@ -19,6 +20,11 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def equalizer(models: Path) -> Path:
+    return build_equalizer(models, force=True, environment={})[0].path
 
 
 @pytest.fixture(scope="session")

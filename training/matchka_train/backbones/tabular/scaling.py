@@ -18,6 +18,8 @@ class FieldScaling(nn.Module):
     start: Tensor
     width: Tensor
     is_log: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, fields: Sequence[TabularField]) -> None:
         super().__init__()
@@ -27,6 +29,8 @@ class FieldScaling(nn.Module):
         self.register_buffer("start", torch.tensor(start, dtype=torch.float32))
         self.register_buffer("width", torch.tensor(end - start, dtype=torch.float32))
         self.register_buffer("is_log", torch.tensor(is_log))
+        self.register_buffer("low", torch.tensor(low, dtype=torch.float32))
+        self.register_buffer("high", torch.tensor(high, dtype=torch.float32))
 
     def forward(self, values: Tensor) -> Tensor:
         """Float32, (n, fields), in the fields' units -> places, (n, fields)."""
@@ -36,4 +40,5 @@ class FieldScaling(nn.Module):
     def values(self, places: Tensor) -> Tensor:
         """Places, (n, fields) -> values in the fields' units; places outside 0 to 1 count as the nearer end."""
         scaled = self.start + places.clamp(0.0, 1.0) * self.width
-        return torch.where(self.is_log, torch.exp(torch.where(self.is_log, scaled, 0.0)), scaled)
+        values = torch.where(self.is_log, torch.exp(torch.where(self.is_log, scaled, 0.0)), scaled)
+        return torch.minimum(torch.maximum(values, self.low), self.high)  # the exponential rounds

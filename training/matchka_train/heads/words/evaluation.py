@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from matchka.vectors import FloatArray, truncate_and_normalise
@@ -79,10 +80,28 @@ class WordMeasures:
 
 
 @dataclass(frozen=True)
+class OnAxis:
+    """All held-out rows of the two words, where one person weighs as at most MOST_ROWS of them.
+
+    Attributes:
+        log_odds: (rows,), of the second word.
+        is_second: (rows,), 1 for rows of that word.
+        weights: (rows,).
+        contributors: (rows,).
+    """
+
+    log_odds: Values
+    is_second: Values
+    weights: Values
+    contributors: npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True)
 class Judged:
     """Held-out rows of the two words, of every fold, as the model that had not seen their contributors takes them.
 
     Attributes:
+        axis: all of them; the rest is of those that were drawn.
         presets: at most MOST_ROWS of one person.
         pairs: of rows of one fold: others lie in embeddings of two models.
         embeddings: float32, (rows, full_dim).
@@ -94,6 +113,7 @@ class Judged:
         morphs: fold by fold.
     """
 
+    axis: OnAxis
     presets: Presets
     pairs: WordPairs
     embeddings: FloatArray
@@ -149,7 +169,8 @@ def judge_fold(
         held: rows of the fold's people.
         words: word -> its settings, for each of the recipe's strengths.
     """
-    rows = held.of_words(recipe.words).at_most(MOST_ROWS, recipe.seed)
+    spoken = held.of_words(recipe.words)
+    rows = spoken.at_most(MOST_ROWS, recipe.seed)
     floor = fit_floor(recipe, train)
     code = floor.code(_places(model, rows.values))
     with torch.no_grad():
@@ -161,7 +182,14 @@ def judge_fold(
     judge = _judge(recipe, held)
     ends = [np.array(words[word][-1:]) for word in recipe.words if word in words]
     means = {word: mean_curve(model.features, held.of_words([word]), recipe.cap) for word in words}
+    counts = dict(zip(*np.unique(spoken.contributors, return_counts=True), strict=True))
     return Judged(
+        axis=OnAxis(
+            _numbers(model.embed(_tensor(spoken.values))[:, 0]),
+            (spoken.words == recipe.words[1]).astype(float),
+            np.array([min(1.0, MOST_ROWS / counts[person]) for person in spoken.contributors]),
+            spoken.contributors,
+        ),
         presets=rows,
         pairs=pairs_across(rows),
         embeddings=embeddings.numpy(),
@@ -191,6 +219,12 @@ def joined(folds: Sequence[Judged]) -> Judged:
         np.unique(presets.contributors, return_inverse=True)[1].astype(np.int64),
     )
     return Judged(
+        OnAxis(
+            np.concatenate([fold.axis.log_odds for fold in folds]),
+            np.concatenate([fold.axis.is_second for fold in folds]),
+            np.concatenate([fold.axis.weights for fold in folds]),
+            np.concatenate([fold.axis.contributors for fold in folds]),
+        ),
         presets,
         pairs,
         np.concatenate([fold.embeddings for fold in folds]),
@@ -205,14 +239,15 @@ def joined(folds: Sequence[Judged]) -> Judged:
 
 def measures_of(recipe: WordsRecipe, found: Judged) -> WordMeasures:
     """The figures."""
-    log_odds = found.embeddings[:, 0].astype(np.float64)
-    is_second = found.presets.words == recipe.words[1]
-    accuracy = drawn_mean(((log_odds > 0) == is_second).astype(float), found.pairs, recipe.seed)
+    axis = found.axis
+    people = np.unique(axis.contributors, return_inverse=True)[1]
+    is_right = ((axis.log_odds > 0) == (axis.is_second > 0)).astype(float)
+    accuracy = drawn_mean(is_right, people, recipe.seed, axis.weights)
     low, high = np.quantile(accuracy.draws, [0.025, 0.975])
     return WordMeasures(
-        rows=len(log_odds),
+        rows=len(axis.log_odds),
         contributors=found.pairs.people_count,
-        auc=area_under_curve(log_odds, is_second),
+        auc=area_under_curve(axis.log_odds, axis.is_second, axis.weights),
         accuracy=accuracy.rate,
         accuracy_interval=(float(low), float(high)),
         per_dim={str(dim): _dim_measures(found, dim, recipe.seed) for dim in recipe.dims},
@@ -222,20 +257,29 @@ def measures_of(recipe: WordsRecipe, found: Judged) -> WordMeasures:
     )
 
 
-def drawn_mean(values: Values, pairs: WordPairs, seed: int) -> DrawnRate:
-    """The mean over rows, and what it is as contributors are drawn anew."""
+def drawn_mean(values: Values, people: npt.NDArray[np.int64], seed: int, weights: Values | float = 1.0) -> DrawnRate:
+    """The weighted mean over rows, and what it is as contributors are drawn anew.
 
-    def mean(weights: Values) -> float | None:
-        of_rows = weights[pairs.people]
+    Args:
+        values: (rows,).
+        people: (rows,), number of each row's contributor.
+        seed: the same seed draws the same people.
+        weights: (rows,).
+    """
+
+    def mean(drawn: Values) -> float | None:
+        of_rows = drawn[people] * weights
         return float((of_rows * values).sum() / of_rows.sum()) if of_rows.any() else None
 
-    return draw_rates([mean], pairs.people_count, seed)[0]
+    return draw_rates([mean], int(people.max()) + 1, seed)[0]
 
 
-def area_under_curve(scores: Values, is_second: np.ndarray) -> float:
-    """The share of pairs of a row of each word in which that of the second has the higher score; ties count half."""
-    second, first = scores[is_second][:, None], scores[~is_second][None]
-    return float((second > first).mean() + 0.5 * (second == first).mean())
+def area_under_curve(scores: Values, is_second: Values, weights: Values) -> float:
+    """The weighted share of pairs of a row of each word in which that of the second scores higher; ties count half."""
+    second, first = scores[is_second > 0][:, None], scores[is_second == 0][None]
+    pairs = weights[is_second > 0][:, None] * weights[is_second == 0][None]
+    won = (second > first) + 0.5 * (second == first)
+    return float((pairs * won).sum() / pairs.sum())
 
 
 def word_eers(systems: Sequence[FloatArray], pairs: WordPairs, dim: int, seed: int) -> list[DrawnRate]:
@@ -248,7 +292,7 @@ def _dim_measures(found: Judged, dim: int, seed: int) -> DimMeasures:
     labels = found.presets.words
     ours, of_floor = word_eers([found.embeddings, found.floor], found.pairs, dim, seed)
     unit = truncate_and_normalise(found.embeddings, dim).astype(np.float64)
-    difference = drawn_mean(found.errors_db[dim] - found.floor_errors_db[dim], found.pairs, seed)
+    difference = drawn_mean(found.errors_db[dim] - found.floor_errors_db[dim], found.pairs.people, seed)
     return DimMeasures(
         eer=ours.rate,
         pca_eer=of_floor.rate,
