@@ -22,7 +22,8 @@ from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import HEX_SHA256
 from matchka_export.gate.non_inferiority import Row, Rule, judge_row, order_bound
 from matchka_train.evaluation.validation import measure
-from matchka_train.heads.words.evaluation import Judged, WordMeasures, word_eers
+from matchka_train.heads.words.judging.figures import WordMeasures, word_eers
+from matchka_train.heads.words.judging.folds import Judged
 from matchka_train.heads.words.recipe import WordsRecipe
 from matchka_train.metrics.bootstrap import DrawnRate
 from matchka_train.metrics.calibration import LARGEST_COSINE, ThresholdAt, calibrate, thresholds_at

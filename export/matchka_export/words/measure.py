@@ -8,8 +8,8 @@ from matchka.bundles.manifest import DatasetUse
 from matchka_export.errors import statable
 from matchka_export.words.build import require_good
 from matchka_export.words.evidence import WordsEvidence, word_reports, write_words_evidence
-from matchka_train.heads.words.evaluation import measures_of
 from matchka_train.heads.words.fit import backbone_of
+from matchka_train.heads.words.judging.figures import measures_of
 from matchka_train.heads.words.storage import load_words
 from matchka_train.heads.words.table import read_presets
 from matchka_train.heads.words.train import MODEL_NAME, cross_fit

@@ -7,7 +7,7 @@ from rich.table import Table
 from matchka_train.evaluation.identification import IdentificationReport, identification_rows
 from matchka_train.evaluation.validation import Report
 from matchka_train.fitting.selection import Standing
-from matchka_train.heads.words.evaluation import WordMeasures
+from matchka_train.heads.words.judging.figures import WordMeasures
 from matchka_train.judging.groups import GroupRates
 from matchka_train.judging.judge import JudgedThreshold, Judgement
 from matchka_train.metrics.bootstrap import Difference

@@ -12,8 +12,8 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from matchka_train.backbones.tabular.equalizer import EqualizerFeatures
-from matchka_train.heads.words.evaluation import MOST_ROWS
 from matchka_train.heads.words.fit import backbone_of
+from matchka_train.heads.words.judging.folds import MOST_ROWS
 from matchka_train.heads.words.recipe import WordsRecipe
 from matchka_train.heads.words.table import Presets, read_presets, split_by_contributor
 from matchka_train.metrics.clusters import davies_bouldin, silhouette

@@ -61,7 +61,9 @@ def _solve(features: EqualizerFeatures, target: Values, start: Values, near: Val
 
     def slopes(places: Values) -> Values:
         at = torch.tensor(places, dtype=torch.float32)
-        slope = torch.func.jacfwd(lambda value: _torch_curve(features, value[None])[0])(at)
+        slope = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
+            lambda value: _torch_curve(features, value[None])[0], at
+        )
         return np.vstack([slope.double().numpy(), pull * np.sqrt(len(target)) * np.eye(len(places))])
 
     inside = start.clip(1e-3, 1 - 1e-3)  # the solver begins within its bounds

@@ -7,8 +7,9 @@ from pydantic import TypeAdapter
 
 from matchka.runtime.atomic_file import write_atomically
 from matchka_train.heads.words.curves import mean_curve, solve_word
-from matchka_train.heads.words.evaluation import Judged, WordMeasures, joined, judge_fold, measures_of
 from matchka_train.heads.words.fit import fit_words
+from matchka_train.heads.words.judging.figures import WordMeasures, measures_of
+from matchka_train.heads.words.judging.folds import Judged, joined, judge_fold
 from matchka_train.heads.words.network import WordsModel
 from matchka_train.heads.words.recipe import WordsRecipe
 from matchka_train.heads.words.storage import Fitted, Word, save_words

@@ -1,0 +1,1 @@
+"""Judges a model of settings on contributors that it does not know."""
