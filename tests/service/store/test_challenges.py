@@ -119,6 +119,19 @@ def test_issue_beyond_the_rate_is_refused_until_the_oldest_is_an_hour_old(store:
     ask(store.challenges, most=3)
 
 
+def test_issue_by_many_at_once_keeps_the_rate(store: Store, path: Path):
+    def is_given(_number: int) -> bool:
+        try:
+            ask(store.challenges, most=5)
+        except TooManyChallengesError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(is_given, range(20))) == 5
+    assert rows(path) == [(5,)]
+
+
 def test_issue_chooses_beside_the_last_fifty_and_keeps_no_more(store: Store, path: Path):
     seen: list[Sequence[tuple[str, ...]]] = []
 

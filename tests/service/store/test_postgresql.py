@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from matchka.errors import UnknownSubjectError, UnknownTemplateError
+from matchka.errors import (
+    ChallengeNotRedeemableError,
+    TooManyChallengesError,
+    UnknownSubjectError,
+    UnknownTemplateError,
+)
 from matchka.store.store import Store
 
 OF_ONE = ("default", "ada")
@@ -91,3 +96,54 @@ def test_one_subject_that_several_processes_enrol_and_delete_at_once_meets_no_fa
         with pytest.raises(UnknownSubjectError):  # each deleted what it had enrolled
             store.subject(*OF_ONE)
         assert list(store.all_references("voice", "1")) == []
+
+
+@pytest.fixture
+def asked(url: str) -> Iterator[Store]:
+    """A store with the one subject."""
+    with closing(Store(url)) as store:
+        store.add_templates(*OF_ONE, "voice", "1", np.eye(4, dtype=np.float32)[:1])
+        yield store
+        store.delete_subject(*OF_ONE)
+
+
+def redeem(store: Store, challenge_id: str) -> bool:
+    try:
+        return store.challenges.redeem(*OF_ONE, challenge_id, "phrase") == ("apple", "banana")
+    except ChallengeNotRedeemableError:
+        return False
+
+
+def test_challenge_that_a_thousand_redeem_at_once_is_redeemed_by_one(asked: Store, url: str):
+    given = asked.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda _: ("apple", "banana"))
+    with closing(Store(url)) as other, ThreadPoolExecutor(16) as executor:
+        stores = [asked, other] * 500
+        assert sum(executor.map(lambda store: redeem(store, given.challenge_id), stores)) == 1
+
+
+def test_challenges_that_expire_or_are_too_many_are_refused_by_the_databases_clock(asked: Store):
+    late = asked.challenges.issue(*OF_ONE, "phrase", -0.001, 2, lambda _: ("apple", "banana"))
+    assert not redeem(asked, late.challenge_id)
+    given = asked.challenges.issue(*OF_ONE, "phrase", 60.0, 2, lambda earlier: earlier[0])
+    with pytest.raises(TooManyChallengesError):
+        asked.challenges.issue(*OF_ONE, "phrase", 60.0, 2, lambda _: ("apple", "banana"))
+    assert redeem(asked, given.challenge_id)
+    assert not redeem(asked, "\0")
+
+
+def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store, url: str):
+    seen = []
+
+    def ask(store: Store) -> bool:
+        try:
+            store.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda earlier: (f"word{len(earlier)}",))
+        except TooManyChallengesError:
+            return False
+        return True
+
+    with closing(Store(url)) as other, ThreadPoolExecutor(8) as executor:
+        assert sum(executor.map(ask, [asked, other] * 10)) == 5
+    with pytest.raises(TooManyChallengesError):
+        asked.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda _: ("apple",))
+    asked.challenges.issue(*OF_ONE, "phrase", 60.0, 6, lambda earlier: seen.extend(earlier) or ("apple",))
+    assert sorted(seen) == [(f"word{number}",) for number in range(5)]
