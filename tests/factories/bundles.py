@@ -18,6 +18,7 @@ POINTS = {
     "1": [(1e-1, 0.50, True), (1e-2, 0.80, True), (1e-3, 0.97, False)],
     "3": [(1e-1, 0.55, True), (1e-2, 0.85, True), (1e-3, 0.98, False)],
 }
+EVIDENCE = ("per_dim", "metrics", "baseline_metrics", "phrase_points")  # what a report repeats of an output
 CALIBRATION = {"1": (12.0, -9.0), "3": (14.0, -11.0)}
 
 
@@ -109,8 +110,9 @@ def edit_bundle(folder: Path, change: Callable[[dict[str, Any]], object]) -> Non
 def seal(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest with the digest of its content, and a report of the measurements that it states."""
     for output in manifest.get("outputs", {}).values():
-        if "per_dim" in output:
-            report = json.dumps({"per_dim": output["per_dim"]}).encode()
+        repeated = {name: output[name] for name in EVIDENCE if name in output}
+        if repeated:
+            report = json.dumps(repeated).encode()
             (folder / "report.json").write_bytes(report)
             manifest["files"]["report.json"] = hashlib.sha256(report).hexdigest()
     manifest["content_digest"] = digest_of(manifest)

@@ -112,7 +112,6 @@ def write_phoneme_bundle(folder: Path, name: str = "phonemes", version: str = VE
     """A bundle that checks out."""
     write_bundle(folder, name, version)
     write_tone_graph(folder / "model.onnx")
-    (folder / "report.json").unlink()
     lines = [f"{word} {' '.join(phones)}" for word, ways in LEXICON.items() for phones in ways]
     (folder / "lexicon.txt").write_text("".join(f"{line}\n" for line in lines))
     (folder / "vocabulary.txt").write_text("".join(f"{word}\n" for word in words_of()))

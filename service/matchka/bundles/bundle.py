@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from matchka.bundles.content import refuse_links, require_digest
 from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, REPORT_NAME, Manifest
-from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.bundles.outputs.measurements import DimReport
 from matchka.bundles.schema_1 import ManifestOfSchema1
 from matchka.bundles.signature import NO_KEYS, SIGNATURE_NAME, TrustedKeys
 from matchka.errors import BundleError
@@ -22,12 +20,6 @@ _REBUILD: Final = "Build the bundle again with `matchka-export defaults`."
 _ANY_SCHEMA: Final[TypeAdapter[Manifest | ManifestOfSchema1]] = TypeAdapter(
     Annotated[Manifest | ManifestOfSchema1, Field(discriminator="schema_version")]
 )
-
-
-class _Report(BaseModel):
-    """Of report.json, what a manifest repeats; the rest is for people."""
-
-    per_dim: dict[str, DimReport]
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,8 @@ def _require_evidence(path: Path, manifest: Manifest) -> None:
 
     Raises: BundleError: they differ, or there is no report.
     """
-    if not manifest.has_output(EmbeddingOutput):
+    stated = [(output, name) for output in manifest.outputs.values() for name in output.evidence]
+    if not stated:
         return
     if REPORT_NAME not in manifest.files:
         if manifest.content_digest is None:
@@ -143,16 +136,15 @@ def _require_evidence(path: Path, manifest: Manifest) -> None:
             f"The bundle {path} lacks the report of its measurements.", value=REPORT_NAME, remedy=_REBUILD
         )
     try:
-        measured = _Report.model_validate_json((path / REPORT_NAME).read_bytes()).per_dim
-    except (OSError, ValidationError) as error:
+        report = from_json((path / REPORT_NAME).read_bytes())
+        differences = [other for output, name in stated if (other := output.differing(name, report[name]))]
+    except (OSError, ValueError, KeyError, TypeError) as error:  # no file, no JSON, or not of this form
         raise BundleError(
             f"The measurements {path / REPORT_NAME} cannot be read.", value=error, remedy=_REBUILD
         ) from error
-    stated = manifest.output(EmbeddingOutput).per_dim
-    if measured != stated:
-        other = sorted(dim for dim in measured.keys() | stated.keys() if measured.get(dim) != stated.get(dim))
+    if differences:
         raise BundleError(
             f"The manifest of {path} does not state what was measured: {REPORT_NAME} says something else.",
-            value=f"dims {', '.join(other)}",
+            value="; ".join(differences),
             remedy=_REBUILD,
         )

@@ -1,6 +1,7 @@
 """An output that is an embedding."""
 
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
@@ -24,6 +25,8 @@ class EmbeddingOutput(Output):
         condition: a value that error rates depend on, and bands of it that have thresholds of their own; absent where
             one threshold serves all samples.
     """
+
+    evidence = MappingProxyType({"per_dim": "dims"})
 
     kind: Literal["embedding"] = "embedding"
     full_dim: int = Field(gt=0)

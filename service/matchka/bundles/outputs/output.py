@@ -1,9 +1,11 @@
 """What one output of a graph is: the contract of its kinds."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
 def is_absent(value: object) -> bool:
@@ -20,12 +22,26 @@ class FrozenModel(BaseModel):
 class Output(FrozenModel, ABC):
     """One output of a graph: float32, (batch, *row_shape). One class for each kind.
 
-    Attributes: is_sole: whether a graph has one of the kind at most, because a call asks for the kind and not by name.
+    Attributes:
+        is_sole: whether a graph has one of the kind at most, because a call asks for the kind and not by name.
+        evidence: fields that the bundle's report has to repeat, each a dictionary, and what its keys are called.
     """
 
     is_sole: ClassVar[bool] = True
+    evidence: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     kind: str
+
+    def differing(self, name: str, measured: object) -> str:
+        """Where one of `evidence` is not what a report says; empty where it is.
+
+        Raises: ValidationError: the report's value is not of the field's form.
+        """
+        form: Any = type(self).model_fields[name].annotation
+        read = TypeAdapter(form).validate_python(measured)
+        stated = getattr(self, name)
+        keys = sorted(key for key in read.keys() | stated.keys() if read.get(key) != stated.get(key))
+        return f"{self.evidence[name]} {', '.join(keys)}" if keys else ""
 
     @property
     @abstractmethod

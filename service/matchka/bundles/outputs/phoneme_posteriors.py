@@ -1,5 +1,6 @@
 """An output that says for each frame of a clip how likely each phone is."""
 
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
@@ -67,6 +68,14 @@ class PhonemePosteriorsOutput(Output):
         accuracy: people's scale of pronunciation, where it was fitted.
         baseline_metrics: the same of the floor that the model has to beat, see the report for what it is.
     """
+
+    evidence = MappingProxyType(
+        {
+            "metrics": "metrics of",
+            "baseline_metrics": "the floor's metrics of",
+            "phrase_points": "points of phrases of so many words:",
+        }
+    )
 
     kind: Literal["phoneme_posteriors"] = "phoneme_posteriors"
     phones: tuple[Annotated[str, Field(pattern=r"^[A-Z]{1,3}$")], ...] = Field(min_length=2)

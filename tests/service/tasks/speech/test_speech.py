@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import requests
 
+from matchka.bundles.bundle import sha256_of
 from matchka.client import Client
 from matchka.errors import RequestFailedError
-from tests.factories.bundles import write_bundle
+from tests.factories.bundles import edit_bundle, write_bundle, write_fusion
+from tests.factories.graphs import write_graph
+from tests.factories.named_numbers import FREQUENCY, GAIN
 from tests.factories.samples import RATE_HZ, encoded, sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 from tests.factories.spoken_tones import CONSONANTS, LEXICON, hum, spoken, words_of, write_phoneme_bundle
@@ -273,3 +276,54 @@ def test_transcribe_returns_the_phones_that_were_said(client: Client):
     assert client.transcribe(clip(OTHERS)).phones == said
     assert re.fullmatch("[A-Z ]+", " ".join(said))
     assert set(said) & set(CONSONANTS)
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Ada with two models and their fusion; "face" takes clips too: only the decision is of interest here."""
+    folder = tmp_path_factory.mktemp("joint")
+    write_bundle(folder / "models" / "voice")
+    write_bundle(folder / "models" / "face", "face", seed=8)
+    write_phoneme_bundle(folder / "models" / "phonemes")
+    write_fusion(folder / "models" / "voice+face")
+    with serving(small_settings(folder, challenges_per_hour=1000)) as running, running.client() as opened:
+        for name in ("voice", "face"):
+            opened.enroll("ada", [clip(OTHERS)], name)
+        yield opened
+
+
+@pytest.mark.parametrize("require", ["both", "sum"])
+def test_verify_jointly_with_a_challenge_matches_where_both_parts_and_the_phrase_do(joint: Client, require: str):
+    how = {"require": require, "max_fmr": 0.1, **({"max_fmr_each": 0.1} if require == "both" else {})}
+    given = joint.challenge("ada")
+    right = joint.verify_jointly(
+        "ada", clip(given.phrase.split()), clip(OTHERS), challenge_id=given.challenge_id, **how
+    )
+    assert right.phrase is not None
+    assert (right.match, right.phrase.match) == (True, True)
+    assert all(part.phrase is None for part in right.parts.values())
+    given = joint.challenge("ada")
+    wrong = joint.verify_jointly(
+        "ada", clip(OTHERS), clip(given.phrase.split()), challenge_id=given.challenge_id, **how
+    )
+    assert wrong.phrase is not None
+    assert (wrong.match, wrong.phrase.match, wrong.similarity >= wrong.threshold) == (False, False, True)
+    again = refused(lambda: joint.verify_jointly("ada", clip(OTHERS), clip(OTHERS), challenge_id=given.challenge_id))
+    assert again.code == "challenge_not_redeemable"
+
+
+def test_verify_of_numbers_with_a_challenge_is_refused_and_leaves_it_usable(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    write_phoneme_bundle(tmp_path / "models" / "phonemes")
+    numbers = write_bundle(
+        tmp_path / "models" / "numbers", "numbers", input={"kind": "tabular", "fields": [FREQUENCY, GAIN]}
+    )
+    write_graph(numbers / "model.onnx", input_name="values", window=2)
+    edit_bundle(numbers, lambda manifest: manifest["files"].update({"model.onnx": sha256_of(numbers / "model.onnx")}))
+    with serving(small_settings(tmp_path)) as running, running.client() as own:
+        own.enroll("ada", [clip(OTHERS)])
+        given = own.challenge("ada")
+        wrong = refused(lambda: own.verify("ada", b"{}", "numbers", challenge_id=given.challenge_id))
+        assert (wrong.code, wrong.value) == ("invalid_field", "numbers")
+        right = own.verify("ada", clip(given.phrase.split()), max_fmr=LOW, challenge_id=given.challenge_id)
+        assert right.match
