@@ -23,7 +23,7 @@ SAID: Final = {
 
 
 def demonstrate_speech(client: Client, samples: Path, console: Console) -> bool:
-    """Hold clips against their own texts and wrong ones, and print a table.
+    """Hold clips against their own texts and as many words of the others, and print a table.
 
     Args:
         client: of a ready service that serves MODEL.
@@ -32,15 +32,16 @@ def demonstrate_speech(client: Client, samples: Path, console: Console) -> bool:
 
     Returns: whether every clip's own text is the likeliest.
     """
-    words = sorted({word for text in SAID.values() for word in text.split()})
+    known = {word for text in SAID.values() for word in text.split()}
     drawn = random.Random(0)
     table = Table("clip", "its text", "best of the others", "threshold", title=f"{MODEL}: which text does it say?")
     best = 0
     for name, text in track(SAID.items(), "Listening", console=console, transient=True):
         clip = (samples / "voice" / f"{name}.wav").read_bytes()
         own = client.pronounce(clip, text, MODEL).phrase
-        count = len(text.split())
-        others = [_score(client, clip, " ".join(drawn.choices(words, k=count))) for _ in range(WRONG_TEXTS)]
+        words = text.split()
+        rest = sorted(known.difference(words))
+        others = [_score(client, clip, " ".join(drawn.choices(rest, k=len(words)))) for _ in range(WRONG_TEXTS)]
         nearest = max(score for score in others if score is not None)
         best += own.llr > nearest
         table.add_row(name, f"{own.llr:.2f}", f"{nearest:.2f}", f"{own.threshold:.2f}")
