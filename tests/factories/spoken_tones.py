@@ -26,10 +26,11 @@ POINTS = ((1e-1, -2.0, True), (1e-2, -1.0, True), (1e-3, -0.5, False))
 
 
 def words_of() -> dict[str, list[tuple[str, ...]]]:
-    """A vocabulary: two syllables of one consonant and one vowel each, and as many with a consonant behind."""
+    """A vocabulary: two syllables of one consonant and one vowel each, alone and with each consonant behind."""
     syllables = list(itertools.product(CONSONANTS, VOWELS))
     two = [first + second for first, second in itertools.product(syllables, repeat=2)]
-    return {"".join(phones).lower(): [phones] for phones in [*two, *((*one, "T") for one in two)]}
+    three = [(*one, last) for one in two for last in CONSONANTS]
+    return {"".join(phones).lower(): [phones] for phones in [*two, *three]}
 
 
 # beside the vocabulary, for texts that people choose: two pronunciations, and a short word
@@ -108,8 +109,8 @@ def phoneme_output(**changes: object) -> dict[str, Any]:
     }
 
 
-def write_phoneme_bundle(folder: Path, name: str = "phonemes", version: str = VERSION) -> Path:
-    """A bundle that checks out."""
+def write_phoneme_bundle(folder: Path, name: str = "phonemes", version: str = VERSION, **changes: object) -> Path:
+    """A bundle that checks out, unless `changes` to what is said of its output say otherwise."""
     write_bundle(folder, name, version)
     write_tone_graph(folder / "model.onnx")
     lines = [f"{word} {' '.join(phones)}" for word, ways in LEXICON.items() for phones in ways]
@@ -120,7 +121,7 @@ def write_phoneme_bundle(folder: Path, name: str = "phonemes", version: str = VE
     def change(manifest: dict[str, Any]) -> None:
         manifest["task"] = "phoneme recognition"
         manifest["input"] |= {"window_samples": None, "hop_samples": None, "context_samples": 0}
-        manifest["outputs"] = {"log_posteriors": phoneme_output()}
+        manifest["outputs"] = {"log_posteriors": phoneme_output(**changes)}
         manifest["files"] = {one: hashlib.sha256((folder / one).read_bytes()).hexdigest() for one in names}
 
     edit_bundle(folder, change)

@@ -75,7 +75,12 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     ),
     (
         frozenset({"challenge_id"}),
-        (errors.ChallengeNotRedeemableError, errors.DurationMismatchError, errors.StorageFullError),
+        (
+            errors.ChallengeNotRedeemableError,
+            errors.DurationMismatchError,
+            errors.UnknownWordsError,
+            errors.StorageFullError,
+        ),
     ),
     (frozenset({"/v1/transcribe"}), (errors.DurationMismatchError,)),
     (

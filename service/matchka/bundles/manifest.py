@@ -92,6 +92,9 @@ class Manifest(ManifestBase):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         if unlisted := {file for output in self.outputs.values() for file in output.files} - set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(unlisted))}")
+        any_length = [name for name, output in self.outputs.items() if None in output.row_shape]
+        if any_length and None not in self.input.graph_input().shape:
+            raise ValueError(f"{', '.join(any_length)} of any length needs an input of whole samples, not of windows")
         sole = [output.kind for output in self.outputs.values() if output.is_sole]
         if len(set(sole)) < len(sole):
             raise ValueError("outputs must not have two of one kind")

@@ -9,8 +9,8 @@ from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 from matchka.errors import BundleError, LexiconError, UnknownWordsError
 from matchka.phrases.lexicon import Lexicon, read_vocabulary
 
-# phrases of ten of fewer words could hardly differ from the last fifty in all but two (docs/decisions/105)
-FEWEST_WORDS: Final = 200
+# the last fifty phrases may have 500 of them, and the next one of four words none of those (docs/decisions/105)
+FEWEST_WORDS: Final = 600
 REBUILD: Final = "Build the bundle again."
 
 

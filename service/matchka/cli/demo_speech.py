@@ -1,5 +1,6 @@
 """The demonstration of what is said: each clip against its own text and against forty others."""
 
+import math
 import random
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,7 @@ def demonstrate_speech(client: Client, samples: Path, console: Console) -> bool:
         words = text.split()
         rest = sorted(known.difference(words))
         others = [_score(client, clip, " ".join(drawn.choices(rest, k=len(words)))) for _ in range(WRONG_TEXTS)]
-        nearest = max(score for score in others if score is not None)
+        nearest = max((score for score in others if score is not None), default=-math.inf)
         best += own.llr > nearest
         table.add_row(name, f"{own.llr:.2f}", f"{nearest:.2f}", f"{own.threshold:.2f}")
     console.print(table)

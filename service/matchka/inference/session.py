@@ -53,7 +53,9 @@ def choose_providers(use_gpu: bool, available: Sequence[str]) -> list[str]:
     return [CUDA, CPU] if use_gpu and CUDA in available else [CPU]
 
 
-def open_ort_session(graph_path: Path, threads: int, use_gpu: bool = False) -> onnxruntime.InferenceSession:
+def open_ort_session(
+    graph_path: Path, threads: int, use_gpu: bool = False, any_length: bool = False
+) -> onnxruntime.InferenceSession:
     """Open a graph in ONNX Runtime, on CPU or, where it is wanted and there, on the GPU.
 
     Without a GPU that ONNX Runtime can use, a line in the log says so and the CPU is used.
@@ -62,10 +64,12 @@ def open_ort_session(graph_path: Path, threads: int, use_gpu: bool = False) -> o
         graph_path: the file.
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
         use_gpu: run on the GPU if possible.
+        any_length: rows of many lengths come. ONNX Runtime would keep a plan of its memory for each, for ever.
 
     Raises: BundleError: the file is no graph.
     """
     options = onnxruntime.SessionOptions()
+    options.enable_mem_pattern = not any_length
     options.intra_op_num_threads = threads
     # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -116,7 +120,7 @@ class OrtSession:
         input_dtype: InputDtype = "float32",
         use_gpu: bool = False,
     ) -> None:
-        self._session = open_ort_session(graph_path, threads, use_gpu)
+        self._session = open_ort_session(graph_path, threads, use_gpu, any_length=None in input_shape)
         self._input_name = input_name
         self._input_dtype = np.dtype(input_dtype)
         self._outputs = dict(outputs)

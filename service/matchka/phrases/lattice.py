@@ -21,7 +21,7 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 class Lattice:
     """States that follow one another, those of several texts side by side.
 
-    The last place of every array of scores over the states is of no state: what may not be, scores nothing.
+    Arrays of scores over the states have one place more, which no state has: it stays unreachable.
 
     Attributes:
         labels: (states,), the phone of each state, or BLANK.
@@ -60,9 +60,9 @@ class _Builder:
         """The states of a text; returns those that it may end in."""
         if not text or not all(word and all(word) for word in text):
             raise EmptyTextError("A text needs words, and each of them a phone.", remedy="Give at least one word.")
-        silence = self.add(BLANK, (), (0, -1))
-        self.first.append(silence)
-        ends = [silence]
+        blank = self.add(BLANK, (), (0, -1))
+        self.first.append(blank)
+        ends = [blank]
         for place, word in enumerate(text):
             spoken = [
                 self._add_pronunciation(one, ends, (place, number), is_first=place == 0)

@@ -51,7 +51,10 @@ class Lexicon:
                     value=f"line {number}: {line}",
                     remedy="Build the bundle again with `matchka-export defaults`.",
                 )
-            entries.setdefault(word, []).append(spoken)
+            ways = entries.setdefault(word, [])
+            way = " ".join(spoken.split())
+            if way not in ways:  # twice the same, as dictionaries have it once stress is dropped, would count twice
+                ways.append(way)
         return cls(phones, entries)
 
     def pronunciations(self, words: Sequence[str]) -> list[tuple[Pronunciation, ...]]:

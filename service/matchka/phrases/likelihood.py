@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matchka.phrases.lattice import BLANK, Indices, Lattice, Pronunciation, Text, lattice_of
 from matchka.vectors import FloatArray
 
-IMPOSSIBLE: Final = -1e30  # the logarithm of nothing; unlike infinity, it may be subtracted from itself
+IMPOSSIBLE: Final = -1e30  # of states that cannot be reached; finite, as differences of infinities are no numbers
 
 Scores: TypeAlias = npt.NDArray[np.float64]
 

@@ -1,5 +1,6 @@
 """Challenges: what a subject was asked to do, for one use within a short time, by the database's clock."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from matchka.store.schema import ChallengeRow, SubjectRow, UtcDateTime
 REMEMBERED: Final = 50  # of a subject: what it is asked next differs from these
 RATE_WINDOW: Final = timedelta(hours=1)
 ID_BYTES: Final = 16
+CHALLENGE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what token_hex(ID_BYTES) makes
 
 
 class _Now(FunctionElement[datetime]):
@@ -80,11 +82,13 @@ class Challenges:
             TooManyChallengesError: it was asked too often.
         """
         with Session(self._engine) as session, session.begin():
-            # PostgreSQL locks the row; SQLite has one writer from the first change on
-            key = require_subject(session, tenant, subject_id, to_change=True).key
+            key = require_subject(session, tenant, subject_id).key
+            self._require_rate(session, key, most_in_an_hour)  # a refusal waits for no lock
+            # SQLite has one writer from the first change on; PostgreSQL locks the subject's row
             self._forget_old(session, key, max(REMEMBERED, most_in_an_hour))
-            now = session.execute(select(_Now())).scalar_one()
-            self._require_rate(session, key, now, most_in_an_hour)
+            session.expire_all()
+            key = require_subject(session, tenant, subject_id, to_change=True).key  # it may have been deleted meanwhile
+            now = self._require_rate(session, key, most_in_an_hour)
             earlier = session.scalars(
                 select(ChallengeRow.content)
                 .where(ChallengeRow.subject_key == key, ChallengeRow.kind == kind)
@@ -134,7 +138,7 @@ class Challenges:
             .returning(ChallengeRow.content)
         )
         content: str | None = None
-        if "\0" not in challenge_id:  # PostgreSQL fails on text that has a NUL
+        if re.fullmatch(CHALLENGE_ID, challenge_id):  # what no service has given waits for no lock
             with self._engine.begin() as connection:
                 content = connection.execute(redeeming).scalar_one_or_none()
         if content is None:
@@ -160,7 +164,9 @@ class Challenges:
             .execution_options(synchronize_session=False)
         )
 
-    def _require_rate(self, session: Session, key: int, now: datetime, most_in_an_hour: int) -> None:
+    def _require_rate(self, session: Session, key: int, most_in_an_hour: int) -> datetime:
+        """The database's time, where the subject may be asked again."""
+        now = session.execute(select(_Now())).scalar_one()
         recent = (
             select(ChallengeRow.issued_at)
             .where(ChallengeRow.subject_key == key, ChallengeRow.issued_at > now - RATE_WINDOW)
@@ -168,7 +174,7 @@ class Challenges:
         )
         issued = session.scalars(recent).all()
         if len(issued) < most_in_an_hour:
-            return
+            return now
         wait = issued[len(issued) - most_in_an_hour] + RATE_WINDOW - now
         raise TooManyChallengesError(
             f"A subject may be given {most_in_an_hour} challenges in an hour.",

@@ -142,7 +142,9 @@ class ChallengeRow(Base):
 
     __tablename__ = "challenges"
     __table_args__ = (Index("challenges_of_subject", "subject_key", "number"), {"sqlite_autoincrement": True})
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
     challenge_id: Mapped[str] = mapped_column(String(32), unique=True)
     subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(32))

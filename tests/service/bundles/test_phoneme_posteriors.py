@@ -50,6 +50,7 @@ WRONG: dict[str, Change] = {
     "thresholds that fall": lambda m: output_of(m)["phrase_points"]["4"][2].update(threshold=-3.0),
     "a lexicon that files do not list": lambda m: output_of(m).update(lexicon="other.txt"),
     "hops of whole clips": lambda m: m["input"].update(hop_samples=100),
+    "windows of one length": lambda m: m["input"].update(window_samples=1600, hop_samples=800),
     "windows without a hop": lambda m: m["input"].update(window_samples=100),
     "an unknown key": lambda m: output_of(m).update(accent="northern"),
 }

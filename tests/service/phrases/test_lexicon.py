@@ -24,6 +24,11 @@ def test_pronunciations_of_many_unknown_words_names_five():
     assert refused.value.value == "b, c, d, e, f, ..."
 
 
+def test_pronunciations_that_are_repeated_count_once():
+    lexicon = Lexicon.parse("a AH\na  EY\na AH \n", ("AH", "EY"))
+    assert lexicon.pronunciations(["a"]) == [((1,), (2,))]
+
+
 @pytest.mark.parametrize("text", ["a", "a AH\n\n", " AH", "a "])
 def test_lexicon_with_a_line_without_phones_raises(text: str):
     with pytest.raises(LexiconError):

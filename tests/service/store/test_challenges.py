@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,17 @@ def test_issue_by_many_at_once_keeps_the_rate(store: Store, path: Path):
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(is_given, range(20))) == 5
     assert rows(path) == [(5,)]
+
+
+def test_calls_that_will_be_refused_wait_for_nobody_who_writes(store: Store, path: Path):
+    ask(store.challenges, most=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")  # they would fail after the time that a writer waits
+        with pytest.raises(TooManyChallengesError):
+            ask(store.challenges, most=1)
+        with pytest.raises(ChallengeNotRedeemableError):
+            redeem(store.challenges, "no id of ours")
+        writer.execute("ROLLBACK")
 
 
 def test_issue_chooses_beside_the_last_fifty_and_keeps_no_more(store: Store, path: Path):

@@ -1,7 +1,7 @@
 """POST /v1/verify, /v1/compare and /v1/identify."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
@@ -21,6 +21,8 @@ from matchka.errors import InvalidFieldError
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 from matchka.tasks.speech.results import PhraseDecision
 
+LLR_DECIMALS: Final = 2  # of a verification: enough for people, little for who tunes a forgery
+
 router = APIRouter()
 
 
@@ -30,6 +32,7 @@ async def verify(
 ) -> VerifyAnswer | FusedVerifyAnswer:
     """Compare a probe with the reference of the subject it claims to be, and with the phrase of a challenge."""
     parts = parts_of(form)
+    heard = 0 if form.challenge_id is None else 1  # a clip is read once more for its phrase
     if parts is None:
         probe = form.file or b""
         phrase, result = await caller.run(
@@ -38,7 +41,8 @@ async def verify(
                 caller.verifier.verify(
                     caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.options
                 ),
-            )
+            ),
+            samples=1 + heard,
         )
         return _answer(caller, "verify", result, phrase)
     phrase, fused = await caller.run(
@@ -48,7 +52,7 @@ async def verify(
                 caller.tenant, form.model, form.subject_id, parts, form.max_fmr, form.part_floor
             ),
         ),
-        samples=len(parts),
+        samples=len(parts) + heard,
     )
     return _fused_answer(caller, fused, phrase)
 
@@ -144,7 +148,7 @@ def _verify_answer(result: Verified, phrase: PhraseDecision | None = None) -> Ve
         model=result.manifest.name,
         version=result.manifest.version,
         faces=faces_answer(result.findings),
-        phrase=None if phrase is None else phrase_answer(phrase),
+        phrase=None if phrase is None else phrase_answer(phrase, LLR_DECIMALS),
     )
 
 
@@ -164,7 +168,7 @@ def _fused_answer(caller: Caller, result: FusedVerified, phrase: PhraseDecision 
         model=result.name,
         version=JOINT.join(part.manifest.version for part in result.parts.values()),
         parts={name: _verify_answer(part) for name, part in result.parts.items()},
-        phrase=None if phrase is None else phrase_answer(phrase),
+        phrase=None if phrase is None else phrase_answer(phrase, LLR_DECIMALS),
     )
 
 

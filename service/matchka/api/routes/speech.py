@@ -67,11 +67,11 @@ async def transcribe(
     return TranscribeAnswer(phones=list(found.phones), model=found.manifest.name, version=found.manifest.version)
 
 
-def phrase_answer(decision: PhraseDecision) -> PhraseAnswer:
-    """The wire type of a decision on a phrase."""
+def phrase_answer(decision: PhraseDecision, decimals: int | None = None) -> PhraseAnswer:
+    """The wire type of a decision on a phrase; its ratio to some decimals, or as exact as it is."""
     return PhraseAnswer(
         match=decision.match,
-        llr=decision.llr,
+        llr=decision.llr if decimals is None else round(decision.llr, decimals),
         threshold=decision.threshold,
         threshold_measured=decision.measured,
         max_far=decision.far,

@@ -1,31 +1,36 @@
 """Phrases: drawn at random out of a vocabulary, and decided by a threshold of the bundle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import lgamma, log
 from secrets import SystemRandom
 from typing import Final
 
-from matchka.bundles.outputs.phoneme_posteriors import PhrasePoint
+from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput, PhrasePoint
 from matchka.errors import InvalidFieldError
+from matchka.phrases.lattice import Text
+from matchka.phrases.scores import phrase_score, sureness
 from matchka.tasks.speech.results import PhraseDecision
+from matchka.vectors import FloatArray
 
 DEFAULT_WORDS: Final = 6
-MOST_IN_COMMON: Final = 2  # words; phrases are told apart by at least four of six
+MOST_IN_COMMON: Final = 2  # words
+LEAST_DIFFERENT: Final = 4  # of a phrase's words from any earlier one's: fewer are told apart too badly
 
 
 def draw_phrase(vocabulary: Sequence[str], words: int, earlier: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Different words in random order, at most two of them in any earlier phrase.
+    """Different words in random order: at most two of them in any earlier phrase, and at least four in none.
 
     Args:
-        vocabulary: of at least 200 words, so that a few draws suffice.
+        vocabulary: of at least 600 words, so that draws suffice even where the earlier phrases have 500 of them.
         words: how many, 4 to 10.
         earlier: the subject's last phrases.
     """
     random = SystemRandom()
     taken = [set(phrase) for phrase in earlier]
+    most_in_common = min(MOST_IN_COMMON, words - LEAST_DIFFERENT)
     while True:
         drawn = tuple(random.sample(vocabulary, words))
-        if all(len(phrase.intersection(drawn)) <= MOST_IN_COMMON for phrase in taken):
+        if all(len(phrase.intersection(drawn)) <= most_in_common for phrase in taken):
             return drawn
 
 
@@ -39,26 +44,47 @@ def phrase_bits(vocabulary: int, words: int) -> float:
 
 
 def decide_phrase(
-    llr: float, words: int, points: Mapping[str, Sequence[PhrasePoint]], max_far: float
+    log_posteriors: FloatArray, text: Text, output: PhonemePosteriorsOutput, max_far: float
 ) -> PhraseDecision:
-    """Hold a phrase's ratio against the threshold that keeps a rate for so many words.
+    """Hold a text's ratio against the threshold that keeps a rate for so many words.
 
     Of a number of words that was not measured, the nearest one's threshold is taken and called not measured.
 
     Args:
-        llr: of the phrase.
-        words: of it.
-        points: of the bundle, by number of words.
+        log_posteriors: of the clip, float32, (frames, 1 + phones).
+        text: as the lexicon says it.
+        output: of the bundle.
         max_far: the rate to keep; a point of a lower rate keeps it as well.
 
     Raises: InvalidFieldError: the bundle has no point that keeps it.
     """
-    count = min((int(known) for known in points), key=lambda known: (abs(known - words), known))
-    keeping = [point for point in points[str(count)] if point.far <= max_far]
-    if not keeping:
-        least = points[str(count)][-1].far
-        raise InvalidFieldError(
-            f"The least max_far of this model is {least:g}.", value=max_far, remedy=f"Ask for {least:g} or more."
-        )
-    point = keeping[0]
-    return PhraseDecision(llr, point.threshold, point.measured and count == words, point.far)
+    count = min((int(known) for known in output.phrase_points), key=lambda known: (abs(known - len(text)), known))
+    point = _point(output.phrase_points[str(count)], max_far)
+    if point is None:
+        raise _unkept(output.phrase_points[str(count)][-1].far, max_far)
+    return PhraseDecision(
+        phrase_score(log_posteriors, text),
+        point.threshold,
+        point.measured and count == len(text),
+        point.far,
+        output.least_sureness is None or sureness(log_posteriors) >= output.least_sureness,
+    )
+
+
+def require_rate(output: PhonemePosteriorsOutput, max_far: float) -> None:
+    """Refuse a rate that the bundle keeps for no number of words.
+
+    Raises: InvalidFieldError: it keeps it for none.
+    """
+    if not any(_point(points, max_far) for points in output.phrase_points.values()):
+        raise _unkept(min(points[-1].far for points in output.phrase_points.values()), max_far)
+
+
+def _point(points: Sequence[PhrasePoint], max_far: float) -> PhrasePoint | None:
+    return next((point for point in points if point.far <= max_far), None)
+
+
+def _unkept(least: float, max_far: float) -> InvalidFieldError:
+    return InvalidFieldError(
+        f"The least max_far of this model is {least:g}.", value=max_far, remedy=f"Ask for {least:g} or more."
+    )

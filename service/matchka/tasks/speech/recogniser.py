@@ -16,9 +16,9 @@ from matchka.phrases.scores import phone_count
 from matchka.vectors import FloatArray
 
 LONGEST_S: Final = 15.0  # ten words with pauses; a longer clip only gives an attacker more to try
-LEAST_FRAMES_PER_PHONE: Final = 3  # fewer are spoken by nobody, and align with anything (docs/decisions/105)
-MOST_FRAMES_PER_PHONE: Final = 20
-MOST_SILENT_FRAMES: Final = 100  # before and behind
+LEAST_S_PER_PHONE: Final = 0.09  # 3 frames of 30 ms; how fast people speak is in docs/decisions/105
+MOST_S_PER_PHONE: Final = 0.6
+MOST_SILENCE_S: Final = 3.0  # before and behind
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,18 @@ class Recogniser:
 
         Raises: DurationMismatchError: it is too short or too long for the text's phones.
         """
-        duration_s, frame_s = self.manifest.input.duration_s(clip), self.output.frame_period_ms / 1000
-        phones = phone_count(words)
-        least, most = LEAST_FRAMES_PER_PHONE * phones, MOST_FRAMES_PER_PHONE * phones + MOST_SILENT_FRAMES
-        if not least * frame_s <= duration_s <= most * frame_s:
+        duration_s, phones = self.manifest.input.duration_s(clip), phone_count(words)
+        least_s = LEAST_S_PER_PHONE * phones
+        if least_s > LONGEST_S:
             raise DurationMismatchError(
-                f"A clip of this text lasts from {least * frame_s:.1f} to {min(most * frame_s, LONGEST_S):.1f} s.",
+                f"A clip of {LONGEST_S:g} s cannot hold so long a text.",
+                value=f"{phones} phones",
+                remedy="Send parts of it, each with its own clip.",
+            )
+        most_s = min(MOST_S_PER_PHONE * phones + MOST_SILENCE_S, LONGEST_S)
+        if not least_s <= duration_s <= most_s:
+            raise DurationMismatchError(
+                f"A clip of this text lasts from {least_s:.1f} to {most_s:.1f} s.",
                 value=f"{duration_s:.2f} s",
                 remedy="Record the whole text, and nothing else.",
             )

@@ -14,17 +14,19 @@ class PhraseDecision:
         threshold: that keeps `far`.
         measured: false where too few speakers support the rate, or no phrase of so many words was measured.
         far: share of clips that say something else and are accepted, as the bundle has measured it.
+        is_clear: whether phones are heard clearly enough for the ratio to mean anything.
     """
 
     llr: float
     threshold: float
     measured: bool
     far: float
+    is_clear: bool
 
     @property
     def match(self) -> bool:
         """Whether it does."""
-        return self.llr >= self.threshold
+        return self.is_clear and self.llr >= self.threshold
 
 
 @dataclass(frozen=True)

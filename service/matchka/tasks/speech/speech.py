@@ -10,9 +10,9 @@ from matchka.errors import EmptyTextError, InvalidFieldError
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.phrases.lexicon import words_in
-from matchka.phrases.scores import phrase_score, spoken_words
+from matchka.phrases.scores import spoken_words
 from matchka.store.challenges import Challenge, Challenges
-from matchka.tasks.speech.phrase import DEFAULT_WORDS, decide_phrase, draw_phrase
+from matchka.tasks.speech.phrase import DEFAULT_WORDS, decide_phrase, draw_phrase, require_rate
 from matchka.tasks.speech.recogniser import Recogniser, choose_model, recogniser_of
 from matchka.tasks.speech.results import PhraseDecision, Pronounced, PronouncedPhone, PronouncedWord, Transcribed
 
@@ -95,12 +95,12 @@ class Speech:
             InvalidFieldError: the model has no threshold for so low a rate.
             MatchkaError: the clip cannot be the phrase; see Recogniser.
         """
-        words = self._challenges.redeem(tenant, subject_id, challenge_id, PHRASE)
         recogniser = self._for_challenges()
+        require_rate(recogniser.output, max_far)
+        words = self._challenges.redeem(tenant, subject_id, challenge_id, PHRASE)
         rows, text = recogniser.read(clip), recogniser.text(words)
         recogniser.require_duration(rows, text)
-        llr = phrase_score(recogniser.log_posteriors(rows), text)
-        return decide_phrase(llr, len(words), recogniser.output.phrase_points, max_far)
+        return decide_phrase(recogniser.log_posteriors(rows), text, recogniser.output, max_far)
 
     def pronounce(self, model_name: str, clip: bytes, text: str, max_far: float) -> Pronounced:
         """How well a clip says a text, word by word.
@@ -118,18 +118,18 @@ class Speech:
         rows = recogniser.read(clip)
         recogniser.require_duration(rows, ways)
         log_posteriors = recogniser.log_posteriors(rows)
-        llr = phrase_score(log_posteriors, ways)
+        decision = decide_phrase(log_posteriors, ways, recogniser.output, max_far)
         spoken = spoken_words(log_posteriors, ways)
         names = recogniser.output.phones
         scale = recogniser.output.accuracy
         return Pronounced(
             recogniser.manifest,
-            decide_phrase(llr, len(words), recogniser.output.phrase_points, max_far),
+            decision,
             tuple(
                 PronouncedWord(word, one.llr, tuple(PronouncedPhone(names[p.phone - 1], p.llr) for p in one.phones))
                 for word, one in zip(words, spoken, strict=True)
             ),
-            None if scale is None else float(np.clip(scale.slope * llr + scale.offset, scale.low, scale.high)),
+            None if scale is None else float(np.clip(scale.slope * decision.llr + scale.offset, scale.low, scale.high)),
         )
 
     def transcribe(self, model_name: str, clip: bytes) -> Transcribed:

@@ -11,7 +11,7 @@ def upgrade() -> None:
     """Make their table."""
     op.create_table(
         "challenges",
-        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column("challenge_id", sa.String(32), nullable=False, unique=True),
         sa.Column("subject_key", sa.Integer, sa.ForeignKey("subjects.key", ondelete="CASCADE"), nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
