@@ -58,13 +58,13 @@ def phrase_score(log_posteriors: FloatArray, words: Text) -> float:
     return float(phrase_scores(log_posteriors, [words])[0])
 
 
-def sureness(log_posteriors: FloatArray) -> float:
+def free_log_posterior(log_posteriors: FloatArray) -> float:
     """How clearly phones are heard: the mean over frames of the likeliest label's log-probability, at most 0.
 
     The phrase score sums over alignments in its numerator only, so that babble and clipped sound, of which every label
     is about as likely, score high with any text. It is to be refused by this.
 
-    >>> sureness(np.log(np.full((10, 4), 0.25, np.float32)))
+    >>> free_log_posterior(np.log(np.full((10, 4), 0.25, np.float32)))
     -1.38629...
     """
     return float(best_free_path(log_posteriors).mean())

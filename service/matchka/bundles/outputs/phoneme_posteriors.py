@@ -64,7 +64,7 @@ class PhonemePosteriorsOutput(Output):
         lexicon: file of the bundle: lines of a word and its phones, see matchka.phrases.lexicon.Lexicon.parse().
         vocabulary: file of the bundle: the words that phrases are made of, one a line; all are in the lexicon.
         phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
-        least_sureness: clips of which the likeliest label of a frame has a lower log-probability, on average, pass as
+        least_free_log_posterior: clips of which the likeliest label of a frame has a lower log-probability, on average, pass as
             no phrase: where nothing is heard clearly, any text explains it as well as any other. None: not measured.
         metrics: by domain.
         accuracy: people's scale of pronunciation, where it was fitted.
@@ -85,7 +85,7 @@ class PhonemePosteriorsOutput(Output):
     lexicon: str = Field(min_length=1)
     vocabulary: str = Field(min_length=1)
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]] = Field(min_length=1)
-    least_sureness: float | None = Field(default=None, le=0, allow_inf_nan=False, exclude_if=is_absent)
+    least_free_log_posterior: float | None = Field(default=None, le=0, allow_inf_nan=False, exclude_if=is_absent)
     accuracy: AccuracyScale | None = Field(default=None, exclude_if=is_absent)
     metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
     baseline_metrics: dict[str, PhonemeMetrics] = Field(min_length=1)

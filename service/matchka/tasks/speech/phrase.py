@@ -8,7 +8,7 @@ from typing import Final
 from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput, PhrasePoint
 from matchka.errors import InvalidFieldError
 from matchka.phrases.lattice import Text
-from matchka.phrases.scores import phrase_score, sureness
+from matchka.phrases.scores import free_log_posterior, phrase_score
 from matchka.tasks.speech.results import PhraseDecision
 from matchka.vectors import FloatArray
 
@@ -67,7 +67,8 @@ def decide_phrase(
         point.threshold,
         point.measured and count == len(text),
         point.far,
-        output.least_sureness is None or sureness(log_posteriors) >= output.least_sureness,
+        output.least_free_log_posterior is None
+        or free_log_posterior(log_posteriors) >= output.least_free_log_posterior,
     )
 
 

@@ -171,7 +171,7 @@ def test_verify_of_a_clip_in_which_every_phone_is_heard_at_once_passes_only_wher
     tmp_path: Path, least: float | None
 ):
     write_bundle(tmp_path / "models" / "voice")
-    write_phoneme_bundle(tmp_path / "models" / "phonemes", least_sureness=least)
+    write_phoneme_bundle(tmp_path / "models" / "phonemes", least_free_log_posterior=least)
     with serving(small_settings(tmp_path)) as running, running.client() as own:
         own.enroll("ada", [clip(OTHERS)])
         given = own.challenge("ada")
