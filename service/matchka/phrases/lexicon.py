@@ -39,7 +39,7 @@ class Lexicon:
 
         Raises: LexiconError: a line without phones.
 
-        >>> Lexicon.parse("a AH\\na EY", ("AH", "EY")).pronunciations(["a"])
+        >>> Lexicon.parse("a AH\na EY", ("AH", "EY")).pronunciations(["a"])
         [((1,), (2,))]
         """
         entries: dict[str, list[str]] = {}

@@ -64,8 +64,8 @@ class PhonemePosteriorsOutput(Output):
         lexicon: file of the bundle: lines of a word and its phones, see matchka.phrases.lexicon.Lexicon.parse().
         vocabulary: file of the bundle: the words that phrases are made of, one a line; all are in the lexicon.
         phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
-        least_free_log_posterior: clips of which the likeliest label of a frame has a lower log-probability, on average, pass as
-            no phrase: where nothing is heard clearly, any text explains it as well as any other. None: not measured.
+        least_free_log_posterior: clips whose likeliest labels have a lower mean log-probability pass as no phrase:
+            where nothing is heard clearly, any text explains it as well as any other. None: not measured.
         metrics: by domain.
         accuracy: people's scale of pronunciation, where it was fitted.
         baseline_metrics: the same of the floor that the model has to beat, see the report for what it is.
