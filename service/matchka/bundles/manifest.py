@@ -76,7 +76,7 @@ class Manifest(ManifestBase):
     content_digest: Sha256 | None
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> "Manifest":
+    def _has_the_parts_of_its_input(self) -> "Manifest":
         known = self.input.auxiliary_graphs()
         if wrong := self.auxiliary.keys() - known.keys():
             raise ValueError(f"{', '.join(sorted(wrong))} does not belong to this input of the kind {self.input.kind}")
@@ -87,6 +87,10 @@ class Manifest(ManifestBase):
                 raise ValueError(f"{name} must be of the kind {known[name].kind}, not {part.kind}")
             if set(part.sources) != set(known[name].files):
                 raise ValueError(f"{name} must have the source of each of {', '.join(known[name].files)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_outputs_that_fit(self) -> "Manifest":
         graphs = {GRAPH_NAME, *self.auxiliary_files}
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
