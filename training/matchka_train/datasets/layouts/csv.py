@@ -26,6 +26,26 @@ def read_manifest(path: Path, path_column: str, subject_column: str, where: dict
     return [(path.parent / row[path_column], row[subject_column]) for row in kept]
 
 
+def read_columns(
+    path: Path, path_column: str, columns: Sequence[str], where: dict[str, str]
+) -> dict[Path, tuple[str, ...]]:
+    """What columns say of each clip.
+
+    Args:
+        path: as read_manifest.
+        path_column: the column that holds the clip's path.
+        columns: the columns.
+        where: column -> value that a row must have.
+
+    Returns: clip -> its values, in the order of `columns`.
+
+    Raises: DatasetError: no such file, or a column is missing.
+    """
+    known, rows = _read(path)
+    _require_columns(path, known, (path_column, *columns, *where))
+    return {path.parent / row[path_column]: tuple(row[column] for column in columns) for row in _kept(rows, where)}
+
+
 def read_identity_column(path: Path, subject_column: str, column: str, where: dict[str, str]) -> dict[str, str]:
     """What a column says of each identity; nothing where the file has no such column.
 
