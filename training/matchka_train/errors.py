@@ -51,6 +51,10 @@ class ProjectionError(MatchkaError):
     """A projection file that is not one, or does not fit the backbone."""
 
 
+class HeadError(MatchkaError):
+    """A head that its encoders do not fit, or a file that holds none."""
+
+
 class DivergedError(MatchkaError):
     """The loss became NaN or infinite."""
 

@@ -69,7 +69,7 @@ def extract_features(
     cache_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(cache_dir / f"{cache.path.name}.lock"):
         stored = _fill(cache, clips, samples, backbone, lambda: open_reader(backbone, limits, view), progress)
-    _require_readable(stored, len(samples))
+    require_readable(stored.skipped, len(samples))
     kept = [sample for sample, count in zip(samples, stored.window_counts, strict=True) if count]
     return Features(
         stored.windows,
@@ -210,10 +210,14 @@ def _require_recordings(samples: Sequence[Sample], backbone: Backbone) -> None:
         )
 
 
-def _require_readable(stored: Shard, samples: int) -> None:
-    if len(stored.skipped) > MOST_SKIPPED_SHARE * samples:
-        shown = "; ".join(f"{entry.path}: {entry.reason}" for entry in stored.skipped[:10])
+def require_readable(skipped: Sequence[Skipped], samples: int) -> None:
+    """Refuse data of which more than a stray few samples could not be read.
+
+    Raises: TooManyUnreadableError.
+    """
+    if len(skipped) > MOST_SKIPPED_SHARE * samples:
+        shown = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:10])
         raise TooManyUnreadableError(
-            f"{len(stored.skipped)} of {samples} samples could not be read, over {MOST_SKIPPED_SHARE:.0%}: {shown}",
+            f"{len(skipped)} of {samples} samples could not be read, over {MOST_SKIPPED_SHARE:.0%}: {shown}",
             remedy="Repair or remove them.",
         )
