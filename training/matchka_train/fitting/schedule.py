@@ -56,8 +56,22 @@ class OptimisationRecipe(StrictModel):
         >>> [round(OptimisationRecipe(epochs=12, floor_learning_rate=0).rate_at(at), 2) for at in (1, 2, 7, 12)]
         [0.5, 1.0, 0.5, 0.0]
         """
-        if epoch < self.warmup_epochs:
-            return epoch / self.warmup_epochs
-        progress = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
-        floor = self.floor_learning_rate / self.learning_rate
-        return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+        return rate_share(epoch, self.warmup_epochs, self.epochs, self.floor_learning_rate / self.learning_rate)
+
+
+def rate_share(epoch: float, warmup_epochs: float, epochs: float, floor: float) -> float:
+    """The share of the learning rate at a moment: a straight line up, then half a cosine down.
+
+    Args:
+        epoch: the moment, in epochs from the start; fractions are steps.
+        warmup_epochs: how long it rises from 0.
+        epochs: when it ends.
+        floor: the share that is left then.
+
+    >>> [round(rate_share(at, 2, 12, 0.1), 2) for at in (1, 2, 7, 12)]
+    [0.5, 1.0, 0.55, 0.1]
+    """
+    if epoch < warmup_epochs:
+        return epoch / warmup_epochs
+    progress = (epoch - warmup_epochs) / (epochs - warmup_epochs)
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.errors import CheckpointError, ProjectionError
 from matchka_train.projections.affine import AffineProjection
 from matchka_train.projections.layer_sum import LayerSum, SummedProjection
 from matchka_train.projections.mlp import MlpProjection, MlpRecipe
+from matchka_train.weights.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "matchka-projection-1"
 AFFINE: Final = "affine"
@@ -56,17 +56,8 @@ def save_projection(path: Path, module: torch.nn.Module, info: ProjectionInfo) -
     Raises: ProjectionError: a module of another kind.
     """
     info = replace(info, kind=_kind_of(module))
-    tensors = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     metadata = {name: json.dumps(value) for name, value in asdict(info).items()} | {"format": FORMAT}
-    path.write_bytes(in_fixed_order(save(tensors, metadata)))
-
-
-def in_fixed_order(content: bytes) -> bytes:
-    """The same file with its header sorted: the library's order changes from run to run, and with it every sha256."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # tensors stay aligned
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+    write_tensors(path, module.state_dict(), metadata)
 
 
 def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
@@ -75,9 +66,7 @@ def load_projection(path: Path) -> tuple[torch.nn.Module, ProjectionInfo]:
     Raises: ProjectionError: not such a file.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors, metadata = read_tensors(path)
         if metadata.pop("format", None) != FORMAT:
             raise ProjectionError("The file is not a projection of this project.", value=path, remedy=_FIT)
         values = {name: json.loads(value) for name, value in metadata.items()}

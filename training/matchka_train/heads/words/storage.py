@@ -8,14 +8,12 @@ from typing import Final
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from matchka.runtime.atomic_file import write_atomically
 from matchka_train.errors import ProjectionError
 from matchka_train.heads.words.fit import backbone_of
 from matchka_train.heads.words.network import WordsModel
 from matchka_train.heads.words.recipe import WordsRecipe
-from matchka_train.projections.storage import in_fixed_order
+from matchka_train.weights.tensor_file import write_tensors
 
 FORMAT: Final = "matchka-words-1"
 
@@ -51,8 +49,7 @@ def save_words(path: Path, fitted: Fitted) -> None:
         "has_words": json.dumps(fitted.model.has_words),
         "words": json.dumps({word: asdict(found) for word, found in fitted.words.items()}),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in fitted.model.learned().items()}
-    write_atomically(path, in_fixed_order(save(tensors, metadata)))
+    write_tensors(path, fitted.model.learned(), metadata)
 
 
 def load_words(path: Path) -> Fitted:

@@ -1,0 +1,1 @@
+"""Training of heads by connectionist temporal classification."""

@@ -1,0 +1,1 @@
+"""Heads that read phones, trained with connectionist temporal classification."""
