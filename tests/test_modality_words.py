@@ -50,7 +50,7 @@ ALLOWED = {
     "training/matchka_train/evaluation/fusion.py",
     # ArcFace, the loss; an <img> of the report
     "training/matchka_train/fitting/losses.py",
-    "training/matchka_train/run/html_report.py",
+    "training/matchka_train/run/page.py",
     # the default bundles and samples to try them with
     "export/matchka_export/__main__.py",
     "export/matchka_export/samples.py",

@@ -11,10 +11,11 @@ from matchka_train.datasets.content import hash_files
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.features.frames import extract_frames
-from matchka_train.modalities.audio import ClipLimits
+from matchka_train.modalities.clip_limits import ClipLimits
 from matchka_train.weights.source import WeightSource
 from tests.factories.voice_folders import write_voices
 
+SOURCE = WeightSource("loudness", "tests", "1", "0" * 64, "none")
 LIMITS = ClipLimits(min_speech_s=0.1)
 
 
@@ -27,7 +28,7 @@ class TenMilliseconds:
     encoded: list[int] = field(default_factory=list)
 
     name: str = "loudness"
-    source: WeightSource = WeightSource("loudness", "tests", "1", "0" * 64, "none")
+    source: WeightSource = SOURCE
     input = CLIP_INPUT
     layers: int = 2
     frame_period_s: float = 0.01

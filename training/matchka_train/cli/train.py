@@ -11,16 +11,14 @@ from rich.console import Console
 
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
-    accuracy_table,
-    candidate_table,
     cost_table,
     difference_table,
     group_table,
-    identification_table,
     judgement_table,
     threshold_table,
     words_table,
 )
+from matchka_train.cli.tasks import task_of
 from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
@@ -31,8 +29,7 @@ from matchka_train.judging.judge import Conditions, compare, judge, judgement_as
 from matchka_train.judging.models import open_model
 from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.progress import show_progress
-from matchka_train.run.recipe import read_recipe
-from matchka_train.run.run import run
+from matchka_train.run.recipe import check_recipe, read_content, read_recipe
 
 app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
 app.add_typer(backbones_app, name="backbones")
@@ -95,20 +92,16 @@ def run_command(
     threads: Threads = 2,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run left.")] = False,
 ) -> None:
-    """Train by a recipe, validate per domain and dim, and write a checkpoint with its report."""
+    """Train by a recipe, measure on people who were not trained on, and write a checkpoint with its report."""
     torch.set_num_threads(threads)
-    value = read_recipe(recipe, tuple(overrides or ()))
+    content = read_content(recipe, tuple(overrides or ()))
+    task = task_of(content)
+    value = check_recipe(recipe, content, task.recipe)
     console = Console()
     with show_progress() as progress:
-        outcome = run(value, value.backbone.open(), progress, fresh=fresh)
-    if len(outcome.fitted) > 1 or outcome.fitted[0].shuffled is not None:
-        console.print(candidate_table(outcome.fitted))
-    console.print(accuracy_table(outcome.projected, outcome.raw))
-    if outcome.identified:
-        console.print(identification_table(outcome.identified, outcome.raw_identified))
-    for note in outcome.notes:
-        console.print(f"[yellow]note:[/] {note}", highlight=False)
-    console.print(f"{outcome.skipped} samples skipped. Checkpoint and report: {outcome.checkpoint}")
+        shown = task.run(value, progress, fresh)
+    for part in shown:
+        console.print(part, highlight=False)
 
 
 @app.command("evaluate")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import Field
 
 from matchka.errors import MatchkaError
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
@@ -19,26 +18,14 @@ from matchka_train.backbones.speaker.silero import Silero
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.audio_fingerprint import SAMPLE_RATE_HZ, Words, copies_among, fingerprint
 from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.clip_limits import ClipLimits
 from matchka_train.modalities.copies import CopyFinder
 from matchka_train.modalities.modality import TrainingModality
 from matchka_train.modalities.skipped import Skipped
-from matchka_train.strict_model import StrictModel
 
 ARRAY_SUFFIXES: Final = (".npy", ".npz", ".pt", ".ark")
 ANY_CLIP: Final = AudioLimits(max_duration_s=86_400.0, min_speech_s=0.0)  # where only its fingerprint is taken
 NOISE_LEVEL: Final = 0.03  # standard deviation of noise about as loud as speech after levelling
-
-
-class ClipLimits(StrictModel):
-    """Which clips are taken.
-
-    Attributes:
-        max_duration_s: longer clips are skipped.
-        min_speech_s: clips with less audible material are skipped.
-    """
-
-    max_duration_s: float = Field(default=600.0, gt=0)
-    min_speech_s: float = Field(default=0.2, ge=0)
 
 
 @dataclass(frozen=True)

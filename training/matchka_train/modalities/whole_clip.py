@@ -1,5 +1,7 @@
 """A clip as a whole: decoded and levelled on the way the service takes, and not cut into windows."""
 
+from typing import Final
+
 import numpy as np
 
 from matchka.errors import MatchkaError
@@ -8,8 +10,11 @@ from matchka.modalities.audio.level import level_gain
 from matchka.vectors import FloatArray
 from matchka_train.backbones.frames.encoder import ClipInput
 from matchka_train.datasets.sample import Sample
-from matchka_train.modalities.audio import NOISE_LEVEL, ClipLimits
+from matchka_train.modalities.audio import AUDIO, NOISE_LEVEL
+from matchka_train.modalities.clip_limits import ClipLimits
 from matchka_train.modalities.skipped import Skipped
+
+COPIES: Final = AUDIO.copies  # how two clips that hold the same are found
 
 
 def read_whole_clip(sample: Sample, spec: ClipInput, limits: ClipLimits) -> FloatArray | Skipped:

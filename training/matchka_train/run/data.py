@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.progress import Progress
 
@@ -17,7 +17,24 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import flat, require_disjoint
 from matchka_train.features.near_copies import find_near_copies, require_no_near_copies
 from matchka_train.modalities.copies import CopyFinder
-from matchka_train.run.recipe import DataRecipe
+
+
+class DataSetsRecipe(Protocol):
+    """What reading data sets needs of a recipe's `data`.
+
+    Attributes:
+        train: data sets that are trained on.
+        validation: data sets, of other identities, that judge.
+    """
+
+    @property
+    def train(self) -> Sequence[DatasetRecipe]: ...  # noqa: D102 - described above
+    @property
+    def validation(self) -> Sequence[DatasetRecipe]: ...  # noqa: D102
+
+    def is_confirmed_copy(self, one: Path, other: Path) -> bool:
+        """Whether two files that seem to hold the same are known and to be used all the same."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,7 @@ class DataSets:
         hashes: file -> sha256 of its bytes.
     """
 
-    recipe: DataRecipe
+    recipe: DataSetsRecipe
     train: list[list[Sample]]
     validation: list[list[Sample]]
     hashes: dict[Path, str]
@@ -54,7 +71,9 @@ class DataSets:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def read_data(recipe: DataRecipe, finder: CopyFinder | None, cache_dir: Path | None, progress: Progress) -> DataSets:
+def read_data(
+    recipe: DataSetsRecipe, finder: CopyFinder | None, cache_dir: Path | None, progress: Progress
+) -> DataSets:
     """Read the data sets of a recipe; refuse what would count one recording, or one person, twice.
 
     Args:

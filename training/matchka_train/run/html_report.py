@@ -1,31 +1,22 @@
 """One HTML file with the plots inside, which opens from disk without a network."""
 
-import base64
-import html
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.error_rates import det_curve
 from matchka_train.metrics.pairs import PairSimilarities
+from matchka_train.run.page import new_figure, write_page
 
 SHOWN_RATES: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # ticks of the DET plot
 PLOT_POINTS: Final = 2000  # of a DET curve; more are not visible
 HISTOGRAM_BINS: Final = 80
-STYLE: Final = """
-body { font: 15px sans-serif; margin: 2em; max-width: 70em }
-table { border-collapse: collapse }
-td, th { padding: 2px 10px; border: 1px solid #ccc; text-align: right }
-img { max-width: 100% }
-"""
 
 Pairs = Mapping[str, Callable[[int], PairSimilarities]]  # domain -> dim -> similarities
 
@@ -57,13 +48,7 @@ class Contents:
 
 def write_report(path: Path, contents: Contents) -> None:
     """Write the page; every plot is inside it."""
-    blocks = [f"<h1>{html.escape(contents.title)}</h1>"]
-    blocks += [f"<p>{html.escape(line)}</p>" for line in contents.lines]
-    blocks += [_table(heading, rows) for heading, rows in contents.numbers.items()]
-    for heading, figure in _figures(contents):
-        blocks.append(f'<h2>{html.escape(heading)}</h2><img alt="{html.escape(heading)}" src="{_as_data(figure)}">')
-    page = f"<!doctype html><meta charset=utf-8><title>{html.escape(contents.title)}</title><style>{STYLE}</style>"
-    path.write_text(page + "\n".join(blocks), encoding="utf-8")
+    write_page(path, contents.title, contents.lines, contents.numbers, _figures(contents))
 
 
 def accuracy_rows(projected: Report, raw: Report) -> list[list[str]]:
@@ -92,7 +77,7 @@ def _figures(contents: Contents) -> list[tuple[str, Figure]]:
 
 
 def _epochs(history: Sequence[Mapping[str, Any]], raw: Report) -> Figure:
-    figure, axes = _new(columns=len(raw))
+    figure, axes = new_figure(columns=len(raw))
     for at, domain in zip(axes, raw, strict=True):
         for dim in history[0]["report"][domain]:
             rates = [100 * entry["report"][domain][dim]["eer"] for entry in history]
@@ -104,7 +89,7 @@ def _epochs(history: Sequence[Mapping[str, Any]], raw: Report) -> Figure:
 
 
 def _against_dim(contents: Contents) -> Figure:
-    figure, axes = _new(columns=len(contents.raw))
+    figure, axes = new_figure(columns=len(contents.raw))
     for at, domain in zip(axes, contents.raw, strict=True):
         for label, report in (("projection", contents.projected), ("raw backbone, truncated", contents.raw)):
             at.plot(contents.dims, [100 * report[domain][dim].eer for dim in contents.dims], marker="o", label=label)
@@ -116,7 +101,7 @@ def _against_dim(contents: Contents) -> Figure:
 
 
 def _det(pairs_at: Callable[[int], PairSimilarities], dims: Sequence[int]) -> Figure:
-    figure, (at,) = _new(columns=1)
+    figure, (at,) = new_figure(columns=1)
     for dim in dims:
         pairs = pairs_at(dim)
         curve = det_curve(pairs.mated, pairs.non_mated)
@@ -132,27 +117,9 @@ def _det(pairs_at: Callable[[int], PairSimilarities], dims: Sequence[int]) -> Fi
 
 
 def _histogram(pairs: PairSimilarities) -> Figure:
-    figure, (at,) = _new(columns=1)
+    figure, (at,) = new_figure(columns=1)
     for label, similarities in (("non-mated", pairs.non_mated), ("mated", pairs.mated)):
         at.hist(similarities, bins=HISTOGRAM_BINS, density=True, alpha=0.6, label=label)
     at.set(xlabel="similarity", ylabel="density")
     at.legend(loc="upper right")
     return figure
-
-
-def _new(columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(6.0 * columns, 4.5), layout="constrained")
-    axes = figure.subplots(1, columns, squeeze=False)
-    return figure, list(axes[0])
-
-
-def _as_data(figure: Figure) -> str:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=90)
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
-def _table(heading: str, rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
-    return f"<h2>{html.escape(heading)}</h2><table><tr>{head}</tr>{body}</table>"

@@ -1,7 +1,8 @@
 """A recipe: everything a training run depends on, in one validated, frozen value read from one YAML file."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,6 +20,8 @@ from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe
 from matchka_train.projections.layer_sum import LayerSumRecipe
 from matchka_train.run.candidates import AutoRecipe, CandidateRecipe
 from matchka_train.strict_model import StrictModel
+
+RecipeT = TypeVar("RecipeT", bound=StrictModel)
 
 # What `data` had while clips were the only samples, with the values that checkpoints of any kind then hold.
 MOVED_LIMITS: Final = {"max_duration_s": 600.0, "min_speech_s": 0.2}
@@ -52,6 +55,15 @@ class ConfirmedPair(StrictModel):
     reason: str = Field(min_length=1)
 
 
+def have_files(pairs: Sequence[ConfirmedPair], one: Path, other: Path) -> bool:
+    """Whether one of the pairs is of two files, named by the ends of their paths."""
+    return any(
+        ends_with(first, Path(pair.first)) and ends_with(second, Path(pair.second))
+        for pair in pairs
+        for first, second in ((one, other), (other, one))
+    )
+
+
 class DataRecipe(StrictModel):
     """What is trained on, what is validated on, and which samples are taken.
 
@@ -73,11 +85,7 @@ class DataRecipe(StrictModel):
 
     def is_confirmed_copy(self, one: Path, other: Path) -> bool:
         """Whether `confirmed_copies` has two files."""
-        return any(
-            ends_with(first, Path(pair.first)) and ends_with(second, Path(pair.second))
-            for pair in self.confirmed_copies
-            for first, second in ((one, other), (other, one))
-        )
+        return have_files(self.confirmed_copies, one, other)
 
     def is_confirmed_lookalike(self, one: str, other: str) -> bool:
         """Whether `confirmed_lookalikes` has two identities."""
@@ -99,6 +107,7 @@ class Recipe(StrictModel):
     """A whole training run.
 
     Attributes:
+        task: what is trained.
         name: of the model; also of the checkpoint's folder.
         seed: fixes every random choice.
         dims: dims trained, validated and served, rising; the last is full_dim.
@@ -114,6 +123,7 @@ class Recipe(StrictModel):
         output_dir: folder of the checkpoint.
     """
 
+    task: Literal["embedding"] = "embedding"
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     seed: int = Field(default=0, ge=0)
     dims: tuple[int, ...] = Field(min_length=1)
@@ -177,6 +187,14 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     Traceback (most recent call last):
     matchka_train.errors.RecipeError: The recipe absent.yaml cannot be read. ...
     """
+    return check_recipe(path, read_content(path, overrides), Recipe)
+
+
+def read_content(path: Path, overrides: tuple[str, ...] = ()) -> Any:
+    """What a recipe's file holds, with overrides put in and nothing checked; as read_recipe.
+
+    Raises: RecipeError: unreadable, or an override that leads nowhere.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -185,8 +203,21 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ) from error
     for override in overrides:
         put_override(content, override)
+    return content
+
+
+def check_recipe(path: Path, content: Any, kind: type[RecipeT]) -> RecipeT:
+    """A recipe of one kind out of its file's content.
+
+    Args:
+        path: the file, for messages.
+        content: of read_content.
+        kind: the recipe of a task.
+
+    Raises: RecipeError: an unknown key, or a value out of range; names the key.
+    """
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the recipe"
@@ -197,8 +228,8 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ) from error
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write a recipe with every default filled in; read_recipe reads it back."""
+def write_recipe(path: Path, recipe: StrictModel) -> None:
+    """Write a recipe with every default filled in; reading it gives it back."""
     path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from matchka_train.errors import CheckpointError
 from matchka_train.run.data import DataSets
@@ -24,7 +24,17 @@ def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
 
     Returns: `recipe`, and `train.0`, `validation.0` and so on for each data set -> 64 hexadecimal digits.
     """
-    content = recipe.model_dump(mode="json", exclude={"backbone", "output_dir", "shuffled_labels"})
+    left_out = {"task", "backbone", "output_dir", "shuffled_labels"}  # `task` came when there was a second one
+    return record_of_content(recipe.model_dump(mode="json", exclude=left_out), data)
+
+
+def record_of_content(content: dict[str, Any], data: DataSets) -> dict[str, str]:
+    """As record_of, for a recipe of any task.
+
+    Args:
+        content: the recipe without what the record leaves out, but for where things lie; it is changed.
+        data: its data sets.
+    """
     del content["data"]["cache_dir"]
     for dataset in (*content["data"]["train"], *content["data"]["validation"]):
         del dataset["path"]

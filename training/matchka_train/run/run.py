@@ -185,7 +185,7 @@ def _shuffled_notes(fitted: Sequence[Fitted]) -> list[str]:
 
 def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
     """Hash of all that training depends on: the recipe, the backbone, and the features themselves."""
-    digest = hashlib.sha256(recipe.model_dump_json(exclude={"output_dir", "shuffled_labels"}).encode())
+    digest = hashlib.sha256(recipe.model_dump_json(exclude={"task", "output_dir", "shuffled_labels"}).encode())
     digest.update(backbone.source.sha256.encode())
     for features in (prepared.train, prepared.closed_form, *prepared.validation):
         digest.update(np.ascontiguousarray(features.pooled()).tobytes())

@@ -14,11 +14,12 @@ from matchka_train.fitting.ctc.clips import SpokenClips, batches_by_length, read
 from matchka_train.fitting.ctc.loop import ctc_loss, judge_head, train_head
 from matchka_train.fitting.ctc.recipe import CtcRecipe
 from matchka_train.heads.phones.head import EncoderShape, PhoneHead
+from matchka_train.heads.phones.masking import Masking
 from matchka_train.heads.phones.recipe import HeadRecipe
 
 CLASSES = 4
 HEAD = HeadRecipe.model_validate({"context": {"kind": "convolution", "width": 12, "layers": 1, "dropout": 0.1}})
-PLAIN = {"masking": None, "half_precision": False}
+PLAIN = {"half_precision": False}
 
 
 @dataclass
@@ -91,7 +92,7 @@ def test_batches_by_length_when_drawn_hold_every_clip_once_and_few_lengths():
 
 def test_train_head_on_made_clips_reads_other_clips(tmp_path):
     clips, others = made_clips(tmp_path, 60), made_clips(tmp_path, 12, seed=1)
-    recipe = CtcRecipe(epochs=25, batch_clips=6, learning_rate=1e-2, half_precision=False)
+    recipe = CtcRecipe(epochs=25, batch_clips=6, learning_rate=1e-2, half_precision=False, masking=Masking())
     assert judge_head(head(), others).rate > 0.8
     trained = train_head(head(), clips, others, recipe, 0, InMemory())
     found = judge_head(trained.best, others)
@@ -102,7 +103,7 @@ def test_train_head_on_made_clips_reads_other_clips(tmp_path):
 
 def test_train_head_when_interrupted_ends_as_if_it_had_not_been(tmp_path):
     clips, others = made_clips(tmp_path), made_clips(tmp_path, 6, seed=1)
-    recipe = CtcRecipe(epochs=6, batch_clips=6, average_from=0.4, validate_every_epochs=2)
+    recipe = CtcRecipe(epochs=6, batch_clips=6, average_from=0.4, validate_every_epochs=2, masking=Masking())
     whole = InMemory()
     train_head(head(), clips, others, recipe, 3, whole)
 

@@ -19,12 +19,12 @@ class CtcRecipe(StrictModel):
         floor_learning_rate: at the end of the schedule.
         gradient_norm: longer gradients are shortened to it.
         average_from: share of the epochs after which the parameters of all steps are averaged; 1 never averages.
-        masking: what is hidden in training; None hides nothing.
+        masking: what is hidden in training; None, which learns several times as fast from a few hours, hides nothing.
         half_precision: whether training computes in bfloat16, twice as fast on processors that know it.
         validate_every_epochs: measure the held-out speakers this often, and after the last epoch.
     """
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=24, ge=1)
     batch_clips: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
@@ -32,7 +32,7 @@ class CtcRecipe(StrictModel):
     floor_learning_rate: float = Field(default=1e-5, ge=0)
     gradient_norm: float = Field(default=5.0, gt=0)
     average_from: float = Field(default=0.7, ge=0, le=1)
-    masking: Masking | None = Masking()
+    masking: Masking | None = None
     half_precision: bool = True
     validate_every_epochs: int = Field(default=1, ge=1)
 

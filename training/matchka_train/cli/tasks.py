@@ -1,0 +1,83 @@
+"""What `matchka-train run` can train: a row for each task of a recipe."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from matchka_train.cli.tables import accuracy_table, candidate_table, identification_table
+from matchka_train.errors import RecipeError
+from matchka_train.run.phonemes.recipe import PhonemeRecipe
+from matchka_train.run.phonemes.report import per_rows
+from matchka_train.run.phonemes.run import run_phonemes
+from matchka_train.run.recipe import Recipe
+from matchka_train.run.run import run
+from matchka_train.strict_model import StrictModel
+
+RecipeT = TypeVar("RecipeT", bound=StrictModel)
+DEFAULT_TASK: Final = "embedding"  # of recipes written before there was a second task
+
+
+@dataclass(frozen=True)
+class TrainingTask(Generic[RecipeT]):
+    """A kind of training run.
+
+    Attributes:
+        recipe: what its recipes hold.
+        run: trains by a recipe, showing how far it is, and forgets an interrupted run where the last argument says so;
+            returns what is shown at the end.
+    """
+
+    recipe: type[RecipeT]
+    run: Callable[[RecipeT, Progress, bool], Sequence[RenderableType]]
+
+
+def task_of(content: Any) -> TrainingTask[Any]:
+    """The row of a recipe.
+
+    Args: content: what the recipe's file holds.
+
+    Raises: RecipeError: no such task.
+    """
+    name = content.get("task", DEFAULT_TASK) if isinstance(content, dict) else DEFAULT_TASK
+    if name not in TRAINING_TASKS:
+        raise RecipeError("There is no such task.", value=name, remedy=f"Set task to {', '.join(TRAINING_TASKS)}.")
+    return TRAINING_TASKS[name]
+
+
+def _run_embedding(recipe: Recipe, progress: Progress, fresh: bool) -> list[RenderableType]:
+    outcome = run(recipe, recipe.backbone.open(), progress, fresh=fresh)
+    shown: list[RenderableType] = []
+    if len(outcome.fitted) > 1 or outcome.fitted[0].shuffled is not None:
+        shown.append(candidate_table(outcome.fitted))
+    shown.append(accuracy_table(outcome.projected, outcome.raw))
+    if outcome.identified:
+        shown.append(identification_table(outcome.identified, outcome.raw_identified))
+    closing = f"{outcome.skipped} samples skipped. Checkpoint and report: {outcome.checkpoint}"
+    return [*shown, *_notes(outcome.notes), closing]
+
+
+def _run_phonemes(recipe: PhonemeRecipe, progress: Progress, fresh: bool) -> list[RenderableType]:
+    report = run_phonemes(recipe, [encoder.open() for encoder in recipe.encoders], progress, fresh=fresh)
+    header, *rows = per_rows(report, recipe.seed)
+    table = Table(title="Phone error rates, greedy decoding")
+    for column in header:
+        table.add_column(column, justify="left" if column == header[0] else "right")
+    for row in rows:
+        table.add_row(*row)
+    closing = f"{len(report.skipped)} clips skipped. Checkpoint and report: {report.checkpoint}"
+    return [table, *_notes(report.notes()), closing]
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    return [f"[yellow]note:[/] {escape(note)}" for note in notes]
+
+
+TRAINING_TASKS: Final[Mapping[str, TrainingTask[Any]]] = MappingProxyType(
+    {"embedding": TrainingTask(Recipe, _run_embedding), "phonemes": TrainingTask(PhonemeRecipe, _run_phonemes)}
+)

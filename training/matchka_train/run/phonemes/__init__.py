@@ -1,0 +1,1 @@
+"""One training run of a head that reads phones: recipe, head, report."""
