@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import pytest
-from rich.progress import Progress
 
+from matchka_train.datasets.reader import read_datasets
 from matchka_train.datasets.splits import identity_fold
 from matchka_train.datasets.transcripts import read_transcripts
 from matchka_train.errors import RecipeError
-from matchka_train.modalities.whole_clip import COPIES
-from matchka_train.run.data import read_data
 from matchka_train.run.phonemes.prepared import require_one_period
 from matchka_train.run.phonemes.recipe import PhonemeRecipe
 from matchka_train.run.recipe import check_recipe, read_content
@@ -54,14 +52,10 @@ def test_phoneme_recipe_when_a_value_is_wrong_names_it(override, named):
 def test_phoneme_recipe_on_its_data_holds_out_13_speakers_and_finds_every_transcript(shared_data: Path):
     place = shared_data / "speech/utterances.csv"
     recipe = recipe_of(f"data.train.0.path={place}", f"data.validation.0.path={place}")
-    with Progress(disable=True) as progress:
-        data = read_data(recipe.data, COPIES, None, progress)
+    parts = (recipe.data.train[0], recipe.data.validation[0])
+    samples = read_datasets(parts)
     fold = recipe.data.held_out
-    held_out = {sample.subject for sample in identity_fold(data.train[0], fold.fold, fold.folds, fold.seed)}
-    assert len(held_out) == 13
-    train, dev = (
-        read_transcripts(part, samples)
-        for part, samples in ((recipe.data.train[0], data.train[0]), (recipe.data.validation[0], data.validation[0]))
-    )
+    assert len({sample.subject for sample in identity_fold(samples[0], fold.fold, fold.folds, fold.seed)}) == 13
+    train, dev = (read_transcripts(part, clips) for part, clips in zip(parts, samples, strict=True))
     assert (len(train), len(dev)) == (2_500, 1_200)
     assert sum(said.text in {other.text for other in train} for said in dev) == 25

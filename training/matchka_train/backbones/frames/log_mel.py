@@ -38,7 +38,7 @@ class LogMelFrames(torch.nn.Module):
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
         """Frames: float32, (n, samples) -> (n, (1 + samples // 160) // mel_frames, 1, mel_frames * bands)."""
         power = self.mel(torch.nn.functional.pad(waveforms, (FFT_SAMPLES // 2, FFT_SAMPLES // 2)))
-        # log(power + FLOOR) but for a constant, which the mean takes with it; the exporter drops a term as small as FLOOR
+        # log(power + FLOOR) but for a constant, which the mean takes with it: the exporter drops so small a term
         levels = torch.log(power / FLOOR + 1.0)
         centred = (levels - levels.mean(dim=1, keepdim=True)) * SCALE
         return stack_frames(centred[:, :, None], self.mel_frames)
