@@ -31,7 +31,7 @@ from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.progress import show_progress
 from matchka_train.run.recipe import check_recipe, read_content, read_recipe
 
-app = typer.Typer(help="Train projections on frozen backbones.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Train projections and heads on frozen backbones.", no_args_is_help=True, add_completion=False)
 app.add_typer(backbones_app, name="backbones")
 app.add_typer(experiment_app, name="experiment")
 
@@ -80,7 +80,7 @@ def words_command(
 
 @app.callback()
 def _commands() -> None:
-    """Train projections on frozen backbones."""
+    """Train projections and heads on frozen backbones."""
 
 
 @app.command("run")
