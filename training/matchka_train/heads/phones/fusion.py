@@ -43,6 +43,7 @@ class GatedFusion(nn.Module):
         """Fuse: one (n, frames, dim) of each encoder -> (n, frames, out_dim)."""
         projected = [project(part) for project, part in zip(self.projections, parts, strict=True)]
         stacked = torch.stack(projected, dim=-1)
-        gates = self.gate(torch.cat(projected, dim=-1)).unflatten(-1, (len(projected), self.out_dim))
-        fused: Tensor = (stacked * gates.transpose(-1, -2).softmax(dim=-1)).sum(dim=-1)
+        # in parts, not by a new shape: the exporter would write down how many frames the traced clip had
+        gates = torch.stack(self.gate(torch.cat(projected, dim=-1)).chunk(len(projected), dim=-1), dim=-1)
+        fused: Tensor = (stacked * gates.softmax(dim=-1)).sum(dim=-1)
         return fused
