@@ -121,3 +121,14 @@ def test_pocketsphinx_when_it_is_not_installed_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     with pytest.raises(FeatureError, match="pip install pocketsphinx"):
         PocketsphinxRecipe(kind="pocketsphinx").open()
+
+
+@pytest.mark.slow
+def test_pocketsphinx_when_it_is_installed_scores_every_frame_beside_the_best_state():
+    pytest.importorskip("pocketsphinx", reason="a package to compare with, no dependency (pip install pocketsphinx)")
+    encoder = PocketsphinxRecipe(kind="pocketsphinx").open()
+    frames = encoder.open()(noise(16_000))
+    assert abs(len(frames) - (1 + 16_000 // 160) // 3) <= 1  # heads fuse encoders that differ by one frame at the end
+    assert frames.shape[1:] == (1, encoder.dim)
+    assert frames.max() <= 0
+    assert frames.std() > 0.1
