@@ -99,10 +99,11 @@ def extract_frames(
         _open(cache, _checked(encoder, encode))
         folder = cache.path / FRAMES_FOLDER
         folder.mkdir(exist_ok=True)
-        found = [
-            _frames_of(sample, encoder, encode, limits, folder / f"{hashes[sample.path]}.npz")
-            for sample in progress.track(samples, description=f"frames of {encoder.name}")
-        ]
+        found = []
+        task = progress.add_task(f"frames of {encoder.name}", total=len(samples))
+        for sample in samples:
+            found.append(_frames_of(sample, encoder, encode, limits, folder / f"{hashes[sample.path]}.npz"))
+            progress.advance(task)
     skipped = tuple(entry for entry in found if isinstance(entry, Skipped))
     require_readable(skipped, len(samples))
     return FrameFeatures(
