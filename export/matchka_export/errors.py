@@ -20,6 +20,10 @@ class GateError(MatchkaError):
     """A checkpoint that must not become a bundle: the message names the number that failed."""
 
 
+class VocabularyError(MatchkaError):
+    """Words, or a dictionary, that no vocabulary can be made of."""
+
+
 class SigningKeyError(MatchkaError):
     """A key that cannot be written, or cannot sign bundles."""
 

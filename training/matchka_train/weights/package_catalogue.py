@@ -42,6 +42,12 @@ POCKETSPHINX: Final = Package(
     is_source=True,
     licence="BSD-2-Clause",
 )
+# CMUdict, in ARPABET without stress: how 134,000 words of English are said.
+PRONUNCIATIONS: Final = Member(
+    package=POCKETSPHINX,
+    path="pocketsphinx-5.1.1/model/en-us/cmudict-en-us.dict",
+    sha256="20b5c293e1f311fb375fe067e500ec5636f4fc7af5594967263696def9b23bfe",
+)
 FACE_RECOGNITION_MODELS: Final = Package(
     name="face_recognition_models",
     version="0.3.0",
