@@ -87,10 +87,10 @@ def made_scores(people: int, clips_each: int) -> PhraseScores:
 def test_pairs_of_scores_name_who_speaks_and_whose_text_it_is() -> None:
     scores = made_scores(6, 4)
     pairs = scores.pairs(np.arange(24) < 8)
-    assert pairs.mated.tolist() == scores.right[:8].tolist()
+    assert pairs.mated == pytest.approx(scores.right[:8])
     assert pairs.mated_subjects.tolist() == [0] * 4 + [1] * 4
     wrong = scores.trials.clips < 8
-    assert pairs.non_mated.tolist() == scores.wrong[wrong].tolist()
+    assert pairs.non_mated == pytest.approx(scores.wrong[wrong])
     owners = [int(scores.trials.read[text].speaker.removeprefix("speaker-")) for text in scores.trials.texts[wrong]]
     assert pairs.non_mated_subjects[:, 1].tolist() == owners
 

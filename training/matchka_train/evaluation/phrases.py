@@ -85,7 +85,8 @@ class PhraseScores:
             kept &= clips
         wrong = kept[self.trials.clips]
         people = np.stack([speakers[self.trials.clips[wrong]], speakers[self.trials.texts[wrong]]], axis=1)
-        return PairSimilarities(self.right[kept], self.wrong[wrong], speakers[kept], people.astype(np.int32), count)
+        right, others = (scores.astype(np.float32) for scores in (self.right[kept], self.wrong[wrong]))
+        return PairSimilarities(right, others, speakers[kept], people.astype(np.int32), count)
 
     def of_length(self, words: int) -> npt.NDArray[np.bool_]:
         """Which clips say so many words, or at least LONGEST_APART."""

@@ -1,0 +1,58 @@
+"""How far a head agrees with people about pronunciation: correlation, and who was given a low mark."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.phrases.scores import phrase_score
+from matchka.vectors import FloatArray
+from matchka_train.errors import NoTrialsError
+from matchka_train.metrics.error_rates import det_curve
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Scores of clips beside the marks that people gave.
+
+    Attributes:
+        pearson: correlation over clips; marks that are only known to be at most 7 count as 7.
+        auc: share of pairs of a clip with a low mark and one with a higher one in which the score says the same.
+        clips: how many.
+        speakers: how many.
+    """
+
+    pearson: float
+    auc: float
+    clips: int
+    speakers: int
+
+
+def text_scores(log_posteriors: Sequence[FloatArray], phones: Sequence[tuple[int, ...]]) -> Values:
+    """How well each clip says its phones: the log-likelihood ratio for each phone, (clips,)."""
+    return np.array([phrase_score(clip, [[said]]) for clip, said in zip(log_posteriors, phones, strict=True)])
+
+
+def agreement(scores: Values, marks: Values, is_low: npt.NDArray[np.bool_], speakers: Sequence[str]) -> Agreement:
+    """Compare scores with marks.
+
+    Args:
+        scores: (clips,), higher is better.
+        marks: (clips,), of people.
+        is_low: (clips,), the clips that should be found.
+        speakers: of each clip.
+
+    Raises: NoTrialsError: all marks are low, or none is, or a score is not a number.
+
+    >>> agreement(np.array([1.0, 3.0, 2.0]), np.array([7.0, 9.0, 8.0]), np.array([True, False, False]), ["a", "b", "b"])
+    Agreement(pearson=1.0, auc=1.0, clips=3, speakers=2)
+    """
+    if not np.all(np.isfinite(scores)):
+        raise NoTrialsError("A score is not a number.", remedy="Leave out clips that are too short for their text.")
+    curve = det_curve(scores[~is_low].astype(np.float32), scores[is_low].astype(np.float32))
+    auc = float(np.trapezoid(1.0 - curve.fnmr, curve.fmr))
+    pearson = float(np.corrcoef(scores, marks)[0, 1])
+    return Agreement(round(pearson, 12), auc, len(scores), len(set(speakers)))
