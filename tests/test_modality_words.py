@@ -11,8 +11,17 @@ from tests.factories.checkout import ROOT
 WORDS = re.compile(r"(?<![a-z])(faces?|voices?|audio|images?|tabular|iq)(?![a-z])")
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 SOURCES = ("service/matchka", "training/matchka_train", "export/matchka_export")
-# rooms of single modalities, and what is about the two default bundles
-ROOMS = ("/modalities/", "/backbones/", "/recipes/", "/heads/words/", "/defaults/", "/cli/demo", "/cli/joint_demo.py")
+# rooms of single modalities, and what is about the two default bundles; phones are heard and nothing else
+ROOMS = (
+    "/modalities/",
+    "/backbones/",
+    "/recipes/",
+    "/heads/words/",
+    "/defaults/",
+    "/phonemes/",
+    "/cli/demo",
+    "/cli/joint_demo.py",
+)
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
     "service/matchka/api/findings.py",

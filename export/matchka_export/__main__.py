@@ -37,14 +37,7 @@ def defaults(
 ) -> None:
     """Build the default bundles from pinned packages; quick where they are there already."""
     from matchka_export.defaults.catalogue import DEFAULT_MODELS
-    from matchka_export.defaults.equalizer import build_equalizer
-    from matchka_export.defaults.shipped import (
-        current_bundle,
-        install_fusion,
-        shipped_evidence,
-        shipped_fusion,
-        shipped_projection,
-    )
+    from matchka_export.defaults.shipped import current_bundle, install_fusion, shipped_fusion
 
     console = Console(stderr=True)
     bundles = {}
@@ -55,15 +48,8 @@ def defaults(
             bundles[name] = bundle
             console.print(f"{target} is there and checks out: {name} {bundle.manifest.version}.", highlight=False)
             continue
-        with console.status("Loading torch"):
-            from matchka_export.defaults.assemble import assemble
-        projection, evidence = shipped_projection(name), shipped_evidence(name)
-        backbone = model.open_backbone(downloads_dir)
-        bundles[name] = assemble(target, backbone, projection, evidence, downloads_dir, samples_dir / name, console)
+        bundles[name] = model.build(target, downloads_dir, samples_dir, console)
         console.print(f"Wrote {target}: {name} {bundles[name].manifest.version}.", highlight=False)
-    built, is_new = build_equalizer(models_dir, force)
-    state = "Wrote {}:" if is_new else "{} is there and checks out:"
-    console.print(f"{state.format(built.path)} {built.manifest.name} {built.manifest.version}.", highlight=False)
     if install_fusion(shipped_fusion(), bundles, models_dir) is None:
         console.print("[yellow]note:[/] the shipped fusion of voice and face belongs to other versions; left out.")
 
@@ -137,6 +123,28 @@ def words(
     if models_dir is not None:
         bundle = build_words_bundle(models_dir / model.stem, model, evidence)
         console.print(f"Wrote {bundle.path}: {bundle.manifest.name} {bundle.manifest.version}.", highlight=False)
+
+
+@app.command()
+def measure_head(
+    head: Annotated[Path, typer.Argument(help="Head for phones that `matchka-train run` wrote: a .safetensors file.")],
+    floor: Annotated[Path, typer.Argument(help="Head on log-mel frames, trained on the same clips.")],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.safetensors and NAME.json.")] = Path(
+        "export/matchka_export/defaults"
+    ),
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "phonemes",
+    data: Annotated[Path, typer.Option(help="Manifest of read speech; rows of the split `dev` measure.")] = Path(
+        "../shared/data/speech/utterances.csv"
+    ),
+    samples_dir: SamplesDir = SAMPLES_DIR,
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
+) -> None:
+    """Measure a head for phones beside its floor, and keep it with the measurements for `defaults` to ship."""
+    console = Console(stderr=True)
+    with console.status("Loading torch"):
+        from matchka_export.phonemes.ship import ship_head
+    evidence = ship_head(head, floor, data, out / name, samples_dir / "voice", downloads_dir, console)
+    console.print(f"Wrote {out}: head {evidence.head_sha256[:8]} and its measurements.", highlight=False)
 
 
 @app.command()

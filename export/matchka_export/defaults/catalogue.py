@@ -1,28 +1,57 @@
-"""The default models: whose weights each is made of, and the network that takes them (no torch until it is opened).
-
-A model's projection and measurements lie beside this file, NAME.safetensors and NAME.json.
-"""
+"""The default models: whose weights each is made of, and how its bundle is built (no torch until one is)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from rich.console import Console
+
+from matchka.bundles.bundle import Bundle
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka_export.defaults.equalizer import EqualizerModel
+from matchka_export.defaults.model import DefaultModel
+from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, GE2E_WEIGHTS, MTCNN_WEIGHTS, SPEECH_ACTIVITY_GRAPH
 
 
 @dataclass(frozen=True)
-class DefaultModel:
-    """A model that every installation starts with.
+class EmbeddingModel(DefaultModel):
+    """A frozen backbone with a projection.
 
-    Attributes:
-        weights: sha256 of the weights its bundle is made of: those of the backbone first, those of detectors behind.
-        open_backbone: folder that keeps package files -> frozen network.
+    Attributes: open_backbone: folder that keeps package files -> frozen network.
     """
 
-    weights: tuple[str, ...]
     open_backbone: Callable[[Path], Backbone]
+
+    def build(self, target: Path, downloads: Path, samples: Path, console: Console) -> Bundle:
+        """Join the shipped projection to the backbone."""
+        with console.status("Loading torch"):
+            from matchka_export.defaults.assemble import assemble
+        backbone = self.open_backbone(downloads)
+        return assemble(target, backbone, self.fitted, self.evidence, downloads, samples / self.name, console)
+
+    def is_current(self, bundle: Bundle) -> bool:
+        """Also whether embeddings are compared as they were measured."""
+        measured = read_evidence(self.evidence)
+        files = bundle.manifest.files
+        return (
+            super().is_current(bundle)
+            and bundle.manifest.output(EmbeddingOutput).scorer == measured.scorer
+            and all(files.get(file) == sha256 for file, sha256 in measured.scorer_sha256.items())
+        )
+
+
+@dataclass(frozen=True)
+class PhonemeModel(DefaultModel):
+    """Frozen encoders with a head for phones."""
+
+    def build(self, target: Path, downloads: Path, samples: Path, console: Console) -> Bundle:  # noqa: ARG002
+        """Join the shipped head to its encoders, and add the words of challenges and the dictionary."""
+        with console.status("Loading torch"):
+            from matchka_export.phonemes.assemble import assemble_phonemes
+        return assemble_phonemes(target, self.fitted, self.evidence, downloads, console)
 
 
 # Networks import torch, which takes seconds, and a bundle that is current needs none of it.
@@ -40,7 +69,10 @@ def _dlib(downloads: Path) -> Backbone:
     return DlibFace(downloads)
 
 
-DEFAULT_MODELS: Final = {
-    "voice": DefaultModel((GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256), _ge2e),
-    "face": DefaultModel((DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values())), _dlib),
-}
+FACE_WEIGHTS: Final = (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values()))
+EMBEDDING_MODELS: Final = (
+    EmbeddingModel("voice", (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256), _ge2e),
+    EmbeddingModel("face", FACE_WEIGHTS, _dlib),
+)
+_ALL: Final[tuple[DefaultModel, ...]] = (*EMBEDDING_MODELS, EqualizerModel("equalizer", ()))
+DEFAULT_MODELS: Final = {model.name: model for model in _ALL}

@@ -2,68 +2,48 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
-from matchka.bundles.manifest import REPORT_NAME, DatasetUse
-from matchka.errors import BundleError
+from rich.console import Console
 
-NAME: Final = "equalizer"
+from matchka.bundles.bundle import Bundle, sha256_of
+from matchka.bundles.manifest import REPORT_NAME, DatasetUse
+from matchka_export.defaults.model import DefaultModel
+
 WITHOUT: Final = "MATCHKA_EXPORT_WITHOUT_SAFE"  # set to 1 where data without a licence may not shape a model
 DRAWN: Final = "settings drawn evenly from all ranges"
 SETTINGS, COPIES, MOVED = 60, 4, 0.05  # that a model without words is judged on
 
 
-def build_equalizer(models_dir: Path, force: bool, environment: Mapping[str, str] = os.environ) -> tuple[Bundle, bool]:
-    """The bundle, built where it is not there already.
+@dataclass(frozen=True)
+class EqualizerModel(DefaultModel):
+    """Settings and their words; without words where MATCHKA_EXPORT_WITHOUT_SAFE=1."""
 
-    Args:
-        models_dir: folder of the bundles.
-        force: build even where the bundle is current.
-        environment: says whether learned numbers may be used.
+    def build(self, target: Path, downloads: Path, samples: Path, console: Console) -> Bundle:  # noqa: ARG002
+        """Build it from what is shipped, or fit it on drawn settings."""
+        with console.status("Loading torch"):
+            from matchka_export.words.build import build_words_bundle
+        if not _is_without():
+            return build_words_bundle(target, self.fitted, self.evidence)
+        with tempfile.TemporaryDirectory(prefix="matchka-equalizer-") as scratch:
+            return build_words_bundle(target, *_made(self.fitted, Path(scratch)))
 
-    Returns: the bundle, and whether it was built.
-
-    Raises: BundleError, EvidenceError, GateError, ParityError: see build_words_bundle.
-    """
-    target, is_without = models_dir / NAME, environment.get(WITHOUT) == "1"
-    current = None if force else current_equalizer(target, is_without)
-    if current is not None:
-        return current, False
-    # torch takes seconds, and a bundle that is current needs none of it
-    from matchka_export.words.build import build_words_bundle
-
-    if not is_without:
-        return build_words_bundle(target, *_shipped()), True
-    with tempfile.TemporaryDirectory(prefix="matchka-equalizer-") as scratch:
-        return build_words_bundle(target, *_made(Path(scratch))), True
+    def is_current(self, bundle: Bundle) -> bool:
+        """Also whether data without a licence may shape it."""
+        manifest = bundle.manifest
+        if _is_without():
+            return manifest.name == self.name and all(dataset.name == DRAWN for dataset in manifest.datasets)
+        measured = (manifest.projection.sha256, manifest.files.get(REPORT_NAME))
+        return manifest.name == self.name and measured == (sha256_of(self.fitted), sha256_of(self.evidence))
 
 
-def current_equalizer(target: Path, is_without: bool) -> Bundle | None:
-    """The bundle at `target` if it checks out and was built from what would be used now; else None."""
-    try:
-        bundle = read_bundle(target)
-    except BundleError:
-        return None
-    manifest = bundle.manifest
-    if manifest.name != NAME:
-        return None
-    if is_without:
-        return bundle if all(dataset.name == DRAWN for dataset in manifest.datasets) else None
-    model, evidence = (sha256_of(path) for path in _shipped())
-    same = (manifest.projection.sha256, manifest.files.get(REPORT_NAME)) == (model, evidence)
-    return bundle if same else None
+def _is_without() -> bool:
+    return os.environ.get(WITHOUT) == "1"
 
 
-def _shipped() -> tuple[Path, Path]:
-    with resources.as_file(resources.files("matchka_export.defaults")) as folder:
-        return folder / f"{NAME}.safetensors", folder / f"{NAME}.json"
-
-
-def _made(folder: Path) -> tuple[Path, Path]:
+def _made(shipped: Path, folder: Path) -> tuple[Path, Path]:
     """Fit and measure a model that no data shaped, by the recipe of the shipped one."""
     import torch
 
@@ -73,9 +53,9 @@ def _made(folder: Path) -> tuple[Path, Path]:
     from matchka_train.heads.words.without_words import drawn_copies, fit_without_words
     from matchka_train.metrics.pairs import all_pairs
 
-    fitted = fit_without_words(load_words(_shipped()[0]).recipe)
+    fitted = fit_without_words(load_words(shipped).recipe)
     recipe = fitted.recipe
-    files = folder / f"{NAME}.safetensors", folder / f"{NAME}.json"
+    files = folder / shipped.name, folder / f"{shipped.stem}.json"
     save_words(files[0], fitted)
     values, copied = drawn_copies(recipe, SETTINGS, COPIES, MOVED)
     with torch.inference_mode():

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from matchka_export.defaults.assemble import assemble
-from matchka_export.defaults.equalizer import build_equalizer
-from matchka_export.defaults.shipped import shipped_evidence, shipped_projection
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.samples import FACES, write_samples
 from matchka_train.backbones.face.dlib import DlibFace
 from matchka_train.errors import DownloadError
@@ -24,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def equalizer(models: Path) -> Path:
-    return build_equalizer(models, force=True, environment={})[0].path
+    return DEFAULT_MODELS["equalizer"].build(models / "equalizer", DOWNLOADS, models, QUIET).path
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +40,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def face(models: Path, pictures: Path) -> Path:
     target = models / "face"
     try:
-        backbone, evidence = DlibFace(DOWNLOADS), shipped_evidence("face")
-        assemble(target, backbone, shipped_projection("face"), evidence, DOWNLOADS, pictures, QUIET)
+        model = DEFAULT_MODELS["face"]
+        assemble(target, DlibFace(DOWNLOADS), model.fitted, model.evidence, DOWNLOADS, pictures, QUIET)
     except DownloadError as error:
         pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
     return target

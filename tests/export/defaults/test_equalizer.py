@@ -11,11 +11,14 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs.classes import ClassOutput
 from matchka.bundles.outputs.parameters import Parameter, ParametersOutput
-from matchka_export.defaults.equalizer import WITHOUT, build_equalizer
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.defaults.equalizer import WITHOUT
+from matchka_export.defaults.shipped import current_bundle
 from matchka_export.words.evidence import WordsEvidence, read_words_evidence
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.heads.words.storage import load_words
@@ -124,10 +127,13 @@ def test_graph_finds_settings_again_in_range_from_any_part_of_their_embedding(eq
 
 
 @pytest.mark.slow
-def test_bundle_without_learned_numbers_embeds_morphs_and_enrols(tmp_path: Path):
-    bundle, is_new = build_equalizer(tmp_path / "models", force=False, environment={WITHOUT: "1"})
-    assert is_new
-    assert not build_equalizer(tmp_path / "models", force=False, environment={WITHOUT: "1"})[1]
+def test_bundle_without_learned_numbers_embeds_morphs_and_enrols(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    target = tmp_path / "models" / "equalizer"
+    monkeypatch.setenv(WITHOUT, "1")
+    bundle = DEFAULT_MODELS["equalizer"].build(target, tmp_path, tmp_path, Console(quiet=True))
+    assert current_bundle(target, "equalizer") is not None
+    monkeypatch.delenv(WITHOUT)
+    assert current_bundle(target, "equalizer") is None
     assert not bundle.manifest.has_output(ClassOutput)
     assert "SAFE project" not in json.dumps(bundle.manifest.model_dump(mode="json", exclude={"input"}))
     setting = {each.name: each.low for each in bundle.manifest.output(ParametersOutput).parameters}

@@ -15,7 +15,8 @@ from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.vectors import truncate_and_normalise
-from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.served_graph import auxiliary_files
@@ -51,7 +52,7 @@ def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_so
     manifest = json.loads((face / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("face").read_text())
     assert manifest["outputs"]["embeddings"]["per_dim"] == evidence["per_dim"]
-    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("face").read_bytes()).hexdigest()
+    assert manifest["projection"]["sha256"] == hashlib.sha256(DEFAULT_MODELS["face"].fitted.read_bytes()).hexdigest()
     assert manifest["outputs"]["embeddings"]["dims"] == [8, 16, 32, 64, 128]
     assert manifest["task"] == "face verification"
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"none for the photographs: research use only"}
@@ -88,7 +89,7 @@ def test_graph_when_given_real_chips_equals_the_projection_of_both_views_by_hand
     session: OrtSession, chips: dict[str, np.ndarray]
 ) -> None:
     network = DlibFace(DOWNLOADS).module().network
-    projection, _ = load_projection(shipped_projection("face"))
+    projection, _ = load_projection(DEFAULT_MODELS["face"].fitted)
     weight = projection.state_dict()["weight"].numpy().astype(float)
     for chip in chips.values():
         views = [network(torch.tensor(np.ascontiguousarray(view))[None])[0].numpy() for view in (chip, chip[:, ::-1])]

@@ -19,8 +19,8 @@ from matchka.modalities.audio.example import speech_like
 from matchka.modalities.audio.windows import split_windows
 from matchka.vectors import mean_by_group, truncate_and_normalise
 from matchka_export.defaults.assemble import assemble
-from matchka_export.defaults.catalogue import DEFAULT_MODELS
-from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.catalogue import DEFAULT_MODELS, EMBEDDING_MODELS
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.gate.evidence import read_evidence, write_evidence
 from matchka_train.backbones.speaker.ge2e import GE2E_INPUT
@@ -37,8 +37,8 @@ FROZEN = Path(__file__).with_name("voice_embedding.json")
 
 
 def build(name: str, target: Path, evidence: Path, samples: Path) -> None:
-    backbone = DEFAULT_MODELS[name].open_backbone(DOWNLOADS)
-    assemble(target, backbone, shipped_projection(name), evidence, DOWNLOADS, samples, QUIET)
+    backbone = EMBEDDING_MODELS[name].open_backbone(DOWNLOADS)
+    assemble(target, backbone, DEFAULT_MODELS[name].fitted, evidence, DOWNLOADS, samples, QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_voice_bundle_when_done_holds_the_shipped_measurements(voice: Path) -> N
     manifest = json.loads((voice / "manifest.json").read_text())
     evidence = json.loads(shipped_evidence("voice").read_text())
     assert manifest["outputs"]["embeddings"]["per_dim"] == evidence["per_dim"]
-    assert manifest["projection"]["sha256"] == hashlib.sha256(shipped_projection("voice").read_bytes()).hexdigest()
+    assert manifest["projection"]["sha256"] == hashlib.sha256(DEFAULT_MODELS["voice"].fitted.read_bytes()).hexdigest()
     assert manifest["outputs"]["embeddings"]["dims"] == [16, 32, 64, 128, 256]
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"CC-BY-4.0"}
 
@@ -121,7 +121,7 @@ def test_shipped_evidence_when_read_passed_the_gate_in_every_domain() -> None:
 
 
 def test_shipped_projection_when_loaded_is_of_this_backbone_and_has_full_rank() -> None:
-    module, info = load_projection(shipped_projection("voice"))
+    module, info = load_projection(DEFAULT_MODELS["voice"].fitted)
     assert info.backbone_sha256 == "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
     assert np.linalg.matrix_rank(module.state_dict()["weight"].numpy()) == 256
 
