@@ -56,8 +56,9 @@ def parse_dictionary(text: str) -> dict[str, tuple[tuple[str, ...], ...]]:
                 value=", ".join(sorted(unknown)),
                 remedy="Take a dictionary in ARPABET without stress.",
             )
-        word = _VARIANT.sub("", entry)
-        found[word] = (*found.get(word, ()), tuple(phones))
+        word, said = _VARIANT.sub("", entry), tuple(phones)
+        known = found.get(word, ())
+        found[word] = known if said in known else (*known, said)  # without stress, some are written twice
     return found
 
 

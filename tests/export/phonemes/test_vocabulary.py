@@ -74,6 +74,10 @@ def test_parse_dictionary_with_a_phone_of_another_alphabet_raises_and_names_it()
     assert raised.value.value == "b"
 
 
+def test_parse_dictionary_keeps_a_pronunciation_that_is_written_twice_once() -> None:
+    assert parse_dictionary("a AH\na(2) EY\na(3) AH\n") == {"a": (("AH",), ("EY",))}
+
+
 def test_candidate_words_are_plain_and_stand_there_once() -> None:
     words = candidate_words()
     assert len(set(words)) == len(words) >= WORDS

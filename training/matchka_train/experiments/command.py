@@ -15,6 +15,10 @@ from matchka_train.errors import RecipeError
 from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, run_equalizer
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
+from matchka_train.experiments.phonemes.page import arm_rows, confusion_rows, late_rows, marked_rows
+from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
+from matchka_train.experiments.phonemes.results import Benchmark
+from matchka_train.experiments.phonemes.run import BenchmarkRun
 from matchka_train.experiments.progressive import Progressive, ProgressiveRecipe, run_progressive
 from matchka_train.experiments.promises import Promises, PromisesRecipe, run_promises
 from matchka_train.experiments.promises_page import promises_page, promises_rows
@@ -28,13 +32,15 @@ from matchka_train.experiments.tables import (
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.progress import show_progress
-from matchka_train.run.recipe import put_override, read_recipe
+from matchka_train.run.phonemes.recipe import PhonemeRecipe
+from matchka_train.run.recipe import check_recipe, put_override, read_content, read_recipe
 from matchka_train.strict_model import StrictModel
 
 AnyRecipe = TypeVar("AnyRecipe", bound=StrictModel)
 experiment_app = typer.Typer(help="Questions about training, answered on your own data.", no_args_is_help=True)
 
 SPEAKER: Final = Path("training/matchka_train/recipes/speaker.yaml")
+PHONEMES: Final = Path("training/matchka_train/recipes/phonemes.yaml")
 FACE: Final = Path("training/matchka_train/recipes/face.yaml")
 EQUALIZER: Final = Path("training/matchka_train/recipes/equalizer.yaml")
 EXPERIMENTS: Final = Path("build/experiments")
@@ -148,6 +154,26 @@ def equalizer_command(
     draw_equalizer(found, out / "equalizer.png")
     Console().print(_table(equalizer_rows(found)))
     sys.stdout.write(f"{out / 'equalizer.png'}\n")
+
+
+@experiment_app.command("phonemes")
+def phonemes_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data and optimisation are taken.")] = PHONEMES,
+    overrides: Overrides = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "phonemes",
+    threads: Threads = 2,
+) -> None:
+    """Which encoder, layer and fusion reads phones best; see docs/experiments/phonemes.md."""
+    torch.set_num_threads(threads)
+    base = check_recipe(recipe, read_content(recipe, tuple(overrides or ())), PhonemeRecipe)
+    wanted = _recipe(BenchmarkRecipe, values or ())
+    with show_progress() as progress:
+        found = BenchmarkRun(base, wanted, out, progress).run()
+    _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
+    for rows in (arm_rows(found), late_rows(found), marked_rows(found), confusion_rows(found, wanted.arms[0].name)):
+        Console().print(_table(rows))
+    sys.stdout.write(f"{out / 'phonemes.json'}\n")
 
 
 def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:

@@ -1,0 +1,56 @@
+"""What the benchmark found, as rows for a terminal and for docs/experiments; means over seeds, and their range."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from matchka_train.experiments.phonemes.results import ArmRun, Benchmark
+
+
+def arm_rows(found: Benchmark) -> list[list[str]]:
+    """Phone error rates of every arm on people who decided nothing; the header first."""
+    rows = [["arm", "parameters", "seeds", "PER", "below 18", "18 and above", "blank frames"]]
+    for name in dict.fromkeys(run.arm for run in found.runs):
+        runs = [run for run in found.runs if run.arm == name]
+        shown = [_mean([run.per for run in runs]), _mean(_known(runs, "child_per")), _mean(_known(runs, "adult_per"))]
+        blank = f"{np.mean([run.blank_share for run in runs]):.0%}"
+        rows.append([name, str(runs[0].parameters), str(len(runs)), *shown, blank])
+    return rows
+
+
+def marked_rows(found: Benchmark) -> list[list[str]]:
+    """Agreement with people's marks; the header first."""
+    rows = [["arm", "PER, mark 8 and above", "Pearson", "AUC", "Pearson of 1 - PER", "AUC of 1 - PER", "clips"]]
+    for run in found.marked:
+        rates = [run.per, run.pearson, run.auc, run.error_pearson, run.error_auc]
+        rows.append([run.arm, *(f"{rate:.3f}" for rate in rates), str(run.clips)])
+    return rows
+
+
+def late_rows(found: Benchmark) -> list[list[str]]:
+    """Two arms joined behind their posteriors, by the weight of the first; the header first."""
+    rows = [["arms", "weight", "PER by frame", "PER by sequence"]]
+    for run in found.late:
+        shown = [f"{run.frame_per:.3f}", f"{run.sequence_per:.3f}"]
+        rows.append([" + ".join(run.arms), f"{run.weight:g}", *shown])
+    return rows
+
+
+def confusion_rows(found: Benchmark, arm: str) -> list[list[str]]:
+    """The most frequent confusions of an arm with its first seed; the header first."""
+    run = next(run for run in found.runs if run.arm == arm)
+    return [
+        ["to be read", "decoded", "times"],
+        *([one or "-", other or "-", str(n)] for one, other, n in run.confusions),
+    ]
+
+
+def _known(runs: Sequence[ArmRun], field: str) -> list[float]:
+    return [value for run in runs if (value := getattr(run, field)) is not None]
+
+
+def _mean(rates: Sequence[float]) -> str:
+    if not rates:
+        return "-"
+    mean = f"{np.mean(rates):.3f}"
+    return mean if len(rates) == 1 else f"{mean} ({min(rates):.3f}-{max(rates):.3f})"

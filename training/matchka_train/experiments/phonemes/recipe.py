@@ -1,0 +1,69 @@
+"""The arms of the benchmark: encoders, layers and ways to join them."""
+
+from pathlib import Path
+
+from pydantic import Field, TypeAdapter
+
+from matchka_train.backbones.frames.recipes import AnyFrameEncoderRecipe
+from matchka_train.heads.phones.recipe import HeadRecipe
+from matchka_train.strict_model import StrictModel
+
+
+class ArmRecipe(StrictModel):
+    """One row of the benchmark.
+
+    Attributes:
+        name: letters, digits and dashes.
+        encoders: of one frame period.
+        head: from their frames to phones.
+        epochs: of training; None as the base recipe says.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    encoders: tuple[AnyFrameEncoderRecipe, ...] = Field(min_length=1)
+    head: HeadRecipe
+    epochs: int | None = Field(default=None, ge=1)
+
+
+def _arms() -> tuple[ArmRecipe, ...]:
+    """The encoders that need no network: a convolution over five frames, twice, unless the name says otherwise."""
+    log_mel, ge2e = {"kind": "log_mel"}, {"kind": "ge2e"}
+    convolution = {"kind": "convolution", "dropout": 0.1}
+    gated = {"kind": "gated", "width": 160}
+    rows: list[tuple[str, list[dict[str, str]], dict[str, object]]] = [
+        ("log-mel", [log_mel], {}),
+        ("ge2e-layer-1", [ge2e], {"layers": 0}),
+        ("ge2e-layer-3", [ge2e], {"layers": 2}),
+        ("ge2e-weighted", [ge2e], {}),
+        ("ge2e-weighted-linear", [ge2e], {"context": {"kind": "linear"}}),
+        ("early", [ge2e, log_mel], {}),
+        ("gated", [ge2e, log_mel], {"fusion": gated}),
+    ]
+    return TypeAdapter(tuple[ArmRecipe, ...]).validate_python(
+        [
+            {"name": name, "encoders": encoders, "head": {"context": convolution, **changed}}
+            for name, encoders, changed in rows
+        ]
+    )
+
+
+class BenchmarkRecipe(StrictModel):
+    """What is compared; data and optimisation are those of the base recipe.
+
+    Attributes:
+        seeds: every arm is trained with each.
+        arms: what is trained.
+        late: pairs of arms that are joined behind their posteriors.
+        late_weights: of the first of the two.
+        marks: a file of people's marks of training clips (utterance, accuracy, censored); None leaves them out.
+        mark_folds: parts of the training speakers; each is marked by a head that was trained on the others.
+        marked_arms: those that are trained once more for each part, with the first seed.
+    """
+
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    arms: tuple[ArmRecipe, ...] = Field(default_factory=_arms, min_length=1)
+    late: tuple[tuple[str, str], ...] = (("ge2e-weighted", "log-mel"),)
+    late_weights: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    marks: Path | None = Path("../shared/data/speech/scores.csv")
+    mark_folds: int = Field(default=5, ge=2)
+    marked_arms: tuple[str, ...] = ("log-mel", "ge2e-weighted", "early")

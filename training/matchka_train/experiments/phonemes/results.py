@@ -1,0 +1,79 @@
+"""What the benchmark finds: one value for each arm and seed, for each arm with marks, and for each late fusion."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """One arm with one seed, on people who decided nothing.
+
+    Attributes:
+        arm: its name.
+        seed: of start, order and dropout.
+        per: phone error rate; a fraction.
+        child_per: of readers below 18; None where there are none.
+        adult_per: of the others.
+        blank_share: of all frames.
+        parameters: that were trained.
+        layer_weights: of each encoder.
+        confusions: the most frequent (read, decoded, count); an empty name is an insertion or a deletion.
+    """
+
+    arm: str
+    seed: int
+    per: float
+    child_per: float | None
+    adult_per: float | None
+    blank_share: float
+    parameters: int
+    layer_weights: list[list[float]]
+    confusions: list[tuple[str, str, int]]
+
+
+@dataclass(frozen=True)
+class MarkedRun:
+    """Scores of one arm beside people's marks, each training speaker marked by a head that never heard them.
+
+    Attributes:
+        arm: its name.
+        per: phone error rate on clips with a mark of 8 and above.
+        pearson: of the log-likelihood ratio and the mark.
+        auc: of finding marks below 8.
+        error_pearson: of 1 - PER of each clip and the mark, as the reference has it.
+        error_auc: the same.
+        clips: with a mark.
+    """
+
+    arm: str
+    per: float
+    pearson: float
+    auc: float
+    error_pearson: float
+    error_auc: float
+    clips: int
+
+
+@dataclass(frozen=True)
+class LateRun:
+    """Two arms joined behind their posteriors, with one seed.
+
+    Attributes:
+        arms: the two.
+        weight: of the first.
+        frame_per: where log-posteriors are averaged frame by frame.
+        sequence_per: where whole sequences are chosen.
+    """
+
+    arms: tuple[str, str]
+    weight: float
+    frame_per: float
+    sequence_per: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was found."""
+
+    runs: tuple[ArmRun, ...]
+    marked: tuple[MarkedRun, ...]
+    late: tuple[LateRun, ...]

@@ -1,0 +1,237 @@
+"""Runs the benchmark: every arm with every seed, people's marks by folds of speakers, and late fusion."""
+
+import csv
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import Progress
+
+from matchka.vectors import FloatArray
+from matchka_train.datasets.layouts.csv import read_columns
+from matchka_train.datasets.phones import CLASSES
+from matchka_train.datasets.splits import flat
+from matchka_train.datasets.transcripts import read_transcripts
+from matchka_train.errors import DatasetError, RecipeError
+from matchka_train.evaluation.late_fusion import by_frame, by_sequence
+from matchka_train.evaluation.pronunciation import agreement, text_scores
+from matchka_train.experiments.phonemes.recipe import ArmRecipe, BenchmarkRecipe
+from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
+from matchka_train.experiments.results import RunFolder
+from matchka_train.features.frames import extract_frames
+from matchka_train.fitting.ctc.clips import SpokenClips, spoken_clips
+from matchka_train.fitting.ctc.loop import read_clips, train_head
+from matchka_train.heads.phones.head import PhoneHead
+from matchka_train.heads.phones.storage import HeadInfo, encoder_info, load_head, save_head
+from matchka_train.metrics.phone_confusions import confusions
+from matchka_train.metrics.phone_errors import Phones, collapse, edit_distance, phone_errors
+from matchka_train.modalities.audio import AUDIO
+from matchka_train.run.data import DataSets, read_data
+from matchka_train.run.phonemes.prepared import PreparedClips, prepare_clips
+from matchka_train.run.phonemes.recipe import PhonemeRecipe
+
+ADULT_AGE: Final = 18
+AGE_COLUMN: Final = "age"
+MOST_CONFUSIONS: Final = 20
+LOW_MARK: Final = 8.0  # marks of 7 and below are known as "at most 7" only
+
+Values: TypeAlias = npt.NDArray[np.float64]
+
+
+class _NoStore:
+    """Heads of an experiment are kept when they are done."""
+
+    def resume(self) -> dict[str, Any] | None:
+        return None
+
+    def epoch_done(self, state: dict[str, Any], best: PhoneHead) -> None:
+        """Nothing."""
+
+
+class BenchmarkRun:
+    """The data of a base recipe, and what is trained on them.
+
+    Args:
+        base: its data, optimisation and held-out speakers are used.
+        recipe: what is compared.
+        output_dir: keeps every finished run and head, so that the same call goes on where it stopped.
+        progress: shows how far it is.
+    """
+
+    def __init__(self, base: PhonemeRecipe, recipe: BenchmarkRecipe, output_dir: Path, progress: Progress) -> None:
+        self._base, self._recipe, self._progress = base, recipe, progress
+        # an arm that is added, or another number of seeds, leaves finished runs as they are
+        self._folder = RunFolder(output_dir, base, BenchmarkRecipe(mark_folds=recipe.mark_folds))
+        self._data: DataSets = read_data(base.data, AUDIO.copies, base.data.cache_dir, progress)
+        self._ages = self._read_ages()
+
+    def run(self) -> Benchmark:
+        """All of it.
+
+        Raises: MatchkaError: data or encoders are not there.
+        """
+        keep = self._folder.kept_or
+        runs = [
+            keep(f"{arm.name}-seed-{seed}", ArmRun, partial(self._arm, arm, seed))
+            for arm in self._recipe.arms
+            for seed in self._recipe.seeds
+        ]
+        late = [
+            keep(f"late-{first}-{second}-{round(100 * weight)}", LateRun, partial(self._late, first, second, weight))
+            for first, second in self._recipe.late
+            for weight in self._recipe.late_weights
+        ]
+        marks = self._recipe.marks
+        marked = [
+            keep(f"marks-{name}", MarkedRun, partial(self._marked, self._arm_named(name), marks))
+            for name in self._recipe.marked_arms
+            if marks is not None
+        ]
+        return Benchmark(tuple(runs), tuple(marked), tuple(late))
+
+    def _arm(self, arm: ArmRecipe, seed: int) -> ArmRun:
+        clips = self._reported(arm)
+        head = self._trained(arm, seed)
+        posteriors = read_clips(head, clips)
+        read = [said.phones for said in clips.transcripts]
+        errors = phone_errors(posteriors, read, clips.subjects)
+        is_child = np.array([self._ages[subject] < ADULT_AGE for subject in clips.subjects])
+        decoded = [collapse(clip.argmax(axis=1)) for clip in posteriors]
+        names = ("", *CLASSES[1:])
+        wrong = [(pair, count) for pair, count in confusions(decoded, read).most_common() if pair[0] != pair[1]]
+        return ArmRun(
+            arm=arm.name,
+            seed=seed,
+            per=errors.rate,
+            child_per=errors.select(is_child).rate if is_child.any() else None,
+            adult_per=errors.select(~is_child).rate if not is_child.all() else None,
+            blank_share=errors.blank_share,
+            parameters=sum(tensor.numel() for tensor in head.parameters()),
+            layer_weights=head.layer_weights(),
+            confusions=[(names[one], names[other], count) for (one, other), count in wrong[:MOST_CONFUSIONS]],
+        )
+
+    def _late(self, first: str, second: str, weight: float) -> LateRun:
+        seed = self._recipe.seeds[0]
+        arms = [self._arm_named(name) for name in (first, second)]
+        parts = [read_clips(self._trained(arm, seed), self._reported(arm)) for arm in arms]
+        read = [said.phones for said in self._reported(arms[0]).transcripts]
+        rates = [
+            _rate([join(one, other, weight) for one, other in zip(*parts, strict=True)], read)
+            for join in (by_frame, by_sequence)
+        ]
+        return LateRun((first, second), weight, *rates)
+
+    def _marked(self, arm: ArmRecipe, marks: Path) -> MarkedRun:
+        """Every fold of the training speakers is judged by a head trained on the other folds."""
+        given = read_marks(marks)
+        clips, values = self._marked_clips(arm, given)
+        speakers = sorted(set(clips.subjects))
+        order = np.random.default_rng(self._base.seed).permutation(len(speakers))
+        parts = [order[fold :: self._recipe.mark_folds] for fold in range(self._recipe.mark_folds)]
+        posteriors: dict[int, FloatArray] = {}
+        for judged in ({speakers[number] for number in part} for part in parts):
+            inside = [n for n, who in enumerate(clips.subjects) if who in judged]
+            outside = [n for n, who in enumerate(clips.subjects) if who not in judged]
+            head = self._fit(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
+            posteriors |= dict(zip(inside, read_clips(head, clips.select(inside)), strict=True))
+        found = [posteriors[number] for number in range(len(clips))]
+        read = [said.phones for said in clips.transcripts]
+        errors = phone_errors(found, read, clips.subjects)
+        is_low = values < LOW_MARK
+        ratio = agreement(text_scores(found, read), values, is_low, clips.subjects)
+        share = agreement(1.0 - errors.errors / errors.phones, values, is_low, clips.subjects)
+        good = errors.select(~is_low)
+        return MarkedRun(arm.name, good.rate, ratio.pearson, ratio.auc, share.pearson, share.auc, ratio.clips)
+
+    def _marked_clips(self, arm: ArmRecipe, given: dict[str, float]) -> tuple[SpokenClips, Values]:
+        """Training clips with a mark, and the marks."""
+        recipe, data = self._base.data, self._data
+        samples = [sample for sample in flat(data.train) if sample.path.stem in given]
+        said = {
+            sample: transcript
+            for dataset, some in zip(recipe.train, data.train, strict=True)
+            for sample, transcript in zip(some, read_transcripts(dataset, some), strict=True)
+        }
+        encoded = [
+            extract_frames(samples, encoder.open(), recipe.cache_dir, recipe.limits, data.hashes, self._progress)
+            for encoder in arm.encoders
+        ]
+        readable = np.flatnonzero(np.min([features.counts for features in encoded], axis=0) > 0).tolist()
+        kept = [samples[number] for number in readable]
+        clips = spoken_clips(
+            [features.select(readable) for features in encoded],
+            [said[sample] for sample in kept],
+            [sample.subject for sample in kept],
+        )
+        return clips, np.array([given[sample.path.stem] for sample in kept])
+
+    def _prepared(self, arm: ArmRecipe) -> PreparedClips:
+        encoders = [encoder.open() for encoder in arm.encoders]
+        return prepare_clips(self._base.data, encoders, self._data, self._progress)
+
+    def _reported(self, arm: ArmRecipe) -> SpokenClips:
+        (clips, *others) = self._prepared(arm).reported.values()
+        if others:
+            raise RecipeError("The benchmark reports one domain.", value=1 + len(others), remedy="Give one data set.")
+        return clips
+
+    def _trained(self, arm: ArmRecipe, seed: int) -> PhoneHead:
+        """The arm's head, from an earlier run where there was one."""
+        path = self._folder.path / f"{arm.name}-seed-{seed}.safetensors"
+        if path.is_file():
+            return load_head(path)[0]
+        prepared = self._prepared(arm)
+        head = self._fit(arm, seed, prepared.train, prepared.held_out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_head(path, head, self._info(arm))
+        return head
+
+    def _fit(self, arm: ArmRecipe, seed: int, clips: SpokenClips, held_out: SpokenClips) -> PhoneHead:
+        torch.manual_seed(seed)
+        optimisation = self._base.optimisation
+        if arm.epochs is not None:
+            warmup = min(optimisation.warmup_epochs, arm.epochs / 2)
+            optimisation = optimisation.model_copy(update={"epochs": arm.epochs, "warmup_epochs": warmup})
+        return train_head(self._info(arm).build(), clips, held_out, optimisation, seed, _NoStore()).best
+
+    def _info(self, arm: ArmRecipe) -> HeadInfo:
+        encoders = [encoder.open() for encoder in arm.encoders]
+        infos = tuple(encoder_info(encoder) for encoder in encoders)
+        return HeadInfo(arm.head, infos, CLASSES, encoders[0].frame_period_s)
+
+    def _arm_named(self, name: str) -> ArmRecipe:
+        for arm in self._recipe.arms:
+            if arm.name == name:
+                return arm
+        raise RecipeError("The benchmark has no such arm.", value=name, remedy="Name one of its arms.")
+
+    def _read_ages(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for dataset, samples in zip(self._base.data.validation, self._data.validation, strict=True):
+            ages = read_columns(dataset.path, dataset.path_column, (AGE_COLUMN,), dataset.where)
+            found |= {sample.subject: int(ages[sample.path][0]) for sample in samples}
+        return found
+
+
+def read_marks(path: Path) -> dict[str, float]:
+    """Marks by utterance; one that is only known to be at most 7 counts as 7.
+
+    Raises: DatasetError: no such file, or not one of marks.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["utterance"]: float(row["accuracy"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(
+            f"The marks {path} cannot be read.", value=error, remedy="Set marks=null to leave them out."
+        ) from error
+
+
+def _rate(decoded: Sequence[Phones], read: Sequence[Phones]) -> float:
+    edits = sum(edit_distance(one, other) for one, other in zip(decoded, read, strict=True))
+    return edits / sum(len(phones) for phones in read)
