@@ -1,5 +1,6 @@
 """Measures the exported graph of a head, and the floor's beside it, on people who trained and chose nothing."""
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs.phoneme_posteriors import FEWEST_WORDS, MOST_WORDS, PhonemeMetrics, PhrasePoint
 from matchka.inference.session import OrtSession
 from matchka.phrases.lexicon import Lexicon, read_vocabulary, words_in
+from matchka.phrases.scores import sureness
 from matchka.vectors import FloatArray
 from matchka_export.bundle import library_versions
 from matchka_export.gate.parity import require_parity
@@ -60,11 +62,13 @@ class MeasuredHead:
         errors: of greedy decoding.
         scores: of phrases; clips with a word that the lexicon does not have are left out.
         parity: largest absolute difference of the graph from torch.
+        least_sureness: of all clips; see matchka.phrases.scores.sureness.
     """
 
     errors: PhoneErrors
     scores: PhraseScores
     parity: float
+    least_sureness: float
 
 
 def measure_head(
@@ -105,10 +109,12 @@ def measure_head(
         metrics={data.domain: _metrics(found)},
         baseline_metrics={data.domain: _metrics(beside)},
         phrase_points=phrase_points(found.scores),
+        # rounded down, so that none of these clips is taken for no speech
+        least_sureness=math.floor(100 * found.least_sureness) / 100,
         unseen=unseen_rates(found.scores),
         other_microphones=others,
         datasets=(
-            *(DatasetUse(**dataset) for dataset in head.info.datasets),
+            *(DatasetUse(**dataset) for dataset in head.info.datasets if dataset["source"] != data.source),
             DatasetUse(
                 name=data.corpus,
                 source=data.source,
@@ -116,7 +122,7 @@ def measure_head(
                 use="measured the head and set the thresholds of phrases",
             ),
         ),
-        commands=(f"matchka-export measure-head {head_path.as_posix()} {floor_path.as_posix()}",),
+        commands=(f"matchka-export measure-head {head_path.name} {floor_path.name}",),
         libraries=library_versions(),
     )
 
@@ -211,7 +217,7 @@ def _measure(
     errors = phone_errors(posteriors, [transcripts[number].phones for number in kept], speakers)
     words = [tuple(words_in(transcripts[number].text)) for number in kept]
     scores = _score(posteriors, words, speakers, lexicon, progress)
-    return MeasuredHead(errors, scores, parity)
+    return MeasuredHead(errors, scores, parity, min(sureness(clip) for clip in posteriors))
 
 
 def _score(
