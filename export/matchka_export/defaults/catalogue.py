@@ -70,9 +70,14 @@ def _dlib(downloads: Path) -> Backbone:
 
 
 FACE_WEIGHTS: Final = (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values()))
+VOICE_WEIGHTS: Final = (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256)
 EMBEDDING_MODELS: Final = (
-    EmbeddingModel("voice", (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256), _ge2e),
+    EmbeddingModel("voice", VOICE_WEIGHTS, _ge2e),
     EmbeddingModel("face", FACE_WEIGHTS, _dlib),
 )
-_ALL: Final[tuple[DefaultModel, ...]] = (*EMBEDDING_MODELS, EqualizerModel("equalizer", ()))
+_ALL: Final[tuple[DefaultModel, ...]] = (
+    *EMBEDDING_MODELS,
+    PhonemeModel("phonemes", VOICE_WEIGHTS),
+    EqualizerModel("equalizer", ()),
+)
 DEFAULT_MODELS: Final = {model.name: model for model in _ALL}
