@@ -70,7 +70,7 @@ def phoneme_facts(name: str, head: OpenedHead, evidence: PhonemeEvidence, auxili
         lexicon=LEXICON_NAME,
         vocabulary=VOCABULARY_NAME,
         phrase_points=evidence.phrase_points,
-        least_sureness=evidence.least_sureness,
+        least_free_log_posterior=evidence.least_free_log_posterior,
         metrics=evidence.metrics,
         baseline_metrics=evidence.baseline_metrics,
     )

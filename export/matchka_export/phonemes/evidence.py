@@ -86,8 +86,8 @@ class PhonemeEvidence(StrictModel):
         metrics: by domain.
         baseline_metrics: of the floor.
         phrase_points: by the number of words.
-        least_sureness: of all clips measured, as matchka.bundles.outputs.PhonemePosteriorsOutput; None where an older
-            version measured.
+        least_free_log_posterior: of all clips measured, see matchka.phrases.scores.free_log_posterior; None where an
+            older version measured.
         unseen: by the number of words, and `all`: rates of people who set no threshold.
         other_microphones: of clips that no data set holds.
         datasets: what fitted and what judged the head.
@@ -104,7 +104,7 @@ class PhonemeEvidence(StrictModel):
     metrics: dict[str, PhonemeMetrics]
     baseline_metrics: dict[str, PhonemeMetrics]
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]]
-    least_sureness: float | None = Field(default=None, le=0)
+    least_free_log_posterior: float | None = Field(default=None, le=0)
     unseen: dict[str, tuple[UnseenRates, ...]]
     other_microphones: OtherMicrophones
     datasets: tuple[DatasetUse, ...]

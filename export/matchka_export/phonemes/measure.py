@@ -15,7 +15,7 @@ from matchka.bundles.manifest import DatasetUse
 from matchka.bundles.outputs.phoneme_posteriors import FEWEST_WORDS, MOST_WORDS, PhonemeMetrics, PhrasePoint
 from matchka.inference.session import OrtSession
 from matchka.phrases.lexicon import Lexicon, read_vocabulary, words_in
-from matchka.phrases.scores import sureness
+from matchka.phrases.scores import free_log_posterior
 from matchka.vectors import FloatArray
 from matchka_export.bundle import library_versions
 from matchka_export.gate.parity import require_parity
@@ -62,13 +62,13 @@ class MeasuredHead:
         errors: of greedy decoding.
         scores: of phrases; clips with a word that the lexicon does not have are left out.
         parity: largest absolute difference of the graph from torch.
-        least_sureness: of all clips; see matchka.phrases.scores.sureness.
+        least_free_log_posterior: of all clips; see matchka.phrases.scores.free_log_posterior.
     """
 
     errors: PhoneErrors
     scores: PhraseScores
     parity: float
-    least_sureness: float
+    least_free_log_posterior: float
 
 
 def measure_head(
@@ -110,7 +110,7 @@ def measure_head(
         baseline_metrics={data.domain: _metrics(beside)},
         phrase_points=phrase_points(found.scores),
         # rounded down, so that none of these clips is taken for no speech
-        least_sureness=math.floor(100 * found.least_sureness) / 100,
+        least_free_log_posterior=math.floor(100 * found.least_free_log_posterior) / 100,
         unseen=unseen_rates(found.scores),
         other_microphones=others,
         datasets=(
@@ -217,7 +217,7 @@ def _measure(
     errors = phone_errors(posteriors, [transcripts[number].phones for number in kept], speakers)
     words = [tuple(words_in(transcripts[number].text)) for number in kept]
     scores = _score(posteriors, words, speakers, lexicon, progress)
-    return MeasuredHead(errors, scores, parity, min(sureness(clip) for clip in posteriors))
+    return MeasuredHead(errors, scores, parity, min(free_log_posterior(clip) for clip in posteriors))
 
 
 def _score(
