@@ -226,7 +226,8 @@ def test_keys_in_force_refuse_callers_without_one(start_server: StartServer, tmp
         wrong = requests.get(guarded.url + path, headers={"Authorization": "Bearer wrong"}, timeout=120)
         assert wrong.json()["code"] == "unauthorized"
     assert requests.get(f"{guarded.url}/healthz", timeout=120).json() == {"status": "alive"}
-    assert {model.name for model in guarded.client(key).models().models} == {"voice", "face", "equalizer"}
+    default = {"voice", "face", "phonemes", "radio", "equalizer"}
+    assert {model.name for model in guarded.client(key).models().models} == default
     stop(guarded.process)
 
 

@@ -1,4 +1,4 @@
-"""The default bundles of faces and of settings, built once for all tests of this folder."""
+"""The default bundles of faces, phonemes and settings, built once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -44,4 +44,14 @@ def face(models: Path, pictures: Path) -> Path:
         assemble(target, DlibFace(DOWNLOADS), model.fitted, model.evidence, DOWNLOADS, pictures, QUIET)
     except DownloadError as error:
         pytest.skip(f"the weights are neither in the cache nor to be fetched: {error}")
+    return target
+
+
+@pytest.fixture(scope="session")
+def phonemes(models: Path) -> Path:
+    target = models / "phonemes"
+    try:
+        DEFAULT_MODELS["phonemes"].build(target, DOWNLOADS, Path("no-recordings"), QUIET)
+    except DownloadError as error:
+        pytest.skip(f"weights or dictionary are neither in the cache nor to be fetched: {error}")
     return target

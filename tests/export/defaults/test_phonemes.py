@@ -14,28 +14,16 @@ from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.example import speech_like
 from matchka.phrases.lexicon import Lexicon, read_vocabulary
-from matchka_export.defaults.catalogue import DEFAULT_MODELS
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.phonemes.assemble import assemble_phonemes
 from matchka_export.phonemes.evidence import read_phoneme_evidence, write_phoneme_evidence
-from matchka_train.errors import DownloadError
 from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
 DOWNLOADS = ROOT / "build" / "downloads"
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def phonemes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("models") / "phonemes"
-    try:
-        DEFAULT_MODELS["phonemes"].build(target, DOWNLOADS, Path("no-recordings"), QUIET)
-    except DownloadError as error:
-        pytest.skip(f"weights or dictionary are neither in the cache nor to be fetched: {error}")
-    return target
 
 
 def test_phonemes_bundle_when_done_holds_the_shipped_measurements_and_the_words(phonemes: Path) -> None:

@@ -237,9 +237,11 @@ def test_command_defaults_when_weights_cannot_be_fetched_says_so_and_exits_2(tmp
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_command_defaults_when_bundles_are_current_needs_no_torch(voice: Path, face: Path, equalizer: Path) -> None:
+def test_command_defaults_when_bundles_are_current_needs_no_torch(
+    voice: Path, face: Path, phonemes: Path, equalizer: Path
+) -> None:
     """A stand-in torch that raises on import: a current bundle must be found without it."""
-    assert face.parent == equalizer.parent == voice.parent
+    assert face.parent == phonemes.parent == equalizer.parent == voice.parent
     trap = voice.parent.parent / "trap"
     trap.mkdir(exist_ok=True)
     (trap / "torch.py").write_text("raise AssertionError('torch was imported')")
