@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from matchka_train.datasets.generator.files import make_recordings
 from matchka_train.datasets.layouts.cnceleb import read_cnceleb
 from matchka_train.datasets.layouts.csv import read_manifest
 from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
@@ -89,6 +90,8 @@ def _without(clips: list[tuple[Path, str]], recipe: DatasetRecipe) -> list[tuple
 
 
 def _listed_clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
+    if recipe.generator is not None:
+        return make_recordings(recipe.path, recipe.generator)
     if recipe.layout == "csv":
         return read_manifest(recipe.path, recipe.path_column, recipe.subject_column, recipe.where)
     readers = {"folder": read_folders, "kaldi": read_kaldi, "voxceleb": read_voxceleb, "cnceleb": read_cnceleb}

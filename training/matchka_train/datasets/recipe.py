@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
+from matchka_train.datasets.generator.recipe import GeneratorRecipe
 from matchka_train.strict_model import StrictModel
 
 EqualParts = Annotated[int, Field(ge=1, le=16)]
@@ -44,8 +45,11 @@ class DatasetRecipe(StrictModel):
     Attributes:
         corpus: whose identities these are; data sets of one corpus share them, and parts must not overlap.
         domain: recording conditions; accuracy is reported per domain.
-        layout: csv, folder (one per identity), kaldi (wav.scp, utt2spk), voxceleb (id12345/video/clip) or cnceleb.
-        path: the CSV file (csv) or folder (the others), relative to where the command runs.
+        layout: csv, folder (one per identity), kaldi (wav.scp, utt2spk), voxceleb (id12345/video/clip), cnceleb, or
+            generator (made recordings).
+        path: the CSV file (csv) or folder (the others), relative to where the command runs; of the generator, a folder
+            of its own, which it fills.
+        generator: generator only: what is made.
         path_column: csv only.
         subject_column: csv only.
         where: csv only: column -> value a row must have.
@@ -60,8 +64,10 @@ class DatasetRecipe(StrictModel):
 
     corpus: str = Field(min_length=1)
     domain: str = Field(min_length=1)
-    layout: Literal["csv", "folder", "kaldi", "voxceleb", "cnceleb"]
+    layout: Literal["csv", "folder", "kaldi", "voxceleb", "cnceleb", "generator"]
     path: Path
+    # left out of records where there is none: projections that were fitted before it keep theirs
+    generator: GeneratorRecipe | None = Field(default=None, exclude_if=lambda value: value is None)
     path_column: str = "path"
     subject_column: str = "speaker"
     where: dict[str, str] = Field(default_factory=dict)
@@ -81,4 +87,6 @@ class DatasetRecipe(StrictModel):
             raise ValueError("give trials or balanced_pairs, not both")
         if self.where and self.layout != "csv":
             raise ValueError("where filters rows of the csv layout only")
+        if (self.generator is not None) != (self.layout == "generator"):
+            raise ValueError("layout: generator and a section `generator` belong together")
         return self

@@ -88,7 +88,10 @@ class DataRecipe(StrictModel):
         return have_files(self.confirmed_copies, one, other)
 
     def is_confirmed_lookalike(self, one: str, other: str) -> bool:
-        """Whether `confirmed_lookalikes` has two identities."""
+        """Whether `confirmed_lookalikes` has two identities, or both were made and are known."""
+        made = {dataset.corpus for dataset in (*self.train, *self.validation) if dataset.generator is not None}
+        if {identity.split("/")[0] for identity in (one, other)} <= made:
+            return True
         return any({one, other} == {pair.first, pair.second} for pair in self.confirmed_lookalikes)
 
     @model_validator(mode="before")

@@ -1,0 +1,1 @@
+"""Made radio recordings: modulations, channels and noise, drawn from seeds instead of read from files."""

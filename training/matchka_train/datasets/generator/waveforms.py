@@ -1,0 +1,60 @@
+"""Waveforms: a modulation with its symbol rate and its shape. What is enrolled is a waveform, not a transmitter."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from matchka_train.datasets.generator.modulations import MODULATIONS
+from matchka_train.datasets.generator.strangers import STRANGERS
+
+AUDIO: Final = ("AM-DSB", "AM-SSB", "WBFM")
+DIGITAL_RATES: Final = (4, 6, 8, 10)  # samples per symbol
+DIGITAL_RATES_BETWEEN: Final = (5, 7, 9)
+AUDIO_RATES: Final = (12, 18, 26, 40)  # samples for each independent value of the audio: 2 to 8 kHz at 200 kHz
+AUDIO_RATES_BETWEEN: Final = (15, 22, 32)
+ROLL_OFFS: Final = (0.2, 0.5)
+SHAPES: Final[dict[str, tuple[float, ...]]] = {
+    **dict.fromkeys(("BPSK", "QPSK", "8PSK", "QAM16", "QAM64", "PAM4"), ROLL_OFFS),
+    "GFSK": (0.35, 0.5),  # bandwidth-time products of GSM's kind and of Bluetooth's
+    "CPFSK": (0.5, 0.7),  # modulation index: that of MSK, and a wider one
+    "AM-DSB": (0.25, 0.4),
+    "AM-SSB": (-1.0, 1.0),
+    "WBFM": (0.06, 0.12),
+}
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """One waveform.
+
+    Attributes:
+        modulation: a name of MODULATIONS or STRANGERS.
+        samples_per_symbol: of its message.
+        shape: its roll-off, or what else its modulation calls a shape.
+    """
+
+    modulation: str
+    samples_per_symbol: int
+    shape: float
+
+    @property
+    def name(self) -> str:
+        """What a recording of it is filed under.
+
+        >>> Waveform("QPSK", 8, 0.5).name
+        'QPSK_8_0.5'
+        """
+        return f"{self.modulation}_{self.samples_per_symbol}_{self.shape:g}"
+
+
+def _waveforms(digital_rates: tuple[int, ...], audio_rates: tuple[int, ...]) -> tuple[Waveform, ...]:
+    return tuple(
+        Waveform(name, rate, shape)
+        for name in MODULATIONS
+        for rate in (audio_rates if name in AUDIO else digital_rates)
+        for shape in SHAPES[name]
+    )
+
+
+WAVEFORMS: Final = _waveforms(DIGITAL_RATES, AUDIO_RATES)
+BETWEEN: Final = _waveforms(DIGITAL_RATES_BETWEEN, AUDIO_RATES_BETWEEN)  # no network is trained on these
+STRANGE_WAVEFORMS: Final = tuple(Waveform(name, 1, 0.0) for name in STRANGERS)
