@@ -1,7 +1,10 @@
 """What every frozen backbone offers: where its weights came from, what it takes, and the network itself."""
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from matchka.bundles.outputs.condition import Condition
+from matchka.bundles.outputs.output import Output
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.weights.source import WeightSource
@@ -43,3 +46,40 @@ class Backbone(Protocol):
         a gradient.
         """
         ...
+
+
+@runtime_checkable
+class HeadedBackbone(Backbone, Protocol):
+    """A backbone that says more of a row than its embedding.
+
+    Attributes:
+        heads: what else it returns, by the names that the graph gives it, in the order of headed_module().
+        measured: what was found of the heads on data that trained nothing, by name; plain values.
+        condition: bands of one of the heads' values in which error rates differ; each gets thresholds of its own.
+    """
+
+    @property
+    def heads(self) -> Mapping[str, Output]: ...  # noqa: D102 - described above
+    @property
+    def measured(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def condition(self) -> Condition: ...  # noqa: D102
+
+    def headed_module(self) -> "torch.nn.Module":
+        """The network with its heads: rows of the input -> embeddings as of module(), then a tensor for each head."""
+        ...
+
+
+def condition_of(backbone: Backbone) -> Condition | None:
+    """The bands in which its error rates differ; of most, none are known."""
+    return backbone.condition if isinstance(backbone, HeadedBackbone) else None
+
+
+def measured_heads(backbone: Backbone) -> Mapping[str, Any]:
+    """What was measured of its heads; of most, which have none, nothing."""
+    return backbone.measured if isinstance(backbone, HeadedBackbone) else {}
+
+
+def heads_of(backbone: Backbone) -> Mapping[str, Output]:
+    """What a backbone says beside its embedding; of most, nothing."""
+    return backbone.heads if isinstance(backbone, HeadedBackbone) else {}

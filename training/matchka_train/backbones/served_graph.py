@@ -1,20 +1,23 @@
 """A bundle's graph in the place of a backbone, so that samples reach it on the way every feature takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import torch
 
 from matchka.bundles.bundle import Bundle, sha256_of
 from matchka.bundles.outputs.embedding import EMBEDDINGS, EmbeddingOutput
+from matchka.bundles.outputs.output import Output
 from matchka.inference.session import OrtSession, Session, Shape, open_ort_session
 from matchka.modalities.graph import Graph
 from matchka.modalities.modality import InputSpec
 from matchka_train.weights.source import WeightSource, joined_sha256
 
 THREADS: Final = 2
+NO_HEADS: Final[Mapping[str, Output]] = MappingProxyType({})
 AUXILIARY_THREADS: Final = 1  # such networks are small: a second thread costs more than it brings
 
 
@@ -79,25 +82,32 @@ class _SessionModule(torch.nn.Module):
         return torch.from_numpy(self.session.run(rows.numpy())[self.output])
 
 
-def open_session(graph_path: Path, spec: InputSpec, full_dim: int) -> OrtSession:
+def open_session(
+    graph_path: Path, spec: InputSpec, full_dim: int, heads: Mapping[str, Output] = NO_HEADS
+) -> OrtSession:
     """A graph that was just written, loaded as the service loads it.
+
+    Args: graph_path, spec, full_dim, heads: as serve_graph.
 
     Raises: BundleError: it is no graph, or its inputs or outputs are not what the manifest says.
     """
-    return _open(graph_path, spec, {EMBEDDINGS: (full_dim,)})
+    return _open(graph_path, spec, {EMBEDDINGS: (full_dim,)} | {name: head.row_shape for name, head in heads.items()})
 
 
-def serve_graph(graph_path: Path, spec: InputSpec, full_dim: int) -> ServedGraph:
+def serve_graph(
+    graph_path: Path, spec: InputSpec, full_dim: int, heads: Mapping[str, Output] = NO_HEADS
+) -> ServedGraph:
     """A graph that was just written, with the auxiliary graphs beside it that its input needs.
 
     Args:
         graph_path: the file; required auxiliary graphs lie beside it.
         spec: what it takes.
         full_dim: components of an embedding.
+        heads: what it returns beside its embedding.
 
     Raises: BundleError: as open_session.
     """
-    session, source = open_session(graph_path, spec, full_dim), _source_of(graph_path, "graph under test", "")
+    session, source = open_session(graph_path, spec, full_dim, heads), _source_of(graph_path, "graph under test", "")
     return ServedGraph(source.name, source, spec, full_dim, session, auxiliary_files(graph_path.parent, spec))
 
 
@@ -113,6 +123,11 @@ def serve_bundle(bundle: Bundle) -> ServedGraph:
     session = _open(path, spec, {name: found.row_shape for name, found in manifest.outputs.items()})
     source = _source_of(path, manifest.name, manifest.version)
     return ServedGraph(source.name, source, spec, full_dim, session, auxiliary_files(bundle.path, spec), output)
+
+
+def value_of(served: ServedGraph, name: str) -> ServedGraph:
+    """The same graph with one of its values, by name, in the place of its embedding."""
+    return replace(served, name=f"{served.name}, {name}", embedding_dim=1, output=name)
 
 
 def auxiliary_files(folder: Path, spec: InputSpec) -> tuple[GraphFiles, ...]:

@@ -9,6 +9,7 @@ import torch
 import typer
 from rich.console import Console
 
+from matchka_train.backbones.iq.file import write_network
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
     cost_table,
@@ -23,12 +24,15 @@ from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
+from matchka_train.fitting.network.finish import finish_network
+from matchka_train.fitting.network.training import train_network
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.heads.words.train import train_words
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
 from matchka_train.judging.models import open_model
 from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.progress import show_progress
+from matchka_train.run.network import read_network_recipe
 from matchka_train.run.recipe import check_recipe, read_content, read_recipe
 
 app = typer.Typer(help="Train projections and heads on frozen backbones.", no_args_is_help=True, add_completion=False)
@@ -102,6 +106,23 @@ def run_command(
         shown = task.run(value, progress, fresh)
     for part in shown:
         console.print(part, highlight=False)
+
+
+@app.command("network")
+def network_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe of a radio network, a YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Overrides such as seed=7 epochs=8.")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Train a radio network on made signals, measure it, and write its file: a backbone for `run`."""
+    torch.set_num_threads(threads)
+    value = read_network_recipe(recipe, tuple(overrides or ()))
+    with show_progress() as progress:
+        task = progress.add_task("epochs", total=value.epochs)
+        network = train_network(value, lambda _epoch, _loss: progress.advance(task))
+        trained = finish_network(value, network)
+    write_network(value.output, trained)
+    sys.stdout.write(f"{json.dumps(trained.description.measured, indent=1)}\n{value.output}\n")
 
 
 @app.command("evaluate")

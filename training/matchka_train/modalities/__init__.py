@@ -13,11 +13,12 @@ from matchka_train.errors import FeatureError, RecipeError
 from matchka_train.modalities.audio import AUDIO
 from matchka_train.modalities.augmentation import View
 from matchka_train.modalities.face import FACE
+from matchka_train.modalities.iq import IQ
 from matchka_train.modalities.modality import RowReader, TrainingModality
 from matchka_train.modalities.tabular import TABULAR
 from matchka_train.strict_model import StrictModel
 
-_ALL: Final[tuple[TrainingModality[Any, Any], ...]] = (AUDIO, FACE, TABULAR)
+_ALL: Final[tuple[TrainingModality[Any, Any], ...]] = (AUDIO, FACE, IQ, TABULAR)
 # by the kind of a manifest's `input`
 TRAINING_MODALITIES: Final[Mapping[str, TrainingModality[Any, Any]]] = MappingProxyType(
     {known.kind: known for known in _ALL}

@@ -1,0 +1,1 @@
+"""A network for radio recordings, trained here on made signals, and frozen behind its file."""

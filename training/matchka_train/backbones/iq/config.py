@@ -1,0 +1,25 @@
+"""What a radio network is made of."""
+
+from pydantic import Field
+
+from matchka_train.strict_model import StrictModel
+
+
+class NetworkConfig(StrictModel):
+    """The parts and sizes of a network.
+
+    Attributes:
+        channels: of the convolutions.
+        recurrent: of the LSTM, each direction.
+        features: components of the frozen embedding.
+        film: scale and shift the convolutions' features by the predicted noise fraction.
+        denoiser: predict the clean signal, and look at it beside the received one.
+        expert: look at the expert features beside what is learned.
+    """
+
+    channels: int = Field(default=64, ge=4, le=512)
+    recurrent: int = Field(default=64, ge=4, le=512)
+    features: int = Field(default=64, ge=8, le=512)
+    film: bool = True
+    denoiser: bool = False
+    expert: bool = False
