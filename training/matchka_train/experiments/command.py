@@ -22,6 +22,9 @@ from matchka_train.experiments.phonemes.run import BenchmarkRun
 from matchka_train.experiments.progressive import Progressive, ProgressiveRecipe, run_progressive
 from matchka_train.experiments.promises import Promises, PromisesRecipe, run_promises
 from matchka_train.experiments.promises_page import promises_page, promises_rows
+from matchka_train.experiments.radio.figures import draw_confusion, draw_radio
+from matchka_train.experiments.radio.page import band_rows, claim_rows, radio_page
+from matchka_train.experiments.radio.radio import Radio, RadioRecipe, run_radio
 from matchka_train.experiments.tables import (
     equalizer_rows,
     face_heads_rows,
@@ -118,6 +121,30 @@ def promises_command(
     for rows in promises_rows(found).values():
         Console().print(_table(rows))
     sys.stdout.write(f"{folder / 'promises.md'}\n")
+
+
+@experiment_app.command("radio")
+def radio_command(
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "radio",
+    page: Annotated[
+        Path | None, typer.Option(help="Folder of radio.md and its figures; by default that of the results.")
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Which parts of a radio network are worth their place, by SNR band; see docs/experiments/radio.md."""
+    torch.set_num_threads(threads)
+    wanted = _recipe(RadioRecipe, values or ())
+    with show_progress() as progress:
+        found = run_radio(wanted, out, progress)
+    _write(TypeAdapter(Radio).dump_json(found, indent=1), out / "radio.json")
+    folder = out if page is None else page
+    draw_radio(found, folder / "radio.png")
+    draw_confusion(found, folder / "radio-confusion.png")
+    _write(radio_page(found).encode(), folder / "radio.md")
+    for rows in (band_rows(found), claim_rows(found)):
+        Console().print(_table(rows))
+    sys.stdout.write(f"{folder / 'radio.md'}\n")
 
 
 @experiment_app.command("progressive")
