@@ -32,7 +32,7 @@ from matchka_export.gate.gate import DimGate, gate_table, require_hashes, requir
 from matchka_export.gate.measure import Measured, Trials, measure_graph
 from matchka_export.graph.build import build_graph
 from matchka_export.graph.trace import OUTPUT_NAME
-from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.backbone import Backbone, condition_of, heads_of, measured_heads
 from matchka_train.cli.tables import accuracy_table, identification_table
 from matchka_train.evaluation.scorer_fit import Embedded, FittedScorer
 from matchka_train.evaluation.validation import scored_by_domain
@@ -138,7 +138,11 @@ def bundle_facts(
 ) -> Facts:
     """The manifest's facts, out of measurements that belong to the files at hand."""
     embeddings = EmbeddingOutput(
-        full_dim=evidence.full_dim, dims=evidence.dims, per_dim=evidence.per_dim, scorer=evidence.scorer
+        full_dim=evidence.full_dim,
+        dims=evidence.dims,
+        per_dim=evidence.per_dim,
+        scorer=evidence.scorer,
+        condition=evidence.condition,
     )
     version = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
     return Facts(
@@ -146,7 +150,7 @@ def bundle_facts(
         version=version,
         task=backbone.input.verification,
         input=backbone.input,
-        outputs={OUTPUT_NAME: embeddings},
+        outputs={OUTPUT_NAME: embeddings, **heads_of(backbone)},
         backbone=as_source(backbone.source),
         projection=Source(
             name=f"{evidence.family} projection",
@@ -238,6 +242,8 @@ def _evidence(
         dims=checkpoint.info.dims,
         per_dim=measured.per_dim,
         scorer=scorer.scoring,
+        condition=condition_of(backbone),
+        heads=dict(measured_heads(backbone)),
         scorer_sha256={name: hashlib.sha256(content).hexdigest() for name, content in scorer.files.items()},
         identification=_identification(measured),
         datasets=checkpoint.datasets,

@@ -16,7 +16,7 @@ from matchka_export.gate.evidence import Evidence, read_evidence, require_belong
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.graph.build import build_graph
 from matchka_export.run import bundle_facts, shipped_name
-from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.backbone import Backbone, heads_of
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities import open_reader
@@ -77,7 +77,7 @@ def assemble(
 
 def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
     """On made samples everywhere, and on real ones where they have been fetched."""
-    served = serve_graph(graph, backbone.input, full_dim)
+    served = serve_graph(graph, backbone.input, full_dim, heads_of(backbone))
     reader = open_reader(served, limits={}, view=None)
     files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
     real = real_rows(reader, [Sample(path, "", "") for path in files])

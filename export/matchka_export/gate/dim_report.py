@@ -65,23 +65,30 @@ def report_dims(
     )
     reports = {}
     for dim in dims:
-        calibration, points = _decide(embedded, _hardest(projected, dim), dim, seed)
+        calibration, points = decide(embedded, _hardest(projected, dim), dim, seed)
         reports[str(dim)] = DimReport(
             metrics=_metrics(projected, dim),
             backbone_metrics=_metrics(raw, dim),
             calibration=calibration,
             operating_points=points,
-            identification=_identification(embedded, dim, seed),
+            identification=gallery_points(embedded, dim, seed),
             promise=promise,
         )
         done()
     return reports
 
 
-def _decide(
+def decide(
     embedded: Embedded, hardest: str, dim: int, seed: int
 ) -> tuple[dict[str, Calibration], dict[str, tuple[OperatingPoint, ...]]]:
-    """Calibration and operating points for every number of templates that enough people of some domain have."""
+    """Calibration and operating points for every number of templates that enough people of some domain have.
+
+    Args:
+        embedded: clips of each domain.
+        hardest: the domain whose calibration serves all.
+        dim: to decide at.
+        seed: as report_dims.
+    """
     calibration: dict[str, Calibration] = {}
     points: dict[str, tuple[OperatingPoint, ...]] = {}
     fewer: list[tuple[OperatingPoint, ...]] = []
@@ -103,7 +110,7 @@ def _decide(
     return calibration, points
 
 
-def _identification(embedded: Embedded, dim: int, seed: int) -> dict[str, GalleryThresholds]:
+def gallery_points(embedded: Embedded, dim: int, seed: int) -> dict[str, GalleryThresholds]:
     """Thresholds for whole galleries, for every number of templates that enough subjects of some domain have."""
     found: dict[str, GalleryThresholds] = {}
     for templates in TEMPLATE_COUNTS:

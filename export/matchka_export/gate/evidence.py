@@ -1,12 +1,14 @@
 """Evidence of a projection: the files it belongs to, what was measured, and how to reproduce it."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse
+from matchka.bundles.outputs.condition import Condition
 from matchka.bundles.outputs.measurements import DimReport
+from matchka.bundles.outputs.output import is_absent
 from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.errors import EvidenceError
@@ -43,6 +45,8 @@ class Evidence(StrictModel):
         per_dim: as matchka.bundles.outputs.EmbeddingOutput.
         scorer: what compared the embeddings.
         scorer_sha256: of its files, by name.
+        condition: the bands that have thresholds of their own in per_dim; None where one threshold serves all.
+        heads: what the backbone's file says was measured of its other outputs; empty where it has none.
         identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
         commands: what to run to find the same again.
@@ -60,6 +64,8 @@ class Evidence(StrictModel):
     per_dim: dict[str, DimReport]
     scorer: AnyScoring = CosineScoring()
     scorer_sha256: dict[str, Annotated[str, Field(pattern=HEX_SHA256)]] = Field(default_factory=dict)
+    condition: Condition | None = Field(default=None, exclude_if=is_absent)
+    heads: dict[str, Any] = Field(default_factory=dict, exclude_if=is_absent)
     identification: dict[str, dict[str, dict[str, IdentificationRates]]] | None = None
     datasets: tuple[DatasetUse, ...]
     commands: tuple[str, ...]

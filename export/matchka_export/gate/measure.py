@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from matchka.bundles.outputs.condition import Condition
 from matchka.bundles.outputs.measurements import DimReport, SelectedOn
 from matchka.scorers import COSINE, Scorer
 from matchka_export.errors import GateError, statable
-from matchka_export.gate.dim_report import report_dims
+from matchka_export.gate.band_report import report_bands, scored_by_sample, split_by_condition
+from matchka_export.gate.dim_report import Embedded, report_dims
 from matchka_export.gate.gate import DimGate, judge
 from matchka_export.gate.parity import deal_batches, real_rows, require_parity
-from matchka_train.backbones.backbone import Backbone
-from matchka_train.backbones.served_graph import serve_graph
+from matchka_train.backbones.backbone import Backbone, condition_of, heads_of
+from matchka_train.backbones.served_graph import ServedGraph, serve_graph, value_of
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
@@ -98,7 +100,7 @@ def measure_graph(
 
     Raises: ParityError, BundleError, FeatureError, NoTrialsError, GateError: as the steps below.
     """
-    served = serve_graph(graph_path, backbone.input, trials.dims[-1])
+    served = serve_graph(graph_path, backbone.input, trials.dims[-1], heads_of(backbone))
     task = progress.add_task("comparing the graph with torch", total=1)
     real = real_rows(open_reader(served, trials.limits, None), _spread(trials))
     parity = require_parity(model, served.session, deal_batches(join_rows(real)))
@@ -112,6 +114,8 @@ def measure_graph(
         accepted_worse = require(gate)
         progress.advance(task)
         embedded = scored_by_domain(unchanged, features, trials.scorer)
+        condition = condition_of(backbone)
+        bands = None if condition is None else _bands(condition, served, features, trials, Path(folder), progress)
         projected = validate(unchanged, features, trials.dims, trials.scorer)
         identified = identification_report(unchanged, features, trials.dims, trials.scorer)
     raw = validate(unchanged, raw_features, trials.dims)
@@ -120,8 +124,9 @@ def measure_graph(
         reports = report_dims(
             embedded, projected, raw, trials.dims, trials.seed, trials.selected_on, lambda: progress.advance(task)
         )
+        of_bands = {} if bands is None else {str(dim): report_bands(bands, dim, trials.seed) for dim in trials.dims}
     per_dim = {
-        dim: report.model_copy(update={"gate": gate[dim].gate, "order": gate[dim].order})
+        dim: report.model_copy(update={"gate": gate[dim].gate, "order": gate[dim].order, "bands": of_bands.get(dim)})
         for dim, report in reports.items()
     }
     raw_identified = identification_report(unchanged, raw_features, trials.dims)
@@ -138,6 +143,18 @@ def _judge(
         backbone.published.embedding_dim,
         trials.seed,
     )
+
+
+def _bands(
+    condition: Condition,
+    served: ServedGraph,
+    features: Sequence[Features],
+    trials: Trials,
+    folder: Path,
+    progress: Progress,
+) -> list[Embedded]:
+    values = _features(value_of(served, condition.value), trials, folder, progress)
+    return split_by_condition(condition, scored_by_sample(features, trials.scorer), values)
 
 
 def _features(backbone: Backbone, trials: Trials, folder: Path, progress: Progress) -> list[Features]:

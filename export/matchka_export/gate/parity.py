@@ -48,40 +48,44 @@ def require_parity(model: torch.nn.Module, session: Session, batches: Iterable[R
         session: the written file, loaded again.
         batches: rows of the graph's input, (n, ...) each.
 
-    Returns: the largest absolute difference of any component, at most LARGEST_DIFFERENCE.
+    Returns: the largest absolute difference of any component of any output, at most LARGEST_DIFFERENCE.
 
     Raises: ParityError: they differ by more, or the graph refuses a batch size.
     """
     largest = 0.0
     for batch in batches:
         with torch.inference_mode():
-            expected = model(torch.tensor(batch)).numpy()
-        found = _embed(session, batch)
-        if found.shape != expected.shape:
-            raise ParityError(
-                f"The graph must return {expected.shape} for a batch of {len(batch)} rows.",
-                value=found.shape,
-                remedy=_REMEDY,
-            )
-        difference = float(np.abs(found.astype(np.float64) - expected).max())
-        if not difference <= LARGEST_DIFFERENCE:  # written so that NaN fails too
-            raise ParityError(
-                f"The graph may differ from torch by {LARGEST_DIFFERENCE:g} and does so by more, "
-                f"in a batch of {len(batch)} rows.",
-                value=f"{difference:.3g}",
-                remedy=_REMEDY,
-            )
-        largest = max(largest, difference)
+            returned = model(torch.tensor(batch))
+        outputs = (returned,) if isinstance(returned, torch.Tensor) else returned
+        for expected, found in zip(outputs, _run(session, batch), strict=True):
+            largest = max(largest, _difference(expected.numpy(), found))
     return largest
+
+
+def _difference(expected: FloatArray, found: FloatArray) -> float:
+    if found.shape != expected.shape:
+        raise ParityError(
+            f"The graph must return {expected.shape} for a batch of {len(expected)} rows.",
+            value=found.shape,
+            remedy=_REMEDY,
+        )
+    difference = float(np.abs(found.astype(np.float64) - expected).max())
+    if not difference <= LARGEST_DIFFERENCE:  # written so that NaN fails too
+        raise ParityError(
+            f"The graph may differ from torch by {LARGEST_DIFFERENCE:g} and does so by more, "
+            f"in a batch of {len(expected)} rows.",
+            value=f"{difference:.3g}",
+            remedy=_REMEDY,
+        )
+    return difference
 
 
 _REMEDY: Final = "Nothing was written; the module uses an operation the exporter translates differently."
 
 
-def _embed(session: Session, batch: Rows) -> FloatArray:
+def _run(session: Session, batch: Rows) -> list[FloatArray]:
     try:
-        (found,) = session.run(batch).values()  # no graph under test has a second output
-        return found
+        return list(session.run(batch).values())
     except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
         raise ParityError(
             f"The graph cannot take a batch of {len(batch)} rows.", value=error, remedy=_REMEDY

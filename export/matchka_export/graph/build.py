@@ -7,8 +7,8 @@ import torch
 from matchka_export.errors import ParityError
 from matchka_export.graph.compose import compose_graph
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
-from matchka_export.graph.trace import RowsToEmbeddings, export_graph
-from matchka_train.backbones.backbone import Backbone
+from matchka_export.graph.trace import OUTPUT_NAME, RowsToEmbeddings, RowsToOutputs, export_graph
+from matchka_train.backbones.backbone import Backbone, HeadedBackbone, heads_of
 from matchka_train.backbones.onnx_file import OnnxFile
 
 
@@ -33,8 +33,11 @@ def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, flo
             )
         compose_graph(backbone, projection, path)
         return RowsToEmbeddings(frozen, projection)
-    model = RowsToEmbeddings(rounded_to_float16(frozen) if float16 else frozen, projection)
-    export_graph(model, backbone.input.graph_input(), path)
+    if isinstance(backbone, HeadedBackbone):
+        frozen = backbone.headed_module()
+    kind = RowsToOutputs if isinstance(backbone, HeadedBackbone) else RowsToEmbeddings
+    model = kind(rounded_to_float16(frozen) if float16 else frozen, projection)
+    export_graph(model, backbone.input.graph_input(), path, (OUTPUT_NAME, *heads_of(backbone)))
     if float16:
         store_as_float16(path, model)
     return model

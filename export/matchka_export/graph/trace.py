@@ -43,7 +43,23 @@ class RowsToEmbeddings(torch.nn.Module):
         return embeddings
 
 
-def export_graph(model: torch.nn.Module, spec: GraphInput, path: Path) -> None:
+class RowsToOutputs(RowsToEmbeddings):
+    """The same with a backbone that says more: its embedding is projected, the rest is returned behind it.
+
+    Args:
+        backbone: rows (n, ...) -> embeddings (n, embedding_dim) and further tensors, frozen.
+        projection: (n, embedding_dim) -> (n, full_dim).
+    """
+
+    def forward(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
+        """Look at a batch of rows."""
+        embeddings, *others = self.backbone(rows)
+        return (self.projection(embeddings), *others)
+
+
+def export_graph(
+    model: torch.nn.Module, spec: GraphInput, path: Path, output_names: tuple[str, ...] = (OUTPUT_NAME,)
+) -> None:
     """Write a module as one ONNX file: one input, output `embeddings`, any batch size, no external data.
 
     The same module gives the same bytes with the same library versions: traces of where the code lay are taken out.
@@ -52,8 +68,9 @@ def export_graph(model: torch.nn.Module, spec: GraphInput, path: Path) -> None:
         model: rows of the input (n, ...) -> (n, full_dim), in evaluation mode.
         spec: its input.
         path: the file to write.
+        output_names: of what it returns.
     """
-    trace_graph(model, spec, path)
+    trace_graph(model, spec, path, output_names)
     tidy_graph(path)
 
 
