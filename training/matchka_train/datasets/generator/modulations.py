@@ -9,9 +9,9 @@ import numpy.typing as npt
 from matchka_train.datasets.generator.pulses import SPAN, Times, gaussian_phase, root_raised_cosine, symbols_needed
 
 Envelope: TypeAlias = npt.NDArray[np.complex64]
-AUDIO_ROLL_OFF: Final = 0.5
-LOWEST_AUDIO: Final = 0.1  # of the highest frequency, as 300 Hz of 3.4 kHz
-LARGEST_AUDIO: Final = 2.5  # standard deviations; transmitters limit what they are given
+MESSAGE_ROLL_OFF: Final = 0.5
+LOWEST_MESSAGE: Final = 0.1  # of the highest frequency, as 300 Hz of 3.4 kHz
+LARGEST_MESSAGE: Final = 2.5  # standard deviations; transmitters limit what they are given
 
 
 class Modulation(Protocol):
@@ -70,7 +70,7 @@ class AmplitudeWithCarrier:
 
     def envelope(self, times: Times, samples_per_symbol: float, shape: float, rng: np.random.Generator) -> Envelope:
         """See Modulation."""
-        sent: Envelope = (1 + shape * _audio(times, samples_per_symbol, rng)).astype(np.complex64)
+        sent: Envelope = (1 + shape * _message(times, samples_per_symbol, rng)).astype(np.complex64)
         return sent
 
 
@@ -85,8 +85,8 @@ class SingleSideBand:
         """See Modulation."""
         parts = rng.standard_normal((2, *_size(times, 2 * samples_per_symbol)), np.float32)
         moments = _in_symbols(times, 2 * samples_per_symbol, rng)
-        low = root_raised_cosine(AUDIO_ROLL_OFF).sum_at((parts[0] + 1j * parts[1]) / np.sqrt(2), moments)
-        centre = (0.5 * (1 + AUDIO_ROLL_OFF) + LOWEST_AUDIO) / (2 * samples_per_symbol)
+        low = root_raised_cosine(MESSAGE_ROLL_OFF).sum_at((parts[0] + 1j * parts[1]) / np.sqrt(2), moments)
+        centre = (0.5 * (1 + MESSAGE_ROLL_OFF) + LOWEST_MESSAGE) / (2 * samples_per_symbol)
         shifted: Envelope = (low * _turned(2 * np.pi * shape * centre * times)).astype(np.complex64)
         return shifted
 
@@ -97,16 +97,16 @@ class WideFrequency:
 
     def envelope(self, times: Times, samples_per_symbol: float, shape: float, rng: np.random.Generator) -> Envelope:
         """See Modulation."""
-        audio = _audio(times, samples_per_symbol, rng)
+        message = _message(times, samples_per_symbol, rng)
         start = rng.uniform(0, 2 * np.pi, (len(times), 1))
-        return _turned(start + 2 * np.pi * shape * np.cumsum(audio, axis=1))
+        return _turned(start + 2 * np.pi * shape * np.cumsum(message, axis=1))
 
 
-def _audio(times: Times, samples_per_symbol: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def _message(times: Times, samples_per_symbol: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Limited Gaussian audio of unit deviation, whose band ends at about 3 / 4 a value's length."""
     values = rng.standard_normal(_size(times, samples_per_symbol), np.float32)
-    found = root_raised_cosine(AUDIO_ROLL_OFF).sum_at(values, _in_symbols(times, samples_per_symbol, rng))
-    limited: npt.NDArray[np.float32] = np.clip(found, -LARGEST_AUDIO, LARGEST_AUDIO).astype(np.float32)
+    found = root_raised_cosine(MESSAGE_ROLL_OFF).sum_at(values, _in_symbols(times, samples_per_symbol, rng))
+    limited: npt.NDArray[np.float32] = np.clip(found, -LARGEST_MESSAGE, LARGEST_MESSAGE).astype(np.float32)
     return limited
 
 

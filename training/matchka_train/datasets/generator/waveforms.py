@@ -6,11 +6,11 @@ from typing import Final
 from matchka_train.datasets.generator.modulations import MODULATIONS
 from matchka_train.datasets.generator.strangers import STRANGERS
 
-AUDIO: Final = ("AM-DSB", "AM-SSB", "WBFM")
+ANALOGUE: Final = ("AM-DSB", "AM-SSB", "WBFM")
 DIGITAL_RATES: Final = (4, 6, 8, 10)  # samples per symbol
 DIGITAL_RATES_BETWEEN: Final = (5, 7, 9)
-AUDIO_RATES: Final = (12, 18, 26, 40)  # samples for each independent value of the audio: 2 to 8 kHz at 200 kHz
-AUDIO_RATES_BETWEEN: Final = (15, 22, 32)
+ANALOGUE_RATES: Final = (12, 18, 26, 40)  # samples for each independent value of the audio: 2 to 8 kHz at 200 kHz
+ANALOGUE_RATES_BETWEEN: Final = (15, 22, 32)
 ROLL_OFFS: Final = (0.2, 0.5)
 SHAPES: Final[dict[str, tuple[float, ...]]] = {
     **dict.fromkeys(("BPSK", "QPSK", "8PSK", "QAM16", "QAM64", "PAM4"), ROLL_OFFS),
@@ -46,15 +46,15 @@ class Waveform:
         return f"{self.modulation}_{self.samples_per_symbol}_{self.shape:g}"
 
 
-def _waveforms(digital_rates: tuple[int, ...], audio_rates: tuple[int, ...]) -> tuple[Waveform, ...]:
+def _waveforms(digital_rates: tuple[int, ...], analogue_rates: tuple[int, ...]) -> tuple[Waveform, ...]:
     return tuple(
         Waveform(name, rate, shape)
         for name in MODULATIONS
-        for rate in (audio_rates if name in AUDIO else digital_rates)
+        for rate in (analogue_rates if name in ANALOGUE else digital_rates)
         for shape in SHAPES[name]
     )
 
 
-WAVEFORMS: Final = _waveforms(DIGITAL_RATES, AUDIO_RATES)
-BETWEEN: Final = _waveforms(DIGITAL_RATES_BETWEEN, AUDIO_RATES_BETWEEN)  # no network is trained on these
+WAVEFORMS: Final = _waveforms(DIGITAL_RATES, ANALOGUE_RATES)
+BETWEEN: Final = _waveforms(DIGITAL_RATES_BETWEEN, ANALOGUE_RATES_BETWEEN)  # no network is trained on these
 STRANGE_WAVEFORMS: Final = tuple(Waveform(name, 1, 0.0) for name in STRANGERS)
