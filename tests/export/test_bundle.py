@@ -11,8 +11,7 @@ from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import BundleError
 from matchka_export.bundle import BASE_VERSION, content_version, seal, staged_bundle
-from matchka_export.defaults.catalogue import EMBEDDING_MODELS
-from matchka_export.defaults.shipped import shipped_evidence
+from matchka_export.defaults.catalogue import EMBEDDING_MODELS, EmbeddingModel
 from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from tests.factories.bundles import digest_of, dim_report
@@ -118,9 +117,9 @@ def test_content_version_when_a_part_changes_changes_and_else_stays() -> None:
     assert len(others | {base}) == 4
 
 
-@pytest.mark.parametrize("name", EMBEDDING_MODELS)
-def test_content_version_of_a_default_model_is_the_one_that_templates_on_disk_carry(name: str) -> None:
-    evidence = read_evidence(shipped_evidence(name))
-    backbone = EMBEDDING_MODELS[name].open_backbone(Path("elsewhere"))
+@pytest.mark.parametrize("model", EMBEDDING_MODELS, ids=lambda model: model.name)
+def test_content_version_of_a_default_model_is_the_one_that_templates_on_disk_carry(model: EmbeddingModel) -> None:
+    evidence = read_evidence(model.evidence)
+    backbone = model.open_backbone(Path("elsewhere"))
     found = content_version(BASE_VERSION, backbone, evidence.projection_sha256, evidence.dims, evidence.float16)
-    assert found == {"voice": "1.0.0+6a77e2b5", "face": "1.0.0+92edd836"}[name]
+    assert found == {"voice": "1.0.0+6a77e2b5", "face": "1.0.0+92edd836", "radio": "1.0.0+3d26bd0f"}[model.name]

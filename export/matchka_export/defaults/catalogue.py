@@ -7,13 +7,16 @@ from typing import Final
 
 from rich.console import Console
 
-from matchka.bundles.bundle import Bundle
+from matchka.bundles.bundle import Bundle, sha256_of
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_export.defaults.equalizer import EqualizerModel
 from matchka_export.defaults.model import DefaultModel
 from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, GE2E_WEIGHTS, MTCNN_WEIGHTS, SPEECH_ACTIVITY_GRAPH
+
+RADIO_NETWORK: Final = Path(__file__).with_name("radio.network.safetensors")  # trained here; nothing is fetched
+FUSED: Final = ("voice", "face")  # those that decide together
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ def _ge2e(downloads: Path) -> Backbone:
     return Ge2e(downloads)
 
 
+def _radio(_downloads: Path) -> Backbone:
+    from matchka_train.backbones.iq.backbone import RadioBackbone
+
+    return RadioBackbone(RADIO_NETWORK)
+
+
 def _dlib(downloads: Path) -> Backbone:
     from matchka_train.backbones.face.dlib import DlibFace
 
@@ -74,6 +83,7 @@ VOICE_WEIGHTS: Final = (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256)
 EMBEDDING_MODELS: Final = (
     EmbeddingModel("voice", VOICE_WEIGHTS, _ge2e),
     EmbeddingModel("face", FACE_WEIGHTS, _dlib),
+    EmbeddingModel("radio", (sha256_of(RADIO_NETWORK),), _radio),
 )
 _ALL: Final[tuple[DefaultModel, ...]] = (
     *EMBEDDING_MODELS,

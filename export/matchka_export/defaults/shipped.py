@@ -8,7 +8,7 @@ from matchka.bundles.fusion_file import FUSION_NAME, JOINT, read_fusion
 from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.errors import BundleError
 from matchka.runtime.atomic_file import write_atomically
-from matchka_export.defaults.catalogue import DEFAULT_MODELS, EMBEDDING_MODELS
+from matchka_export.defaults.catalogue import DEFAULT_MODELS, FUSED
 from matchka_export.defaults.model import shipped
 
 
@@ -18,8 +18,8 @@ def shipped_evidence(name: str) -> Path:
 
 
 def shipped_fusion() -> Path:
-    """How the default models of people decide together."""
-    return shipped(f"{JOINT.join(model.name for model in EMBEDDING_MODELS)}.json")
+    """How the default models decide together."""
+    return shipped(f"{JOINT.join(FUSED)}.json")
 
 
 def current_bundle(target: Path, name: str) -> Bundle | None:
