@@ -14,7 +14,8 @@ from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 from matchka.inference.session import OrtSession
 from matchka.modalities.audio.example import speech_like
 from matchka.phrases.lexicon import Lexicon, read_vocabulary
-from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.defaults.shipped import current_bundle, shipped_evidence
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.phonemes.assemble import assemble_phonemes
 from matchka_export.phonemes.evidence import read_phoneme_evidence, write_phoneme_evidence
@@ -32,7 +33,7 @@ def test_phonemes_bundle_when_done_holds_the_shipped_measurements_and_the_words(
     evidence = read_phoneme_evidence(shipped_evidence("phonemes"))
     assert output.phrase_points == evidence.phrase_points
     assert output.metrics == evidence.metrics
-    assert manifest.projection.sha256 == hashlib.sha256(shipped_projection("phonemes").read_bytes()).hexdigest()
+    assert manifest.projection.sha256 == hashlib.sha256(DEFAULT_MODELS["phonemes"].fitted.read_bytes()).hexdigest()
     words = read_vocabulary((phonemes / output.vocabulary).read_text())
     lexicon = Lexicon.parse((phonemes / output.lexicon).read_text(), output.phones)
     assert len(words) == 1024
@@ -77,6 +78,6 @@ def test_assemble_phonemes_with_measurements_that_do_not_belong_or_pass_writes_n
     write_phoneme_evidence(tmp_path / "other.json", evidence)
     with pytest.raises(error):
         assemble_phonemes(
-            tmp_path / "m" / "phonemes", shipped_projection("phonemes"), tmp_path / "other.json", DOWNLOADS, QUIET
+            tmp_path / "m" / "phonemes", DEFAULT_MODELS["phonemes"].fitted, tmp_path / "other.json", DOWNLOADS, QUIET
         )
     assert not (tmp_path / "m").exists()

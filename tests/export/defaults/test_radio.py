@@ -10,7 +10,7 @@ from rich.console import Console
 from matchka.modalities.iq.windows import unit_power
 from matchka_export.defaults.assemble import assemble
 from matchka_export.defaults.catalogue import DEFAULT_MODELS, RADIO_NETWORK
-from matchka_export.defaults.shipped import current_bundle, shipped_evidence, shipped_projection
+from matchka_export.defaults.shipped import current_bundle
 from matchka_train.backbones.iq.file import read_network
 from matchka_train.backbones.served_graph import serve_bundle
 from matchka_train.datasets.generator.recordings import Draw, draw_evenly
@@ -35,7 +35,7 @@ def test_shipped_network_when_measured_on_new_windows_reaches_what_its_file_says
 @pytest.mark.slow
 def test_radio_bundle_when_assembled_classifies_recordings_and_estimates_their_snr(tmp_path: Path):
     backbone = DEFAULT_MODELS["radio"].open_backbone(tmp_path)
-    files = shipped_projection("radio"), shipped_evidence("radio")
+    files = DEFAULT_MODELS["radio"].fitted, DEFAULT_MODELS["radio"].evidence
     bundle = assemble(tmp_path / "radio", backbone, *files, tmp_path, tmp_path / "none", Console(quiet=True))
     assert current_bundle(tmp_path / "radio", "radio") is not None
     assert set(bundle.manifest.outputs) == {"embeddings", "class", "snr_db", "known"}

@@ -41,7 +41,7 @@ class Client:
 
 def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, timeout_s: float) -> Caller:
     state = ServiceState(KeyRing(settings), workers, timeout_s)
-    return Caller("default", None, state, Request({"type": "http"}, client.receive))  # type: ignore[arg-type]
+    return Caller("default", None, None, state, Request({"type": "http"}, client.receive))  # type: ignore[arg-type]
 
 
 def test_deadline_cancels_after_its_seconds_and_not_before():
