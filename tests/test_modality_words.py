@@ -18,6 +18,7 @@ ROOMS = (
     "/recipes/",
     "/heads/words/",
     "/defaults/",
+    "/fitting/network/",
     "/phonemes/",
     "/cli/demo",
     "/cli/joint_demo.py",

@@ -1,4 +1,4 @@
-"""The default bundles of faces, phonemes and settings, built once for all tests of this folder."""
+"""The default bundles of faces, radio, phonemes and settings, built once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -24,6 +24,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def equalizer(models: Path) -> Path:
     return DEFAULT_MODELS["equalizer"].build(models / "equalizer", DOWNLOADS, models, QUIET).path
+
+
+@pytest.fixture(scope="session")
+def radio(models: Path) -> Path:
+    return DEFAULT_MODELS["radio"].build(models / "radio", DOWNLOADS, models, QUIET).path
 
 
 @pytest.fixture(scope="session")

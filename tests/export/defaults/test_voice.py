@@ -37,8 +37,8 @@ FROZEN = Path(__file__).with_name("voice_embedding.json")
 
 
 def build(name: str, target: Path, evidence: Path, samples: Path) -> None:
-    backbone = EMBEDDING_MODELS[name].open_backbone(DOWNLOADS)
-    assemble(target, backbone, DEFAULT_MODELS[name].fitted, evidence, DOWNLOADS, samples, QUIET)
+    (model,) = (model for model in EMBEDDING_MODELS if model.name == name)
+    assemble(target, model.open_backbone(DOWNLOADS), model.fitted, evidence, DOWNLOADS, samples, QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +238,10 @@ def test_command_defaults_when_weights_cannot_be_fetched_says_so_and_exits_2(tmp
 
 
 def test_command_defaults_when_bundles_are_current_needs_no_torch(
-    voice: Path, face: Path, phonemes: Path, equalizer: Path
+    voice: Path, face: Path, radio: Path, phonemes: Path, equalizer: Path
 ) -> None:
     """A stand-in torch that raises on import: a current bundle must be found without it."""
-    assert face.parent == phonemes.parent == equalizer.parent == voice.parent
+    assert face.parent == radio.parent == phonemes.parent == equalizer.parent == voice.parent
     trap = voice.parent.parent / "trap"
     trap.mkdir(exist_ok=True)
     (trap / "torch.py").write_text("raise AssertionError('torch was imported')")

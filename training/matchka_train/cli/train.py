@@ -9,7 +9,6 @@ import torch
 import typer
 from rich.console import Console
 
-from matchka_train.backbones.iq.file import write_network
 from matchka_train.cli.data_argument import datasets_of
 from matchka_train.cli.tables import (
     cost_table,
@@ -24,8 +23,7 @@ from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
-from matchka_train.fitting.network.finish import finish_network
-from matchka_train.fitting.network.training import train_network
+from matchka_train.fitting.network.run import run_network
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.heads.words.train import train_words
 from matchka_train.judging.judge import Conditions, compare, judge, judgement_as_json
@@ -118,10 +116,7 @@ def network_command(
     torch.set_num_threads(threads)
     value = read_network_recipe(recipe, tuple(overrides or ()))
     with show_progress() as progress:
-        task = progress.add_task("epochs", total=value.epochs)
-        network = train_network(value, lambda _epoch, _loss: progress.advance(task))
-        trained = finish_network(value, network)
-    write_network(value.output, trained)
+        trained = run_network(value, progress)
     sys.stdout.write(f"{json.dumps(trained.description.measured, indent=1)}\n{value.output}\n")
 
 
