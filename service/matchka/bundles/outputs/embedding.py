@@ -63,18 +63,22 @@ class EmbeddingOutput(Output):
         """That of the condition."""
         return frozenset([self.condition.value] if self.condition else [])
 
-    def report_for(self, dim: int, conditions: Iterable[float | None]) -> DimReport | BandReport:
-        """What decides on a comparison at one dim: the band of the lowest condition, which sets the rate.
+    def reports_for(self, dim: int, conditions: Iterable[float | None]) -> tuple[DimReport | BandReport, ...]:
+        """What decides on a comparison at one dim: of several, the one with the highest threshold.
+
+        The band of the lowest condition sets the rate. An unknown condition may be lower than the known one, never
+        better for the rate: the figures of all bands together then serve beside the known band.
 
         Args:
             dim: one of dims.
-            conditions: of probe and reference; None where it was not kept, and the figures of all bands together serve.
+            conditions: of probe and reference; None where it was not kept.
         """
         report, values = self.per_dim[str(dim)], list(conditions)
         known = [value for value in values if value is not None]
-        if self.condition is None or report.bands is None or not known or len(known) < len(values):
-            return report
-        return report.bands[self.condition.band_of(min(known))]
+        if self.condition is None or report.bands is None or not known:
+            return (report,)
+        band = report.bands[self.condition.band_of(min(known))]
+        return (band,) if len(known) == len(values) else (band, report)
 
     def summary(self) -> dict[str, Any]:
         """Its kind, dims and scorer."""

@@ -1,16 +1,18 @@
 """Two modalities, one decision: calibrated log-likelihood ratios added with learned weights (late fusion)."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from matchka.bundles.fusion_file import Fusion
-from matchka.tasks.embedding.thresholds import Decision, Report, Threshold, log_likelihood_ratio_of, threshold_among
+from matchka.bundles.outputs.measurements import DimReport
+from matchka.tasks.embedding.thresholds import Decision, Threshold, log_likelihood_ratio_of, threshold_among
 
 Require: TypeAlias = Literal["both", "sum"]  # what has to pass: each part beside the fused ratio, or the ratio alone
 
 
 def decide_jointly(
-    fusion: Fusion, reports: dict[str, Report], similarities: dict[str, float], counts: dict[str, int], fmr: float
+    fusion: Fusion, reports: Mapping[str, DimReport], similarities: dict[str, float], counts: dict[str, int], fmr: float
 ) -> Decision:
     """The fused ratio of one similarity of each model against its threshold.
 
@@ -18,7 +20,7 @@ def decide_jointly(
 
     Args:
         fusion: the learned weights.
-        reports: name -> what that model's bundle states at full dim, or of a band of it.
+        reports: name -> what that model's bundle states at full dim; never of a band of it.
         similarities: name -> similarity of probe and reference, by that model's scorer.
         counts: name -> templates in that reference.
         fmr: the false match rate to keep, in (0, 1).

@@ -15,7 +15,7 @@ from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
-from matchka.tasks.embedding.thresholds import Threshold, identification_threshold
+from matchka.tasks.embedding.thresholds import Report, Threshold, identification_threshold
 
 DEFAULT_MAX_FPIR: Final = 1e-2
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
@@ -49,14 +49,41 @@ class Search:
         found = self.model.scorer.shortlist(top_k)
         return found if self.embedding.condition is None else max(found, LEAST_SHORTLIST, SHORTLIST_FACTOR * top_k)
 
-    def thresholds(self, found: "Sequence[Ranked]", max_fpir: float, gallery_size: int, count: int) -> list[Threshold]:
-        """The threshold of each that was found: of the band of the lower condition, its own or the probe's."""
-        reports = [self.embedding.report_for(self.dim, (self.condition, one.condition)) for one in found]
-        different = {id(report): report for report in reports}
-        found_for = {
-            key: identification_threshold(report, count, max_fpir, gallery_size) for key, report in different.items()
-        }
-        return [found_for[id(report)] for report in reports]
+    def thresholds(
+        self, found: "Sequence[Ranked]", max_fpir: float, gallery_size: int, own_count: int = 1
+    ) -> list[Threshold]:
+        """The threshold of each that was found.
+
+        With a condition, it is of the band of the lower one, the candidate's or the probe's, and of the candidate's
+        number of templates: whoever lies highest above a threshold of their own need not be the most similar. Without
+        one, all have the threshold of the most similar.
+
+        Args:
+            found: the most similar first.
+            max_fpir: see Identifier.identify().
+            gallery_size: subjects compared with, >= 0.
+            own_count: templates that the probe is the mean of; the larger of the two numbers sets the threshold.
+
+        Raises: InvalidFieldError: max_fpir out of range.
+        """
+        ruling = found if self.embedding.condition else [found[0] for _ in found]
+        known: dict[tuple[int, ...], Threshold] = {}  # candidates are many, bands and numbers of templates few
+        thresholds = []
+        for one in ruling:
+            reports = self.embedding.reports_for(self.dim, (self.condition, one.condition))
+            count = max(one.template_count, own_count)
+            key = (count, *map(id, reports))
+            if key not in known:
+                known[key] = _highest(reports, count, max_fpir, gallery_size)
+            thresholds.append(known[key])
+        return thresholds
+
+    def threshold_of_none(self, max_fpir: float, gallery_size: int) -> Threshold:
+        """The threshold where nobody is found: that of one template as good as the probe.
+
+        Raises: InvalidFieldError: max_fpir out of range.
+        """
+        return _highest(self.embedding.reports_for(self.dim, [self.condition]), 1, max_fpir, gallery_size)
 
 
 @dataclass(frozen=True)
@@ -96,14 +123,10 @@ class Identifier:
         """
         gallery_size = sum(len(search.gallery) for search in searches)
         by_subject: dict[str, Candidate] = {}
-        thresholds = []
         for search in searches:
             found = self._candidates(tenant, search, top_k)
-            manifest, count = search.model.manifest, _count_of_best(found)
-            report = search.embedding.report_for(search.dim, [search.condition])
-            thresholds.append(identification_threshold(report, count, max_fpir, gallery_size))  # where nobody is found
-            own = search.thresholds(found, max_fpir, gallery_size, count)
-            for one, threshold in zip(found, own, strict=True):
+            for one, threshold in zip(found, search.thresholds(found, max_fpir, gallery_size), strict=True):
+                manifest = search.model.manifest
                 # one that is just moving to a newer version is in both; it counts in the newer
                 candidate = Candidate(one.subject_id, one.similarity, one.cosine, manifest, search.dim, threshold)
                 by_subject.setdefault(one.subject_id, candidate)
@@ -111,7 +134,8 @@ class Identifier:
         candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
         if not candidates:
             first = searches[0]
-            return Identified(first.model.manifest, first.dim, max_fpir, None, [], thresholds[0], gallery_size, finding)
+            threshold = first.threshold_of_none(max_fpir, gallery_size)
+            return Identified(first.model.manifest, first.dim, max_fpir, None, [], threshold, gallery_size, finding)
         best = candidates[0]
         match = best.subject_id if best.similarity >= best.threshold.value else None
         return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, finding)
@@ -119,17 +143,22 @@ class Identifier:
     def similar_subjects(
         self, tenant: str, model: Model, gallery: Gallery, reference: Reference
     ) -> list[SubjectSimilarity]:
-        """Other subjects that identify would have taken for this one, at the default false positive rate."""
+        """Other subjects that identify would have taken for this one, at the default false positive rate.
+
+        The most similar of them come first; at most MOST_SIMILAR_SUBJECTS.
+        """
         embedding = model.manifest.output(EmbeddingOutput)
         own = counted(reference.embedding[None, :], [reference.row_count])
         search = Search(model, embedding.full_dim, gallery, own, reference.condition)
-        # both sides are references, so the larger of the two counts sets the threshold
         found = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
-        count = max(_count_of_best(found), reference.template_count)
-        others = [one for one in found if one.subject_id != reference.subject_id][:MOST_SIMILAR_SUBJECTS]
-        thresholds = search.thresholds(others, DEFAULT_MAX_FPIR, len(gallery), count)
-        pairs = zip(others, thresholds, strict=True)
-        return [other for other, threshold in pairs if other.similarity >= threshold.value]
+        # both sides are references, so the larger of the two counts sets the threshold
+        thresholds = search.thresholds(found, DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
+        similar: list[SubjectSimilarity] = [
+            one
+            for one, threshold in zip(found, thresholds, strict=True)
+            if one.subject_id != reference.subject_id and one.similarity >= threshold.value
+        ]
+        return similar[:MOST_SIMILAR_SUBJECTS]
 
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.
@@ -167,8 +196,9 @@ class Identifier:
         return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
 
 
-def _count_of_best(found: Sequence[Ranked]) -> int:
-    return found[0].template_count if found else 1
+def _highest(reports: Sequence[Report], template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
+    every = (identification_threshold(report, template_count, max_fpir, gallery_size) for report in reports)
+    return max(every, key=lambda threshold: threshold.value)
 
 
 def observe_with_version(model: Model, sample: bytes, options: object) -> Embedded | None:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from matchka.bundles.manifest import Manifest
 from matchka.modalities.modality import Finding
 from matchka.tasks.embedding.fusion import Require
-from matchka.tasks.embedding.thresholds import Decision, Report, Threshold
+from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
 
 Findings: TypeAlias = tuple[Finding | None, ...]
@@ -69,7 +69,6 @@ class Verified:
         cosine: of the two; the decision's similarity is the scorer's.
         template_count: templates in the reference that was compared; 1 where two samples were.
         findings: of the probe, or of both samples compared.
-        report: what the threshold and the probability come from.
     """
 
     manifest: Manifest
@@ -79,7 +78,6 @@ class Verified:
     cosine: float
     template_count: int
     findings: Findings
-    report: Report
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,19 @@ def decide(report: Report, similarity: float, template_count: int, fmr: float) -
     )
 
 
+def strictest(reports: Sequence[Report], template_count: int, fmr: float) -> Report:
+    """Of reports that may each decide, the one with the highest threshold, which keeps the rate by all of them.
+
+    Args:
+        reports: at least one; see EmbeddingOutput.reports_for().
+        template_count: templates in the reference, >= 1.
+        fmr: the false match rate to keep, in (0, 1).
+
+    Raises: InvalidFieldError: fmr out of range.
+    """
+    return max(reports, key=lambda report: threshold_at(report, template_count, fmr).value)
+
+
 def threshold_at(report: Report, template_count: int, fmr: float) -> Threshold:
     """The threshold for a false match rate, interpolated between operating points.
 
@@ -160,7 +173,7 @@ def identification_threshold(report: Report, template_count: int, max_fpir: floa
 
     Args:
         report: what the bundle states of the dim.
-        template_count: templates in the reference of the best candidate, >= 1.
+        template_count: templates in the reference compared with, >= 1.
         max_fpir: FPIR: share of impostors that may be given a name, in (0, 1).
         gallery_size: subjects compared with, >= 0.
 

@@ -25,7 +25,7 @@ from matchka.tasks.embedding.follower import GalleryFollower
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
-from matchka.tasks.embedding.thresholds import Decision, Report, decide
+from matchka.tasks.embedding.thresholds import Decision, Report, decide, strictest
 from matchka.vectors import cosine_similarity, truncate_and_normalise
 
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
@@ -168,9 +168,11 @@ class Verifier:
         seen = embed(model, [sample], options)
         with model.times.timed("decide"):
             enrolled = counted(reference.embedding[None, :], [reference.row_count])
-            report = model.manifest.output(EmbeddingOutput).report_for(dim, (reference.condition, seen.conditions[0]))
+            conditions = (reference.condition, seen.conditions[0])
+            reports = model.manifest.output(EmbeddingOutput).reports_for(dim, conditions)
+            report = strictest(reports, reference.template_count, max_fmr)
             decision, cosine = _decide(model, dim, report, max_fmr, enrolled, seen.one(0), reference.template_count)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings, report)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings)
 
     def verify_jointly(
         self,
@@ -215,7 +217,8 @@ class Verifier:
                 value=subject_id,
                 remedy="Enrol the subject again with each model.",
             )
-        reports = {name: part.report for name, part in parts.items()}
+        # not those of a band: weights and operating points were learned on ratios of the dim's own calibration
+        reports = {name: part.manifest.output(EmbeddingOutput).per_dim[str(part.dim)] for name, part in parts.items()}
         # of the reference that was compared: the subject may have been changed since
         counts = {name: part.template_count for name, part in parts.items()}
         similarities = {name: part.decision.similarity for name, part in parts.items()}
@@ -234,9 +237,9 @@ class Verifier:
         """Compare two samples; nothing is stored."""
         model, dim, options = self._model_at(model_name, dim, "probe", given)
         seen = embed(model, [sample_a, sample_b], options)
-        report = model.manifest.output(EmbeddingOutput).report_for(dim, seen.conditions)
+        report = strictest(model.manifest.output(EmbeddingOutput).reports_for(dim, seen.conditions), 1, max_fmr)
         decision, cosine = _decide(model, dim, report, max_fmr, seen.one(0), seen.one(1), 1)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings, report)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float

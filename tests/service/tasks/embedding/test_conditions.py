@@ -1,19 +1,27 @@
 """Thresholds by band of a condition: the worse of probe and templates decides, in every call that compares."""
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from matchka.bundles.bundle import read_bundle
+from matchka.bundles.fusion_file import Fusion
 from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.repository import read_bundles
 from matchka.errors import BundleError
-from tests.factories.bundles import DIMS, dim_report, embedding_output
+from matchka.inference.model import open_model
+from matchka.store.store import opened_store
+from matchka.tasks.embedding.verifier import Verifier
+from tests.factories.bundles import CALIBRATION, DIMS, VERSION, dim_report, embedding_output, write_bundle
 from tests.factories.radio_bundle import slow_value, write_radio_bundle
 from tests.factories.recordings import npy, signal
+from tests.factories.samples import sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 
 EDGES = [0.0, 30.0]
@@ -91,6 +99,62 @@ def test_identify_holds_each_candidate_against_the_threshold_of_its_own_band_and
     assert first == answer.candidates[0]
 
 
+def by_count(one: float, three: float) -> dict[str, Any]:
+    """Points of a reference of one template and of three."""
+    return points_at(one) | {"operating_points": {"1": steep_points(one), "3": steep_points(three)}}
+
+
+def steep_points(threshold: float) -> list[dict[str, Any]]:
+    return [
+        {"fmr": 1e-1, "threshold": threshold - 0.05, "measured": True},
+        {"fmr": 1e-3, "threshold": threshold, "measured": True},
+    ]
+
+
+def serving_bands(folder: Path, *bands: dict[str, Any]) -> AbstractContextManager[SmallServer]:
+    report = {**dim_report(), **by_count(OF_ALL, OF_ALL), "bands": list(bands)}
+    condition = {"value": "snr_db", "edges": EDGES}
+    entry = embedding_output(report=report) | {"condition": condition}
+    write_radio_bundle(folder / "models" / "radio", embeddings=entry)
+    return serving(small_settings(folder))
+
+
+def test_identify_names_nobody_whom_verify_refuses_at_the_same_rate_because_of_the_number_of_templates(tmp_path: Path):
+    bands = by_count(0.99999, 0.99999), by_count(0.61, 0.61), by_count(0.22, 0.9999)
+    with serving_bands(tmp_path, *bands) as server:
+        client = server.client()
+        client.enroll("three", [recording(2, 30), recording(2, 31), recording(2, 32)], "radio")
+        for number in range(6):
+            client.enroll(f"one-{number}", [recording(0, 40 + number)], "radio")
+        firsts = set()
+        for seed in range(5, 12):
+            found = client.identify(recording(2, seed), "radio", max_fpir=0.007, top_k=9)
+            firsts.add(max(found.candidates, key=lambda one: one.similarity).subject_id == "three")
+            (held,) = [one for one in found.candidates if one.subject_id == "three"]
+            claimed = client.verify("three", recording(2, seed), "radio")
+            assert held.threshold == pytest.approx(claimed.threshold, abs=1e-3)
+            assert (found.match, claimed.match) == (None, False)
+        assert firsts == {True, False}  # whoever is the most similar, the threshold is that of three templates
+
+
+@pytest.mark.parametrize("noisy", [4, 20])
+def test_enrolment_reports_a_similar_subject_that_clears_its_own_threshold_behind_more_similar_ones_that_do_not(
+    tmp_path: Path, noisy: int
+):
+    bands = by_count(0.99999, 0.99999), by_count(0.61, 0.61), by_count(0.22, 0.22)
+    with serving_bands(tmp_path, *bands) as server:
+        client = server.client()
+        client.enroll("clear", [recording(2, 110)], "radio")
+        for number in range(noisy):
+            client.enroll(f"noisy-{number}", [recording(0, 40 + number)], "radio")
+        probe = recording(2, 6)
+        similarities = {one.subject_id: one.similarity for one in client.identify(probe, "radio", top_k=50).candidates}
+        ahead = [name for name, similarity in similarities.items() if similarity > similarities["clear"]]
+        assert len(ahead) > 5 or noisy < 5
+        assert client.identify(probe, "radio").match == "clear"
+        assert [one.subject_id for one in client.enroll("new", [probe], "radio").similar_subjects] == ["clear"]
+
+
 def test_model_without_a_condition_keeps_its_one_threshold_and_stores_none(server: SmallServer):
     thresholds = {server.client().verify("low", recording(band, 5), "plain").threshold for band in OFFSETS}
     assert len(thresholds) == 1
@@ -98,13 +162,50 @@ def test_model_without_a_condition_keeps_its_one_threshold_and_stores_none(serve
     assert None not in [one for (one,) in rows(server, "radio", "subject_references")]
 
 
-def test_template_whose_condition_is_not_known_is_judged_by_all_bands_together(server: SmallServer):
+@pytest.mark.parametrize(("probe", "threshold"), [(0, OF_BANDS[0]), (1, OF_BANDS[1]), (2, OF_ALL)])
+def test_template_whose_condition_is_not_known_is_judged_by_the_stricter_of_the_probes_band_and_all_bands(
+    server: SmallServer, probe: int, threshold: float
+):
     client = server.client()
     client.enroll("old", [recording(2, 30)], "radio")
     write(server, "UPDATE templates SET condition = NULL WHERE subject_key = (SELECT max(key) FROM subjects)")
     client.enroll("old", [recording(2, 31)], "radio")  # recomputes the reference
-    assert client.verify("old", recording(0, 5), "radio").threshold == pytest.approx(OF_ALL, abs=1e-6)
+    answer = client.verify("old", recording(probe, 5), "radio")
+    assert answer.threshold == pytest.approx(threshold, abs=1e-6)
+    assert answer.match == (answer.similarity >= threshold)
+    found = client.identify(recording(probe, 5), "radio", max_fpir=0.005, top_k=9).candidates
+    (held,) = [one for one in found if one.subject_id == "old"]
+    assert held.threshold == pytest.approx(threshold, abs=1e-3)  # five subjects at an FPIR of .005
     client.delete_subject("old")
+
+
+def test_fusion_takes_the_calibration_of_all_bands_that_it_was_learned_with(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    write_radio_bundle(tmp_path / "models" / "radio", embeddings=banded())
+    learned = {
+        "models": {"voice": VERSION, "radio": VERSION},
+        "weights": {"voice": 1.1, "radio": 0.9},
+        "offset": 0.5,
+        "operating_points": [{"fmr": 1e-3, "threshold": 0.0, "measured": True}],
+    }
+    fusion = Fusion.model_validate({"format": "matchka-fusion-1", "eer": {}, "datasets": [], **learned})
+    settings = small_settings(tmp_path)
+    models = [open_model(bundle, settings) for bundle in read_bundles(settings.models_dir)]
+    with ExitStack() as stack:
+        for model in models:
+            stack.callback(model.close)
+        store = stack.enter_context(opened_store(f"sqlite:///{tmp_path}/store"))
+        verifier = Verifier(models, store, [fusion])
+        enrolled = {"voice": sample(1), "radio": recording(2, 10)}
+        for name, data in enrolled.items():
+            verifier.enroll("default", name, "ada", [data])
+        probes = {"voice": sample(1, 5), "radio": recording(0, 5)}
+        found = verifier.verify_jointly("default", "voice+radio", "ada", probes, 1e-3, None)
+    assert found.parts["radio"].decision.threshold.value == pytest.approx(OF_BANDS[0], abs=1e-6)
+    of_voice, of_radio = (found.parts[name].decision.similarity for name in ("voice", "radio"))
+    scale, offset = CALIBRATION["1"]
+    ratio = 0.5 + 1.1 * (scale * of_voice + offset) + 0.9 * (10 * OF_ALL * of_radio - 5.0)
+    assert 2 * math.atanh(found.fused.similarity) == pytest.approx(ratio, abs=1e-5)
 
 
 def rows(server: SmallServer, model: str, table: str) -> list[tuple[Any, ...]]:
