@@ -1,6 +1,7 @@
 """NumPy's file of one array, read without NumPy's own reader: it may unpickle, and allocates what a header says."""
 
 import ast
+import re
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,8 @@ from matchka.modalities.iq.formats.recording import Recording, recording_of
 
 MAGIC: Final = b"\x93NUMPY"
 LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # of the header's length, by version
-LONGEST_HEADER: Final = 4096  # NumPy's own are below 128 for such arrays
+LONGEST_HEADER: Final = 512  # NumPy's own are below 128 for such arrays; no number of it is too long to be printed
+NEVER_WRITTEN: Final = re.compile(r"\\|[0-9][A-Za-z_]")  # literals that Python's parser may warn about on stderr
 KEYS: Final = {"descr", "fortran_order", "shape"}
 COMPLEX: Final = {f"{order}{kind}" for order in "<>" for kind in ("c8", "c16")}
 REAL: Final = {f"{order}{kind}" for order in "<>" for kind in ("f4", "f8", "i2", "i4")} | {"|i1"}
@@ -53,11 +55,13 @@ def _header(data: bytes) -> tuple[str, bool, tuple[int, ...], int]:
         raise _bad_header(f"a header of {length} bytes")
     if len(data) < start + length:
         raise TruncatedFileError("The file ends within its header.", value=len(data), remedy="Send the whole file.")
+    text = data[start : start + length].decode("latin-1").strip()
+    if NEVER_WRITTEN.search(text):
+        raise _bad_header("a backslash, or a number with a letter behind it")
     try:
-        # names, brackets and numbers only: nothing is called
-        found = ast.literal_eval(data[start : start + length].decode("latin-1").strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise _bad_header(error) from error
+        found = ast.literal_eval(text)  # names, brackets and numbers only: nothing is called
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        raise _bad_header("no literal of Python") from error  # its own words hold addresses of the process
     if not isinstance(found, dict) or found.keys() != KEYS:
         raise _bad_header("no dictionary of descr, fortran_order and shape")
     descr, is_fortran, shape = found["descr"], found["fortran_order"], found["shape"]

@@ -32,7 +32,7 @@ def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger]
     >>> recording_of(np.array([[-128, 64]], np.int8))
     Recording(samples=array([-1.+0.5j], dtype=complex64), top=0.9921875)
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # signalling NaN is invalid to convert
         pairs = np.ascontiguousarray(parts, np.float32)
     if not np.issubdtype(parts.dtype, np.integer):
         return Recording(pairs.reshape(-1).view(np.complex64))
