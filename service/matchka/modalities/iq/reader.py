@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from matchka.errors import EmptyFileError
 from matchka.modalities.iq.errors import (
@@ -29,7 +28,6 @@ from matchka.vectors import FloatArray
 # 240 dB on either side of 1.0 hold every receiver's scale; swapped bytes or another type give exponents of all sizes
 LARGEST_PEAK: Final = 1e12
 SMALLEST_PEAK: Final = 1e-12
-LEAST_CHANGE: Final = 1e-10  # of the power: below what 16 bits resolve under a constant at full scale
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,11 @@ class IqReader:
             power = self._require_signal(recording)
             samples = recording.samples
             rows = windows_of(samples, self.spec.window_samples, self.spec.hop_samples, self.spec.max_windows)
+            if not len(rows):
+                raise NoSignalError(
+                    "Every window of the recording is one constant: there is nothing at any frequency but zero.",
+                    remedy="Check the receiver's antenna, gain and frequency.",
+                )
             return [Observation(rows, RecordingFinding(len(rows), samples.size, 10 * math.log10(power)))]
 
     def _require_signal(self, recording: Recording) -> float:
@@ -81,10 +84,9 @@ class IqReader:
                 value=peak,
                 remedy="Name the file's own data type in sample_format; raw samples must be little-endian.",
             )
-        power = _require_change(samples)
         if recording.top <= peak <= 1.0:  # of floating-point numbers beyond it, nobody knows where full scale is
             self._require_few_at_full_scale(parts, recording.top)
-        return power
+        return 2 * float(np.einsum("i,i->", parts, parts, dtype=np.float64)) / parts.size
 
     def _require_few_at_full_scale(self, parts: FloatArray, top: float) -> None:
         at_top = (np.abs(parts) >= top).reshape(-1, 2).any(axis=1)
@@ -113,16 +115,3 @@ def _require_length(samples: int, least: int, most: int) -> None:
             value=samples,
             remedy="Send a part of it: windows spread over the whole are all that is used.",
         )
-
-
-def _require_change(samples: npt.NDArray[np.complex64]) -> float:
-    """Refuse a recording that is one constant; the mean power of any other."""
-    parts = samples.view(np.float32)
-    power = 2 * float(np.einsum("i,i->", parts, parts, dtype=np.float64)) / parts.size
-    constant = abs(complex(samples.mean(dtype=np.complex128))) ** 2
-    if power - constant <= LEAST_CHANGE * power:
-        raise NoSignalError(
-            "The recording is one constant: there is nothing at any frequency but zero.",
-            remedy="Check the receiver's antenna, gain and frequency.",
-        )
-    return power

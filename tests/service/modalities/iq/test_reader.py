@@ -20,7 +20,7 @@ from matchka.modalities.iq.settings import IqSettings
 from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.iq.windows import windows_of
 from matchka.modalities.modality import Observation
-from tests.factories.recordings import WINDOW, cf32, ci16, npy, signal, wav
+from tests.factories.recordings import WINDOW, cf32, ci16, npy, pairs_of, signal, wav
 
 SPEC = IqInputSpec(window_samples=WINDOW, hop_samples=64, max_windows=16)
 READER = IqReader(SPEC)
@@ -58,6 +58,24 @@ def test_read_of_a_recording_with_pauses_leaves_windows_of_zeros_out():
     expected = slow_rows(RUNS, 50)
     assert len(expected) < len(range(0, len(RUNS) - WINDOW + 1, 50))
     np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "pause",
+    [np.full(2048, 127 / 127.5 - 1), np.full(2048, 0.5j), 1e-30 * signal(6, 2048), 0.2 + 1e-9 * signal(6, 2048)],
+)
+def test_read_of_a_muted_receiver_leaves_windows_of_a_constant_and_of_residues_out(pause: np.ndarray):
+    recording = np.concatenate([signal(3, 2048), pause]).astype(np.complex64)
+    seen = read(npy(recording), reader=IqReader(SPEC.model_copy(update={"max_windows": 99})))
+    expected = slow_rows(recording, 64)[: 2048 // 64]  # the last holds the end of the signal as well
+    np.testing.assert_allclose(seen.rows, expected, atol=1e-6)
+
+
+def test_read_keeps_windows_of_a_signal_far_below_a_constant_or_a_louder_one():
+    beneath = 0.9 + 8e-6 * signal(4)
+    assert len(read(npy(beneath.astype(np.complex64))).rows) == 7
+    quiet = np.concatenate([signal(3), 1e-5 * signal(4)]).astype(np.complex64)
+    np.testing.assert_allclose(read(npy(quiet)).rows, slow_rows(quiet, 64), atol=1e-6)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 16, 17])
@@ -143,6 +161,14 @@ def test_recording_without_a_signal_that_can_be_judged_is_refused_by_name(name: 
         read(data, sample_format, IqReader(SPEC, IqSettings(max_samples=4096)))
     assert told in str(refused.value)
     assert {kind, ImplausibleSamplesError, NonFiniteRecordingError} >= {type(refused.value)}
+
+
+@pytest.mark.parametrize("dtype", ["<c16", "<f8"])
+def test_signalling_nan_is_refused_without_a_warning(dtype: str):
+    bits = pairs_of(signal(4)).view(np.uint64)
+    bits[100, 0] = 0x7FF0000000000001
+    with pytest.raises(NonFiniteRecordingError):
+        read(npy(bits.view("<f8") if dtype == "<f8" else bits.view("<c16")[:, 0]))
 
 
 def test_recording_beyond_full_scale_has_none_and_is_read():
