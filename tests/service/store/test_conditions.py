@@ -55,6 +55,7 @@ def test_export_and_import_keep_conditions_and_write_none_where_there_is_none(tm
     engine.dispose()
     with zipfile.ZipFile(tmp_path / "export") as archive:
         lines = [json.loads(line) for line in archive.read("subjects.jsonl").splitlines()]
+        assert json.loads(archive.read("export.json"))["format"] == "matchka-export-3"
     entries = {line["subject_id"]: line["templates"] for line in lines}
     assert sorted(entry["condition"] for entry in entries["ada"]) == [-3.25, 12.5]
     assert [set(entry) for entry in entries["ben"]] == [{"template_id", "created_at", "row_count"}]
@@ -64,6 +65,17 @@ def test_export_and_import_keep_conditions_and_write_none_where_there_is_none(tm
         engine.dispose()
         assert other.reference(*OF).condition == -3.25
         assert other.reference("t", "ben", "radio", "1").condition is None
+
+
+def test_export_without_conditions_is_of_the_format_that_earlier_releases_read(tmp_path: Path, store: Store):
+    store.add_templates(*OF, units(2, 1), [3, 4])
+    store.add_templates("t", "ben", "radio", "2", units(1, 2), [5], [1.5])  # another version's condition
+    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with reading(engine) as session:
+        write_export(session, tmp_path / "export", "t", "radio", "1", ignore)
+    engine.dispose()
+    with zipfile.ZipFile(tmp_path / "export") as archive:
+        assert json.loads(archive.read("export.json"))["format"] == "matchka-export-2"
 
 
 def test_reference_whose_condition_is_not_the_lowest_is_found_by_the_check(tmp_path: Path, store: Store):

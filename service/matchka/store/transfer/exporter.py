@@ -41,7 +41,7 @@ class ExportManifest(ArchiveManifest):
         subjects, templates, deletions: lines and rows.
     """
 
-    format: Literal["matchka-export-1", "matchka-export-2"]
+    format: Literal["matchka-export-1", "matchka-export-2", "matchka-export-3"]
     created_at: AwareDatetime
     tenant: str = Field(max_length=64)
     model: str
@@ -53,7 +53,7 @@ class ExportManifest(ArchiveManifest):
 
 
 class TemplateEntry(BaseModel):
-    """A template of a subject's line. Exports of format 1 know no numbers of rows; no condition is written as none."""
+    """A template of a subject's line. Exports of format 1 know no numbers of rows, those of format 2 no conditions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,7 +91,7 @@ def write_export(
         StorageDamagedError: a template is not what was stored.
     """
     with new_archive(target) as (writer, _):
-        subjects, templates = _write_subjects(writer, session, tenant, model, version)
+        subjects, templates, has_conditions = _write_subjects(writer, session, tenant, model, version)
         if not templates:
             raise BackupError(
                 f"The tenant {tenant} has no templates of {model} {version}.",
@@ -105,7 +105,8 @@ def write_export(
                     append(line_of(deletion))
                     deletions += 1
         manifest = ExportManifest(
-            format="matchka-export-2",
+            # what releases before conditions read stays so
+            format="matchka-export-3" if has_conditions else "matchka-export-2",
             created_at=datetime.now(UTC),
             tenant=tenant,
             model=model,
@@ -120,7 +121,10 @@ def write_export(
     return manifest
 
 
-def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model: str, version: str) -> tuple[int, int]:
+def _write_subjects(
+    writer: ArchiveWriter, session: Session, tenant: str, model: str, version: str
+) -> tuple[int, int, bool]:
+    """Numbers of subjects and templates, and whether any template has a condition."""
     query = select(
         SubjectRow.subject_id,
         SubjectRow.created_at.label("since"),
@@ -131,6 +135,7 @@ def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model:
     )
     rows = session.execute(_of(query, tenant, model, version)).yield_per(ROWS_AT_ONCE)
     subjects = templates = 0
+    has_conditions = False
     with writer.member(SUBJECTS_NAME) as append:
         for (subject_id, since), grouped in groupby(rows, key=lambda row: (row.subject_id, row.since)):
             entries = tuple(
@@ -146,7 +151,8 @@ def _write_subjects(writer: ArchiveWriter, session: Session, tenant: str, model:
             append(line.model_dump_json().encode() + b"\n")
             subjects += 1
             templates += len(entries)
-    return subjects, templates
+            has_conditions = has_conditions or any(entry.condition is not None for entry in entries)
+    return subjects, templates, has_conditions
 
 
 def _write_embeddings(
