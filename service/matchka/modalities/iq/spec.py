@@ -1,13 +1,15 @@
 """What a graph for radio samples takes."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from matchka.modalities.iq.example import signal_like
 from matchka.modalities.iq.windows import windows_of
 from matchka.modalities.modality import GraphInput, InputSpec
 from matchka.vectors import FloatArray
+
+MOST_SAMPLES: Final = 1 << 22
 
 
 class IqInputSpec(InputSpec):
@@ -19,13 +21,20 @@ class IqInputSpec(InputSpec):
     Attributes:
         window_samples: complex samples of one window.
         hop_samples: distance between the starts of two windows.
-        max_windows: most windows of one recording; of a longer one as many, spread evenly over it.
+        max_windows: most windows of one recording; of a longer one as many, spread evenly over it. All of them together
+            hold at most MOST_SAMPLES, whose rows take 32 MiB.
     """
 
     kind: Literal["iq"] = "iq"
     window_samples: int = Field(ge=16, le=65_536)
     hop_samples: int = Field(gt=0)
-    max_windows: int = Field(gt=0, le=4096)
+    max_windows: int = Field(gt=0, le=1024)  # as many rows as wait for a graph by default
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> "IqInputSpec":
+        if self.window_samples * self.max_windows > MOST_SAMPLES:
+            raise ValueError(f"window_samples * max_windows must be at most {MOST_SAMPLES}")
+        return self
 
     def graph_input(self) -> GraphInput:
         """Windows: float32, (batch, 2, window_samples)."""

@@ -37,6 +37,15 @@ def integers(bits: int) -> np.ndarray:
     return np.rint(PAIRS * (2 ** (bits - 1) - 1))
 
 
+def meta(document: object, samples: bytes = cf32(SAMPLES)) -> bytes:
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return tar({"t.sigmf-meta": text, "t.sigmf-data": samples})
+
+
+def of_global(**entries: Any) -> dict[str, Any]:
+    return {"global": {"core:datatype": "cf32_le", **{f"core:{key}": value for key, value in entries.items()}}}
+
+
 WHOLE: dict[str, tuple[bytes, str | None, float]] = {
     # bytes, sample_format, how far samples may be from those made
     "npy": (npy(SAMPLES), None, 0),
@@ -68,8 +77,18 @@ WHOLE: dict[str, tuple[bytes, str | None, float]] = {
     "sigmf of float64": (sigmf(PAIRS.astype("<f8").tobytes(), "cf64_le"), None, 0),
     "sigmf of ci8": (sigmf(integers(8).astype(np.int8).tobytes(), "ci8"), None, 2**-6.9),
     "sigmf without sha512": (sigmf(cf32(SAMPLES), sha512=None, num_channels=1), None, 0),
+    "sigmf of captures of one frequency": (
+        meta({**of_global(), "captures": [
+            {"core:sample_start": 0, "core:frequency": 1e8}, {"core:sample_start": 9}, {"core:frequency": 100_000_000},
+        ]}),
+        None, 0,
+    ),
+    "sigmf with an extension that may be ignored": (
+        meta(of_global(extensions=[{"name": "x", "version": "1", "optional": True}])), None, 0,
+    ),
+    "wav of some chunks": (wav(SAMPLES)[:12] + b"junk\0\0\0\0" * 900 + wav(SAMPLES)[12:], None, 0),
     "sigmf with a long name": (sigmf(cf32(SAMPLES), name="t" * 90), None, 0),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -109,15 +128,6 @@ def entry(
 END = bytes(1024)
 META = json.dumps({"global": {"core:datatype": "cf32_le"}}).encode()
 PAIR = entry("t.sigmf-meta", META) + entry("t.sigmf-data", cf32(SAMPLES))
-
-
-def meta(document: object, samples: bytes = cf32(SAMPLES)) -> bytes:
-    text = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return tar({"t.sigmf-meta": text, "t.sigmf-data": samples})
-
-
-def of_global(**entries: Any) -> dict[str, Any]:
-    return {"global": {"core:datatype": "cf32_le", **{f"core:{key}": value for key, value in entries.items()}}}
 
 
 def pax(records: bytes) -> bytes:
@@ -188,6 +198,9 @@ REFUSED: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
     "wav that announces gigabytes": (wav_chunk_of(0xFFFFFFF0), None, TruncatedFileError, "of 4294967280 bytes"),
     "wav of half a sample": (wav_chunk_of(4092), None, SampleLengthError, "8 bytes each"),
     "wav without samples' chunk": (wav(SAMPLES)[:30], None, RecordingHeaderError, "no data chunk"),
+    "wav of many chunks": (
+        wav(SAMPLES)[:12] + b"junk\0\0\0\0" * 1000 + wav(SAMPLES)[12:], None, RecordingHeaderError, "first 1000",
+    ),
     "sigmf cut short": (sigmf(cf32(SAMPLES))[:3000], None, TruncatedFileError, "announces more"),
     "sigmf without an end": (PAIR, None, TruncatedFileError, "closing blocks"),
     "sigmf that announces gigabytes": (
@@ -218,6 +231,12 @@ REFUSED: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
     "sigmf that says another size": (pax(b"19 size=9999999999\n"), None, RecordingHeaderError, "header of size"),
     "sigmf with a broken extended header": (pax(b"99 path=a\n"), None, RecordingHeaderError, "extended header"),
     "sigmf with a negative length": (pax(b"-9 path=a\n"), None, RecordingHeaderError, "extended header"),
+    "sigmf with GNU's long name": (
+        entry("././@LongLink", b"a" * 120 + b"\0", kind=b"L") + PAIR + END, None, RecordingHeaderError, "long name",
+    ),
+    "sigmf with a global header": (
+        entry("pax_global_header", b"13 comment=a\n", kind=b"g") + PAIR + END, None, RecordingHeaderError, "global pax",
+    ),
     "sigmf of no recording": (tar({"readme": b"x"}), None, RecordingHeaderError, "readme"),
     "sigmf of two recordings": (
         tar({f"{n}.sigmf-{e}": META for n in "ab" for e in ("meta", "data")}), None, RecordingHeaderError, "one rec",
@@ -236,6 +255,18 @@ REFUSED: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
     "sigmf without a type": (meta({"global": {}}), None, UnsupportedSampleTypeError, "core:datatype None"),
     "sigmf whose type is a list": (meta(of_global(datatype=["x"])), None, UnsupportedSampleTypeError, "core:datatype"),
     "sigmf of two channels": (meta(of_global(num_channels=2)), None, UnsupportedSampleTypeError, "num_channels 2"),
+    "sigmf of true channels": (meta(of_global(num_channels=True)), None, UnsupportedSampleTypeError, "num_channels T"),
+    "sigmf of a receiver that was tuned anew": (
+        meta({**of_global(), "captures": [
+            {"core:sample_start": 0, "core:frequency": 1e8}, {"core:sample_start": 300, "core:frequency": 2e8},
+        ]}),
+        None, RecordingHeaderError, "one frequency",
+    ),
+    "sigmf that needs an extension": (
+        meta(of_global(extensions=[{"name": "x", "version": "1", "optional": False}])), None, RecordingHeaderError,
+        "core:extensions x",
+    ),
+    "sigmf whose extensions are none": (meta(of_global(extensions={"x": 1})), None, RecordingHeaderError, "a list of"),
     "sigmf of an odd length": (meta(of_global(), cf32(SAMPLES)[:-2]), None, SampleLengthError, "8 bytes each"),
     "sigmf whose samples lie elsewhere": (meta(of_global(dataset="../x.bin")), None, RecordingHeaderError, "dataset"),
     "sigmf with bytes between": (

@@ -17,11 +17,12 @@ class Recording:
 
     Attributes:
         samples: complex64, (n,); of integers divided by their full scale.
-        top: from which magnitude of I or Q on a sample lies at full scale.
+        top: from which magnitude of I or Q on a sample lies at full scale; of floating-point numbers, that of 16-bit
+            integers, which receivers' programs divide by 32768: the largest is one step below 1.
     """
 
     samples: npt.NDArray[np.complex64]
-    top: float = 1.0
+    top: float = 1.0 - 2.0**-15
 
 
 def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger]) -> Recording:

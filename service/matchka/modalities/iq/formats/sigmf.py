@@ -48,7 +48,7 @@ def read_sigmf(data: bytes) -> Recording:
     document = _metadata_in(meta)
     described = document["global"]
     datatype, channels = described.get("core:datatype"), described.get("core:num_channels", 1)
-    if not isinstance(datatype, str) or datatype not in DATATYPES or channels != 1:
+    if not isinstance(datatype, str) or datatype not in DATATYPES or channels is True or channels != 1:
         raise UnsupportedSampleTypeError(
             f"core:datatype must be one of {', '.join(DATATYPES)}, and core:num_channels 1.",
             value=f"core:datatype {datatype}, core:num_channels {channels}",
@@ -79,11 +79,29 @@ def _metadata_in(meta: memoryview) -> dict[str, Any]:
     captures = found.get("captures", [])
     if not isinstance(captures, list) or not all(isinstance(one, dict) for one in captures):
         raise _bad("no such list", "a list of objects as `captures`")
+    _require_one_signal(captures)
+    _require_no_extension(found["global"].get("core:extensions", []))
     for part in (found["global"], *captures):
         for name in (*ELSEWHERE, *FOREIGN_BYTES):
             if part.get(name):
                 raise _bad(f"{name} {part[name]}", "a recording whose samples, and nothing else, are in the archive")
     return found
+
+
+def _require_one_signal(captures: list[dict[str, Any]]) -> None:
+    """Refuse a receiver that was tuned anew: its windows would be pooled as one signal."""
+    frequencies = {str(one["core:frequency"]) for one in captures if "core:frequency" in one}
+    if len(frequencies) > 1:
+        raise _bad(f"core:frequency {', '.join(sorted(frequencies)[:4])}", "captures of one frequency")
+
+
+def _require_no_extension(extensions: object) -> None:
+    """Refuse what says that it cannot be understood without an extension."""
+    if not isinstance(extensions, list) or not all(isinstance(one, dict) for one in extensions):
+        raise _bad("no such list", "a list of objects as `core:extensions`")
+    needed = [one for one in extensions if one.get("optional") is not True]
+    if needed:
+        raise _bad(f"core:extensions {needed[0].get('name')}", "a recording without extensions that are not optional")
 
 
 def _object_of(members: list[tuple[str, object]]) -> dict[str, object]:

@@ -16,6 +16,7 @@ MAGIC: Final = b"ustar"  # of POSIX and, with other bytes behind, of GNU
 PLAIN_FILE: Final = (b"0", b"\0")
 FOLDER: Final = b"5"
 EXTENDED: Final = b"x"  # a pax header of the next entry
+OTHER_HEADERS: Final = {b"g": "a global pax header", b"L": "GNU's long name", b"K": "GNU's long link"}
 HARMLESS: Final = frozenset({"path", "atime", "ctime", "mtime", "uid", "gid", "uname", "gname", "comment"})
 MOST_ENTRIES: Final = 64
 LONGEST_EXTENDED: Final = 8 * BLOCK_BYTES
@@ -49,6 +50,12 @@ def files_in(data: bytes) -> dict[str, memoryview]:
         if entry.kind == EXTENDED:
             renamed = _path_of(entry)
             continue
+        if entry.kind in OTHER_HEADERS:
+            raise RecordingHeaderError(
+                "The archive holds a header that is not read.",
+                value=OTHER_HEADERS[entry.kind],
+                remedy="Write it from the files themselves, with the package sigmf or `tar --format=pax`.",
+            )
         name, renamed = renamed or entry.name, None
         _require_inside(name)
         if entry.kind == FOLDER:

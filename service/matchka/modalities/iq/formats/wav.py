@@ -16,6 +16,7 @@ BITS: Final = {"PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 FLOATS: Final = ("FLOAT", "DOUBLE")
 CHANNELS: Final = 2
 CHUNK_HEADER_BYTES: Final = 8
+MOST_CHUNKS: Final = 1000  # before the samples; recorders write a handful
 
 
 def is_wav(data: bytes) -> bool:
@@ -49,11 +50,11 @@ def read_wav(data: bytes) -> Recording:
                     value=f"{stated} bytes",
                     remedy="Send the whole file.",
                 )
-            pairs = file.read(dtype="float32", always_2d=True)
+            pairs = np.ascontiguousarray(file.read(dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
         raise _bad_header(error.error_string) from error
-    top = 1.0 - 2.0 ** (1 - min(bits, FINEST_BITS)) if bits else 1.0
-    return Recording(np.ascontiguousarray(pairs).reshape(-1).view(np.complex64), top)
+    samples = pairs.reshape(-1).view(np.complex64)
+    return Recording(samples, 1.0 - 2.0 ** (1 - min(bits, FINEST_BITS))) if bits else Recording(samples)
 
 
 def _require_data(data: bytes) -> int:
@@ -61,10 +62,12 @@ def _require_data(data: bytes) -> int:
 
     Raises:
         TruncatedFileError: they are not.
-        RecordingHeaderError: there is no such chunk.
+        RecordingHeaderError: there is no such chunk among the first MOST_CHUNKS.
     """
     position = 12
-    while position + CHUNK_HEADER_BYTES <= len(data):
+    for _ in range(MOST_CHUNKS):
+        if position + CHUNK_HEADER_BYTES > len(data):
+            break
         name, length = struct.unpack_from("<4sI", data, position)
         position += CHUNK_HEADER_BYTES
         if name == b"data":
@@ -76,7 +79,7 @@ def _require_data(data: bytes) -> int:
                 )
             return int(length)
         position += length + length % 2  # chunks are padded to even lengths
-    raise _bad_header("no data chunk")
+    raise _bad_header(f"no data chunk among the first {MOST_CHUNKS}")
 
 
 def _bad_header(what: str) -> RecordingHeaderError:
