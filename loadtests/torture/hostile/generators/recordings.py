@@ -36,7 +36,10 @@ def _entry(name: str, data: bytes, kind: bytes = tarfile.REGTYPE, size: int | No
 
 def _archive(data: bytes, **described: object) -> bytes:
     entries = {"core:datatype": "cf32_le", **{f"core:{key}": value for key, value in described.items()}}
-    meta = json.dumps({"global": entries}).encode()
+    return _described(json.dumps({"global": entries}).encode(), data)
+
+
+def _described(meta: bytes, data: bytes) -> bytes:
     return _entry("t.sigmf-meta", meta) + _entry("t.sigmf-data", data) + bytes(1024)
 
 
@@ -56,6 +59,10 @@ LIES: Final[dict[str, tuple[str | None, Callable[[random.Random], bytes]]]] = {
     "npy of more than there is": (None, lambda rng: _npy(f"({SAMPLES + 1},)", _noise(rng))),
     "npy of less than there is": (None, lambda rng: _npy(f"({SAMPLES - 1},)", _noise(rng))),
     "npy of a negative shape": (None, lambda rng: _npy("(-512,)", _noise(rng))),
+    "npy of a number that is hardly printed": (None, lambda rng: _npy(f"(0x{'f' * rng.randrange(99, 3900)},)", b"")),
+    "npy of a sum beyond floats": (None, lambda rng: _npy(f"({'9' * 400}+1.j,)", _noise(rng))),
+    "npy of a call": (None, lambda rng: _npy("(__import__('os').getpid(),)", _noise(rng))),
+    "npy of brackets": (None, lambda rng: _npy("(" * rng.randrange(1, 4000), _noise(rng))),
     "npy of another type": (None, lambda rng: _npy("(4096,)", _noise(rng), "|u1")),
     "pickle": (None, _numpy_object),
     "odd length": ("cf32", lambda rng: _noise(rng)[: -rng.randrange(1, 8)]),
@@ -68,6 +75,24 @@ LIES: Final[dict[str, tuple[str | None, Callable[[random.Random], bytes]]]] = {
     "archive of gigabytes": (None, lambda rng: _entry("t", b"", size=rng.randrange(1 << 28, 1 << 33)) + bytes(1024)),
     "archive with a wrong sha512": (None, lambda rng: _archive(_noise(rng), sha512="0" * 128)),
     "archive of an unknown type": (None, lambda rng: _archive(_noise(rng), datatype="cf16_le")),
+    "archive of metadata of brackets": (None, lambda rng: _described(b"[" * rng.randrange(1, 1 << 20), _noise(rng))),
+    "archive of a name twice": (None, lambda rng: _described(b'{"global": {}, "global": {}}', _noise(rng))),
+    "archive of a long number": (None, lambda rng: _described(b'{"global": ' + b"9" * 100_000 + b"}", _noise(rng))),
+    "archive with an extended header that renames": (
+        None,
+        lambda rng: _entry("x", b"17 path=../../ab\n", tarfile.XHDTYPE) + _archive(_noise(rng)),
+    ),
+    "archive with an extended header of another size": (
+        None,
+        lambda rng: _entry("x", b"19 size=9999999999\n", tarfile.XHDTYPE) + _archive(_noise(rng)),
+    ),
+    "archive of two frequencies": (
+        None,
+        lambda rng: _described(
+            b'{"global": {"core:datatype": "cf32_le"}, "captures": [{"core:frequency": 1}, {"core:frequency": 2}]}',
+            _noise(rng),
+        ),
+    ),
     "zeros": ("ci16", lambda _rng: bytes(4 * SAMPLES)),
     "a constant": ("cf32", lambda rng: struct.pack("<ff", rng.uniform(-1, 1), 0.5) * SAMPLES),
     "NaN": ("cf32", lambda rng: struct.pack("<f", float("nan")) * 2 + _noise(rng)),
