@@ -107,6 +107,11 @@ ReadOptionsT = TypeVar("ReadOptionsT", contravariant=True)
 class Finding(Protocol):
     """What was seen of a sample beside its rows."""
 
+    @property
+    def listed_as(self) -> Literal["faces"] | None:
+        """The list in which answers about embeddings show it; None where they do not."""
+        ...
+
     def as_json(self) -> dict[str, Any] | None:
         """What an answer says of it; None where there is nothing to say."""
         ...

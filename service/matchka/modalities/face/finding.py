@@ -1,7 +1,7 @@
 """Finding of a face, and when two findings are of one face."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class FaceFinding:
 
     face: Face | None
     quality: Quality | None
+    listed_as: ClassVar[Literal["faces"]] = "faces"
 
     def as_json(self) -> dict[str, Any] | None:
         """Box, landmarks, confidence and quality; None for a sample that came aligned."""

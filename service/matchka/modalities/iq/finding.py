@@ -1,7 +1,7 @@
 """What was seen of a recording beside its windows."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class RecordingFinding:
     windows: int
     samples: int
     power_dbfs: float
+    listed_as: ClassVar[None] = None
 
     def as_json(self) -> dict[str, Any]:
         """All of it."""
