@@ -10,6 +10,15 @@ import numpy as np
 import soundfile
 
 WINDOW = 128
+# the errors that readers of formats raise; all others of the modality come from the samples
+OF_FORMATS = {
+    "NotRecordingError",
+    "RecordingHeaderError",
+    "SampleLengthError",
+    "Sha512MismatchError",
+    "UnsafeArchiveError",
+    "UnsupportedSampleTypeError",
+}
 
 
 def signal(seed: int = 1, samples: int = 4 * WINDOW, offset: complex = 0.0) -> np.ndarray:

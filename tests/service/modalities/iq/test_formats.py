@@ -24,7 +24,7 @@ from matchka.modalities.iq.errors import (
 )
 from matchka.modalities.iq.formats import read_recording
 from matchka.modalities.iq.modality import IQ, SAMPLE_FORMATS
-from tests.factories.recordings import cf32, ci16, npy, pairs_of, sigmf, signal, tar, wav
+from tests.factories.recordings import OF_FORMATS, cf32, ci16, npy, pairs_of, sigmf, signal, tar, wav
 
 SAMPLES = signal(1)
 PAIRS = pairs_of(SAMPLES)
@@ -290,6 +290,10 @@ def test_recording_that_lies_is_odd_or_unsafe_is_refused_and_says_what_is_wrong(
     assert told in str(refused.value)
     assert " at 0x" not in str(refused.value)  # an address of the process
     assert refused.value.remedy
+
+
+def test_every_error_of_the_formats_is_met():
+    assert {row[2].__name__ for row in REFUSED.values()} - {"TruncatedFileError"} == OF_FORMATS
 
 
 @given(
