@@ -9,7 +9,7 @@ from matchka_train.datasets.generator.modulations import MODULATIONS, Linear
 from matchka_train.datasets.generator.pulses import OFFSETS, SPAN, gaussian_phase, root_raised_cosine
 from matchka_train.datasets.generator.recipe import GeneratorRecipe
 from matchka_train.datasets.generator.recordings import SPLITS, Draw, draw_evenly, draw_recordings
-from matchka_train.datasets.generator.waveforms import BETWEEN, STRANGE_WAVEFORMS, WAVEFORMS
+from matchka_train.datasets.generator.waveforms import BETWEEN, HELD_OUT, STRANGE_WAVEFORMS, WAVEFORMS
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 
@@ -142,7 +142,11 @@ def test_strangers_when_drawn_are_finite_and_of_no_known_modulation():
     drawn = draw_evenly(STRANGE_WAVEFORMS, 40, (10,), Draw(1, "test"), windows=2)
     assert np.isfinite(drawn.noisy).all()
     assert not {waveform.modulation for waveform in STRANGE_WAVEFORMS} & set(MODULATIONS)
-    assert not {waveform.name for waveform in BETWEEN} & {waveform.name for waveform in WAVEFORMS}
+
+
+def test_waveforms_when_listed_are_trained_on_chosen_by_or_held_out_and_never_two_of_these():
+    names = [waveform.name for waveform in (*WAVEFORMS, *BETWEEN, *HELD_OUT)]
+    assert len(set(names)) == len(names) == 88 + 66 + 66
 
 
 def test_make_recordings_when_run_again_keeps_the_files_and_reads_as_a_data_set(tmp_path):

@@ -8,11 +8,11 @@ import numpy as np
 from matchka.runtime.atomic_file import write_atomically
 from matchka_train.datasets.generator.recipe import GeneratorRecipe
 from matchka_train.datasets.generator.recordings import Draw, draw_recordings
-from matchka_train.datasets.generator.waveforms import BETWEEN, WAVEFORMS
+from matchka_train.datasets.generator.waveforms import BETWEEN, HELD_OUT, WAVEFORMS
 
 CONTENT_NAME: Final = "content.json"  # what lies in a folder
 FULL_SCALE: Final = 0.1  # deviation of the samples: below a receiver's full scale of 1, and far from it
-CHOICES: Final = {"trained": WAVEFORMS, "between": BETWEEN}
+CHOICES: Final = {"trained": WAVEFORMS, "between": BETWEEN, "held_out": HELD_OUT}
 
 
 def make_recordings(root: Path, recipe: GeneratorRecipe) -> list[tuple[Path, str]]:

@@ -15,7 +15,8 @@ class GeneratorRecipe(StrictModel):
         seed: of all draws.
         split: what they are for; draws of two splits share nothing, whatever their seeds' numbers.
         number: of a draw within the split, where several data sets are of one.
-        waveforms: those that networks are trained on, or those of symbol rates between.
+        waveforms: those that networks are trained on, or those of other symbol rates: `between` to choose by,
+            `held_out` to measure what was chosen.
         recordings_each: of each waveform.
         snrs_db: each of a waveform's recordings has the next of these.
         windows: length of a recording, in windows of 128 samples.
@@ -24,7 +25,7 @@ class GeneratorRecipe(StrictModel):
     seed: int = Field(default=0, ge=0)
     split: Split
     number: int = Field(default=0, ge=0)
-    waveforms: Literal["trained", "between"] = "trained"
+    waveforms: Literal["trained", "between", "held_out"] = "trained"
     recordings_each: int = Field(default=20, ge=2)
     snrs_db: tuple[Annotated[float, Field(ge=-40, le=60)], ...] = Field(min_length=1)
     windows: int = Field(default=8, ge=1, le=4096)

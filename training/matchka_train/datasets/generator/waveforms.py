@@ -9,8 +9,10 @@ from matchka_train.datasets.generator.strangers import STRANGERS
 ANALOGUE: Final = ("AM-DSB", "AM-SSB", "WBFM")
 DIGITAL_RATES: Final = (4, 6, 8, 10)  # samples per symbol
 DIGITAL_RATES_BETWEEN: Final = (5, 7, 9)
+DIGITAL_RATES_HELD_OUT: Final = (5.5, 7.5, 9.5)
 ANALOGUE_RATES: Final = (12, 18, 26, 40)  # samples for each independent value of the audio: 2 to 8 kHz at 200 kHz
 ANALOGUE_RATES_BETWEEN: Final = (15, 22, 32)
+ANALOGUE_RATES_HELD_OUT: Final = (13.5, 20, 29)
 ROLL_OFFS: Final = (0.2, 0.5)
 SHAPES: Final[dict[str, tuple[float, ...]]] = {
     **dict.fromkeys(("BPSK", "QPSK", "8PSK", "QAM16", "QAM64", "PAM4"), ROLL_OFFS),
@@ -33,7 +35,7 @@ class Waveform:
     """
 
     modulation: str
-    samples_per_symbol: int
+    samples_per_symbol: float
     shape: float
 
     @property
@@ -43,10 +45,10 @@ class Waveform:
         >>> Waveform("QPSK", 8, 0.5).name
         'QPSK_8_0.5'
         """
-        return f"{self.modulation}_{self.samples_per_symbol}_{self.shape:g}"
+        return f"{self.modulation}_{self.samples_per_symbol:g}_{self.shape:g}"
 
 
-def _waveforms(digital_rates: tuple[int, ...], analogue_rates: tuple[int, ...]) -> tuple[Waveform, ...]:
+def _waveforms(digital_rates: tuple[float, ...], analogue_rates: tuple[float, ...]) -> tuple[Waveform, ...]:
     return tuple(
         Waveform(name, rate, shape)
         for name in MODULATIONS
@@ -56,5 +58,6 @@ def _waveforms(digital_rates: tuple[int, ...], analogue_rates: tuple[int, ...]) 
 
 
 WAVEFORMS: Final = _waveforms(DIGITAL_RATES, ANALOGUE_RATES)
-BETWEEN: Final = _waveforms(DIGITAL_RATES_BETWEEN, ANALOGUE_RATES_BETWEEN)  # no network is trained on these
+BETWEEN: Final = _waveforms(DIGITAL_RATES_BETWEEN, ANALOGUE_RATES_BETWEEN)  # trained nothing; they chose the whitening
+HELD_OUT: Final = _waveforms(DIGITAL_RATES_HELD_OUT, ANALOGUE_RATES_HELD_OUT)  # neither trained nor chose anything
 STRANGE_WAVEFORMS: Final = tuple(Waveform(name, 1, 0.0) for name in STRANGERS)
