@@ -39,5 +39,5 @@ def test_start_with_a_model_that_is_not_there_ends_and_says_which_are(start_serv
     assert server.process.wait(60) == 2
     said = " ".join(server.log.read_text().split())
     assert "no bundle of a model that is to be served. (got 'nose')" in said
-    assert "Set MATCHKA_MODELS to some of face, voice" in said
+    assert "Set MATCHKA_MODELS to some of equalizer, face, phonemes, radio, voice" in said
     assert not (tmp_path / "data").exists()
