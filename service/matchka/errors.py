@@ -191,6 +191,10 @@ class DurationMismatchError(MatchkaError):
     """A clip that is too short or too long to be the text that it is compared with, or any text."""
 
 
+class DistortedClipError(MatchkaError):
+    """A clip so overdriven that little more than its zero crossings is left to hear words in."""
+
+
 class UnknownWordsError(MatchkaError):
     """A text with words that a model's lexicon does not have."""
 

@@ -176,6 +176,7 @@ ELSEWHERE = {
     errors.ChallengeNotRedeemableError,
     errors.TooManyChallengesError,
     errors.DurationMismatchError,
+    errors.DistortedClipError,
     errors.EmptyTextError,
     errors.UnknownWordsError,
     errors.UnknownDescriptorError,  # tests/service/tasks/parameters/test_parameters.py

@@ -24,6 +24,7 @@ from matchka_train.backbones.speaker.silero import Silero
 from matchka_train.weights.package_catalogue import PRONUNCIATIONS
 
 TASK: Final = "phoneme recognition"
+LEAST_KURTOSIS: Final = 2.0  # of a clip's samples: docs/decisions/109 has what passes it, and what does not
 MS_PER_S: Final = 1000
 
 
@@ -71,6 +72,7 @@ def phoneme_facts(name: str, head: OpenedHead, evidence: PhonemeEvidence, auxili
         vocabulary=VOCABULARY_NAME,
         phrase_points=evidence.phrase_points,
         least_free_log_posterior=evidence.least_free_log_posterior,
+        least_kurtosis=LEAST_KURTOSIS,
         metrics=evidence.metrics,
         baseline_metrics=evidence.baseline_metrics,
     )
@@ -91,7 +93,7 @@ def phoneme_facts(name: str, head: OpenedHead, evidence: PhonemeEvidence, auxili
         backbone=as_source(head.encoders[0].source),
         projection=Source(
             name=f"head for phones on {' and '.join(encoder.name for encoder in head.info.encoders)}",
-            source="trained by matchka-train; measured by " + "; ".join(evidence.commands),
+            source=f"trained by {_trained_by(head)}; measured by {'; '.join(evidence.commands)}",
             version=BASE_VERSION,
             sha256=evidence.head_sha256,
             licence="Apache-2.0",
@@ -99,6 +101,11 @@ def phoneme_facts(name: str, head: OpenedHead, evidence: PhonemeEvidence, auxili
         datasets=(*evidence.datasets, dictionary),
         auxiliary=auxiliary,
     )
+
+
+def _trained_by(head: OpenedHead) -> str:
+    """A run leaves its record in the head's file; a head without one was fitted with the same modules by hand."""
+    return "matchka-train" if head.info.record else "the modules of matchka-train, in stages that no recipe records"
 
 
 def _version(head: OpenedHead) -> str:

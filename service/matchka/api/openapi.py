@@ -78,6 +78,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         (
             errors.ChallengeNotRedeemableError,
             errors.DurationMismatchError,
+            errors.DistortedClipError,
             errors.UnknownWordsError,
             errors.StorageFullError,
         ),
@@ -85,7 +86,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"/v1/transcribe"}), (errors.DurationMismatchError,)),
     (
         frozenset({"text"}),
-        (errors.EmptyTextError, errors.UnknownWordsError, errors.DurationMismatchError),
+        (errors.EmptyTextError, errors.UnknownWordsError, errors.DurationMismatchError, errors.DistortedClipError),
     ),
     (
         frozenset({"/v1/enroll"}),

@@ -66,6 +66,8 @@ class PhonemePosteriorsOutput(Output):
         phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
         least_free_log_posterior: clips whose likeliest labels have a lower mean log-probability pass as no phrase:
             where nothing is heard clearly, any text explains it as well as any other. None: not measured.
+        least_kurtosis: clips whose samples have a lower one are refused as overdriven: see matchka.phrases.distortion.
+            None: not measured.
         metrics: by domain.
         accuracy: people's scale of pronunciation, where it was fitted.
         baseline_metrics: the same of the floor that the model has to beat, see the report for what it is.
@@ -86,6 +88,7 @@ class PhonemePosteriorsOutput(Output):
     vocabulary: str = Field(min_length=1)
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]] = Field(min_length=1)
     least_free_log_posterior: float | None = Field(default=None, le=0, allow_inf_nan=False, exclude_if=is_absent)
+    least_kurtosis: float | None = Field(default=None, ge=1, allow_inf_nan=False, exclude_if=is_absent)
     accuracy: AccuracyScale | None = Field(default=None, exclude_if=is_absent)
     metrics: dict[str, PhonemeMetrics] = Field(min_length=1)
     baseline_metrics: dict[str, PhonemeMetrics] = Field(min_length=1)

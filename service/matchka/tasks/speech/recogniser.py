@@ -8,9 +8,10 @@ from typing import Final
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput
 from matchka.bundles.phrase_words import PhraseWords
-from matchka.errors import DurationMismatchError, OutputNotAvailableError
+from matchka.errors import DistortedClipError, DurationMismatchError, OutputNotAvailableError
 from matchka.inference.model import Model
 from matchka.modalities.modality import InputArray
+from matchka.phrases.distortion import kurtosis
 from matchka.phrases.lattice import BLANK, Text
 from matchka.phrases.scores import phone_count
 from matchka.vectors import FloatArray
@@ -65,6 +66,19 @@ class Recogniser:
                 f"A clip of this text lasts from {least_s:.1f} to {most_s:.1f} s.",
                 value=f"{duration_s:.2f} s",
                 remedy="Record the whole text, and nothing else.",
+            )
+
+    def require_undistorted(self, clip: InputArray) -> None:
+        """Refuse a clip that is too overdriven for a phrase to be heard in it, before anything is computed of it.
+
+        Raises: DistortedClipError: its samples' kurtosis is below what the bundle states.
+        """
+        least = self.output.least_kurtosis
+        if least is not None and (found := kurtosis(clip[0])) < least:
+            raise DistortedClipError(
+                f"The recording is overdriven: the kurtosis of its samples is below {least:g}.",
+                value=f"{found:.2f}",
+                remedy="Lower the microphone's gain, or speak from further away.",
             )
 
     def log_posteriors(self, clip: InputArray) -> FloatArray:

@@ -100,6 +100,7 @@ class Speech:
         words = self._challenges.redeem(tenant, subject_id, challenge_id, PHRASE)
         rows, text = recogniser.read(clip), recogniser.text(words)
         recogniser.require_duration(rows, text)
+        recogniser.require_undistorted(rows)
         return decide_phrase(recogniser.log_posteriors(rows), text, recogniser.output, max_far)
 
     def pronounce(self, model_name: str, clip: bytes, text: str, max_far: float) -> Pronounced:
@@ -117,6 +118,7 @@ class Speech:
         ways = recogniser.text(words)
         rows = recogniser.read(clip)
         recogniser.require_duration(rows, ways)
+        recogniser.require_undistorted(rows)
         log_posteriors = recogniser.log_posteriors(rows)
         decision = decide_phrase(log_posteriors, ways, recogniser.output, max_far)
         spoken = spoken_words(log_posteriors, ways)

@@ -188,6 +188,23 @@ def test_verify_of_a_clip_in_which_every_phone_is_heard_at_once_passes_only_wher
         assert right.phrase.match
 
 
+def test_verify_and_pronounce_of_an_overdriven_clip_are_refused_where_the_bundle_has_a_limit(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    write_phoneme_bundle(tmp_path / "models" / "phonemes", least_kurtosis=1.5)
+    with serving(small_settings(tmp_path)) as running, running.client() as own:
+        own.enroll("ada", [clip(OTHERS)])
+        given = own.challenge("ada")
+        said = spoken(given.phrase.split())
+        flat = encoded(np.clip(200 * said, -0.5, 0.5).astype(np.float32), subtype="FLOAT")
+        answer = refused(lambda: own.verify("ada", flat, challenge_id=given.challenge_id))
+        assert (answer.status, answer.code) == (422, "distorted_clip")
+        assert 1.0 <= float(str(answer.value)) < 1.5
+        assert refused(lambda: own.pronounce(flat, given.phrase)).code == "distorted_clip"
+        assert own.pronounce(encoded(said, subtype="FLOAT"), given.phrase).phrase.match
+        used = refused(lambda: own.verify("ada", clip(OTHERS), challenge_id=given.challenge_id))
+        assert used.code == "challenge_not_redeemable"
+
+
 def test_challenge_of_nobody_is_refused(client: Client):
     assert refused(lambda: client.challenge("nobody")).code == "unknown_subject"
 
