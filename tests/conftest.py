@@ -20,6 +20,7 @@ hypothesis.settings.load_profile("untimed")
 REAL_PARTS = {
     "shared_data",
     "models_dir",
+    "equalizer",
     "voice_samples",
     "face_samples",
 }  # fixtures; `make test-unit` leaves them out

@@ -12,6 +12,8 @@ from matchka_train.evaluation.validation import Accuracy
 from matchka_train.metrics.calibration import ThresholdAt
 from matchka_train.metrics.impostor_tails import RankedImpostors, fit_tails, gallery_thresholds
 
+pytestmark = pytest.mark.slow  # thresholds with bounds, of many draws of people
+
 DIM = 6
 Domain = tuple[npt.NDArray[np.float32], list[str]]
 

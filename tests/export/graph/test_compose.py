@@ -20,6 +20,8 @@ from matchka_train.backbones.speaker.fbank import KaldiFbank
 from matchka_train.weights.source import WeightSource
 from tests.factories.feature_graphs import source_of, write_frames_onnx, write_pixels_onnx
 
+pytestmark = pytest.mark.slow  # whole graphs are exported
+
 WINDOW, DIM, FULL = 50, 6, 4
 INPUT = AudioInputSpec(
     sample_rate_hz=16_000, window_samples=WINDOW, hop_samples=25, context_samples=0, level_dbfs=-30.0

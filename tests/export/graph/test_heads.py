@@ -17,6 +17,8 @@ from matchka_train.backbones.served_graph import serve_graph, value_of
 from matchka_train.features.extraction import embed_windows
 from tests.factories.radio import tiny_network
 
+pytestmark = pytest.mark.slow  # whole graphs are exported
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory):

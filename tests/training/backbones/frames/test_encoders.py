@@ -70,6 +70,7 @@ def test_stacking_when_frames_are_left_over_drops_them():
     assert every_last(frames[:, :2], 3).shape[1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_transformer_frames_are_the_published_hidden_states_each_frame_normalised(tmp_path, kind):
     transformers = pytest.importorskip("transformers", reason="the library of the networks is not installed")

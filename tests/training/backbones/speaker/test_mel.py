@@ -8,6 +8,7 @@ import torch
 from matchka_train.backbones.speaker.mel import MelSpectrogram, hz_to_mel, mel_filters, mel_to_hz
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "fft", "bands"), [(16_000, 400, 40), (16_000, 512, 80), (8_000, 256, 23)])
 def test_mel_filters_when_compared_with_librosa_agree(rate: int, fft: int, bands: int) -> None:
     expected = librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
@@ -20,6 +21,7 @@ def test_mel_scale_when_inverted_returns_the_frequencies() -> None:
     np.testing.assert_allclose(hz_to_mel(frequencies), librosa.hz_to_mel(frequencies), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [400, 401, 559, 560, 4_321])
 def test_mel_spectrogram_when_compared_with_librosa_agrees(samples: int) -> None:
     wave = (np.random.default_rng(samples).standard_normal(samples) * 0.1).astype(np.float32)

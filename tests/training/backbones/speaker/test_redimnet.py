@@ -65,6 +65,7 @@ def test_numbers_when_clips_differ_differ_far_more_than_is_allowed() -> None:
         assert np.abs(one - other).max() > 100 * LARGEST_DIFFERENCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "samples"), [("b2", 600), ("b2", 24_001), ("S", 8_000), ("b0", 16_160)])
 def test_front_end_when_compared_with_librosa_gives_its_log_mel(case: str, samples: int) -> None:
     config = CASES[case]

@@ -24,6 +24,8 @@ from matchka_train.run.phonemes.run import run_phonemes, shuffle_transcripts
 from matchka_train.run.recipe import check_recipe, read_content
 from tests.factories.voice_folders import write_voices
 
+pytestmark = pytest.mark.slow  # whole trainings
+
 
 def said(speaker: int, clip: int) -> tuple[str, str]:
     phones = np.random.default_rng([speaker, clip]).choice(PHONES, 4)
