@@ -65,7 +65,7 @@ test: test-unit
 	$(BIN)/python -m pytest -m slow
 
 test-unit: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
