@@ -23,6 +23,7 @@ from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
+from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.run import run_network
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.heads.words.train import train_words
@@ -30,7 +31,6 @@ from matchka_train.judging.judge import Conditions, compare, judge, judgement_as
 from matchka_train.judging.models import open_model
 from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.progress import show_progress
-from matchka_train.run.network import read_network_recipe
 from matchka_train.run.recipe import check_recipe, read_content, read_recipe
 
 app = typer.Typer(help="Train projections and heads on frozen backbones.", no_args_is_help=True, add_completion=False)
@@ -114,7 +114,7 @@ def network_command(
 ) -> None:
     """Train a radio network on made signals, measure it, and write its file: a backbone for `run`."""
     torch.set_num_threads(threads)
-    value = read_network_recipe(recipe, tuple(overrides or ()))
+    value = check_recipe(recipe, read_content(recipe, tuple(overrides or ())), NetworkRecipe)
     with show_progress() as progress:
         trained = run_network(value, progress)
     sys.stdout.write(f"{json.dumps(trained.description.measured, indent=1)}\n{value.output}\n")

@@ -1,5 +1,7 @@
 """Losses, mixing and batches of a radio network's training beside slow loops, and a training that learns."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from matchka_train.fitting.network.losses import classification_loss, denoising_
 from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.training import train_network
 from matchka_train.fitting.network.windows import batches_of, draw_windows, mix
-from matchka_train.run.network import read_network_recipe
+from matchka_train.run.recipe import check_recipe, read_content
 
 MODULATIONS = ("BPSK", "WBFM")
 
@@ -94,11 +96,11 @@ def test_network_recipe_when_a_modulation_is_unknown_names_it(tmp_path):
     with pytest.raises(ValueError, match="MORSE"):
         NetworkRecipe(modulations=("BPSK", "MORSE"))
     (tmp_path / "network.yaml").write_text("epochs: 2\n", encoding="utf-8")
-    assert read_network_recipe(tmp_path / "network.yaml", ("network.film=false",)).network.film is False
+    assert read(tmp_path / "network.yaml", "network.film=false").network.film is False
     with pytest.raises(RecipeError, match="epoch"):
-        read_network_recipe(tmp_path / "network.yaml", ("epoch=3",))
+        read(tmp_path / "network.yaml", "epoch=3")
     with pytest.raises(RecipeError, match="cannot be read"):
-        read_network_recipe(tmp_path / "absent.yaml")
+        read(tmp_path / "absent.yaml")
 
 
 @pytest.mark.slow
@@ -140,3 +142,7 @@ def test_train_network_when_the_rate_is_absurd_says_that_it_diverged():
     )
     with pytest.raises(DivergedError):
         train_network(recipe, lambda _epoch, _loss: None)
+
+
+def read(path: Path, *overrides: str) -> NetworkRecipe:
+    return check_recipe(path, read_content(path, overrides), NetworkRecipe)
