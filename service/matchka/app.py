@@ -23,6 +23,7 @@ from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
 from matchka.api.routes import (
+    challenges,
     classes,
     decisions,
     docs,
@@ -44,10 +45,15 @@ from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
+from matchka.store.challenges import ChallengeLimits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
+from matchka.tasks.challenges.challenger import Challenger
+from matchka.tasks.challenges.head_turn import HeadTurnChallenge
+from matchka.tasks.challenges.kind import ChallengeKind
+from matchka.tasks.challenges.phrase import PhraseChallenge
 from matchka.tasks.embedding.verifier import Verifier
-from matchka.tasks.speech.speech import ChallengeRules, Speech
+from matchka.tasks.speech.speech import Speech
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 WORKERS_PER_CORE: Final = 8  # requests worked on at once; most of their threads wait for a batch
@@ -89,7 +95,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, load_shedder, telemetry)
-    for part in (embeddings, classes, parameters, decisions, speech, subjects, models, health):
+    for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, health):
         app.include_router(part.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
@@ -199,7 +205,16 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings) -> 
     gc.collect()
     gc.freeze()  # what was loaded stays: no later collection has to walk through it
     state.telemetry.watch_galleries(verifier.gallery_sizes, verifier.gallery_searches)
-    rules = ChallengeRules(settings.challenge_model, settings.challenge_lifetime_s, settings.challenges_per_hour)
-    state.speech = Speech(verifier.models, verifier.challenges, rules)
+    state.speech = Speech(verifier.models)
+    state.challenger = _challenger_of(verifier, settings)
     state.verifier = verifier
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
+
+
+def _challenger_of(verifier: Verifier, settings: Settings) -> Challenger:
+    """With every kind of challenge that the settings offer."""
+    kinds: list[ChallengeKind] = [PhraseChallenge(verifier.models, settings.challenge_model)]
+    if settings.head_turn:
+        kinds.append(HeadTurnChallenge(verifier.models))
+    limits = ChallengeLimits(settings.challenge_lifetime_s, settings.open_challenges, settings.challenges_per_hour)
+    return Challenger(kinds, verifier.challenges, limits)

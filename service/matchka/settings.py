@@ -147,8 +147,14 @@ class Settings(BaseSettings):
     challenge_lifetime_s: float = Field(
         60.0, gt=0, le=600, allow_inf_nan=False, description="Time within which a challenge has to be answered."
     )
+    open_challenges: int = Field(
+        3, ge=1, le=1000, description="Challenges of a subject that may be open at once; more are answered 429."
+    )
     challenges_per_hour: int = Field(
-        20, ge=1, le=1000, description="Challenges that a subject may be given in an hour; more are answered 429."
+        20, ge=1, le=1000, description="Challenges of a subject that may be redeemed in an hour; then 429."
+    )
+    head_turn: bool = Field(
+        False, description="Offer challenges of kind head_turn. Experimental: how often they refuse is not measured."
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 

@@ -52,7 +52,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_GPU_HALF_PRECISION": "true",
         "MATCHKA_CHALLENGE_MODEL": "phones",
         "MATCHKA_CHALLENGE_LIFETIME_S": "30.5",
+        "MATCHKA_OPEN_CHALLENGES": "2",
         "MATCHKA_CHALLENGES_PER_HOUR": "7",
+        "MATCHKA_HEAD_TURN": "1",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - {"modalities"}
@@ -86,7 +88,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "cores": 3,
         "challenge_model": "phones",
         "challenge_lifetime_s": 30.5,
+        "open_challenges": 2,
         "challenges_per_hour": 7,
+        "head_turn": True,
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"

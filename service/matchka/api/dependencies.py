@@ -15,6 +15,7 @@ from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.load_shedding import LoadShedder
+from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
 
@@ -25,8 +26,8 @@ T = TypeVar("T")
 class ServiceState:
     """What an application holds while it runs.
 
-    `verifier` and `speech` are None until models are warm and galleries are loaded; `has_failed` where they never will
-    be.
+    `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
+    they never will be.
     """
 
     keys: KeyRing
@@ -36,6 +37,7 @@ class ServiceState:
     telemetry: Telemetry = field(default_factory=Telemetry)
     verifier: Verifier | None = None
     speech: Speech | None = None
+    challenger: Challenger | None = None
     has_failed: bool = False
 
 
@@ -46,6 +48,7 @@ class Caller:
     tenant: str
     verifier: Verifier
     speech: Speech
+    challenger: Challenger
     state: ServiceState
     request: Request
 
@@ -117,12 +120,12 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
             UnknownFieldError: a query parameter that the call does not have.
         """
         state = service_state(request)
-        if state.verifier is None or state.speech is None:
+        if state.verifier is None or state.speech is None or state.challenger is None:
             raise NotReadyError(
                 "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
             )
         _refuse_stray_parameters(request, parameters)
-        return Caller(tenant, state.verifier, state.speech, state, request)
+        return Caller(tenant, state.verifier, state.speech, state.challenger, state, request)
 
     return caller_of
 

@@ -52,6 +52,11 @@ SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
 Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_read_number), Field(ge=0, le=1, allow_inf_nan=False)]
+LISTS_OF_FILES: Final = (list[FileBytes], list[FileBytes] | None)
+ProbeFiles = Annotated[
+    list[FileBytes] | None,
+    Field(description="One; with a challenge of kind head_turn 3 to 8, in the order in which they were taken."),
+]
 Files = Annotated[
     list[FileBytes],
     Field(
@@ -115,14 +120,17 @@ class EnrollForm(ModelForm):
 class VerifyForm(ModelForm):
     """POST /v1/verify: `file` for one model; `voice_file` and `face_file` for `model=voice+face`, without dim.
 
+    One file of each, unless a challenge of kind head_turn is redeemed: its pictures are all sent as `file`, or all as
+    `face_file`.
+
     `require` and `max_fmr_each` belong to `model=voice+face`. `both`: the fused ratio keeps `max_fmr`, and each part
     alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one.
     """
 
     subject_id: SubjectId
-    file: FileBytes | None = None
+    file: ProbeFiles = None
     voice_file: FileBytes | None = None
-    face_file: FileBytes | None = None
+    face_file: ProbeFiles = None
     dim: Dim = None
     max_fmr: Rate = 1e-3
     face: OneFace = None
@@ -137,7 +145,8 @@ class VerifyForm(ModelForm):
         str | None,
         Field(
             max_length=64,
-            description="Of POST /v1/challenges: the voice must also say its phrase. Used up by this call.",
+            description="Of POST /v1/challenges: the voice must also say its phrase, or the head turn as it asks. "
+            "Used up by this call. Left out or null: a verification without a challenge.",
         ),
     ] = None
     max_far: Annotated[
@@ -151,11 +160,23 @@ class VerifyForm(ModelForm):
         return self.max_fmr_each if self.require == "both" else None
 
 
-def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
-    """The files of a fused verification by model name, or None where the form is for one model.
+def probes_of(form: VerifyForm) -> dict[str, list[bytes]]:
+    """The files of a verification by the name of the model that each is for.
 
-    Raises: MissingFieldError, InvalidFieldError: the files do not fit the model asked for.
+    Raises: MissingFieldError, InvalidFieldError: the files do not fit the model asked for, or are several of one where
+        no challenge asks for them.
     """
+    given = _files_given(form)
+    probes = {form.model if name == "file" else name.removesuffix("_file"): files for name, files in given.items()}
+    if form.challenge_id is None:
+        for name, files in given.items():
+            if len(files) > 1:
+                raise _given_often(name, len(files))
+    return probes
+
+
+def _files_given(form: VerifyForm) -> dict[str, list[bytes]]:
+    """The files by field, where they are those that the model asked for needs."""
     names = form.model.split(JOINT)
     if len(names) == 1:
         if form.voice_file is not None or form.face_file is not None:
@@ -171,7 +192,7 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
                 )
         if form.file is None:
             raise MissingFieldError("The field file is missing.", value="file", remedy="Send the probe as `file`.")
-        return None
+        return {"file": form.file}
     if form.file is not None or form.dim is not None or form.options:
         raise InvalidFieldError(
             "A fused verification takes voice_file and face_file, and neither file, dim, face nor sample_format.",
@@ -184,13 +205,11 @@ def parts_of(form: VerifyForm) -> dict[str, bytes] | None:
             value=form.max_fmr_each,
             remedy="Leave max_fmr_each out, or ask for require=both.",
         )
-    given = {"voice": form.voice_file, "face": form.face_file}
-    for name, file in given.items():
-        if file is None:
-            raise MissingFieldError(
-                f"The field {name}_file is missing.", value=f"{name}_file", remedy="Send one file of each kind."
-            )
-    return {name: file for name, file in given.items() if file is not None}
+    given = {"voice_file": None if form.voice_file is None else [form.voice_file], "face_file": form.face_file}
+    for name, files in given.items():
+        if files is None:
+            raise MissingFieldError(f"The field {name} is missing.", value=name, remedy="Send one file of each kind.")
+    return {name: files for name, files in given.items() if files is not None}
 
 
 class CompareForm(ModelForm):
@@ -226,7 +245,10 @@ class ChallengeForm(Form):
     """POST /v1/challenges."""
 
     subject_id: SubjectId
-    kind: Literal["phrase"] = "phrase"
+    kind: Annotated[
+        Literal["phrase", "head_turn"],
+        Field(description="head_turn is experimental, and offered where the service's MATCHKA_HEAD_TURN is set."),
+    ] = "phrase"
     words: Annotated[
         int | None, BeforeValidator(_read_number), Field(ge=4, le=10, description="Of the phrase; 6 by default.")
     ] = None
@@ -324,15 +346,19 @@ def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> objec
     if takes.is_list:
         return given
     if len(given) > 1:
-        raise InvalidFieldError(f"The field {name} is given {len(given)} times.", value=name, remedy="Give it once.")
+        raise _given_often(name, len(given))
     return given[0]
+
+
+def _given_often(name: str, count: int) -> InvalidFieldError:
+    return InvalidFieldError(f"The field {name} is given {count} times.", value=name, remedy="Give it once.")
 
 
 def _kind_of(field: FieldInfo) -> FieldKind:
     return FieldKind(
-        is_file=field.annotation in (bytes, FileBytes, FileBytes | None, list[FileBytes]),
+        is_file=field.annotation in (bytes, FileBytes, FileBytes | None, *LISTS_OF_FILES),
         is_number=any(isinstance(rule, BeforeValidator) and rule.func is _read_number for rule in field.metadata),
-        is_list=field.annotation == list[FileBytes],
+        is_list=field.annotation in LISTS_OF_FILES,
     )
 
 

@@ -80,6 +80,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.DurationMismatchError,
             errors.DistortedClipError,
             errors.UnknownWordsError,
+            errors.DuplicateSampleError,
             errors.StorageFullError,
         ),
     ),

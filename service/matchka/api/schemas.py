@@ -86,11 +86,24 @@ class PhraseAnswer(Answer):
     max_far: float
 
 
+class HeadTurnAnswer(Answer):
+    """Whether a head turned as asked, in pictures of one person. Experimental.
+
+    `turns` are of the pictures in their order, positive towards the person's left; each side needs `least_turn`.
+    """
+
+    match: bool
+    same_person: bool
+    turns: list[float]
+    least_turn: float
+
+
 class VerifyAnswer(Answer):
     """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation.
 
     `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison. With a
-    challenge there is a `phrase`, and `match` needs both: similarity >= threshold, and the phrase's own match.
+    challenge there is a `phrase` or a `head_turn`, and `match` needs both: similarity >= threshold, and the challenge's
+    own match.
     """
 
     match: bool
@@ -104,7 +117,8 @@ class VerifyAnswer(Answer):
     model: str
     version: str
     faces: list[FaceAnswer | None] | None = None
-    phrase: PhraseAnswer | None = None  # without a challenge
+    phrase: PhraseAnswer | None = None  # without a challenge of the kind
+    head_turn: HeadTurnAnswer | None = None
 
 
 class FusedVerifyAnswer(Answer):
@@ -112,7 +126,7 @@ class FusedVerifyAnswer(Answer):
 
     `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
     `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
-    `max_fmr`. `dim` names no single embedding and is 0. With a challenge `match` needs the `phrase` as well.
+    `max_fmr`. `dim` names no single embedding and is 0. With a challenge `match` needs it as well.
     """
 
     match: bool
@@ -127,7 +141,8 @@ class FusedVerifyAnswer(Answer):
     model: str
     version: str
     parts: dict[str, VerifyAnswer]
-    phrase: PhraseAnswer | None = None  # without a challenge
+    phrase: PhraseAnswer | None = None  # without a challenge of the kind
+    head_turn: HeadTurnAnswer | None = None
 
 
 class ChallengeAnswer(Answer):
@@ -136,6 +151,15 @@ class ChallengeAnswer(Answer):
     challenge_id: str
     kind: str
     phrase: str
+    expires_at: datetime
+
+
+class DirectionsAnswer(Answer):
+    """What a head has to do, for one use until it expires: where to look, in this order; left is the person's own."""
+
+    challenge_id: str
+    kind: str
+    directions: list[str]
     expires_at: datetime
 
 

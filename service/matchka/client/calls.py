@@ -1,7 +1,7 @@
 """The calls of HTTP v1: each function describes one, and says how its answer is read. Nothing is sent here."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -10,6 +10,7 @@ from urllib.parse import quote
 from matchka.client.answers import (
     ChallengeAnswer,
     ClassifyAnswer,
+    DirectionsAnswer,
     EmbedAnswer,
     EnrollAnswer,
     FusedVerifyAnswer,
@@ -153,6 +154,33 @@ def challenge(subject_id: str, words: int | None = None) -> Call[ChallengeAnswer
     return _form("challenges", ChallengeAnswer.model_validate_json, fields, ())
 
 
+def head_turn(subject_id: str) -> Call[DirectionsAnswer]:
+    """Directions for a subject's head, for one verify_turning() within a minute. Experimental."""
+    fields: dict[str, Value] = {"subject_id": subject_id, "kind": "head_turn"}
+    return _form("challenges", DirectionsAnswer.model_validate_json, fields, ())
+
+
+def verify_turning(
+    subject_id: str, pictures: Sequence[Sample], challenge_id: str, model: str = "face", max_fmr: float | None = None
+) -> Call[VerifyAnswer]:
+    """Compare a subject with pictures of its head, and these with what head_turn() asked for. Experimental.
+
+    Args:
+        subject_id: whom the pictures claim to be of.
+        pictures: 3 to 8 paths or bytes, in the order in which they were taken, not mirrored.
+        challenge_id: of head_turn(); used up by this call.
+        model: asked for.
+        max_fmr: false match rate to keep; 1e-3 by default.
+    """
+    fields: dict[str, Value] = {
+        "model": model,
+        "subject_id": subject_id,
+        "max_fmr": max_fmr,
+        "challenge_id": challenge_id,
+    }
+    return _form("verify", VerifyAnswer.model_validate_json, fields, _files("file", pictures))
+
+
 def pronounce(
     sample: Sample, text: str, model: str = "phonemes", max_far: float | None = None
 ) -> Call[PronounceAnswer]:
@@ -277,7 +305,7 @@ def _nothing(_: bytes) -> None:
     return None
 
 
-def _files(name: str, samples: list[Sample]) -> tuple[Part, ...]:
+def _files(name: str, samples: Sequence[Sample]) -> tuple[Part, ...]:
     if not samples:
         raise MissingFieldError("There is no sample to send.", value=name, remedy="Name at least one file.")
     return tuple((name, _named_bytes(sample)) for sample in samples)

@@ -71,6 +71,8 @@ class Client:
     verify = _sent(calls.verify)
     verify_jointly = _sent(calls.verify_jointly)
     challenge = _sent(calls.challenge)
+    head_turn = _sent(calls.head_turn)
+    verify_turning = _sent(calls.verify_turning)
     pronounce = _sent(calls.pronounce)
     transcribe = _sent(calls.transcribe)
     compare = _sent(calls.compare)

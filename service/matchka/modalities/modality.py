@@ -16,8 +16,9 @@ from matchka.runtime.stage_timer import StageTimes
 
 InputDtype: TypeAlias = Literal["float32", "uint8"]
 InputArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
-# Why a sample is read: what becomes a template has to be more than what is compared once.
-Purpose: TypeAlias = Literal["enrolment", "probe"]
+# Why a sample is read: what becomes a template has to be more than what is compared once, and what is one of a burst
+# shows one thing and nothing beside it, however it is turned.
+Purpose: TypeAlias = Literal["enrolment", "probe", "burst"]
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,8 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
         media_types: of the files that are read.
         errors: those that only its samples meet, with the stable code of each.
         nothing_found: errors that say of a file that can be read that it shows nothing to compare.
+        turn_of: finding -> how far a head is turned to the person's left (positive) or right; None where samples show
+            no heads.
         least_parallel_rows: rows from which on one run on several cores is sooner done than on one.
     """
 
@@ -216,6 +219,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
     media_types: tuple[str, ...]
     errors: Mapping[type[MatchkaError], str]
     nothing_found: tuple[type[MatchkaError], ...] = ()
+    turn_of: Callable[[Any], float] | None = None
     least_parallel_rows: int = 1
 
     @property

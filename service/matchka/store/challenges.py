@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, and_, delete, not_, or_, select, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -45,8 +45,24 @@ class Challenge:
     """What was asked. Attributes: content: words, or directions; expires_at: by the database's clock."""
 
     challenge_id: str
+    kind: str
     content: tuple[str, ...]
     expires_at: datetime
+
+
+@dataclass(frozen=True)
+class ChallengeLimits:
+    """How long challenges last, and how many of them a subject may have.
+
+    Attributes:
+        lifetime_s: seconds until one expires.
+        most_open: most that are neither redeemed nor expired, at once.
+        most_in_an_hour: most that were redeemed within the last hour, with those that are open.
+    """
+
+    lifetime_s: float
+    most_open: int
+    most_in_an_hour: int
 
 
 class Challenges:
@@ -63,8 +79,7 @@ class Challenges:
         tenant: str,
         subject_id: str,
         kind: str,
-        lifetime_s: float,
-        most_in_an_hour: int,
+        limits: ChallengeLimits,
         choose: Callable[[Sequence[tuple[str, ...]]], tuple[str, ...]],
     ) -> Challenge:
         """Ask a subject something new; what it was asked long ago is forgotten.
@@ -73,22 +88,21 @@ class Challenges:
             tenant: owner of the subject.
             subject_id: who is asked.
             kind: of what is asked; another kind is not redeemed in its place.
-            lifetime_s: seconds until it expires.
-            most_in_an_hour: most challenges of a subject in any hour, of all kinds.
+            limits: how long it lasts, and how many the subject may have, of all kinds.
             choose: content -> what to ask, given the subject's last REMEMBERED contents of the kind.
 
         Raises:
             UnknownSubjectError: no such subject.
-            TooManyChallengesError: it was asked too often.
+            TooManyChallengesError: it has too many that are open, or has tried too often.
         """
         with Session(self._engine) as session, session.begin():
             key = require_subject(session, tenant, subject_id).key
-            self._require_rate(session, key, most_in_an_hour)  # a refusal waits for no lock
+            now = self._require_rate(session, key, limits)  # a refusal waits for no lock
             # SQLite has one writer from the first change on; PostgreSQL locks the subject's row
-            self._forget_old(session, key, max(REMEMBERED, most_in_an_hour))
+            self._forget_old(session, key, now)
             session.expire_all()
             key = require_subject(session, tenant, subject_id, to_change=True).key  # it may have been deleted meanwhile
-            now = self._require_rate(session, key, most_in_an_hour)
+            now = self._require_rate(session, key, limits)
             earlier = session.scalars(
                 select(ChallengeRow.content)
                 .where(ChallengeRow.subject_key == key, ChallengeRow.kind == kind)
@@ -96,8 +110,8 @@ class Challenges:
                 .limit(REMEMBERED)
             ).all()
             content = choose([tuple(one.split()) for one in earlier])
-            expires_at = now + timedelta(seconds=lifetime_s)
-            challenge = Challenge(token_hex(ID_BYTES), content, expires_at)
+            expires_at = now + timedelta(seconds=limits.lifetime_s)
+            challenge = Challenge(token_hex(ID_BYTES), kind, content, expires_at)
             session.add(
                 ChallengeRow(
                     challenge_id=challenge.challenge_id,
@@ -148,40 +162,56 @@ class Challenges:
             )
         return tuple(content.split())
 
-    def _forget_old(self, session: Session, key: int, kept: int) -> None:
-        """Remove what the subject was asked before its last `kept` challenges."""
+    def _forget_old(self, session: Session, key: int, now: datetime) -> None:
+        """Remove what the subject was asked before its last REMEMBERED challenges, and what no limit counts."""
         newest = (
             select(ChallengeRow.number)
             .where(ChallengeRow.subject_key == key)
             .order_by(ChallengeRow.number.desc())
-            .offset(kept - 1)
+            .offset(REMEMBERED - 1)
             .limit(1)
             .scalar_subquery()
         )
         session.execute(
             delete(ChallengeRow)
-            .where(ChallengeRow.subject_key == key, ChallengeRow.number < newest)
+            .where(ChallengeRow.subject_key == key, ChallengeRow.number < newest, not_(_counts(now)))
             .execution_options(synchronize_session=False)
         )
 
-    def _require_rate(self, session: Session, key: int, most_in_an_hour: int) -> datetime:
+    def _require_rate(self, session: Session, key: int, limits: ChallengeLimits) -> datetime:
         """The database's time, where the subject may be asked again."""
         now = session.execute(select(_Now())).scalar_one()
-        recent = (
-            select(ChallengeRow.issued_at)
-            .where(ChallengeRow.subject_key == key, ChallengeRow.issued_at > now - RATE_WINDOW)
-            .order_by(ChallengeRow.number)
+        counted = session.execute(
+            select(ChallengeRow.used_at, ChallengeRow.expires_at).where(ChallengeRow.subject_key == key, _counts(now))
+        ).all()
+        open_until = [expires_at for used_at, expires_at in counted if used_at is None]
+        counted_until = [expires_at if used_at is None else used_at + RATE_WINDOW for used_at, expires_at in counted]
+        _require_fewer(
+            open_until, limits.most_open, now, "A subject may have {} challenges that are neither redeemed nor expired."
         )
-        issued = session.scalars(recent).all()
-        if len(issued) < most_in_an_hour:
-            return now
-        wait = issued[len(issued) - most_in_an_hour] + RATE_WINDOW - now
-        raise TooManyChallengesError(
-            f"A subject may be given {most_in_an_hour} challenges in an hour.",
-            value=f"{len(issued)} in the last hour",
-            remedy="Try again after the seconds in Retry-After.",
-            retry_after_s=wait.total_seconds(),
+        _require_fewer(
+            counted_until, limits.most_in_an_hour, now, "Of a subject {} challenges may be redeemed in an hour."
         )
+        return now
+
+
+def _counts(now: datetime) -> ColumnElement[bool]:
+    """Whether a limit counts a row: it is open, or was redeemed within the last hour."""
+    is_open = and_(ChallengeRow.used_at.is_(None), ChallengeRow.expires_at > now)
+    return or_(is_open, and_(ChallengeRow.used_at.is_not(None), ChallengeRow.used_at > now - RATE_WINDOW))
+
+
+def _require_fewer(counted_until: Sequence[datetime], most: int, now: datetime, rule: str) -> None:
+    """Refuse one more. Args: counted_until: of each that counts, until when it does."""
+    if len(counted_until) < most:
+        return
+    wait = sorted(counted_until)[len(counted_until) - most] - now
+    raise TooManyChallengesError(
+        rule.format(most),
+        value=len(counted_until),
+        remedy="Try again after the seconds in Retry-After.",
+        retry_after_s=wait.total_seconds(),
+    )
 
 
 def forget_challenges(session: Session) -> None:

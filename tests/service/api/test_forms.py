@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matchka.api.forms import CompareForm, EmbedForm, EnrollForm, Form, IdentifyForm, VerifyForm, check_fields, parts_of
+from matchka.api.forms import (
+    CompareForm,
+    EmbedForm,
+    EnrollForm,
+    Form,
+    IdentifyForm,
+    VerifyForm,
+    check_fields,
+    probes_of,
+)
 from matchka.errors import (
     InvalidFieldError,
     InvalidSubjectIdError,
@@ -82,7 +91,7 @@ def test_check_fields_without_optional_fields_gives_the_designs_defaults():
     embed = check_fields(EmbedForm, EMBED)
     assert (embed.model, embed.file, embed.dim, embed.encoding) == ("voice", [b"a"], None, "float")
     verify = check_fields(VerifyForm, VERIFY)
-    assert (verify.file, verify.dim, verify.max_fmr) == (b"a", None, 1e-3)
+    assert (verify.file, verify.dim, verify.max_fmr) == ([b"a"], None, 1e-3)
     compare = check_fields(CompareForm, {"model": ["voice"], "file_a": [b"a"], "file_b": [b"b"]})
     assert (compare.file_a, compare.file_b, compare.dim, compare.max_fmr) == (b"a", b"b", None, 1e-3)
     identify = check_fields(IdentifyForm, EMBED)
@@ -147,7 +156,7 @@ def test_check_fields_with_a_bad_subject_id_raises_its_own_error():
 
 @pytest.mark.parametrize(
     ("name", "values"),
-    [("model", ["voice", "face"]), ("subject_id", ["ada", "ada"]), ("file", [b"a", b"b"]), ("dim", ["2", "4"])],
+    [("model", ["voice", "face"]), ("subject_id", ["ada", "ada"]), ("voice_file", [b"a", b"b"]), ("dim", ["2", "4"])],
 )
 def test_check_fields_with_a_single_field_given_twice_is_refused(name: str, values: list[str | bytes]):
     with pytest.raises(InvalidFieldError, match="2 times"):
@@ -162,26 +171,34 @@ def test_check_fields_with_text_for_a_file_or_a_file_for_text_is_refused(name: s
         check_fields(VerifyForm, {**VERIFY, name: [value]})
 
 
-def test_parts_of_a_form_for_one_model_needs_its_file_and_no_other():
-    assert parts_of(check_fields(VerifyForm, VERIFY)) is None
+def test_probes_of_a_form_for_one_model_needs_its_file_and_no_other():
+    assert probes_of(check_fields(VerifyForm, VERIFY)) == {"voice": VERIFY["file"]}
     with pytest.raises(MissingFieldError, match="file"):
-        parts_of(check_fields(VerifyForm, {name: value for name, value in VERIFY.items() if name != "file"}))
+        probes_of(check_fields(VerifyForm, {name: value for name, value in VERIFY.items() if name != "file"}))
     with pytest.raises(InvalidFieldError, match="voice_file"):
-        parts_of(check_fields(VerifyForm, {**VERIFY, "voice_file": [b"v"]}))
+        probes_of(check_fields(VerifyForm, {**VERIFY, "voice_file": [b"v"]}))
     for name, value in {"require": "both", "max_fmr_each": "0.01"}.items():  # their defaults, but given
         with pytest.raises(InvalidFieldError, match=f"{name} belongs to"):
-            parts_of(check_fields(VerifyForm, {**VERIFY, name: [value]}))
+            probes_of(check_fields(VerifyForm, {**VERIFY, name: [value]}))
 
 
-def test_parts_of_a_fused_form_needs_one_file_of_each_kind_and_nothing_else():
+def test_probes_of_a_form_with_several_files_need_a_challenge_that_may_ask_for_them():
+    several = {**VERIFY, "file": [b"a", b"b", b"c"]}
+    with pytest.raises(InvalidFieldError, match="file is given 3 times"):
+        probes_of(check_fields(VerifyForm, several))
+    asked = check_fields(VerifyForm, {**several, "challenge_id": ["0" * 32]})
+    assert probes_of(asked) == {"voice": [b"a", b"b", b"c"]}
+
+
+def test_probes_of_a_fused_form_needs_one_file_of_each_kind_and_nothing_else():
     fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
     with pytest.raises(MissingFieldError, match="face_file"):
-        parts_of(check_fields(VerifyForm, fused))
+        probes_of(check_fields(VerifyForm, fused))
     fused["face_file"] = [b"f"]
-    assert parts_of(check_fields(VerifyForm, fused)) == {"voice": b"v", "face": b"f"}
+    assert probes_of(check_fields(VerifyForm, fused)) == {"voice": [b"v"], "face": [b"f"]}
     for name, value in {"file": b"x", "dim": "64", "face": "only"}.items():
         with pytest.raises(InvalidFieldError, match="neither"):
-            parts_of(check_fields(VerifyForm, {**fused, name: [value]}))
+            probes_of(check_fields(VerifyForm, {**fused, name: [value]}))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +217,7 @@ def test_part_floor_of_a_fused_form_is_there_unless_the_sum_alone_counts(
     assert check_fields(VerifyForm, {**fused, **given}).part_floor == floor
 
 
-def test_parts_of_a_fused_form_that_asks_each_part_and_only_their_sum_is_refused():
+def test_probes_of_a_fused_form_that_asks_each_part_and_only_their_sum_is_refused():
     fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
     with pytest.raises(InvalidFieldError, match="max_fmr_each asks"):
-        parts_of(check_fields(VerifyForm, {**fused, "require": ["sum"], "max_fmr_each": ["0.05"]}))
+        probes_of(check_fields(VerifyForm, {**fused, "require": ["sum"], "max_fmr_each": ["0.05"]}))

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     folder = tmp_path_factory.mktemp("speech")
     write_bundle(folder / "models" / "voice")
     write_phoneme_bundle(folder / "models" / "phonemes")
-    with serving(small_settings(folder, challenges_per_hour=1000)) as running:
+    with serving(small_settings(folder, open_challenges=1000, challenges_per_hour=1000)) as running:
         with running.client() as client:
             client.enroll("ada", [clip(OTHERS)])
         yield running

@@ -32,6 +32,8 @@ CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
     (calls.verify, calls.verify("s", SAMPLE, "m", 1, 0.1, "only", "npy", "c", 0.1)),
     (calls.verify_jointly, calls.verify_jointly("s", SAMPLE, SAMPLE, 0.1, "both", 0.2, "c", 0.1)),
     (calls.challenge, calls.challenge("s", 5)),
+    (calls.head_turn, calls.head_turn("s")),
+    (calls.verify_turning, calls.verify_turning("s", [SAMPLE, SAMPLE, SAMPLE], "c", "m", 0.1)),
     (calls.pronounce, calls.pronounce(SAMPLE, "a text", "m", 0.1)),
     (calls.transcribe, calls.transcribe(SAMPLE, "m")),
     (calls.compare, calls.compare(SAMPLE, SAMPLE, "m", 1, 0.1, "only", "npy")),

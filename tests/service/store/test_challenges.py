@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError, UnknownSubjectError
-from matchka.store.challenges import REMEMBERED, Challenge, Challenges
+from matchka.store.challenges import REMEMBERED, Challenge, ChallengeLimits, Challenges
 from matchka.store.engine import open_engine, reading
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, copy_database, write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
@@ -33,8 +33,10 @@ def nothing(*_done: int) -> None:
     """Progress that nobody watches."""
 
 
-def ask(challenges: Challenges, subject: str = "ada", lifetime_s: float = 60.0, most: int = 1000) -> Challenge:
-    return challenges.issue("t", subject, "phrase", lifetime_s, most, same)
+def ask(
+    challenges: Challenges, subject: str = "ada", lifetime_s: float = 60.0, most: int = 1000, most_open: int = 1000
+) -> Challenge:
+    return challenges.issue("t", subject, "phrase", ChallengeLimits(lifetime_s, most_open, most), same)
 
 
 def redeem(challenges: Challenges, challenge_id: str, subject: str = "ada", tenant: str = "t") -> tuple[str, ...]:
@@ -108,16 +110,44 @@ def test_issue_for_an_unknown_subject_is_refused(store: Store):
         ask(store.challenges, "eve")
 
 
-def test_issue_beyond_the_rate_is_refused_until_the_oldest_is_an_hour_old(store: Store, path: Path):
+def test_issue_beyond_what_may_be_redeemed_is_refused_until_the_oldest_was_an_hour_ago(store: Store, path: Path):
     for _ in range(3):
-        ask(store.challenges, most=3)
+        redeem(store.challenges, ask(store.challenges, most=3).challenge_id)
     with pytest.raises(TooManyChallengesError) as refused:
         ask(store.challenges, most=3)
     assert 3500 < refused.value.retry_after_s <= 3600
     ask(store.challenges, "ben", most=3)
     with sqlite3.connect(path) as connection:  # as if an hour had gone
-        connection.execute("UPDATE challenges SET issued_at = datetime(issued_at, '-1 hour') WHERE number = 1")
+        connection.execute("UPDATE challenges SET used_at = datetime(used_at, '-1 hour') WHERE number = 1")
     ask(store.challenges, most=3)
+
+
+def test_issue_beyond_what_may_be_open_is_refused_until_one_is_redeemed_or_expires(store: Store):
+    first = ask(store.challenges, most_open=2)
+    ask(store.challenges, lifetime_s=30.0, most_open=2)
+    with pytest.raises(TooManyChallengesError) as refused:
+        ask(store.challenges, most_open=2)
+    assert (refused.value.value, 25 < refused.value.retry_after_s <= 30) == ("2", True)
+    redeem(store.challenges, first.challenge_id)
+    ask(store.challenges, most_open=2)
+
+
+def test_issue_counts_what_expired_unredeemed_in_no_limit(store: Store):
+    for _ in range(5):
+        ask(store.challenges, lifetime_s=-1.0, most=2, most_open=1)
+    ask(store.challenges, most=2, most_open=1)
+
+
+def test_issue_keeps_what_a_limit_counts_however_much_is_asked(store: Store, path: Path):
+    used = ask(store.challenges)
+    redeem(store.challenges, used.challenge_id)
+    opened = ask(store.challenges)
+    for _ in range(REMEMBERED + 5):
+        ask(store.challenges, lifetime_s=-1.0)
+    assert rows(path) == [(REMEMBERED + 3,)]  # one more than remembered, because the new one was not there
+    assert redeem(store.challenges, opened.challenge_id) == WORDS
+    with pytest.raises(TooManyChallengesError):
+        ask(store.challenges, most=2)
 
 
 def test_issue_by_many_at_once_keeps_the_rate(store: Store, path: Path):
@@ -152,9 +182,9 @@ def test_issue_chooses_beside_the_last_fifty_and_keeps_no_more(store: Store, pat
         return (f"word{len(seen)}",)
 
     for _ in range(REMEMBERED + 5):
-        store.challenges.issue("t", "ada", "phrase", 60.0, REMEMBERED, choose)
+        store.challenges.issue("t", "ada", "phrase", ChallengeLimits(60.0, 1, 1), choose)
         with sqlite3.connect(path) as connection:  # as if two hours had gone
-            connection.execute("UPDATE challenges SET issued_at = datetime(issued_at, '-2 hours')")
+            connection.execute("UPDATE challenges SET expires_at = datetime(expires_at, '-2 hours')")
     assert list(seen[3]) == [("word3",), ("word2",), ("word1",)]
     assert list(seen[-1]) == [(f"word{number}",) for number in range(REMEMBERED + 4, 4, -1)]
     assert rows(path) == [(REMEMBERED + 1,)]

@@ -22,6 +22,7 @@ from matchka.errors import (
     UnknownSubjectError,
     UnknownTemplateError,
 )
+from matchka.store.challenges import ChallengeLimits
 from matchka.store.store import Store
 
 OF_ONE = ("default", "ada")
@@ -98,6 +99,9 @@ def test_one_subject_that_several_processes_enrol_and_delete_at_once_meets_no_fa
         assert list(store.all_references("voice", "1")) == []
 
 
+FIVE = ChallengeLimits(lifetime_s=60.0, most_open=5, most_in_an_hour=5)
+
+
 @pytest.fixture
 def asked(url: str) -> Iterator[Store]:
     """A store with the one subject."""
@@ -115,18 +119,18 @@ def redeem(store: Store, challenge_id: str) -> bool:
 
 
 def test_challenge_that_a_thousand_redeem_at_once_is_redeemed_by_one(asked: Store, url: str):
-    given = asked.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda _: ("apple", "banana"))
+    given = asked.challenges.issue(*OF_ONE, "phrase", FIVE, lambda _: ("apple", "banana"))
     with closing(Store(url)) as other, ThreadPoolExecutor(16) as executor:
         stores = [asked, other] * 500
         assert sum(executor.map(lambda store: redeem(store, given.challenge_id), stores)) == 1
 
 
 def test_challenges_that_expire_or_are_too_many_are_refused_by_the_databases_clock(asked: Store):
-    late = asked.challenges.issue(*OF_ONE, "phrase", -0.001, 2, lambda _: ("apple", "banana"))
+    late = asked.challenges.issue(*OF_ONE, "phrase", ChallengeLimits(-0.001, 2, 2), lambda _: ("apple", "banana"))
     assert not redeem(asked, late.challenge_id)
-    given = asked.challenges.issue(*OF_ONE, "phrase", 60.0, 2, lambda earlier: earlier[0])
+    given = asked.challenges.issue(*OF_ONE, "phrase", ChallengeLimits(60.0, 1, 1), lambda earlier: earlier[0])
     with pytest.raises(TooManyChallengesError):
-        asked.challenges.issue(*OF_ONE, "phrase", 60.0, 2, lambda _: ("apple", "banana"))
+        asked.challenges.issue(*OF_ONE, "phrase", ChallengeLimits(60.0, 1, 1), lambda _: ("apple", "banana"))
     assert redeem(asked, given.challenge_id)
     assert not redeem(asked, "\0")
 
@@ -136,7 +140,7 @@ def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store,
 
     def ask(store: Store) -> bool:
         try:
-            store.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda earlier: (f"word{len(earlier)}",))
+            store.challenges.issue(*OF_ONE, "phrase", FIVE, lambda earlier: (f"word{len(earlier)}",))
         except TooManyChallengesError:
             return False
         return True
@@ -144,6 +148,7 @@ def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store,
     with closing(Store(url)) as other, ThreadPoolExecutor(8) as executor:
         assert sum(executor.map(ask, [asked, other] * 10)) == 5
     with pytest.raises(TooManyChallengesError):
-        asked.challenges.issue(*OF_ONE, "phrase", 60.0, 5, lambda _: ("apple",))
-    asked.challenges.issue(*OF_ONE, "phrase", 60.0, 6, lambda earlier: seen.extend(earlier) or ("apple",))
+        asked.challenges.issue(*OF_ONE, "phrase", FIVE, lambda _: ("apple",))
+    six = ChallengeLimits(60.0, 6, 6)
+    asked.challenges.issue(*OF_ONE, "phrase", six, lambda earlier: seen.extend(earlier) or ("apple",))
     assert sorted(seen) == [(f"word{number}",) for number in range(5)]

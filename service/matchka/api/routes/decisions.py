@@ -1,14 +1,14 @@
 """POST /v1/verify, /v1/compare and /v1/identify."""
 
-from collections.abc import Mapping
-from typing import Annotated, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from matchka.api.challenge_answers import head_turn_of, phrase_of
 from matchka.api.dependencies import Caller, CallerDep
 from matchka.api.findings import face_answer, faces_answer
-from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, parts_of, reads
-from matchka.api.routes.speech import phrase_answer
+from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, probes_of, reads
 from matchka.api.schemas import (
     CandidateAnswer,
     FusedVerifyAnswer,
@@ -18,10 +18,8 @@ from matchka.api.schemas import (
 )
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import InvalidFieldError
+from matchka.tasks.challenges.kind import Attempt, Judged
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
-from matchka.tasks.speech.results import PhraseDecision
-
-LLR_DECIMALS: Final = 2  # of a verification: enough for people, little for who tunes a forgery
 
 router = APIRouter()
 
@@ -30,31 +28,15 @@ router = APIRouter()
 async def verify(
     caller: CallerDep, form: Annotated[VerifyForm, Depends(reads(VerifyForm))]
 ) -> VerifyAnswer | FusedVerifyAnswer:
-    """Compare a probe with the reference of the subject it claims to be, and with the phrase of a challenge."""
-    parts = parts_of(form)
-    heard = 0 if form.challenge_id is None else 1  # a clip is read once more for its phrase
-    if parts is None:
-        probe = form.file or b""
-        phrase, result = await caller.run(
-            lambda: (
-                _phrase(caller, form, {form.model: probe}),
-                caller.verifier.verify(
-                    caller.tenant, form.model, form.subject_id, probe, form.dim, form.max_fmr, form.options
-                ),
-            ),
-            samples=1 + heard,
-        )
-        return _answer(caller, "verify", result, phrase)
-    phrase, fused = await caller.run(
-        lambda: (
-            _phrase(caller, form, parts),
-            caller.verifier.verify_jointly(
-                caller.tenant, form.model, form.subject_id, parts, form.max_fmr, form.part_floor
-            ),
-        ),
-        samples=len(parts) + heard,
+    """Compare a probe with the reference of the subject it claims to be, and with what a challenge asked for."""
+    probes = probes_of(form)
+    again = 0 if form.challenge_id is None else 1  # what is compared is also read for the challenge
+    judged, result = await caller.run(
+        lambda: _verified(caller, form, probes), samples=sum(len(files) for files in probes.values()) + again
     )
-    return _fused_answer(caller, fused, phrase)
+    if isinstance(result, Verified):
+        return _answer(caller, "verify", result, judged)
+    return _fused_answer(caller, result, judged)
 
 
 @router.post("/v1/compare", openapi_extra=body_schema(CompareForm), summary="Are these two the same?")
@@ -93,16 +75,29 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
     )
 
 
-def _phrase(caller: Caller, form: VerifyForm, samples: Mapping[str, bytes]) -> PhraseDecision | None:
-    """The decision on the phrase of a challenge, which is used up before a sample is looked at; None without one."""
+def _verified(
+    caller: Caller, form: VerifyForm, given: Mapping[str, Sequence[bytes]]
+) -> tuple[Judged | None, Verified | FusedVerified]:
+    """The decisions on the challenge, which is used up before a sample is looked at, and on the person."""
+    judged = _judged(caller, form, given)
+    probes = {name: files[0] for name, files in given.items()} if judged is None else dict(judged.probes)
+    verifier, tenant, subject_id = caller.verifier, caller.tenant, form.subject_id
+    if form.model in probes:
+        probe = probes[form.model]
+        return judged, verifier.verify(tenant, form.model, subject_id, probe, form.dim, form.max_fmr, form.options)
+    return judged, verifier.verify_jointly(tenant, form.model, subject_id, probes, form.max_fmr, form.part_floor)
+
+
+def _judged(caller: Caller, form: VerifyForm, given: Mapping[str, Sequence[bytes]]) -> Judged | None:
     if form.challenge_id is None:
         if "max_far" in form.model_fields_set:
             raise InvalidFieldError(
                 "max_far belongs to challenge_id.", value=form.max_far, remedy="Leave it out, or send a challenge_id."
             )
         return None
-    clip = caller.speech.clip_of(samples)
-    return caller.speech.answer(caller.tenant, form.subject_id, form.challenge_id, clip, form.max_far)
+    caller.verifier.require_verifiable(form.model, form.dim, form.options)  # it would be used up for nothing
+    attempt = Attempt(given, form.max_fmr, form.max_far)
+    return caller.challenger.judge(caller.tenant, form.subject_id, form.challenge_id, attempt)
 
 
 def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
@@ -129,15 +124,15 @@ def _candidates(result: Identified) -> list[CandidateAnswer]:
     ]
 
 
-def _answer(caller: Caller, call: str, result: Verified, phrase: PhraseDecision | None = None) -> VerifyAnswer:
-    answer = _verify_answer(result, phrase)
+def _answer(caller: Caller, call: str, result: Verified, judged: Judged | None = None) -> VerifyAnswer:
+    answer = _verify_answer(result, judged)
     _count(caller, call, result.manifest.name, answer.match)
     return answer
 
 
-def _verify_answer(result: Verified, phrase: PhraseDecision | None = None) -> VerifyAnswer:
+def _verify_answer(result: Verified, judged: Judged | None = None) -> VerifyAnswer:
     return VerifyAnswer(
-        match=result.decision.match and _passes(phrase),
+        match=result.decision.match and _passes(judged),
         similarity=result.decision.similarity,
         threshold=result.decision.threshold.value,
         threshold_measured=result.decision.threshold.measured,
@@ -148,12 +143,13 @@ def _verify_answer(result: Verified, phrase: PhraseDecision | None = None) -> Ve
         model=result.manifest.name,
         version=result.manifest.version,
         faces=faces_answer(result.findings),
-        phrase=None if phrase is None else phrase_answer(phrase, LLR_DECIMALS),
+        phrase=phrase_of(judged),
+        head_turn=head_turn_of(judged),
     )
 
 
-def _fused_answer(caller: Caller, result: FusedVerified, phrase: PhraseDecision | None) -> FusedVerifyAnswer:
-    fused, match = result.fused, result.match and _passes(phrase)
+def _fused_answer(caller: Caller, result: FusedVerified, judged: Judged | None) -> FusedVerifyAnswer:
+    fused, match = result.fused, result.match and _passes(judged)
     _count(caller, "verify", result.name, match)
     return FusedVerifyAnswer(
         match=match,
@@ -168,13 +164,14 @@ def _fused_answer(caller: Caller, result: FusedVerified, phrase: PhraseDecision 
         model=result.name,
         version=JOINT.join(part.manifest.version for part in result.parts.values()),
         parts={name: _verify_answer(part) for name, part in result.parts.items()},
-        phrase=None if phrase is None else phrase_answer(phrase, LLR_DECIMALS),
+        phrase=phrase_of(judged),
+        head_turn=head_turn_of(judged),
     )
 
 
-def _passes(phrase: PhraseDecision | None) -> bool:
-    """Person and phrase are two conditions, never one sum: a good voice must not make up for a wrong phrase."""
-    return phrase is None or phrase.match
+def _passes(judged: Judged | None) -> bool:
+    """Person and challenge are two conditions, never one sum: a good voice must not make up for a wrong phrase."""
+    return judged is None or judged.done.match
 
 
 def _count(caller: Caller, call: str, model: str, match: bool) -> None:

@@ -18,12 +18,14 @@ from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.face.sample_reader import FaceOptions, open_reader
 from matchka.modalities.face.settings import FaceSettings
 from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.face.turn import turn_of
 from matchka.modalities.modality import Modality, Purpose
 
 CHOICES: Final[tuple[FaceChoice, ...]] = get_args(FaceChoice)
 DEFAULT_CHOICES: Final[Mapping[Purpose, FaceChoice]] = {
     "enrolment": "only",  # a second face would be enrolled by chance
     "probe": "dominant",
+    "burst": "all",
 }
 
 
@@ -33,12 +35,12 @@ def options_for(purpose: Purpose, given: Mapping[str, str]) -> FaceOptions:
     Raises: InvalidFieldError: a choice that there is not.
 
     >>> options_for("enrolment", {}), options_for("probe", {"face": "aligned"})
-    (FaceOptions(choice='only'), FaceOptions(choice='aligned'))
+    (FaceOptions(choice='only', is_burst=False), FaceOptions(choice='aligned', is_burst=False))
     """
     chosen = given.get("face", DEFAULT_CHOICES[purpose])
     for choice in CHOICES:
         if choice == chosen:
-            return FaceOptions(choice)
+            return FaceOptions(choice, is_burst=purpose == "burst")
     raise InvalidFieldError(
         "There is no such choice of face.", value=chosen, remedy=f"Use one of {', '.join(CHOICES)}."
     )
@@ -64,5 +66,6 @@ FACE: Final = Modality(
         PoorFaceError: "poor_face",
         TooManyFacesError: "too_many_faces",
     },
+    turn_of=turn_of,
     nothing_found=(NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError),
 )

@@ -1,7 +1,9 @@
 """A picture -> the rows of a graph's input, one for each face that was asked for."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
+from matchka.errors import SeveralFacesError
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.finding import FaceFinding
 from matchka.modalities.face.reader import FaceChoice, FaceReader
@@ -13,27 +15,46 @@ from matchka.runtime.stage_timer import StageTimes
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """How a picture is read. Attributes: choice: which of its faces; see FaceReader.read."""
+    """How a picture is read.
+
+    Attributes:
+        choice: which of its faces; see FaceReader.read.
+        is_burst: whether it has to show exactly one, turned however far.
+    """
 
     choice: FaceChoice
+    is_burst: bool = False
 
 
 @dataclass(frozen=True)
 class FaceSampleReader:
-    """Pictures to chips."""
+    """Pictures to chips.
+
+    Attributes:
+        faces: for pictures of their own.
+        burst: for those of a burst.
+    """
 
     faces: FaceReader
+    burst: FaceReader
     times: StageTimes = field(default_factory=StageTimes)
 
     def read(self, data: bytes, options: FaceOptions) -> list[Observation]:
-        """An observation for each face that the choice names; see FaceReader.read."""
+        """An observation for each face that the choice names; see FaceReader.read.
+
+        Raises: SeveralFacesError: a picture of a burst shows more than one that could be compared.
+        """
         with self.times.timed("decode"):
             image = self.faces.decode(data)
         with self.times.timed("prepare"):
-            return [
-                Observation(reading.chip[None], FaceFinding(reading.face, reading.quality))
-                for reading in self.faces.readings_of(image, options.choice)
-            ]
+            readings = (self.burst if options.is_burst else self.faces).readings_of(image, options.choice)
+        if options.is_burst and len(readings) > 1:
+            raise SeveralFacesError(
+                "A picture of a burst shows more than one face.",
+                value=len(readings),
+                remedy="Take the pictures where nobody else is seen.",
+            )
+        return [Observation(reading.chip[None], FaceFinding(reading.face, reading.quality)) for reading in readings]
 
 
 def open_reader(spec: ImageInputSpec, limits: FaceSettings, graphs: Graphs, times: StageTimes) -> FaceSampleReader:
@@ -43,4 +64,8 @@ def open_reader(spec: ImageInputSpec, limits: FaceSettings, graphs: Graphs, time
     """
     pnet, rnet, onet = (graphs.open(name) for name in DETECTOR_GRAPH_NAMES)
     detector = FaceDetector(pnet, rnet, onet)
-    return FaceSampleReader(FaceReader(detector, spec, limits.image_limits, limits.face_limits), times)
+    faces, burst = (
+        FaceReader(detector, spec, limits.image_limits, face_limits)
+        for face_limits in (limits.face_limits, replace(limits.face_limits, max_yaw=math.inf))
+    )
+    return FaceSampleReader(faces, burst, times)

@@ -7,7 +7,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
-from matchka.bundles.fusion_file import Fusion
+from matchka.bundles.fusion_file import JOINT, Fusion
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import OtherVersionError, UnknownModelError
@@ -162,8 +162,8 @@ class Verifier:
         given: Mapping[str, str] = NO_OPTIONS,
     ) -> Verified:
         """Compare a probe with the reference of the subject it claims to be, by the newest served version it has."""
-        options = self._current(model_name).options_for("probe", given)
-        model, reference = self._reference(tenant, subject_id, model_name, dim)
+        options = self._probe_options(model_name, dim, given)
+        model, reference = self._reference(tenant, subject_id, model_name)
         dim = require_dim(model.manifest, dim)
         seen = embed(model, [sample], options)
         with model.times.timed("decide"):
@@ -173,6 +173,16 @@ class Verifier:
             report = strictest(reports, reference.template_count, max_fmr)
             decision, cosine = _decide(model, dim, report, max_fmr, enrolled, seen.one(0), reference.template_count)
         return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings)
+
+    def require_verifiable(self, name: str, dim: int | None = None, given: Mapping[str, str] = NO_OPTIONS) -> None:
+        """Refuse what verify() or, with the name of a fusion, verify_jointly() refuses whoever and whatever is sent.
+
+        Raises: UnknownModelError, OutputNotAvailableError, UntrainedDimError, InvalidFieldError: as they do.
+        """
+        if JOINT in name:
+            self._fusions_called(name)
+        else:
+            self._probe_options(name, dim, given)
 
     def verify_jointly(
         self,
@@ -197,14 +207,7 @@ class Verifier:
             UnknownModelError: there is no such fusion of the served models.
             OtherVersionError: there is none for the versions that the subject has.
         """
-        fusions = [fusion for fusion in self._fusions if fusion.name == fusion_name]
-        if not fusions:
-            known = sorted({fusion.name for fusion in self._fusions})
-            raise UnknownModelError(
-                "There is no such fusion of the served models.",
-                value=fusion_name,
-                remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
-            )
+        fusions = self._fusions_called(fusion_name)
         part_fmr = max_fmr if max_fmr_each is None else max_fmr_each
         parts = {
             name: self.verify(tenant, name, subject_id, sample, None, part_fmr) for name, sample in samples.items()
@@ -335,6 +338,26 @@ class Verifier:
         model.manifest.output(EmbeddingOutput)
         return model
 
+    def _probe_options(self, name: str, dim: int | None, given: Mapping[str, str]) -> object:
+        """How a probe is read; refuses a dim that no served version has, whoever the subject is."""
+        options = self._current(name).options_for("probe", given)
+        versions = self._embedding.versions(name)
+        if len(versions) == 1:
+            require_dim(versions[0].manifest, dim)
+        return options
+
+    def _fusions_called(self, name: str) -> list[Fusion]:
+        """The fusions of a name. Raises: UnknownModelError: there is none of the served models."""
+        fusions = [fusion for fusion in self._fusions if fusion.name == name]
+        if not fusions:
+            known = sorted({fusion.name for fusion in self._fusions})
+            raise UnknownModelError(
+                "There is no such fusion of the served models.",
+                value=name,
+                remedy=f"Known: {', '.join(known) or 'none'}; a fusion holds for one version of each.",
+            )
+        return fusions
+
     def _model_at(
         self, name: str, dim: int | None, purpose: Purpose, given: Mapping[str, str]
     ) -> tuple[Model, int, object]:
@@ -342,12 +365,9 @@ class Verifier:
         options = model.options_for(purpose, given)
         return model, require_dim(model.manifest, dim), options
 
-    def _reference(self, tenant: str, subject_id: str, name: str, dim: int | None) -> tuple[Model, Reference]:
+    def _reference(self, tenant: str, subject_id: str, name: str) -> tuple[Model, Reference]:
         """A subject's reference, and the model that made it: the newest that is served and that the subject has."""
-        versions = self._embedding.versions(name)
-        if len(versions) == 1:
-            require_dim(versions[0].manifest, dim)  # before the subject is looked up: it holds for every subject
-        *newer, last = versions
+        *newer, last = self._embedding.versions(name)
         for model in newer:
             with suppress(OtherVersionError), model.times.timed("store"):
                 return model, self._store.reference(tenant, subject_id, name, model.manifest.version)

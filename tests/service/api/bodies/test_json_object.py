@@ -118,7 +118,7 @@ def good(**changed: object) -> dict[str, object]:
         (good(file={}), 422, "not_audio"),
         (good(file={"\ud800": 1}), 422, "invalid_field"),
         (good(file={"a": "\ud800"}), 422, "invalid_field"),
-        (good(file=[{}]), 422, "invalid_field"),
+        (good(file=[{}]), 422, "not_audio"),
         (good(file={"a": "x" * (1 << 20)}), 400, "malformed_form"),
         (b'{"model": "voice", "subject_id": "ada", "file": ' + b'{"a":' * 33 + b"1" + b"}" * 34, 400, "malformed_form"),
         (
@@ -133,7 +133,7 @@ def good(**changed: object) -> dict[str, object]:
         ),
         (good(file={"a": list(range(20_000))}), 400, "malformed_form"),
         (good(file={str(n): n for n in range(10_000)}), 400, "malformed_form"),
-        (good(file=[text_of(sample(1))]), 422, "invalid_field"),  # verify takes one
+        (good(file=[text_of(sample(1))] * 2), 422, "invalid_field"),  # verify takes one without a challenge
         (good(file=None), 422, "missing_field"),
         (good(model=1), 422, "invalid_field"),
         (good(model=True), 422, "invalid_field"),

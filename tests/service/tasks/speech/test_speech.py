@@ -1,8 +1,10 @@
 """Spoken challenges, pronunciation and transcription over HTTP, with a model that hears tones."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     folder = tmp_path_factory.mktemp("speech")
     write_bundle(folder / "models" / "voice")
     write_phoneme_bundle(folder / "models" / "phonemes")
-    with serving(small_settings(folder, challenges_per_hour=1000)) as running:
+    with serving(small_settings(folder, open_challenges=1000, challenges_per_hour=1000)) as running:
         yield running
 
 
@@ -227,6 +229,55 @@ def test_verify_with_a_rate_below_what_was_measured_is_refused_and_leaves_the_ch
     assert right.phrase.match
 
 
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ({"model": "phonemes"}, "output_not_available"),
+        ({"model": "nothing"}, "unknown_model"),
+        ({"dim": 3}, "untrained_dim"),
+        ({"face": "only"}, "invalid_field"),
+    ],
+)
+def test_verify_with_what_no_sample_could_make_right_is_refused_and_leaves_the_challenge_usable(
+    client: Client, how: dict[str, Any], code: str
+):
+    given = client.challenge("ada")
+    said = clip(given.phrase.split())
+    assert refused(lambda: client.verify("ada", said, challenge_id=given.challenge_id, **how)).code == code
+    assert client.verify("ada", said, max_fmr=LOW, challenge_id=given.challenge_id).match
+
+
+def test_verify_jointly_of_a_fusion_that_is_not_served_leaves_the_challenge_usable(client: Client):
+    given = client.challenge("ada")
+    said = clip(given.phrase.split())
+    assert (
+        refused(lambda: client.verify_jointly("ada", said, said, challenge_id=given.challenge_id)).code
+        == "unknown_model"
+    )
+    assert client.verify("ada", said, max_fmr=LOW, challenge_id=given.challenge_id).match
+
+
+def test_verify_with_several_files_where_no_such_challenge_is_offered_is_refused_and_leaves_it_usable(
+    server: SmallServer, client: Client
+):
+    given = client.challenge("ada")
+    said = clip(given.phrase.split())
+    form = {"model": "voice", "subject_id": "ada", "challenge_id": given.challenge_id}
+    files = [("file", ("a.wav", said))] * 3
+    answer = requests.post(f"{server.url}/v1/verify", data=form, files=files, timeout=20).json()
+    assert (answer["code"], answer["value"]) == ("invalid_field", "3 for voice")
+    assert client.verify("ada", said, max_fmr=LOW, challenge_id=given.challenge_id).match
+    del form["challenge_id"]
+    answer = requests.post(f"{server.url}/v1/verify", data=form, files=files, timeout=20).json()
+    assert answer["detail"] == "The field file is given 3 times."
+
+
+def test_challenge_of_a_kind_that_is_not_offered_is_refused(client: Client):
+    answer = refused(lambda: client.head_turn("ada"))
+    assert (answer.status, answer.code, answer.value) == (422, "invalid_field", "head_turn")
+    assert "MATCHKA_HEAD_TURN" in answer.remedy
+
+
 def test_verify_with_a_rate_between_points_keeps_the_lower(client: Client):
     given = client.challenge("ada")
     answer = client.verify("ada", clip(OTHERS), challenge_id=given.challenge_id, max_far=5e-3)
@@ -241,13 +292,16 @@ def test_verify_with_a_rate_of_phrases_and_no_challenge_is_refused(client: Clien
 def test_challenge_beyond_the_rate_answers_429_and_when_to_come_again(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
     write_phoneme_bundle(tmp_path / "models" / "phonemes")
-    with serving(small_settings(tmp_path, challenges_per_hour=2)) as running, running.client() as own:
-        own.enroll("ada", [sample(1)])
-        own.challenge("ada")
-        own.challenge("ada")
-        answer = requests.post(f"{running.url}/v1/challenges", json={"subject_id": "ada"}, timeout=20)
-        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_challenges")
-        assert 3500 < int(answer.headers["retry-after"]) <= 3600
+    settings = small_settings(tmp_path, open_challenges=1, challenges_per_hour=1)
+    with serving(settings) as running, running.client() as own:
+        own.enroll("ada", [clip(OTHERS)])
+        given = own.challenge("ada")
+        for least_s, most_s in ((50, 60), (3550, 3600)):  # it is open, and then it was redeemed
+            answer = requests.post(f"{running.url}/v1/challenges", json={"subject_id": "ada"}, timeout=20)
+            assert (answer.status_code, answer.json()["code"]) == (429, "too_many_challenges")
+            assert least_s < int(answer.headers["retry-after"]) <= most_s
+            with contextlib.suppress(RequestFailedError):
+                own.verify("ada", clip(OTHERS), challenge_id=given.challenge_id)
 
 
 def test_challenge_that_expired_is_refused(tmp_path: Path):
@@ -347,7 +401,10 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     write_bundle(folder / "models" / "face", "face", seed=8)
     write_phoneme_bundle(folder / "models" / "phonemes")
     write_fusion(folder / "models" / "voice+face")
-    with serving(small_settings(folder, challenges_per_hour=1000)) as running, running.client() as opened:
+    with (
+        serving(small_settings(folder, open_challenges=1000, challenges_per_hour=1000)) as running,
+        running.client() as opened,
+    ):
         for name in ("voice", "face"):
             opened.enroll("ada", [clip(OTHERS)], name)
         yield opened

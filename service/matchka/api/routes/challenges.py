@@ -1,0 +1,30 @@
+"""POST /v1/challenges."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from matchka.api.challenge_answers import given_answer
+from matchka.api.dependencies import CallerDep
+from matchka.api.forms import ChallengeForm, body_schema, reads
+from matchka.api.schemas import ChallengeAnswer, DirectionsAnswer
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/challenges",
+    status_code=201,
+    openapi_extra=body_schema(ChallengeForm),
+    summary="Give a subject a phrase to say, or directions for its head",
+)
+async def ask(
+    caller: CallerDep, form: Annotated[ChallengeForm, Depends(reads(ChallengeForm))]
+) -> ChallengeAnswer | DirectionsAnswer:
+    """Words or, experimentally, directions drawn at random, for one verification within a minute.
+
+    What it stops is in docs/challenge.md.
+    """
+    return given_answer(
+        await caller.run(lambda: caller.challenger.ask(caller.tenant, form.subject_id, form.kind, form.words))
+    )
