@@ -78,7 +78,7 @@ class PhraseChallenge:
         raise InvalidFieldError(
             f"challenge_id belongs to a verification with {heard.modality.samples}.",
             value=", ".join(samples),
-            remedy="Leave it out, or use another model.",
+            remedy=f"Send {heard.modality.samples}; a challenge of kind head_turn takes several pictures.",
         )
 
     def _recogniser(self) -> Recogniser:

@@ -118,7 +118,7 @@ def test_verify_with_an_unusable_clip_uses_the_challenge_up(client: Client):
 def test_verify_with_unknown_used_and_foreign_challenges_answers_the_same_bytes(server: SmallServer, client: Client):
     used, foreign = client.challenge("ada"), client.challenge("eve")
     client.verify("ada", clip(OTHERS), challenge_id=used.challenge_id)
-    bodies = set()
+    bodies, headers = set(), set()
     for challenge_id in (used.challenge_id, foreign.challenge_id, "0" * 32, "", "a b"):
         answer = requests.post(
             f"{server.url}/v1/verify",
@@ -128,7 +128,8 @@ def test_verify_with_unknown_used_and_foreign_challenges_answers_the_same_bytes(
         )
         assert answer.status_code == 409
         bodies.add(answer.content)
-    assert len(bodies) == 1
+        headers.add(tuple((name, value) for name, value in answer.headers.items() if name.lower() != "date"))
+    assert (len(bodies), len(headers)) == (1, 1)
     unknown_subject = refused(lambda: client.verify("nobody", clip(OTHERS), challenge_id=foreign.challenge_id))
     assert unknown_subject.code == "challenge_not_redeemable"
 
