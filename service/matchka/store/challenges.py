@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, not_, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Executable, and_, bindparam, delete, not_, or_, select, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -134,27 +134,11 @@ class Challenges:
         Raises: ChallengeNotRedeemableError: it is unknown, expired, used, of another kind or somebody else's; the
             error is the same for all, so that nothing is learned about challenges of others.
         """
-        owner = (
-            select(SubjectRow.key)
-            .where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id)
-            .scalar_subquery()
-        )
-        redeeming = (
-            update(ChallengeRow)
-            .where(
-                ChallengeRow.challenge_id == challenge_id,
-                ChallengeRow.subject_key == owner,
-                ChallengeRow.kind == kind,
-                ChallengeRow.used_at.is_(None),
-                ChallengeRow.expires_at > _Now(),
-            )
-            .values(used_at=_Now())
-            .returning(ChallengeRow.content)
-        )
+        given = {"of_id": challenge_id, "of_tenant": tenant, "of_subject": subject_id, "of_kind": kind}
         content: str | None = None
         if re.fullmatch(CHALLENGE_ID, challenge_id):  # what no service has given waits for no lock
             with self._engine.begin() as connection:
-                content = connection.execute(redeeming).scalar_one_or_none()
+                content = connection.execute(REDEEMING, given).scalar_one_or_none()
         if content is None:
             raise ChallengeNotRedeemableError(
                 "The challenge cannot be redeemed: it is unknown, expired, used, or not of this subject.",
@@ -193,6 +177,30 @@ class Challenges:
             counted_until, limits.most_in_an_hour, now, "Of a subject {} challenges may be redeemed in an hour."
         )
         return now
+
+
+def _redeeming() -> Executable:
+    """Use up one challenge that may be: of_id, of_tenant, of_subject, of_kind; its content is returned."""
+    owner = (
+        select(SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"))
+        .scalar_subquery()
+    )
+    return (
+        update(ChallengeRow)
+        .where(
+            ChallengeRow.challenge_id == bindparam("of_id"),
+            ChallengeRow.subject_key == owner,
+            ChallengeRow.kind == bindparam("of_kind"),
+            ChallengeRow.used_at.is_(None),
+            ChallengeRow.expires_at > _Now(),
+        )
+        .values(used_at=_Now())
+        .returning(ChallengeRow.content)
+    )
+
+
+REDEEMING: Final = _redeeming()  # to build it anew for each call took twice the time of what the database does
 
 
 def _counts(now: datetime) -> ColumnElement[bool]:
