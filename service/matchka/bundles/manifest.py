@@ -105,6 +105,9 @@ class Manifest(ManifestBase):
         needed = {name for output in self.outputs.values() for name in output.needed_values}
         if missing := needed - self.values.keys():
             raise ValueError(f"outputs must have values of the names {', '.join(sorted(missing))}")
+        measured = {name for output in self.outputs.values() for name in output.needed_measurements}
+        if unknown := measured - self.input.measurements():
+            raise ValueError(f"an input of the kind {self.input.kind} does not measure {', '.join(sorted(unknown))}")
         return self
 
     @property

@@ -98,6 +98,10 @@ class InputSpec(BaseModel, ABC):
         """Those that a bundle may name beside its own graph, by their entry in the manifest."""
         return {}
 
+    def measurements(self) -> frozenset[str]:
+        """Names of the numbers that readers of such samples may measure: the keys of `Finding.measured`."""
+        return frozenset()
+
 
 SpecT = TypeVar("SpecT", bound=InputSpec)
 LimitsT = TypeVar("LimitsT", bound=BaseModel)
@@ -115,6 +119,10 @@ class Finding(Protocol):
 
     def as_json(self) -> dict[str, Any] | None:
         """What an answer says of it; None where there is nothing to say."""
+        ...
+
+    def measured(self) -> Mapping[str, float]:
+        """Numbers that error rates may depend on, by name (`InputSpec.measurements`); an unknown one is left out."""
         ...
 
     def is_same(self, other: Any, /) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
-from matchka.bundles.outputs.condition import Condition
+from matchka.bundles.outputs.condition import Condition, ConditionSource
 from matchka.bundles.outputs.measurements import BandReport, DimReport
 from matchka.bundles.outputs.output import Output, is_absent
 from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
@@ -60,8 +60,16 @@ class EmbeddingOutput(Output):
 
     @property
     def needed_values(self) -> frozenset[str]:
-        """That of the condition."""
-        return frozenset([self.condition.value] if self.condition else [])
+        """That of the condition, where the graph returns it."""
+        return self._condition_from("output")
+
+    @property
+    def needed_measurements(self) -> frozenset[str]:
+        """That of the condition, where the reader measures it."""
+        return self._condition_from("sample")
+
+    def _condition_from(self, source: ConditionSource) -> frozenset[str]:
+        return frozenset([self.condition.value] if self.condition and self.condition.source == source else [])
 
     def reports_for(self, dim: int, conditions: Iterable[float | None]) -> tuple[DimReport | BandReport, ...]:
         """What decides on a comparison at one dim: of several, the one with the highest threshold.

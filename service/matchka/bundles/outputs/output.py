@@ -58,6 +58,11 @@ class Output(FrozenModel, ABC):
         """Names of the value outputs without which this one cannot be judged."""
         return frozenset()
 
+    @property
+    def needed_measurements(self) -> frozenset[str]:
+        """Names of the numbers that its samples' readers have to measure, for this one to be judged."""
+        return frozenset()
+
     def summary(self) -> dict[str, Any]:
         """What a list of models says of it: what is stated of it, without measurements."""
         return self.model_dump(mode="json")

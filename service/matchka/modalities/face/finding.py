@@ -7,6 +7,7 @@ import numpy as np
 
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.quality import Quality
+from matchka.modalities.face.spec import NATIVE_PX
 from matchka.vectors import FloatArray
 
 LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
@@ -14,10 +15,14 @@ LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
 
 @dataclass(frozen=True)
 class FaceFinding:
-    """A face and its quality; both None for a sample that came aligned."""
+    """A face and its quality; both None for a sample that came aligned.
+
+    Attributes: native_px: side of the square that became the chip, in pixels of the picture; None where nobody knows.
+    """
 
     face: Face | None
     quality: Quality | None
+    native_px: float | None = None
     listed_as: ClassVar[Literal["faces"]] = "faces"
 
     def as_json(self) -> dict[str, Any] | None:
@@ -38,6 +43,10 @@ class FaceFinding:
                 "visible": quality.visible,
             },
         }
+
+    def measured(self) -> dict[str, float]:
+        """Its size."""
+        return {} if self.native_px is None else {NATIVE_PX: self.native_px}
 
     def is_same(self, other: "FaceFinding") -> bool:
         """Whether the boxes overlap by half: two versions may find one face with different networks.

@@ -24,6 +24,10 @@ class RecordingFinding:
         """All of it."""
         return {"windows": self.windows, "samples": self.samples, "power_dbfs": self.power_dbfs}
 
+    def measured(self) -> dict[str, float]:
+        """Nothing: what rates depend on, the graph estimates."""
+        return {}
+
     def is_same(self, _other: "RecordingFinding") -> bool:
         """Always: a file is one recording."""
         return True

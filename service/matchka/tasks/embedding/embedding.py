@@ -55,10 +55,12 @@ def embed(model: Model, samples: list[bytes], options: object) -> Embedded:
 
 
 def _conditions(model: Model, seen: EmbeddedSamples) -> tuple[float | None, ...]:
-    """The mean over the rows of each observation."""
+    """Of each observation the mean over its rows of what the graph returns, or what its reader measured if it could."""
     condition = model.manifest.output(EmbeddingOutput).condition
     if condition is None:
         return (None,) * len(seen.rows)
+    if condition.source == "sample":
+        return tuple(finding.measured().get(condition.value) if finding else None for finding in seen.findings)
     means = mean_by_group(seen.outputs[condition.value], list(seen.rows))
     return tuple(float(mean) for mean in means[:, 0])
 

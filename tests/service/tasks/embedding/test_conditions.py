@@ -229,6 +229,8 @@ def write(server: SmallServer, statement: str) -> None:
         (embedding_output() | {"condition": {"value": "snr_db", "edges": EDGES}}, "must have bands"),
         (banded(condition={"value": "eyes", "edges": EDGES}), "values of the names eyes"),
         (banded(condition={"value": "snr_db", "edges": [1.0, 0.0]}), "edges must rise"),
+        (banded(condition={"value": "snr_db", "edges": EDGES, "source": "sample"}), "iq does not measure snr_db"),
+        (banded(condition={"value": "snr_db", "edges": EDGES, "source": "guess"}), "source"),
     ],
 )
 def test_manifest_whose_bands_do_not_fit_the_condition_is_refused(tmp_path: Path, entry: dict[str, Any], told: str):
