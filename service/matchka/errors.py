@@ -227,6 +227,10 @@ class PoorFaceError(MatchkaError):
     """A face too small, too blurred, too far turned or too far out of the picture to be compared."""
 
 
+class SmallFaceError(MatchkaError):
+    """A face large enough to be compared, and too small to become a template."""
+
+
 class TooManyFacesError(MatchkaError):
     """A picture with more faces than are looked up at once."""
 

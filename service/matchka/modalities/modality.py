@@ -161,7 +161,11 @@ class OpenedGraph(Graph, Protocol):
     """An auxiliary graph as `onnxruntime.InferenceSession` offers it."""
 
     def get_inputs(self) -> list[Any]:
-        """Its inputs, each with `name` and `shape`."""
+        """Its inputs, each with `name`, `type` and `shape`."""
+        ...
+
+    def get_outputs(self) -> list[Any]:
+        """Its outputs, likewise."""
         ...
 
 

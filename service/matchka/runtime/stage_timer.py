@@ -7,8 +7,9 @@ from typing import Final, Literal, TypeAlias
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 # decode: bytes to samples or pixels. prepare: to windows, or to the chips of faces. queue: rows wait for a run.
-# run: one run of the graph, shared or not. decide: vectors to a decision. store, search: as they say.
-Stage: TypeAlias = Literal["decode", "prepare", "queue", "run", "decide", "store", "search"]
+# enhance: small faces, before they are embedded. run: one run of the graph, shared or not. decide: vectors to a
+# decision. store, search: as they say.
+Stage: TypeAlias = Literal["decode", "prepare", "enhance", "queue", "run", "decide", "store", "search"]
 STAGE_BUCKETS_S: Final = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 

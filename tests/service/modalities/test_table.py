@@ -14,9 +14,13 @@ from matchka.modalities.audio.containers import is_known_audio
 from matchka.modalities.audio.settings import AudioSettings
 from matchka.modalities.face.image import READABLE_FORMATS
 from matchka.modalities.face.settings import FaceSettings
+from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
 from matchka.settings import read_settings
 from tests.factories.samples import encoded
 
+SMALL_FACES = ImageInputSpec(
+    chip_px=150, template_points=((0, 0),) * 5, template_weights=(1,) * 5, enhancer=EnhancerSpec()
+)
 WRITTEN = {"audio/wav": "WAV", "audio/flac": "FLAC", "audio/ogg": "OGG", "audio/mpeg": "MP3"}
 
 
@@ -40,6 +44,7 @@ def test_read_limits_takes_every_limit_from_its_variable_and_the_rest_by_default
             "min_sharpness": 0.1,
             "max_yaw": 0.7,
             "min_visible": 0.9,
+            "min_enrolled_px": 40.0,
         },
     }
     limits = read_limits(read_settings(given).modalities)
@@ -54,10 +59,21 @@ def test_read_limits_reach_the_readers_under_the_names_that_these_use():
     given = FaceSettings(
         max_megapixels=3.0, max_faces=5, min_eye_distance_px=20.0, min_sharpness=0.1, max_yaw=0.7, min_visible=0.9
     )
-    faces = given.face_limits
+    faces = given.face_limits(SMALL_FACES)
     assert given.image_limits.max_megapixels == 3.0
     assert (faces.max_faces, faces.min_eye_distance_px, faces.min_sharpness) == (5, 20.0, 0.1)
     assert (faces.max_yaw, faces.min_visible) == (0.7, 0.9)
+
+
+def test_smallest_face_by_default_is_smaller_where_small_ones_are_read_and_the_operators_own_is_kept():
+    plain = SMALL_FACES.model_copy(update={"enhancer": None})
+    by_default = FaceSettings()
+    assert by_default.face_limits(plain).min_eye_distance_px == 10.0
+    assert by_default.face_limits(SMALL_FACES).min_eye_distance_px == 5.5
+    for least in (0.0, 7.0, 10.0):
+        given = FaceSettings(min_eye_distance_px=least)
+        assert {given.face_limits(spec).min_eye_distance_px for spec in (plain, SMALL_FACES)} == {least}
+    assert [FaceSettings(min_enrolled_px=px).face_limits(plain).min_enrolled_px for px in (0, 25)] == [0, 25]
 
 
 @pytest.mark.parametrize(

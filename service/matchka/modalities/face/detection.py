@@ -103,6 +103,10 @@ class FaceDetector:
         self._settings = settings
         self._retry = retry
 
+    def with_settings(self, settings: DetectorSettings) -> "FaceDetector":
+        """The same networks with other settings, and none to try again with."""
+        return FaceDetector(self._pnet, self._rnet, self._onet, settings, retry=None)
+
     def detect(self, image: Image.Image) -> list[Face]:
         """Find faces.
 

@@ -17,16 +17,19 @@ LEAST_OVERLAP: Final = 0.5  # of two boxes of one face, as share of their union
 class FaceFinding:
     """A face and its quality; both None for a sample that came aligned.
 
-    Attributes: native_px: side of the square that became the chip, in pixels of the picture; None where nobody knows.
+    Attributes:
+        native_px: side of the square that became the chip, in pixels of the picture; None where nobody knows.
+        enhanced: whether the chip was enhanced before it was embedded.
     """
 
     face: Face | None
     quality: Quality | None
     native_px: float | None = None
+    enhanced: bool = False
     listed_as: ClassVar[Literal["faces"]] = "faces"
 
     def as_json(self) -> dict[str, Any] | None:
-        """Box, landmarks, confidence and quality; None for a sample that came aligned."""
+        """Box, landmarks, confidence, quality, size and whether it was enhanced; None of a sample that came aligned."""
         if self.face is None or self.quality is None:
             return None
         quality = self.quality
@@ -42,6 +45,8 @@ class FaceFinding:
                 "roll_deg": quality.roll_deg,
                 "visible": quality.visible,
             },
+            "native_px": self.native_px,
+            "enhanced": self.enhanced,
         }
 
     def measured(self) -> dict[str, float]:

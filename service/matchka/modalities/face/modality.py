@@ -12,6 +12,7 @@ from matchka.errors import (
     NotImageError,
     PoorFaceError,
     SeveralFacesError,
+    SmallFaceError,
     TooManyFacesError,
 )
 from matchka.modalities.face.reader import FaceChoice
@@ -35,12 +36,12 @@ def options_for(purpose: Purpose, given: Mapping[str, str]) -> FaceOptions:
     Raises: InvalidFieldError: a choice that there is not.
 
     >>> options_for("enrolment", {}), options_for("probe", {"face": "aligned"})
-    (FaceOptions(choice='only', is_burst=False), FaceOptions(choice='aligned', is_burst=False))
+    (FaceOptions(choice='only', is_enrolled=True, is_burst=False), FaceOptions(choice='aligned', is_enrolled=False, is_burst=False))
     """
     chosen = given.get("face", DEFAULT_CHOICES[purpose])
     for choice in CHOICES:
         if choice == chosen:
-            return FaceOptions(choice, is_burst=purpose == "burst")
+            return FaceOptions(choice, is_enrolled=purpose == "enrolment", is_burst=purpose == "burst")
     raise InvalidFieldError(
         "There is no such choice of face.", value=chosen, remedy=f"Use one of {', '.join(CHOICES)}."
     )
@@ -64,6 +65,7 @@ FACE: Final = Modality(
         NoFaceError: "no_face",
         SeveralFacesError: "several_faces",
         PoorFaceError: "poor_face",
+        SmallFaceError: "small_face",
         TooManyFacesError: "too_many_faces",
     },
     turn_of=turn_of,

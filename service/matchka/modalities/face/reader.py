@@ -1,6 +1,5 @@
 """A picture -> the chips of the faces asked for, with what was seen of each."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal, TypeAlias
@@ -8,19 +7,19 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError
-from matchka.modalities.face.alignment import by_prominence, expected_box, extract_chip, fit_similarity
+from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, SmallFaceError, TooManyFacesError
+from matchka.modalities.face.alignment import expected_box, extract_chip, fit_similarity
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits, read_image
+from matchka.modalities.face.look import SMALL_PX, Look, look_at, look_closer
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.quality import Quality, measure_quality
 from matchka.modalities.face.spec import ImageInputSpec
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
-# Below which there is no face: the mean confidence of the detector's second look where a sample came aligned, and the
-# evidence of cascade and second look where the cascade found one. Measured in docs/decisions/045.
+# The mean confidence of the detector's second look below which a sample that came aligned is no face
+# (docs/decisions/045).
 MIN_CONFIDENCE: Final = 0.85
-MIN_EVIDENCE: Final = 3.7
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
 
 
@@ -34,6 +33,7 @@ class FaceLimits:
         max_yaw: further turned ones are refused.
         min_visible: faces with a smaller share of the chip inside the picture are refused.
         max_faces: most faces of one picture that are looked up together.
+        min_enrolled_px: faces of a smaller native_px do not become templates.
     """
 
     min_eye_distance_px: float
@@ -41,22 +41,32 @@ class FaceLimits:
     max_yaw: float
     min_visible: float
     max_faces: int
+    min_enrolled_px: float = 0.0
 
 
 @dataclass(frozen=True)
 class FaceReading:
     """A chip and what was seen. `face` and `quality` are None for a sample that came aligned.
 
-    Attributes: chip: uint8, (chip_px, chip_px, 3).
+    Attributes:
+        chip: uint8, (chip_px, chip_px, 3).
+        native_px: side of the square that became the chip, in pixels of the picture; None of a sample that came
+            aligned, which may have been enlarged before.
+        enhanced: whether the chip was.
     """
 
     chip: PixelArray
     face: Face | None
     quality: Quality | None
+    native_px: float | None = None
+    enhanced: bool = False
 
 
 class FaceReader:
     """Reads pictures for one bundle.
+
+    Where the bundle reads small faces, and a picture shows no other, an enlarged copy of it is looked at; the chips are
+    cut out of the picture itself all the same.
 
     Args:
         detector: finds faces.
@@ -71,6 +81,7 @@ class FaceReader:
         self._detector = detector
         self._chip_px = spec.chip_px
         self._template = spec.template
+        self._reads_small = spec.enhancer is not None
         self._image_limits = image_limits
         self._face_limits = face_limits
 
@@ -99,14 +110,42 @@ class FaceReader:
         """The second half of read(): the faces of a picture."""
         if choice == "aligned":
             return [self._read_aligned(image)]
-        faces = by_prominence(self._detector.detect(image), *image.size)
+        look = self._look(image)
         if choice == "all":
-            return self._read_all(image, faces)
+            return self._read_all(image, look)
         if choice == "only":
-            _require_one(list(islice(self._seen(image, _by_size(faces)), 2)))
-        for face in self._seen(image, faces):
+            _require_one(list(islice(look.seen(largest_first=True), 2)))
+        for face in look.seen():
             return [self._checked(self._align(image, face))]
         raise _no_face()
+
+    def _look(self, image: Image.Image) -> Look:
+        """The look at the picture, or a closer one that sees what this one does not."""
+        look = look_at(self._detector, image)
+        if not self._reads_small or any(self._native_px(face) >= SMALL_PX for face in look.seen()):
+            return look
+        closer = look_closer(self._detector, image)
+        return look if closer is None or not any(True for _ in closer.seen()) else closer
+
+    def _native_px(self, face: Face) -> float:
+        return fit_similarity(face.landmarks, self._template).scale * self._chip_px
+
+    def require_enrollable(self, reading: FaceReading) -> None:
+        """Refuse a face that is too small for a template, where its size is known.
+
+        A template lasts: two small faces tell far less of each other than a small and a large one.
+
+        Raises: SmallFaceError: it is too small.
+        """
+        least = self._face_limits.min_enrolled_px
+        if reading.native_px is not None and reading.native_px < least:
+            raise SmallFaceError(
+                f"The face is too small to be enrolled: it covers {reading.native_px:.0f} pixels a side, and "
+                f"{least:g} are needed.",
+                value=round(reading.native_px, 1),
+                remedy="Enrol a picture that shows it larger; small faces can be compared with that. The setting "
+                "MATCHKA_FACE__MIN_ENROLLED_PX says what is needed.",
+            )
 
     def _read_aligned(self, image: Image.Image) -> FaceReading:
         """The picture as a chip, if the detector sees a face where the template puts it."""
@@ -121,31 +160,25 @@ class FaceReader:
             )
         return FaceReading(np.asarray(chip), None, None)
 
-    def _read_all(self, image: Image.Image, faces: list[Face]) -> list[FaceReading]:
-        if len(faces) > self._face_limits.max_faces:
+    def _read_all(self, image: Image.Image, look: Look) -> list[FaceReading]:
+        if len(look) > self._face_limits.max_faces:
             raise TooManyFacesError(
                 f"The picture shows more than {self._face_limits.max_faces} faces.",
-                value=len(faces),
+                value=len(look),
                 remedy="Cut it into parts, or ask for face=dominant.",
             )
-        readings = [self._align(image, face) for face in self._seen(image, _by_size(faces))]
+        readings = [self._align(image, face) for face in look.seen(largest_first=True)]
         if not readings:
             raise _no_face()
         usable = [reading for reading in readings if self._quality_problem(reading) is None]
         return usable or [self._checked(readings[0])]
 
-    def _seen(self, image: Image.Image, faces: list[Face]) -> Iterator[Face]:
-        """Those of the found faces that a second look sees as well, with better landmarks, one after the other."""
-        for face in faces:
-            refined = self._detector.look_again(image, face)
-            if refined.evidence >= MIN_EVIDENCE:
-                yield refined
-
     def _align(self, image: Image.Image, face: Face) -> FaceReading:
         """A face and its chip."""
         similarity = fit_similarity(face.landmarks, self._template)
         chip = extract_chip(image, similarity, self._chip_px)
-        return FaceReading(chip, face, measure_quality(face, chip, similarity, image))
+        quality = measure_quality(face, chip, similarity, image)
+        return FaceReading(chip, face, quality, native_px=similarity.scale * self._chip_px)
 
     def _checked(self, reading: FaceReading) -> FaceReading:
         problem = self._quality_problem(reading)
@@ -161,7 +194,7 @@ class FaceReader:
         if quality is None:
             return None
         if quality.eye_distance_px < limits.min_eye_distance_px:
-            return f"its eyes are {quality.eye_distance_px:.0f} pixels apart, {limits.min_eye_distance_px:g} are needed"
+            return f"its eyes are {quality.eye_distance_px:.1f} pixels apart, {limits.min_eye_distance_px:g} are needed"
         if quality.sharpness < limits.min_sharpness:
             return f"its sharpness is {quality.sharpness:.2f}, {limits.min_sharpness:g} is needed"
         if abs(quality.yaw) > limits.max_yaw:
@@ -176,10 +209,6 @@ def _no_face() -> NoFaceError:
         "No face was found in the picture.",
         remedy="Send a picture that shows a face from the front, at least a twelfth of its shorter side wide.",
     )
-
-
-def _by_size(faces: list[Face]) -> list[Face]:
-    return sorted(faces, key=lambda face: -face.side_px)
 
 
 def _require_one(largest: list[Face]) -> None:

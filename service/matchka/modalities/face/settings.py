@@ -1,9 +1,16 @@
 """The settings of faces: MATCHKA_FACE__ + the name in capitals."""
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.look import SMALL_PX
 from matchka.modalities.face.reader import FaceLimits
+from matchka.modalities.face.spec import ImageInputSpec
+
+MIN_EYE_DISTANCE_PX: Final = 10.0
+MIN_EYE_DISTANCE_OF_SMALL_PX: Final = 5.5  # of a face of 15 px
 
 
 class FaceSettings(BaseModel):
@@ -13,7 +20,12 @@ class FaceSettings(BaseModel):
 
     max_megapixels: float = Field(25.0, gt=0, allow_inf_nan=False, description="Largest picture, million pixels.")
     max_faces: int = Field(32, ge=1, description="Most faces of one picture that are looked up together.")
-    min_eye_distance_px: float = Field(10.0, ge=0, description="Smaller faces are refused.")
+    min_eye_distance_px: float | None = Field(
+        None,
+        ge=0,
+        description="Smaller faces are refused; by default below 10, or 5.5 where small ones are read.",
+    )
+    min_enrolled_px: float = Field(SMALL_PX, ge=0, description="Smaller faces are not enrolled; 0 takes all.")
     min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")
     max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
     min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
@@ -23,7 +35,11 @@ class FaceSettings(BaseModel):
         """Of the picture."""
         return ImageLimits(self.max_megapixels)
 
-    @property
-    def face_limits(self) -> FaceLimits:
-        """Of its faces."""
-        return FaceLimits(self.min_eye_distance_px, self.min_sharpness, self.max_yaw, self.min_visible, self.max_faces)
+    def face_limits(self, spec: ImageInputSpec) -> FaceLimits:
+        """Of its faces, where a bundle reads them. Args: spec: the bundle's input."""
+        least_px = self.min_eye_distance_px
+        if least_px is None:
+            least_px = MIN_EYE_DISTANCE_PX if spec.enhancer is None else MIN_EYE_DISTANCE_OF_SMALL_PX
+        return FaceLimits(
+            least_px, self.min_sharpness, self.max_yaw, self.min_visible, self.max_faces, self.min_enrolled_px
+        )

@@ -23,9 +23,9 @@ from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import expected_box
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits
+from matchka.modalities.face.look import MIN_EVIDENCE
 from matchka.modalities.face.reader import (
     MIN_CONFIDENCE,
-    MIN_EVIDENCE,
     FaceLimits,
     FaceReader,
 )
