@@ -22,6 +22,7 @@ from tests.factories.doubtful_faces import opened
 from tests.factories.junk_pictures import junk_pictures
 from tests.factories.pictures import encoded
 
+BICUBIC = Image.Resampling.BICUBIC
 CHOICES: tuple[FaceChoice, ...] = ("dominant", "only", "all")
 
 
@@ -61,7 +62,7 @@ def reduced(photograph: Image.Image, reading: FaceReading, side_px: float) -> tu
     assert reading.native_px is not None
     by = side_px / reading.native_px
     size = max(16, round(photograph.width * by)), max(16, round(photograph.height * by))
-    return photograph.resize(size, Image.Resampling.BICUBIC), by
+    return photograph.resize(size, BICUBIC), by
 
 
 def reduced_all(plain: FaceReader, photographs: list[Image.Image], side_px: float) -> Iterator[Image.Image]:
@@ -99,7 +100,7 @@ def test_small_face_is_found_where_it_is_and_cut_out_of_the_picture_itself(
         assert small.native_px == pytest.approx(side_px, rel=tolerance)
         np.testing.assert_allclose(small.face.landmarks, full.face.landmarks * by, atol=tolerance * side_px)
         itself = fit_similarity(small.face.landmarks, plain_input.template)
-        np.testing.assert_array_equal(small.chip, extract_chip(picture, itself, plain_input.chip_px))
+        np.testing.assert_array_equal(small.chip, extract_chip(picture, itself, plain_input.chip_px, BICUBIC))
         assert small.native_px == pytest.approx(itself.scale * plain_input.chip_px)
 
 
@@ -155,7 +156,7 @@ def test_small_face_at_jpeg_quality_5_or_a_reduced_cartoon_is_read_or_refused(
     plain: FaceReader, reader: FaceReader, photographs: list[Image.Image]
 ):
     spoilt = [encoded(picture, "JPEG", quality=5) for picture in reduced_all(plain, photographs, 24)]
-    drawn = [encoded(cartoon().resize((side, side), Image.Resampling.BICUBIC), "PNG") for side in (16, 24, 40, 80)]
+    drawn = [encoded(cartoon().resize((side, side), BICUBIC), "PNG") for side in (16, 24, 40, 80)]
     for data in (*spoilt, *drawn):
         with contextlib.suppress(NoFaceError, PoorFaceError):
             assert all(10 < (one.native_px or 0) < 100 for one in reader.read(data, "all"))
@@ -179,7 +180,7 @@ def test_aligned_sample_has_no_native_size_for_nobody_knows_what_it_was_enlarged
     for photograph in photographs:
         (found,) = plain.readings_of(photograph, "dominant")
         for side_px in (150, 32):
-            chip = Image.fromarray(found.chip).resize((side_px, side_px), Image.Resampling.BICUBIC)
+            chip = Image.fromarray(found.chip).resize((side_px, side_px), BICUBIC)
             (aligned,) = reader.readings_of(chip, "aligned")
             assert (aligned.native_px, aligned.enhanced) == (None, False)
 
