@@ -310,6 +310,7 @@ class SubjectsAnswer(Answer):
 class ModelAnswer(Answer):
     """A served bundle: what it takes and returns, the dims of its embedding, and for each what was measured.
 
+    `input` is how samples become what the graph takes, for example the sizes of faces that are enhanced before.
     `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`. A bundle
     without an embedding has no dims, and a full_dim of 0.
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
@@ -324,7 +325,8 @@ class ModelAnswer(Answer):
     version: str
     task: str
     input_kind: str
-    outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)  # no older service of version 1 tells it
+    input: dict[str, Any] = Field(default_factory=dict)  # no older service of version 1 tells these two
+    outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     full_dim: int
     dims: list[int]
     per_dim: dict[str, DimReport]

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from matchka.cli.decision_table import decision_table
+from matchka.cli.model_tables import memory_of, tables_of
 from matchka.client import Client
 from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError, MatchkaError, MissingPackageError, extra_required
@@ -225,23 +226,12 @@ def models(url: Url = None, json: Json = False) -> None:
         print_json(answer)
         return
     for model in answer.models:
-        memory = f"graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
-        title = f"{model.name} {model.version}{'' if model.current else ' (older)'}: {memory}"
         if not model.dims:
             kinds = ", ".join(str(output.get("kind")) for output in model.outputs.values())
-            Console().print(f"{title}; {kinds}; no embedding", highlight=False)
+            Console().print(f"{memory_of(model)}; {kinds}; no embedding", highlight=False)
             continue
-        table = Table("dim", "domain", "EER %", "backbone EER %", "threshold at FMR 0.1 %", title=title)
-        for dim in model.dims:
-            report = model.per_dim[str(dim)]
-            point = min(report.operating_points["1"], key=lambda p: abs(p.fmr - 1e-3))
-            for domain, metrics in report.metrics.items():
-                raw = report.backbone_metrics[domain].eer
-                note = "" if point.measured else " (extrapolated)"
-                table.add_row(
-                    str(dim), domain, f"{100 * metrics.eer:.2f}", f"{100 * raw:.2f}", f"{point.threshold:.3f}{note}"
-                )
-        Console().print(table)
+        for table in tables_of(model):
+            Console().print(table)
         if model.current and model.subjects_to_reenroll:
             waiting = f"{model.subjects_to_reenroll} subjects have to enrol again with {model.name} {model.version}"
             Console().print(waiting, style=WARNING_STYLE, highlight=False)

@@ -347,14 +347,6 @@ class GalleryThresholds(Answer):
     thresholds: tuple[tuple[float, ...], ...]
 
 
-class BandReport(Answer):
-    """What decides in one band of an embedding's condition; keyed as in a DimReport."""
-
-    calibration: dict[str, Calibration]
-    operating_points: dict[str, tuple[OperatingPoint, ...]]
-    identification: dict[str, GalleryThresholds] = {}
-
-
 class GateComparison(Answer):
     """The EER of a dim beside that of a reference in one domain; `upper` bounds the difference at `confidence`."""
 
@@ -369,6 +361,19 @@ class GateComparison(Answer):
     confidence: float
     resamples: int
     verdict: Literal["passed", "refused", "undecidable"]
+
+
+class BandReport(Answer):
+    """What decides in one band of an embedding's condition; keyed as in a DimReport.
+
+    `metrics` and `gate` are empty where a band was not measured for itself.
+    """
+
+    metrics: dict[str, Metrics] = {}
+    calibration: dict[str, Calibration]
+    operating_points: dict[str, tuple[OperatingPoint, ...]]
+    identification: dict[str, GalleryThresholds] = {}
+    gate: dict[str, GateComparison] = {}
 
 
 class DimOrder(Answer):
@@ -419,8 +424,9 @@ class DatasetUse(Answer):
 class ModelAnswer(Answer):
     """A served bundle: what it takes and returns, the dims of its embedding, and for each what was measured.
 
+    `input` is how samples become what the graph takes, for example the sizes of faces that are enhanced before.
     `outputs` are by name; each has a `kind` and what belongs to it, for example `labels`. Of older services
-    there are none, and both memories are 0.
+    there are none, nor an input, and both memories are 0.
     A bundle without an embedding has no dims, and a full_dim of 0.
     Enrolments go to the `current` version of a name. `subjects` are those that this version answers for;
     `subjects_to_reenroll` those that have no template of the current one.
@@ -434,6 +440,7 @@ class ModelAnswer(Answer):
     version: str
     task: str
     input_kind: str
+    input: dict[str, Any] = Field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     full_dim: int
     dims: list[int]

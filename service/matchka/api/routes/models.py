@@ -24,6 +24,7 @@ def _answer(version: ModelVersion) -> ModelAnswer:
         version=manifest.version,
         task=manifest.task,
         input_kind=manifest.input.kind,
+        input=manifest.input.model_dump(mode="json"),
         outputs={name: output.summary() for name, output in manifest.outputs.items()},
         full_dim=embedding.full_dim if embedding else 0,
         dims=list(embedding.dims) if embedding else [],

@@ -93,19 +93,6 @@ class GalleryThresholds(FrozenModel):
         return self
 
 
-class BandReport(FrozenModel):
-    """What decides in one band of a condition: keyed as in a DimReport, and measured on pairs of that band alone."""
-
-    calibration: dict[TemplateCount, Calibration]
-    operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
-    identification: dict[TemplateCount, GalleryThresholds] = Field(default={}, exclude_if=is_absent)
-
-    @model_validator(mode="after")
-    def _has_points_for_one_template(self) -> "BandReport":
-        _require_rising_points(self.operating_points)
-        return self
-
-
 class GateComparison(FrozenModel):
     """The EER of a dim beside that of a reference, on the same trials of one domain; rates are fractions in [0, 1].
 
@@ -134,6 +121,24 @@ class GateComparison(FrozenModel):
     confidence: float = Field(gt=0.5, lt=1)
     resamples: int = Field(ge=1)
     verdict: Literal["passed", "refused", "undecidable"]
+
+
+class BandReport(FrozenModel):
+    """What decides in one band of a condition: keyed as in a DimReport, and measured on pairs of that band alone.
+
+    `metrics` and `gate` are by domain, and absent where a band was not measured for itself.
+    """
+
+    metrics: dict[str, Metrics] = Field(default={}, exclude_if=is_absent)
+    calibration: dict[TemplateCount, Calibration]
+    operating_points: dict[TemplateCount, tuple[OperatingPoint, ...]]
+    identification: dict[TemplateCount, GalleryThresholds] = Field(default={}, exclude_if=is_absent)
+    gate: dict[str, GateComparison] = Field(default={}, exclude_if=is_absent)
+
+    @model_validator(mode="after")
+    def _has_points_for_one_template(self) -> "BandReport":
+        _require_rising_points(self.operating_points)
+        return self
 
 
 class DimOrder(FrozenModel):
