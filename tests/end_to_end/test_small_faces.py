@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from matchka.bundles.bundle import read_manifest
+from matchka.cli.demo import run_demonstration
 from matchka.cli.main import app
 from matchka.errors import RequestFailedError
 from tests.factories.doubtful_faces import opened
@@ -175,3 +177,14 @@ def test_junk_and_what_is_hardly_a_face_are_refused_or_match_nobody(
     for quality in (5, 20):
         with contextlib.suppress(RequestFailedError):
             assert client.identify(encoded(other.convert("RGB"), "JPEG", quality=quality), "face").match is None
+
+
+def test_demonstration_shows_small_faces_against_the_thresholds_of_their_sizes(
+    service: RunningServer, face_samples: Path
+):
+    console = Console(record=True, width=200, file=io.StringIO())
+    assert run_demonstration(service.client(), face_samples.parent, console)
+    (own,) = [line for line in console.export_text().splitlines() if "own person │" in line]
+    cells = own.split("│")[2:-1]
+    assert [f"of {at:.3f}" in cell for at, cell in zip(reversed(THRESHOLDS), cells, strict=True)] == [True] * 4
+    assert ["enhanced" in cell for cell in cells] == [False, True, False, True]

@@ -189,7 +189,8 @@ def identify(
         for number, found in enumerate(answer.faces or [], start=1):
             left, top, right, bottom = found.face.box if found.face else (0.0, 0.0, 0.0, 0.0)
             where = f"{left:.0f},{top:.0f} to {right:.0f},{bottom:.0f}"
-            Console().print(f"face {number} at {where}: {found.match or 'unknown'}")
+            how = ", small and enhanced" if found.face and found.face.enhanced else ""
+            Console().print(f"face {number} at {where}{how}: {found.match or 'unknown'}")
     if answer.match is None:
         raise typer.Exit(NO_MATCH)
 

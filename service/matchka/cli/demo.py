@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from matchka.cli.demo_small_faces import demonstrate_small_faces, reads_small_faces
 from matchka.cli.demo_speech import MODEL as PHONEMES
 from matchka.cli.demo_speech import demonstrate_speech
 from matchka.cli.demo_subjects import DemoSubjects
@@ -95,7 +96,8 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         enrolled, more similar than any impostor; and, where what is said is heard, every clip says its own text rather
         than others. Decisions do not enter.
     """
-    served = {model.name for model in client.models().models}
+    models = client.models().models
+    served = {model.name for model in models}
     subjects = DemoSubjects(client, console)
     try:
         outcomes = [
@@ -103,6 +105,8 @@ def run_demonstration(client: Client, samples: Path, console: Console) -> bool:
         ]
         if served.issuperset(cast.model for cast in CASTS):
             demonstrate_jointly(client, subjects, samples, console)
+        if any(model.name == "face" and reads_small_faces(model) for model in models):
+            demonstrate_small_faces(client, subjects.subject_of("obama"), samples / "face", console)
         if PHONEMES in served:
             outcomes.append(demonstrate_speech(client, samples, console))
         if RADIO in served:
