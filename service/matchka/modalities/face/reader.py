@@ -23,6 +23,7 @@ MIN_CONFIDENCE: Final = 0.85
 # A face of 16 px loses a ninth of its errors by the bicubic one; the backbone's own are cut by the bilinear one.
 SMALL_RESAMPLING: Final = Image.Resampling.BICUBIC
 FULL_RESAMPLING: Final = Image.Resampling.BILINEAR
+LARGEST_ASKED: Final = 8  # faces of a crowd, the largest boxes first: is any of them of full size?
 SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
 
 
@@ -125,7 +126,10 @@ class FaceReader:
     def _look(self, image: Image.Image) -> Look:
         """The look at the picture, or a closer one that sees what this one does not."""
         look = look_at(self._detector, image)
-        if not self._reads_small or any(self._native_px(face) >= SMALL_PX for face in look.seen()):
+        if not self._reads_small:
+            return look
+        largest = islice(look.seen(largest_first=True), LARGEST_ASKED)
+        if any(self._native_px(face) >= SMALL_PX for face in largest):
             return look
         closer = look_closer(self._detector, image)
         return look if closer is None or not any(True for _ in closer.seen()) else closer
