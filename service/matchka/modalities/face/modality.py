@@ -35,8 +35,10 @@ def options_for(purpose: Purpose, given: Mapping[str, str]) -> FaceOptions:
 
     Raises: InvalidFieldError: a choice that there is not.
 
-    >>> options_for("enrolment", {}), options_for("probe", {"face": "aligned"})
-    (FaceOptions(choice='only', is_enrolled=True, is_burst=False), FaceOptions(choice='aligned', is_enrolled=False, is_burst=False))
+    >>> options_for("enrolment", {})
+    FaceOptions(choice='only', is_enrolled=True, is_burst=False)
+    >>> options_for("probe", {"face": "aligned"})
+    FaceOptions(choice='aligned', is_enrolled=False, is_burst=False)
     """
     chosen = given.get("face", DEFAULT_CHOICES[purpose])
     for choice in CHOICES:
