@@ -15,11 +15,12 @@ from typing import Final
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from matchka.api.dependencies import ServiceState, authorised_tenant
+from matchka.api.dependencies import ServiceState, authorised
 from matchka.api.error_handlers import add_error_handlers, add_framework_error_handlers
-from matchka.api.guards.auth import KeyGate, KeyRing
+from matchka.api.guards.auth import KeyGate
 from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
+from matchka.api.guards.key_ring import KeyRing, following
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
 from matchka.api.routes import (
@@ -29,6 +30,7 @@ from matchka.api.routes import (
     docs,
     embeddings,
     health,
+    keys,
     models,
     parameters,
     speech,
@@ -45,6 +47,7 @@ from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
+from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
@@ -71,11 +74,13 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         telemetry: that of the verifier, where there is one.
     """
     telemetry = telemetry or Telemetry()
+    ring = KeyRing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             opened = verifier or stack.enter_context(opened_verifier(settings, telemetry))
+            stack.enter_context(following(ring, opened.keys))
             loading = asyncio.create_task(_load(app.state.service, opened, settings))
             try:
                 yield
@@ -94,15 +99,16 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     app.state.settings = settings
     workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
-    app.state.service = ServiceState(KeyRing(settings), workers, settings.request_timeout_s, load_shedder, telemetry)
-    for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, health):
+    rules = AttemptRules(settings.failed_tries_per_hour, settings.longest_lockout_s)
+    app.state.service = ServiceState(ring, workers, settings.request_timeout_s, load_shedder, telemetry, rules)
+    for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, health):
         app.include_router(part.router)
     if settings.docs != "off":
-        app.include_router(docs.router, dependencies=[Depends(authorised_tenant)] if settings.docs == "key" else [])
+        app.include_router(docs.router, dependencies=[Depends(authorised)] if settings.docs == "key" else [])
     # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
-    _add_guards(app, settings)
+    _add_guards(app, settings, ring)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     add_error_handlers(app)
     add_framework_error_handlers(app)
@@ -119,15 +125,15 @@ def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.service = state
     app.include_router(health.router)
-    _add_guards(app, settings)
+    _add_guards(app, settings, state.keys)
     add_error_handlers(app)
     return app
 
 
-def _add_guards(app: FastAPI, settings: Settings) -> None:
+def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing) -> None:
     """Look at who asks; what is refused here or further in holds nothing while it is answered."""
-    app.add_middleware(KeyGate, keys=KeyRing(settings), failed=FailedKeys(), guards_docs=settings.docs == "key")
-    app.add_middleware(HostGuard, is_keyless=settings.api_key is None)
+    app.add_middleware(KeyGate, keys=ring, failed=FailedKeys(), guards_docs=settings.docs == "key")
+    app.add_middleware(HostGuard, is_keyless=lambda: ring.is_keyless)
     app.add_middleware(Refusals, max_body_mib=settings.max_body_mib)
     if settings.allowed_origins:
         app.add_middleware(

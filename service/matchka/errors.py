@@ -62,6 +62,22 @@ class UnauthorizedError(MatchkaError):
     """No API key, or one that is not known."""
 
 
+class MissingScopeError(MatchkaError):
+    """The key does not have the scope that the call needs."""
+
+
+class CeilingError(MatchkaError):
+    """A rate above the one that the key may ask for."""
+
+
+class TooManyRequestsError(MatchkaError):
+    """More requests with one key than it may send in a second."""
+
+    def __init__(self, detail: str, *, remedy: str, value: object, retry_after_s: float) -> None:
+        super().__init__(detail, remedy=remedy, value=value)
+        self.retry_after_s = retry_after_s
+
+
 class UnsupportedContentTypeError(MatchkaError):
     """The body is neither multipart/form-data nor application/json."""
 
@@ -262,6 +278,22 @@ class TooManyChallengesError(MatchkaError):
     def __init__(self, detail: str, *, remedy: str, value: object, retry_after_s: float) -> None:
         super().__init__(detail, remedy=remedy, value=value)
         self.retry_after_s = retry_after_s
+
+
+class TooManyAttemptsError(MatchkaError):
+    """Too many verifications of a subject, or identifications, failed with one key; it has to wait."""
+
+    def __init__(self, detail: str, *, remedy: str, value: object, retry_after_s: float) -> None:
+        super().__init__(detail, remedy=remedy, value=value)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaReachedError(MatchkaError):
+    """An enrolment beyond the subjects or templates that the key may have."""
+
+
+class UnknownKeyError(MatchkaError):
+    """No such API key of this tenant in force."""
 
 
 class DuplicateSampleError(MatchkaError):

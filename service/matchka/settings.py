@@ -156,6 +156,15 @@ class Settings(BaseSettings):
     head_turn: bool = Field(
         False, description="Offer challenges of kind head_turn. Experimental: how often they refuse is not measured."
     )
+    failed_tries_per_hour: int = Field(
+        30,
+        ge=1,
+        le=1_000_000,
+        description="Failed verifications of a subject with one key that are free of a wait.",
+    )
+    longest_lockout_s: float = Field(
+        3600.0, ge=0, le=86400, allow_inf_nan=False, description="Longest wait after too many failures; it doubles."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

@@ -154,6 +154,16 @@ CASES = [
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/%00", "\0"),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/" + "0" * 32 + "%0A", "0" * 32 + "\n"),
     Case(errors.UnknownTemplateError, "DELETE", "/v1/templates/%ED%A0%80", "\ufffd" * 3),
+    Case(errors.UnknownKeyError, "DELETE", "/v1/keys/0123", "0123"),
+    Case(errors.UnknownKeyError, "DELETE", "/v1/keys/%00", "\0"),
+    Case(
+        errors.InvalidFieldError,
+        "POST",
+        "/v1/keys",
+        "everything",
+        headers={"Content-Type": "application/json"},
+        body=b'{"name": "a", "scopes": "everything"}',
+    ),
     Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=YQBi", "YQBi"),  # a NUL
     Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=YQli", "YQli"),  # a tab
     Case(errors.InvalidFieldError, "GET", "/v1/subjects?cursor=7aCA", "7aCA"),  # half a surrogate pair
@@ -179,6 +189,12 @@ ELSEWHERE = {
     errors.DistortedClipError,
     errors.EmptyTextError,
     errors.UnknownWordsError,
+    # tests/service/api/test_rights.py
+    errors.MissingScopeError,
+    errors.CeilingError,
+    errors.TooManyRequestsError,
+    errors.TooManyAttemptsError,
+    errors.QuotaReachedError,
     errors.UnknownDescriptorError,  # tests/service/tasks/parameters/test_parameters.py
     # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,

@@ -11,7 +11,7 @@ import requests
 from pydantic import ValidationError
 
 from matchka import errors
-from matchka.api.guards.auth import KeyRing
+from matchka.api.guards.key_ring import KeyRing
 from matchka.bundles.outputs.measurements import DimReport
 from matchka.client import Client
 from matchka.modalities import read_limits
@@ -117,7 +117,7 @@ def test_a_key_no_header_can_carry_is_refused_or_works(key):
         settings.require_key_beyond_loopback()
     except errors.MatchkaError:
         return
-    KeyRing(settings).tenant_of(f"Bearer {key.strip()}")
+    KeyRing(settings).grant_of(f"Bearer {key.strip()}")
     key.strip().encode("latin-1")
 
 

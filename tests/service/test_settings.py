@@ -55,6 +55,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_OPEN_CHALLENGES": "2",
         "MATCHKA_CHALLENGES_PER_HOUR": "7",
         "MATCHKA_HEAD_TURN": "1",
+        "MATCHKA_FAILED_TRIES_PER_HOUR": "9",
+        "MATCHKA_LONGEST_LOCKOUT_S": "600.5",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - {"modalities"}
@@ -91,6 +93,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "open_challenges": 2,
         "challenges_per_hour": 7,
         "head_turn": True,
+        "failed_tries_per_hour": 9,
+        "longest_lockout_s": 600.5,
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"

@@ -1,4 +1,4 @@
-"""Dependencies of handlers: the caller's tenant, the verifier once it is ready, and worker threads."""
+"""Dependencies of handlers: what the caller may do, the verifier once it is ready, and worker threads."""
 
 import asyncio
 import math
@@ -10,11 +10,15 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
-from matchka.api.guards.auth import KeyRing
+from matchka.api.guards.key_ring import KeyRing
 from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.load_shedding import LoadShedder
+from matchka.store.attempts import AttemptRules
+from matchka.store.enrolment_limits import EnrolmentLimits
+from matchka.store.keys.records import Grant
+from matchka.store.keys.scopes import Scope
 from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
@@ -35,6 +39,7 @@ class ServiceState:
     request_timeout_s: float
     load_shedder: LoadShedder = field(default_factory=lambda: LoadShedder(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
+    attempt_rules: AttemptRules = field(default_factory=lambda: AttemptRules(math.inf, 0.0))
     verifier: Verifier | None = None
     speech: Speech | None = None
     challenger: Challenger | None = None
@@ -43,14 +48,29 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class Caller:
-    """A request's tenant and its way to the tasks."""
+    """What a request's key lets it do, and its way to the tasks."""
 
-    tenant: str
+    grant: Grant
     verifier: Verifier
     speech: Speech
     challenger: Challenger
     state: ServiceState
     request: Request
+
+    @property
+    def tenant(self) -> str:
+        """Whose subjects it sees."""
+        return self.grant.tenant
+
+    def may(self, scope: Scope) -> bool:
+        """Whether its key has a scope."""
+        return scope in self.grant.scopes
+
+    @property
+    def enrolment_limits(self) -> EnrolmentLimits:
+        """What it may add."""
+        ceilings = self.grant.ceilings
+        return EnrolmentLimits(self.may(Scope.APPEND), ceilings.max_subjects, ceilings.max_templates)
 
     async def run(self, call: Callable[[], T], samples: int = 1) -> T:
         """Run a blocking call on a worker thread until the request's deadline, or until its client leaves.
@@ -100,18 +120,18 @@ def service_state(request: Request) -> ServiceState:
     return state
 
 
-async def authorised_tenant(request: Request) -> str:
-    """The tenant of the request's key.
+async def authorised(request: Request) -> Grant:
+    """What the request's key lets it do.
 
     Raises: UnauthorizedError: keys are in force and the request has none of them.
     """
-    return service_state(request).keys.tenant_of(request.headers.get("authorization"))
+    return service_state(request).keys.grant_of(request.headers.get("authorization"))
 
 
 def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller of a call with these query parameters, checked before a byte of the body is read."""
 
-    async def caller_of(request: Request, tenant: Annotated[str, Depends(authorised_tenant)]) -> Caller:
+    async def caller_of(request: Request, grant: Annotated[Grant, Depends(authorised)]) -> Caller:
         """The caller.
 
         Raises:
@@ -125,7 +145,7 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
                 "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
             )
         _refuse_stray_parameters(request, parameters)
-        return Caller(tenant, state.verifier, state.speech, state.challenger, state, request)
+        return Caller(grant, state.verifier, state.speech, state.challenger, state, request)
 
     return caller_of
 

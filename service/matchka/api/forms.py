@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -14,17 +14,21 @@ from matchka.api.bodies.json_object import JSON
 from matchka.api.bodies.multipart import MULTIPART
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import (
+    CeilingError,
     InvalidFieldError,
     MatchkaError,
     MissingFieldError,
     UnknownFieldError,
 )
 from matchka.modalities import MODALITIES, OPTION_NAMES
+from matchka.store.attempts import Searches, Target
+from matchka.store.keys.records import DEFAULT_MAX_RATE, Ceilings
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
 PHONEMES: Final = "phonemes"  # the default model of calls about what is said
 LONGEST_TEXT: Final = 1000  # characters: more are not said in 15 s
+CEILING_OF: Final = {"max_fmr": "max_fmr", "max_fmr_each": "max_fmr", "max_fpir": "max_fpir"}  # fields -> of a key
 NUMBER: Final = re.compile(r"[-+.0-9eE]+")
 
 FormT = TypeVar("FormT", bound="Form")
@@ -57,6 +61,8 @@ ProbeFiles = Annotated[
     list[FileBytes] | None,
     Field(description="One; with a challenge of kind head_turn 3 to 8, in the order in which they were taken."),
 ]
+Ceiling = Annotated[float, BeforeValidator(_read_number), Field(gt=0, le=1, allow_inf_nan=False)]
+Quota = Annotated[int | None, BeforeValidator(_read_number), Field(ge=1, lt=2**31)]
 Files = Annotated[
     list[FileBytes],
     Field(
@@ -85,6 +91,35 @@ class Form(BaseModel):
     """A form's fields; a field that is not declared is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def target(self) -> Target | None:
+        """Whom the call tells something about: the subject that a sample is said to be of, or who a search finds."""
+        return None
+
+    def within(self, ceilings: Ceilings) -> Self:
+        """The form, with rates that were left out lowered to what a key may ask for.
+
+        Raises: CeilingError: one that was given lies above that.
+        """
+        lowered = {}
+        for name, ceiling_name in CEILING_OF.items():
+            rate: float | None = getattr(self, name, None)
+            ceiling: float | None = getattr(ceilings, ceiling_name)
+            if rate is None or ceiling is None or rate <= ceiling:
+                continue
+            if name in self.model_fields_set:
+                raise CeilingError(
+                    f"With this key {name} may be at most {ceiling:g}.",
+                    value=rate,
+                    remedy="Ask for less, or use a key with a higher ceiling.",
+                )
+            lowered[name] = ceiling
+        if not lowered:
+            return self
+        changed = self.model_copy(update=lowered)
+        changed.__pydantic_fields_set__.difference_update(lowered)  # nobody gave them, which some checks look at
+        return changed
 
 
 class ModelForm(Form):
@@ -158,6 +193,11 @@ class VerifyForm(ModelForm):
     def part_floor(self) -> float | None:
         """The false match rate that each part has to keep alone, or None where only their sum counts."""
         return self.max_fmr_each if self.require == "both" else None
+
+    @property
+    def target(self) -> Target:
+        """The subject that it names."""
+        return self.subject_id
 
 
 def probes_of(form: VerifyForm) -> dict[str, list[bytes]]:
@@ -233,6 +273,11 @@ class IdentifyForm(ModelForm):
     face: AnyFace = None
     sample_format: SampleFormat = None
 
+    @property
+    def target(self) -> Target:
+        """Everybody."""
+        return Searches.IDENTIFY
+
 
 class ClassifyForm(ModelForm):
     """POST /v1/classify."""
@@ -268,6 +313,27 @@ class TranscribeForm(ModelForm):
 
     model: str = PHONEMES
     file: FileBytes
+
+
+class KeyForm(Form):
+    """POST /v1/keys."""
+
+    name: Annotated[str, Field(description="For people; 1 to 64 letters, digits, blanks and `._:@-`.")]
+    scopes: Annotated[str, Field(max_length=256, description="Separated by commas or blanks.")] = (
+        "enroll verify identify"
+    )
+    lifetime_s: Annotated[
+        float | None,
+        BeforeValidator(_read_number),
+        Field(gt=0, le=3.2e9, allow_inf_nan=False, description="Seconds until it expires; never by default."),
+    ] = None
+    max_fmr: Annotated[Ceiling, Field(description="Highest false match rate; 1 bounds nothing.")] = DEFAULT_MAX_RATE
+    max_fpir: Annotated[Ceiling, Field(description="Highest FPIR; 1 bounds nothing.")] = DEFAULT_MAX_RATE
+    requests_per_s: Annotated[
+        float | None, BeforeValidator(_read_number), Field(ge=0.01, le=1e6, description="Requests a second.")
+    ] = None
+    max_subjects: Annotated[Quota, Field(description="Subjects of the tenant.")] = None
+    max_templates: Annotated[Quota, Field(description="Templates of a subject.")] = None
 
 
 class GenerateForm(ModelForm):

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from matchka import errors
 from matchka.api.problems import HEADERS, MEDIA_TYPE, status_and_code_of
 from matchka.api.schemas import Problem
+from matchka.api.scopes import SCOPES
 from matchka.errors import MatchkaError
 from matchka.modalities import MODALITIES
 
@@ -29,7 +30,13 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.OutOfMemoryError,
         ),
     ),
-    (frozenset({"key"}), (errors.UnauthorizedError,)),
+    (frozenset({"key"}), (errors.UnauthorizedError, errors.TooManyRequestsError)),
+    (frozenset({"scope"}), (errors.MissingScopeError,)),
+    (frozenset({"path", "key_id"}), (errors.UnknownKeyError,)),
+    (frozenset({"/v1/keys", "post"}), (errors.StorageFullError,)),
+    (frozenset({"max_fmr", "model"}), (errors.CeilingError,)),
+    (frozenset({"max_fpir", "model"}), (errors.CeilingError,)),
+    *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify")),
     (frozenset({"/readyz"}), (errors.NotReadyError,)),
     (
         frozenset({"work"}),
@@ -91,7 +98,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     ),
     (
         frozenset({"/v1/enroll"}),
-        (errors.NoSpeechError, errors.DuplicateSampleError, errors.StorageFullError),
+        (errors.NoSpeechError, errors.DuplicateSampleError, errors.QuotaReachedError, errors.StorageFullError),
     ),
     (frozenset({"delete"}), (errors.StorageFullError,)),
     (
@@ -149,11 +156,14 @@ def _traits_of(path: str, method: str, operation: dict[str, Any]) -> frozenset[s
     """What a call has that decides which errors it may answer.
 
     Returns: its path, its method, the names of its form's fields and of its path's parameters; `key` where it needs
-        one, `work` for calls of /v1, `path` where its path has parameters, `form`, and `file` for one with samples.
+        one, `scope` where it needs one of its scopes, `work` for calls of /v1, `path` where its path has parameters,
+        `form`, and `file` for one with samples.
     """
     traits = {path, method}
     if path not in WITHOUT_KEY:
         traits.add("key")
+    if SCOPES.get((method.upper(), path)) is not None:
+        traits.add("scope")
     if path.startswith("/v1/"):
         traits.add("work")
     for parameter in operation.get("parameters", ()):

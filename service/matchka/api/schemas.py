@@ -1,7 +1,9 @@
 """Wire types: what the service answers."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,10 +12,47 @@ from matchka.bundles.outputs.measurements import DimReport
 from matchka.tasks.embedding.fusion import Require
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """Marks a field that callers without the scope `scores` do not see whole. Attributes: rule: what they see of it."""
+
+    rule: Callable[[Any], Any]
+
+
+SCORE: Final = Hidden(lambda _: None)
+Score: TypeAlias = Annotated[float | None, SCORE]  # null without the scope `scores`
+
+
 class Answer(BaseModel):
     """Base of every answer."""
 
     model_config = ConfigDict(frozen=True)
+
+    @property
+    def failed_tries(self) -> int:
+        """How often it says that a sample is not of the subject, or of nobody in the gallery."""
+        return 0
+
+    def without_scores(self) -> Self:
+        """The same for callers without the scope `scores`: decisions and names, as the fields' marks say."""
+        seen = {}
+        for name, described in type(self).model_fields.items():
+            value = getattr(self, name)
+            for mark in described.metadata:
+                value = mark.rule(value) if isinstance(mark, Hidden) else value
+            seen[name] = _without_scores(value)
+        return self.model_copy(update=seen)
+
+
+def _without_scores(value: Any) -> Any:
+    """The answers within a value without their scores."""
+    if isinstance(value, Answer):
+        return value.without_scores()
+    if isinstance(value, list):
+        return [_without_scores(one) for one in value] if any(isinstance(one, Answer) for one in value) else value
+    if isinstance(value, dict):
+        return {name: _without_scores(one) for name, one in value.items()}
+    return value
 
 
 class QualityAnswer(Answer):
@@ -61,12 +100,16 @@ class SubjectSimilarityAnswer(Answer):
     """A subject, its similarity by the model's scorer, and the cosine."""
 
     subject_id: str
-    similarity: float
-    cosine: float | None = None  # no older service of version 1 tells it
+    similarity: Score
+    cosine: Score = None  # no older service of version 1 tells it
 
 
 class EnrollAnswer(Answer):
-    """What was stored, and subjects that may be the same person."""
+    """What was stored, and subjects that may be the same person.
+
+    `similar_subjects` is null where that is not told: without the scope `identify`, and for a while after too many
+    enrolments that resembled nobody.
+    """
 
     subject_id: str
     model: str
@@ -74,7 +117,7 @@ class EnrollAnswer(Answer):
     dim: int
     template_ids: list[str]
     template_count: int
-    similar_subjects: list[SubjectSimilarityAnswer]
+    similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
 
 
@@ -86,8 +129,8 @@ class PhraseAnswer(Answer):
     """
 
     match: bool
-    llr: float
-    threshold: float
+    llr: Score
+    threshold: Score
     threshold_measured: bool
     max_far: float
 
@@ -113,18 +156,23 @@ class VerifyAnswer(Answer):
     """
 
     match: bool
-    similarity: float
-    threshold: float
+    similarity: Score
+    threshold: Score
     threshold_measured: bool
     max_fmr: float
-    probability: float | None
-    cosine: float | None = None  # no older service of version 1 tells it
+    probability: Score
+    cosine: Score = None  # no older service of version 1 tells it
     dim: int
     model: str
     version: str
     faces: list[FaceAnswer | None] | None = None
     phrase: PhraseAnswer | None = None  # without a challenge of the kind
     head_turn: HeadTurnAnswer | None = None
+
+    @property
+    def failed_tries(self) -> int:
+        """See Answer."""
+        return int(not self.match)
 
 
 class FusedVerifyAnswer(Answer):
@@ -136,19 +184,24 @@ class FusedVerifyAnswer(Answer):
     """
 
     match: bool
-    similarity: float
-    threshold: float
+    similarity: Score
+    threshold: Score
     threshold_measured: bool
     max_fmr: float
     require: Require
     max_fmr_each: float | None
-    probability: float | None
+    probability: Score
     dim: int
     model: str
     version: str
     parts: dict[str, VerifyAnswer]
     phrase: PhraseAnswer | None = None  # without a challenge of the kind
     head_turn: HeadTurnAnswer | None = None
+
+    @property
+    def failed_tries(self) -> int:
+        """See Answer."""
+        return int(not self.match)
 
 
 class ChallengeAnswer(Answer):
@@ -173,14 +226,14 @@ class PronouncedPhoneAnswer(Answer):
     """A phone (ARPABET) and its log-likelihood ratio: near 0 where it was said, lower where it was not."""
 
     phone: str
-    llr: float
+    llr: Score
 
 
 class PronouncedWordAnswer(Answer):
     """A word, its ratio for each of its phones, and the phones of the pronunciation that was heard."""
 
     word: str
-    llr: float
+    llr: Score
     phones: list[PronouncedPhoneAnswer]
 
 
@@ -189,7 +242,7 @@ class PronounceAnswer(Answer):
 
     phrase: PhraseAnswer
     words: list[PronouncedWordAnswer]
-    accuracy: float | None
+    accuracy: Score
     model: str
     version: str
 
@@ -210,7 +263,17 @@ class CandidateAnswer(SubjectSimilarityAnswer):
 
     version: str
     dim: int
-    threshold: float
+    threshold: Score
+
+
+def _matches_only(candidates: list[CandidateAnswer]) -> list[CandidateAnswer]:
+    """The candidates that match, by their names: who comes next, and in which order, tells of similarities."""
+    known = [(one, one.similarity, one.threshold) for one in candidates]
+    matches = [one for one, found, least in known if found is not None and least is not None and found >= least]
+    return sorted(matches, key=lambda one: one.subject_id)
+
+
+Candidates: TypeAlias = Annotated[list[CandidateAnswer], Hidden(_matches_only)]
 
 
 class IdentifiedFaceAnswer(Answer):
@@ -218,8 +281,8 @@ class IdentifiedFaceAnswer(Answer):
 
     face: FaceAnswer | None
     match: str | None
-    candidates: list[CandidateAnswer]
-    threshold: float
+    candidates: Candidates
+    threshold: Score
     threshold_measured: bool
 
 
@@ -230,8 +293,8 @@ class IdentifyAnswer(Answer):
     """
 
     match: str | None
-    candidates: list[CandidateAnswer]
-    threshold: float
+    candidates: Candidates
+    threshold: Score
     threshold_measured: bool
     max_fpir: float
     dim: int
@@ -241,12 +304,17 @@ class IdentifyAnswer(Answer):
     face: FaceAnswer | None = None
     faces: list[IdentifiedFaceAnswer] | None = None
 
+    @property
+    def failed_tries(self) -> int:
+        """See Answer."""
+        return sum(face.match is None for face in self.faces or (self,))
+
 
 class ClassAnswer(Answer):
     """A class, and how probable it is."""
 
     label: str
-    probability: float
+    probability: Score
 
 
 class ClassifyAnswer(Answer):
@@ -345,6 +413,40 @@ class ModelsAnswer(Answer):
     """Every served bundle."""
 
     models: list[ModelAnswer]
+
+
+class KeyAnswer(Answer):
+    """An API key, without its secret. A ceiling that is null bounds nothing; `last_used_at` is exact to a minute.
+
+    `replaced_by` is the key that rotation made in its place.
+    """
+
+    key_id: str
+    name: str
+    tenant: str
+    scopes: list[str]
+    max_fmr: float | None
+    max_fpir: float | None
+    requests_per_s: float | None
+    max_subjects: int | None
+    max_templates: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    replaced_by: str | None
+    last_used_at: datetime | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A key that was just made; `key` is what its callers send, and is shown only here."""
+
+    key: str
+
+
+class KeysAnswer(Answer):
+    """The keys of the caller's tenant, revoked ones included, oldest first."""
+
+    keys: list[KeyAnswer]
 
 
 class HealthAnswer(Answer):

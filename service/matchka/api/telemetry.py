@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -35,7 +36,7 @@ class Telemetry:
             registry=self._registry,
         )
         self.decisions = Counter(
-            "matchka_decisions", "Decisions made", ["call", "model", "match"], registry=self._registry
+            "matchka_decisions", "Decisions made", ["tenant", "call", "model", "match"], registry=self._registry
         )
         self.stages = StageMetrics(self._registry)
 
@@ -53,9 +54,12 @@ class Telemetry:
             "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
         ).set_function(waiting)
 
-    def exposition(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def exposition(self, tenant: str | None = None) -> bytes:
+        """The metrics in Prometheus' text format.
+
+        Args: tenant: whose samples are shown, of those that are kept by tenant; all tenants' by default.
+        """
+        return generate_latest(self._registry if tenant is None else _OfTenant(self._registry, tenant))
 
 
 class RequestTimer:
@@ -86,6 +90,20 @@ class RequestTimer:
             path = getattr(scope.get("route"), "path", "unknown")
             self._telemetry.requests.labels(path, str(status)).inc()
             self._telemetry.seconds.labels(path).observe(time.perf_counter() - started)
+
+
+class _OfTenant(Collector):
+    """The metrics of a registry without the samples of other tenants."""
+
+    def __init__(self, registry: CollectorRegistry, tenant: str) -> None:
+        self._registry = registry
+        self._tenant = tenant
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            own = copy(family)
+            own.samples = [one for one in family.samples if one.labels.get("tenant", self._tenant) == self._tenant]
+            yield own
 
 
 class _GalleryCollector(Collector):

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from matchka.cli.client_commands import NO_MATCH, FormatOption, Json, Url, connected, print_json, reported_errors
+from matchka.cli.scores import shown
 from matchka.client.answers import ClassifyAnswer
 from matchka.errors import InvalidFieldError, extra_required
 
@@ -45,8 +46,8 @@ def classify(
 def _print_table(answer: ClassifyAnswer) -> None:
     table = Table("class", "probability", title=escape(answer.label or "unknown"))
     for one in answer.classes:
-        if one.probability >= LEAST_SHOWN:
-            table.add_row(escape(one.label), f"{one.probability:.3f}")
+        if one.probability is None or one.probability >= LEAST_SHOWN:
+            table.add_row(escape(one.label), shown(one.probability))
     values = [f"{name} {value:.2f}" for name, value in answer.values.items()]
     noun = "window" if answer.windows == 1 else "windows"
     Console().print(table)

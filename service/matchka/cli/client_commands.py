@@ -13,6 +13,7 @@ from rich.table import Table
 
 from matchka.cli.decision_table import decision_table
 from matchka.cli.model_tables import memory_of, tables_of
+from matchka.cli.scores import shown
 from matchka.client import Client
 from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError, MatchkaError, MissingPackageError, extra_required
@@ -98,8 +99,8 @@ def enroll(
     noun = "template" if answer.template_count == 1 else "templates"
     counted = f"{len(answer.template_ids)} new, {answer.template_count} {answer.model} {noun} in all"
     console.print(f"enrolled {answer.subject_id}: {counted}", highlight=False, soft_wrap=True)
-    for other in answer.similar_subjects:
-        console.print(f"may be the same person as {other.subject_id} ({other.similarity:.3f})", style=WARNING_STYLE)
+    for other in answer.similar_subjects or ():
+        console.print(f"may be the same person as {other.subject_id} ({shown(other.similarity)})", style=WARNING_STYLE)
 
 
 @commands.command()
@@ -183,8 +184,8 @@ def identify(
     else:
         table = Table("subject", "similarity", title=f"match: {answer.match or 'unknown'}")
         for candidate in answer.candidates:
-            table.add_row(candidate.subject_id, f"{candidate.similarity:.3f}")
-        table.caption = f"threshold {answer.threshold:.3f}, dim {answer.dim}, {answer.gallery_size} subjects"
+            table.add_row(candidate.subject_id, shown(candidate.similarity))
+        table.caption = f"threshold {shown(answer.threshold)}, dim {answer.dim}, {answer.gallery_size} subjects"
         Console().print(table)
         for number, found in enumerate(answer.faces or [], start=1):
             left, top, right, bottom = found.face.box if found.face else (0.0, 0.0, 0.0, 0.0)

@@ -4,6 +4,7 @@ from typing import Final
 
 from rich.table import Table
 
+from matchka.cli.scores import shown
 from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 
 LARGEST_SHOWN: Final = 0.99995  # a probability above it would be printed as 1.0000
@@ -26,7 +27,8 @@ def _joint_table(answer: FusedVerifyAnswer) -> Table:
     table = Table("alone", "match", *DECISION_COLUMNS, title=f"together: {'match' if answer.match else 'no match'}")
     for name, part in answer.parts.items():
         table.add_row(name, _yes_or_no(part.match), *_decision_cells(part))
-    needed = f"at least {(answer.threshold + 1) / 2:.4f} needed for max FMR {answer.max_fmr:g}"
+    least = None if answer.threshold is None else (answer.threshold + 1) / 2
+    needed = f"at least {shown(least, 4)} needed for max FMR {answer.max_fmr:g}"
     measured = "" if answer.threshold_measured else " (extrapolated)"
     together = f"together: probability {_shown_probability(answer.probability)}, {needed}{measured}"
     table.caption = f"{together}\nrequire {answer.require}: {explain(answer)}"
@@ -36,6 +38,8 @@ def _joint_table(answer: FusedVerifyAnswer) -> Table:
 def explain(answer: FusedVerifyAnswer) -> str:
     """What a joint decision rests on: what failed, or what the sum made up for."""
     failed = [name for name, part in answer.parts.items() if not part.match]
+    if answer.similarity is None or answer.threshold is None:
+        return f"failed: {', '.join(failed)}" if failed else "each part passes"
     sum_passes = answer.similarity >= answer.threshold
     if answer.require == "sum":
         if not sum_passes:
@@ -48,8 +52,8 @@ def explain(answer: FusedVerifyAnswer) -> str:
 
 
 def _decision_cells(answer: VerifyAnswer) -> tuple[str, str, str, str]:
-    threshold = f"{answer.threshold:.3f}{'' if answer.threshold_measured else ' (extrapolated)'}"
-    return f"{answer.similarity:.3f}", threshold, _shown_probability(answer.probability), str(answer.dim)
+    threshold = f"{shown(answer.threshold)}{'' if answer.threshold_measured else ' (extrapolated)'}"
+    return shown(answer.similarity), threshold, _shown_probability(answer.probability), str(answer.dim)
 
 
 def _shown_probability(probability: float | None) -> str:

@@ -22,6 +22,7 @@ from matchka.cli.demo_subjects import DemoSubjects
 from matchka.cli.joint_demo import demonstrate_jointly
 from matchka.cli.radio_demo import MODEL as RADIO
 from matchka.cli.radio_demo import demonstrate_radio
+from matchka.cli.scores import required, shown
 from matchka.client import Client
 from matchka.client.answers import IdentifyAnswer
 from matchka.errors import InvalidFieldError
@@ -159,7 +160,8 @@ def _samples_of(folder: Path, person: str, cast: Cast) -> list[Path]:
 def _probe(client: Client, subjects: DemoSubjects, cast: Cast, probe: Probe) -> Result:
     sample = probe.sample.read_bytes()
     similarities = {
-        person: client.verify(subjects.subject_of(person), sample, cast.model).similarity for person in cast.enrolled
+        person: required(client.verify(subjects.subject_of(person), sample, cast.model).similarity)
+        for person in cast.enrolled
     }
     identified = client.identify(sample, cast.model)
     return Result(probe, similarities, identified, subjects.person_of(identified.match))
@@ -179,4 +181,4 @@ def _result_table(cast: Cast, results: list[Result]) -> Table:
 def _cells(result: Result) -> list[str]:
     best = max(result.similarities.values())
     similarities = [f"[bold]{s:.3f}[/]" if s == best else f"{s:.3f}" for s in result.similarities.values()]
-    return [*similarities, f"{result.identified.threshold:.3f}", escape(result.identified_as or "unknown")]
+    return [*similarities, shown(result.identified.threshold), escape(result.identified_as or "unknown")]

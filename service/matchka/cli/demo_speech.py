@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from matchka.cli.scores import required, shown
 from matchka.client import Client
 from matchka.errors import RequestFailedError
 
@@ -44,8 +45,8 @@ def demonstrate_speech(client: Client, samples: Path, console: Console) -> bool:
         rest = sorted(known.difference(words))
         others = [_score(client, clip, " ".join(drawn.choices(rest, k=len(words)))) for _ in range(WRONG_TEXTS)]
         nearest = max((score for score in others if score is not None), default=-math.inf)
-        best += own.llr > nearest
-        table.add_row(name, f"{own.llr:.2f}", f"{nearest:.2f}", f"{own.threshold:.2f}")
+        best += required(own.llr) > nearest
+        table.add_row(name, shown(own.llr, 2), f"{nearest:.2f}", shown(own.threshold, 2))
     console.print(table)
     console.print(
         f"{MODEL}: {best} of {len(SAID)} clips say their own text rather than any of {WRONG_TEXTS} others.\n",
@@ -57,7 +58,7 @@ def demonstrate_speech(client: Client, samples: Path, console: Console) -> bool:
 def _score(client: Client, clip: bytes, text: str) -> float | None:
     """None for a text that the clip cannot last for."""
     try:
-        return client.pronounce(clip, text, MODEL).phrase.llr
+        return required(client.pronounce(clip, text, MODEL).phrase.llr)
     except RequestFailedError as error:
         if error.code != "duration_mismatch":
             raise

@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
+from matchka.cli.scores import shown
 from matchka.client import Client
 from matchka.errors import MatchkaError, RequestFailedError
 
@@ -39,11 +40,11 @@ class DemoSubjects:
         subject_id = self.subject_of(person)
         self._enrolled.append(subject_id)  # before: an answer that never comes may have stored them
         answer = self._client.enroll(subject_id, list(files), model)
-        for other in answer.similar_subjects:
+        for other in answer.similar_subjects or ():
             if not other.subject_id.startswith(self._prefix):
                 self._console.print(
-                    f"{other.subject_id}, enrolled before, is similar to {person} ({other.similarity:.3f}) and may be "
-                    f"named instead; `matchka subjects delete {other.subject_id}` deletes it.",
+                    f"{other.subject_id}, enrolled before, is similar to {person} ({shown(other.similarity)}) and may "
+                    f"be named instead; `matchka subjects delete {other.subject_id}` deletes it.",
                     style="yellow",
                     highlight=False,
                     markup=False,

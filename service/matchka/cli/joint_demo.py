@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from matchka.cli.demo_subjects import DemoSubjects
+from matchka.cli.scores import shown
 from matchka.client import Client
 from matchka.client.answers import FusedVerifyAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError, RequestFailedError
@@ -70,7 +71,7 @@ def _present(files: list[Path]) -> list[Path]:
 
 
 def _part(answer: VerifyAnswer) -> str:
-    return f"{_passes(answer)} {answer.similarity:.3f}"
+    return f"{_passes(answer)} {shown(answer.similarity)}"
 
 
 def _passes(answer: VerifyAnswer | FusedVerifyAnswer) -> str:

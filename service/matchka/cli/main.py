@@ -42,6 +42,12 @@ def gallery(context: typer.Context) -> None:
     _pass_on(context, "matchka.cli.gallery", "gallery_commands")
 
 
+@app.command(context_settings=PASSED_ON)
+def keys(context: typer.Context) -> None:
+    """Make, list, revoke and rotate API keys."""
+    _pass_on(context, "matchka.cli.key_commands", "key_commands")
+
+
 @app.command()
 def demo(
     samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),

@@ -10,6 +10,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from matchka.cli.scores import shown
 from matchka.client import Client
 
 MODEL: Final = "radio"
@@ -40,8 +41,8 @@ def _answer(client: Client, signal: Signal) -> str:
     answer = client.classify(as_cf32(signal), MODEL, "cf32")
     best = answer.classes[0]
     snr = answer.values.get("snr_db")
-    shown = "" if snr is None else f", {snr:.0f} dB"
-    return f"{answer.label or 'unknown'} ({best.label} {best.probability:.2f}{shown})"
+    level = "" if snr is None else f", {snr:.0f} dB"
+    return f"{answer.label or 'unknown'} ({best.label} {shown(best.probability, 2)}{level})"
 
 
 def as_cf32(signal: Signal) -> bytes:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from matchka.cli.client_commands import NO_MATCH, Json, MaxFmr, SampleFile, Url, connected, print_json, reported_errors
 from matchka.cli.recorder import record
+from matchka.cli.scores import shown
 from matchka.client.answers import PhraseAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError
 
@@ -72,7 +73,7 @@ def pronounce(
         table = Table("word", "llr", "phones", title=_said(answer.phrase))
         for word in answer.words:
             phones = " ".join(_coloured(phone.phone, phone.llr, answer.phrase.threshold) for phone in word.phones)
-            table.add_row(_coloured(word.word, word.llr, answer.phrase.threshold), f"{word.llr:.2f}", phones)
+            table.add_row(_coloured(word.word, word.llr, answer.phrase.threshold), shown(word.llr, 2), phones)
         if answer.accuracy is not None:
             table.caption = f"accuracy {answer.accuracy:.1f}"
         Console().print(table)
@@ -81,10 +82,9 @@ def pronounce(
 
 
 def explain(answer: VerifyAnswer) -> str:
-    """Which part failed."""
-    is_person = answer.similarity >= answer.threshold
+    """Which part failed, as far as is told."""
     failed = [
-        *([] if is_person else ["the person"]),
+        *(["the person"] if _is_person(answer) is False else []),
         *(["the phrase"] if answer.phrase is not None and not answer.phrase.match else []),
     ]
     return f"failed: {' and '.join(failed)}" if failed else "person and phrase pass"
@@ -119,23 +119,31 @@ def _clip(file: Path | None, words: int, console: Console) -> bytes:
 
 def _decision(answer: VerifyAnswer) -> Table:
     table = Table("part", "match", "score", "threshold", title="match" if answer.match else "no match")
-    is_person = answer.similarity >= answer.threshold
-    table.add_row("person", _yes_or_no(is_person), f"{answer.similarity:.3f}", f"{answer.threshold:.3f}")
+    table.add_row("person", _yes_or_no(_is_person(answer)), shown(answer.similarity), shown(answer.threshold))
     if answer.phrase is not None:
         phrase = answer.phrase
-        table.add_row("phrase", _yes_or_no(phrase.match), f"{phrase.llr:.2f}", f"{phrase.threshold:.2f}")
+        table.add_row("phrase", _yes_or_no(phrase.match), shown(phrase.llr, 2), shown(phrase.threshold, 2))
     return table
 
 
 def _said(phrase: PhraseAnswer) -> str:
     what = "says the text" if phrase.match else "does not say the text"
     unmeasured = "" if phrase.threshold_measured else " (not measured)"
-    return f"{what}: {phrase.llr:.2f}, threshold {phrase.threshold:.2f}{unmeasured}"
+    return f"{what}: {shown(phrase.llr, 2)}, threshold {shown(phrase.threshold, 2)}{unmeasured}"
 
 
-def _coloured(text: str, llr: float, threshold: float) -> str:
+def _coloured(text: str, llr: float | None, threshold: float | None) -> str:
+    if llr is None or threshold is None:
+        return escape(text)
     return f"[{colour_of(llr, threshold)}]{escape(text)}[/]"
 
 
-def _yes_or_no(match: bool) -> str:
-    return "yes" if match else "no"
+def _is_person(answer: VerifyAnswer) -> bool | None:
+    """Whether the voice is the subject's; without scores that cannot be told where the phrase is wrong."""
+    if answer.similarity is not None and answer.threshold is not None:
+        return answer.similarity >= answer.threshold
+    return None if answer.phrase is not None and not answer.phrase.match else answer.match
+
+
+def _yes_or_no(match: bool | None) -> str:
+    return "-" if match is None else "yes" if match else "no"

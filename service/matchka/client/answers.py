@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
-    """Base of every answer; a field that only a newer service has is left out."""
+    """Base of every answer; a field that only a newer service has is left out.
+
+    Scores are None to a key without the scope `scores`: similarities, thresholds, probabilities, log-likelihood ratios.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,12 +57,16 @@ class SubjectSimilarityAnswer(Answer):
     """A subject, its similarity by the model's scorer, and the cosine."""
 
     subject_id: str
-    similarity: float
+    similarity: float | None
     cosine: float | None = None  # no older service of version 1 tells it
 
 
 class EnrollAnswer(Answer):
-    """What was stored, and subjects that may be the same person."""
+    """What was stored, and subjects that may be the same person.
+
+    `similar_subjects` is None where that is not told: without the scope `identify`, and for a while after too many
+    enrolments that resembled nobody.
+    """
 
     subject_id: str
     model: str
@@ -67,7 +74,7 @@ class EnrollAnswer(Answer):
     dim: int
     template_ids: list[str]
     template_count: int
-    similar_subjects: list[SubjectSimilarityAnswer]
+    similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
 
 
@@ -79,8 +86,8 @@ class PhraseAnswer(Answer):
     """
 
     match: bool
-    llr: float
-    threshold: float
+    llr: float | None
+    threshold: float | None
     threshold_measured: bool
     max_far: float
 
@@ -105,8 +112,8 @@ class VerifyAnswer(Answer):
     """
 
     match: bool
-    similarity: float
-    threshold: float
+    similarity: float | None
+    threshold: float | None
     threshold_measured: bool
     max_fmr: float
     probability: float | None
@@ -128,8 +135,8 @@ class FusedVerifyAnswer(Answer):
     """
 
     match: bool
-    similarity: float
-    threshold: float
+    similarity: float | None
+    threshold: float | None
     threshold_measured: bool
     max_fmr: float
     require: Literal["both", "sum"]
@@ -165,14 +172,14 @@ class PronouncedPhoneAnswer(Answer):
     """A phone (ARPABET) and its log-likelihood ratio: near 0 where it was said, lower where it was not."""
 
     phone: str
-    llr: float
+    llr: float | None
 
 
 class PronouncedWordAnswer(Answer):
     """A word, its ratio for each of its phones, and the phones of the pronunciation that was heard."""
 
     word: str
-    llr: float
+    llr: float | None
     phones: list[PronouncedPhoneAnswer]
 
 
@@ -202,7 +209,7 @@ class CandidateAnswer(SubjectSimilarityAnswer):
 
     version: str
     dim: int
-    threshold: float
+    threshold: float | None
 
 
 class IdentifiedFaceAnswer(Answer):
@@ -211,7 +218,7 @@ class IdentifiedFaceAnswer(Answer):
     face: FaceAnswer | None
     match: str | None
     candidates: list[CandidateAnswer]
-    threshold: float
+    threshold: float | None
     threshold_measured: bool
 
 
@@ -223,7 +230,7 @@ class IdentifyAnswer(Answer):
 
     match: str | None
     candidates: list[CandidateAnswer]
-    threshold: float
+    threshold: float | None
     threshold_measured: bool
     max_fpir: float
     dim: int
@@ -238,7 +245,7 @@ class ClassAnswer(Answer):
     """A class, and how probable it is."""
 
     label: str
-    probability: float
+    probability: float | None
 
 
 class ClassifyAnswer(Answer):
@@ -468,6 +475,40 @@ class ModelsAnswer(Answer):
     """Every served bundle."""
 
     models: list[ModelAnswer]
+
+
+class KeyAnswer(Answer):
+    """An API key, without its secret. A ceiling that is null bounds nothing; `last_used_at` is exact to a minute.
+
+    `replaced_by` is the key that rotation made in its place.
+    """
+
+    key_id: str
+    name: str
+    tenant: str
+    scopes: list[str]
+    max_fmr: float | None
+    max_fpir: float | None
+    requests_per_s: float | None
+    max_subjects: int | None
+    max_templates: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    replaced_by: str | None
+    last_used_at: datetime | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A key that was just made; `key` is what its callers send, and is shown only here."""
+
+    key: str
+
+
+class KeysAnswer(Answer):
+    """The keys of the caller's tenant, revoked ones included, oldest first."""
+
+    keys: list[KeyAnswer]
 
 
 class ReadyAnswer(Answer):

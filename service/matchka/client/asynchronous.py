@@ -77,6 +77,9 @@ class AsyncClient:
     delete_subject = _sent(calls.delete_subject)
     delete_template = _sent(calls.delete_template)
     models = _sent(calls.models)
+    keys = _sent(calls.keys)
+    create_key = _sent(calls.create_key)
+    revoke_key = _sent(calls.revoke_key)
     metrics = _sent(calls.metrics)
 
     async def wait_until_ready(self, timeout_s: float) -> None:

@@ -15,7 +15,9 @@ from matchka.client.answers import (
     EnrollAnswer,
     FusedVerifyAnswer,
     IdentifyAnswer,
+    KeysAnswer,
     ModelsAnswer,
+    NewKeyAnswer,
     ParametersAnswer,
     PronounceAnswer,
     ReadyAnswer,
@@ -273,6 +275,51 @@ def delete_template(template_id: str) -> Call[None]:
 def models() -> Call[ModelsAnswer]:
     """The served bundles."""
     return Call("GET", "/v1/models", ModelsAnswer.model_validate_json)
+
+
+def keys() -> Call[KeysAnswer]:
+    """The API keys of the caller's tenant, without their secrets."""
+    return Call("GET", "/v1/keys", KeysAnswer.model_validate_json)
+
+
+def create_key(
+    name: str,
+    scopes: str | None = None,
+    lifetime_s: float | None = None,
+    max_fmr: float | None = None,
+    max_fpir: float | None = None,
+    requests_per_s: float | None = None,
+    max_subjects: int | None = None,
+    max_templates: int | None = None,
+) -> Call[NewKeyAnswer]:
+    """Make an API key, in force within a second; `key` of the answer is its secret, which is told only there.
+
+    Args:
+        name: for people.
+        scopes: separated by commas; `enroll,verify,identify` by default.
+        lifetime_s: seconds until it expires; never by default.
+        max_fmr: highest false match rate that its calls may ask for; 1e-2 by default, 1 bounds nothing.
+        max_fpir: the same of identifications.
+        requests_per_s: most requests a second.
+        max_subjects: subjects of the tenant, above which it enrols nobody new.
+        max_templates: most templates of a subject.
+    """
+    fields: dict[str, Value] = {
+        "name": name,
+        "scopes": scopes,
+        "lifetime_s": lifetime_s,
+        "max_fmr": max_fmr,
+        "max_fpir": max_fpir,
+        "requests_per_s": requests_per_s,
+        "max_subjects": max_subjects,
+        "max_templates": max_templates,
+    }
+    return _form("keys", NewKeyAnswer.model_validate_json, fields, ())
+
+
+def revoke_key(key_id: str) -> Call[None]:
+    """Take an API key out of force within a second."""
+    return Call("DELETE", f"/v1/keys/{_quoted(key_id)}", _nothing)
 
 
 def metrics() -> Call[str]:

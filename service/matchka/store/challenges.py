@@ -8,36 +8,17 @@ from secrets import token_hex
 from typing import Final
 
 from sqlalchemy import ColumnElement, Engine, Executable, and_, bindparam, delete, not_, or_, select, update
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError
+from matchka.store.clock import Now as _Now
 from matchka.store.queries import require_subject
-from matchka.store.schema import ChallengeRow, SubjectRow, UtcDateTime
+from matchka.store.schema import ChallengeRow, SubjectRow
 
 REMEMBERED: Final = 50  # of a subject: what it is asked next differs from these
 RATE_WINDOW: Final = timedelta(hours=1)
 ID_BYTES: Final = 16
 CHALLENGE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what token_hex(ID_BYTES) makes
-
-
-class _Now(FunctionElement[datetime]):
-    """The database's clock, as its columns write times: replicas' own clocks differ."""
-
-    type = UtcDateTime()
-    inherit_cache = True
-
-
-@compiles(_Now)
-def _now(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
-    return "clock_timestamp()"
-
-
-@compiles(_Now, "sqlite")
-def _now_of_sqlite(_element: _Now, _compiler: SQLCompiler, **_options: object) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -152,3 +152,47 @@ class ChallengeRow(Base):
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class KeyRow(Base):
+    """An API key: the digest of its secret, what it may do, and how it ended. Rows stay, so that no old key comes back.
+
+    `revision` is higher than that of every earlier change of any key: whoever knows the highest sees whether there is
+    news. `scopes` are separated by blanks; a ceiling that is null bounds nothing.
+    """
+
+    __tablename__ = "api_keys"
+    __table_args__ = (Index("keys_by_revision", "revision"),)
+    key_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    tenant: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(String(256))
+    max_fmr: Mapped[float | None] = mapped_column(Double)
+    max_fpir: Mapped[float | None] = mapped_column(Double)
+    requests_per_s: Mapped[float | None] = mapped_column(Double)
+    max_subjects: Mapped[int | None] = mapped_column(Integer)
+    max_templates: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    replaced_by: Mapped[str | None] = mapped_column(String(16))
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revision: Mapped[int] = mapped_column(Integer)
+
+
+class AttemptRow(Base):
+    """What failed of late with one key: of one subject, or, where `subject_key` is 0 or less, of searches.
+
+    `level` is a count that leaks away with time; `strikes` says how often it overflowed, and `blocked_until` until when
+    the next one has to wait. A row names nobody: keys of subjects are numbers that are never used again.
+    """
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("attempts_by_time", "updated_at"),)
+    key_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    subject_key: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    level: Mapped[float] = mapped_column(Double)
+    strikes: Mapped[int] = mapped_column(Integer)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    blocked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

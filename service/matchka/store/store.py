@@ -13,12 +13,15 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import note_deletions
 from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import open_engine
+from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.integrity.stored_embeddings import to_bytes
+from matchka.store.keys.keys import Keys
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.queries import (
     find_or_make_subject,
@@ -45,7 +48,7 @@ LOGGER: Final = logging.getLogger("matchka.store")
 
 
 class Store:
-    """Subjects, templates and references of every tenant, and what subjects are asked (`challenges`).
+    """Subjects, templates and references of every tenant; what subjects are asked, and the keys of who asks.
 
     Args: url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
 
@@ -71,6 +74,8 @@ class Store:
                 remedy=known_error.remedy if known_error else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self.challenges = Challenges(self._engine)
+        self.keys = Keys(self._engine)
+        self.attempts = Attempts(self._engine)
         self._wal = WalTruncation(self._engine)
         self._wal.request()  # of what a process that was killed had deleted and not yet erased
 
@@ -88,6 +93,7 @@ class Store:
         embeddings: FloatArray,
         row_counts: Sequence[int] | None = None,
         conditions: Sequence[float | None] | None = None,
+        limits: EnrolmentLimits = NO_LIMITS,
     ) -> Enrolment:
         """Store templates and recompute the subject's reference; all or nothing.
 
@@ -99,13 +105,16 @@ class Store:
             embeddings: float32, (templates, full_dim), unit length.
             row_counts: of how many rows of the graph's output each is the mean; None where not known.
             conditions: of each the value that decides which thresholds hold; None where the bundle has one set.
+            limits: of what the caller may add.
 
-        Raises: DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
+        Raises:
+            DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
+            MissingScopeError, QuotaReachedError: it is beyond the limits.
         """
         try:
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions, limits)
         except IntegrityError:  # an import into PostgreSQL made the subject in the same moment: now it is there
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions)
+            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions, limits)
 
     def _add_templates(
         self,
@@ -116,6 +125,7 @@ class Store:
         embeddings: FloatArray,
         row_counts: Sequence[int] | None,
         conditions: Sequence[float | None] | None,
+        limits: EnrolmentLimits,
     ) -> Enrolment:
         now = datetime.now(UTC)
         counts = [None] * len(embeddings) if row_counts is None else row_counts
@@ -138,6 +148,7 @@ class Store:
                 )
             session.flush()
             # as SQLite's one writer, or with the subject locked: nothing is committed between this look and the commit
+            limits.require_room(session, subject, model, len(ids))
             templates = read_templates(session, subject, model, version)
             require_no_duplicates({one: stored.vector for one, stored in templates.items()}, ids, subject_id)
             reference = write_reference(session, subject, model, version, templates)

@@ -81,12 +81,16 @@ def good_request(server: SmallServer, method: str, path: str) -> Request:
     """A request that the call answers as it should, on behalf of a subject that was enrolled for it."""
     client = server.client(KEY)
     client.enroll("ada", [sample(1, next(TAKES))])
-    ids = {"subject_id": "ada", "template_id": client.subject("ada").templates[0].template_id}
+    ids = {
+        "subject_id": "ada",
+        "template_id": client.subject("ada").templates[0].template_id,
+        "key_id": client.create_key("one that may go").key_id,
+    }
     names = form_of(method, path)
     of_speech = "text" in names or path == "/v1/transcribe"
     needs_settings = not names.keys().isdisjoint({"descriptor", *SETTINGS})
     model = "phonemes" if of_speech else "tone" if needs_settings else "voice"
-    given = {"model": model, "subject_id": "ada", "text": " ".join(PHRASE), "descriptor": "warm"}
+    given = {"model": model, "subject_id": "ada", "text": " ".join(PHRASE), "descriptor": "warm", "name": "door"}
     files = {name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")}
     files |= {name: data for name, data in SETTINGS.items() if name in names}
     return Request(

@@ -79,10 +79,25 @@ def test_gallery_sizes_and_searches_are_read_at_the_time_of_asking():
 
 def test_two_telemetries_in_one_process_share_nothing():
     first, second = Telemetry(), Telemetry()
-    first.decisions.labels("verify", "voice", "true").inc()
-    labels = (("call", "verify"), ("match", "true"), ("model", "voice"))
+    first.decisions.labels("t", "verify", "voice", "true").inc()
+    labels = (("call", "verify"), ("match", "true"), ("model", "voice"), ("tenant", "t"))
     assert samples(first)["matchka_decisions_total", labels] == 1.0
     assert ("matchka_decisions_total", labels) not in samples(second)
+
+
+def test_metrics_of_a_tenant_have_no_sample_of_another():
+    telemetry = Telemetry()
+    telemetry.watch_galleries(lambda: {("a", "voice"): 1, ("b", "voice"): 2}, lambda: {("b", "voice", "exact"): 3})
+    for tenant in "ab":
+        telemetry.decisions.labels(tenant, "verify", "voice", "true").inc()
+    request(telemetry, {"type": "http", "path": "/x", "route": Route}, 200)
+    whole, own = telemetry.exposition().decode(), telemetry.exposition("a").decode()
+    assert 'tenant="b"' in whole
+    assert 'tenant="b"' not in own
+    of_a = [line for line in whole.splitlines() if 'tenant="a"' in line]
+    assert len(of_a) == 3  # a size, a decision and when it was first made
+    assert of_a == [line for line in own.splitlines() if "tenant=" in line]
+    assert f'matchka_requests_total{{path="{Route.path}",status="200"}} 1.0' in own.splitlines()
 
 
 def test_batches_are_reported_as_a_histogram_a_gauge_and_a_counter():

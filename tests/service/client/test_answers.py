@@ -46,6 +46,9 @@ CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
     (calls.delete_subject, calls.delete_subject("s")),
     (calls.delete_template, calls.delete_template("t")),
     (calls.models, calls.models()),
+    (calls.keys, calls.keys()),
+    (calls.create_key, calls.create_key("n", "verify", 1.0, 0.1, 0.1, 2.0, 3, 4)),
+    (calls.revoke_key, calls.revoke_key("k")),
     (calls.metrics, calls.metrics()),
     (calls.ready, calls.ready()),
 ]
@@ -54,7 +57,7 @@ CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
     """What a schema says of the JSON that comes, references followed, without remarks."""
     if isinstance(schema, list):
-        return sorted((plain(part, definitions) for part in schema), key=json.dumps)
+        return sorted((plain(part, definitions) for part in schema), key=lambda part: json.dumps(part, sort_keys=True))
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:

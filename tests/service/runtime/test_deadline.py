@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from matchka.api.dependencies import Caller, ServiceState
-from matchka.api.guards.auth import KeyRing
+from matchka.api.guards.key_ring import KeyRing
 from matchka.api.problems import problem_response
 from matchka.errors import ClientGoneError, DeadlinePassedError
 from matchka.runtime.deadline import Deadline, current_deadline, holding_slot, working_for

@@ -1,8 +1,6 @@
-"""API keys -> tenant, and the middleware that requires one."""
+"""The middleware that requires a key, and no more requests with it than it may send."""
 
 import asyncio
-import hashlib
-import hmac
 import re
 from collections import Counter
 from typing import Final, NoReturn
@@ -11,48 +9,20 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from matchka.api.guards.failed_keys import INTERVAL_S, LONGEST_S, FailedKeys, network_of
+from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import GUARDED_PREFIX, Refused
-from matchka.errors import UnauthorizedError
+from matchka.api.guards.rates import RequestRates
+from matchka.errors import TooManyRequestsError, UnauthorizedError
 from matchka.runtime.request_connection import connection_of
-from matchka.settings import Settings
 
-DEFAULT_TENANT: Final = "default"
-SCHEME: Final = "bearer "
 METRICS_PATH: Final = "/metrics"
 DOCS: Final = re.compile(r"/openapi\.json|/docs(/.*)?", re.DOTALL)
 MOST_WAITING: Final = 128  # refusals at once; what a caller has sent of its body meanwhile stays in memory
 MOST_WAITING_OF_ONE: Final = round(LONGEST_S / INTERVAL_S)  # of one network: as many as go out in the longest wait
 
 
-class KeyRing:
-    """The keys that open the service. Without any, every caller is the default tenant."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._digests: dict[bytes, str] = {}
-        if settings.api_key is not None:
-            self._digests[_digest(settings.api_key.get_secret_value())] = DEFAULT_TENANT
-
-    def tenant_of(self, authorization: str | None) -> str:
-        """The tenant of an Authorization header.
-
-        Raises: UnauthorizedError: keys are in force, and the header carries none of them.
-        """
-        if not self._digests:
-            return DEFAULT_TENANT
-        if authorization is None or authorization[: len(SCHEME)].lower() != SCHEME:
-            raise UnauthorizedError(
-                "This service needs an API key.", remedy="Send the header `Authorization: Bearer KEY`."
-            )
-        presented = _digest(authorization[len(SCHEME) :].strip())
-        for digest, tenant in self._digests.items():
-            # constant time, so that a key cannot be found byte by byte
-            if hmac.compare_digest(digest, presented):
-                return tenant
-        raise UnauthorizedError("The API key is not known.", remedy="Check the key in the Authorization header.")
-
-
 class KeyGate:
-    """ASGI middleware: refuses a caller without a valid key before anything else is done for it.
+    """ASGI middleware: refuses a caller without a valid key, or beyond its rate, before anything else is done for it.
 
     So such a caller holds no place in flight, none of its body is read or counted, and only the refusals of an address
     that comes again and again wait, 25 of a network and 128 in all. Beyond that the connection ends unanswered, so that
@@ -70,15 +40,18 @@ class KeyGate:
         self._keys = keys
         self._failed = failed
         self._guards_docs = guards_docs
+        self._rates = RequestRates()
         self._waiting: Counter[str] = Counter()  # by network
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http" and self._is_guarded(scope["path"]):
             try:
-                self._keys.tenant_of(Headers(scope=scope).get("authorization"))
+                self._rates.take(self._keys.grant_of(Headers(scope=scope).get("authorization")))
             except UnauthorizedError as error:
                 await self._refuse(scope, error)
+            except TooManyRequestsError as error:
+                raise Refused(error) from error
             connection_of(scope).note_authorised()
         await self._app(scope, receive, send)
 
@@ -106,7 +79,3 @@ class KeyGate:
             self._waiting[network] -= 1
             if not self._waiting[network]:
                 del self._waiting[network]
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -5,6 +5,7 @@ that resolves to 127.0.0.1 (DNS rebinding). A key stops both, for a page does no
 """
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 
@@ -24,10 +25,10 @@ class HostGuard:
 
     Args:
         app: what is behind it.
-        is_keyless: whether no key is in force.
+        is_keyless: tells whether no key is in force; that may change while the service runs.
     """
 
-    def __init__(self, app: ASGIApp, is_keyless: bool) -> None:
+    def __init__(self, app: ASGIApp, is_keyless: Callable[[], bool]) -> None:
         self._app = app
         self._is_keyless = is_keyless
 
@@ -37,7 +38,7 @@ class HostGuard:
             headers = Headers(scope=scope)
             try:
                 require_host(headers, scope.get("http_version", "1.1"))
-                if self._is_keyless:
+                if self._is_keyless():
                     require_own_site(headers)
             except MatchkaError as error:
                 raise Refused(error) from error

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.challenge_answers import given_answer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import ChallengeForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ChallengeAnswer, DirectionsAnswer
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post(

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import ClassifyForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ClassAnswer, ClassifyAnswer
 from matchka.tasks.classification.classification import classify
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/classify", openapi_extra=body_schema(ClassifyForm), summary="Of which class is this, if any known?")

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.challenge_answers import head_turn_of, phrase_of
 from matchka.api.dependencies import Caller, CallerDep
 from matchka.api.findings import face_answer, faces_answer
 from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, probes_of, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     CandidateAnswer,
     FusedVerifyAnswer,
@@ -21,7 +22,7 @@ from matchka.errors import InvalidFieldError
 from matchka.tasks.challenges.kind import Attempt, Judged
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/verify", openapi_extra=body_schema(VerifyForm), summary="Is this the subject?")
@@ -175,4 +176,4 @@ def _passes(judged: Judged | None) -> bool:
 
 
 def _count(caller: Caller, call: str, model: str, match: bool) -> None:
-    caller.state.telemetry.decisions.labels(call, model, str(match).lower()).inc()
+    caller.state.telemetry.decisions.labels(caller.tenant, call, model, str(match).lower()).inc()

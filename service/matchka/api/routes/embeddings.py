@@ -3,15 +3,16 @@
 import base64
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EmbedForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import EmbedAnswer
 from matchka.tasks.embedding.results import Embeddings
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/embed", openapi_extra=body_schema(EmbedForm), summary="Embed samples at a trained dim")

@@ -1,13 +1,12 @@
 """GET /v1/models."""
 
-from fastapi import APIRouter
-
 from matchka.api.dependencies import CallerDep
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ModelAnswer, ModelsAnswer
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.tasks.embedding.results import ModelVersion
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.get("/v1/models", summary="The served bundles, and what was measured of them")

@@ -2,14 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import GenerateForm, MorphForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ParametersAnswer
 from matchka.tasks.parameters.parameters import Setting, generate, morph
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/generate", openapi_extra=body_schema(GenerateForm), summary="What setting does a word stand for?")

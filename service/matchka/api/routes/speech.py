@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 
 from matchka.api.challenge_answers import phrase_answer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import PronounceForm, TranscribeForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     PronounceAnswer,
     PronouncedPhoneAnswer,
@@ -14,7 +15,7 @@ from matchka.api.schemas import (
     TranscribeAnswer,
 )
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/pronounce", openapi_extra=body_schema(PronounceForm), summary="How well was this text said?")

@@ -4,11 +4,12 @@ import base64
 import binascii
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, body_schema, reads
+from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     EnrollAnswer,
     SubjectAnswer,
@@ -17,19 +18,35 @@ from matchka.api.schemas import (
     SubjectSummaryAnswer,
     TemplateAnswer,
 )
+from matchka.api.tries import tries_of
 from matchka.errors import InvalidFieldError, InvalidSubjectIdError
+from matchka.store.attempts import Searches
+from matchka.store.keys.scopes import Scope
 from matchka.store.subject_id import check_subject_id
 
-router = APIRouter()
+router = GuardedRouter()
 
 
 @router.post("/v1/enroll", status_code=201, openapi_extra=body_schema(EnrollForm), summary="Enrol samples of a subject")
 async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
     """Store one template for each file, all or none; they are searchable when this answers."""
+    tries = tries_of(caller, Searches.ENROLL, form.model)
+    tells_similar = caller.may(Scope.IDENTIFY) and (tries is None or await tries.are_open())
     enrolled = await caller.run(
-        lambda: caller.verifier.enroll(caller.tenant, form.model, form.subject_id, form.file, form.options),
+        lambda: caller.verifier.enroll(
+            caller.tenant,
+            form.model,
+            form.subject_id,
+            form.file,
+            form.options,
+            caller.enrolment_limits,
+            tells_similar=tells_similar,
+        ),
         samples=len(form.file),
     )
+    similar = enrolled.similar_subjects
+    if tries is not None and similar == []:
+        await tries.note_failed(1)
     return EnrollAnswer(
         subject_id=form.subject_id,
         model=enrolled.manifest.name,
@@ -37,9 +54,9 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         dim=enrolled.dim,
         template_ids=list(enrolled.template_ids),
         template_count=enrolled.template_count,
-        similar_subjects=[
-            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine)
-            for s in enrolled.similar_subjects
+        similar_subjects=similar
+        and [
+            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine) for s in similar
         ],
         faces=faces_answer(enrolled.findings),
     )

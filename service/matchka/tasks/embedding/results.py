@@ -51,13 +51,13 @@ class Candidate(SubjectSimilarity):
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What an enrolment stored, and the subjects so similar that they may be the same person."""
+    """What an enrolment stored, and the subjects so similar that they may be the same person; None: not looked up."""
 
     manifest: Manifest
     dim: int
     template_ids: tuple[str, ...]
     template_count: int
-    similar_subjects: list[SubjectSimilarity]
+    similar_subjects: list[SubjectSimilarity] | None
     findings: Findings
 
 

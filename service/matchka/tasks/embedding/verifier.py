@@ -17,7 +17,10 @@ from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
 from matchka.scorers import CountedEmbeddings, counted
+from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
+from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
+from matchka.store.keys.keys import Keys
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim
@@ -85,6 +88,16 @@ class Verifier:
         return self._store.challenges
 
     @property
+    def keys(self) -> Keys:
+        """The API keys in the same store."""
+        return self._store.keys
+
+    @property
+    def attempts(self) -> Attempts:
+        """What failed of late with each key, in the same store."""
+        return self._store.attempts
+
+    @property
     def manifests(self) -> list[Manifest]:
         """The manifests of the served models, by name; of one name, the current version first."""
         return [model.manifest for model in self._registry]
@@ -108,6 +121,11 @@ class Verifier:
         gallery = self._follower.of(tenant, model)
         return len(gallery), gallery.memory_bytes
 
+    def subjects_compared_with(self, tenant: str, model_name: str) -> int:
+        """How many subjects a search of a tenant's galleries of a model goes through."""
+        versions = self._embedding.versions(model_name)
+        return sum(len(self._follower.of(tenant, model)) for model in versions)
+
     def subjects_to_reenroll(self) -> dict[str, int]:
         """Subjects of all tenants without a template of the current version of a model, by model."""
         totals = dict.fromkeys(self._registry.names, 0)
@@ -126,9 +144,26 @@ class Verifier:
         return Embeddings(model.manifest, dim, vectors, seen.findings, seen.row_counts)
 
     def enroll(
-        self, tenant: str, model_name: str, subject_id: str, samples: list[bytes], given: Mapping[str, str] = NO_OPTIONS
+        self,
+        tenant: str,
+        model_name: str,
+        subject_id: str,
+        samples: list[bytes],
+        given: Mapping[str, str] = NO_OPTIONS,
+        limits: EnrolmentLimits = NO_LIMITS,
+        tells_similar: bool = True,
     ) -> Enrolled:
-        """Store a template of the current version for each sample; all of them or, where one fails, none."""
+        """Store a template of the current version for each sample; all of them or, where one fails, none.
+
+        Args:
+            tenant: owner of the subject.
+            model_name: of the samples' kind.
+            subject_id: made new where it does not exist.
+            samples: whole files.
+            given: how they are to be read.
+            limits: of what the caller may add.
+            tells_similar: whether others that may be the same person are looked up.
+        """
         model, full_dim, options = self._model_at(model_name, None, "enrolment", given)
         seen = embed(model, samples, options)
         embeddings = seen.vectors
@@ -144,10 +179,13 @@ class Verifier:
                     embeddings,
                     seen.row_counts,
                     seen.conditions,
+                    limits,
                 )
             self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._follower.of(tenant, model)
-        similar = self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference)
+        similar = (
+            self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference) if tells_similar else None
+        )
         count = enrolment.reference.template_count
         return Enrolled(model.manifest, full_dim, enrolment.template_ids, count, similar, seen.findings)
 

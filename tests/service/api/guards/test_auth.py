@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from matchka.api.guards.auth import DEFAULT_TENANT, MOST_WAITING, MOST_WAITING_OF_ONE, KeyGate, KeyRing
+from matchka.api.guards.auth import MOST_WAITING, MOST_WAITING_OF_ONE, KeyGate
 from matchka.api.guards.failed_keys import FREE, INTERVAL_S, FailedKeys
+from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import Refusals, Refused
 from matchka.app import create_app, create_health_app
 from matchka.errors import UnauthorizedError
 from matchka.settings import Settings, read_settings
+from matchka.store.keys.records import FIRST, KEYLESS
 
 KEY = "correct horse battery staple"
 
@@ -23,13 +25,13 @@ def keys() -> KeyRing:
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer anything", "Basic dXNlcjpwYXNz"])
-def test_tenant_of_any_caller_without_keys_in_force_is_the_default(header: str | None):
-    assert KeyRing(read_settings({})).tenant_of(header) == DEFAULT_TENANT
+def test_grant_of_any_caller_without_keys_in_force_is_everything(header: str | None):
+    assert KeyRing(read_settings({})).grant_of(header) == KEYLESS
 
 
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}  "])
-def test_tenant_of_a_caller_with_the_key_is_the_default(keys: KeyRing, header: str):
-    assert keys.tenant_of(header) == DEFAULT_TENANT
+def test_grant_of_a_caller_with_the_first_key_is_everything(keys: KeyRing, header: str):
+    assert keys.grant_of(header) == FIRST
 
 
 @pytest.mark.parametrize(
@@ -50,9 +52,9 @@ def test_tenant_of_a_caller_with_the_key_is_the_default(keys: KeyRing, header: s
         "Bearer \xff\xfe",
     ],
 )
-def test_tenant_of_a_caller_without_the_key_is_refused_without_repeating_it(keys: KeyRing, header: str | None):
+def test_grant_of_a_caller_without_the_key_is_refused_without_repeating_it(keys: KeyRing, header: str | None):
     with pytest.raises(UnauthorizedError) as refused:
-        keys.tenant_of(header)
+        keys.grant_of(header)
     assert refused.value.value is None
     assert KEY not in str(refused.value)
 

@@ -1,0 +1,158 @@
+"""Failed attempts: how often one key has failed of late, and how long it has to wait; by the database's clock."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+from sqlalchemy import Engine, bindparam, delete, select
+from sqlalchemy.orm import Session
+
+from matchka.errors import TooManyAttemptsError
+from matchka.store.clock import Now, time_of
+from matchka.store.engine import lock_name
+from matchka.store.queries import find_subject
+from matchka.store.schema import AttemptRow, SubjectRow
+
+FIRST_WAIT_S: Final = 60.0  # and twice as long each time
+FORGOTTEN_AFTER: Final = timedelta(days=1)  # without a failure
+HOUR_S: Final = 3600.0
+MOST_DOUBLINGS: Final = 30
+
+
+class Searches(IntEnum):
+    """What searches the whole gallery; each counts for itself, in place of a subject's key, which begin at 1."""
+
+    IDENTIFY = 0
+    ENROLL = -1  # which tells who is similar
+
+
+Target: TypeAlias = str | Searches  # a subject id, or a search
+
+
+@dataclass(frozen=True)
+class AttemptRules:
+    """How many failures are free, and what comes then.
+
+    Attributes:
+        free_in_an_hour: failures that leak away within an hour.
+        longest_wait_s: longest that one has to wait for its next attempt.
+    """
+
+    free_in_an_hour: float
+    longest_wait_s: float
+
+
+@dataclass(frozen=True)
+class FailureCount:
+    """What is remembered of one key and one subject.
+
+    Attributes:
+        level: failures that have not leaked away.
+        strikes: failures beyond those that are free, within the last day.
+        updated_at: when the last one failed.
+        blocked_until: when the next attempt is let in; None: at once.
+    """
+
+    level: float
+    strikes: int
+    updated_at: datetime
+    blocked_until: datetime | None = None
+
+    def after(self, failures: int, now: datetime, rules: AttemptRules) -> "FailureCount":
+        """The count after some more failures at once; what succeeds changes nothing."""
+        if now - self.updated_at >= FORGOTTEN_AFTER:
+            return FailureCount(0.0, 0, now).after(failures, now, rules)
+        elapsed_s = max(0.0, (now - self.updated_at).total_seconds())  # a clock may be set back
+        level = max(0.0, self.level - elapsed_s * rules.free_in_an_hour / HOUR_S) + failures
+        if level <= rules.free_in_an_hour and not self.strikes:
+            return FailureCount(level, 0, now)
+        wait_s = min(FIRST_WAIT_S * 2.0 ** min(self.strikes, MOST_DOUBLINGS), rules.longest_wait_s)
+        return FailureCount(level, self.strikes + 1, now, now + timedelta(seconds=wait_s))
+
+
+class Attempts:
+    """The failures of every key.
+
+    Args: engine: of the store.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # made once: every verification asks
+        blocked = select(AttemptRow.blocked_until, Now().label("now")).where(
+            AttemptRow.key_id == bindparam("of_key"), AttemptRow.blocked_until > Now()
+        )
+        self._blocked_search = blocked.where(AttemptRow.subject_key == bindparam("of_target"))
+        self._blocked_subject = blocked.join(SubjectRow, SubjectRow.key == AttemptRow.subject_key).where(
+            SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject")
+        )
+
+    def wait_s(self, key_id: str, tenant: str, target: Target) -> float:
+        """Seconds until the next attempt is let in; 0 where it is at once.
+
+        Args:
+            key_id: of the caller.
+            tenant: of the subject.
+            target: the subject that the sample is said to be of, or what searches the gallery.
+        """
+        values: dict[str, object] = {"of_key": key_id, "of_target": target}
+        query = self._blocked_search
+        if isinstance(target, str):
+            query, values = self._blocked_subject, {"of_key": key_id, "of_tenant": tenant, "of_subject": target}
+        with self._engine.connect() as connection:
+            found = connection.execute(query, values).one_or_none()
+        return 0.0 if found is None else float((found.blocked_until - found.now).total_seconds())
+
+    def require_open(self, key_id: str, tenant: str, target: Target) -> None:
+        """Refuse an attempt that has to wait; the arguments are those of wait_s().
+
+        Raises: TooManyAttemptsError: too many failed; it says how long to wait.
+        """
+        wait_s = self.wait_s(key_id, tenant, target)
+        if wait_s > 0:
+            whom = "to verify this subject" if isinstance(target, str) else "to find somebody"
+            raise TooManyAttemptsError(
+                f"Too many attempts {whom} failed with this key.",
+                value=target if isinstance(target, str) else None,
+                remedy="Try again after the seconds in Retry-After; each further failure doubles the wait.",
+                retry_after_s=wait_s,
+            )
+
+    def note_failed(self, key_id: str, tenant: str, target: Target, failures: int, rules: AttemptRules) -> None:
+        """Count failures, in one short transaction; of a subject that is gone by now, none.
+
+        Args:
+            key_id: of the caller.
+            tenant: of the subject.
+            target: the subject that the sample was said to be of, or what searched the gallery.
+            failures: how many at once, >= 1.
+            rules: what they lead to.
+        """
+        with Session(self._engine) as session, session.begin():
+            lock_name(session, f"attempts/{key_id}")
+            # a change comes first: SQLite has one writer from here on, and what nobody asks for is gone
+            now = time_of(session)
+            session.execute(
+                delete(AttemptRow).where(AttemptRow.updated_at < now - FORGOTTEN_AFTER),
+                execution_options={"synchronize_session": False},
+            )
+            if isinstance(target, str):
+                subject = find_subject(session, tenant, target)
+                if subject is None:
+                    return
+                subject_key = subject.key
+            else:
+                subject_key = int(target)
+            row = session.get(AttemptRow, (key_id, subject_key))
+            if row is None:
+                row = AttemptRow(key_id=key_id, subject_key=subject_key, level=0.0, strikes=0, updated_at=now)
+                session.add(row)
+            count = FailureCount(row.level, row.strikes, row.updated_at).after(failures, now, rules)
+            row.level, row.strikes, row.updated_at = count.level, count.strikes, count.updated_at
+            row.blocked_until = count.blocked_until
+
+
+def forget_attempts(session: Session) -> None:
+    """Remove every count, for a copy of a store: it is of other keys and of another time."""
+    session.execute(delete(AttemptRow))

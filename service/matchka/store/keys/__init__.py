@@ -1,0 +1,1 @@
+"""API keys: what they may do, what is kept of them, and their changes."""

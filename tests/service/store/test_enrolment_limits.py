@@ -1,0 +1,70 @@
+"""What an enrolment may add: to whom, and up to how many; refused whole, within its transaction."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from matchka.errors import MissingScopeError, QuotaReachedError
+from matchka.store.enrolment_limits import EnrolmentLimits
+from matchka.store.store import Store, opened_store
+from tests.factories.unit_vectors import unit_vectors
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as opened:
+        yield opened
+
+
+def add(store: Store, subject: str, seed: int, limits: EnrolmentLimits, count: int = 1, model: str = "voice") -> int:
+    rows = unit_vectors(count, seed, dim=8)
+    return store.add_templates("t", subject, model, "1", rows, limits=limits).reference.template_count
+
+
+def test_subject_with_templates_of_the_model_gets_no_more_without_the_right_to_append(store: Store):
+    limits = EnrolmentLimits(may_append=False)
+    assert add(store, "ada", 1, limits, 3) == 3
+    with pytest.raises(MissingScopeError) as refused:
+        add(store, "ada", 2, limits)
+    assert refused.value.value == "append"
+    assert add(store, "ada", 3, limits, model="face") == 1  # of this model it has none
+    assert add(store, "ada", 4, EnrolmentLimits()) == 4
+
+
+def test_templates_of_a_subject_are_bounded_over_all_models(store: Store):
+    limits = EnrolmentLimits(max_templates=3)
+    add(store, "ada", 1, limits, 2)
+    add(store, "ada", 2, limits, 1, "face")
+    with pytest.raises(QuotaReachedError):
+        add(store, "ada", 3, limits)
+    with pytest.raises(QuotaReachedError):
+        add(store, "ben", 4, limits, 4)
+    assert len(store.subject("t", "ada").templates) == 3
+    assert [one.subject_id for one in store.subjects("t", 9, None)] == ["ada"]
+
+
+def test_subjects_of_a_tenant_are_bounded_and_those_that_are_there_may_have_more(store: Store):
+    limits = EnrolmentLimits(max_subjects=2)
+    store.add_templates("other", "eve", "voice", "1", unit_vectors(1, 9, dim=8))  # another tenant's do not count
+    add(store, "ada", 1, limits)
+    add(store, "ben", 2, limits)
+    with pytest.raises(QuotaReachedError):
+        add(store, "cyd", 3, limits)
+    assert add(store, "ben", 4, limits) == 2
+    store.delete_subject("t", "ada")
+    add(store, "cyd", 5, limits)
+
+
+def test_of_many_enrolments_at_once_no_more_than_the_quota_succeed(store: Store):
+    def enrol(seed: int) -> bool:
+        try:
+            add(store, f"s{seed}", seed, EnrolmentLimits(max_subjects=5))
+        except QuotaReachedError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(enrol, range(16))) == 5
+    assert len(store.subjects("t", 99, None)) == 5
