@@ -157,6 +157,7 @@ def restore_command(
         "kept_out": report.kept_out,
         "brought_back": report.brought_back,
         "deletions": statistics.deletions,
+        "old_keys": report.old_keys,
         "created_at": report.manifest.created_at.isoformat(),
     }
     if json:
@@ -169,6 +170,9 @@ def restore_command(
     console.print(f"{report.kept_out} templates that were deleted since stayed out")
     if report.brought_back:
         console.print(f"{report.brought_back} templates that had been deleted are back", style="yellow")
+    if report.old_keys:
+        said = "API keys are as they were then, those revoked since as well: see `matchka keys list`"
+        console.print(f"{report.old_keys} {said}", style="yellow")
 
 
 @gallery_commands.command("deletions")

@@ -151,8 +151,3 @@ class Attempts:
             count = FailureCount(row.level, row.strikes, row.updated_at).after(failures, now, rules)
             row.level, row.strikes, row.updated_at = count.level, count.strikes, count.updated_at
             row.blocked_until = count.blocked_until
-
-
-def forget_attempts(session: Session) -> None:
-    """Remove every count, for a copy of a store: it is of other keys and of another time."""
-    session.execute(delete(AttemptRow))

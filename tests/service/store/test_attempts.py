@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from matchka.errors import TooManyAttemptsError
-from matchka.store.attempts import AttemptRules, Attempts, FailureCount, Searches, forget_attempts
+from matchka.store.attempts import AttemptRules, Attempts, FailureCount, Searches
 from matchka.store.store import Store, opened_store
 from tests.factories.unit_vectors import unit_vectors
 
@@ -130,13 +130,6 @@ def test_counts_that_nobody_asks_for_are_removed_by_the_next_failure(store: Stor
         connection.exec_driver_sql("UPDATE attempts SET updated_at = '2026-01-01 00:00:00.000000'")
     failing(store, 1)
     assert rows(store) == 1
-
-
-def test_counts_are_forgotten_for_a_copy_of_a_store(store: Store):
-    failing(store, 1)
-    with store._sessions.begin() as session:
-        forget_attempts(session)
-    assert rows(store) == 0
 
 
 def rows(store: Store) -> int:

@@ -3,11 +3,11 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sqlalchemy import Engine, delete
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +26,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import IntegrityProblem, check_store
+from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyValues, keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
@@ -34,6 +35,8 @@ from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 
 FIRST_WITH_DELETIONS: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,19 @@ class RestorePlan:
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What the restored store holds. Attributes: kept_out: templates deleted since; brought_back: those revived."""
+    """What the restored store holds.
+
+    Attributes:
+        kept_out: templates deleted since the backup.
+        brought_back: those that were revived.
+        old_keys: API keys that are those of the backup, where no store that was replaced has newer ones.
+    """
 
     manifest: BackupManifest
     statistics: StoreStatistics
     kept_out: int
     brought_back: int
+    old_keys: int
 
 
 def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreReport:
@@ -97,7 +107,7 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
                 copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
         engine = open_engine(f"sqlite:///{staged}")
         try:
-            report = _prepare(engine, manifest, deletions, plan.resurrect, progress)
+            report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan.resurrect, progress)
         finally:
             engine.dispose()  # the last connection: its log is emptied and gone
         _replace(staged, plan.database)
@@ -109,7 +119,12 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
 
 
 def _prepare(
-    engine: Engine, manifest: BackupManifest, deletions: Iterable[Deletion], resurrect: bool, progress: Advance
+    engine: Engine,
+    manifest: BackupManifest,
+    deletions: Iterable[Deletion],
+    keys: Sequence[KeyValues] | None,
+    resurrect: bool,
+    progress: Advance,
 ) -> RestoreReport:
     """Check the unpacked database, bring it up to date, and apply the deletion logs."""
     try:
@@ -126,6 +141,9 @@ def _prepare(
                 remove_templates(session, living)
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
             forget_challenges(session)
+            if keys is not None:
+                replace_keys(session, keys)
+            old_keys = len(keys_in(session)) if keys is None else 0
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
         with reading(engine) as session:
@@ -133,7 +151,7 @@ def _prepare(
     except SQLAlchemyError as error:
         raise BackupError("The backup's database cannot be read.", value=error, remedy="Use another backup.") from error
     revived, dropped = (len(living), 0) if resurrect else (0, len(living))
-    return RestoreReport(manifest, statistics, dropped, revived)
+    return RestoreReport(manifest, statistics, dropped, revived, old_keys)
 
 
 def _require_sound(findings: tuple[IntegrityProblem, ...]) -> None:
@@ -175,13 +193,28 @@ def _deletions_to_keep(plan: RestorePlan) -> list[Deletion]:
 
 
 def _read_deletions(database: Path) -> list[Deletion]:
+    return _read(database, FIRST_WITH_DELETIONS, lambda session: list(deletions_in(session))) or []
+
+
+def _keys_to_keep(plan: RestorePlan) -> list[KeyValues] | None:
+    """The API keys of the store that is replaced; None where there is none that can be read."""
+    if not plan.database.exists():
+        return None
+    try:
+        return _read(plan.database, FIRST_WITH_KEYS, keys_in)
+    except (SQLAlchemyError, StoreError, UnicodeError):
+        return None
+
+
+def _read(database: Path, first_version: int, read: Callable[[Session], list[T]]) -> list[T] | None:
+    """What is read from a store; None where its tables are older than what is asked for."""
     engine = open_engine(f"sqlite:///{database}")
     try:
         version = version_of_tables(engine)
-        if version is None or version < FIRST_WITH_DELETIONS:
-            return []
+        if version is None or version < first_version:
+            return None
         with reading(engine) as session:
-            return list(deletions_in(session))
+            return read(session)
     finally:
         engine.dispose()
 
