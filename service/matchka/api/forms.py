@@ -22,13 +22,13 @@ from matchka.errors import (
 )
 from matchka.modalities import MODALITIES, OPTION_NAMES
 from matchka.store.attempts import Searches, Target
-from matchka.store.keys.records import DEFAULT_MAX_RATE, Ceilings
+from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, Ceilings
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
 PHONEMES: Final = "phonemes"  # the default model of calls about what is said
 LONGEST_TEXT: Final = 1000  # characters: more are not said in 15 s
-CEILING_OF: Final = {"max_fmr": "max_fmr", "max_fmr_each": "max_fmr", "max_fpir": "max_fpir"}  # fields -> of a key
+BOUNDED: Final = ("max_fmr", "max_fpir")  # fields for which a key has a ceiling, of the same name
 NUMBER: Final = re.compile(r"[-+.0-9eE]+")
 
 FormT = TypeVar("FormT", bound="Form")
@@ -103,9 +103,9 @@ class Form(BaseModel):
         Raises: CeilingError: one that was given lies above that.
         """
         lowered = {}
-        for name, ceiling_name in CEILING_OF.items():
+        for name in BOUNDED:
             rate: float | None = getattr(self, name, None)
-            ceiling: float | None = getattr(ceilings, ceiling_name)
+            ceiling: float | None = getattr(ceilings, name)
             if rate is None or ceiling is None or rate <= ceiling:
                 continue
             if name in self.model_fields_set:
@@ -327,8 +327,8 @@ class KeyForm(Form):
         BeforeValidator(_read_number),
         Field(gt=0, le=3.2e9, allow_inf_nan=False, description="Seconds until it expires; never by default."),
     ] = None
-    max_fmr: Annotated[Ceiling, Field(description="Highest false match rate; 1 bounds nothing.")] = DEFAULT_MAX_RATE
-    max_fpir: Annotated[Ceiling, Field(description="Highest FPIR; 1 bounds nothing.")] = DEFAULT_MAX_RATE
+    max_fmr: Annotated[Ceiling, Field(description="Highest false match rate; 1 bounds nothing.")] = DEFAULT_MAX_FMR
+    max_fpir: Annotated[Ceiling, Field(description="Highest FPIR; 1 bounds nothing.")] = DEFAULT_MAX_FPIR
     requests_per_s: Annotated[
         float | None, BeforeValidator(_read_number), Field(ge=0.01, le=1e6, description="Requests a second.")
     ] = None

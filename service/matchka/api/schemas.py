@@ -181,6 +181,7 @@ class FusedVerifyAnswer(Answer):
     `match` with `require: both` (the default): similarity >= threshold, and every part matches at `max_fmr_each`. With
     `sum`: similarity >= threshold; `max_fmr_each` is null, and parts are what each model alone would decide at
     `max_fmr`. `dim` names no single embedding and is 0. With a challenge `match` needs it as well.
+    Without the scope `scores`, `parts` is null: which of them fails would let each be tried alone.
     """
 
     match: bool
@@ -194,7 +195,7 @@ class FusedVerifyAnswer(Answer):
     dim: int
     model: str
     version: str
-    parts: dict[str, VerifyAnswer]
+    parts: Annotated[dict[str, VerifyAnswer] | None, SCORE]
     phrase: PhraseAnswer | None = None  # without a challenge of the kind
     head_turn: HeadTurnAnswer | None = None
 

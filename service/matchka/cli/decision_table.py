@@ -25,7 +25,7 @@ def _table(answer: VerifyAnswer) -> Table:
 def _joint_table(answer: FusedVerifyAnswer) -> Table:
     """What each model would decide alone; together there is neither an embedding nor its dim, but a probability."""
     table = Table("alone", "match", *DECISION_COLUMNS, title=f"together: {'match' if answer.match else 'no match'}")
-    for name, part in answer.parts.items():
+    for name, part in (answer.parts or {}).items():
         table.add_row(name, _yes_or_no(part.match), *_decision_cells(part))
     least = None if answer.threshold is None else (answer.threshold + 1) / 2
     needed = f"at least {shown(least, 4)} needed for max FMR {answer.max_fmr:g}"
@@ -37,9 +37,9 @@ def _joint_table(answer: FusedVerifyAnswer) -> Table:
 
 def explain(answer: FusedVerifyAnswer) -> str:
     """What a joint decision rests on: what failed, or what the sum made up for."""
-    failed = [name for name, part in answer.parts.items() if not part.match]
+    failed = [name for name, part in (answer.parts or {}).items() if not part.match]
     if answer.similarity is None or answer.threshold is None:
-        return f"failed: {', '.join(failed)}" if failed else "each part passes"
+        return "all that is required passes" if answer.match else "which part failed is told with the scope scores"
     sum_passes = answer.similarity >= answer.threshold
     if answer.require == "sum":
         if not sum_passes:

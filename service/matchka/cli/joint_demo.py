@@ -49,7 +49,7 @@ def demonstrate_jointly(client: Client, subjects: DemoSubjects, samples: Path, c
                 raise
             console.print("voice+face: no fusion of the served versions.\n")
             return
-        parts = (_part(both.parts[part]) for part in ("voice", "face"))
+        parts = (_part((both.parts or {}).get(part)) for part in ("voice", "face"))
         table.add_row(name, *parts, _passes(both), _passes(summed))
     console.print(table)
     console.print(
@@ -70,8 +70,8 @@ def _present(files: list[Path]) -> list[Path]:
     return files
 
 
-def _part(answer: VerifyAnswer) -> str:
-    return f"{_passes(answer)} {shown(answer.similarity)}"
+def _part(answer: VerifyAnswer | None) -> str:
+    return "-" if answer is None else f"{_passes(answer)} {shown(answer.similarity)}"
 
 
 def _passes(answer: VerifyAnswer | FusedVerifyAnswer) -> str:

@@ -16,7 +16,7 @@ from matchka.errors import StoreError
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.keys.keys import CEILINGS, Keys, NewKey
-from matchka.store.keys.records import DEFAULT_MAX_RATE, DEFAULT_TENANT, ApiKey, Ceilings, KeySpec
+from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, DEFAULT_TENANT, ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import DEFAULT_SCOPES, Scope, read_scopes, write_scopes
 from matchka.store.store import opened_store
 
@@ -48,10 +48,10 @@ def create(
     ),
     tenant: Annotated[str, typer.Option(help="Whose subjects it sees.")] = DEFAULT_TENANT,
     expires_in_days: Annotated[float | None, typer.Option(help="Days until it expires; never by default.")] = None,
-    max_fmr: Annotated[float, typer.Option(help="Highest max_fmr of its calls; 1 bounds nothing.")] = DEFAULT_MAX_RATE,
+    max_fmr: Annotated[float, typer.Option(help="Highest max_fmr of its calls; 1 bounds nothing.")] = DEFAULT_MAX_FMR,
     max_fpir: Annotated[
         float, typer.Option(help="Highest max_fpir of its calls; 1 bounds nothing.")
-    ] = DEFAULT_MAX_RATE,
+    ] = DEFAULT_MAX_FPIR,
     requests_per_s: Annotated[float | None, typer.Option(help="Most requests a second.")] = None,
     max_subjects: Annotated[int | None, typer.Option(help="Subjects of the tenant, above which none is new.")] = None,
     max_templates: Annotated[int | None, typer.Option(help="Most templates of a subject.")] = None,

@@ -145,7 +145,7 @@ class FusedVerifyAnswer(Answer):
     dim: int
     model: str
     version: str
-    parts: dict[str, VerifyAnswer]
+    parts: dict[str, VerifyAnswer] | None
     phrase: PhraseAnswer | None = None
     head_turn: HeadTurnAnswer | None = None
 

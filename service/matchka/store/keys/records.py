@@ -14,7 +14,8 @@ DEFAULT_TENANT: Final = "default"
 NAME: Final = re.compile(r"[^\W_][\w .:@-]{0,63}")  # of a key or a tenant: letters, digits and what names have
 ID_BYTES: Final = 6
 SECRET_BYTES: Final = 32  # 256 random bits: nobody guesses them, so that a plain digest protects them
-DEFAULT_MAX_RATE: Final = 1e-2  # ceiling of a new key's max_fmr and max_fpir
+DEFAULT_MAX_FMR: Final = 1e-3  # ceilings of a new key: what a call asks for that says nothing
+DEFAULT_MAX_FPIR: Final = 1e-2
 
 
 def _require(holds: bool, what: str, value: object, allowed: str) -> None:
@@ -93,7 +94,7 @@ class KeySpec:
     name: str
     tenant: str = DEFAULT_TENANT
     scopes: frozenset[Scope] = DEFAULT_SCOPES
-    ceilings: Ceilings = field(default=Ceilings(max_fmr=DEFAULT_MAX_RATE, max_fpir=DEFAULT_MAX_RATE))
+    ceilings: Ceilings = field(default=Ceilings(max_fmr=DEFAULT_MAX_FMR, max_fpir=DEFAULT_MAX_FPIR))
     lifetime: timedelta | None = None
 
     def __post_init__(self) -> None:

@@ -43,11 +43,11 @@ def test_key_that_was_made_is_listed_as_it_was_asked_for(keys: Keys):
     assert (key.revoked_at, key.replaced_by, key.last_used_at) == (None, None, None)
 
 
-def test_key_by_default_may_enrol_verify_and_identify_at_rates_of_one_percent(keys: Keys):
+def test_key_by_default_may_enrol_verify_and_identify_at_the_default_rates(keys: Keys):
     key = keys.create(KeySpec("door")).key
     assert key.tenant == "default"
     assert write_scopes(key.scopes) == "enroll verify identify"
-    assert key.ceilings == Ceilings(max_fmr=0.01, max_fpir=0.01)
+    assert key.ceilings == Ceilings(max_fmr=0.001, max_fpir=0.01)
     assert key.expires_at is None
 
 

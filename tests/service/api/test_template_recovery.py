@@ -1,0 +1,158 @@
+"""Template recovery: what the best attack that we know makes of the answers, with scores, with decisions, with bounds.
+
+The attacker knows the model, chooses the embedding of every probe, and has no sample of the victim.
+"""
+
+import http.client
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from matchka.store.keys.keys import Keys
+from matchka.store.keys.records import NO_CEILINGS, Ceilings, KeySpec
+from matchka.store.keys.scopes import DEFAULT_SCOPES, Scope
+from matchka.store.store import opened_store
+from tests.factories.direct_embedder import DIM, sample_of, write_direct_bundle
+from tests.factories.small_server import SmallServer, serving, small_settings
+
+MODEL, VICTIM = "direct", "victim"
+CALLS = 10_000
+BOUNDARY = b"--------matchka"
+
+
+class Attacker:
+    """Sends probes over one connection, and counts what it is answered."""
+
+    def __init__(self, server: SmallServer, key: str, seed: int) -> None:
+        self._connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        self._key = key
+        self._generator = np.random.default_rng(seed)
+        self.statuses: Counter[int] = Counter()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def directions(self, count: int) -> np.ndarray:
+        """Directions at random, (count, DIM)."""
+        rows = self._generator.normal(size=(count, DIM))
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def ask(self, call: str, direction: np.ndarray, **fields: object) -> dict[str, Any]:
+        """The answer to a probe; empty where it is refused."""
+        body = {"model": MODEL, "file": json.loads(sample_of(direction)), **fields}
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        self._connection.request("POST", f"/v1/{call}", json.dumps(body), headers)
+        response = self._connection.getresponse()
+        answer: dict[str, Any] = json.loads(response.read())
+        self.statuses[response.status] += 1
+        return answer if response.status < 300 else {}
+
+
+@dataclass
+class Scene:
+    server: SmallServer
+    keys: Keys
+    template: np.ndarray
+    until_its_end: ExitStack = field(default_factory=ExitStack)
+
+    def attacker(self, scopes: frozenset[Scope], ceilings: Ceilings | None = None, seed: int = 1) -> Attacker:
+        spec = KeySpec("attacker", scopes=scopes) if ceilings is None else KeySpec("a", "default", scopes, ceilings)
+        attacker = Attacker(self.server, self.keys.create(spec).secret, seed)
+        self.until_its_end.enter_context(closing(attacker))
+        while not attacker.ask("enroll", attacker.directions(1)[0], subject_id=f"own-{seed}"):
+            pass
+        attacker.statuses.clear()
+        return attacker
+
+    def cosine(self, guess: np.ndarray) -> float:
+        length = float(np.linalg.norm(guess))
+        return float(guess @ self.template / length) if length else 0.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_direct_bundle(tmp_path / "models" / MODEL, MODEL)
+    return tmp_path
+
+
+def scene(folder: Path, **changes: object) -> Iterator[Scene]:
+    settings = small_settings(folder, **changes)
+    template = np.random.default_rng(99).normal(size=DIM)
+    template /= np.linalg.norm(template)
+    with serving(settings) as server, opened_store(settings.effective_database_url) as store:
+        server.client().enroll(VICTIM, [sample_of(template)], MODEL)  # no key is in force yet
+        with (found := Scene(server, store.keys, template)).until_its_end:
+            yield found
+
+
+@pytest.fixture
+def bounded(folder: Path) -> Iterator[Scene]:
+    """A service as it is by default."""
+    yield from scene(folder)
+
+
+@pytest.fixture
+def unbounded(folder: Path) -> Iterator[Scene]:
+    """A service where tries are as good as not bounded."""
+    yield from scene(folder, failed_tries_per_hour=1_000_000)
+
+
+def test_similarities_of_as_many_probes_as_there_are_components_give_the_template(unbounded: Scene):
+    attacker = unbounded.attacker(frozenset({Scope.ENROLL, Scope.VERIFY, Scope.SCORES}))
+    probes = attacker.directions(DIM)
+    told = [attacker.ask("verify", probe, subject_id=VICTIM)["similarity"] for probe in probes]
+    assert unbounded.cosine(np.linalg.solve(probes, told)) > 0.999  # whoever has `scores` has the templates
+
+
+def test_decisions_at_thresholds_of_the_callers_choice_give_the_template_where_nothing_bounds_them(unbounded: Scene):
+    attacker = unbounded.attacker(frozenset({Scope.ENROLL, Scope.VERIFY}), NO_CEILINGS)
+    probes = attacker.directions(600)
+    signs = [1 if attacker.ask("verify", probe, subject_id=VICTIM, max_fmr=0.5)["match"] else -1 for probe in probes]
+    assert unbounded.cosine(np.array(signs) @ probes) > 0.8
+
+
+@pytest.mark.slow  # 10,000 calls
+def test_ten_thousand_calls_with_more_than_the_default_rights_say_little_of_the_template(bounded: Scene):
+    attacker = bounded.attacker(DEFAULT_SCOPES | {Scope.EMBED, Scope.APPEND})
+    asked = []  # (probe, whether it was said to be the victim) of all calls that were answered
+    guess = np.zeros(DIM)
+    for number, direction in enumerate(attacker.directions(CALLS)):
+        # until something matches: anywhere; then about the guess, so that half of the probes match
+        probe = direction if not guess.any() else guess / np.linalg.norm(guess) + direction
+        probe = probe / np.linalg.norm(probe)
+        told = tell(attacker, probe, number)
+        if told is not None:
+            asked.append((probe, told))
+            if told or guess.any():
+                guess = best_guess(asked)
+    assert attacker.statuses[429] + attacker.statuses[403] > CALLS / 2
+    assert attacker.statuses[500] == 0
+    assert len(asked) > 100
+    assert abs(bounded.cosine(best_guess(asked))) < 0.3
+
+
+def tell(attacker: Attacker, probe: np.ndarray, number: int) -> bool | None:
+    """Whether a probe is said to be the victim, by whichever call is still answered; None where none is."""
+    if number % 50 == 0:  # each makes the gallery larger, and with it the searches that may fail
+        answer = attacker.ask("enroll", probe, subject_id=f"new-{number}")
+        similar = answer.get("similar_subjects")
+        return None if similar is None else VICTIM in {one["subject_id"] for one in similar}
+    if number % 10 < 4:
+        answer = attacker.ask("identify", probe, top_k=100)
+        return VICTIM in {one["subject_id"] for one in answer["candidates"]} if answer else None
+    answer = attacker.ask("verify", probe, subject_id=VICTIM, **({"max_fmr": 0.5} if number % 10 == 9 else {}))
+    return answer.get("match")
+
+
+def best_guess(asked: list[tuple[np.ndarray, bool]]) -> np.ndarray:
+    """The direction that fits the answers best, by least squares with a little ridge."""
+    probes, told = np.array([probe for probe, _ in asked]), np.array([told for _, told in asked], float)
+    guess: np.ndarray = np.linalg.solve(probes.T @ probes + np.eye(DIM), probes.T @ (told - 0.5))
+    return guess
