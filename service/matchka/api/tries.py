@@ -1,7 +1,7 @@
 """Tries: what a call tells about a subject or a gallery, bounded for each key."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -64,3 +64,32 @@ def tries_of(caller: Caller, target: Target | None, model: str) -> Tries | None:
     """The tries that a call counts among; None where it tells nothing of who is enrolled, or no key is in force."""
     key_id = caller.grant.key_id
     return None if key_id is None or target is None else Tries(caller, key_id, target, model)
+
+
+async def require_open_for(caller: Caller, subject_ids: Iterable[str], model: str) -> None:
+    """Refuse to tell of subjects whom this caller may not try now: a search tells as much as a verification.
+
+    Raises: TooManyAttemptsError: too many failed, near misses of searches included.
+    """
+    for tries in _tries_of_each(caller, subject_ids, model):
+        await tries.require_open()
+
+
+async def open_among(caller: Caller, subject_ids: Iterable[str], model: str) -> set[str]:
+    """Those subjects whom this caller may try now."""
+    ids = list(subject_ids)
+    blocked = {tries.target for tries in _tries_of_each(caller, ids, model) if not await tries.are_open()}
+    return set(ids) - blocked
+
+
+async def note_near_misses(caller: Caller, subject_ids: Iterable[str], model: str) -> None:
+    """Count a search that nearly found a subject as a failed try of it: who feels along a boundary makes many."""
+    for tries in _tries_of_each(caller, subject_ids, model):
+        await tries.note_failed(1)
+
+
+def _tries_of_each(caller: Caller, subject_ids: Iterable[str], model: str) -> Iterator[Tries]:
+    for subject_id in subject_ids:
+        tries = tries_of(caller, subject_id, model)
+        if tries is not None:
+            yield tries

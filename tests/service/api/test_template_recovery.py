@@ -138,6 +138,24 @@ def test_ten_thousand_calls_with_more_than_the_default_rights_say_little_of_the_
     assert abs(bounded.cosine(best_guess(asked))) < 0.3
 
 
+def test_near_misses_of_searches_count_as_tries_of_the_subject_that_they_nearly_find(bounded: Scene):
+    attacker = bounded.attacker(DEFAULT_SCOPES)
+    for number, direction in enumerate(attacker.directions(30)):  # a gallery in which many searches may fail
+        attacker.ask("enroll", direction, subject_id=f"other-{number}")
+    attacker.statuses.clear()
+    across = attacker.directions(1)[0]
+    across -= across @ bounded.template * bounded.template
+    probe = 0.27 * bounded.template + (1 - 0.27**2) ** 0.5 * across / np.linalg.norm(across)
+    for _ in range(40):
+        attacker.ask("identify", probe)
+    assert 28 <= attacker.statuses[200] <= 33  # own enrolments may be near misses; each two minutes give one back
+    assert attacker.statuses[200] + attacker.statuses[429] == 40
+    assert attacker.ask("identify", attacker.directions(1)[0])["match"] is None  # others are looked for
+    assert attacker.ask("verify", bounded.template, subject_id=VICTIM) == {}
+    answer = attacker.ask("enroll", bounded.template, subject_id="another")
+    assert VICTIM not in {one["subject_id"] for one in answer["similar_subjects"]}
+
+
 def tell(attacker: Attacker, probe: np.ndarray, number: int) -> bool | None:
     """Whether a probe is said to be the victim, by whichever call is still answered; None where none is."""
     if number % 50 == 0:  # each makes the gallery larger, and with it the searches that may fail

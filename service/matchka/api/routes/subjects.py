@@ -18,7 +18,7 @@ from matchka.api.schemas import (
     SubjectSummaryAnswer,
     TemplateAnswer,
 )
-from matchka.api.tries import tries_of
+from matchka.api.tries import note_near_misses, open_among, tries_of
 from matchka.errors import InvalidFieldError, InvalidSubjectIdError
 from matchka.store.attempts import Searches
 from matchka.store.keys.scopes import Scope
@@ -45,6 +45,10 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         samples=len(form.file),
     )
     similar = enrolled.similar_subjects
+    if similar:
+        told = await open_among(caller, [one.subject_id for one in similar], form.model)
+        similar = [one for one in similar if one.subject_id in told]
+    await note_near_misses(caller, enrolled.near, form.model)
     if tries is not None and similar == []:
         await tries.note_failed(1)
     return EnrollAnswer(

@@ -18,6 +18,8 @@ from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimila
 from matchka.tasks.embedding.thresholds import Report, Threshold, identification_threshold
 
 DEFAULT_MAX_FPIR: Final = 1e-2
+NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
+MOST_LENIENT: Final = 0.5
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
 
@@ -78,6 +80,13 @@ class Search:
             thresholds.append(known[key])
         return thresholds
 
+    def near_misses(
+        self, found: "Sequence[Ranked]", max_fpir: float, gallery_size: int, own_count: int = 1
+    ) -> set[str]:
+        """Those of the subjects found that would match at NEAR_FACTOR times the rate; the arguments are as above."""
+        lenient = self.thresholds(found, min(MOST_LENIENT, NEAR_FACTOR * max_fpir), gallery_size, own_count)
+        return {one.subject_id for one, least in zip(found, lenient, strict=True) if one.similarity >= least.value}
+
     def threshold_of_none(self, max_fpir: float, gallery_size: int) -> Threshold:
         """The threshold where nobody is found: that of one template as good as the probe.
 
@@ -123,6 +132,7 @@ class Identifier:
         """
         gallery_size = sum(len(search.gallery) for search in searches)
         by_subject: dict[str, Candidate] = {}
+        near: set[str] = set()
         for search in searches:
             found = self._candidates(tenant, search, top_k)
             for one, threshold in zip(found, search.thresholds(found, max_fpir, gallery_size), strict=True):
@@ -130,6 +140,7 @@ class Identifier:
                 # one that is just moving to a newer version is in both; it counts in the newer
                 candidate = Candidate(one.subject_id, one.similarity, one.cosine, manifest, search.dim, threshold)
                 by_subject.setdefault(one.subject_id, candidate)
+            near |= search.near_misses(found, max_fpir, gallery_size)
         # equal margins stay in the order of the searches: within one version, that of the similarities
         candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
         if not candidates:
@@ -138,12 +149,14 @@ class Identifier:
             return Identified(first.model.manifest, first.dim, max_fpir, None, [], threshold, gallery_size, finding)
         best = candidates[0]
         match = best.subject_id if best.similarity >= best.threshold.value else None
-        return Identified(best.manifest, best.dim, max_fpir, match, candidates, best.threshold, gallery_size, finding)
+        missed = best.subject_id if match is None and best.subject_id in near else None
+        rest = (best.threshold, gallery_size, finding, missed)
+        return Identified(best.manifest, best.dim, max_fpir, match, candidates, *rest)
 
     def similar_subjects(
         self, tenant: str, model: Model, gallery: Gallery, reference: Reference
-    ) -> list[SubjectSimilarity]:
-        """Other subjects that identify would have taken for this one, at the default false positive rate.
+    ) -> tuple[list[SubjectSimilarity], tuple[str, ...]]:
+        """Other subjects that identify would have taken for this one, at the default false positive rate; near misses.
 
         The most similar of them come first; at most MOST_SIMILAR_SUBJECTS.
         """
@@ -158,7 +171,9 @@ class Identifier:
             for one, threshold in zip(found, thresholds, strict=True)
             if one.subject_id != reference.subject_id and one.similarity >= threshold.value
         ]
-        return similar[:MOST_SIMILAR_SUBJECTS]
+        near = search.near_misses(found, DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
+        missed = near - {reference.subject_id} - {one.subject_id for one in similar}
+        return similar[:MOST_SIMILAR_SUBJECTS], tuple(sorted(missed))
 
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.

@@ -51,7 +51,10 @@ class Candidate(SubjectSimilarity):
 
 @dataclass(frozen=True)
 class Enrolled:
-    """What an enrolment stored, and the subjects so similar that they may be the same person; None: not looked up."""
+    """What an enrolment stored, and the subjects so similar that they may be the same person; None: not looked up.
+
+    Attributes: near: subjects that are not, but would be at a much higher rate.
+    """
 
     manifest: Manifest
     dim: int
@@ -59,6 +62,7 @@ class Enrolled:
     template_count: int
     similar_subjects: list[SubjectSimilarity] | None
     findings: Findings
+    near: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class Identified:
     """A 1:N decision: the subject, or None where nobody matches; candidates are listed whatever the threshold says.
 
     `manifest`, `dim` and `threshold` are those of the first candidate.
+
+    Attributes: near: where nobody matches, the subject that would at a much higher rate, if any.
     """
 
     manifest: Manifest
@@ -123,6 +129,7 @@ class Identified:
     threshold: Threshold
     gallery_size: int
     finding: Finding | None
+    near: str | None = None
 
 
 @dataclass(frozen=True)

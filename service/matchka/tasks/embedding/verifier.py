@@ -183,11 +183,12 @@ class Verifier:
                 )
             self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
         gallery = self._follower.of(tenant, model)
-        similar = (
-            self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference) if tells_similar else None
-        )
         count = enrolment.reference.template_count
-        return Enrolled(model.manifest, full_dim, enrolment.template_ids, count, similar, seen.findings)
+        stored = (model.manifest, full_dim, enrolment.template_ids, count)
+        if not tells_similar:
+            return Enrolled(*stored, None, seen.findings)
+        similar, near = self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference)
+        return Enrolled(*stored, similar, seen.findings, near)
 
     def verify(
         self,
