@@ -96,10 +96,12 @@ class Attempts:
             tenant: of the subject.
             target: the subject that the sample is said to be of, or what searches the gallery.
         """
-        values: dict[str, object] = {"of_key": key_id, "of_target": target}
-        query = self._blocked_search
         if isinstance(target, str):
-            query, values = self._blocked_subject, {"of_key": key_id, "of_tenant": tenant, "of_subject": target}
+            query = self._blocked_subject
+            values: dict[str, str | int] = {"of_key": key_id, "of_tenant": tenant, "of_subject": target}
+        else:
+            query = self._blocked_search
+            values = {"of_key": key_id, "of_target": int(target)}
         with self._engine.connect() as connection:
             found = connection.execute(query, values).one_or_none()
         return 0.0 if found is None else float((found.blocked_until - found.now).total_seconds())
