@@ -19,7 +19,7 @@ from matchka.store.keys.keys import Keys, KeySnapshot
 from matchka.store.keys.records import FIRST, KEYLESS, ApiKey, Grant, digest_of
 
 SCHEME: Final = "bearer "
-REREAD_S: Final = 0.4  # a change holds within a second, the reading and a busy machine included
+REREAD_S: Final = 0.25  # a change holds within a second, the reading and a busy machine included
 USE_NOTED_EVERY_S: Final = 60.0
 LOGGER: Final = logging.getLogger("matchka.api.guards.key_ring")
 
