@@ -159,7 +159,8 @@ class VerifyForm(ModelForm):
     `face_file`.
 
     `require` and `max_fmr_each` belong to `model=voice+face`. `both`: the fused ratio keeps `max_fmr`, and each part
-    alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one.
+    alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one; refused with a
+    challenge, because the part that answers it has to be the subject's.
     """
 
     subject_id: SubjectId
@@ -239,17 +240,30 @@ def _files_given(form: VerifyForm) -> dict[str, list[bytes]]:
             value=form.model,
             remedy="Leave those out; both models are compared at full dim.",
         )
-    if form.require == "sum" and "max_fmr_each" in form.model_fields_set:
-        raise InvalidFieldError(
-            "max_fmr_each asks something of each part, and require=sum nothing.",
-            value=form.max_fmr_each,
-            remedy="Leave max_fmr_each out, or ask for require=both.",
-        )
+    _require_meaningful_sum(form)
     given = {"voice_file": None if form.voice_file is None else [form.voice_file], "face_file": form.face_file}
     for name, files in given.items():
         if files is None:
             raise MissingFieldError(f"The field {name} is missing.", value=name, remedy="Send one file of each kind.")
     return {name: files for name, files in given.items() if files is not None}
+
+
+def _require_meaningful_sum(form: VerifyForm) -> None:
+    """Refuse the sum alone where something else asks for each part."""
+    if form.require != "sum":
+        return
+    if "max_fmr_each" in form.model_fields_set:
+        raise InvalidFieldError(
+            "max_fmr_each asks something of each part, and require=sum nothing.",
+            value=form.max_fmr_each,
+            remedy="Leave max_fmr_each out, or ask for require=both.",
+        )
+    if form.challenge_id is not None:
+        raise InvalidFieldError(
+            "With require=sum the other part could make up for the one that answers the challenge.",
+            value=form.require,
+            remedy="Leave require out: with a challenge both parts have to pass.",
+        )
 
 
 class CompareForm(ModelForm):

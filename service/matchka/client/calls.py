@@ -132,7 +132,7 @@ def verify_jointly(
         face_sample: a picture.
         max_fmr: false match rate that both together keep; 1e-3 by default.
         require: `both` (default), each part has to pass on its own as well; `sum`, a strong part makes up for a weak
-            one.
+            one, which no challenge allows.
         max_fmr_each: with `both`, the false match rate that each part keeps on its own; 1e-2 by default.
         challenge_id: of challenge(): the clip has to say its phrase as well; used up by this call.
         max_far: with a challenge, the share of clips saying something else that may pass; 1e-2 by default.

@@ -217,6 +217,15 @@ def test_part_floor_of_a_fused_form_is_there_unless_the_sum_alone_counts(
     assert check_fields(VerifyForm, {**fused, **given}).part_floor == floor
 
 
+def test_probes_of_a_fused_form_with_a_challenge_and_only_the_sum_is_refused():
+    fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
+    asked = {**fused, "face_file": [b"f"], "challenge_id": ["0" * 32]}
+    with pytest.raises(InvalidFieldError, match="answers the challenge") as refused:
+        probes_of(check_fields(VerifyForm, {**asked, "require": ["sum"]}))
+    assert refused.value.value == "sum"
+    assert probes_of(check_fields(VerifyForm, {**asked, "require": ["both"]})) == {"voice": [b"v"], "face": [b"f"]}
+
+
 def test_probes_of_a_fused_form_that_asks_each_part_and_only_their_sum_is_refused():
     fused: dict[str, list[str | bytes]] = {"model": ["voice+face"], "subject_id": ["ada"], "voice_file": [b"v"]}
     with pytest.raises(InvalidFieldError, match="max_fmr_each asks"):

@@ -411,9 +411,8 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield opened
 
 
-@pytest.mark.parametrize("require", ["both", "sum"])
-def test_verify_jointly_with_a_challenge_matches_where_both_parts_and_the_phrase_do(joint: Client, require: str):
-    how = {"require": require, "max_fmr": 0.1, **({"max_fmr_each": 0.1} if require == "both" else {})}
+def test_verify_jointly_with_a_challenge_matches_where_both_parts_and_the_phrase_do(joint: Client):
+    how = {"max_fmr": 0.1, "max_fmr_each": 0.1}
     given = joint.challenge("ada")
     right = joint.verify_jointly(
         "ada", clip(given.phrase.split()), clip(OTHERS), challenge_id=given.challenge_id, **how
@@ -429,6 +428,14 @@ def test_verify_jointly_with_a_challenge_matches_where_both_parts_and_the_phrase
     assert (wrong.match, wrong.phrase.match, wrong.similarity >= wrong.threshold) == (False, False, True)
     again = refused(lambda: joint.verify_jointly("ada", clip(OTHERS), clip(OTHERS), challenge_id=given.challenge_id))
     assert again.code == "challenge_not_redeemable"
+
+
+def test_verify_jointly_with_a_challenge_and_only_the_sum_is_refused_and_leaves_it_usable(joint: Client):
+    given = joint.challenge("ada")
+    said, how = clip(given.phrase.split()), {"max_fmr": 0.1, "challenge_id": given.challenge_id}
+    answer = refused(lambda: joint.verify_jointly("ada", said, clip(OTHERS), require="sum", **how))
+    assert (answer.status, answer.code, answer.value) == (422, "invalid_field", "sum")
+    assert joint.verify_jointly("ada", said, clip(OTHERS), max_fmr_each=0.1, **how).match
 
 
 def test_verify_of_numbers_with_a_challenge_is_refused_and_leaves_it_usable(tmp_path: Path):
