@@ -101,7 +101,7 @@ def _judged(caller: Caller, form: VerifyForm, given: Mapping[str, Sequence[bytes
             )
         return None
     caller.verifier.require_verifiable(form.model, form.dim, form.options)  # it would be used up for nothing
-    attempt = Attempt(given, form.max_fmr, form.max_far)
+    attempt = Attempt(given, form.max_fmr, form.max_far, form.options)
     return caller.challenger.judge(caller.tenant, form.subject_id, form.challenge_id, attempt)
 
 

@@ -43,8 +43,15 @@ class Challenger:
 
         Raises:
             ChallengeNotRedeemableError: it is not there for this subject, now.
+            InvalidFieldError: no kind takes these samples, or they are to be read in another way than by default.
             MatchkaError: see ChallengeKind.require(), which uses nothing up, and ChallengeKind.judge().
         """
+        if attempt.options:  # what is judged has to be what is compared
+            raise InvalidFieldError(
+                "Samples that answer a challenge are read as by default.",
+                value=", ".join(f"{name}={value}" for name, value in attempt.options.items()),
+                remedy=f"Leave {', '.join(attempt.options)} out.",
+            )
         kind = self._kind_for(attempt.samples)
         kind.require(attempt)
         content = self._challenges.redeem(tenant, subject_id, challenge_id, kind.name)

@@ -17,11 +17,13 @@ class Attempt:
         samples: at least one file for each model.
         max_fmr: rate of false matches to keep wherever people are compared.
         max_far: rate to keep of samples that show something else than what was asked.
+        options: the caller's choices of how samples are read, by the names of their modality's options.
     """
 
     samples: Samples
     max_fmr: float
     max_far: float
+    options: Mapping[str, str]
 
 
 class Done(Protocol):
