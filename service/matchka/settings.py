@@ -151,7 +151,10 @@ class Settings(BaseSettings):
         3, ge=1, le=1000, description="Challenges of a subject that may be open at once; more are answered 429."
     )
     challenges_per_hour: int = Field(
-        20, ge=1, le=1000, description="Challenges of a subject that may be redeemed in an hour; then 429."
+        20,
+        ge=1,
+        le=1000,
+        description="Challenges that a subject may redeem in an hour, and be given threefold; then 429.",
     )
     head_turn: bool = Field(
         False, description="Offer challenges of kind head_turn. Experimental: how often they refuse is not measured."

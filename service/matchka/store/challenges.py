@@ -17,6 +17,7 @@ from matchka.store.schema import ChallengeRow, SubjectRow
 
 REMEMBERED: Final = 50  # of a subject: what it is asked next differs from these
 RATE_WINDOW: Final = timedelta(hours=1)
+ISSUED_PER_REDEEMED: Final = 3  # most issued in an hour, for each that may be redeemed (docs/decisions/105)
 ID_BYTES: Final = 16
 CHALLENGE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what token_hex(ID_BYTES) makes
 
@@ -44,6 +45,11 @@ class ChallengeLimits:
     lifetime_s: float
     most_open: int
     most_in_an_hour: int
+
+    @property
+    def most_issued(self) -> int:
+        """Most that were issued within the last hour, whatever came of them."""
+        return ISSUED_PER_REDEEMED * self.most_in_an_hour
 
 
 class Challenges:
@@ -74,13 +80,13 @@ class Challenges:
 
         Raises:
             UnknownSubjectError: no such subject.
-            TooManyChallengesError: it has too many that are open, or has tried too often.
+            TooManyChallengesError: it has too many that are open, or has tried or asked too often.
         """
         with Session(self._engine) as session, session.begin():
             key = require_subject(session, tenant, subject_id).key
             now = self._require_rate(session, key, limits)  # a refusal waits for no lock
             # SQLite has one writer from the first change on; PostgreSQL locks the subject's row
-            self._forget_old(session, key, now)
+            self._forget_old(session, key, kind, now)
             session.expire_all()
             key = require_subject(session, tenant, subject_id, to_change=True).key  # it may have been deleted meanwhile
             now = self._require_rate(session, key, limits)
@@ -127,11 +133,11 @@ class Challenges:
             )
         return tuple(content.split())
 
-    def _forget_old(self, session: Session, key: int, now: datetime) -> None:
-        """Remove what the subject was asked before its last REMEMBERED challenges, and what no limit counts."""
+    def _forget_old(self, session: Session, key: int, kind: str, now: datetime) -> None:
+        """Remove what was asked before a subject's last REMEMBERED challenges of a kind, where no limit counts it."""
         newest = (
             select(ChallengeRow.number)
-            .where(ChallengeRow.subject_key == key)
+            .where(ChallengeRow.subject_key == key, ChallengeRow.kind == kind)
             .order_by(ChallengeRow.number.desc())
             .offset(REMEMBERED - 1)
             .limit(1)
@@ -139,7 +145,12 @@ class Challenges:
         )
         session.execute(
             delete(ChallengeRow)
-            .where(ChallengeRow.subject_key == key, ChallengeRow.number < newest, not_(_counts(now)))
+            .where(
+                ChallengeRow.subject_key == key,
+                ChallengeRow.kind == kind,
+                ChallengeRow.number < newest,
+                not_(_counts(now)),
+            )
             .execution_options(synchronize_session=False)
         )
 
@@ -147,16 +158,18 @@ class Challenges:
         """The database's time, where the subject may be asked again."""
         now = session.execute(select(_Now())).scalar_one()
         counted = session.execute(
-            select(ChallengeRow.used_at, ChallengeRow.expires_at).where(ChallengeRow.subject_key == key, _counts(now))
+            select(ChallengeRow.issued_at, ChallengeRow.used_at, ChallengeRow.expires_at).where(
+                ChallengeRow.subject_key == key, _counts(now)
+            )
         ).all()
-        open_until = [expires_at for used_at, expires_at in counted if used_at is None]
-        counted_until = [expires_at if used_at is None else used_at + RATE_WINDOW for used_at, expires_at in counted]
-        _require_fewer(
-            open_until, limits.most_open, now, "A subject may have {} challenges that are neither redeemed nor expired."
-        )
-        _require_fewer(
-            counted_until, limits.most_in_an_hour, now, "Of a subject {} challenges may be redeemed in an hour."
-        )
+        open_until = [expires_at for _, used_at, expires_at in counted if used_at is None]
+        redeemed_until = [used_at + RATE_WINDOW for _, used_at, _ in counted if used_at is not None]
+        issued_until = [issued_at + RATE_WINDOW for issued_at, _, _ in counted]
+        rule = "A subject may have {} challenges that are neither redeemed nor expired."
+        _require_fewer(open_until, limits.most_open, now, rule)
+        rule = "Of a subject {} challenges may be redeemed in an hour."
+        _require_fewer(open_until + redeemed_until, limits.most_in_an_hour, now, rule)
+        _require_fewer(issued_until, limits.most_issued, now, "A subject may be given {} challenges in an hour.")
         return now
 
 
@@ -185,19 +198,21 @@ REDEEMING: Final = _redeeming()  # to build it anew for each call took twice the
 
 
 def _counts(now: datetime) -> ColumnElement[bool]:
-    """Whether a limit counts a row: it is open, or was redeemed within the last hour."""
+    """Whether a limit counts a row: it is open, or was issued or redeemed within the last hour. Never null."""
     is_open = and_(ChallengeRow.used_at.is_(None), ChallengeRow.expires_at > now)
-    return or_(is_open, and_(ChallengeRow.used_at.is_not(None), ChallengeRow.used_at > now - RATE_WINDOW))
+    is_redeemed = and_(ChallengeRow.used_at.is_not(None), ChallengeRow.used_at > now - RATE_WINDOW)
+    return or_(is_open, is_redeemed, ChallengeRow.issued_at > now - RATE_WINDOW)
 
 
-def _require_fewer(counted_until: Sequence[datetime], most: int, now: datetime, rule: str) -> None:
-    """Refuse one more. Args: counted_until: of each that counts, until when it does."""
-    if len(counted_until) < most:
+def _require_fewer(until: Sequence[datetime], most: int, now: datetime, rule: str) -> None:
+    """Refuse one more. Args: until: of each, until when it counts; those that no longer do are passed over."""
+    counted = sorted(end for end in until if end > now)
+    if len(counted) < most:
         return
-    wait = sorted(counted_until)[len(counted_until) - most] - now
+    wait = counted[len(counted) - most] - now
     raise TooManyChallengesError(
         rule.format(most),
-        value=len(counted_until),
+        value=len(counted),
         remedy="Try again after the seconds in Retry-After.",
         retry_after_s=wait.total_seconds(),
     )

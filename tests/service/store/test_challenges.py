@@ -62,6 +62,11 @@ def rows(path: Path, query: str = "SELECT count(*) FROM challenges") -> list[tup
         return connection.execute(query).fetchall()
 
 
+def age(path: Path, which: str = "true") -> None:
+    """As if two hours had gone since some were given."""
+    rows(path, "UPDATE challenges SET issued_at = datetime(issued_at, '-2 hours') WHERE " + which)
+
+
 def test_redeem_of_a_new_challenge_returns_its_content_once(store: Store):
     given = ask(store.challenges)
     assert redeem(store.challenges, given.challenge_id) == given.content == WORDS
@@ -132,9 +137,14 @@ def test_issue_beyond_what_may_be_open_is_refused_until_one_is_redeemed_or_expir
     ask(store.challenges, most_open=2)
 
 
-def test_issue_counts_what_expired_unredeemed_in_no_limit(store: Store):
-    for _ in range(5):
+def test_issue_counts_what_expired_unredeemed_only_among_the_issued_of_an_hour(store: Store, path: Path):
+    for _ in range(6):  # three for each that may be redeemed
         ask(store.challenges, lifetime_s=-1.0, most=2, most_open=1)
+    with pytest.raises(TooManyChallengesError, match="be given 6 challenges") as refused:
+        ask(store.challenges, most=2, most_open=1)
+    assert (refused.value.value, 3500 < refused.value.retry_after_s <= 3600) == ("6", True)
+    ask(store.challenges, "ben", most=2, most_open=1)
+    age(path, "number = 1")
     ask(store.challenges, most=2, most_open=1)
 
 
@@ -144,6 +154,9 @@ def test_issue_keeps_what_a_limit_counts_however_much_is_asked(store: Store, pat
     opened = ask(store.challenges)
     for _ in range(REMEMBERED + 5):
         ask(store.challenges, lifetime_s=-1.0)
+    assert rows(path) == [(REMEMBERED + 7,)]  # all within an hour
+    age(path)
+    ask(store.challenges, lifetime_s=-1.0)
     assert rows(path) == [(REMEMBERED + 3,)]  # one more than remembered, because the new one was not there
     assert redeem(store.challenges, opened.challenge_id) == WORDS
     with pytest.raises(TooManyChallengesError):
@@ -185,9 +198,29 @@ def test_issue_chooses_beside_the_last_fifty_and_keeps_no_more(store: Store, pat
         store.challenges.issue("t", "ada", "phrase", ChallengeLimits(60.0, 1, 1), choose)
         with sqlite3.connect(path) as connection:  # as if two hours had gone
             connection.execute("UPDATE challenges SET expires_at = datetime(expires_at, '-2 hours')")
+        age(path)
     assert list(seen[3]) == [("word3",), ("word2",), ("word1",)]
     assert list(seen[-1]) == [(f"word{number}",) for number in range(REMEMBERED + 4, 4, -1)]
     assert rows(path) == [(REMEMBERED + 1,)]
+
+
+def test_issue_of_one_kind_leaves_what_another_remembers(store: Store, path: Path):
+    seen: list[tuple[str, ...]] = []
+
+    def choose(earlier: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        seen.extend(earlier)
+        return ("other",)
+
+    limits = ChallengeLimits(-1.0, 1, 1)
+    store.challenges.issue("t", "ada", "phrase", limits, same)
+    for _ in range(REMEMBERED + 5):
+        age(path)
+        store.challenges.issue("t", "ada", "head_turn", limits, lambda _earlier: ("left",))
+    age(path)
+    store.challenges.issue("t", "ada", "phrase", limits, choose)
+    assert seen == [WORDS]
+    by_kind = "SELECT kind, count(*) FROM challenges GROUP BY kind ORDER BY kind"
+    assert rows(path, by_kind) == [("head_turn", REMEMBERED + 1), ("phrase", 2)]
 
 
 def test_delete_of_a_subject_takes_its_challenges_along(store: Store, path: Path):
