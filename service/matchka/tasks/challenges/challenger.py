@@ -62,7 +62,7 @@ class Challenger:
             if kind.takes(samples):
                 return kind
         raise InvalidFieldError(
-            "No challenge that this service gives is answered with so many files.",
+            "No challenge that this service gives is answered with these files.",
             value=", ".join(f"{len(files)} for {name}" for name, files in samples.items()),
-            remedy="Send one file for each model.",
+            remedy=f"Send {'; '.join(f'for {kind.name} {kind.answered_with}' for kind in self._kinds.values())}.",
         )

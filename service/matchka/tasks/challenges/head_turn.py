@@ -5,12 +5,12 @@ from secrets import SystemRandom
 from typing import Final
 
 from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.errors import DuplicateSampleError, InvalidFieldError
+from matchka.errors import DuplicateSampleError, InvalidFieldError, OutputNotAvailableError
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.tasks.challenges.kind import Attempt, Content, Draw, Judged, Samples
 from matchka.tasks.challenges.turn_path import LEAST_TURN, PATHS, follows
-from matchka.tasks.embedding.embedding import Embedded, embed
+from matchka.tasks.embedding.embedding import Embedded, embed, embeds
 from matchka.tasks.embedding.thresholds import decide, strictest
 
 HEAD_TURN: Final = "head_turn"
@@ -46,6 +46,7 @@ class HeadTurnChallenge:
     """
 
     name: Final = HEAD_TURN
+    answered_with: Final = f"{FEWEST} to {MOST} pictures of one head, and one file for any other model"
 
     def __init__(self, models: ModelRegistry) -> None:
         self._models = models
@@ -53,10 +54,17 @@ class HeadTurnChallenge:
     def draw(self, words: int | None) -> Draw:
         """One of the two orders of the sides.
 
-        Raises: InvalidFieldError: words were asked for.
+        Raises:
+            InvalidFieldError: words were asked for.
+            OutputNotAvailableError: no served model could verify the head.
         """
         if words is not None:
             raise InvalidFieldError("words belongs to kind=phrase.", value=words, remedy="Leave it out.")
+        if not any(embeds(model) and model.modality.turn_of is not None for model in self._models):
+            raise OutputNotAvailableError(
+                "A challenge of kind head_turn needs a model that embeds pictures of heads; none is served.",
+                remedy="Build one with `matchka-export defaults`, and serve it beside the others.",
+            )
         return lambda _earlier: SystemRandom().choice(PATHS)
 
     def takes(self, samples: Samples) -> bool:
@@ -64,14 +72,15 @@ class HeadTurnChallenge:
         return any(len(files) > 1 for files in samples.values())
 
     def require(self, attempt: Attempt) -> None:
-        """Refuse too few or too many pictures, and files in which no heads are seen.
+        """Refuse too few or too many pictures, the same one twice, and files in which no heads are seen.
 
         Raises:
             UnknownModelError, OutputNotAvailableError: the model is not served, or does not embed.
             InvalidFieldError: the files do not fit.
+            DuplicateSampleError: two of them are the same.
         """
         name = _burst_of(attempt.samples)
-        count, model = len(attempt.samples[name]), self._models.current(name)
+        files, model = attempt.samples[name], self._models.current(name)
         model.manifest.output(EmbeddingOutput)
         if model.modality.turn_of is None:
             raise InvalidFieldError(
@@ -79,28 +88,25 @@ class HeadTurnChallenge:
                 value=name,
                 remedy="Send one file, or use a model for pictures of heads.",
             )
-        others = [other for other, files in attempt.samples.items() if other != name and len(files) > 1]
-        if others or not FEWEST <= count <= MOST:
+        others = [other for other, given in attempt.samples.items() if other != name and len(given) > 1]
+        if others or not FEWEST <= len(files) <= MOST:
             raise InvalidFieldError(
-                f"A challenge of kind head_turn takes {FEWEST} to {MOST} pictures, and one file of any other model.",
-                value=count,
+                f"A challenge of kind head_turn takes {self.answered_with}.",
+                value=len(files),
                 remedy="Send the pictures in the order in which they were taken.",
+            )
+        if len(set(files)) < len(files):
+            raise DuplicateSampleError(
+                "Two of the pictures are the same file.", remedy="Send pictures taken one after the other."
             )
 
     def judge(self, content: Content, attempt: Attempt) -> Judged:
         """Whether the pictures show one head that turns as asked; the one most from the front is to be verified.
 
-        Raises:
-            DuplicateSampleError: two of the files are the same.
-            MatchkaError: a picture shows no face that can be compared, or more than one.
+        Raises: MatchkaError: a picture shows no face that can be compared, or more than one.
         """
         name = _burst_of(attempt.samples)
-        files = attempt.samples[name]
-        if len(set(files)) < len(files):
-            raise DuplicateSampleError(
-                "Two of the pictures are the same file.", remedy="Send pictures taken one after the other."
-            )
-        model = self._models.current(name)
+        files, model = attempt.samples[name], self._models.current(name)
         seen = embed(model, list(files), model.options_for("burst", {}))
         turns = tuple(_turn_of(model, finding) for finding in seen.findings)
         frontal = min(range(len(turns)), key=lambda number: abs(turns[number]))

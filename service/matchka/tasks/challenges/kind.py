@@ -51,6 +51,11 @@ class ChallengeKind(Protocol):
         """As POST /v1/challenges and the store call it."""
         ...
 
+    @property
+    def answered_with(self) -> str:
+        """The samples that it takes, in words."""
+        ...
+
     def draw(self, words: int | None) -> Draw:
         """What chooses the content of a new one.
 

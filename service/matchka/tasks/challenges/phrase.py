@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from matchka.errors import InvalidFieldError
+from matchka.errors import InvalidFieldError, OutputNotAvailableError
 from matchka.inference.registry import ModelRegistry
 from matchka.tasks.challenges.kind import Attempt, Content, Draw, Judged, Samples
 from matchka.tasks.speech.phrase import DEFAULT_WORDS, decide_phrase, draw_phrase, require_rate
@@ -20,6 +20,7 @@ class PhraseChallenge:
     """
 
     name: Final = PHRASE
+    answered_with: Final = "one recording of the words, and one file for any other model"
 
     def __init__(self, models: ModelRegistry, model_name: str | None) -> None:
         self._models = models
@@ -43,20 +44,19 @@ class PhraseChallenge:
         return lambda earlier: draw_phrase(vocabulary, count, earlier)
 
     def takes(self, samples: Samples) -> bool:
-        """One file for each model."""
-        return all(len(files) == 1 for files in samples.values())
+        """One file for each model, and one of them such that phrases are heard in it."""
+        try:
+            recogniser = self._recogniser()
+        except OutputNotAvailableError:
+            return False  # no phrase was given
+        return all(len(files) == 1 for files in samples.values()) and self._clip_of(samples, recogniser) is not None
 
     def require(self, attempt: Attempt) -> None:
-        """Refuse a rate that the bundle does not keep, and samples that no phrase can be heard in.
+        """Refuse a rate that the bundle does not keep.
 
-        Raises:
-            OutputNotAvailableError: no model hears phrases.
-            UnknownModelError: a name is not served.
-            InvalidFieldError: the model for phrases takes other samples than all of these, or has no such rate.
+        Raises: InvalidFieldError: the model for phrases has no such rate.
         """
-        recogniser = self._recogniser()
-        self._clip_of(attempt.samples, recogniser)
-        require_rate(recogniser.output, attempt.max_far)
+        require_rate(self._recogniser().output, attempt.max_far)
 
     def judge(self, content: Content, attempt: Attempt) -> Judged:
         """Whether the clip says the words.
@@ -64,21 +64,20 @@ class PhraseChallenge:
         Raises: MatchkaError: the clip cannot be the phrase; see Recogniser.
         """
         recogniser = self._recogniser()
-        rows, text = recogniser.read(self._clip_of(attempt.samples, recogniser)), recogniser.text(content)
+        clip = self._clip_of(attempt.samples, recogniser)
+        if clip is None:
+            raise ValueError("takes() refuses samples in which no phrase can be heard")
+        rows, text = recogniser.read(clip), recogniser.text(content)
         recogniser.require_duration(rows, text)
         recogniser.require_undistorted(rows)
         decision = decide_phrase(recogniser.log_posteriors(rows), text, recogniser.output, attempt.max_far)
         return Judged(decision, {name: files[0] for name, files in attempt.samples.items()})
 
-    def _clip_of(self, samples: Samples, recogniser: Recogniser) -> bytes:
-        heard = recogniser.model
-        for name, files in samples.items():
-            if self._models.current(name).modality.kind == heard.modality.kind:
-                return files[0]
-        raise InvalidFieldError(
-            f"challenge_id belongs to a verification with {heard.modality.samples}.",
-            value=", ".join(samples),
-            remedy=f"Send {heard.modality.samples}; a challenge of kind head_turn takes several pictures.",
+    def _clip_of(self, samples: Samples, recogniser: Recogniser) -> bytes | None:
+        """The first file for a model that takes the same samples as the one that hears phrases; None without one."""
+        kind = recogniser.model.modality.kind
+        return next(
+            (files[0] for name, files in samples.items() if self._models.current(name).modality.kind == kind), None
         )
 
     def _recogniser(self) -> Recogniser:

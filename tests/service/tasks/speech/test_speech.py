@@ -450,6 +450,7 @@ def test_verify_of_numbers_with_a_challenge_is_refused_and_leaves_it_usable(tmp_
         own.enroll("ada", [clip(OTHERS)])
         given = own.challenge("ada")
         wrong = refused(lambda: own.verify("ada", b"{}", "numbers", challenge_id=given.challenge_id))
-        assert (wrong.code, wrong.value) == ("invalid_field", "numbers")
+        assert (wrong.code, wrong.value) == ("invalid_field", "1 for numbers")
+        assert wrong.remedy == "Send for phrase one recording of the words, and one file for any other model."
         right = own.verify("ada", clip(given.phrase.split()), max_fmr=LOW, challenge_id=given.challenge_id)
         assert right.match
