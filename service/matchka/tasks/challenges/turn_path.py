@@ -16,9 +16,9 @@ PATHS: Final = ((CENTRE, LEFT, RIGHT), (CENTRE, RIGHT, LEFT))
 
 
 def follows(turns: Sequence[float], path: Sequence[str]) -> bool:
-    """Whether a burst begins at the centre, reaches both sides in their order, and hardly turns back on its way.
+    """Whether a burst begins at the centre, reaches both sides in their order, and in no step turns back by much.
 
-    What comes behind the second side does not matter.
+    What several small steps back add up to is not looked at. What comes behind the second side does not matter.
 
     Args:
         turns: of each picture, positive towards the person's left.

@@ -94,12 +94,6 @@ def code_of(client: Client, subject: str, *pictures: bytes) -> str:
     return refused.value.code
 
 
-def test_head_turn_gives_centre_and_both_orders_of_the_sides(client: Client):
-    given = [client.head_turn("don") for _ in range(40)]
-    assert {one.kind for one in given} == {"head_turn"}
-    assert {tuple(one.directions) for one in given} == {("centre", "left", "right"), ("centre", "right", "left")}
-
-
 def test_verify_turning_of_the_right_head_and_path_matches_beyond_the_yaw_that_others_may_have(
     client: Client, don: Person
 ):
@@ -115,6 +109,15 @@ def test_verify_turning_of_the_right_head_and_path_matches_beyond_the_yaw_that_o
     with pytest.raises(RequestFailedError) as again:
         client.verify_turning("don", don.burst(given.directions), given.challenge_id)
     assert (again.value.status, again.value.code) == (409, "challenge_not_redeemable")
+
+
+def test_verify_turning_compares_the_picture_from_the_front_wherever_it_is(client: Client, don: Person):
+    answer = answered(client, "don", don.enrolled, don.centre, don.left, don.right)
+    assert answer.head_turn is not None
+    assert abs(answer.head_turn.turns[1]) < abs(answer.head_turn.turns[0])
+    assert (answer.head_turn.match, answer.match) == (True, True)
+    assert answer.similarity == pytest.approx(client.verify("don", don.centre, "face").similarity, abs=1e-6)
+    assert answer.similarity < 0.99  # the first picture is the one that was enrolled
 
 
 def test_verify_turning_to_the_other_side_first_matches_the_person_only(client: Client, don: Person):
@@ -147,14 +150,18 @@ def test_verify_turning_of_a_still_or_of_turned_and_bent_prints_never_matches(cl
 
 
 def test_verify_turning_of_two_people_matches_nobody(client: Client, don: Person, hugo: Person):
-    for burst in ((don.centre, hugo.left, hugo.right), (don.centre, don.left, hugo.right)):
+    for burst in (
+        (don.centre, hugo.left, hugo.right),
+        (don.centre, don.left, hugo.right),
+        (don.centre, hugo.left, don.right),
+        (hugo.centre, don.left, don.right),
+    ):
         answer = answered(client, "don", *burst)
         assert answer.head_turn is not None
         assert (answer.head_turn.same_person, answer.head_turn.match, answer.match) == (False, False, False)
 
 
-def test_verify_turning_with_one_file_twice_or_a_second_face_is_refused(client: Client, don: Person, hugo: Person):
-    assert code_of(client, "don", don.centre, don.left, don.left, don.right) == "duplicate_sample"
+def test_verify_turning_with_a_second_face_or_none_is_refused(client: Client, don: Person, hugo: Person):
     both = Image.new("RGB", (500, 250))
     both.paste(opened(don.left), (0, 0))
     both.paste(opened(hugo.enrolled), (250, 0))
@@ -162,27 +169,13 @@ def test_verify_turning_with_one_file_twice_or_a_second_face_is_refused(client: 
     assert code_of(client, "don", don.centre, encoded(Image.new("RGB", (200, 200)), "PNG"), don.right) == "no_face"
 
 
-def test_verify_turning_with_too_few_or_many_pictures_is_refused_and_leaves_the_challenge_usable(
-    client: Client, don: Person
-):
-    given = client.head_turn("don")
-    for count in (2, 9):
-        with pytest.raises(RequestFailedError) as refused:
-            client.verify_turning("don", [don.centre] * count, given.challenge_id)
-        assert (refused.value.code, refused.value.value) == ("invalid_field", str(count))
-    with pytest.raises(RequestFailedError) as refused:
-        client.verify_turning("don", [don.centre] * 3, given.challenge_id, model="voice")
-    assert (refused.value.code, refused.value.value) == ("invalid_field", "voice")
-    assert client.verify_turning("don", don.burst(given.directions), given.challenge_id).match
-
-
 def test_verify_jointly_with_a_turning_head_compares_the_picture_from_the_front(
     server: SmallServer, client: Client, don: Person, voice_samples: Path
 ):
     clip = sorted((voice_samples / "librivox").glob("*.wav"))[3].read_bytes()
 
-    def post(pictures: list[bytes], challenge_id: str, clips: int = 1) -> dict[str, Any]:
-        files = [("voice_file", clip)] * clips + [("face_file", picture) for picture in pictures]
+    def post(pictures: list[bytes], challenge_id: str) -> dict[str, Any]:
+        files = [("voice_file", clip)] + [("face_file", picture) for picture in pictures]
         form = {"model": "voice+face", "subject_id": "don", "challenge_id": challenge_id}
         named = [(name, ("sample", file)) for name, file in files]
         body: dict[str, Any] = requests.post(f"{server.url}/v1/verify", data=form, files=named, timeout=60).json()
@@ -196,9 +189,3 @@ def test_verify_jointly_with_a_turning_head_compares_the_picture_from_the_front(
     given = client.head_turn("don")
     answer = post(don.burst(given.directions)[::-1], given.challenge_id)
     assert (answer["match"], answer["head_turn"]["match"]) == (False, False)
-
-
-def test_challenge_of_head_turn_with_words_is_refused(server: SmallServer):
-    form = {"subject_id": "don", "kind": "head_turn", "words": 6}
-    answer = requests.post(f"{server.url}/v1/challenges", json=form, timeout=20).json()
-    assert (answer["code"], answer["value"]) == ("invalid_field", "6")
