@@ -5,7 +5,7 @@
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
-# make torture kill the server KILLS=200 times under traffic, flood it, then send it hostile input for HOSTILE_S=120 s;
+# make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, then send it hostile input for HOSTILE_S=120 s;
 #              reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
@@ -92,6 +92,7 @@ HOSTILE_S ?= 120
 torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.durability --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python -m loadtests.torture.overload --seconds 60
+	$(BIN)/python -m loadtests.torture.starvation
 	$(BIN)/python -m loadtests.torture.hostile --seconds $(HOSTILE_S) --seed $(SEED)
 
 accuracy: $(VENV)/.test bundles

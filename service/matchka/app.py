@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from importlib.metadata import version
-from threading import Semaphore
 from typing import Final
 
 from fastapi import Depends, FastAPI
@@ -45,6 +44,8 @@ from matchka.errors import MatchkaError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
+from matchka.runtime.fairness.shares import KEPT
+from matchka.runtime.fairness.turns import Turns
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
 from matchka.store.attempts import AttemptRules
@@ -59,7 +60,6 @@ from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
-WORKERS_PER_CORE: Final = 8  # requests worked on at once; most of their threads wait for a batch
 LOAD_SHEDDING_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
 LOGGER: Final = logging.getLogger("matchka")
 
@@ -97,7 +97,9 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         redirect_slashes=False,  # a redirect would go wherever the caller's Host says
     )
     app.state.settings = settings
-    workers = ThreadPoolExecutor(WORKERS_PER_CORE * settings.cores, thread_name_prefix="matchka")
+    # one for every request that is let in: most wait for their turn or a batch, and a queue here would know no accounts
+    most_requests = settings.max_in_flight + max(1, settings.max_in_flight // KEPT)
+    workers = ThreadPoolExecutor(most_requests, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     rules = AttemptRules(settings.failed_tries_per_hour, settings.longest_lockout_s)
     app.state.service = ServiceState(ring, workers, settings.request_timeout_s, load_shedder, telemetry, rules)
@@ -162,11 +164,11 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
     trusted = TrustedKeys.parse(settings.trusted_bundle_keys)
     bundles = read_bundles(settings.models_dir, settings.models, trusted)
     fusions = _fusions_of(bundles, settings, trusted)
-    decode_slots = Semaphore(settings.cores)
+    turns = Turns(settings.cores)
     with ExitStack() as stack:
         models = []
         for bundle in bundles:
-            models.append(open_model(bundle, settings, decode_slots, telemetry.stages))
+            models.append(open_model(bundle, settings, turns, telemetry.stages))
             stack.callback(models[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
         store = stack.enter_context(opened_store(settings.effective_database_url))

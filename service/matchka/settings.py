@@ -120,14 +120,17 @@ class Settings(BaseSettings):
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
     max_bodies_mib: float = Field(
-        256.0, gt=0, allow_inf_nan=False, description="Bodies of all requests together; more are answered 503."
+        256.0, gt=0, allow_inf_nan=False, description="Bodies of one key's requests together; more are answered 503."
     )
     max_idle_s: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="Longest time to begin a request, or to take nothing of an answer."
     )
     max_upload_s: float = Field(60.0, gt=0, allow_inf_nan=False, description="Longest time a body may take to arrive.")
+    min_upload_kib_s: float = Field(
+        4.0, gt=0, allow_inf_nan=False, description="Least KiB a second at which a body has to arrive."
+    )
     max_connections: int = Field(2048, ge=1, description="Connections open at once; more are answered 503.")
-    max_in_flight: int = Field(128, ge=1, description="Requests accepted at once; more are answered 503.")
+    max_in_flight: int = Field(128, ge=1, description="Requests of one key accepted at once; more are answered 503.")
     request_timeout_s: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
     )

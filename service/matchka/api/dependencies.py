@@ -10,10 +10,12 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
+from matchka.api.guards.account import account_of
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
+from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.store.attempts import AttemptRules
 from matchka.store.enrolment_limits import EnrolmentLimits
@@ -84,12 +86,13 @@ class Caller:
             DeadlinePassedError: it took longer than the service lets a request take.
             ClientDisconnect: the client left.
         """
-        with self.state.load_shedder.at_work(samples):
-            return await self._run(call)
+        account = account_of(self.request.scope)
+        with self.state.load_shedder.at_work(samples, account):
+            return await self._run(call, account)
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[[], T], account: Account) -> T:
         deadline = Deadline(self.state.request_timeout_s)
-        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, deadline, call)
+        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, deadline, account, call)
         leaving = asyncio.ensure_future(self._client_leaves())
         try:
             await asyncio.wait((work, leaving), timeout=deadline.remaining_s, return_when=asyncio.FIRST_COMPLETED)
@@ -109,8 +112,8 @@ class Caller:
             pass
 
 
-def _work(deadline: Deadline, call: Callable[[], T]) -> T:
-    with working_for(deadline):
+def _work(deadline: Deadline, account: Account, call: Callable[[], T]) -> T:
+    with working_for(deadline), working_as(account):
         return call()
 
 

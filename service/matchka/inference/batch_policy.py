@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 CPU_ROWS: Final = 6  # a row of a larger run costs a core no less, and all of them wait for its end (docs/decisions/050)
+# Rows of a file that gain nothing from the company of others in their runs. It keeps its turn at being read until they
+# have run, so that few such files are in memory, and few of their rows in the queue.
+MANY_ROWS: Final = 2 * CPU_ROWS
 GPU_ROWS: Final = 32
 GPU_WORKERS: Final = 2
 LONGEST_WAIT_S: Final = 0.002  # for company

@@ -11,10 +11,18 @@ from typing import Final, cast
 import numpy as np
 
 from matchka.errors import BundleError, ClientGoneError, MatchkaError, NotReadyError, OverloadedError
-from matchka.inference.batch_policy import LEAST_SHARE_ROWS, BatchPolicy, is_intra_op_parallel, rows_to_take
+from matchka.inference.batch_policy import (
+    LEAST_SHARE_ROWS,
+    MANY_ROWS,
+    BatchPolicy,
+    is_intra_op_parallel,
+    rows_to_take,
+)
 from matchka.inference.session import NamedArrays, Session, Shape
 from matchka.modalities.modality import InputArray
 from matchka.runtime.deadline import Deadline, current_deadline
+from matchka.runtime.fairness.account import Account, current_account
+from matchka.runtime.fairness.shares import FairClock
 from matchka.runtime.stage_timer import StageTimes
 
 LOGGER: Final = logging.getLogger("matchka")
@@ -41,10 +49,12 @@ class _Waiter:
     """One call of run(): its rows, and where what they give goes. Rows before `taken` have left the queue."""
 
     inputs: InputArray
+    account: Account
     deadline: Deadline
     queued_at: float
     outputs: NamedArrays = field(default_factory=dict)
     taken: int = 0
+    runs: int = 0  # that its rows are in now
     answered: int = 0
     error: Exception | None = None
     done: Event = field(default_factory=Event)
@@ -94,9 +104,9 @@ class _Run:
 class Batcher:
     """A Session that shares the runs of another one between all threads that call it.
 
-    Rows wait in the order of arrival. A thread of the batcher (a worker) takes what waits as soon as it is free, so
-    batches grow with the load and a lone request never waits; rows of one run are of one length. What a row gives does
-    not depend on its company.
+    Accounts take turns (FairClock); the rows of one wait in the order of arrival. A thread of the batcher (a worker)
+    takes what waits as soon as it is free, so batches grow with the load and a lone request never waits; rows of one
+    run are of one length. What a row gives does not depend on its company.
 
     Args:
         session: runs the graph; called by the workers only.
@@ -105,6 +115,7 @@ class Batcher:
         name: of its threads.
         times: where the time that rows wait, and that runs take, is added.
         parallel: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
+        keep_share: whether long work should leave some of the cores free: then a request of many rows has one worker.
     """
 
     def __init__(
@@ -115,6 +126,7 @@ class Batcher:
         name: str = "model",
         times: StageTimes | None = None,
         parallel: Session | None = None,
+        keep_share: Callable[[], bool] = lambda: False,
     ) -> None:
         self._session = session
         self._parallel = parallel or session
@@ -122,6 +134,8 @@ class Batcher:
         self._policy = policy
         self._clock = clock
         self._queue: deque[_Waiter] = deque()
+        self._fair = FairClock()  # of rows
+        self._keep_share = keep_share
         self._idle_workers = policy.workers
         self._changed = Condition()  # guards all fields of this class and of its waiters
         self._stopped = False
@@ -149,7 +163,7 @@ class Batcher:
         """
         deadline = current_deadline()
         deadline.require()
-        waiter = _Waiter(rows, deadline, self._clock())
+        waiter = _Waiter(rows, current_account(), deadline, self._clock())
         self._enqueue(waiter)
         while not waiter.done.wait(deadline.remaining_s):
             with self._changed:
@@ -198,6 +212,8 @@ class Batcher:
                 self._execute(run)
                 with self._changed:
                     self._idle_workers += 1
+                    for part in parts:
+                        part.waiter.runs -= 1
         except BaseException:  # handed to every waiter
             LOGGER.critical("a batch worker died; the model answers no more", exc_info=True)
         finally:
@@ -212,42 +228,58 @@ class Batcher:
             while not self._stopped:
                 for waiter in list(self._queue):
                     self._drop_if_expired(waiter)
-                wait_s = self._seconds_to_wait()
+                ready = self._ready()
+                wait_s = self._seconds_to_wait(ready)
                 if wait_s is not None and wait_s <= 0.0:
-                    return self._dequeue()
+                    return self._dequeue(ready)
                 self._changed.wait(wait_s)
         return None
 
-    def _seconds_to_wait(self) -> float | None:
-        """Seconds that queued rows may still wait for others; None for an empty queue."""
-        if not self._queue:
-            return None
-        if self._queued_rows >= self._policy.enough_rows or self._idle_workers == self._policy.workers:
-            return 0.0
-        return self._queue[0].queued_at + self._policy.max_wait_s - self._clock()
+    def _ready(self) -> list[_Waiter]:
+        """Those whose rows may run now."""
+        if not self._keep_share():
+            return list(self._queue)
+        return [waiter for waiter in self._queue if not waiter.runs or len(waiter.inputs) < MANY_ROWS]
 
-    def _dequeue(self) -> _Run:
-        """Rows of the first waiter, and of those behind it whose rows are as long: whole clips may differ in length."""
-        alike = [waiter for waiter in self._queue if waiter.row_shape == self._queue[0].row_shape]
+    def _seconds_to_wait(self, ready: list[_Waiter]) -> float | None:
+        """Seconds that rows may still wait for others; None where there are none."""
+        if not ready:
+            return None
+        rows = sum(waiter.waiting_rows for waiter in ready)
+        if rows >= self._policy.enough_rows or self._idle_workers == self._policy.workers:
+            return 0.0
+        return ready[0].queued_at + self._policy.max_wait_s - self._clock()
+
+    def _dequeue(self, ready: list[_Waiter]) -> _Run:
+        """Rows of the waiter whose turn it is, and of others that are as long: whole clips may differ in length."""
+        first = self._next(ready)
+        alike = [waiter for waiter in ready if waiter.row_shape == first.row_shape]
         rows = rows_to_take(sum(waiter.waiting_rows for waiter in alike), self._idle_workers, self._policy)
         parts: list[_Part] = []
         most_rows = rows
-        for waiter in alike:
-            if not most_rows:
-                break
+        while most_rows and alike:
+            waiter = self._next(alike)
             start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
             if start == 0:
                 self._times.add("queue", self._clock() - waiter.queued_at)
             parts.append(_Part(waiter, start, stop))
             waiter.taken = stop
+            waiter.runs += 1
             most_rows -= stop - start
+            self._fair.charge(waiter.account, stop - start)
             if stop == len(waiter.inputs):
+                alike.remove(waiter)
                 self._queue.remove(waiter)
         is_parallel = is_intra_op_parallel(rows, self._queued_rows, self._idle_workers, self._policy)
         self._idle_workers -= 1
         if self._queue:
             self._changed.notify()
         return _Run(self._parallel if is_parallel else self._session, parts)
+
+    def _next(self, eligible: list[_Waiter]) -> _Waiter:
+        """The first of the account whose turn it is."""
+        account = self._fair.first((waiter.account for waiter in self._queue), (waiter.account for waiter in eligible))
+        return next(waiter for waiter in eligible if waiter.account == account)
 
     def _drop_if_expired(self, waiter: _Waiter) -> None:
         """Tell a waiter that has expired; its queued rows leave the queue, as do those of one that failed."""

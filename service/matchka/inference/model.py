@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Semaphore
 from typing import Any, Final
 
 import numpy as np
@@ -13,12 +12,12 @@ from matchka.bundles.manifest import Manifest
 from matchka.bundles.phrase_words import PhraseWords, open_phrase_words
 from matchka.bundles.scorers import open_scorer
 from matchka.errors import MatchkaError
-from matchka.inference.batch_policy import policy_for
+from matchka.inference.batch_policy import MANY_ROWS, policy_for
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import NamedArrays, OrtSession, Session, open_ort_session
 from matchka.modalities import MODALITIES, options_for, read_limits
 from matchka.modalities.modality import Finding, Modality, Observation, OpenedGraph, Purpose, Reader
-from matchka.runtime.deadline import holding_slot
+from matchka.runtime.fairness.turns import Turns
 from matchka.runtime.stage_timer import StageMetrics, StageTimes
 from matchka.scorers import COSINE, Scorer
 from matchka.settings import Settings
@@ -42,26 +41,6 @@ class EmbeddedSamples:
 
 
 @dataclass(frozen=True)
-class BoundedReader:
-    """A reader that no more threads use at once than there are slots.
-
-    Threads that only wait for their batch are many, for batches to fill; cores that decode, and the memory of decoded
-    files, are few.
-    """
-
-    reader: Reader[Any]
-    slots: Semaphore
-
-    def read(self, data: bytes, options: object) -> list[Observation]:
-        """Read a sample once a slot is free.
-
-        Raises: ClientGoneError, DeadlinePassedError: the request was given up while it waited.
-        """
-        with holding_slot(self.slots):
-            return self.reader.read(data, options)
-
-
-@dataclass(frozen=True)
 class Model:
     """One served bundle.
 
@@ -71,6 +50,8 @@ class Model:
             of the machine or of its GPU. What runs need beside them depends on the size of their batches.
         scorer: compares its embeddings, if it has any.
         phrase_words: the words that it knows, if it hears phones.
+        turns: at reading files. Threads that only wait for their batch are many, for batches to fill; cores that
+            decode, and the memory of decoded files, are few.
     """
 
     manifest: Manifest
@@ -81,6 +62,7 @@ class Model:
     graph_bytes: int = 0
     scorer: Scorer = COSINE
     phrase_words: PhraseWords | None = None
+    turns: Turns = field(default_factory=lambda: Turns(1))
 
     @property
     def label(self) -> str:
@@ -99,6 +81,14 @@ class Model:
         """
         return options_for(self.manifest.input.kind, self.manifest.name, purpose, given)
 
+    def read(self, data: bytes, options: object) -> list[Observation]:
+        """Read one whole file in its turn.
+
+        Raises: ClientGoneError, DeadlinePassedError: the request was given up while it waited.
+        """
+        with self.turns.taking(self.modality.cost_s(data)):
+            return self.reader.read(data, options)
+
     def observe(self, samples: list[bytes], options: object) -> EmbeddedSamples:
         """Read and run whole files, one after the other so that memory holds one decoded file at a time.
 
@@ -112,9 +102,12 @@ class Model:
         observations: list[tuple[int, Finding | None]] = []
         for number, data in enumerate(samples, start=1):
             try:
-                seen = self.reader.read(data, options)
-                inputs = seen[0].rows if len(seen) == 1 else np.concatenate([one.rows for one in seen])
-                outputs.append(self.session.run(inputs))
+                with self.turns.taking(self.modality.cost_s(data)) as turn:
+                    seen = self.reader.read(data, options)
+                    inputs = seen[0].rows if len(seen) == 1 else np.concatenate([one.rows for one in seen])
+                    if len(inputs) < MANY_ROWS:
+                        turn.give_back()
+                    outputs.append(self.session.run(inputs))
                 observations.extend((len(one.rows), one.finding) for one in seen)
             except MatchkaError as error:
                 if len(samples) > 1:
@@ -172,14 +165,14 @@ class BundleGraphs:
 
 
 def open_model(
-    bundle: Bundle, settings: Settings, decode_slots: Semaphore | None = None, stages: StageMetrics | None = None
+    bundle: Bundle, settings: Settings, turns: Turns | None = None, stages: StageMetrics | None = None
 ) -> Model:
     """Load a verified bundle's graphs; the embedding one behind a batcher.
 
     Args:
         bundle: what to serve.
         settings: limits, and how to batch.
-        decode_slots: bounds how many files are decoded at once, over all models that share it.
+        turns: at reading files, of all models that share them.
         stages: told what its stages take; not exported by default.
 
     Raises:
@@ -198,11 +191,12 @@ def open_model(
     graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
     bundle.require_files()  # ONNX Runtime opened them by their paths, after they were verified
-    batcher = Batcher(session, policy, name=bundle.manifest.name, times=times, parallel=parallel)
-    bounded = BoundedReader(reader, decode_slots or Semaphore(settings.cores))
+    turns = turns or Turns(settings.cores)
+    name = bundle.manifest.name
+    batcher = Batcher(session, policy, name=name, times=times, parallel=parallel, keep_share=turns.keep_share)
     opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]
     graph_bytes = sum(path.stat().st_size for path in opened)
-    return Model(bundle.manifest, batcher, bounded, times, bundle.is_current, graph_bytes, scorer, phrase_words)
+    return Model(bundle.manifest, batcher, reader, times, bundle.is_current, graph_bytes, scorer, phrase_words, turns)
 
 
 def _joined(parts: list[NamedArrays]) -> NamedArrays:

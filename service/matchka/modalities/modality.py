@@ -213,6 +213,8 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
         options_for: options for a purpose, out of the values that a caller gave by the names of `option_names`;
             InvalidFieldError refuses a value.
         media_types: of the files that are read.
+        cost_s: seconds of one core that a file is likely to take, by its length and its header alone; any bytes may
+            be asked about. What it really took is charged afterwards.
         errors: those that only its samples meet, with the stable code of each.
         nothing_found: errors that say of a file that can be read that it shows nothing to compare.
         turn_of: finding -> how far a head is turned to the person's left (positive) or right; None where samples show
@@ -229,6 +231,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
     option_names: tuple[str, ...]
     options_for: Callable[[Purpose, Mapping[str, str]], OptionsT]
     media_types: tuple[str, ...]
+    cost_s: Callable[[bytes], float]
     errors: Mapping[type[MatchkaError], str]
     nothing_found: tuple[type[MatchkaError], ...] = ()
     turn_of: Callable[[Any], float] | None = None

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from threading import Semaphore
 from typing import Final
 
 from matchka.errors import ClientGoneError, DeadlinePassedError, MatchkaError
@@ -83,19 +82,3 @@ def working_for(deadline: Deadline) -> Iterator[None]:
         yield
     finally:
         _CURRENT.reset(token)
-
-
-@contextmanager
-def holding_slot(slots: Semaphore) -> Iterator[None]:
-    """Hold one of a limited number of slots, waiting for it until the current request's deadline at most.
-
-    Raises: ClientGoneError, DeadlinePassedError: the wait was longer.
-    """
-    deadline = current_deadline()
-    while not slots.acquire(timeout=deadline.remaining_s):
-        deadline.require()
-    try:
-        deadline.require()
-        yield
-    finally:
-        slots.release()

@@ -22,10 +22,11 @@ from matchka.errors import (
     NotReadyError,
     OverloadedError,
 )
-from matchka.inference.batch_policy import BatchPolicy, rows_to_take
+from matchka.inference.batch_policy import MANY_ROWS, BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import NamedArrays, OrtSession, Session, Shape
 from matchka.runtime.deadline import Deadline, working_for
+from matchka.runtime.fairness.account import ANONYMOUS, Account, working_as
 from tests.factories.checkout import ROOT
 from tests.factories.graphs import OUTPUTS, WINDOW, projection, write_graph
 
@@ -81,19 +82,23 @@ class Callers:
     batcher: Batcher
     pool: ThreadPoolExecutor
 
-    def send(self, inputs: np.ndarray, deadline: Deadline | None = None) -> Future[np.ndarray]:
+    def send(
+        self, inputs: np.ndarray, deadline: Deadline | None = None, account: Account = ANONYMOUS
+    ) -> Future[np.ndarray]:
         """Returns at once."""
-        return self.pool.submit(self._embed, inputs, deadline or Deadline(TEST_TIMEOUT_S))
+        return self.pool.submit(self._embed, inputs, deadline or Deadline(TEST_TIMEOUT_S), account)
 
-    def send_and_queue(self, inputs: np.ndarray, deadline: Deadline | None = None) -> Future[np.ndarray]:
+    def send_and_queue(
+        self, inputs: np.ndarray, deadline: Deadline | None = None, account: Account = ANONYMOUS
+    ) -> Future[np.ndarray]:
         """Returns when the rows wait in the queue."""
         before = self.batcher.counts().queued_rows
-        found = self.send(inputs, deadline)
+        found = self.send(inputs, deadline, account)
         until(lambda: self.batcher.counts().queued_rows == before + len(inputs))
         return found
 
-    def _embed(self, inputs: np.ndarray, deadline: Deadline) -> np.ndarray:
-        with working_for(deadline):
+    def _embed(self, inputs: np.ndarray, deadline: Deadline, account: Account) -> np.ndarray:
+        with working_for(deadline), working_as(account):
             return self.batcher.run(inputs)["embeddings"]
 
 
@@ -121,8 +126,8 @@ def start(watched: WatchedSession) -> Iterator[Callable[[BatchPolicy], Callers]]
     """Starts batchers over the watched session; the session may run when the test ends."""
     with ExitStack() as stack:
 
-        def started(policy: BatchPolicy) -> Callers:
-            batcher = Batcher(watched, policy)
+        def started(policy: BatchPolicy, **given: Callable[[], bool]) -> Callers:
+            batcher = Batcher(watched, policy, **given)
             stack.callback(batcher.close)
             pool = stack.enter_context(ThreadPoolExecutor(64))
             stack.callback(watched.may_run.set)
@@ -193,6 +198,38 @@ def test_run_while_the_model_runs_shares_the_next_run_in_order_of_arrival(
     np.testing.assert_allclose(answer(first), expected(windows(1, 100)), rtol=1e-4, atol=1e-4)
     assert watched.sizes == [1, 16, 1]
     np.testing.assert_array_equal(watched.runs[1], np.concatenate([windows(n, n) for n in (3, 5, 9)])[:16])
+
+
+def test_run_of_an_account_that_comes_later_is_before_what_another_has_waiting(
+    watched: WatchedSession, start: Callable[..., Callers]
+):
+    callers = start(BatchPolicy(max_rows=6))
+    many, single = Account("many"), Account("single")
+    first = callers.send(windows(78, 1), account=many)
+    watched.wait_for_a_run()
+    second = callers.send_and_queue(windows(40, 2), account=many)
+    found = callers.send_and_queue(windows(2, 3), account=single)
+    watched.may_run.set()
+    np.testing.assert_allclose(answer(found), expected(windows(2, 3)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answer(first), expected(windows(78, 1)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answer(second), expected(windows(40, 2)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(watched.runs[1][:2], windows(2, 3))
+    np.testing.assert_array_equal(watched.runs[1][2:], windows(78, 1)[6:10])
+
+
+def test_run_of_many_rows_while_cores_are_to_be_left_has_one_worker_and_others_run_beside_it(
+    watched: WatchedSession, start: Callable[..., Callers]
+):
+    callers = start(BatchPolicy(max_rows=6, workers=3), keep_share=lambda: True)
+    many = callers.send(windows(MANY_ROWS, 1))
+    watched.wait_for_a_run()
+    few = callers.send(windows(2, 2))
+    watched.wait_for_a_run()
+    until(lambda: callers.batcher.counts().queued_rows == MANY_ROWS - watched.sizes[0])
+    assert watched.sizes[1] == 2
+    watched.may_run.set()
+    np.testing.assert_allclose(answer(few), expected(windows(2, 2)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answer(many), expected(windows(MANY_ROWS, 1)), rtol=1e-4, atol=1e-4)
 
 
 def test_run_of_many_rows_while_all_workers_are_idle_is_shared_by_the_workers(

@@ -1,4 +1,4 @@
-"""How long a request is worked for: deadlines, clients that leave, and the slots it may wait for."""
+"""How long a request is worked for: deadlines, and clients that leave."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from matchka.api.dependencies import Caller, ServiceState
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.problems import problem_response
 from matchka.errors import ClientGoneError, DeadlinePassedError
-from matchka.runtime.deadline import Deadline, current_deadline, holding_slot, working_for
+from matchka.runtime.deadline import Deadline, current_deadline, working_for
 from matchka.settings import Settings
 
 LONG_S = 120.0
@@ -41,7 +41,7 @@ class Client:
 
 def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, timeout_s: float) -> Caller:
     state = ServiceState(KeyRing(settings), workers, timeout_s)
-    return Caller("default", None, None, state, Request({"type": "http"}, client.receive))  # type: ignore[arg-type]
+    return Caller("default", None, None, state, Request({"type": "http", "headers": []}, client.receive))  # type: ignore[arg-type]
 
 
 def test_deadline_cancels_after_its_seconds_and_not_before():
@@ -87,24 +87,6 @@ def test_working_for_a_request_that_is_over_does_not_begin():
     deadline.cancel()
     with pytest.raises(ClientGoneError), working_for(deadline):
         pytest.fail("it began")
-
-
-def test_slot_is_waited_for_no_longer_than_the_deadline_and_given_back_when_a_client_left():
-    slots = threading.Semaphore(1)
-    with (
-        holding_slot(slots),
-        working_for(Deadline(0.02)),
-        pytest.raises(DeadlinePassedError),
-        holding_slot(slots),
-    ):
-        pytest.fail("two hold one slot")
-    deadline = Deadline(LONG_S)
-    with working_for(deadline):
-        deadline.cancel()
-        with pytest.raises(ClientGoneError), holding_slot(slots):
-            pytest.fail("it began")
-    assert slots.acquire(blocking=False)
-    assert not slots.acquire(blocking=False)
 
 
 def test_run_hands_over_the_result_and_the_error(settings: Settings, workers: ThreadPoolExecutor):

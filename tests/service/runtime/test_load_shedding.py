@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from matchka.errors import DeadlinePassedError, OverloadedError, SilenceError
+from matchka.runtime.fairness.account import ANONYMOUS, Account
 from matchka.runtime.load_shedding import LoadShedder
 
 
@@ -158,3 +159,28 @@ def test_require_room_when_so_few_samples_are_at_work_takes_them_however_long_th
         load_shedder.require_room(1)
         with pytest.raises(OverloadedError):
             load_shedder.require_room(2)
+
+
+def test_expected_s_of_one_account_counts_of_the_others_no_more_than_is_done_meanwhile():
+    load_shedder = LoadShedder(15.0, lambda: 0.0)
+    busy, other, heavy = Account("busy"), Account("other"), Account("heavy", weight=3.0)
+    with load_shedder.at_work(500, busy), load_shedder.at_work(2, other):
+        sample_s = load_shedder.expected_s(1, ANONYMOUS) / 3
+        assert load_shedder.expected_s(1, other) == pytest.approx(6 * sample_s)  # its 3, and as many of the busy one's
+        assert load_shedder.expected_s(8, heavy) == pytest.approx((8 + 8 / 3 + 2) * sample_s)
+        assert load_shedder.expected_s(0, busy) == pytest.approx(502 * sample_s)
+
+
+def test_require_room_while_another_account_has_far_too_much_at_work_lets_in():
+    now = [0.0]
+    load_shedder = LoadShedder(15.0, lambda: now[0], always_taken=3)
+    busy, other = Account("busy"), Account("other")
+    with pytest.raises(DeadlinePassedError):
+        fail(load_shedder, now, 30.0, DeadlinePassedError("too late", remedy="Try again."))
+    with load_shedder.at_work(64, busy):
+        with pytest.raises(OverloadedError):
+            load_shedder.require_room(1, busy)
+        with load_shedder.at_work(2, other):
+            load_shedder.require_room(1, other)
+            with pytest.raises(OverloadedError):
+                load_shedder.require_room(2, other)

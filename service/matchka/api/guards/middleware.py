@@ -5,14 +5,18 @@ What is refused is decided by the request's head alone where it can be, and hold
 
 import asyncio
 import math
+from collections import Counter
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matchka.api.guards.account import account_of
 from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
+from matchka.runtime.fairness.account import Account
+from matchka.runtime.fairness.shares import may_hold
 from matchka.runtime.http_protocol import LINGER_S
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.runtime.request_connection import connection_of
@@ -82,10 +86,13 @@ class Refusals:
 class BodyLimit:
     """ASGI middleware: refuses a body as soon as it passes the limit, by its announced length or by counting.
 
+    What has arrived is held against the share of its account (may_hold); what is announced and never comes takes
+    nothing from anybody.
+
     Args:
         app: what is behind it.
         max_body_mib: largest body.
-        max_bodies_mib: largest sum of all bodies that are here at once; one body is always let in.
+        max_bodies_mib: largest sum of the bodies of one account that are here at once; one body is always let in.
     """
 
     def __init__(self, app: ASGIApp, max_body_mib: float, max_bodies_mib: float = math.inf) -> None:
@@ -93,39 +100,51 @@ class BodyLimit:
         self._max_bytes = int(max_body_mib * MIB)
         self._max_body_mib = max_body_mib
         self._max_all_bytes = max_bodies_mib * MIB
-        self._all_bytes = 0
+        self._held: Counter[str] = Counter()  # bytes by account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        expected = _announced_bytes(Headers(scope=scope)) or 0
-        if expected > self._max_bytes:
-            raise self._too_large(f"{expected}")
-        received = held = 0
-
-        def hold(bytes_here: int) -> None:
-            nonlocal held
-            others = self._all_bytes - held
-            if others and others + bytes_here > self._max_all_bytes:
-                raise self._too_many()
-            self._all_bytes, held = others + bytes_here, bytes_here
+        announced = _announced_bytes(Headers(scope=scope)) or 0
+        if announced > self._max_bytes:
+            raise self._too_large(f"{announced}")
+        account, received = account_of(scope), 0
 
         async def counted_receive() -> Message:
             nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            arrived = len(message.get("body", b""))
+            if received + arrived > self._max_bytes:
                 raise self._too_large(f"more than {self._max_bytes}")
-            hold(max(received, expected))
+            self._require_room(account, arrived, received)
+            self._held[account.name] += arrived
+            received += arrived
             return message
 
         try:
-            hold(expected)
+            self._require_room(account, announced, 0)
             await self._app(scope, counted_receive, send)
         finally:
-            self._all_bytes -= held
+            self._held[account.name] -= received
+            if not self._held[account.name]:
+                del self._held[account.name]
+
+    def _require_room(self, account: Account, more: int, received: int) -> None:
+        """Refuse what is beyond the account's share.
+
+        Args:
+            account: the caller's.
+            more: bytes that come.
+            received: those of the same body that are here.
+
+        Raises: Refused: others are here, and there is no room beside them.
+        """
+        mine, everybodys = self._held[account.name] + more, self._held.total() + more
+        is_alone = everybodys == received + more
+        if more and not is_alone and not may_hold(mine, everybodys, self._max_all_bytes, account.weight):
+            raise self._too_many()
 
     def _too_large(self, size: str) -> Refused:
         return Refused(
@@ -146,15 +165,22 @@ class BodyLimit:
 
 
 class InFlightLimit:
-    """ASGI middleware: answers 503 with Retry-After when too many requests are in flight, or would wait too long."""
+    """ASGI middleware: answers 503 with Retry-After when too many requests are in flight, or would wait too long.
+
+    Args:
+        app: what is behind it.
+        max_in_flight: most requests of one account; some places more are kept for others (may_hold).
+        load_shedder: says what would wait too long.
+    """
 
     def __init__(self, app: ASGIApp, max_in_flight: int, load_shedder: LoadShedder | None = None) -> None:
         self._app = app
         self._max_in_flight = max_in_flight
         self._load_shedder = load_shedder
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()  # requests by account
         self._is_full = OverloadedError(
-            f"{max_in_flight} requests are in flight, as many as the service accepts.",
+            f"As many requests of this key are in flight as the service accepts: {max_in_flight}, or less while others "
+            "ask as well.",
             remedy="Try again after the seconds in Retry-After.",
         )
         self._is_full_response = problem_response(self._is_full)  # made once: it is sent when there is least time
@@ -164,19 +190,23 @@ class InFlightLimit:
         if scope["type"] != "http" or not scope["path"].startswith(GUARDED_PREFIX):
             await self._app(scope, receive, send)
             return
-        self._require_room()
-        self._in_flight += 1
+        account = account_of(scope)
+        self._require_room(account)
+        self._in_flight[account.name] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            self._in_flight[account.name] -= 1
+            if not self._in_flight[account.name]:
+                del self._in_flight[account.name]
 
-    def _require_room(self) -> None:
-        if self._in_flight >= self._max_in_flight:
+    def _require_room(self, account: Account) -> None:
+        mine, everybodys = self._in_flight[account.name] + 1, self._in_flight.total() + 1
+        if not may_hold(mine, everybodys, self._max_in_flight, account.weight):
             raise Refused(self._is_full, self._is_full_response)
         if self._load_shedder is not None:
             try:
-                self._load_shedder.require_room()
+                self._load_shedder.require_room(account=account)
             except OverloadedError as error:
                 raise Refused(error) from error
 

@@ -13,6 +13,7 @@ from matchka.errors import (
     TooLittleSpeechError,
     UnsupportedSampleRateError,
 )
+from matchka.modalities.audio.cost import cost_s
 from matchka.modalities.audio.reader import AudioOptions, open_reader
 from matchka.modalities.audio.settings import AudioSettings
 from matchka.modalities.audio.spec import AudioInputSpec
@@ -34,6 +35,7 @@ AUDIO: Final = Modality(
     option_names=(),
     options_for=options_for,
     media_types=("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"),
+    cost_s=cost_s,
     errors={
         NotAudioError: "not_audio",
         NoSamplesError: "no_samples",

@@ -15,6 +15,7 @@ from matchka.errors import (
     SmallFaceError,
     TooManyFacesError,
 )
+from matchka.modalities.face.cost import cost_s
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.face.sample_reader import FaceOptions, open_reader
 from matchka.modalities.face.settings import FaceSettings
@@ -59,6 +60,7 @@ FACE: Final = Modality(
     option_names=("face",),
     options_for=options_for,
     media_types=("image/jpeg", "image/png", "image/webp", "image/bmp"),
+    cost_s=cost_s,
     errors={
         NotImageError: "not_image",
         ImageTooLargeError: "image_too_large",

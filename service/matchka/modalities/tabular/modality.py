@@ -30,6 +30,7 @@ TABULAR: Final = Modality(
     option_names=(),
     options_for=options_for,
     media_types=("application/json",),
+    cost_s=lambda _data: 0.001,  # some numbers, and a small graph
     errors={
         NotNumbersError: "not_numbers",
         UnknownNumberError: "unknown_number",

@@ -76,7 +76,7 @@ def _values_in(model: Model, sample: bytes) -> list[float]:
 
     The shortest decimal that is the same in 32 bits: 0.71 stays 0.71.
     """
-    (observation,) = model.reader.read(sample, model.options_for("probe", {}))
+    (observation,) = model.read(sample, model.options_for("probe", {}))
     return [float(str(value)) for value in observation.rows[0].astype(np.float32)]
 
 

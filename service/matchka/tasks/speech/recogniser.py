@@ -40,7 +40,7 @@ class Recogniser:
 
         Raises: DurationMismatchError: it is longer than LONGEST_S. MatchkaError: it cannot be used.
         """
-        (observation,) = self.model.reader.read(sample, self.model.options_for("probe", {}))
+        (observation,) = self.model.read(sample, self.model.options_for("probe", {}))
         if self.manifest.input.duration_s(observation.rows) > LONGEST_S:
             raise DurationMismatchError(
                 f"The clip is longer than {LONGEST_S:g} s.", remedy=f"Send at most {LONGEST_S:g} s."

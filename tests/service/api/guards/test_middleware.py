@@ -340,3 +340,71 @@ def test_refusal_that_lingers_holds_no_place_and_is_not_counted(monkeypatch: pyt
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(scenario())
+
+
+def of_account(key: str, *, announced: int | None = None, size: int = 0, hangs: bool = False) -> Connection:
+    headers = [(b"authorization", f"Bearer {key}".encode())]
+    return Connection([bytes(size)] * (size > 0), headers + (length(announced) if announced else []), hangs_after=hangs)
+
+
+async def begun(limited: Refusals, connection: Connection) -> asyncio.Task[None]:
+    scope = {"type": "http", "method": "POST", "path": connection.path, "headers": connection.headers}
+    task = asyncio.create_task(limited(scope, connection.receive, connection.send))
+    await asyncio.sleep(0.01)
+    return task
+
+
+def test_requests_of_one_account_leave_places_to_another():
+    async def scenario() -> None:
+        limited = in_flight_limit(CountingApp(), 16)
+        hanging = [of_account("busy", hangs=True) for _ in range(20)]
+        tasks = [await begun(limited, connection) for connection in hanging]
+        assert [connection.status for connection in hanging if connection.sent] == [503] * 4
+        for spelling in ("busy", " busy", "busy "):
+            refused = of_account(spelling)
+            await (await begun(limited, refused))
+            assert refused.status == 503
+        other = of_account("other", size=3)
+        await (await begun(limited, other))
+        assert other.body == b"3"
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        again = of_account("busy", size=3)
+        await (await begun(limited, again))
+        assert again.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_bodies_that_are_announced_and_never_come_take_no_room_from_anybody():
+    async def scenario() -> None:
+        limited = body_limit(CountingApp(), 1.0, 2.0)
+        false = [of_account("busy", announced=LIMIT, size=3, hangs=True) for _ in range(16)]
+        tasks = [await begun(limited, connection) for connection in false]
+        for key in ("busy", "other"):
+            honest = of_account(key, announced=LIMIT, size=LIMIT)
+            await (await begun(limited, honest))
+            assert honest.status == 200
+        assert [connection.sent for connection in false] == [[]] * 16
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_bodies_of_one_account_that_arrived_leave_room_for_another():
+    async def scenario() -> None:
+        limited = body_limit(CountingApp(), 1.0, 8.0)
+        held = [of_account("busy", announced=LIMIT, size=LIMIT - 1, hangs=True) for _ in range(10)]
+        tasks = [await begun(limited, connection) for connection in held]
+        assert [connection.status for connection in held if connection.sent] == [503] * 2
+        other = of_account("other", announced=LIMIT // 2, size=LIMIT // 2)
+        await (await begun(limited, other))
+        assert other.status == 200
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(scenario())
