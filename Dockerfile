@@ -74,9 +74,10 @@ USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000 8001
-# Without a proxy: Docker sets the client's proxies in every container's environment.
+# Without a proxy: Docker sets the client's proxies in every container's environment. Nobody else is on this address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-I", "-c", \
-    "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open( \
-        'http://127.0.0.1:' + os.environ['MATCHKA_HEALTH_PORT'] + '/readyz', timeout=4)"]
+    "import os, ssl, urllib.request as u; scheme = 'https' if os.environ.get('MATCHKA_TLS_CERTIFICATE') else 'http'; \
+    u.build_opener(u.ProxyHandler({}), u.HTTPSHandler(context=ssl._create_unverified_context())).open( \
+        scheme + '://127.0.0.1:' + os.environ['MATCHKA_HEALTH_PORT'] + '/readyz', timeout=4)"]
 ENTRYPOINT ["matchka"]
 CMD ["serve"]

@@ -96,7 +96,16 @@ class Settings(BaseSettings):
     health_port: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
         None, ge=1, le=65535, description="Port of a second listener with /healthz, /readyz and /metrics only."
     )
+    tls_certificate: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="PEM file of the certificate chain for https; read again when it changes."
+    )
+    tls_key: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="PEM file of the certificate's private key."
+    )
     url: str = Field("http://127.0.0.1:8000", description="Where the command line and the client find the service.")
+    ca_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="PEM file of authorities that the command line and the client trust, instead of the system's."
+    )
     api_key: SecretStr | None = Field(None, description="The first API key; needed on any but a loopback address.")
     docs: str = Field(
         "key", pattern="^(key|open|off)$", description="Who may read /docs: callers with a key, everybody, nobody."
@@ -234,6 +243,18 @@ class Settings(BaseSettings):
                 "Listening beyond this machine needs an API key.",
                 value=self.host,
                 remedy="Set MATCHKA_API_KEY (`openssl rand -hex 32` makes one), or listen on 127.0.0.1.",
+            )
+
+    def require_whole_certificate(self) -> None:
+        """Refuse a certificate without its key, and the other way round.
+
+        Raises: SettingsError: one of them is not set.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise SettingsError(
+                "A TLS certificate needs its key, and a key its certificate.",
+                value=self.tls_certificate or self.tls_key,
+                remedy="Set both MATCHKA_TLS_CERTIFICATE and MATCHKA_TLS_KEY, or neither.",
             )
 
 

@@ -28,10 +28,12 @@ from matchka.runtime.http_protocol import (
     raw_answer,
 )
 from matchka.runtime.process import forbid_core_dumps, tune_process
+from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
 
 SHUTDOWN_S: Final = 30  # requests in flight at SIGTERM get this long
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
+LOGGER: Final = logging.getLogger("matchka")
 HEALTH_CONNECTIONS: Final = 256  # to the listener for health
 
 serve_command = typer.Typer(add_completion=False)
@@ -49,6 +51,7 @@ def serve(
     with reported_errors():
         settings = read_settings(host=host, port=port, models=models)
         settings.require_key_beyond_loopback()
+        certificate = _certificate(settings)
         allow_many_connections()
         forbid_core_dumps()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
@@ -64,16 +67,37 @@ def serve(
             application = create_app(settings, verifier, telemetry)
             state = application.state.service
             signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
-            server = uvicorn.Server(_server_config(application, settings, settings.max_connections))
+            server = uvicorn.Server(_server_config(application, settings, settings.max_connections, certificate))
             if beside:
                 health = create_health_app(settings, state)
-                stack.enter_context(serving_beside(_server_config(health, settings, HEALTH_CONNECTIONS), beside))
+                config = _server_config(health, settings, HEALTH_CONNECTIONS, certificate)
+                stack.enter_context(serving_beside(config, beside))
+            LOGGER.info("listening on %s", _address(settings, is_secured=certificate is not None))
             server.run(sockets=[listener])
             if state.verifier is None:
                 raise typer.Exit(FAILED)
 
 
-def _server_config(application: FastAPI, settings: Settings, max_connections: int) -> uvicorn.Config:
+def _certificate(settings: Settings) -> ServerCertificate | None:
+    """The certificate of the settings, if they name one.
+
+    Raises: SettingsError: they name half of it, or it cannot be used.
+    """
+    settings.require_whole_certificate()
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ServerCertificate(settings.tls_certificate, settings.tls_key)
+
+
+def _address(settings: Settings, is_secured: bool) -> str:
+    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+    return f"{'https' if is_secured else 'http'}://{host}:{settings.port}"
+
+
+def _server_config(
+    application: FastAPI, settings: Settings, max_connections: int, certificate: ServerCertificate | None = None
+) -> uvicorn.Config:
+    tls = None if certificate is None else certificate.context
     return uvicorn.Config(
         RequestWatch(application),
         # uvloop would be used where it is installed, and takes one new connection in each of its rounds: under a flood,
@@ -86,7 +110,7 @@ def _server_config(application: FastAPI, settings: Settings, max_connections: in
         forwarded_allow_ips=_as_any_version(settings.trusted_proxies),
         headers=ANSWER_HEADERS,
         timeout_graceful_shutdown=SHUTDOWN_S,
-        http=bounded_protocol(Bounds(settings.max_idle_s, max_connections, _too_many(max_connections))),
+        http=bounded_protocol(Bounds(settings.max_idle_s, max_connections, _too_many(max_connections), tls)),
         ws="none",  # another protocol would take the connection over, with no bounds
     )
 

@@ -7,6 +7,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from os import PathLike
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec
 
@@ -41,9 +42,13 @@ class AsyncClient:
     """
 
     def __init__(
-        self, url: str | None = None, api_key: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        ca_file: str | PathLike[str] | None = None,
     ) -> None:
-        self._connection = connection_to(url, api_key, timeout_s)
+        self._connection = connection_to(url, api_key, timeout_s, ca_file)
         self._http = self._connection.open(httpx2.AsyncClient)
 
     async def __aenter__(self) -> "AsyncClient":

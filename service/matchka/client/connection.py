@@ -20,26 +20,35 @@ HttpT = TypeVar("HttpT", httpx2.Client, httpx2.AsyncClient)
 
 @dataclass(frozen=True)
 class Connection:
-    """A checked address and key. Attributes: url: without its last slash; timeout_s: longest wait for one answer."""
+    """A checked address and key.
+
+    Attributes:
+        url: without its last slash.
+        api_key: sent with every call.
+        timeout_s: longest wait for one answer.
+        ca_file: of the authorities that are trusted, instead of the system's.
+    """
 
     url: str
     api_key: str | None = field(repr=False)
     timeout_s: float
+    ca_file: str | None = None
 
     def open(self, kind: Callable[..., HttpT]) -> HttpT:
         """An HTTP client of the library, which connects when it is first used. It repeats no request.
 
-        Raises: SettingsError: the environment names a proxy that cannot be used.
+        Raises: SettingsError: the environment names a proxy or a file of authorities that cannot be used.
         """
         parts = urlsplit(self.url)
+        # to load the trusted authorities takes 40 ms, and plain HTTP needs none
+        trusted = self._authorities() if parts.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             return kind(
                 base_url=self.url,
                 auth=self._with_key if self.api_key else None,  # comes before a name and password in the address
                 timeout=self.timeout_s,
                 trust_env=parts.hostname not in LOOPBACK_HOSTS,  # an internet proxy must not be asked for this machine
-                # to load the trusted authorities takes 40 ms, and plain HTTP needs none
-                verify=True if parts.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=trusted,
             )
         except (ImportError, ValueError, httpx2.InvalidURL) as error:
             raise SettingsError(
@@ -47,13 +56,27 @@ class Connection:
                 remedy="Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the service's host in NO_PROXY.",
             ) from error
 
+    def _authorities(self) -> ssl.SSLContext | bool:
+        if self.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self.ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError(
+                "The file of trusted authorities cannot be read.",
+                value=self.ca_file,
+                remedy="Name a PEM file in MATCHKA_CA_FILE, or in Client(ca_file=…).",
+            ) from error
+
     def _with_key(self, request: httpx2.Request) -> httpx2.Request:
         request.headers["Authorization"] = f"Bearer {self.api_key}"
         return request
 
 
-def connection_to(url: str | None, api_key: str | None, timeout_s: float) -> Connection:
-    """The connection that was asked for; what is None comes from MATCHKA_URL and MATCHKA_API_KEY.
+def connection_to(
+    url: str | None, api_key: str | None, timeout_s: float, ca_file: str | os.PathLike[str] | None = None
+) -> Connection:
+    """The connection that was asked for; what is None comes from MATCHKA_URL, MATCHKA_API_KEY and MATCHKA_CA_FILE.
 
     Raises: SettingsError: no http(s) address, or a key that no header can carry.
     """
@@ -61,7 +84,8 @@ def connection_to(url: str | None, api_key: str | None, timeout_s: float) -> Con
         url = os.environ.get("MATCHKA_URL", DEFAULT_URL)
     if api_key is None:
         api_key = os.environ.get("MATCHKA_API_KEY", "").strip()  # read from a file, it often ends with a newline
-    return Connection(_checked_url(url), _checked_key(api_key) if api_key else None, timeout_s)
+    trusted = os.environ.get("MATCHKA_CA_FILE") if ca_file is None else os.fspath(ca_file)
+    return Connection(_checked_url(url), _checked_key(api_key) if api_key else None, timeout_s, trusted or None)
 
 
 def _checked_url(url: str) -> str:

@@ -7,6 +7,7 @@
 import time
 import weakref
 from collections.abc import Callable
+from os import PathLike
 from types import TracebackType
 from typing import Concatenate, ParamSpec
 
@@ -40,17 +41,22 @@ class Client:
         url: where the service is; MATCHKA_URL by default.
         api_key: sent as a bearer token; MATCHKA_API_KEY by default, none where it is empty.
         timeout_s: longest wait for one answer.
+        ca_file: PEM file of the trusted authorities; MATCHKA_CA_FILE by default, the system's where it is empty.
 
-    Raises: SettingsError: no http(s) address, a key that no header can carry, or a proxy that cannot be used.
+    Raises: SettingsError: no http(s) address, a key that no header can carry, or a proxy or file that cannot be used.
     Every method raises:
         RequestFailedError: the service refused; the error carries its code, the value and the remedy.
         ServiceUnreachableError: there was no answer.
     """
 
     def __init__(
-        self, url: str | None = None, api_key: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        ca_file: str | PathLike[str] | None = None,
     ) -> None:
-        self._connection = connection_to(url, api_key, timeout_s)
+        self._connection = connection_to(url, api_key, timeout_s, ca_file)
         self._http = self._connection.open(httpx2.Client)
         self._closing = weakref.finalize(self, self._http.close)  # also where nobody closes it
 

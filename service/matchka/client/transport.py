@@ -82,7 +82,7 @@ def _what_failed(error: httpx2.RequestError, timeout_s: float) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            return "No trusted TLS connection to the service can be made; http:// needs none."
+            return "No trusted TLS connection to the service can be made (MATCHKA_CA_FILE); http:// needs none."
         cause = cause.__cause__ or cause.__context__
     return "The service does not answer."
 

@@ -6,6 +6,7 @@ variable, which tasks inherit, tells the second on which connection a request ca
 """
 
 import asyncio
+import ssl
 import struct
 import sys
 from collections.abc import Callable
@@ -43,12 +44,14 @@ class Bounds:
     Attributes:
         max_idle_s: longest time to begin a request, to send its head, or to take nothing of an answer.
         max_connections: most that are open at once.
-        too_many: the whole answer, as bytes, to a connection beyond that.
+        too_many: the whole answer, as bytes, to a connection beyond that; over TLS it is closed unanswered.
+        tls: what the next connection is secured with; None: not at all.
     """
 
     max_idle_s: float
     max_connections: int = 2048
     too_many: bytes = b""
+    tls: Callable[[], ssl.SSLContext] | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -76,21 +79,56 @@ class Connection(asyncio.Protocol):
         self._open_server_protocol = open_server_protocol
         self._requests: set[_Request] = set()
         self._is_authorised = self._is_lost = False
+        self._server: asyncio.Protocol | None = None  # none before the connection is secured
+        self._early = b""  # what came before that
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to watch the connection, or turn it away."""
         self._transport = cast(asyncio.Transport, transport)
         self._loop = asyncio.get_running_loop()
         if not self._open_connections.has_room(self._loop.time()):
+            if self._bounds.tls is not None:
+                self._transport.set_protocol(asyncio.Protocol())  # one that does nothing
+                self._transport.abort()
+                return
             _TurnedAway(self._transport, self._turned_away).answer(self._bounds.too_many)
             return
         self._open_connections.place(self, ConnectionStanding.UNKNOWN)
         self._idle_since = self._taken_at = self._loop.time()
         self._left_bytes = 0
         self._head_bytes, self._allowed_bytes = 0, LARGEST_HEAD
-        self._server = self._open_server_protocol()
-        self._server.connection_made(transport)
         self._look_again()
+        if self._bounds.tls is None:
+            self._begin_serving()
+        else:  # here and not in the server, which would count a connection only when it is secured
+            self._securing = self._loop.create_task(self._secure(self._bounds.tls))
+
+    async def _secure(self, tls: Callable[[], ssl.SSLContext]) -> None:
+        """Shake hands; that has as long as a request's head."""
+        try:
+            secured = await self._loop.start_tls(
+                self._transport,
+                self,
+                tls(),
+                server_side=True,
+                ssl_handshake_timeout=self._bounds.max_idle_s,
+                ssl_shutdown_timeout=LINGER_S,
+            )
+        except OSError as error:  # no TLS, none that is allowed, too slow, or gone
+            self.connection_lost(error)
+            return
+        if secured is None or self._is_lost:
+            self.connection_lost(None)
+            return
+        self._transport = secured
+        self._begin_serving()
+
+    def _begin_serving(self) -> None:
+        self._server = self._open_server_protocol()
+        self._server.connection_made(self._transport)
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching, and tell every request; the server would tell the newest alone, which may wait for others."""
@@ -99,10 +137,14 @@ class Connection(asyncio.Protocol):
         self._next_look.cancel()
         for request in self._requests:
             request.ended.set()
-        self._server.connection_lost(exc)
+        if self._server is not None:
+            self._server.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Forward data, unless the head is too large."""
+        if self._server is None:
+            self._early += data
+            return
         for request in self._requests:
             request.arrived_bytes += len(data)
             if request.is_mostly_framing:
@@ -120,15 +162,17 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Forward that the client sends no more."""
-        return self._server.eof_received()
+        return None if self._server is None else self._server.eof_received()
 
     def pause_writing(self) -> None:
         """Forward that the write buffer is full."""
-        self._server.pause_writing()
+        if self._server is not None:
+            self._server.pause_writing()
 
     def resume_writing(self) -> None:
         """Forward that the write buffer has drained."""
-        self._server.resume_writing()
+        if self._server is not None:
+            self._server.resume_writing()
 
     def begin(self, request: "_Request") -> None:
         """A request's head is complete."""
