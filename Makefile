@@ -10,6 +10,8 @@
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
+# make sbom    what the image installs beside its base, as CycloneDX: build/supply/sbom.cdx.json
+# make audit   known vulnerabilities of that, where an advisory service answers
 # make promises  are thresholds kept by people who did not set them? docs/experiments/promises.md (DATA=../shared/data; half an hour)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
 #
@@ -18,7 +20,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock clean
+.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -140,6 +142,25 @@ lock: build/lock/bin/uv
 	echo setuptools | MACOSX_DEPLOYMENT_TARGET=14.0 $(COMPILE) --python-platform macos pyproject.toml - --extra cpu \
 	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt
 	echo torch | $(COMPILE) --no-deps - --output-file .ci/requirements-torch.txt
+
+# their tools have needs of their own: another environment
+SUPPLY := build/supply
+$(SUPPLY)/.installed: .ci/requirements-supply.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps -r $<
+	@touch $@
+
+# setuptools builds the image, and is removed from it
+sbom: $(SUPPLY)/.installed
+	sed '/^setuptools==/,/[^\\]$$/d' .ci/requirements-serve.txt | $(SUPPLY)/bin/cyclonedx-py requirements - \
+	    --pyproject pyproject.toml --mc-type application --output-reproducible --output-file $(SUPPLY)/sbom.cdx.json
+	@echo "written: $(SUPPLY)/sbom.cdx.json"
+
+audit: $(SUPPLY)/.installed
+	@rm -f $(SUPPLY)/audit.json
+	@$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --requirement .ci/requirements-serve.txt --format json \
+	    --output $(SUPPLY)/audit.json --progress-spinner off --timeout 15 2>$(SUPPLY)/audit.log || true
+	@$(SUPPLY)/bin/python .ci/audit.py $(SUPPLY)/audit.json
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

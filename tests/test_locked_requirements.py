@@ -1,8 +1,10 @@
 """What the image installs is pinned by sha256, and is what the tests ran with."""
 
+import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -85,6 +87,41 @@ def test_lock_beside_the_project_holds_what_it_needs(files: tuple[str, ...], ext
     pins = locked(*files)
     assert set(pins) == set(requirements), "run `make lock`"
     assert all(requirement.specifier.contains(pins[name]) for name, requirement in requirements.items())
+
+
+def test_tools_of_the_supply_chain_are_pinned_one_by_one() -> None:
+    lines = [line for line in text_of("requirements-supply.txt").splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", line) for line in lines)
+    assert {"cyclonedx-bom", "pip-audit"} < {canonicalize_name(line.split("==")[0]) for line in lines}
+
+
+KNOWN = {"id": "PYSEC-1", "fix_versions": ["2.0"], "aliases": [], "description": ""}
+
+
+@pytest.mark.parametrize(
+    ("packages", "status", "said"),
+    [
+        (None, 0, "NOT AUDITED"),
+        ([{"name": "a", "skip_reason": "not found"}], 0, "NOT AUDITED"),
+        (
+            [{"name": "a", "version": "1.0", "vulns": []}, {"name": "b", "skip_reason": "x"}],
+            0,
+            "1 of 2 packages audited",
+        ),
+        ([{"name": "a", "version": "1.0", "vulns": [KNOWN]}], 1, "a 1.0: PYSEC-1, fixed in 2.0"),
+        ([{"name": "a", "version": "1.0", "vulns": [{**KNOWN, "fix_versions": []}]}], 1, "fixed in no version"),
+    ],
+)
+def test_audit_says_what_it_is_worth_and_fails_for_known_vulnerabilities_alone(
+    packages: list[dict[str, object]] | None, status: int, said: str, tmp_path: Path
+) -> None:
+    report = tmp_path / "audit.json"
+    if packages is not None:
+        report.write_text(json.dumps({"dependencies": packages, "fixes": []}), encoding="utf-8")
+    command = [sys.executable, ROOT / ".ci" / "audit.py", report]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert said in done.stdout
 
 
 @pytest.mark.parametrize(
