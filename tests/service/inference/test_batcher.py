@@ -517,6 +517,21 @@ def test_run_beyond_the_queue_is_refused_and_those_in_it_are_answered(
     np.testing.assert_allclose(answer(callers.send(windows(20))), expected(windows(20)), rtol=1e-4, atol=1e-4)
 
 
+def test_run_while_another_account_fills_the_queue_finds_room(watched: WatchedSession, start: Callable[..., Callers]):
+    callers = start(BatchPolicy(max_rows=4, max_queued_rows=16))
+    many, single = Account("many"), Account("single")
+    first = callers.send(windows(1), account=many)
+    watched.wait_for_a_run()
+    waiting = [callers.send_and_queue(windows(4, seed), account=many) for seed in range(4)]
+    with working_as(many), pytest.raises(OverloadedError):
+        callers.batcher.run(windows(1))
+    found = callers.send_and_queue(windows(1, 9), account=single)
+    watched.may_run.set()
+    np.testing.assert_allclose(answer(found), expected(windows(1, 9)), rtol=1e-4, atol=1e-4)
+    for one in (first, *waiting):
+        answer(one)
+
+
 def test_close_fails_those_who_wait_answers_those_in_a_run_and_leaves_no_thread(
     watched: WatchedSession, start: Callable[[BatchPolicy], Callers]
 ):
