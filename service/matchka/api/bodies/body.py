@@ -13,7 +13,7 @@ from matchka.errors import UnsupportedContentTypeError, UploadTimeoutError
 from matchka.settings import Settings
 
 KIB: Final = 1 << 10
-GRACE_S: Final = 5.0  # before a body is held to the least rate: connections begin slowly, and some pause
+GRACE_S: Final = 10.0  # before a body is held to the least rate: connections begin slowly, a busy server reads late
 
 
 class BodyReader(Protocol):
