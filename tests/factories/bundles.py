@@ -18,7 +18,13 @@ POINTS = {
     "1": [(1e-1, 0.50, True), (1e-2, 0.80, True), (1e-3, 0.97, False)],
     "3": [(1e-1, 0.55, True), (1e-2, 0.85, True), (1e-3, 0.98, False)],
 }
-EVIDENCE = ("per_dim", "metrics", "baseline_metrics", "phrase_points")  # what a report repeats of an output
+EVIDENCE = (
+    "per_dim",
+    "condition",
+    "metrics",
+    "baseline_metrics",
+    "phrase_points",
+)  # in reports, too
 CALIBRATION = {"1": (12.0, -9.0), "3": (14.0, -11.0)}
 
 

@@ -62,8 +62,8 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     "junk as voices": NO_SPEECH,
     "junk as aligned faces": frozenset({(422, ANY)}),
     "exact duplicates": frozenset({(409, "duplicate_sample")}),
-    # refused by name, and nothing is allocated for what a header says; without a model for them, none is looked at
-    "radio recordings that lie": RECORDINGS | {(404, "unknown_model")},
+    # refused by name, and nothing is allocated for what a header says
+    "radio recordings that lie": RECORDINGS,
     # the key comes first, and nothing without one holds anything
     "announced bodies without a key": REFUSED_KEY | {CLOSED},
     "lingering sockets without a key": REFUSED_KEY | {CLOSED},

@@ -137,8 +137,8 @@ def _require_evidence(path: Path, manifest: Manifest) -> None:
         )
     try:
         report = from_json((path / REPORT_NAME).read_bytes())
-        differences = [other for output, name in stated if (other := output.differing(name, report[name]))]
-    except (OSError, ValueError, KeyError, TypeError) as error:  # no file, no JSON, or not of this form
+        differences = [other for output, name in stated if (other := output.differing(name, report.get(name)))]
+    except (OSError, ValueError, AttributeError) as error:  # no file, no JSON, or not of this form
         raise BundleError(
             f"The measurements {path / REPORT_NAME} cannot be read.", value=error, remedy=_REBUILD
         ) from error

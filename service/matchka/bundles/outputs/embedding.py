@@ -26,7 +26,7 @@ class EmbeddingOutput(Output):
             one threshold serves all samples.
     """
 
-    evidence = MappingProxyType({"per_dim": "dims"})
+    evidence = MappingProxyType({"per_dim": "dims", "condition": "condition"})  # the bands of per_dim are counted only
 
     kind: Literal["embedding"] = "embedding"
     full_dim: int = Field(gt=0)

@@ -24,7 +24,7 @@ class Output(FrozenModel, ABC):
 
     Attributes:
         is_sole: whether a graph has one of the kind at most, because a call asks for the kind and not by name.
-        evidence: fields that the bundle's report has to repeat, each a dictionary, and what its keys are called.
+        evidence: fields that the bundle's report has to repeat, and what they are called, or the keys of a dictionary.
     """
 
     is_sole: ClassVar[bool] = True
@@ -40,8 +40,12 @@ class Output(FrozenModel, ABC):
         form: Any = type(self).model_fields[name].annotation
         read = TypeAdapter(form).validate_python(measured)
         stated = getattr(self, name)
+        if read == stated:
+            return ""
+        if not isinstance(stated, Mapping):
+            return self.evidence[name]
         keys = sorted(key for key in read.keys() | stated.keys() if read.get(key) != stated.get(key))
-        return f"{self.evidence[name]} {', '.join(keys)}" if keys else ""
+        return f"{self.evidence[name]} {', '.join(keys)}"
 
     @property
     @abstractmethod

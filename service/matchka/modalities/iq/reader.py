@@ -12,12 +12,10 @@ from matchka.modalities.iq.errors import (
     ImplausibleSamplesError,
     NonFiniteRecordingError,
     NoSignalError,
-    RecordingTooLongError,
-    RecordingTooShortError,
 )
 from matchka.modalities.iq.finding import RecordingFinding
 from matchka.modalities.iq.formats import SampleFormat, read_recording
-from matchka.modalities.iq.formats.recording import Recording
+from matchka.modalities.iq.formats.recording import LengthLimits, Recording
 from matchka.modalities.iq.settings import IqSettings
 from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.iq.windows import windows_of
@@ -53,7 +51,8 @@ class IqReader:
         if not data:
             raise EmptyFileError("The file is empty (0 bytes).", remedy="Send the recording's bytes in the file field.")
         with self.times.timed("decode"):
-            recording = read_recording(data, options.sample_format)
+            length = LengthLimits(self.spec.window_samples, self.limits.max_samples)
+            recording = read_recording(data, options.sample_format, length)
         with self.times.timed("prepare"):
             power = self._require_signal(recording)
             samples = recording.samples
@@ -68,7 +67,6 @@ class IqReader:
     def _require_signal(self, recording: Recording) -> float:
         """Refuse what shows no signal that can be judged; the mean power of the rest."""
         samples = recording.samples
-        _require_length(samples.size, self.spec.window_samples, self.limits.max_samples)
         parts = samples.view(np.float32)  # I and Q in turn
         peak = max(float(parts.max()), -float(parts.min()))  # NaN where any number is
         if not math.isfinite(peak):
@@ -102,16 +100,3 @@ class IqReader:
 def open_reader(spec: IqInputSpec, limits: IqSettings, _graphs: Graphs, times: StageTimes) -> IqReader:
     """The reader of one bundle."""
     return IqReader(spec, limits, times)
-
-
-def _require_length(samples: int, least: int, most: int) -> None:
-    if samples < least:
-        raise RecordingTooShortError(
-            f"The recording must have at least {least} complex samples.", value=samples, remedy="Record for longer."
-        )
-    if samples > most:
-        raise RecordingTooLongError(
-            f"The recording may have at most {most} complex samples.",
-            value=samples,
-            remedy="Send a part of it: windows spread over the whole are all that is used.",
-        )

@@ -1,5 +1,7 @@
 """Recordings to windows of unit power: which windows, what is told of the recording, and what shows no signal."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -14,14 +16,14 @@ from matchka.modalities.iq.errors import (
     RecordingTooLongError,
     RecordingTooShortError,
 )
-from matchka.modalities.iq.formats.recording import recording_of
+from matchka.modalities.iq.formats.recording import LengthLimits, recording_of
 from matchka.modalities.iq.modality import IQ
 from matchka.modalities.iq.reader import IqOptions, IqReader
 from matchka.modalities.iq.settings import IqSettings
 from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.iq.windows import windows_of
 from matchka.modalities.modality import Observation
-from tests.factories.recordings import OF_FORMATS, WINDOW, cf32, ci16, npy, pairs_of, signal, wav
+from tests.factories.recordings import OF_FORMATS, WINDOW, cf32, ci16, npy, pairs_of, sigmf, signal, wav
 
 SPEC = IqInputSpec(window_samples=WINDOW, hop_samples=64, max_windows=16)
 READER = IqReader(SPEC)
@@ -172,6 +174,22 @@ def test_recording_without_a_signal_that_can_be_judged_is_refused_by_name(name: 
     assert type(refused.value) is kind
 
 
+@pytest.mark.parametrize("sample_format", ["npy", "wav", "sigmf"])
+def test_recording_beyond_the_limit_is_refused_before_its_samples_are_converted(sample_format: str):
+    small = np.resize(np.array([[1, -1], [-1, 1]], np.int8), (1 << 20, 2))
+    files = {"npy": npy(small), "wav": wav(small / 2, "PCM_U8"), "sigmf": sigmf(small.tobytes(), "ci8")}
+    reader = IqReader(SPEC, IqSettings(max_samples=4096))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingTooLongError) as refused:
+            read(files[sample_format], sample_format, reader)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.value == "1048576"
+    assert peak < 1 << 22  # as complex64 it takes twice as much
+
+
 @pytest.mark.parametrize("dtype", ["<c16", "<f8"])
 def test_signalling_nan_is_refused_without_a_warning(dtype: str):
     bits = pairs_of(signal(4)).view(np.uint64)
@@ -202,7 +220,7 @@ def test_top_of_integers_is_reached_at_either_end_and_not_one_step_before(bits: 
     limits = np.iinfo(f"int{bits}")
     last = limits.max if end > 0 else limits.min
     step = max(1, 2 ** (bits - 24))  # of float32
-    found = recording_of(np.array([[last, last - end * 2 * step]], f"int{bits}"))
+    found = recording_of(np.array([[last, last - end * 2 * step]], f"int{bits}"), LengthLimits(1, 1))
     assert abs(found.samples[0].real) >= found.top > abs(found.samples[0].imag)
 
 

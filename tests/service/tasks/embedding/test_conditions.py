@@ -18,7 +18,7 @@ from matchka.errors import BundleError
 from matchka.inference.model import open_model
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.verifier import Verifier
-from tests.factories.bundles import CALIBRATION, DIMS, VERSION, dim_report, embedding_output, write_bundle
+from tests.factories.bundles import CALIBRATION, DIMS, VERSION, digest_of, dim_report, embedding_output, write_bundle
 from tests.factories.radio_bundle import slow_value, write_radio_bundle
 from tests.factories.recordings import npy, signal
 from tests.factories.samples import sample
@@ -237,6 +237,17 @@ def test_manifest_whose_bands_do_not_fit_the_condition_is_refused(tmp_path: Path
     write_radio_bundle(tmp_path / "radio", embeddings=entry)
     with pytest.raises(BundleError, match=told):
         read_bundle(tmp_path / "radio")
+
+
+def test_bundle_whose_bands_are_not_those_that_were_measured_is_refused(tmp_path: Path):
+    folder = write_radio_bundle(tmp_path / "radio", embeddings=banded())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["outputs"]["embeddings"]["condition"]["edges"] = [EDGES[0] - 20, EDGES[1]]
+    manifest["content_digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="does not state what was measured") as refused:
+        read_bundle(folder)
+    assert refused.value.value == "condition"
 
 
 def test_band_without_points_for_one_template_is_refused(tmp_path: Path):

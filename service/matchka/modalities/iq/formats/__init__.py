@@ -9,7 +9,7 @@ from matchka.modalities.iq.errors import NotRecordingError
 from matchka.modalities.iq.formats.npy import MAGIC as NPY_MAGIC
 from matchka.modalities.iq.formats.npy import read_npy
 from matchka.modalities.iq.formats.raw import read_cf32, read_ci16
-from matchka.modalities.iq.formats.recording import Recording
+from matchka.modalities.iq.formats.recording import LengthLimits, Recording
 from matchka.modalities.iq.formats.sigmf import is_archive, read_sigmf
 from matchka.modalities.iq.formats.wav import is_wav, read_wav
 
@@ -20,7 +20,7 @@ SampleFormat: TypeAlias = Literal["npy", "cf32", "ci16", "wav", "sigmf"]
 class _Format:
     """How one is read. Attributes: is_one: whether bytes begin like it; nothing says so of bare samples."""
 
-    read: Callable[[bytes], Recording]
+    read: Callable[[bytes, LengthLimits], Recording]
     is_one: Callable[[bytes], bool] = lambda _data: False
 
 
@@ -35,12 +35,13 @@ FORMATS: Final[Mapping[SampleFormat, _Format]] = MappingProxyType(
 )
 
 
-def read_recording(data: bytes, sample_format: SampleFormat | None) -> Recording:
+def read_recording(data: bytes, sample_format: SampleFormat | None, length: LengthLimits) -> Recording:
     """Read a recording by the format that the caller named, or by the one that the file shows itself.
 
     Args:
         data: the whole file, at least one byte.
         sample_format: bare samples (cf32, ci16) are read where they are named only.
+        length: of a recording that is read.
 
     Raises:
         NotRecordingError: the file shows no format, or another than the one named.
@@ -61,4 +62,4 @@ def read_recording(data: bytes, sample_format: SampleFormat | None) -> Recording
             value=data[:8].hex(" "),
             remedy="Leave sample_format out for npy, wav and sigmf, or name what the file holds.",
         )
-    return FORMATS[chosen].read(data)
+    return FORMATS[chosen].read(data, length)

@@ -8,7 +8,7 @@ import numpy as np
 
 from matchka.errors import TruncatedFileError
 from matchka.modalities.iq.errors import RecordingHeaderError, SampleLengthError, UnsupportedSampleTypeError
-from matchka.modalities.iq.formats.recording import Recording, recording_of
+from matchka.modalities.iq.formats.recording import LengthLimits, Recording, recording_of
 
 MAGIC: Final = b"\x93NUMPY"
 LENGTH_BYTES: Final = {(1, 0): 2, (2, 0): 4, (3, 0): 4}  # of the header's length, by version
@@ -19,13 +19,14 @@ COMPLEX: Final = {f"{order}{kind}" for order in "<>" for kind in ("c8", "c16")}
 REAL: Final = {f"{order}{kind}" for order in "<>" for kind in ("f4", "f8", "i2", "i4")} | {"|i1"}
 
 
-def read_npy(data: bytes) -> Recording:
+def read_npy(data: bytes, length: LengthLimits) -> Recording:
     """complex64 or complex128, (n,), or float32, float64, int8, int16 or int32, (n, 2); of any byte order.
 
     Raises:
         RecordingHeaderError: the header is none that NumPy writes.
         UnsupportedSampleTypeError: an array of another type or shape.
         TruncatedFileError, SampleLengthError: fewer or more bytes than the header says.
+        RecordingTooShortError, RecordingTooLongError: see LengthLimits.
     """
     descr, is_fortran, shape, start = _header(data)
     if not (descr in COMPLEX and len(shape) == 1) and not (descr in REAL and len(shape) == 2 and shape[1] == 2):
@@ -40,8 +41,8 @@ def read_npy(data: bytes) -> Recording:
     numbers = np.frombuffer(data, dtype, offset=start)  # nothing is allocated for what a header says
     if descr in COMPLEX:
         half = dtype.str.replace(f"c{dtype.itemsize}", f"f{dtype.itemsize // 2}")
-        return recording_of(numbers.view(half).reshape(-1, 2))
-    return recording_of(numbers.reshape(shape, order="F" if is_fortran else "C"))
+        return recording_of(numbers.view(half).reshape(-1, 2), length)
+    return recording_of(numbers.reshape(shape, order="F" if is_fortran else "C"), length)
 
 
 def _header(data: bytes) -> tuple[str, bool, tuple[int, ...], int]:

@@ -2,23 +2,27 @@
 
 from typing import Final
 
-from matchka.modalities.iq.formats.recording import Recording, pairs_in, recording_of
+from matchka.modalities.iq.formats.recording import LengthLimits, Recording, pairs_in, recording_of
 
 CF32: Final = "<f4"
 CI16: Final = "<i2"
 
 
-def read_cf32(data: bytes) -> Recording:
+def read_cf32(data: bytes, length: LengthLimits) -> Recording:
     """Little-endian float32.
 
-    Raises: SampleLengthError: no whole number of samples.
+    Raises:
+        SampleLengthError: no whole number of samples.
+        RecordingTooShortError, RecordingTooLongError: see LengthLimits.
     """
-    return recording_of(pairs_in(data, CF32, "cf32"))
+    return recording_of(pairs_in(data, CF32, "cf32"), length)
 
 
-def read_ci16(data: bytes) -> Recording:
+def read_ci16(data: bytes, length: LengthLimits) -> Recording:
     """Little-endian signed integers of 16 bits.
 
-    Raises: SampleLengthError: no whole number of samples.
+    Raises:
+        SampleLengthError: no whole number of samples.
+        RecordingTooShortError, RecordingTooLongError: see LengthLimits.
     """
-    return recording_of(pairs_in(data, CI16, "ci16"))
+    return recording_of(pairs_in(data, CI16, "ci16"), length)

@@ -6,9 +6,35 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from matchka.modalities.iq.errors import SampleLengthError
+from matchka.modalities.iq.errors import RecordingTooLongError, RecordingTooShortError, SampleLengthError
 
 FINEST_BITS: Final = 24  # of float32: integers of more bits are told apart no further
+
+
+@dataclass(frozen=True)
+class LengthLimits:
+    """Complex samples that a recording may have. Attributes: least, most: both included."""
+
+    least: int
+    most: int
+
+    def require(self, samples: int) -> None:
+        """Refuse another length; readers ask before they convert what takes several times the file's memory.
+
+        Raises: RecordingTooShortError, RecordingTooLongError: by which it is beyond.
+        """
+        if samples < self.least:
+            raise RecordingTooShortError(
+                f"The recording must have at least {self.least} complex samples.",
+                value=samples,
+                remedy="Record for longer.",
+            )
+        if samples > self.most:
+            raise RecordingTooLongError(
+                f"The recording may have at most {self.most} complex samples.",
+                value=samples,
+                remedy="Send a part of it: windows spread over the whole are all that is used.",
+            )
 
 
 @dataclass(frozen=True)
@@ -25,14 +51,17 @@ class Recording:
     top: float = 1.0 - 2.0**-15
 
 
-def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger]) -> Recording:
+def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger], length: LengthLimits) -> Recording:
     """A recording of I and Q: numbers of any type and byte order, (n, 2).
 
     Values of float64 that float32 cannot hold become infinite, and are refused as such later.
 
-    >>> recording_of(np.array([[-128, 64]], np.int8))
+    Raises: RecordingTooShortError, RecordingTooLongError: n is beyond the limits.
+
+    >>> recording_of(np.array([[-128, 64]], np.int8), LengthLimits(1, 128))
     Recording(samples=array([-1.+0.5j], dtype=complex64), top=0.9921875)
     """
+    length.require(len(parts))
     with np.errstate(over="ignore", invalid="ignore"):  # signalling NaN is invalid to convert
         pairs = np.ascontiguousarray(parts, np.float32)
     if not np.issubdtype(parts.dtype, np.integer):

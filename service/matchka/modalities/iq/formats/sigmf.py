@@ -12,7 +12,7 @@ from matchka.modalities.iq.errors import (
     Sha512MismatchError,
     UnsupportedSampleTypeError,
 )
-from matchka.modalities.iq.formats.recording import Recording, pairs_in, recording_of
+from matchka.modalities.iq.formats.recording import LengthLimits, Recording, pairs_in, recording_of
 from matchka.modalities.iq.formats.tar import files_in, is_tar
 
 META: Final = ".sigmf-meta"
@@ -35,7 +35,7 @@ FOREIGN_BYTES: Final = ("core:header_bytes", "core:trailing_bytes")  # among the
 is_archive = is_tar
 
 
-def read_sigmf(data: bytes) -> Recording:
+def read_sigmf(data: bytes, length: LengthLimits) -> Recording:
     """The one recording of an archive, of one channel.
 
     Raises:
@@ -43,6 +43,7 @@ def read_sigmf(data: bytes) -> Recording:
         RecordingHeaderError: not one recording, or metadata that are none or contradict it.
         UnsupportedSampleTypeError: a datatype that is no complex number of a kind that is read, or several channels.
         Sha512MismatchError, SampleLengthError: the samples are not those described.
+        RecordingTooShortError, RecordingTooLongError: see LengthLimits.
     """
     meta, samples = _recording_in(files_in(data))
     document = _metadata_in(meta)
@@ -55,7 +56,7 @@ def read_sigmf(data: bytes) -> Recording:
             remedy="Convert the recording to one of them.",
         )
     _require_sha512(described.get("core:sha512"), samples)
-    return recording_of(pairs_in(samples, DATATYPES[datatype], datatype))
+    return recording_of(pairs_in(samples, DATATYPES[datatype], datatype), length)
 
 
 def _recording_in(files: dict[str, memoryview]) -> tuple[memoryview, memoryview]:

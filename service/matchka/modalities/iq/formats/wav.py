@@ -9,7 +9,7 @@ import soundfile
 
 from matchka.errors import TruncatedFileError
 from matchka.modalities.iq.errors import RecordingHeaderError, SampleLengthError, UnsupportedSampleTypeError
-from matchka.modalities.iq.formats.recording import FINEST_BITS, Recording
+from matchka.modalities.iq.formats.recording import FINEST_BITS, LengthLimits, Recording
 
 MAGIC: Final = (b"RIFF", b"WAVE")
 BITS: Final = {"PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -24,7 +24,7 @@ def is_wav(data: bytes) -> bool:
     return (data[:4], data[8:12]) == MAGIC
 
 
-def read_wav(data: bytes) -> Recording:
+def read_wav(data: bytes, length: LengthLimits) -> Recording:
     """Two channels of integers of 8 to 32 bits, or of floating-point numbers; the left one is I.
 
     Raises:
@@ -32,6 +32,7 @@ def read_wav(data: bytes) -> Recording:
         UnsupportedSampleTypeError: another number of channels, or compressed samples.
         TruncatedFileError: fewer bytes than its header says.
         SampleLengthError: no whole number of samples.
+        RecordingTooShortError, RecordingTooLongError: see LengthLimits.
     """
     stated = _require_data(data)
     try:
@@ -50,6 +51,7 @@ def read_wav(data: bytes) -> Recording:
                     value=f"{stated} bytes",
                     remedy="Send the whole file.",
                 )
+            length.require(file.frames)
             pairs = np.ascontiguousarray(file.read(dtype="float32", always_2d=True))
     except soundfile.LibsndfileError as error:
         raise _bad_header(error.error_string) from error
