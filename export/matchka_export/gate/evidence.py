@@ -1,5 +1,6 @@
 """Evidence of a projection: the files it belongs to, what was measured, and how to reproduce it."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -85,7 +86,30 @@ def read_evidence(path: Path) -> Evidence:
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Write measurements; the file is whole or not there."""
-    write_atomically(path, (evidence.model_dump_json(indent=1) + "\n").encode())
+    write_atomically(path, (_lines(evidence.model_dump(mode="json")) + "\n").encode())
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """JSON with a line for each innermost list or object: bands have thousands of numbers.
+
+    >>> print(_lines({"a": [{"b": 1, "c": None}], "d": 2}))
+    {
+     "a": [
+      {"b": 1, "c": null}
+     ],
+     "d": 2
+    }
+    """
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(one, dict | list) for one in inside):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = indent + " "
+    if isinstance(value, dict):
+        parts = [f"{deeper}{json.dumps(key)}: {_lines(one, deeper)}" for key, one in value.items()]
+    else:
+        parts = [deeper + _lines(one, deeper) for one in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n" + ",\n".join(parts) + f"\n{indent}{closing}"
 
 
 def require_measured_pass(evidence: Evidence) -> None:
