@@ -9,6 +9,7 @@ from PIL import Image
 
 from matchka.errors import InvalidFieldError
 from matchka.modalities.iq.formats import read_recording
+from matchka.modalities.iq.formats.recording import LengthLimits
 from matchka.modalities.iq.modality import options_for
 
 CELLS: Final = 40  # rows and columns of dots; a character holds 4 x 2 of them
@@ -35,7 +36,8 @@ def samples_of(file: Path, sample_format: str | None) -> npt.NDArray[np.complex6
         data = file.read_bytes()
     except OSError as error:
         raise InvalidFieldError("The file cannot be read.", value=file, remedy=f"Check the path ({error}).") from error
-    return read_recording(data, options.sample_format).samples
+    any_length = LengthLimits(0, len(data))  # the service says which it takes
+    return read_recording(data, options.sample_format, any_length).samples
 
 
 def histogram_of(samples: npt.NDArray[np.complex64], cells: int = CELLS) -> Counts:
