@@ -32,6 +32,24 @@ def test_shipped_network_when_measured_on_new_windows_reaches_what_its_file_says
     assert found.snr_error(-10, 14) < 1.6
 
 
+def test_shipped_rule_when_nothing_is_sent_calls_it_unknown_and_most_of_what_is_known_not():
+    trained = read_network(RADIO_NETWORK)
+    rule, rng = trained.description.unknown, np.random.default_rng(8)
+    noise = rng.standard_normal((50, 8 * 128)) + 1j * rng.standard_normal((50, 8 * 128))
+    sent = draw_evenly(WAVEFORMS, 220, (-6, 0, 6, 12), Draw(79, "hidden"), windows=8).noisy
+    shares = []
+    for samples in (noise.astype(np.complex64), sent):
+        with torch.inference_mode():
+            found = trained.network(torch.from_numpy(unit_power(samples.reshape(-1, 128))))
+            known = trained.familiarity(found.features).reshape(-1, 8).mean(dim=1)
+        snr_db = found.snr_db.reshape(-1, 8).mean(dim=1)
+        assert rule.condition is not None
+        thresholds = [rule.thresholds[rule.condition.band_of(float(value))] for value in snr_db]
+        shares.append(float((known < torch.tensor(thresholds)).float().mean()))
+    assert shares[0] == 1
+    assert shares[1] < 0.15
+
+
 @pytest.mark.slow
 def test_radio_bundle_when_assembled_classifies_recordings_and_estimates_their_snr(tmp_path: Path):
     backbone = DEFAULT_MODELS["radio"].open_backbone(tmp_path)

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from matchka_train.backbones.iq.familiarity import fit_familiarity
 from matchka_train.backbones.iq.file import NetworkDescription, TrainedNetwork, read_network, write_network
 from matchka_train.backbones.iq.network import Film, RadioNetwork, expert_features
 from matchka_train.backbones.iq.recipe import RadioNetworkRecipe
+from matchka_train.backbones.iq.spectra import Spectra
 from matchka_train.errors import WeightsAbsentError, WeightsError
 from tests.factories.radio import tiny_network
 
@@ -70,8 +72,27 @@ def test_fit_familiarity_when_computed_slowly_is_the_mahalanobis_distance_to_the
     np.testing.assert_allclose(found, expected, rtol=2e-2)
 
 
-@pytest.mark.parametrize("parts", [{}, {"denoiser": True}, {"denoiser": True, "expert": True, "film": False}])
-def test_network_when_batched_says_of_each_row_what_it_says_alone(parts: dict[str, bool]):
+def test_spectra_when_computed_by_another_transform_are_those_of_the_window_and_of_its_filtered_powers():
+    torch.manual_seed(0)
+    spectra = Spectra(2, 128).eval()
+    rows = torch.randn(3, 2, 128)
+    taps = spectra.filters.weight.detach().numpy()[:, 0].astype(np.float64)
+    expected = []
+    for x in rows[:, 0].double().numpy() + 1j * rows[:, 1].double().numpy():
+        filtered = [np.convolve(np.pad(x, 5), one, "valid") for one in taps]  # both are symmetrical
+        magnitudes = [np.abs(one) ** 2 for one in filtered]
+        parts = [x, *(one**2 for one in filtered), *(one**4 for one in filtered)]
+        parts += [one - one.mean() for one in magnitudes]
+        powers = [np.abs(np.fft.fft(one)) ** 2 / 128 for one in parts]
+        expected.append(np.log1p(np.concatenate([*powers[:5], *(one[1:65] for one in powers[5:])])))
+    np.testing.assert_allclose(spectra.spectra(rows).detach().numpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"denoiser": True}, {"denoiser": True, "expert": True, "film": False}, {"spectra": 2}],
+)
+def test_network_when_batched_says_of_each_row_what_it_says_alone(parts: dict[str, Any]):
     torch.manual_seed(0)
     network = RadioNetwork(NetworkConfig(channels=4, recurrent=4, features=8, **parts), 3).eval()
     rows = torch.randn(5, 2, 128)
@@ -92,7 +113,7 @@ def test_write_network_when_read_again_computes_the_same(tmp_path: Path):
     with torch.inference_mode():
         torch.testing.assert_close(read.network(rows).logits, trained.network(rows).logits)
         torch.testing.assert_close(
-            read.familiarity(read.network(rows).pooled), trained.familiarity(trained.network(rows).pooled)
+            read.familiarity(read.network(rows).features), trained.familiarity(trained.network(rows).features)
         )
 
 

@@ -11,6 +11,7 @@ from matchka_train.datasets.generator.recordings import Draw
 from matchka_train.errors import DivergedError, RecipeError
 from matchka_train.fitting.network.accuracy import NetworkAccuracy, measure_network
 from matchka_train.fitting.network.finish import finish_network
+from matchka_train.fitting.network.floor import measure_floor
 from matchka_train.fitting.network.losses import classification_loss, denoising_error, mixed_classification_loss
 from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.training import train_network
@@ -92,6 +93,14 @@ def test_network_accuracy_when_counted_by_hand_is_the_same():
     assert found.snr_error(-10, 14) == 1.5
 
 
+def test_floor_when_modulations_differ_in_amplitude_and_frequency_tells_them_apart():
+    drawn = [draw_windows(MODULATIONS, 600, Draw(seed, "train")) for seed in (0, 1)]
+    found = measure_floor(MODULATIONS, *drawn)
+    assert found.accuracy(">= 10") > 0.95
+    assert found.accuracy("all") < found.accuracy(">= 10")
+    assert (found.snr_error_db, found.denoising_error_db) == ([], [])
+
+
 def test_network_recipe_when_a_modulation_is_unknown_names_it(tmp_path):
     with pytest.raises(ValueError, match="MORSE"):
         NetworkRecipe(modulations=("BPSK", "MORSE"))
@@ -125,6 +134,14 @@ def test_train_network_when_two_modulations_differ_learns_them_and_writes_what_i
     trained = finish_network(recipe, network)
     assert trained.description.measured["accuracy"][">= 10"] > 0.9
     assert set(trained.description.measured["unknown_auroc"]) > {"OFDM", "noise", "QPSK"}
+    rule = trained.description.unknown
+    assert rule.condition is not None
+    assert rule.condition.edges == tuple(
+        sorted({rule.condition.edges[0]} | {e for e in (-5, 8) if e > rule.condition.edges[0]})
+    )
+    assert rule.thresholds[0] == 0 > max(rule.thresholds[1:], default=-1)  # below the first edge nothing is known
+    assert trained.description.measured["unknown_noise"] >= 0.9
+    assert trained.description.measured["unknown_by_snr"]["18"] < 0.2
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ class HeadedNetwork(nn.Module):
         """See the class."""
         found = self.network(rows)
         unit = functional.normalize(found.features, dim=1, eps=SMALLEST_NORM)
-        return unit, torch.log_softmax(found.logits, dim=1), found.snr_db, self.familiarity(found.pooled)
+        return unit, torch.log_softmax(found.logits, dim=1), found.snr_db, self.familiarity(found.features)
 
 
 class _FirstOf(nn.Module):

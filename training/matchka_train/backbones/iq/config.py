@@ -14,6 +14,7 @@ class NetworkConfig(StrictModel):
         features: components of the frozen embedding.
         film: scale and shift the convolutions' features by the predicted noise fraction.
         denoiser: predict the clean signal, and look at it beside the received one.
+        spectra: filters behind which spectra of the window's powers are taken; 0 is without them.
         expert: look at the expert features beside what is learned.
     """
 
@@ -22,4 +23,5 @@ class NetworkConfig(StrictModel):
     features: int = Field(default=64, ge=8, le=512)
     film: bool = True
     denoiser: bool = False
+    spectra: int = Field(default=0, ge=0, le=16)
     expert: bool = False

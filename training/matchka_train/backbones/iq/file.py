@@ -73,7 +73,7 @@ def read_network(path: Path) -> TrainedNetwork:
     """
     description, tensors = _read(path)
     network = RadioNetwork(description.network, len(description.modulations))
-    familiarity = Familiarity(len(description.modulations), network.pooled_width)
+    familiarity = Familiarity(len(description.modulations), description.network.features)
     own = {name: value for name, value in tensors.items() if not name.startswith(FAMILIARITY)}
     fitted = {name.removeprefix(FAMILIARITY): value for name, value in tensors.items() if name not in own}
     try:

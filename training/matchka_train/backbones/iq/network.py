@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from matchka_train.backbones.iq.config import NetworkConfig
+from matchka_train.backbones.iq.spectra import SPECTRAL_FEATURES, Spectra
+from matchka_train.datasets.generator.recordings import WINDOW_SAMPLES
 
 SNR_SCALE_DB: Final = 10.0  # the head predicts tens of decibels, so that its weights are of the size of the others'
 DENOISER_CHANNELS: Final = 24
@@ -108,10 +110,12 @@ class RadioNetwork(nn.Module):
         self.received = _Path(channels)
         self.second = _Path(channels // 2) if config.denoiser else None
         width = channels + (channels // 2 if config.denoiser else 0)
-        self.noise = nn.Sequential(nn.Linear(2 * channels, 32), nn.ReLU(), nn.Linear(32, 2))
+        self.spectra = Spectra(config.spectra, WINDOW_SAMPLES) if config.spectra else None
+        spectral = SPECTRAL_FEATURES if config.spectra else 0
+        self.noise = nn.Sequential(nn.Linear(2 * channels + spectral, 32), nn.ReLU(), nn.Linear(32, 2))
         self.film = Film(width) if config.film else None
         self.recurrent = nn.LSTM(width, recurrent, batch_first=True, bidirectional=True)
-        self.pooled_width = 2 * width + 4 * recurrent + (CUMULANTS if config.expert else 0)
+        self.pooled_width = 2 * width + 4 * recurrent + spectral + (CUMULANTS if config.expert else 0)
         self.expert = config.expert
         self.dense = nn.Sequential(nn.Linear(self.pooled_width, config.features), nn.BatchNorm1d(config.features))
         self.classes = nn.Linear(config.features, classes)
@@ -119,7 +123,8 @@ class RadioNetwork(nn.Module):
     def forward(self, rows: Tensor) -> Predictions:
         """Look at windows: float32, (n, 2, samples), each of unit mean power."""
         x = self.received(rows)
-        snr, noise_fraction = self.noise(_mean_and_deviation(x)).chunk(2, dim=1)
+        spectral = [] if self.spectra is None else [self.spectra(rows)]
+        snr, noise_fraction = self.noise(torch.cat([_mean_and_deviation(x), *spectral], dim=1)).chunk(2, dim=1)
         noise_fraction = torch.sigmoid(noise_fraction)
         denoised = None
         if self.denoiser is not None and self.second is not None:
@@ -128,7 +133,7 @@ class RadioNetwork(nn.Module):
         if self.film is not None:
             x = self.film(x, noise_fraction)
         over_time, _ = self.recurrent(x.transpose(1, 2))
-        parts = [_mean_and_deviation(x), _mean_and_deviation(over_time.transpose(1, 2))]
+        parts = [_mean_and_deviation(x), *spectral, _mean_and_deviation(over_time.transpose(1, 2))]
         if self.expert:
             parts.append(expert_features(rows))
         pooled = torch.cat(parts, dim=1)

@@ -7,9 +7,9 @@ from matchka_train.datasets.generator.modulations import MODULATIONS
 from matchka_train.datasets.generator.strangers import STRANGERS
 
 ANALOGUE: Final = ("AM-DSB", "AM-SSB", "WBFM")
-DIGITAL_RATES: Final = (4, 6, 8, 10)  # samples per symbol
-DIGITAL_RATES_BETWEEN: Final = (5, 7, 9)
-DIGITAL_RATES_HELD_OUT: Final = (5.5, 7.5, 9.5)
+DIGITAL_RATES: Final = (6, 8, 10, 12)  # samples per symbol, about the 8 of RML2016.10a
+DIGITAL_RATES_BETWEEN: Final = (7, 9, 11)
+DIGITAL_RATES_HELD_OUT: Final = (6.5, 8.5, 10.5)
 ANALOGUE_RATES: Final = (12, 18, 26, 40)  # samples for each independent value of the audio: 2 to 8 kHz at 200 kHz
 ANALOGUE_RATES_BETWEEN: Final = (15, 22, 32)
 ANALOGUE_RATES_HELD_OUT: Final = (13.5, 20, 29)

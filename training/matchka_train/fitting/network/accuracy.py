@@ -1,7 +1,7 @@
 """How well a radio network tells modulations apart and estimates the SNR, by SNR and by band of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -30,7 +30,7 @@ class NetworkAccuracy:
         modulations: in the order of the counts.
         snrs_db: rising.
         counts: windows by SNR, true and found modulation, (s, m, m).
-        snr_error_db: mean absolute error of the estimated SNR, (s,).
+        snr_error_db: mean absolute error of the estimated SNR, (s,); empty where none is estimated.
         denoising_error_db: error of the denoised signal to its power, (s,); empty without a denoiser.
     """
 
@@ -83,17 +83,21 @@ def measure_network(network: nn.Module, modulations: Sequence[str], windows: Win
         chosen = torch.cat([one.logits for one in found]).argmax(dim=1).numpy()
         denoised = [one.denoised for one in found]
         left = None if denoised[0] is None else denoising_error(torch.cat(denoised), windows.clean).numpy()
+    of = [snr_db == snr for snr in np.unique(snr_db)]
+    return replace(
+        accuracy_of(modulations, windows, chosen),
+        snr_error_db=[float(error[rows].mean()) for rows in of],
+        denoising_error_db=[] if left is None else [float(10 * np.log10(left[rows].mean())) for rows in of],
+    )
+
+
+def accuracy_of(modulations: Sequence[str], windows: Windows, chosen: npt.NDArray[Any]) -> NetworkAccuracy:
+    """Count what was chosen for windows, by whatever means: integers, (n,), places in `modulations`."""
+    snr_db = windows.snr_db.numpy()
     snrs = np.unique(snr_db)
-    of = [snr_db == snr for snr in snrs]
     counts = np.zeros((len(snrs), len(modulations), len(modulations)), np.int64)
     np.add.at(counts, (np.searchsorted(snrs, snr_db), windows.classes.numpy(), chosen), 1)
-    return NetworkAccuracy(
-        tuple(modulations),
-        tuple(snrs.tolist()),
-        counts.tolist(),
-        [float(error[rows].mean()) for rows in of],
-        [] if left is None else [float(10 * np.log10(left[rows].mean())) for rows in of],
-    )
+    return NetworkAccuracy(tuple(modulations), tuple(snrs.tolist()), counts.tolist(), [], [])
 
 
 def _right(counts: npt.NDArray[Any]) -> float:

@@ -17,6 +17,7 @@ from matchka_train.backbones.iq.network import RadioNetwork
 from matchka_train.datasets.generator.recordings import WINDOW_SAMPLES, Draw, draw_evenly
 from matchka_train.datasets.generator.waveforms import STRANGE_WAVEFORMS, WAVEFORMS, Waveform
 from matchka_train.fitting.network.accuracy import BANDS, BATCH, measure_network
+from matchka_train.fitting.network.floor import measure_floor
 from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.windows import Windows, draw_windows, waveforms_of
 
@@ -25,6 +26,10 @@ SNR_RANGE_DB: Final = (-10.0, 14.0)  # in which the error of the SNR is stated
 STRANGER_WINDOWS: Final = 8
 STRANGER_RECORDINGS: Final = 500
 STRANGER_SNRS_DB: Final = (10, 12, 14, 16, 18)
+NOISE: Final = tuple(waveform for waveform in STRANGE_WAVEFORMS if waveform.modulation == "noise")
+NOISE_WINDOWS: Final = 4000
+SILENT_SNR_DB: Final = -60.0  # of what fills a band less than evenly behind a channel: next to nothing
+NEVER_FAMILIAR: Final = 0.0  # familiarity lies below
 LEAST_FAMILIAR_SNR_DB: Final = 0.0  # windows below say more of the noise than of a modulation
 
 
@@ -38,26 +43,26 @@ def finish_network(recipe: NetworkRecipe, network: RadioNetwork) -> TrainedNetwo
     seed, modulations = recipe.seed, recipe.modulations
     fitted_on = draw_windows(modulations, recipe.validation_windows, Draw(seed, "train", 0))
     familiarity = _fit(network, fitted_on, len(modulations))
-    thresholds = _thresholds(
-        network, familiarity, draw_windows(modulations, recipe.validation_windows, _validation(seed))
-    )
+    rule = _rule(network, familiarity, draw_windows(modulations, recipe.validation_windows, _validation(seed)), seed)
     tested = draw_windows(modulations, recipe.validation_windows, Draw(seed, "test"))
     found = measure_network(network, modulations, tested)
+    floor = measure_floor(modulations, fitted_on, tested)
     low, high = SNR_RANGE_DB
     measured: dict[str, Any] = {
         "windows": recipe.validation_windows,
         "accuracy": {band: round(found.accuracy(band), 4) for band in BANDS},
+        "accuracy_of_boosted_cumulants": {band: round(floor.accuracy(band), 4) for band in BANDS},
         "accuracy_merged": {band: round(found.accuracy_merged(band), 4) for band in BANDS},
-        "accuracy_by_snr": {
-            f"{snr:g}": round(value, 4) for snr, value in zip(found.snrs_db, found.accuracy_by_snr(), strict=True)
-        },
+        "accuracy_by_snr": _by_snr(found.snrs_db, found.accuracy_by_snr()),
+        "unknown_by_snr": _by_snr(found.snrs_db, _refused_by_snr(network, familiarity, rule, tested)),
+        "unknown_noise": round(_refused_noise(network, familiarity, rule, seed), 4),
         "unknown_auroc": _strangers(network, familiarity, seed, modulations),
         "snr_error_db": {f"{low:g}..{high:g}": round(found.snr_error(low, high), 3)},
     }
     description = NetworkDescription(
         network=recipe.network,
         modulations=modulations,
-        unknown=UnknownRule(value=KNOWN, condition=Condition(value=SNR, edges=BAND_EDGES_DB), thresholds=thresholds),
+        unknown=rule,
         training=recipe.model_dump(mode="json", exclude={"output"}),
         measured=measured,
     )
@@ -70,22 +75,58 @@ def _validation(seed: int) -> Draw:
 
 def _fit(network: RadioNetwork, windows: Windows, count: int) -> Familiarity:
     clear = windows.take(torch.nonzero(windows.snr_db >= LEAST_FAMILIAR_SNR_DB)[:, 0])
-    pooled, _ = _look(network, clear)
-    return fit_familiarity(pooled, clear.classes, count)
+    features, _ = _look(network, clear.rows)
+    return fit_familiarity(features, clear.classes, count)
 
 
-def _thresholds(network: RadioNetwork, familiarity: Familiarity, windows: Windows) -> tuple[float, ...]:
-    """For each band of the estimated SNR, what UNKNOWN_SHARE of its windows do not reach.
+def _rule(network: RadioNetwork, familiarity: Familiarity, windows: Windows, seed: int) -> UnknownRule:
+    """What is unknown: whatever noise may be, and in each band above what UNKNOWN_SHARE of its windows do not reach.
 
-    Means over several windows vary less than a single one, so that fewer recordings than that are called unknown.
+    Means over several windows vary less than a single one, so that fewer recordings than that are called unknown, and
+    noise is never taken for a modulation.
     """
-    pooled, snr_db = _look(network, windows)
+    _, of_noise = _look(network, _noise(Draw(seed, "validation", 1)))
+    noise_edge = round(float(np.quantile(of_noise.numpy(), 1 - UNKNOWN_SHARE)), 2)
+    features, snr_db = _look(network, windows.rows)
     with torch.inference_mode():
-        known = familiarity(pooled)[:, 0].numpy()
-    band = np.digitize(snr_db.numpy(), BAND_EDGES_DB)
-    return tuple(
-        round(float(np.quantile(known[band == number], UNKNOWN_SHARE)), 4) for number in range(len(BAND_EDGES_DB) + 1)
-    )
+        known = familiarity(features)[:, 0].numpy()
+    edges = (noise_edge, *(edge for edge in BAND_EDGES_DB if edge > noise_edge))
+    band = np.digitize(snr_db.numpy(), edges)
+    above = (round(float(np.quantile(known[band == one], UNKNOWN_SHARE)), 4) for one in range(1, len(edges) + 1))
+    return UnknownRule(value=KNOWN, condition=Condition(value=SNR, edges=edges), thresholds=(NEVER_FAMILIAR, *above))
+
+
+def _refused(
+    network: RadioNetwork, familiarity: Familiarity, rule: UnknownRule, rows: torch.Tensor
+) -> npt.NDArray[np.bool_]:
+    """Which of single windows are called unknown: (n,)."""
+    features, snr_db = _look(network, rows)
+    with torch.inference_mode():
+        known = familiarity(features)[:, 0].numpy()
+    edges = () if rule.condition is None else rule.condition.edges
+    refused: npt.NDArray[np.bool_] = known < np.asarray(rule.thresholds)[np.digitize(snr_db.numpy(), edges)]
+    return refused
+
+
+def _refused_by_snr(
+    network: RadioNetwork, familiarity: Familiarity, rule: UnknownRule, windows: Windows
+) -> list[float]:
+    refused, snr_db = _refused(network, familiarity, rule, windows.rows), windows.snr_db.numpy()
+    return [float(refused[snr_db == snr].mean()) for snr in np.unique(snr_db)]
+
+
+def _refused_noise(network: RadioNetwork, familiarity: Familiarity, rule: UnknownRule, seed: int) -> float:
+    return float(_refused(network, familiarity, rule, _noise(Draw(seed, "test", 1))).mean())
+
+
+def _noise(draw: Draw) -> torch.Tensor:
+    """Windows of nothing but white noise: (NOISE_WINDOWS, 2, samples)."""
+    drawn = draw_evenly(NOISE, NOISE_WINDOWS, (SILENT_SNR_DB,), draw)
+    return torch.from_numpy(unit_power(drawn.noisy))
+
+
+def _by_snr(snrs_db: Sequence[float], values: Sequence[float]) -> dict[str, float]:
+    return {f"{snr:g}": round(value, 4) for snr, value in zip(snrs_db, values, strict=True)}
 
 
 def _strangers(
@@ -103,7 +144,7 @@ def _strangers(
         )
         rows = torch.from_numpy(unit_power(drawn.noisy.reshape(-1, WINDOW_SAMPLES)))
         with torch.inference_mode():
-            found = [familiarity(network(part).pooled) for part in torch.split(rows, BATCH)]
+            found = [familiarity(network(part).features) for part in torch.split(rows, BATCH)]
         means: npt.NDArray[np.float32] = torch.cat(found).reshape(-1, STRANGER_WINDOWS).mean(dim=1).numpy()
         return means
 
@@ -119,8 +160,8 @@ def _area(known: npt.NDArray[np.float32], strange: npt.NDArray[np.float32]) -> f
     return float((known[:, None] > strange).mean())
 
 
-def _look(network: RadioNetwork, windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network pools, (n, width), and the estimated SNR, (n,)."""
+def _look(network: RadioNetwork, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network's features, (n, features), and the estimated SNR, (n,)."""
     with torch.inference_mode():
-        found = [network(windows.rows[start : start + BATCH]) for start in range(0, len(windows), BATCH)]
-    return torch.cat([one.pooled for one in found]), torch.cat([one.snr_db for one in found])[:, 0]
+        found = [network(part) for part in torch.split(rows, BATCH)]
+    return torch.cat([one.features for one in found]), torch.cat([one.snr_db for one in found])[:, 0]
