@@ -40,7 +40,7 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_with
 from matchka.bundles.repository import read_bundles
 from matchka.bundles.signature import TrustedKeys
-from matchka.errors import MatchkaError
+from matchka.errors import MatchkaError, VaultLockedError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
@@ -52,6 +52,7 @@ from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.store import opened_store
+from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.challenges.head_turn import HeadTurnChallenge
 from matchka.tasks.challenges.kind import ChallengeKind
@@ -171,7 +172,8 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
             models.append(open_model(bundle, settings, turns, telemetry.stages))
             stack.callback(models[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
-        store = stack.enter_context(opened_store(settings.effective_database_url))
+        vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
+        store = stack.enter_context(opened_store(settings.effective_database_url, vault))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
@@ -203,6 +205,10 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings) -> 
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
     except Exception as error:  # whatever it is, the process ends and says so
         known = as_matchka_error(error) or error
+        if isinstance(known, VaultLockedError):  # to end would not mend it, and whoever starts it would do so for ever
+            LOGGER.critical("The service serves nothing: %s", known)
+            state.refusal = known
+            return
         if isinstance(known, MatchkaError):
             LOGGER.critical("The service cannot load and stops: %s", known)
         else:

@@ -260,6 +260,10 @@ class UnknownSubjectError(MatchkaError):
     """No such subject for this tenant."""
 
 
+class KeyDestroyedError(UnknownSubjectError):
+    """A subject in an older copy of the templates that was deleted since: its key is gone, and nothing opens it."""
+
+
 class NotEnrolledError(MatchkaError):
     """The subject exists, but has no templates of this model."""
 
@@ -347,6 +351,18 @@ class StorageDamagedError(MatchkaError):
 
 class StorageFailedError(MatchkaError):
     """The database cannot be read or written now: the disk failed, is read-only, or its server is away."""
+
+
+class VaultLockedError(MatchkaError):
+    """The templates are encrypted and cannot be opened: the master key or the key store is missing, or another."""
+
+
+class VaultError(MatchkaError):
+    """The vault cannot do what a command asks for."""
+
+
+class RotationInProgressError(VaultError):
+    """Another process is rotating keys, or encrypting the store."""
 
 
 class MissingPackageError(MatchkaError):

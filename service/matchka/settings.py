@@ -126,6 +126,21 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
+    master_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="File of the master key (`matchka vault create-key`): templates are encrypted."
+    )
+    master_key_command: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="Command that prints the master key, in place of a file."
+    )
+    create_master_key: bool = Field(
+        False, description="Make the file of the master key at a start where it is missing and no key was ever used."
+    )
+    key_database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the key store; keys/keys.sqlite in the data folder by default."
+    )
+    key_backup_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="A copy of the key store that the service writes anew within a minute of a change."
+    )
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
     max_bodies_mib: float = Field(
@@ -204,6 +219,27 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+
+    @property
+    def effective_key_database_url(self) -> str:
+        """The URL of the key store in force."""
+        return self.key_database_url or f"sqlite:///{self.data_dir / 'keys' / 'keys.sqlite'}"
+
+    def require_one_master_key(self) -> None:
+        """Refuse settings by which keys would lie with what they encrypt, or come from two places.
+
+        Raises: SettingsError: they do.
+        """
+        if self.master_key_file is not None and self.master_key_command is not None:
+            raise SettingsError(
+                "MATCHKA_MASTER_KEY_FILE and MATCHKA_MASTER_KEY_COMMAND are both set.", remedy="Unset one of them."
+            )
+        if self.effective_key_database_url == self.effective_database_url:
+            raise SettingsError(
+                "The key store needs a database of its own: else its keys would be in the templates' backups.",
+                value="MATCHKA_KEY_DATABASE_URL",
+                remedy="Name another database.",
+            )
 
     @property
     def is_loopback(self) -> bool:

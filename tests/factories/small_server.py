@@ -32,8 +32,8 @@ class SmallServer:
 
 
 @contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[SmallServer]:
-    """Serve an application on a free port until the end of the block."""
+def serving(settings: Settings, wait: bool = True) -> Iterator[SmallServer]:
+    """Serve an application on a free port until the end of the block, which begins when it is ready; or answers."""
     config = uvicorn.Config(create_app(settings), port=0, log_level="critical", ws="none", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -45,7 +45,8 @@ def serving(settings: Settings) -> Iterator[SmallServer]:
         port = server.servers[0].sockets[0].getsockname()[1]
         running = SmallServer(f"http://127.0.0.1:{port}", settings)
         key = settings.api_key.get_secret_value() if settings.api_key else None
-        running.client(key).wait_until_ready(20)
+        if wait:
+            running.client(key).wait_until_ready(20)
         yield running
     finally:
         server.should_exit = True

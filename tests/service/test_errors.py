@@ -175,6 +175,7 @@ CASES = [
 ]
 DOCUMENT = create_app(read_settings({})).openapi()
 ELSEWHERE = {
+    errors.VaultLockedError,  # tests/service/api/test_vault.py
     errors.UnauthorizedError,
     errors.OverloadedError,
     errors.NotReadyError,

@@ -43,6 +43,11 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_TRUSTED_BUNDLE_KEYS": "a, b",
         "MATCHKA_DATA_DIR": "/d",
         "MATCHKA_DATABASE_URL": "sqlite:///x.sqlite",
+        "MATCHKA_MASTER_KEY_FILE": "/k/master.key",
+        "MATCHKA_MASTER_KEY_COMMAND": "print-key",
+        "MATCHKA_CREATE_MASTER_KEY": "1",
+        "MATCHKA_KEY_DATABASE_URL": "sqlite:////k/keys.sqlite",
+        "MATCHKA_KEY_BACKUP_FILE": "/c/keys.copy",
         "MATCHKA_MAX_BODY_MIB": "1.5",
         "MATCHKA_MAX_FILES": "3",
         "MATCHKA_MAX_BODIES_MIB": "100.5",
@@ -85,6 +90,11 @@ def test_read_settings_takes_every_field_from_its_variable():
         "trusted_bundle_keys": "a, b",
         "data_dir": Path("/d"),
         "database_url": "sqlite:///x.sqlite",
+        "master_key_file": Path("/k/master.key"),
+        "master_key_command": "print-key",
+        "create_master_key": True,
+        "key_database_url": "sqlite:////k/keys.sqlite",
+        "key_backup_file": Path("/c/keys.copy"),
         "max_body_mib": 1.5,
         "max_files": 3,
         "max_bodies_mib": 100.5,
@@ -254,3 +264,17 @@ def test_read_settings_with_a_setting_that_is_gone_is_refused_and_says_so(name: 
         read_settings({f"MATCHKA_{name}": "1"})
     assert refused.value.value == f"MATCHKA_{name}"
     assert refused.value.remedy.startswith("Unset it;")
+
+
+def test_key_store_is_in_the_data_folder_by_default_and_never_in_the_templates_database():
+    assert read_settings({"MATCHKA_DATA_DIR": "/d"}).effective_key_database_url == "sqlite:////d/keys/keys.sqlite"
+    one = {"MATCHKA_DATABASE_URL": "postgresql+psycopg://h/a", "MATCHKA_KEY_DATABASE_URL": "postgresql+psycopg://h/a"}
+    with pytest.raises(SettingsError, match="database of its own"):
+        read_settings(one).require_one_master_key()
+
+
+def test_master_key_from_two_places_is_refused():
+    two = {"MATCHKA_MASTER_KEY_FILE": "/k", "MATCHKA_MASTER_KEY_COMMAND": "print-key"}
+    with pytest.raises(SettingsError, match="both set"):
+        read_settings(two).require_one_master_key()
+    read_settings({**two, "MATCHKA_MASTER_KEY_COMMAND": ""}).require_one_master_key()

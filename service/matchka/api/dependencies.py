@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from matchka.api.guards.account import account_of
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.telemetry import Telemetry
-from matchka.errors import InvalidFieldError, NotReadyError, UnknownFieldError
+from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
@@ -33,7 +33,7 @@ class ServiceState:
     """What an application holds while it runs.
 
     `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
-    they never will be.
+    they never will be; `refusal` says why the service stays without them.
     """
 
     keys: KeyRing
@@ -46,6 +46,14 @@ class ServiceState:
     speech: Speech | None = None
     challenger: Challenger | None = None
     has_failed: bool = False
+    refusal: MatchkaError | None = None
+
+    @property
+    def not_ready(self) -> MatchkaError:
+        """Why nothing is served: for the time being, or until somebody sets it right."""
+        return self.refusal or NotReadyError(
+            "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
+        )
 
 
 @dataclass(frozen=True)
@@ -140,13 +148,12 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
         Raises:
             UnauthorizedError: keys are in force, and the header has none that is valid.
             NotReadyError: the service is still loading.
+            VaultLockedError: what is stored cannot be opened.
             UnknownFieldError: a query parameter that the call does not have.
         """
         state = service_state(request)
         if state.verifier is None or state.speech is None or state.challenger is None:
-            raise NotReadyError(
-                "The models are not warm or the gallery is not loaded yet.", remedy="Wait until /readyz answers 200."
-            )
+            raise state.not_ready
         _refuse_stray_parameters(request, parameters)
         return Caller(grant, state.verifier, state.speech, state.challenger, state, request)
 

@@ -37,7 +37,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"max_fmr", "model"}), (errors.CeilingError,)),
     (frozenset({"max_fpir", "model"}), (errors.CeilingError,)),
     *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify")),
-    (frozenset({"/readyz"}), (errors.NotReadyError,)),
+    (frozenset({"/readyz"}), (errors.NotReadyError, errors.VaultLockedError)),
     (
         frozenset({"work"}),
         (
@@ -48,6 +48,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.DeadlinePassedError,
             errors.StorageDamagedError,
             errors.StorageFailedError,
+            errors.VaultLockedError,
         ),
     ),
     (

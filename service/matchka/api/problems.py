@@ -55,6 +55,7 @@ from matchka.errors import (
     UnsupportedContentTypeError,
     UntrainedDimError,
     UploadTimeoutError,
+    VaultLockedError,
     ZeroVectorError,
 )
 from matchka.modalities import MODALITIES
@@ -136,6 +137,7 @@ STATUS_AND_CODE: Final[dict[type[MatchkaError], tuple[int, str]]] = {
     OverloadedError: (503, "overloaded"),
     OutOfMemoryError: (503, "out_of_memory"),
     StorageFailedError: (503, "storage_failed"),
+    VaultLockedError: (503, "vault_locked"),
     StorageFullError: (507, "storage_full"),
 }
 

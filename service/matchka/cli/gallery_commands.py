@@ -30,6 +30,8 @@ from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.sqlite.backup import backup_file, require_file, write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
 from matchka.store.transfer.deletions_file import read_deletions, write_deletions
+from matchka.store.vault.open_vault import VaultPlan, opened_vault
+from matchka.store.vault.vault import Vault
 
 DISAGREES: Final = 1
 FINDINGS_SHOWN: Final = 20
@@ -65,6 +67,17 @@ def progress_bar(title: str, bytes_counted: bool = False) -> Iterator[Callable[[
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def unlocked_vault(settings: Settings) -> Iterator[Vault]:
+    """The vault of the settings.
+
+    Raises: VaultLockedError: it cannot be opened.
+    """
+    with opened_vault(VaultPlan.of(settings)) as vault:
+        vault.require_open()
+        yield vault
 
 
 @contextmanager
@@ -145,8 +158,8 @@ def restore_command(
     with private_settings() as settings:
         database = sqlite_file(settings)
         deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
-        plan = RestorePlan(file, database, replace, resurrect, deletions, deletions_file is not None)
-        with owned_data_dir(settings.data_dir):
+        with owned_data_dir(settings.data_dir), unlocked_vault(settings) as vault:
+            plan = RestorePlan(file, database, replace, resurrect, deletions, deletions_file is not None, vault)
             database.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("unpacking", True) as advance, progress_bar("checking") as progress:
                 report = restore(plan, advance, progress)
@@ -156,6 +169,7 @@ def restore_command(
         "templates": statistics.templates,
         "kept_out": report.kept_out,
         "brought_back": report.brought_back,
+        "unreadable": report.unreadable,
         "deletions": statistics.deletions,
         "old_keys": report.old_keys,
         "created_at": report.manifest.created_at.isoformat(),
@@ -168,6 +182,8 @@ def restore_command(
         f"restored the state of {result['created_at']}: {result['subjects']} subjects, {result['templates']} templates"
     )
     console.print(f"{report.kept_out} templates that were deleted since stayed out")
+    if report.unreadable:
+        console.print(f"{report.unreadable} subjects stayed out because their keys were destroyed")
     if report.brought_back:
         console.print(f"{report.brought_back} templates that had been deleted are back", style="yellow")
     if report.old_keys:
@@ -190,8 +206,12 @@ def write_deletions_file(
 def verify(url: Url = None, json: JsonOption = False) -> None:
     """Check every row of the store, and the running service's galleries. Exit code 0: sound, 1: not, 2: error."""
     with private_settings() as settings:
-        with opened_for_reading(settings) as (_, session), progress_bar("checking") as progress:
-            report = check_store(session, progress)
+        with (
+            unlocked_vault(settings) as vault,
+            opened_for_reading(settings) as (_, session),
+            progress_bar("checking") as progress,
+        ):
+            report = check_store(session, progress, vault)
         is_serving = is_owned(settings.data_dir)
         disagreements = []
         if is_serving:

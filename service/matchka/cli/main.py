@@ -48,6 +48,12 @@ def keys(context: typer.Context) -> None:
     _pass_on(context, "matchka.cli.key_commands", "key_commands")
 
 
+@app.command(context_settings=PASSED_ON)
+def vault(context: typer.Context) -> None:
+    """Encrypt templates, rotate keys, and see how they are kept."""
+    _pass_on(context, "matchka.cli.vault_commands", "vault_commands")
+
+
 @app.command()
 def demo(
     samples: Annotated[Path, typer.Option(help="Folder of samples.")] = Path("build/samples"),

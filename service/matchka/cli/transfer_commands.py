@@ -1,7 +1,7 @@
 """`matchka gallery export`, `import` and `prune`: templates from one store to another, and of old versions away."""
 
 import json as json_format
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,9 @@ from matchka.cli.gallery_commands import (
     opened_for_reading,
     private_settings,
     progress_bar,
+    unlocked_vault,
 )
-from matchka.errors import BackupError, StoreError, UnknownModelError
+from matchka.errors import BackupError, StoreError, UnknownModelError, VaultError
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
 from matchka.store.engine import open_engine
@@ -34,6 +35,10 @@ from matchka.store.transfer.deletions_file import read_deletions
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
 from matchka.store.transfer.prune import prune_templates
+from matchka.store.vault.encryption import encrypt_store
+from matchka.store.vault.open_vault import OpenVault
+from matchka.store.vault.subject_keys import finish_erasures, require_keys
+from matchka.store.vault.vault import Vault
 
 DEFAULT_TENANT: Final = "default"
 
@@ -48,16 +53,26 @@ def export_command(
         str | None, typer.Option("--version", help="Of the model; may be left out where the store has one only.")
     ] = None,
     tenant: Annotated[str, typer.Option("--tenant", help="Whose templates.")] = DEFAULT_TENANT,
+    in_clear: Annotated[
+        bool, typer.Option("--in-clear", help="Write in clear what the store holds encrypted; nothing else is written.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Write the templates of one tenant and model in a documented format (docs/backup.md), while the service serves."""
     with (
         private_settings() as settings,
+        unlocked_vault(settings) as vault,
         opened_for_reading(settings) as (_, session),
         progress_bar("exporting") as progress,
     ):
+        if vault.is_sealing and not in_clear:
+            raise VaultError(
+                "Templates are encrypted, and an export holds them in clear: no deletion reaches it.",
+                value=target,
+                remedy="Say --in-clear, and encrypt the file; or move the store by `matchka gallery backup`.",
+            )
         chosen = version or _only_version(session, tenant, model)
-        manifest = write_export(session, target, tenant, model, chosen, progress)
+        manifest = write_export(session, target, tenant, model, chosen, progress, vault)
     if json:
         typer.echo(manifest.model_dump_json())
         return
@@ -88,11 +103,13 @@ def import_command(
             if b.manifest.has_output(EmbeddingOutput)
         }
         with (
-            opened_for_writing(settings) as engine,
+            unlocked_vault(settings) as vault,
+            opened_for_writing(settings, vault) as engine,
             progress_bar("checking", True) as advance,
             progress_bar("importing") as progress,
         ):
-            report = import_archive(engine, plan, full_dims, advance, progress)
+            encrypt_first(engine, vault, progress)
+            report = import_archive(engine, plan, full_dims, advance, progress, vault)
     counts = {
         name: getattr(report, name)
         for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
@@ -113,8 +130,15 @@ def prune(
     """Delete older versions' templates of subjects that have the current one; the service must be stopped."""
     with private_settings() as settings, owned_data_dir(settings.data_dir):
         current = _current(settings, model).manifest.version
-        with opened_for_writing(settings) as engine, Session(engine) as session, session.begin():
-            removed = prune_templates(session, model, current, datetime.now(UTC))
+        with (
+            unlocked_vault(settings) as vault,
+            opened_for_writing(settings, vault) as engine,
+            progress_bar("encrypting") as progress,
+        ):
+            encrypt_first(engine, vault, progress)
+            with Session(engine) as session, session.begin():
+                removed = prune_templates(session, model, current, datetime.now(UTC), vault)
+            finish_erasures(engine, vault)
     if json:
         typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))
     else:
@@ -122,14 +146,17 @@ def prune(
 
 
 @contextmanager
-def opened_for_writing(settings: Settings) -> Iterator[Engine]:
+def opened_for_writing(settings: Settings, vault: Vault) -> Iterator[Engine]:
     """The store of a data folder that this process owns, its tables brought up to date.
 
-    Raises: StoreError: the database cannot be opened or written.
+    Raises:
+        StoreError: the database cannot be opened or written.
+        VaultLockedError: the vault does not open what it holds.
     """
     engine = open_engine(settings.effective_database_url)
     try:
         bring_up_to_date(engine)
+        require_keys(engine, vault)
         yield engine
     except SQLAlchemyError as error:
         raise StoreError(
@@ -137,6 +164,12 @@ def opened_for_writing(settings: Settings) -> Iterator[Engine]:
         ) from error
     finally:
         engine.dispose()  # on SQLite the last connection, which empties the log of what was deleted
+
+
+def encrypt_first(engine: Engine, vault: Vault, progress: Callable[[int, int], None]) -> None:
+    """Encrypt what is still in clear, where there is a vault: these commands change a store that is all encrypted."""
+    if isinstance(vault, OpenVault):
+        encrypt_store(engine, vault, progress)
 
 
 def _only_version(session: Session, tenant: str, model: str) -> str:

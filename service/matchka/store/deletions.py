@@ -10,7 +10,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from matchka.store.queries import recompute_reference
-from matchka.store.schema import DeletionRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import DeletionRow, KeyErasureRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.vault.vault import CLEAR, Vault
 
 T = TypeVar("T")
 IDS_AT_ONCE: Final = 500  # SQLite takes at least 999 parameters of one statement
@@ -32,6 +33,11 @@ def note_deletions(session: Session, subject: SubjectRow, template_ids: Iterable
         session.add(
             DeletionRow(template_id=template_id, tenant=subject.tenant, subject_id=subject.subject_id, deleted_at=now)
         )
+
+
+def note_key_erasures(session: Session, key_ids: Iterable[bytes | None]) -> None:
+    """Note keys that are to be destroyed; to be called in the transaction that deletes their subjects."""
+    session.add_all(KeyErasureRow(key_id=key_id) for key_id in key_ids if key_id is not None)
 
 
 def deletions_in(session: Session) -> Iterator[Deletion]:
@@ -83,10 +89,11 @@ def living_deletions(session: Session) -> list[str]:
     return list(session.scalars(query.order_by(TemplateRow.template_id)))
 
 
-def remove_templates(session: Session, template_ids: Iterable[str]) -> int:
+def remove_templates(session: Session, template_ids: Iterable[str], vault: Vault = CLEAR) -> int:
     """Delete templates wherever they are, recompute the references they were part of, and drop empty subjects.
 
-    The deletion log is the caller's: this neither reads nor writes it.
+    The deletion log is the caller's: this neither reads nor writes it. The keys of subjects that are dropped are noted,
+    for finish_erasures() to destroy them after the commit.
 
     Returns: how many there were.
     """
@@ -102,11 +109,14 @@ def remove_templates(session: Session, template_ids: Iterable[str]) -> int:
         touched |= {(row.subject_key, row.model, row.version) for row in found}
         session.execute(delete(TemplateRow).where(TemplateRow.template_id.in_(chunk)))
     for key, model, version in sorted(touched):
-        recompute_reference(session, session.get_one(SubjectRow, key), model, version)
+        recompute_reference(session, session.get_one(SubjectRow, key), model, version, vault)
     session.flush()
     for keys in in_chunks({key for key, _, _ in touched}):
         has_templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key)
-        empty = session.scalars(select(SubjectRow.key).where(SubjectRow.key.in_(keys), ~has_templates.exists())).all()
+        query = select(SubjectRow.key, SubjectRow.key_id).where(SubjectRow.key.in_(keys), ~has_templates.exists())
+        dropped = session.execute(query).all()
+        note_key_erasures(session, [row.key_id for row in dropped])
+        empty = [row.key for row in dropped]
         session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key.in_(empty)))
         session.execute(delete(SubjectRow).where(SubjectRow.key.in_(empty)))
     return removed

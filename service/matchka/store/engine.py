@@ -72,17 +72,21 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def changing_tables(engine: Engine) -> Iterator[Connection]:
+def changing_tables(engine: Engine, lock: int = TABLES_LOCK) -> Iterator[Connection]:
     """A transaction that makes or changes tables, whole or not at all, while no other process does so.
 
     SQLite: Python's driver begins before rows are written, not before tables are made, so the beginning is said.
     PostgreSQL: the lock is given back when the transaction ends.
+
+    Args:
+        engine: of the database.
+        lock: PostgreSQL's advisory lock that is held: who holds another one is not waited for.
     """
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         elif engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TABLES_LOCK})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock})")
         yield connection
 
 

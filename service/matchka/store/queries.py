@@ -1,8 +1,8 @@
 """Table rows -> records, and the reference as the mean of its templates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Executable, Row, Select, bindparam, select
@@ -13,7 +13,19 @@ from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
 from matchka.store.records import Reference, StoredEmbedding, Subject, Template
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.vectors import mean_reference
+
+_REFERENCE_COLUMNS: Final = (
+    ReferenceRow.subject_key,
+    SubjectRow.subject_id,
+    ReferenceRow.template_count,
+    ReferenceRow.row_count,
+    ReferenceRow.condition,
+    ReferenceRow.embedding,
+    ReferenceRow.digest,
+)
 
 
 def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow | None:
@@ -73,41 +85,47 @@ def summaries_query() -> Executable:
 
 
 def reference_query() -> Executable:
-    """What to_reference() needs of one subject: of_tenant, of_subject, of_model, of_version."""
+    """What to_references() needs of one subject: of_tenant, of_subject, of_model, of_version."""
     return _references().where(SubjectRow.subject_id == bindparam("of_subject"))
 
 
 def references_query() -> Executable:
-    """What to_reference() needs of some subjects: of_tenant, keys, of_model, of_version."""
+    """What to_references() needs of some subjects: of_tenant, keys, of_model, of_version."""
     return _references().where(SubjectRow.key.in_(bindparam("keys", expanding=True)))
+
+
+def versions_query() -> Executable:
+    """What to_references() needs of all versions of one subject, and whose it is: of_key, of_model."""
+    return (
+        select(*_REFERENCE_COLUMNS, SubjectRow.tenant, ReferenceRow.version)
+        .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(ReferenceRow.subject_key == bindparam("of_key"), ReferenceRow.model == bindparam("of_model"))
+    )
 
 
 def _references() -> Select[*tuple[Any, ...]]:
     return (
-        select(
-            ReferenceRow.subject_key,
-            SubjectRow.subject_id,
-            ReferenceRow.template_count,
-            ReferenceRow.row_count,
-            ReferenceRow.condition,
-            ReferenceRow.embedding,
-            ReferenceRow.digest,
-        )
+        select(*_REFERENCE_COLUMNS)
         .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
         .where(SubjectRow.tenant == bindparam("of_tenant"))
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
     )
 
 
-def recompute_reference(session: Session, subject: SubjectRow, model: str, version: str) -> Reference | None:
+def recompute_reference(
+    session: Session, subject: SubjectRow, model: str, version: str, vault: Vault = CLEAR
+) -> Reference | None:
     """Make a subject's reference the mean of the templates it has now; None where it has none of this version left.
 
     Raises: StorageDamagedError: a template is not what was stored.
     """
-    return write_reference(session, subject, model, version, read_templates(session, subject, model, version))
+    templates = read_templates(session, subject, model, version, vault)
+    return write_reference(session, subject, model, version, templates, vault)
 
 
-def read_templates(session: Session, subject: SubjectRow, model: str, version: str) -> dict[str, StoredEmbedding]:
+def read_templates(
+    session: Session, subject: SubjectRow, model: str, version: str, vault: Vault = CLEAR
+) -> dict[str, StoredEmbedding]:
     """The embeddings of a subject's templates of one version by their ids, oldest first.
 
     Raises: StorageDamagedError: a template is not what was stored.
@@ -125,14 +143,22 @@ def read_templates(session: Session, subject: SubjectRow, model: str, version: s
     ).all()
     for number, found in enumerate(rows, start=1):
         require_digest(found.embedding, found.digest, f"template {number} of {subject.subject_id}")
+    binding = Binding(subject.tenant, model, version)
+    stored = [found.embedding for found in rows]
+    bindings = [binding.of_template(subject.key, found.template_id) for found in rows]
     return {
-        found.template_id: StoredEmbedding(from_bytes(found.embedding), found.row_count, found.condition)
-        for found in rows
+        found.template_id: StoredEmbedding(from_bytes(plain), found.row_count, found.condition)
+        for found, plain in zip(rows, vault.opener(stored).open(stored, bindings), strict=True)
     }
 
 
 def write_reference(
-    session: Session, subject: SubjectRow, model: str, version: str, templates: Mapping[str, StoredEmbedding]
+    session: Session,
+    subject: SubjectRow,
+    model: str,
+    version: str,
+    templates: Mapping[str, StoredEmbedding],
+    vault: Vault = CLEAR,
 ) -> Reference | None:
     """Store the mean of all of a subject's templates as its reference; without any, there is none."""
     row = session.get(ReferenceRow, (subject.key, model, version))
@@ -144,7 +170,9 @@ def write_reference(
     if row is None:
         row = ReferenceRow(subject_key=subject.key, model=model, version=version)
         session.add(row)
-    row.template_count, row.embedding = len(templates), to_bytes(mean)
+    binding = Binding(subject.tenant, model, version).of_reference(subject.key)
+    (row.embedding,) = vault.seal([Plain(subject.key_id, binding, to_bytes(mean))])
+    row.template_count = len(templates)
     row.row_count = total_rows(template.row_count for template in templates.values())
     row.condition = lowest_condition(template.condition for template in templates.values())
     return Reference(subject.key, subject.subject_id, len(templates), mean, row.row_count, row.condition)
@@ -184,11 +212,18 @@ def to_subject(session: Session, row: SubjectRow) -> Subject:
     )
 
 
-def to_reference(row: ReferenceRow | Row[Any], subject_id: str) -> Reference:
-    """A stored reference.
+def to_references(rows: Sequence[Row[Any]], binding: Binding, vault: Vault = CLEAR) -> list[Reference]:
+    """Stored references, of one tenant, model and version; those whose key was destroyed are left out.
 
-    Raises: StorageDamagedError: it is not what was stored.
+    Raises: StorageDamagedError: one is not what was stored.
     """
-    require_digest(row.embedding, row.digest, f"the reference of {subject_id}")
-    embedding = from_bytes(row.embedding)
-    return Reference(row.subject_key, subject_id, row.template_count, embedding, row.row_count, row.condition)
+    for row in rows:
+        require_digest(row.embedding, row.digest, f"the reference of {row.subject_id}")
+    opener = vault.opener([row.embedding for row in rows])
+    rows = [row for row in rows if not opener.lacks(row.embedding)]
+    bindings = [binding.of_reference(row.subject_key) for row in rows]
+    opened = opener.open([row.embedding for row in rows], bindings)
+    return [
+        Reference(row.subject_key, row.subject_id, row.template_count, from_bytes(plain), row.row_count, row.condition)
+        for row, plain in zip(rows, opened, strict=True)
+    ]

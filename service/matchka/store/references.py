@@ -1,5 +1,6 @@
 """Bulk read of a model's references, for filling galleries at start."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from sqlalchemy.exc import DatabaseError
 from matchka.store.integrity.stored_embeddings import verified_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
 from matchka.store.statistics import has_version
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.vault import CLEAR, Opener, Vault
 from matchka.vectors import FloatArray
 
+LOGGER: Final = logging.getLogger("matchka.store")
 ROWS_AT_ONCE: Final = 1_024  # 1 MB of 256 components, which stays in the processor's cache until it is put
 
 
@@ -22,23 +26,33 @@ ROWS_AT_ONCE: Final = 1_024  # 1 MB of 256 components, which stays in the proces
 class StoredReferences:
     """References of one tenant as the database handed them out: not yet checked, so that another thread can do that.
 
-    Attributes: keys: int64, (references,), of the subjects.
+    Attributes:
+        keys: int64, (references,), of the subjects.
+        opener: has their keys.
     """
 
-    tenant: str
+    binding: Binding
     keys: npt.NDArray[np.int64]
     embeddings: Sequence[bytes]
     digests: Sequence[int | None]
+    opener: Opener
+
+    @property
+    def tenant(self) -> str:
+        """Whose they are."""
+        return self.binding.tenant
 
     def rows(self) -> FloatArray:
         """The embeddings, float32, (references, full_dim).
 
         Raises: StorageDamagedError: one is not what was stored.
         """
-        return verified_rows(self.keys, self.embeddings, self.digests)
+        return verified_rows(self.keys, self.embeddings, self.digests, self.opener, self.binding)
 
 
-def read_references(engine: Engine, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+def read_references(
+    engine: Engine, model: str, version: str, unless: Sequence[str] = (), vault: Vault = CLEAR
+) -> Iterator[StoredReferences]:
     """Every reference of a model and version in the order of the subjects' keys, a few thousand at a time.
 
     The rows are neither made into objects nor sorted by tenant: either takes longer than reading them.
@@ -48,6 +62,7 @@ def read_references(engine: Engine, model: str, version: str, unless: Sequence[s
         model: the bundle's name.
         version: the bundle's version.
         unless: versions; subjects that have a reference of one of them are left out.
+        vault: of the store. Subjects whose key was destroyed are left out.
     """
     with engine.connect() as connection:
         # both ends of an index, where asking for the different tenants would read all of it
@@ -59,10 +74,10 @@ def read_references(engine: Engine, model: str, version: str, unless: Sequence[s
         query = query.where(~has_version(model, unless))
     for rows in _partitions(engine, query):
         if only is not None:
-            yield _batch(only, rows)
+            yield from _batch(Binding(only, model, version), rows, vault)
             continue
         for tenant in sorted({row[3] for row in rows}):
-            yield _batch(tenant, [row for row in rows if row[3] == tenant])
+            yield from _batch(Binding(tenant, model, version), [row for row in rows if row[3] == tenant], vault)
 
 
 def _partitions(engine: Engine, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Sequence[Any]]]:
@@ -94,6 +109,11 @@ def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ..
     return query
 
 
-def _batch(tenant: str, rows: Sequence[Sequence[Any]]) -> StoredReferences:
-    keys, embeddings, digests, *_ = zip(*rows, strict=True)
-    return StoredReferences(tenant, np.asarray(keys, np.int64), embeddings, digests)
+def _batch(binding: Binding, rows: Sequence[Sequence[Any]], vault: Vault) -> Iterator[StoredReferences]:
+    opener = vault.opener([row[1] for row in rows])
+    readable = [row for row in rows if not opener.lacks(row[1])]
+    if len(readable) < len(rows):
+        LOGGER.warning("%d subjects of an older copy were deleted since: nothing opens them", len(rows) - len(readable))
+    if readable:
+        keys, embeddings, digests, *_ = zip(*readable, strict=True)
+        yield StoredReferences(binding, np.asarray(keys, np.int64), embeddings, digests, opener)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -65,7 +65,10 @@ class IdentityRow(Base):
 
 
 class SubjectRow(Base):
-    """A subject of a tenant. Keys are never reused, so a stale index entry can never point at somebody else."""
+    """A subject of a tenant. Keys are never reused, so a stale index entry can never point at somebody else.
+
+    `key_id` names the key in the key store that encrypts all of its embeddings; null where they are in clear.
+    """
 
     __tablename__ = "subjects"
     __table_args__ = (UniqueConstraint("tenant", "subject_id"), {"sqlite_autoincrement": True})
@@ -73,6 +76,7 @@ class SubjectRow(Base):
     tenant: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    key_id: Mapped[bytes | None] = mapped_column(LargeBinary(16))
 
 
 def with_digest(row: "TemplateRow | ReferenceRow", _name: str, embedding: bytes) -> bytes:
@@ -82,7 +86,9 @@ def with_digest(row: "TemplateRow | ReferenceRow", _name: str, embedding: bytes)
 
 
 class TemplateRow(Base):
-    """One sample's embedding: little-endian float32, full_dim components, unit length; and its digest.
+    """One sample's embedding: little-endian float32, full_dim components, unit length; and the digest of these bytes.
+
+    Where its subject has a key, the bytes are encrypted (store/vault/sealed.py), and the digest is of the ciphertext.
 
     `row_count` says of how many rows of the graph's output it is the mean; null in templates from before it was kept.
     `condition` is the value that decides which of the bundle's thresholds hold; null where the bundle has one set.
@@ -132,6 +138,20 @@ class DeletionRow(Base):
     tenant: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
     deleted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class KeyStoreNameRow(Base):
+    """At most one row: the identity of the key store that has the subjects' keys."""
+
+    __tablename__ = "key_store_identity"
+    identity: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class KeyErasureRow(Base):
+    """A key of a subject that is deleted: to be destroyed in the key store, then to be forgotten here."""
+
+    __tablename__ = "key_erasures"
+    key_id: Mapped[bytes] = mapped_column(LargeBinary(16), primary_key=True)
 
 
 class ChallengeRow(Base):

@@ -12,11 +12,11 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
-from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from matchka.errors import KeyDestroyedError, NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.deletions import note_deletions
+from matchka.store.deletions import note_deletions, note_key_erasures
 from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import open_engine
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
@@ -31,8 +31,9 @@ from matchka.store.queries import (
     references_query,
     require_subject,
     summaries_query,
-    to_reference,
+    to_references,
     to_subject,
+    versions_query,
     write_reference,
 )
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
@@ -41,6 +42,15 @@ from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, Subject
 from matchka.store.sqlite.page_check import require_sound_pages
 from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.statistics import subjects_without
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.subject_keys import (
+    finish_erasures,
+    give_key,
+    new_key_destroyed_on_failure,
+    require_keys,
+    subjects_in_clear,
+)
+from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.vectors import FloatArray
 
 ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
@@ -50,16 +60,20 @@ LOGGER: Final = logging.getLogger("matchka.store")
 class Store:
     """Subjects, templates and references of every tenant; what subjects are asked, and the keys of who asks.
 
-    Args: url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
+    Args:
+        url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
+        vault: encrypts embeddings; the caller closes it. In clear by default.
 
     Raises: StoreError: the database cannot be opened, or its tables are of another version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, vault: Vault = CLEAR) -> None:
+        self._vault = vault
         self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine)
         # made once: each verify asks the first and each identify another, and making them takes longer than they
         self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
+        self._versions = versions_query()
         try:
             bring_up_to_date(self._engine)
         except StoreError:
@@ -131,16 +145,24 @@ class Store:
         counts = [None] * len(embeddings) if row_counts is None else row_counts
         held = [None] * len(embeddings) if conditions is None else conditions
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
-        with self._sessions.begin() as session:
+        binding = Binding(tenant, model, version)
+        with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
             subject = find_or_make_subject(session, tenant, subject_id, now)
-            for template_id, embedding, row_count, condition in zip(ids, embeddings, counts, held, strict=True):
+            give_key(session, self._vault, subject, made)
+            sealed = self._vault.seal(
+                [
+                    Plain(subject.key_id, binding.of_template(subject.key, template_id), to_bytes(embedding))
+                    for template_id, embedding in zip(ids, embeddings, strict=True)
+                ]
+            )
+            for template_id, stored, row_count, condition in zip(ids, sealed, counts, held, strict=True):
                 session.add(
                     TemplateRow(
                         template_id=template_id,
                         subject_key=subject.key,
                         model=model,
                         version=version,
-                        embedding=to_bytes(embedding),
+                        embedding=stored,
                         created_at=now,
                         row_count=row_count,
                         condition=condition,
@@ -149,9 +171,9 @@ class Store:
             session.flush()
             # as SQLite's one writer, or with the subject locked: nothing is committed between this look and the commit
             limits.require_room(session, subject, model, len(ids))
-            templates = read_templates(session, subject, model, version)
-            require_no_duplicates({one: stored.vector for one, stored in templates.items()}, ids, subject_id)
-            reference = write_reference(session, subject, model, version, templates)
+            templates = read_templates(session, subject, model, version, self._vault)
+            require_no_duplicates({one: held.vector for one, held in templates.items()}, ids, subject_id)
+            reference = write_reference(session, subject, model, version, templates, self._vault)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
         return Enrolment(ids, reference)
@@ -168,7 +190,14 @@ class Store:
         with self._engine.connect() as connection:
             found = connection.execute(self._reference, values).one_or_none()
         if found is not None:
-            return to_reference(found, subject_id)
+            opened = to_references([found], Binding(tenant, model, version), self._vault)
+            if opened:
+                return opened[0]
+            raise KeyDestroyedError(
+                "The key of this subject was destroyed when it was deleted.",
+                value=subject_id,
+                remedy="Enrol it again.",
+            )
         with self._sessions() as session:
             subject = require_subject(session, tenant, subject_id)
             other = session.scalar(
@@ -203,15 +232,17 @@ class Store:
         values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
         with self._engine.connect() as connection:
             rows = connection.execute(self._references, values).all()
-        return {row.subject_key: to_reference(row, row.subject_id) for row in rows}
+        found = to_references(rows, Binding(tenant, model, version), self._vault)
+        return {reference.subject_key: reference for reference in found}
 
     def references_by_version(self, subject_key: int, model: str) -> dict[str, FloatArray]:
         """A subject's references for a model, float32, (full_dim,), by version."""
-        with self._sessions() as session:
-            rows = session.scalars(
-                select(ReferenceRow).where(ReferenceRow.subject_key == subject_key, ReferenceRow.model == model)
-            )
-            return {row.version: to_reference(row, f"subject number {subject_key}").embedding for row in rows}
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._versions, {"of_key": subject_key, "of_model": model}).all()
+        found = {
+            row.version: to_references([row], Binding(row.tenant, model, row.version), self._vault) for row in rows
+        }
+        return {version: references[0].embedding for version, references in found.items() if references}
 
     def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
         """Tenant and key of each subject that has templates of a model, but none of this version."""
@@ -226,7 +257,7 @@ class Store:
             version: the bundle's version.
             unless: versions; subjects that have a reference of one of them are left out.
         """
-        return read_references(self._engine, model, version, unless)
+        return read_references(self._engine, model, version, unless, self._vault)
 
     def subject(self, tenant: str, subject_id: str) -> Subject:
         """One subject with its templates.
@@ -261,7 +292,8 @@ class Store:
         Args:
             tenant: owner of the subject.
             subject_id: whose.
-            wait_s: longest wait, in seconds, until no byte of it is left in SQLite's write-ahead log.
+            wait_s: longest wait, in seconds, until its key is destroyed and no byte of it is left in SQLite's
+                write-ahead log; without any, wait_until_erased() is the caller's.
 
         Returns: its key, which is never used again.
 
@@ -274,6 +306,7 @@ class Store:
             note_deletions(session, subject, ids, datetime.now(UTC))
             session.execute(delete(TemplateRow).where(TemplateRow.subject_key == key))
             session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
+            note_key_erasures(session, [subject.key_id])
             session.delete(subject)
         self._erase(wait_s)
         return key
@@ -301,21 +334,24 @@ class Store:
             if subject is None or template is None:  # the latter where it was deleted while this waited for the subject
                 raise _no_such_template(template_id)
             key, model, version = subject.key, template.model, template.version
+            give_key(session, self._vault, subject, [])
             note_deletions(session, subject, [template_id], datetime.now(UTC))
             session.delete(template)
             session.flush()
-            reference = recompute_reference(session, subject, model, version)
+            reference = recompute_reference(session, subject, model, version, self._vault)
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
+                note_key_erasures(session, [subject.key_id])
                 session.delete(subject)
         self._erase(wait_s)
         return Removal(key, model, version, reference)
 
     def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
-        """Wait until nothing that was deleted so far is left in SQLite's write-ahead log.
+        """Destroy the keys of deleted subjects, and wait until nothing of them is left in SQLite's write-ahead log.
 
         Returns: False where a long read of another process, a backup say, keeps it there for longer; it is erased in
             the background as soon as that read ends.
         """
+        finish_erasures(self._engine, self._vault)
         erased = self._wal.wait(wait_s)
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
@@ -325,6 +361,22 @@ class Store:
     def erasures_waiting(self) -> int:
         """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
         return self._wal.waiting
+
+    def require_keys(self) -> None:
+        """Refuse to serve what cannot be opened; destroy the keys of whoever was deleted when a process was killed.
+
+        Raises: VaultLockedError: the vault is locked, or its key store is another.
+        """
+        require_keys(self._engine, self._vault)
+        finish_erasures(self._engine, self._vault)
+        if self._vault.is_sealing and self._vault.accepts_clear:
+            with self._sessions() as session:
+                in_clear = subjects_in_clear(session)
+                is_new = not session.scalar(select(func.count()).select_from(SubjectRow))
+            if is_new:
+                self._vault.accept_only_sealed()
+            elif in_clear:
+                LOGGER.warning("%d subjects are not encrypted yet: run `matchka vault encrypt`", in_clear)
 
     def require_sound_pages(self) -> None:
         """Compare tables with their indexes (SQLite): damage that no digest shows.
@@ -352,9 +404,9 @@ def _no_such_template(template_id: str) -> UnknownTemplateError:
 
 
 @contextmanager
-def opened_store(url: str) -> Iterator[Store]:
+def opened_store(url: str, vault: Vault = CLEAR) -> Iterator[Store]:
     """A store that is closed at the end of the block."""
-    store = Store(url)
+    store = Store(url, vault)
     try:
         yield store
     finally:

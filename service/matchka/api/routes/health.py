@@ -8,7 +8,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from matchka.api.dependencies import authorised, service_state
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import HealthAnswer, ReadyAnswer
-from matchka.errors import NotReadyError
 from matchka.store.keys.records import Grant
 
 router = GuardedRouter()
@@ -22,10 +21,11 @@ async def healthz() -> HealthAnswer:
 
 @router.get("/readyz", summary="Can it serve?")
 async def readyz(request: Request) -> ReadyAnswer:
-    """200 when the models are warm and the gallery is loaded; 503 before."""
-    verifier = service_state(request).verifier
+    """200 when the models are warm and the gallery is loaded; 503 before, or with the reason why that cannot be."""
+    state = service_state(request)
+    verifier = state.verifier
     if verifier is None:
-        raise NotReadyError("The models are not warm or the gallery is not loaded yet.", remedy="Try again.")
+        raise state.not_ready
     return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
 
 

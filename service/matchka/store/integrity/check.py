@@ -4,19 +4,23 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
-from sqlalchemy import Row, func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
+from matchka.errors import KeyDestroyedError, StorageDamagedError
 from matchka.store.deletions import living_deletions
 from matchka.store.integrity.digest import digest_of, digests
 from matchka.store.integrity.stored_embeddings import from_bytes
 from matchka.store.queries import lowest_condition, total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.statistics import row_counts
+from matchka.store.vault.sealed import SEALED_MORE_BYTES, Binding, is_sealed
+from matchka.store.vault.subject_keys import subjects_without_key
+from matchka.store.vault.vault import CLEAR, Opener, Vault
 from matchka.vectors import FloatArray, mean_by_group, squared_lengths, truncate_and_normalise
 
 UNIT_TOLERANCE: Final = 1e-3  # of a template's length
@@ -29,7 +33,20 @@ Progress: TypeAlias = Callable[[int, int], None]  # done, of how many
 GroupKey: TypeAlias = tuple[int, str, str]  # subject key, model, version
 # template count, embedding, digest, row count, condition
 StoredReference: TypeAlias = tuple[int, bytes, int | None, int | None, float | None]
-TemplateLine: TypeAlias = Row[Any]  # subject_key, model, version, template_id, embedding, digest, row_count, condition
+
+
+class TemplateLine(NamedTuple):
+    """A template's row. The embedding is in clear; `digest` is None of what was encrypted, whose digest is compared."""
+
+    subject_key: int
+    model: str
+    version: str
+    template_id: str
+    embedding: bytes
+    digest: int | None
+    row_count: int | None
+    condition: float | None
+    tenant: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,7 @@ class CheckReport:
     findings: tuple[IntegrityProblem, ...]
 
 
-def check_store(session: Session, progress: Progress) -> CheckReport:
+def check_store(session: Session, progress: Progress, vault: Vault = CLEAR) -> CheckReport:
     """Check every row.
 
     The file itself (SQLite), rows without their owner, vectors that are not finite, not of unit length, not of the
@@ -60,15 +77,26 @@ def check_store(session: Session, progress: Progress) -> CheckReport:
     Args:
         session: of one snapshot (matchka.store.engine.reading), so that others may write meanwhile.
         progress: called with the templates read so far and their number.
+        vault: of the store. Subjects whose key was destroyed are a finding, and what they have is not read.
+
+    Raises: VaultLockedError: embeddings are encrypted, and the vault does not open them.
     """
     try:
         findings = [*_broken_pages(session), *_strays(session), *_revived(session)]
+        unreadable = set(subjects_without_key(session, vault))
+        findings.extend(
+            IntegrityProblem("a subject whose key was destroyed", f"subject key {key}") for key in unreadable
+        )
         subjects, templates, references = row_counts(session, SubjectRow, TemplateRow, ReferenceRow)
         sizes = _sizes(session)
         done = 0
         progress(0, templates)
         for lines in _batches(session):
-            findings.extend(_check_batch(session, lines, sizes))
+            readable = [line for line in lines if line.subject_key not in unreadable]
+            found, opened = _opened(readable, vault)
+            findings.extend(found)
+            if opened:
+                findings.extend(_check_batch(session, opened, sizes, vault))
             done += len(lines)
             progress(done, templates)
     except DatabaseError as error:
@@ -112,12 +140,12 @@ def _revived(session: Session) -> Iterator[IntegrityProblem]:
 
 def _sizes(session: Session) -> dict[tuple[str, str], int]:
     """Bytes of a vector by model and version: the size that most of them have."""
-    length = func.length(TemplateRow.embedding)
+    length = func.length(TemplateRow.embedding) - case((SubjectRow.key_id.is_not(None), SEALED_MORE_BYTES), else_=0)
     counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for model, version, size, number in session.execute(
-        select(TemplateRow.model, TemplateRow.version, length, func.count()).group_by(
-            TemplateRow.model, TemplateRow.version, length
-        )
+        select(TemplateRow.model, TemplateRow.version, length, func.count())
+        .outerjoin(SubjectRow, SubjectRow.key == TemplateRow.subject_key)
+        .group_by(TemplateRow.model, TemplateRow.version, length)
     ):
         counts[model, version][size] = number
     return {key: sizes.most_common(1)[0][0] for key, sizes in counts.items()}
@@ -134,10 +162,14 @@ def _batches(session: Session) -> Iterator[list[TemplateLine]]:
         TemplateRow.digest,
         TemplateRow.row_count,
         TemplateRow.condition,
-    ).order_by(TemplateRow.subject_key, TemplateRow.model, TemplateRow.version)
+        func.coalesce(SubjectRow.tenant, ""),  # of a template without its subject
+    )
+    query = query.outerjoin(SubjectRow, SubjectRow.key == TemplateRow.subject_key).order_by(
+        TemplateRow.subject_key, TemplateRow.model, TemplateRow.version
+    )
     held: list[TemplateLine] = []
     for partition in session.execute(query).yield_per(BATCH_ROWS).partitions():
-        lines: list[TemplateLine] = [*held, *cast(Sequence[TemplateLine], partition)]
+        lines = [*held, *(TemplateLine(*row) for row in partition)]
         last = lines[-1].subject_key
         held = [line for line in lines if line.subject_key == last]
         if len(held) < len(lines):
@@ -146,30 +178,61 @@ def _batches(session: Session) -> Iterator[list[TemplateLine]]:
         yield held
 
 
+def _opened(lines: Sequence[TemplateLine], vault: Vault) -> tuple[list[IntegrityProblem], list[TemplateLine]]:
+    """Templates in clear, without those that cannot be opened, and what is wrong with these."""
+    opener = vault.opener([line.embedding for line in lines])
+    findings: list[IntegrityProblem] = []
+    opened: list[TemplateLine] = []
+    for line in lines:
+        binding = Binding(line.tenant, line.model, line.version).of_template(line.subject_key, line.template_id)
+        plain, digest, problem = _open(opener, line.embedding, line.digest, binding, "template")
+        if problem:
+            findings.append(IntegrityProblem(problem, f"template {line.template_id}"))
+        else:
+            opened.append(line._replace(embedding=plain, digest=digest))
+    return findings, opened
+
+
+def _open(
+    opener: Opener, stored: bytes, digest: int | None, binding: bytes, what: str
+) -> tuple[bytes, int | None, str | None]:
+    """An embedding in clear, the digest to compare it with, and what is wrong with it."""
+    if is_sealed(stored) and digest not in (None, digest_of(stored)):
+        return b"", None, NOT_AS_WRITTEN.format(what)
+    try:
+        (plain,) = opener.open([stored], [binding])
+    except (StorageDamagedError, KeyDestroyedError):
+        return b"", None, f"a {what} that the vault cannot open"
+    return plain, None if is_sealed(stored) else digest, None
+
+
 def _check_batch(
-    session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int]
+    session: Session, lines: Sequence[TemplateLine], sizes: dict[tuple[str, str], int], vault: Vault
 ) -> Iterator[IntegrityProblem]:
-    references = {
-        (row.subject_key, row.model, row.version): (
-            row.template_count,
-            row.embedding,
-            row.digest,
-            row.row_count,
-            row.condition,
-        )
-        for row in session.execute(
-            select(
-                ReferenceRow.subject_key,
-                ReferenceRow.model,
-                ReferenceRow.version,
-                ReferenceRow.template_count,
-                ReferenceRow.embedding,
-                ReferenceRow.digest,
-                ReferenceRow.row_count,
-                ReferenceRow.condition,
-            ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
-        )
-    }
+    tenants = {line.subject_key: line.tenant for line in lines}
+    rows = session.execute(
+        select(
+            ReferenceRow.subject_key,
+            ReferenceRow.model,
+            ReferenceRow.version,
+            ReferenceRow.template_count,
+            ReferenceRow.embedding,
+            ReferenceRow.digest,
+            ReferenceRow.row_count,
+            ReferenceRow.condition,
+        ).where(ReferenceRow.subject_key.between(lines[0].subject_key, lines[-1].subject_key))
+    ).all()
+    opener = vault.opener([row.embedding for row in rows])
+    references: dict[GroupKey, StoredReference] = {}
+    for row in rows:
+        key = (row.subject_key, row.model, row.version)
+        if row.subject_key not in tenants:
+            continue  # of no template that was read
+        binding = Binding(tenants[row.subject_key], row.model, row.version).of_reference(row.subject_key)
+        plain, digest, problem = _open(opener, row.embedding, row.digest, binding, "reference")
+        if problem:
+            yield IntegrityProblem(problem, _place(key))
+        references[key] = (row.template_count, plain, digest, row.row_count, row.condition)
     by_size: dict[int, list[tuple[GroupKey, list[TemplateLine]]]] = defaultdict(list)
     for key, grouped in groupby(lines, key=lambda line: (line.subject_key, line.model, line.version)):
         group, size = list(grouped), sizes[key[1], key[2]]

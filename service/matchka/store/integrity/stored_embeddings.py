@@ -1,4 +1,4 @@
-"""Stored embeddings: little-endian float32 with a digest that every read compares."""
+"""Stored embeddings: little-endian float32, encrypted or not, with a digest of their bytes that every read compares."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from matchka.errors import StorageDamagedError
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.store.vault.sealed import Binding, is_sealed
+from matchka.store.vault.vault import Opener
 from matchka.vectors import FloatArray
 
 
@@ -20,17 +22,29 @@ def require_digest(embedding: bytes, digest: int | None, what: str) -> None:
 
 
 def verified_rows(
-    keys: Sequence[int] | npt.NDArray[np.int64], embeddings: Sequence[bytes], stored: Sequence[int | None]
+    keys: npt.NDArray[np.int64],
+    embeddings: Sequence[bytes],
+    stored: Sequence[int | None],
+    opener: Opener,
+    binding: Binding,
 ) -> FloatArray:
-    """Embeddings as float32, (rows, full_dim), checked together, which is faster than one by one.
+    """References as float32, (rows, full_dim), checked together, which is faster than one by one.
+
+    Of encrypted ones the digest of the ciphertext is not compared: what opens it finds more.
 
     Args:
-        keys: of the subjects, to name the damaged one.
+        keys: of the subjects.
         embeddings: at least one.
         stored: the digest of each, or None.
+        opener: has the keys.
+        binding: whose and of what they are.
 
     Raises: StorageDamagedError: an embedding is not what was stored.
     """
+    if any(map(is_sealed, embeddings)):
+        bindings = [binding.of_reference(key) for key in keys.tolist()]
+        stored = [None if is_sealed(one) else digest for one, digest in zip(embeddings, stored, strict=True)]
+        embeddings = opener.open(embeddings, bindings)
     sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
     values, counts = np.unique(sizes, return_counts=True)
     size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
@@ -38,9 +52,10 @@ def verified_rows(
     if not np.any(is_damaged):
         rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
         rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
-        now = digests(rows)
-        # one without a digest cannot be judged
-        is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
+        if any(one is not None for one in stored):
+            now = digests(rows)
+            # one without a digest cannot be judged
+            is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
     if np.any(is_damaged):
         raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
     return rows

@@ -28,10 +28,14 @@ from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import IntegrityProblem, check_store
 from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyValues, keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
-from matchka.store.schema import IdentityRow
+from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
+from matchka.store.vault.encryption import encrypt_store
+from matchka.store.vault.open_vault import OpenVault
+from matchka.store.vault.subject_keys import drop_unreadable, finish_erasures, require_keys, subjects_without_key
+from matchka.store.vault.vault import CLEAR, Vault
 
 FIRST_WITH_DELETIONS: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3
@@ -50,6 +54,7 @@ class RestorePlan:
         resurrect: whether templates come back that were deleted after the backup.
         deletions: of other deletion logs, to be respected besides that of the store that is replaced.
         has_deletions_file: whether such a deletion log was given at all.
+        vault: of the store: what a backup holds in clear is encrypted, and who has no key any more stays out.
     """
 
     archive: Path
@@ -58,6 +63,7 @@ class RestorePlan:
     resurrect: bool = False
     deletions: tuple[Deletion, ...] = ()
     has_deletions_file: bool = False
+    vault: Vault = CLEAR
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ class RestoreReport:
         kept_out: templates deleted since the backup.
         brought_back: those that were revived.
         old_keys: API keys that are those of the backup, where no store that was replaced has newer ones.
+        unreadable: subjects left out because their keys were destroyed when they were deleted.
     """
 
     manifest: BackupManifest
@@ -75,6 +82,7 @@ class RestoreReport:
     kept_out: int
     brought_back: int
     old_keys: int
+    unreadable: int
 
 
 def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreReport:
@@ -89,12 +97,14 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
         BackupError: the backup does not check out.
         RestoreRefusedError: a store is there and may not be replaced, or its deletion log cannot be read.
         StoreError: the backup is of a newer program.
+        VaultLockedError: the backup is encrypted, and the vault has none of its keys.
     """
     if plan.database.exists() and not plan.replace:
         raise RestoreRefusedError(
             "There is a store already.", value=plan.database, remedy="Say --replace, or restore to another data folder."
         )
     deletions = [*plan.deletions, *_deletions_to_keep(plan)]
+    _finish_erasures(plan)
     staging = Path(tempfile.mkdtemp(prefix=".restoring-", dir=plan.database.parent))
     try:
         staged = staging / DATABASE_NAME
@@ -107,7 +117,7 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
                 copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
         engine = open_engine(f"sqlite:///{staged}")
         try:
-            report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan.resurrect, progress)
+            report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan, progress)
         finally:
             engine.dispose()  # the last connection: its log is emptied and gone
         _replace(staged, plan.database)
@@ -123,22 +133,28 @@ def _prepare(
     manifest: BackupManifest,
     deletions: Iterable[Deletion],
     keys: Sequence[KeyValues] | None,
-    resurrect: bool,
+    plan: RestorePlan,
     progress: Advance,
 ) -> RestoreReport:
     """Check the unpacked database, bring it up to date, and apply the deletion logs."""
     try:
         bring_up_to_date(engine)
         with reading(engine) as session:
-            _require_sound(check_store(session, progress).findings)
-            _require_as_named(statistics_of(session), manifest)
+            found = statistics_of(session)
+        require_keys(engine, plan.vault)
+        if isinstance(plan.vault, OpenVault):
+            encrypt_store(engine, plan.vault, progress)
+        unreadable = _leave_out_unreadable(engine, plan.vault)
+        with reading(engine) as session:
+            _require_sound(check_store(session, progress, plan.vault).findings)
+        _require_as_named(found, manifest)
         with Session(engine) as session, session.begin():
             merge_deletions(session, deletions)
             living = living_deletions(session)
-            if resurrect:
+            if plan.resurrect:
                 forget_deletions(session, living)
             else:
-                remove_templates(session, living)
+                remove_templates(session, living, plan.vault)
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
             forget_challenges(session)
             if keys is not None:
@@ -150,8 +166,35 @@ def _prepare(
             statistics = statistics_of(session)
     except SQLAlchemyError as error:
         raise BackupError("The backup's database cannot be read.", value=error, remedy="Use another backup.") from error
-    revived, dropped = (len(living), 0) if resurrect else (0, len(living))
-    return RestoreReport(manifest, statistics, dropped, revived, old_keys)
+    revived, dropped = (len(living), 0) if plan.resurrect else (0, len(living))
+    return RestoreReport(manifest, statistics, dropped, revived, old_keys, unreadable)
+
+
+def _leave_out_unreadable(engine: Engine, vault: Vault) -> int:
+    """Delete subjects whose keys were destroyed, and note it.
+
+    Returns: how many.
+    """
+    with Session(engine) as session, session.begin():
+        keys = subjects_without_key(session, vault)
+        for key in keys:
+            subject = session.get_one(SubjectRow, key)
+            drop_unreadable(session, subject)
+            session.delete(subject)
+    return len(keys)
+
+
+def _finish_erasures(plan: RestorePlan) -> None:
+    """Destroy the keys of whoever was deleted from the store that is replaced, when a process was killed at it."""
+    if not plan.database.exists():
+        return
+    engine = open_engine(f"sqlite:///{plan.database}")
+    try:
+        finish_erasures(engine, plan.vault)
+    except SQLAlchemyError:
+        pass  # a damaged store, or one of tables from before there were keys
+    finally:
+        engine.dispose()
 
 
 def _require_sound(findings: tuple[IntegrityProblem, ...]) -> None:

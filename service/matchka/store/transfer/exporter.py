@@ -17,6 +17,8 @@ from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
 from matchka.store.transfer.deletions_file import line_of
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.vault import CLEAR, Vault
 
 MANIFEST_NAME: Final = "export.json"
 SUBJECTS_NAME: Final = "subjects.jsonl"
@@ -74,9 +76,15 @@ class SubjectLine(BaseModel):
 
 
 def write_export(
-    session: Session, target: Path, tenant: str, model: str, version: str, progress: Advance
+    session: Session,
+    target: Path,
+    tenant: str,
+    model: str,
+    version: str,
+    progress: Advance,
+    vault: Vault = CLEAR,
 ) -> ExportManifest:
-    """Write an export.
+    """Write an export: its embeddings are in clear, whatever the store's are.
 
     Args:
         session: one state of the store (matchka.store.engine.reading).
@@ -85,6 +93,7 @@ def write_export(
         model: the bundle's name.
         version: the bundle's version.
         progress: called with the templates written, of how many.
+        vault: of the store.
 
     Raises:
         BackupError: there is nothing to export, or the archive cannot be written.
@@ -97,7 +106,7 @@ def write_export(
                 f"The tenant {tenant} has no templates of {model} {version}.",
                 remedy="See `matchka gallery status` for what there is.",
             )
-        full_dim = _write_embeddings(writer, session, (tenant, model, version), templates, progress)
+        full_dim = _write_embeddings(writer, session, Binding(tenant, model, version), templates, progress, vault)
         deletions = 0
         with writer.member(DELETIONS_NAME) as append:
             for deletion in deletions_in(session):
@@ -156,24 +165,29 @@ def _write_subjects(
 
 
 def _write_embeddings(
-    writer: ArchiveWriter, session: Session, of: tuple[str, str, str], templates: int, progress: Advance
+    writer: ArchiveWriter, session: Session, binding: Binding, templates: int, progress: Advance, vault: Vault
 ) -> int:
-    query = _of(select(TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest), *of)
+    columns = (TemplateRow.subject_key, TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest)
+    query = _of(select(*columns), binding.tenant, binding.model, binding.version)
     full_dim = done = 0
     with writer.member(EMBEDDINGS_NAME) as append:
-        for row in session.execute(query).yield_per(ROWS_AT_ONCE):
-            require_digest(row.embedding, row.digest, f"template {row.template_id}")
-            if not done:
-                full_dim = len(row.embedding) // LITTLE_ENDIAN_FLOAT32.itemsize
-                append(npy_header(templates, full_dim))
-            if len(row.embedding) != full_dim * LITTLE_ENDIAN_FLOAT32.itemsize:
-                raise BackupError(
-                    "Templates of one version have several sizes.",
-                    value=row.template_id,
-                    remedy="Run `matchka gallery verify`, and restore a backup.",
-                )
-            append(row.embedding)
-            done += 1
+        for rows in session.execute(query).yield_per(ROWS_AT_ONCE).partitions():
+            for row in rows:
+                require_digest(row.embedding, row.digest, f"template {row.template_id}")
+            stored = [row.embedding for row in rows]
+            bindings = [binding.of_template(row.subject_key, row.template_id) for row in rows]
+            for row, plain in zip(rows, vault.opener(stored).open(stored, bindings), strict=True):
+                if not done:
+                    full_dim = len(plain) // LITTLE_ENDIAN_FLOAT32.itemsize
+                    append(npy_header(templates, full_dim))
+                if len(plain) != full_dim * LITTLE_ENDIAN_FLOAT32.itemsize:
+                    raise BackupError(
+                        "Templates of one version have several sizes.",
+                        value=row.template_id,
+                        remedy="Run `matchka gallery verify`, and restore a backup.",
+                    )
+                append(plain)
+                done += 1
             progress(done, templates)
     return full_dim
 

@@ -22,7 +22,7 @@ from matchka.store.deletions import (
     note_deletions,
     remove_templates,
 )
-from matchka.store.integrity.digest import digests
+from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digests
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.queries import lowest_condition, total_rows
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
@@ -37,6 +37,9 @@ from matchka.store.transfer.exporter import (
     ExportManifest,
     SubjectLine,
 )
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.subject_keys import finish_erasures, give_key, new_key_destroyed_on_failure
+from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.vectors import FloatArray, mean_reference
 
 Existing: TypeAlias = Literal["fail", "skip", "replace"]
@@ -83,6 +86,8 @@ class _Importer:
     session: Session
     plan: ImportPlan
     report: ImportReport
+    vault: Vault
+    made: list[bytes]
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def add(self, lines: list[SubjectLine], rows: FloatArray) -> None:
@@ -97,12 +102,16 @@ class _Importer:
             if living and (line.subject_id not in known or self._may_take(known[line.subject_id], line)):
                 wanted.append((line, living, rows[start + np.asarray(living)]))
         new = {line.subject_id: self._new_subject(line) for line, _, _ in wanted if line.subject_id not in known}
+        self._give_keys(list(new.values()))
         self.session.add_all(new.values())
         try:
             self.session.flush()
             subjects = known | new
+            for line, _, _ in wanted:
+                if line.subject_id in known:
+                    give_key(self.session, self.vault, known[line.subject_id], self.made)
             if wanted:
-                self._store([(subjects[line.subject_id].key, line, living, rows) for line, living, rows in wanted])
+                self._store([(subjects[line.subject_id], line, living, rows) for line, living, rows in wanted])
         except IntegrityError as error:
             raise RestoreRefusedError(
                 "A template of this export is there already, of another subject or tenant; nothing was imported.",
@@ -110,6 +119,12 @@ class _Importer:
                 remedy="Import it where it is not, or delete it there first.",
             ) from error
         self.session.expunge_all()
+
+    def _give_keys(self, subjects: list[SubjectRow]) -> None:
+        key_ids = self.vault.make_keys(self.report.tenant, len(subjects))
+        for subject, key_id in zip(subjects, key_ids, strict=True):
+            subject.key_id = key_id
+        self.made += [key_id for key_id in key_ids if key_id is not None]
 
     def _new_subject(self, line: SubjectLine) -> SubjectRow:
         created_at = line.created_at.astimezone(UTC)
@@ -159,7 +174,7 @@ class _Importer:
         )
         return True
 
-    def _store(self, wanted: list[tuple[int, SubjectLine, list[int], FloatArray]]) -> None:
+    def _store(self, wanted: list[tuple[SubjectRow, SubjectLine, list[int], FloatArray]]) -> None:
         """Store templates and their means; the subjects have no others of this model and version.
 
         The rows go past the objects that would give them their digests one by one: that took nearly twice as long.
@@ -168,42 +183,64 @@ class _Importer:
         templates = [
             {
                 "template_id": line.templates[place].template_id,
-                "subject_key": key,
+                "subject_key": subject.key,
                 "created_at": line.templates[place].created_at.astimezone(UTC),
                 "row_count": line.templates[place].row_count,
                 "condition": line.templates[place].condition,
                 **of,
             }
-            for key, line, living, _ in wanted
+            for subject, line, living, _ in wanted
             for place in living
         ]
         vectors = np.concatenate([rows for _, _, _, rows in wanted])
-        self.session.execute(insert(TemplateRow), _with_vectors(templates, vectors))
+        binding = Binding(self.report.tenant, of["model"], of["version"])
+        owners = [subject for subject, _, living, _ in wanted for _ in living]
+        bindings = [
+            binding.of_template(subject.key, line.templates[place].template_id)
+            for subject, line, living, _ in wanted
+            for place in living
+        ]
+        self.session.execute(insert(TemplateRow), self._with_vectors(templates, vectors, owners, bindings))
         references = [
             {
-                "subject_key": key,
+                "subject_key": subject.key,
                 "template_count": len(living),
                 "row_count": total_rows(line.templates[place].row_count for place in living),
                 "condition": lowest_condition(line.templates[place].condition for place in living),
                 **of,
             }
-            for key, line, living, _ in wanted
+            for subject, line, living, _ in wanted
         ]
         means = np.stack([mean_reference(rows) for _, _, _, rows in wanted])
-        self.session.execute(insert(ReferenceRow), _with_vectors(references, means))
+        owners = [subject for subject, _, _, _ in wanted]
+        bindings = [binding.of_reference(subject.key) for subject in owners]
+        self.session.execute(insert(ReferenceRow), self._with_vectors(references, means, owners, bindings))
         self.report.subjects += len(wanted)
         self.report.templates += len(templates)
 
-
-def _with_vectors(rows: list[dict[str, Any]], vectors: FloatArray) -> list[dict[str, Any]]:
-    return [
-        row | {"embedding": to_bytes(vector), "digest": digest}
-        for row, vector, digest in zip(rows, vectors, digests(vectors).tolist(), strict=True)
-    ]
+    def _with_vectors(
+        self, rows: list[dict[str, Any]], vectors: FloatArray, owners: list[SubjectRow], bindings: list[bytes]
+    ) -> list[dict[str, Any]]:
+        """Rows with their embeddings as they are stored, and the digests of these bytes, which are of one length."""
+        plain = [
+            Plain(owner.key_id, binding, to_bytes(vector))
+            for owner, binding, vector in zip(owners, bindings, vectors, strict=True)
+        ]
+        stored = self.vault.seal(plain)
+        words = np.frombuffer(b"".join(stored), LITTLE_ENDIAN_FLOAT32).reshape(len(stored), -1)
+        return [
+            row | {"embedding": embedding, "digest": digest}
+            for row, embedding, digest in zip(rows, stored, digests(words).tolist(), strict=True)
+        ]
 
 
 def import_archive(
-    engine: Engine, plan: ImportPlan, full_dims: Mapping[tuple[str, str], int], advance: Advance, progress: Advance
+    engine: Engine,
+    plan: ImportPlan,
+    full_dims: Mapping[tuple[str, str], int],
+    advance: Advance,
+    progress: Advance,
+    vault: Vault = CLEAR,
 ) -> ImportReport:
     """Import an export in one transaction; the caller owns the data folder.
 
@@ -213,6 +250,7 @@ def import_archive(
         full_dims: components of an embedding by model and version, of the bundles that are there.
         advance: called with the bytes checked, of how many.
         progress: called with the templates stored, of how many.
+        vault: of the store.
 
     Raises:
         BackupError: the export does not check out, or is of a version of which no bundle is there.
@@ -225,13 +263,13 @@ def import_archive(
         for name, member in manifest.members.items():
             copy_member(archive, name, member, None, advance)
         report = ImportReport(manifest, plan.tenant or manifest.tenant)
-        with Session(engine) as session, session.begin():
+        with Session(engine) as session, session.begin(), new_key_destroyed_on_failure(vault) as made:
             with archive.open(DELETIONS_NAME) as lines:
                 merge_deletions(session, deletions_of(lines, DELETIONS_NAME))
             merge_deletions(session, plan.deletions)
             if not plan.resurrect:
-                report.removed = remove_templates(session, living_deletions(session))
-            importer = _Importer(session, plan, report)
+                report.removed = remove_templates(session, living_deletions(session), vault)
+            importer = _Importer(session, plan, report, vault, made)
             taken = 0
             for lines_taken, rows in batches_of(archive, manifest):
                 importer.add(lines_taken, rows)
@@ -239,6 +277,7 @@ def import_archive(
                 progress(taken, manifest.templates)
             if plan.resurrect:
                 forget_deletions(session, living_deletions(session))
+        finish_erasures(engine, vault)
     return report
 
 

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session, aliased
 
 from matchka.store.deletions import note_deletions, remove_templates
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.vault.vault import CLEAR, Vault
 
 
-def prune_templates(session: Session, model: str, current_version: str, now: datetime) -> int:
+def prune_templates(session: Session, model: str, current_version: str, now: datetime, vault: Vault = CLEAR) -> int:
     """Delete older versions' templates and note them in the deletion log; subjects without the current one keep theirs.
 
     Returns: how many there were.
@@ -32,4 +33,4 @@ def prune_templates(session: Session, model: str, current_version: str, now: dat
         templates = list(grouped)
         note_deletions(session, templates[0].SubjectRow, [row.template_id for row in templates], now)
     session.flush()
-    return remove_templates(session, [row.template_id for row in rows])
+    return remove_templates(session, [row.template_id for row in rows], vault)

@@ -66,8 +66,11 @@ class Verifier:
     def load(self) -> None:
         """Warm every model and fill the galleries from the store.
 
-        Raises: StorageDamagedError: the store does not hold what was written.
+        Raises:
+            StorageDamagedError: the store does not hold what was written.
+            VaultLockedError: what it holds cannot be opened.
         """
+        self._store.require_keys()
         # the look for damage keeps one core busy while the other fills
         with ThreadPoolExecutor(1, thread_name_prefix="intact") as beside:
             page_check = beside.submit(self._store.require_sound_pages)

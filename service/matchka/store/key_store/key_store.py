@@ -1,0 +1,220 @@
+"""The store of wrapped keys: a database of its own, where deleting a row makes every copy of a subject unreadable."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, inspect, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from matchka.errors import RotationInProgressError, StoreError
+from matchka.store.deletions import in_chunks
+from matchka.store.engine import changing_tables, file_of, open_engine
+from matchka.store.key_store.backup import KeyBackups, require_key_file
+from matchka.store.key_store.tables import (
+    KEY_TABLES_VERSION,
+    KeyBase,
+    KeyStoreRow,
+    MasterWrapRow,
+    SubjectKeyRow,
+    TenantKeyRow,
+)
+from matchka.store.sqlite.wal import WalTruncation
+
+KEYS_LOCK: Final = 0x6D6B79  # one writer of the key store at a time, as SQLite has
+ROTATION_LOCK: Final = 0x6D726F
+PRIVATE: Final = 0o700
+ERASE_WAIT_S: Final = 2.0  # until destroyed keys have left SQLite's log; it is emptied later all the same
+FEW: Final = 32  # ids that are asked for one by one
+SPREAD: Final = 4  # a range that holds more than this many times the ids asked for is not read
+
+WrappedKey = tuple[int, bytes]  # number of the tenant's key, and what it wraps
+
+
+class KeyStore:
+    """Tenants' and subjects' keys, all wrapped.
+
+    Args:
+        url: an SQLAlchemy URL of a database that holds nothing else.
+        backup_file: a copy that is kept up to date; none by default.
+
+    Raises:
+        StoreError: it cannot be opened, or is of another version.
+        VaultError: a copy is to be kept of what is no file.
+    """
+
+    def __init__(self, url: str, backup_file: Path | None = None) -> None:
+        file = file_of(url)
+        try:
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
+            self.file = file
+            self.engine: Engine = open_engine(url)
+            self._make_tables()
+        except (OSError, SQLAlchemyError) as error:
+            raise StoreError(
+                "The key store cannot be opened.", value=error, remedy="Check MATCHKA_KEY_DATABASE_URL and its rights."
+            ) from error
+        self._erasure = WalTruncation(self.engine)
+        self._backups = None if backup_file is None else KeyBackups(require_key_file(self.file), backup_file)
+        columns = select(SubjectKeyRow.key_id, SubjectKeyRow.tenant_key, SubjectKeyRow.wrapped)
+        self._some = columns.where(SubjectKeyRow.key_id.in_(bindparam("ids", expanding=True)))
+        self._range = columns.where(SubjectKeyRow.key_id.between(bindparam("low"), bindparam("high"))).limit(
+            bindparam("most")
+        )
+
+    def _make_tables(self) -> None:
+        with self.engine.connect() as connection:
+            is_there = inspect(connection).has_table(KeyStoreRow.__tablename__)
+        if not is_there:
+            with changing_tables(self.engine, KEYS_LOCK) as connection:
+                KeyBase.metadata.create_all(connection)
+                if connection.scalar(select(KeyStoreRow.identity)) is None:
+                    connection.execute(insert(KeyStoreRow))
+        with self.engine.connect() as connection:
+            version = connection.scalar(select(KeyStoreRow.version))
+        if version != KEY_TABLES_VERSION:
+            raise StoreError(
+                f"The key store has tables of version {version}; this program needs {KEY_TABLES_VERSION}.",
+                remedy="Use the program version that made it.",
+            )
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._backups is not None:
+            self._backups.close()
+        self._erasure.close()
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that nobody else's changes come between."""
+        with changing_tables(self.engine, KEYS_LOCK) as connection:
+            yield connection
+        if self._backups is not None:
+            self._backups.request()
+
+    def wrapped_keys(self, key_ids: Collection[bytes]) -> dict[bytes, WrappedKey]:
+        """The wrapped keys of these ids; those that were destroyed, or never were, are left out."""
+        with self.engine.connect() as connection:
+            if len(key_ids) > FEW:
+                most = SPREAD * len(key_ids)
+                values = {"low": min(key_ids), "high": max(key_ids), "most": most + 1}
+                rows = connection.execute(self._range, values).all()
+                if len(rows) <= most:  # keys that were made together lie together
+                    return {key_id: (tenant_key, wrapped) for key_id, tenant_key, wrapped in rows}
+            found: dict[bytes, WrappedKey] = {}
+            for chunk in in_chunks(key_ids):
+                rows = connection.execute(self._some, {"ids": chunk}).all()
+                found.update({key_id: (tenant_key, wrapped) for key_id, tenant_key, wrapped in rows})
+        return found
+
+    def add_subject_keys(self, connection: Connection, keys: Sequence[tuple[bytes, int, bytes]]) -> None:
+        """Store keys: id, number of the tenant's key that wraps it, what it wraps."""
+        names = ("key_id", "tenant_key", "wrapped")
+        connection.execute(insert(SubjectKeyRow), [dict(zip(names, key, strict=True)) for key in keys])
+
+    def destroy(self, key_ids: Iterable[bytes]) -> None:
+        """Delete keys for good; those that are gone already are passed over."""
+        with self.writing() as connection:
+            for chunk in in_chunks(key_ids):
+                connection.execute(delete(SubjectKeyRow).where(SubjectKeyRow.key_id.in_(chunk)))
+        self.erase_log()
+
+    def erase_log(self, wait_s: float = ERASE_WAIT_S) -> None:
+        """Leave nothing of what was deleted in SQLite's write-ahead log; while a long read lasts, later."""
+        self._erasure.request()
+        self._erasure.wait(wait_s)
+
+    def current_tenant_key(self, connection: Connection, tenant: str) -> int | None:
+        """The number of the key that wraps a tenant's new subjects' keys."""
+        query = select(TenantKeyRow.number).where(TenantKeyRow.tenant == tenant, TenantKeyRow.is_current)
+        return connection.scalar(query)
+
+    def add_tenant_key(self, connection: Connection, tenant: str) -> int:
+        """Make a key the tenant's current one; its wraps are still to be added."""
+        connection.execute(update(TenantKeyRow).where(TenantKeyRow.tenant == tenant).values(is_current=False))
+        made = connection.execute(insert(TenantKeyRow).values(tenant=tenant, is_current=True))
+        (number,) = made.inserted_primary_key or (None,)
+        if number is None:
+            raise StoreError("The database gave a tenant's key no number.", remedy="Check the key store's database.")
+        return int(number)
+
+    def add_wrap(self, connection: Connection, number: int, master: str, wrapped: bytes) -> None:
+        """Store a tenant's key, wrapped by a master key."""
+        connection.execute(insert(MasterWrapRow).values(tenant_key=number, master=master, wrapped=wrapped))
+
+    def tenant_of(self, connection: Connection, number: int) -> str | None:
+        """Whose key it is."""
+        return connection.scalar(select(TenantKeyRow.tenant).where(TenantKeyRow.number == number))
+
+    def wraps_of(self, connection: Connection, number: int) -> dict[str, bytes]:
+        """A tenant's key as each master key wraps it, by the master key's name."""
+        query = select(MasterWrapRow.master, MasterWrapRow.wrapped).where(MasterWrapRow.tenant_key == number)
+        return {row.master: row.wrapped for row in connection.execute(query)}
+
+    def masters(self) -> dict[str, int]:
+        """How many tenants' keys each master key opens, by its name."""
+        found: dict[str, int] = {}
+        with self.engine.connect() as connection:
+            for (master,) in connection.execute(select(MasterWrapRow.master)):
+                found[master] = found.get(master, 0) + 1
+        return found
+
+    def tenant_keys(self) -> list[tuple[int, str, bool]]:
+        """Number, tenant and whether it is the current one, of every tenant's key."""
+        query = select(TenantKeyRow.number, TenantKeyRow.tenant, TenantKeyRow.is_current).order_by(TenantKeyRow.number)
+        with self.engine.connect() as connection:
+            return [(row.number, row.tenant, row.is_current) for row in connection.execute(query)]
+
+    @property
+    def identity(self) -> str | None:
+        """The random name of this key store, 32 hexadecimal digits."""
+        with self.engine.connect() as connection:
+            return connection.scalar(select(KeyStoreRow.identity))
+
+    @property
+    def only_sealed(self) -> bool:
+        """Whether nothing in clear is accepted any more."""
+        with self.engine.connect() as connection:
+            return bool(connection.scalar(select(KeyStoreRow.only_sealed)))
+
+    def accept_only_sealed(self) -> None:
+        """Accept nothing in clear from now on."""
+        with self.writing() as connection:
+            connection.execute(update(KeyStoreRow).values(only_sealed=True))
+
+    @contextmanager
+    def rotating(self) -> Iterator[None]:
+        """Be the only process that rotates keys or encrypts the store; a process that is killed lets go.
+
+        Raises: RotationInProgressError: another one does.
+        """
+        refused = RotationInProgressError(
+            "Another process is rotating keys, or encrypting the store.", remedy="Wait until it has ended."
+        )
+        if self.file is not None:
+            lock = FileLock(_lock_file(self.file), timeout=0)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise refused from error
+            try:
+                yield
+            finally:
+                lock.release()
+            return
+        with self.engine.connect() as connection:  # the lock is that connection's
+            if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ROTATION_LOCK})").scalar_one():
+                raise refused
+            connection.commit()
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ROTATION_LOCK})")
+
+
+def _lock_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.rotation")

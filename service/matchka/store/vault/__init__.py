@@ -1,0 +1,1 @@
+"""Encryption of templates under a key per subject, and the store of those keys."""

@@ -1,0 +1,81 @@
+"""Turning a store in clear into an encrypted one, while a service with the same vault serves or not."""
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Final
+
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.orm import Session
+
+from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.vault.open_vault import OpenVault
+from matchka.store.vault.subject_keys import seal_subjects, subjects_in_clear
+
+SUBJECTS_AT_ONCE: Final = 500  # a transaction that others wait for takes some 50 ms
+
+Progress = Callable[[int, int], None]  # subjects done, of how many
+
+
+def encrypt_store(engine: Engine, vault: OpenVault, progress: Progress) -> int:
+    """Give every subject in clear a key, encrypt what it has, and leave no byte of it in clear in the database's files.
+
+    A run that is cut short is finished by the next one.
+
+    Args:
+        engine: of the templates' database.
+        vault: that of the service, if one serves.
+        progress: called with the subjects done, of how many.
+
+    Returns: how many subjects there were in clear.
+
+    Raises: RotationInProgressError: another process does this, or rotates keys.
+    """
+    with vault.keys.rotating():
+        with Session(engine) as session:
+            total = subjects_in_clear(session)
+        done = 0
+        progress(done, total)
+        while count := _encrypt_some(engine, vault):
+            done += count
+            progress(done, max(done, total))
+        if done or not vault.keys.only_sealed:
+            _erase_free_space(engine)
+        vault.accept_only_sealed()
+    return done
+
+
+def _encrypt_some(engine: Engine, vault: OpenVault) -> int:
+    """Encrypt some subjects in one transaction, in which nobody else changes them.
+
+    Returns: how many.
+    """
+    with engine.connect() as connection, Session(connection) as session:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is read is not changed before it is written
+        query = select(SubjectRow).where(SubjectRow.key_id.is_(None)).order_by(SubjectRow.key)
+        subjects = session.scalars(query.limit(SUBJECTS_AT_ONCE).with_for_update()).all()
+        for tenant, grouped in groupby(sorted(subjects, key=_tenant), key=_tenant):
+            group = list(grouped)
+            for subject, key_id in zip(group, vault.make_keys(tenant, len(group)), strict=True):
+                subject.key_id = key_id
+        seal_subjects(session, vault, subjects)
+        session.commit()
+        connection.commit()
+    return len(subjects)
+
+
+def _tenant(subject: SubjectRow) -> str:
+    return subject.tenant
+
+
+def _erase_free_space(engine: Engine) -> None:
+    """Write the database's files anew, without what was in clear; others cannot write meanwhile."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in _statements(connection):
+            connection.exec_driver_sql(statement)
+
+
+def _statements(connection: Connection) -> list[str]:
+    if connection.dialect.name == "sqlite":
+        return ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
+    return [f"VACUUM FULL {table.__tablename__}" for table in (TemplateRow, ReferenceRow)]

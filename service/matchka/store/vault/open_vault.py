@@ -1,0 +1,257 @@
+"""The open vault: a key per subject, wrapped by a key per tenant, wrapped by the master key."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_bytes
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection
+
+from matchka.errors import KeyDestroyedError, StorageDamagedError, VaultLockedError
+from matchka.settings import Settings
+from matchka.store.key_store.key_store import KeyStore, WrappedKey
+from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
+from matchka.store.vault.sealed import is_sealed, key_id_of, new_key_ids, seal, unseal, unwrap, wrap
+from matchka.store.vault.vault import CLEAR, LockedVault, Opener, Plain, Vault
+
+LOGGER: Final = logging.getLogger("matchka.store")
+
+
+class OpenVault:
+    """A vault whose master key is at hand.
+
+    Args:
+        keys: the key store, closed with the vault.
+        source: of the master key; read again where the key store was rewrapped for another.
+
+    Raises: VaultLockedError: the key is missing, or another than that of the key store.
+    """
+
+    is_sealing = True
+
+    def __init__(self, keys: KeyStore, source: MasterKeySource) -> None:
+        self.keys = keys
+        self._source = source
+        self.master = source.read()
+        self._ciphers: dict[int, AESGCM] = {}
+        self._only_sealed = keys.only_sealed
+        self.identity: str | None = keys.identity
+        masters = keys.masters()
+        if masters and self.master.name not in masters:
+            raise wrong_master(self.master, masters)
+        with keys.engine.connect() as connection:
+            for number, _, _ in keys.tenant_keys():
+                self.tenant_cipher(connection, number)
+
+    @property
+    def accepts_clear(self) -> bool:
+        """Whether embeddings in clear are read: until all are encrypted."""
+        return not self._only_sealed
+
+    def require_open(self) -> None:
+        """It is open."""
+
+    def make_keys(self, tenant: str, count: int) -> list[bytes | None]:
+        """Make and store keys of new subjects; the tenant's own as well where it has none."""
+        made: list[bytes | None] = []
+        if not count:
+            return made
+        with self.keys.writing() as connection:
+            number = self.keys.current_tenant_key(connection, tenant)
+            if number is None:
+                number = self.make_tenant_key(connection, tenant)
+            cipher = self.tenant_cipher(connection, number)
+            rows = [(key_id, number, wrap(cipher, token_bytes(KEY_BYTES), key_id)) for key_id in new_key_ids(count)]
+            self.keys.add_subject_keys(connection, rows)
+            made.extend(key_id for key_id, _, _ in rows)
+        return made
+
+    def make_tenant_key(self, connection: Connection, tenant: str) -> int:
+        """Make a key the tenant's current one, and wrap it; in a transaction of the key store."""
+        self.master = self._source.read()  # it may have been replaced since
+        number = self.keys.add_tenant_key(connection, tenant)
+        wrapped = wrap(AESGCM(self.master.secret), token_bytes(KEY_BYTES), tenant_binding(number, tenant))
+        self.keys.add_wrap(connection, number, self.master.name, wrapped)
+        return number
+
+    def tenant_cipher(self, connection: Connection, number: int) -> AESGCM:
+        """A tenant's key, unwrapped.
+
+        Raises: VaultLockedError: it is gone, or the master key at hand does not open it.
+        """
+        known = self._ciphers.get(number)
+        if known is not None:
+            return known
+        secret = self.tenant_secret(connection, number)
+        self._ciphers[number] = AESGCM(secret)
+        return self._ciphers[number]
+
+    def tenant_secret(self, connection: Connection, number: int) -> bytes:
+        """The bytes of a tenant's key."""
+        tenant = self.keys.tenant_of(connection, number)
+        wraps = self.keys.wraps_of(connection, number)
+        if self.master.name not in wraps:
+            self.master = self._source.read()
+        if tenant is None or self.master.name not in wraps:
+            raise wrong_master(self.master, wraps)
+        binding = tenant_binding(number, tenant)
+        return unwrap(AESGCM(self.master.secret), wraps[self.master.name], binding)
+
+    def lacking(self, key_ids: Collection[bytes]) -> set[bytes]:
+        """The ids among these whose keys were destroyed."""
+        return set(key_ids) - self.keys.wrapped_keys(key_ids).keys() if key_ids else set()
+
+    def seal(self, plain: Sequence[Plain]) -> list[bytes]:
+        """Encrypt embeddings, each under its subject's key."""
+        wanted = {one.key_id for one in plain if one.key_id is not None}
+        opener = _Opener(self, self._read(wanted), self._only_sealed)
+        sealed = []
+        for one in plain:
+            if one.key_id is None:
+                raise StorageDamagedError("A subject has no key.", remedy="Run `matchka vault encrypt`.")
+            sealed.append(seal(opener.key(one.key_id), one.key_id, one.embedding, one.binding))
+        return sealed
+
+    def opener(self, stored: Sequence[bytes]) -> Opener:
+        """Read the keys of stored embeddings."""
+        return _Opener(self, self._read({key_id_of(one) for one in stored if is_sealed(one)}), self._only_sealed)
+
+    def _read(self, key_ids: Collection[bytes]) -> dict[bytes, WrappedKey]:
+        """Wrapped keys, each with the cipher of its tenant at hand."""
+        wrapped = self.keys.wrapped_keys(key_ids) if key_ids else {}
+        unknown = {number for number, _ in wrapped.values()} - self._ciphers.keys()
+        if unknown:
+            with self.keys.engine.connect() as connection:
+                gone = [number for number in unknown if self.keys.tenant_of(connection, number) is None]
+                if gone:  # rotated between the two looks: the keys are wrapped by another one now
+                    return self._read(key_ids)
+                for number in unknown:
+                    self.tenant_cipher(connection, number)
+        return wrapped
+
+    def cipher(self, number: int) -> AESGCM:
+        """A tenant's key that was read already."""
+        return self._ciphers[number]
+
+    def destroy(self, key_ids: Collection[bytes]) -> None:
+        """Destroy subjects' keys."""
+        if key_ids:
+            self.keys.destroy(key_ids)
+
+    def accept_only_sealed(self) -> None:
+        """Accept no embedding in clear from now on."""
+        self.keys.accept_only_sealed()
+        self._only_sealed = True
+
+    def close(self) -> None:
+        """Close the key store."""
+        self.keys.close()
+
+
+class _Opener:
+    def __init__(self, vault: OpenVault, wrapped: dict[bytes, WrappedKey], only_sealed: bool) -> None:
+        self._vault = vault
+        self._wrapped = wrapped
+        self._only_sealed = only_sealed
+
+    def lacks(self, stored: bytes) -> bool:
+        return is_sealed(stored) and key_id_of(stored) not in self._wrapped
+
+    def key(self, key_id: bytes) -> AESGCM:
+        found = self._wrapped.get(key_id)
+        if found is None:
+            raise KeyDestroyedError(
+                "The key of this subject was destroyed when it was deleted; nothing opens this copy of its templates.",
+                remedy="Enrol the subject again, or delete it.",
+            )
+        return AESGCM(unwrap(self._vault.cipher(found[0]), found[1], key_id))
+
+    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:
+        opened = []
+        for one, binding in zip(stored, bindings, strict=True):
+            if is_sealed(one):
+                opened.append(unseal(self.key(key_id_of(one)), one, binding))
+            elif self._only_sealed:
+                raise StorageDamagedError(
+                    "An embedding is in clear, in a store of which all are encrypted: the vault did not write it.",
+                    remedy="Find out who can write to the database, and restore a backup into a new data folder.",
+                )
+            else:
+                opened.append(one)
+        return opened
+
+
+@dataclass(frozen=True)
+class VaultPlan:
+    """What a vault is to be opened with.
+
+    Attributes:
+        create_key: make the key file where no key was ever used.
+        backup_file: a copy of the key store that is kept up to date.
+    """
+
+    source: MasterKeySource
+    key_database_url: str
+    create_key: bool = False
+    backup_file: Path | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "VaultPlan":
+        """What the settings say.
+
+        Raises: SettingsError: they contradict each other.
+        """
+        settings.require_one_master_key()
+        source = MasterKeySource(settings.master_key_file, settings.master_key_command)
+        return cls(source, settings.effective_key_database_url, settings.create_master_key, settings.key_backup_file)
+
+
+@contextmanager
+def opened_vault(plan: VaultPlan) -> Iterator[Vault]:
+    """The vault of a service: locked where it cannot be opened, which it says; none where no key is set."""
+    vault = _open(plan)
+    try:
+        yield vault
+    finally:
+        vault.close()
+
+
+def _open(plan: VaultPlan) -> Vault:
+    if not plan.source.is_set:
+        return CLEAR
+    keys = KeyStore(plan.key_database_url, plan.backup_file)
+    try:
+        _create_missing_key(plan, keys)
+        return OpenVault(keys, plan.source)
+    except (VaultLockedError, StorageDamagedError) as error:
+        keys.close()
+        LOGGER.critical("the vault is locked: %s", error)
+        return LockedVault(error)
+    except BaseException:
+        keys.close()
+        raise
+
+
+def _create_missing_key(plan: VaultPlan, keys: KeyStore) -> None:
+    file = plan.source.file
+    if plan.create_key and file is not None and not file.exists() and not keys.masters():
+        key = create_key_file(file)
+        LOGGER.warning("made a new master key %s in %s: keep a copy where the backups are not", key.name, file)
+
+
+def tenant_binding(number: int, tenant: str) -> bytes:
+    """Associated data of a tenant's wrapped key."""
+    return b"matchka-tenant-key-1" + number.to_bytes(8) + tenant.encode()
+
+
+def wrong_master(master: MasterKey, masters: Collection[str]) -> VaultLockedError:
+    """The error for a master key that is not the key store's."""
+    return VaultLockedError(
+        f"The master key is not the one of this key store, which has {', '.join(sorted(masters)) or 'none'}.",
+        value=master.name,
+        remedy="Set MATCHKA_MASTER_KEY_FILE to the key that the templates were encrypted with.",
+    )

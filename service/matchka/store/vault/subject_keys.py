@@ -1,0 +1,158 @@
+"""Subjects and their keys: one for each new subject, and none left of those that are deleted."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from matchka.errors import VaultLockedError
+from matchka.store.deletions import in_chunks, note_deletions
+from matchka.store.integrity.stored_embeddings import require_digest
+from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.vault import Plain, Vault
+
+SUBJECTS_AT_ONCE: Final = 1_000
+SAMPLED: Final = 100  # subjects whose keys are looked for at a start
+
+
+@contextmanager
+def new_key_destroyed_on_failure(vault: Vault) -> Iterator[list[bytes]]:
+    """Destroy keys again that were made for subjects who are not stored after all.
+
+    To be left before the transaction's commit: where a commit fails, nobody knows whether the subject is stored.
+
+    Yields: a list to put the ids of new keys into.
+    """
+    made: list[bytes] = []
+    try:
+        yield made
+    except BaseException:
+        vault.destroy(made)
+        raise
+
+
+def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[bytes]) -> None:
+    """Give a subject whose templates are about to change a key, and encrypt what it has; nothing where it has one.
+
+    A subject whose key was destroyed, in an older copy of the database, loses what nothing opens any more.
+
+    Args:
+        session: in a transaction in which nobody else changes the subject; on SQLite it becomes one here.
+        vault: of the store.
+        subject: whose.
+        made: gets the id of the new key, if there is one.
+    """
+    if subject.key_id is None and vault.is_sealing:
+        # SQLite looks without a lock until something is written: another process may have encrypted it since
+        session.execute(update(SubjectRow).where(SubjectRow.key == subject.key).values(tenant=subject.tenant))
+        session.refresh(subject)
+    if subject.key_id is not None:
+        if not vault.lacking([subject.key_id]):
+            return
+        drop_unreadable(session, subject)
+    (key_id,) = vault.make_keys(subject.tenant, 1)
+    if key_id is not None:
+        made.append(key_id)
+        subject.key_id = key_id
+        seal_subjects(session, vault, [subject])
+
+
+def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]) -> int:
+    """Encrypt all embeddings of subjects who have just been given their keys.
+
+    Returns: how many embeddings.
+
+    Raises: StorageDamagedError: one is not what was stored.
+    """
+    count = 0
+    for chunk in in_chunks(subjects):
+        owners = {subject.key: subject for subject in chunk}
+        rows: list[TemplateRow | ReferenceRow] = []
+        plain: list[Plain] = []
+        for template in session.scalars(select(TemplateRow).where(TemplateRow.subject_key.in_(owners))):
+            require_digest(template.embedding, template.digest, f"template {template.template_id}")
+            owner = owners[template.subject_key]
+            binding = Binding(owner.tenant, template.model, template.version)
+            rows.append(template)
+            plain.append(Plain(owner.key_id, binding.of_template(owner.key, template.template_id), template.embedding))
+        for reference in session.scalars(select(ReferenceRow).where(ReferenceRow.subject_key.in_(owners))):
+            owner = owners[reference.subject_key]
+            require_digest(reference.embedding, reference.digest, f"the reference of {owner.subject_id}")
+            binding = Binding(owner.tenant, reference.model, reference.version)
+            rows.append(reference)
+            plain.append(Plain(owner.key_id, binding.of_reference(owner.key), reference.embedding))
+        for row, sealed in zip(rows, vault.seal(plain), strict=True):
+            row.embedding = sealed
+        session.flush()
+        count += len(rows)
+    return count
+
+
+def finish_erasures(engine: Engine, vault: Vault) -> int:
+    """Destroy the keys of subjects whose deletion is committed, then forget that there was something to do.
+
+    In this order a process that is killed in between leaves the note, and the next start does it again; before the
+    deletion's commit nothing is destroyed, so no living subject can lose its key.
+
+    Returns: how many there were.
+    """
+    with Session(engine) as session:
+        key_ids = session.scalars(select(KeyErasureRow.key_id)).all()
+    if key_ids:
+        vault.destroy(key_ids)
+        with Session(engine) as session, session.begin():
+            for chunk in in_chunks(key_ids):
+                session.execute(delete(KeyErasureRow).where(KeyErasureRow.key_id.in_(chunk)))
+    return len(key_ids)
+
+
+def require_keys(engine: Engine, vault: Vault) -> None:
+    """Refuse to serve without the keys of what is stored; a store without any becomes the key store's.
+
+    Raises: VaultLockedError: the vault is locked, or its key store is not the one of this database.
+    """
+    vault.require_open()
+    with Session(engine) as session, session.begin():
+        query = select(SubjectRow.key_id).order_by(SubjectRow.key.desc()).limit(SAMPLED)
+        sealed = {key_id for key_id in session.scalars(query) if key_id is not None}
+        if not vault.is_sealing:
+            vault.lacking(sealed)  # refused where there are any
+            return
+        bound = session.scalar(select(KeyStoreNameRow.identity))
+        if bound == vault.identity:
+            return
+        if sealed and bound is not None:
+            raise VaultLockedError(
+                f"The keys of this database are in the key store {bound}.",
+                value=vault.identity,
+                remedy="Set MATCHKA_KEY_DATABASE_URL to that one, or restore its copy.",
+            )
+        session.execute(delete(KeyStoreNameRow))
+        session.add(KeyStoreNameRow(identity=vault.identity))
+
+
+def subjects_in_clear(session: Session) -> int:
+    """How many subjects' embeddings are not encrypted."""
+    return session.scalar(select(func.count()).select_from(SubjectRow).where(SubjectRow.key_id.is_(None))) or 0
+
+
+def subjects_without_key(session: Session, vault: Vault) -> list[int]:
+    """Subjects whose keys were destroyed, by their own keys: they can only be of an older copy of the database."""
+    found: list[int] = []
+    query = select(SubjectRow.key, SubjectRow.key_id).where(SubjectRow.key_id.is_not(None)).order_by(SubjectRow.key)
+    for rows in session.execute(query).yield_per(SUBJECTS_AT_ONCE).partitions():
+        gone = vault.lacking([row.key_id for row in rows])
+        found += [row.key for row in rows if row.key_id in gone]
+    return found
+
+
+def drop_unreadable(session: Session, subject: SubjectRow) -> None:
+    """Delete templates that nothing opens any more, and note that they are deleted."""
+    ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == subject.key)).all()
+    note_deletions(session, subject, ids, datetime.now(UTC))
+    session.execute(delete(TemplateRow).where(TemplateRow.subject_key == subject.key))
+    session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == subject.key))

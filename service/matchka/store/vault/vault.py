@@ -1,0 +1,199 @@
+"""What the store asks of a vault; the one of a store in clear, and the one that cannot be opened."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from matchka.errors import MatchkaError, VaultLockedError
+from matchka.store.vault.sealed import is_sealed
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An embedding to be sealed: the id of its subject's key, what it is bound to, and its bytes."""
+
+    key_id: bytes | None
+    binding: bytes
+    embedding: bytes
+
+
+class Opener(Protocol):
+    """Opens embeddings of which the keys have been read."""
+
+    def lacks(self, stored: bytes) -> bool:
+        """Whether the key of stored bytes was destroyed."""
+        ...
+
+    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:
+        """Embeddings in clear.
+
+        Raises:
+            KeyDestroyedError: the key of one is gone.
+            StorageDamagedError: one was changed, or is of another row, or is in clear where nothing may be.
+        """
+        ...
+
+
+class Vault(Protocol):
+    """What the store asks of a vault."""
+
+    @property
+    def is_sealing(self) -> bool:
+        """Whether embeddings are encrypted."""
+        ...
+
+    @property
+    def accepts_clear(self) -> bool:
+        """Whether embeddings in clear are read."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """The random name of the key store; None where there is none."""
+        ...
+
+    def accept_only_sealed(self) -> None:
+        """Read no embedding in clear from now on: whoever puts one into the database did it past the vault."""
+        ...
+
+    def require_open(self) -> None:
+        """Refuse to go on without the key. Raises: VaultLockedError: the vault is locked."""
+        ...
+
+    def make_keys(self, tenant: str, count: int) -> list[bytes | None]:
+        """Make keys of new subjects; None for each where nothing is encrypted.
+
+        Returns: their ids.
+        """
+        ...
+
+    def lacking(self, key_ids: Collection[bytes]) -> set[bytes]:
+        """The ids among these whose keys were destroyed."""
+        ...
+
+    def seal(self, plain: Sequence[Plain]) -> list[bytes]:
+        """Embeddings as they are stored. Raises: KeyDestroyedError: the key of one is gone."""
+        ...
+
+    def opener(self, stored: Sequence[bytes]) -> Opener:
+        """Read the keys of stored embeddings."""
+        ...
+
+    def destroy(self, key_ids: Collection[bytes]) -> None:
+        """Destroy subjects' keys: nothing opens what they sealed, wherever a copy of it lies."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class ClearVault:
+    """No vault: embeddings are stored in clear. What is encrypted already is refused."""
+
+    is_sealing = False
+    accepts_clear = True
+    identity = None
+
+    def accept_only_sealed(self) -> None:
+        """Everything is in clear."""
+
+    def require_open(self) -> None:
+        """Nothing is locked."""
+
+    def make_keys(self, tenant: str, count: int) -> list[bytes | None]:  # noqa: ARG002 - of the protocol
+        """No keys."""
+        return [None] * count
+
+    def lacking(self, key_ids: Collection[bytes]) -> set[bytes]:
+        """Encrypted subjects cannot be here.
+
+        Raises: VaultLockedError: there is one.
+        """
+        if key_ids:
+            raise _no_key()
+        return set()
+
+    def seal(self, plain: Sequence[Plain]) -> list[bytes]:
+        """The embeddings themselves."""
+        if any(one.key_id is not None for one in plain):
+            raise _no_key()
+        return [one.embedding for one in plain]
+
+    def opener(self, stored: Sequence[bytes]) -> Opener:  # noqa: ARG002 - of the protocol
+        """Opens what is in clear."""
+        return _CLEAR_OPENER
+
+    def destroy(self, key_ids: Collection[bytes]) -> None:
+        """Nothing to destroy.
+
+        Raises: VaultLockedError: there is.
+        """
+        if key_ids:
+            raise _no_key()
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+class _ClearOpener:
+    def lacks(self, stored: bytes) -> bool:  # noqa: ARG002 - of the protocol
+        return False
+
+    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:  # noqa: ARG002
+        if any(map(is_sealed, stored)):
+            raise _no_key()
+        return list(stored)
+
+
+_CLEAR_OPENER: Final = _ClearOpener()
+CLEAR: Final = ClearVault()
+
+
+class LockedVault:
+    """A vault that cannot be opened. Args: reason: raised by whatever would need it."""
+
+    is_sealing = True
+    accepts_clear = False
+    identity = None
+
+    def __init__(self, reason: MatchkaError) -> None:
+        self._reason = reason
+
+    def accept_only_sealed(self) -> None:
+        """Always refused."""
+        raise self._reason
+
+    def require_open(self) -> None:
+        """Always refused."""
+        raise self._reason
+
+    def make_keys(self, tenant: str, count: int) -> list[bytes | None]:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
+    def lacking(self, key_ids: Collection[bytes]) -> set[bytes]:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
+    def seal(self, plain: Sequence[Plain]) -> list[bytes]:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
+    def opener(self, stored: Sequence[bytes]) -> Opener:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
+    def destroy(self, key_ids: Collection[bytes]) -> None:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+def _no_key() -> VaultLockedError:
+    return VaultLockedError(
+        "The templates of this store are encrypted, and there is no master key.",
+        remedy="Set MATCHKA_MASTER_KEY_FILE to the key that they were encrypted with.",
+    )

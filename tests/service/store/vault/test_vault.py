@@ -1,0 +1,419 @@
+"""Templates are stored encrypted, bound to their rows, under keys that deletion destroys."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from matchka.errors import (
+    DuplicateSampleError,
+    KeyDestroyedError,
+    StorageDamagedError,
+    UnknownSubjectError,
+    VaultLockedError,
+)
+from matchka.store.engine import open_engine, reading
+from matchka.store.integrity.check import check_store
+from matchka.store.store import Store, opened_store
+from matchka.store.vault.open_vault import opened_vault
+from matchka.store.vault.sealed import Binding
+from tests.factories.unit_vectors import unit_vectors
+from tests.factories.vaults import VaultFolder, vault_folder
+
+DIM = 16
+units = partial(unit_vectors, dim=DIM)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> VaultFolder:
+    return vault_folder(tmp_path)
+
+
+@pytest.fixture
+def three(folder: VaultFolder) -> VaultFolder:
+    """`ada`, `bob` and `cyd` with two templates each; `ada` has a face, too."""
+    with folder.opened() as (store, _):
+        for number, name in enumerate(("ada", "bob", "cyd")):
+            store.add_templates("t", name, "voice", "1", units(2, number))
+        store.add_templates("t", "ada", "face", "2", units(1, 9))
+    return folder
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+def rows(path: Path, query: str) -> list[tuple]:
+    connection = sqlite3.connect(path)
+    found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def pieces(vectors: np.ndarray) -> Iterator[bytes]:
+    """Every 16 consecutive bytes of some vectors."""
+    for vector in vectors:
+        data = vector.astype("<f4").tobytes()
+        for start in range(len(data) - 15):
+            yield data[start : start + 16]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def files_with(folder: Path, vectors: np.ndarray) -> set[str]:
+    """The files below a folder that have any 16 consecutive bytes of a vector."""
+    wanted = set(pieces(vectors))
+    return {
+        name
+        for name, content in bytes_of(folder).items()
+        if any(content[start : start + 16] in wanted for start in range(len(content) - 15))
+    }
+
+
+def test_encrypted_store_gives_back_what_was_stored(three: VaultFolder):
+    with three.opened() as (store, _):
+        found = store.reference("t", "bob", "voice", "1")
+        np.testing.assert_allclose(found.embedding, units(2, 1).mean(axis=0), atol=1e-7)
+        (batch,) = store.all_references("voice", "1")
+        expected = np.stack([units(2, seed).mean(axis=0) for seed in range(3)])
+        np.testing.assert_allclose(batch.rows(), expected, atol=1e-7)
+        assert sorted(store.references_by_version(1, "face")) == ["2"]
+        assert store.references_of_keys("t", [1, 2, 99], "voice", "1").keys() == {1, 2}
+
+
+def test_files_of_an_encrypted_store_hold_no_sixteen_bytes_of_a_template_or_reference(three: VaultFolder):
+    plain = np.concatenate(
+        [units(2, 0), units(2, 1), units(2, 2), units(1, 9), *(units(2, n).mean(0)[None] for n in range(3))]
+    )
+    with three.opened() as (store, _):
+        store.add_templates("t", "dan", "voice", "1", units(2, 3))
+        three_and_dan = np.concatenate([plain, units(2, 3)])
+        assert any(name.endswith("-wal") for name in bytes_of(three.path))  # the logs are there to be looked at
+        assert files_with(three.path, three_and_dan) == set()
+    assert files_with(three.path, three_and_dan) == set()
+
+
+def test_files_of_a_store_in_clear_hold_its_templates(tmp_path: Path):
+    with opened_store(f"sqlite:///{tmp_path / 'clear.sqlite'}") as store:
+        store.add_templates("t", "ada", "voice", "1", units(2, 0))
+    assert files_with(tmp_path, units(2, 0)) == {"clear.sqlite"}  # the search finds what is there
+
+
+def test_two_enrolments_of_one_recording_store_different_bytes(folder: VaultFolder):
+    with folder.opened() as (store, _):
+        for name in ("ada", "bob"):
+            store.add_templates("t", name, "voice", "1", units(1, 5))
+    for table in ("templates", "subject_references"):
+        stored = rows(folder.database, f"SELECT embedding, digest FROM {table}")
+        assert len({embedding for embedding, _ in stored}) == len({digest for _, digest in stored}) == 2
+
+
+def test_stored_bytes_are_aes_gcm_under_keys_wrapped_as_documented(three: VaultFolder):
+    master = bytes.fromhex(three.master.read_text())
+    ((number, tenant, wrapped_tenant),) = rows(
+        three.key_database,
+        "SELECT number, tenant, wrapped FROM tenant_keys JOIN tenant_key_wraps ON number = tenant_key",
+    )
+    about = b"matchka-tenant-key-1" + number.to_bytes(8, "big") + tenant.encode()
+    tenant_key = AESGCM(master).decrypt(wrapped_tenant[:12], wrapped_tenant[12:], about)
+    wrapped = dict(rows(three.key_database, "SELECT key_id, wrapped FROM subject_keys"))
+    query = "SELECT template_id, subject_key, embedding FROM templates WHERE model = 'face'"
+    ((template_id, subject_key, stored),) = rows(three.database, query)
+    assert np.isnan(np.frombuffer(stored[:4], "<f4"))
+    key_id = stored[4:20]
+    key = AESGCM(tenant_key).decrypt(wrapped[key_id][:12], wrapped[key_id][12:], key_id)
+    place = subject_key.to_bytes(8, "big") + bytes.fromhex(template_id)
+    about = place + b"matchka-embedding-1" + b"\0\1t" + b"\0\4face" + b"\0\1" + b"2"
+    plain = AESGCM(key).decrypt(stored[20:32], stored[32:], about)
+    np.testing.assert_array_equal(np.frombuffer(plain, "<f4"), units(1, 9)[0])
+
+
+@pytest.mark.parametrize(
+    "swap",
+    [
+        "UPDATE templates SET embedding = (SELECT embedding FROM templates o WHERE o.subject_key = 2 LIMIT 1), "
+        "digest = (SELECT digest FROM templates o WHERE o.subject_key = 2 LIMIT 1) WHERE subject_key = 1",
+        "UPDATE subject_references SET embedding = (SELECT embedding FROM subject_references o WHERE subject_key = 2), "
+        "digest = (SELECT digest FROM subject_references o WHERE subject_key = 2) WHERE subject_key = 1",
+        "UPDATE subject_references SET embedding = (SELECT embedding FROM templates WHERE subject_key = 1 LIMIT 1), "
+        "digest = (SELECT digest FROM templates WHERE subject_key = 1 LIMIT 1) WHERE subject_key = 1",
+        "UPDATE subjects SET tenant = 'other'",
+        "UPDATE subject_references SET version = '3'",
+        "UPDATE templates SET version = '3'",
+    ],
+    ids=["template of another", "reference of another", "template as reference", "tenant", "version", "its version"],
+)
+def test_row_with_what_belongs_to_another_is_not_opened(three: VaultFolder, swap: str):
+    change(three.database, swap)
+    tenant = "other" if "tenant" in swap else "t"
+    version = "3" if "references SET version" in swap else "1"
+    with three.opened() as (store, vault):
+        if "UPDATE templates" in swap:
+            read = partial(store.add_templates, "t", "ada", "voice", "3" if "version" in swap else "1", units(1, 7))
+        else:
+            read = partial(store.reference, tenant, "ada", "voice", version)
+        with pytest.raises(StorageDamagedError):
+            read()
+        engine = open_engine(three.url)
+        with reading(engine) as session:
+            assert check_store(session, lambda _done, _total: None, vault).findings
+        engine.dispose()
+
+
+def test_embedding_in_clear_in_a_store_of_encrypted_ones_is_refused(three: VaultFolder):
+    with opened_store(f"sqlite:///{three.path / 'other.sqlite'}") as store:
+        store.add_templates("t", "ada", "voice", "1", units(1, 50))
+    ((planted, digest),) = rows(three.path / "other.sqlite", "SELECT embedding, digest FROM subject_references")
+    change(
+        three.database, "UPDATE subject_references SET embedding = ?, digest = ? WHERE subject_key = 2", planted, digest
+    )
+    with three.opened() as (store, _):
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            store.reference("t", "bob", "voice", "1")
+        (batch,) = store.all_references("voice", "1")
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            batch.rows()
+
+
+def test_check_of_an_encrypted_store_finds_nothing_wrong_and_a_changed_byte(three: VaultFolder):
+    engine = open_engine(three.url)
+    with three.opened() as (_, vault):
+        with reading(engine) as session:
+            assert check_store(session, lambda _done, _total: None, vault).findings == ()
+        ((stored,),) = rows(three.database, "SELECT embedding FROM templates WHERE model = 'face'")
+        change(
+            three.database,
+            "UPDATE templates SET embedding = ? WHERE model = 'face'",
+            stored[:-1] + bytes([stored[-1] ^ 1]),
+        )
+        with reading(engine) as session:
+            found = check_store(session, lambda _done, _total: None, vault).findings
+    engine.dispose()
+    assert [problem.what for problem in found] == ["a template whose digest is of other bytes"]
+
+
+def test_copy_of_yesterday_after_a_deletion_opens_the_others_and_not_the_deleted(three: VaultFolder):
+    yesterday = three.path / "yesterday.sqlite"
+    shutil.copy(three.database, yesterday)
+    with three.opened() as (store, _):
+        store.delete_subject("t", "bob")
+    shutil.copy(yesterday, three.database)  # past every command
+    with three.opened() as (store, vault):
+        with pytest.raises(KeyDestroyedError):
+            store.reference("t", "bob", "voice", "1")
+        (batch,) = store.all_references("voice", "1")
+        assert batch.keys.tolist() == [1, 3]
+        assert store.references_of_keys("t", [1, 2, 3], "voice", "1").keys() == {1, 3}
+        np.testing.assert_allclose(store.reference("t", "cyd", "voice", "1").embedding, units(2, 2).mean(0), atol=1e-7)
+        engine = open_engine(three.url)
+        with reading(engine) as session:
+            found = check_store(session, lambda _done, _total: None, vault).findings
+        engine.dispose()
+        assert [(problem.what, problem.where) for problem in found] == [
+            ("a subject whose key was destroyed", "subject key 2")
+        ]
+
+
+def test_subject_of_an_older_copy_whose_key_is_gone_enrols_anew(three: VaultFolder):
+    shutil.copy(three.database, three.path / "yesterday.sqlite")
+    with three.opened() as (store, _):
+        store.delete_subject("t", "bob")
+    shutil.copy(three.path / "yesterday.sqlite", three.database)
+    with three.opened() as (store, _):
+        store.add_templates("t", "bob", "voice", "1", units(1, 40))
+        found = store.reference("t", "bob", "voice", "1")
+        assert found.template_count == 1
+        np.testing.assert_array_equal(found.embedding, units(1, 40)[0])
+
+
+def test_deletion_of_the_last_template_destroys_the_key_and_of_another_one_does_not(three: VaultFolder):
+    keys = "SELECT count(*) FROM subject_keys"
+    with three.opened() as (store, _):
+        first, second, face = (one.template_id for one in store.subject("t", "ada").templates)
+        for template_id, left in ((first, 3), (face, 3), (second, 2)):
+            store.delete_template("t", template_id)
+            assert rows(three.key_database, keys) == [(left,)]
+    assert rows(three.database, "SELECT * FROM key_erasures") == []
+
+
+def test_destroyed_key_is_in_no_file(three: VaultFolder):
+    ((key_id,),) = rows(three.database, "SELECT key_id FROM subjects WHERE subject_id = 'bob'")
+    ((wrapped,),) = [
+        row[1:] for row in rows(three.key_database, "SELECT key_id, wrapped FROM subject_keys") if row[0] == key_id
+    ]
+    with three.opened() as (store, _):
+        store.add_templates("t", "dan", "voice", "1", units(1, 3))
+        store.delete_subject("t", "bob")
+        assert not any(wrapped[12:] in content for content in bytes_of(three.path).values())
+
+
+def test_enrolment_that_is_refused_leaves_no_key_behind(three: VaultFolder):
+    with three.opened() as (store, _), pytest.raises(DuplicateSampleError):
+        store.add_templates("t", "new", "voice", "1", np.concatenate([units(1, 6), units(1, 6)]))
+    assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(3,)]
+
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from tests.factories.vaults import VaultFolder
+
+folder, action, at, place = VaultFolder(Path(sys.argv[1])), *sys.argv[2:]
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with folder.opened() as (store, vault):
+    if place == "engine":
+        event.listen(store._engine, at, die)
+    elif at == "destroyed":
+        event.listen(vault.keys.engine, "commit", lambda c: event.listen(store._engine, "begin", die))
+    else:
+        event.listen(vault.keys.engine, at, die)
+    if action == "delete":
+        store.delete_subject("t", "bob")
+    else:
+        import numpy as np
+        store.add_templates("t", "new", "voice", "1", np.eye(1, 16, dtype=np.float32))
+"""
+
+
+def run_and_kill(folder: VaultFolder, *arguments: str) -> None:
+    root = Path(__file__).parents[4]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, folder.path, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env={"PYTHONPATH": f"{root}:{root / 'service'}", "PATH": ""},
+    )
+    assert done.returncode == -9, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("at", "place", "is_deleted"),
+    [("commit", "engine", False), ("begin", "keys", True), ("commit", "keys", True), ("destroyed", "keys", True)],
+    ids=[
+        "before the deletion's commit",
+        "before the key is destroyed",
+        "before that is committed",
+        "before it is forgotten",
+    ],
+)
+def test_deletion_that_is_killed_leaves_a_living_subject_or_is_finished_by_the_next_start(
+    three: VaultFolder, at: str, place: str, is_deleted: bool
+):
+    run_and_kill(three, "delete", at, place)
+    keys = "SELECT count(*) FROM subject_keys"
+    with three.opened() as (store, _):
+        if is_deleted:
+            assert rows(three.key_database, keys) == [(2,)]
+            with pytest.raises(UnknownSubjectError):
+                store.reference("t", "bob", "voice", "1")
+        else:
+            assert rows(three.key_database, keys) == [(3,)]
+            assert store.reference("t", "bob", "voice", "1").template_count == 2
+        assert rows(three.database, "SELECT * FROM key_erasures") == []
+        assert store.reference("t", "ada", "voice", "1").template_count == 2
+
+
+def test_enrolment_that_is_killed_leaves_at_most_a_key_of_nobody(three: VaultFolder):
+    run_and_kill(three, "enrol", "commit", "engine")
+    assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(4,)]
+    with three.opened() as (store, _):
+        store.add_templates("t", "new", "voice", "1", units(1, 8))
+        assert store.reference("t", "new", "voice", "1").template_count == 1
+
+
+def test_encrypted_store_without_a_master_key_is_locked(three: VaultFolder):
+    with opened_store(three.url) as store:
+        with pytest.raises(VaultLockedError, match="no master key"):
+            store.require_keys()
+        with pytest.raises(VaultLockedError):
+            store.reference("t", "ada", "voice", "1")
+        with pytest.raises(VaultLockedError):
+            store.add_templates("t", "ada", "voice", "1", units(1, 30))
+        with pytest.raises(VaultLockedError):
+            store.delete_subject("t", "ada")
+
+
+def test_store_with_the_key_store_of_another_is_locked(three: VaultFolder, tmp_path: Path):
+    other = vault_folder(tmp_path / "other")
+    with (
+        opened_vault(other.plan) as vault,
+        opened_store(three.url, vault) as store,
+        pytest.raises(VaultLockedError, match="key store"),
+    ):
+        store.require_keys()
+
+
+@pytest.mark.parametrize("spoil", ["missing", "another", "open", "no key"])
+def test_vault_with_a_key_that_does_not_open_it_is_locked_and_serves_nothing(three: VaultFolder, spoil: str):
+    if spoil == "missing":
+        three.master.unlink()
+    elif spoil == "another":
+        three.master.write_text("ab" * 32)
+    elif spoil == "open":
+        three.master.chmod(0o644)
+    else:
+        three.master.write_text("secret")
+    with opened_vault(three.plan) as vault, opened_store(three.url, vault) as store:
+        with pytest.raises(VaultLockedError) as refused:
+            store.require_keys()
+        assert refused.value.remedy
+        with pytest.raises(VaultLockedError):
+            store.reference("t", "ada", "voice", "1")
+        with pytest.raises(VaultLockedError):
+            store.add_templates("t", "ada", "voice", "1", units(1, 30))
+        with pytest.raises(VaultLockedError):
+            next(iter(store.all_references("voice", "1")))
+
+
+def test_subjects_of_two_tenants_are_under_keys_of_their_own(folder: VaultFolder):
+    with folder.opened() as (store, vault):
+        for tenant in ("a", "b"):
+            store.add_templates(tenant, "ada", "voice", "1", units(1, 1))
+        assert [tenant for _, tenant, _ in vault.keys.tenant_keys()] == ["a", "b"]
+        assert [batch.tenant for batch in store.all_references("voice", "1")] == ["a", "b"]
+        assert all(len(batch.rows()) == 1 for batch in store.all_references("voice", "1"))
+
+
+def test_binding_of_names_that_run_into_each_other_differs():
+    assert Binding("ab", "c", "1").of_reference(1) != Binding("a", "bc", "1").of_reference(1)
+
+
+def test_thousands_of_keys_are_found_whether_they_were_made_together_or_not(folder: VaultFolder):
+    with folder.opened() as (_, vault):
+        ids = [key for _ in range(3) for key in vault.make_keys("t", 200)]
+        wanted = [key for key in ids[::7] if key is not None]  # a range of which most is not asked for
+        assert vault.keys.wrapped_keys(wanted).keys() >= set(wanted)
+        assert vault.lacking([*wanted, bytes(16)]) == {bytes(16)}
+        vault.destroy(wanted[:5])
+        assert vault.lacking(wanted) == set(wanted[:5])
+
+
+def test_concurrent_enrolments_of_new_subjects_make_one_tenant_key(folder: VaultFolder):
+    with folder.opened() as (store, vault):
+
+        def enrol(number: int, store: Store = store) -> None:
+            store.add_templates("t", f"s{number}", "voice", "1", units(1, number))
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(enrol, range(30)))
+        assert len(vault.keys.tenant_keys()) == 1
+        assert sum(len(batch.rows()) for batch in store.all_references("voice", "1")) == 30
