@@ -55,10 +55,11 @@ RUN /opt/venv/bin/python -m pip install --no-index --no-deps --no-build-isolatio
     && /opt/venv/bin/python -m pip uninstall --yes setuptools pip
 
 FROM ${PYTHON_IMAGE}
-# The base image's own pip is of no use here. /data is what a new volume starts as.
+# The base image's own pip is of no use here. /data and /keys are what new volumes start as: templates are encrypted, and
+# their keys lie in a volume of their own, so that a copy of /data opens nothing, and no deletion leaves a copy that does.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip setuptools wheel \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin matchka \
-    && install --directory --owner=matchka --mode=0700 /data
+    && install --directory --owner=matchka --mode=0700 /data /keys
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=export /models /models
 # ONNX Runtime's own builds report to Microsoft unless ORT_DISABLE_TELEMETRY is set.
@@ -69,10 +70,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     MATCHKA_HOST=0.0.0.0 \
     MATCHKA_HEALTH_PORT=8001 \
     MATCHKA_MODELS_DIR=/models \
-    MATCHKA_DATA_DIR=/data
+    MATCHKA_DATA_DIR=/data \
+    MATCHKA_MASTER_KEY_FILE=/keys/master.key \
+    MATCHKA_CREATE_MASTER_KEY=1 \
+    MATCHKA_KEY_DATABASE_URL=sqlite:////keys/keys.sqlite
 USER 10001
 WORKDIR /data
-VOLUME /data
+VOLUME ["/data", "/keys"]
 EXPOSE 8000 8001
 # Without a proxy: Docker sets the client's proxies in every container's environment. Nobody else is on this address.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-I", "-c", \

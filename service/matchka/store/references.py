@@ -2,8 +2,9 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from matchka.store.integrity.stored_embeddings import verified_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
 from matchka.store.statistics import has_version
 from matchka.store.vault.sealed import Binding
+from matchka.store.vault.unsealing import unsealing
 from matchka.store.vault.vault import CLEAR, Opener, Vault
 from matchka.vectors import FloatArray
 
@@ -28,26 +30,21 @@ class StoredReferences:
 
     Attributes:
         keys: int64, (references,), of the subjects.
-        opener: has their keys.
+        opening: waits for the embeddings in clear.
     """
 
-    binding: Binding
+    tenant: str
     keys: npt.NDArray[np.int64]
     embeddings: Sequence[bytes]
     digests: Sequence[int | None]
-    opener: Opener
-
-    @property
-    def tenant(self) -> str:
-        """Whose they are."""
-        return self.binding.tenant
+    opening: Callable[[], Sequence[bytes]]
 
     def rows(self) -> FloatArray:
         """The embeddings, float32, (references, full_dim).
 
         Raises: StorageDamagedError: one is not what was stored.
         """
-        return verified_rows(self.keys, self.embeddings, self.digests, self.opener, self.binding)
+        return verified_rows(self.keys, self.embeddings, self.digests, self.opening())
 
 
 def read_references(
@@ -72,12 +69,12 @@ def read_references(
     query = _query(model, version, only is None)
     if unless:
         query = query.where(~has_version(model, unless))
-    for rows in _partitions(engine, query):
-        if only is not None:
-            yield from _batch(Binding(only, model, version), rows, vault)
-            continue
-        for tenant in sorted({row[3] for row in rows}):
-            yield from _batch(Binding(tenant, model, version), [row for row in rows if row[3] == tenant], vault)
+    with unsealing() as elsewhere:
+        opener = partial(vault.opener, elsewhere=elsewhere)
+        for rows in _partitions(engine, query):
+            for tenant in [only] if only is not None else sorted({row[3] for row in rows}):
+                of_tenant = rows if tenant == only else [row for row in rows if row[3] == tenant]
+                yield from _batch(Binding(tenant, model, version), of_tenant, opener(stored_in(of_tenant)))
 
 
 def _partitions(engine: Engine, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Sequence[Any]]]:
@@ -109,11 +106,16 @@ def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ..
     return query
 
 
-def _batch(binding: Binding, rows: Sequence[Sequence[Any]], vault: Vault) -> Iterator[StoredReferences]:
-    opener = vault.opener([row[1] for row in rows])
-    readable = [row for row in rows if not opener.lacks(row[1])]
+def stored_in(rows: Sequence[Sequence[Any]]) -> list[bytes]:
+    """The embeddings of rows, as they are stored."""
+    return [row[1] for row in rows]
+
+
+def _batch(binding: Binding, rows: Sequence[Sequence[Any]], opener: Opener) -> Iterator[StoredReferences]:
+    readable = [row for row in rows if not opener.lacks(row[1])] if opener.is_incomplete else rows
     if len(readable) < len(rows):
         LOGGER.warning("%d subjects of an older copy were deleted since: nothing opens them", len(rows) - len(readable))
     if readable:
         keys, embeddings, digests, *_ = zip(*readable, strict=True)
-        yield StoredReferences(binding, np.asarray(keys, np.int64), embeddings, digests, opener)
+        opening = opener.begin(embeddings, binding.of_references(keys))
+        yield StoredReferences(binding.tenant, np.asarray(keys, np.int64), embeddings, digests, opening)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
-from matchka.errors import KeyDestroyedError, NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
+from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
 from matchka.store.database_errors import as_matchka_error
@@ -42,6 +42,7 @@ from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, Subject
 from matchka.store.sqlite.page_check import require_sound_pages
 from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.statistics import subjects_without
+from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
 from matchka.store.vault.subject_keys import (
     finish_erasures,
@@ -193,11 +194,7 @@ class Store:
             opened = to_references([found], Binding(tenant, model, version), self._vault)
             if opened:
                 return opened[0]
-            raise KeyDestroyedError(
-                "The key of this subject was destroyed when it was deleted.",
-                value=subject_id,
-                remedy="Enrol it again.",
-            )
+            raise key_destroyed()
         with self._sessions() as session:
             subject = require_subject(session, tenant, subject_id)
             other = session.scalar(

@@ -15,15 +15,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine
 
 from matchka.errors import (
     ChallengeNotRedeemableError,
+    KeyDestroyedError,
+    RotationInProgressError,
     TooManyChallengesError,
     UnknownSubjectError,
     UnknownTemplateError,
 )
 from matchka.store.challenges import ChallengeLimits
+from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.store import Store
+from matchka.store.vault.encryption import encrypt_store
+from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
+from matchka.store.vault.rotation import rotate_tenant
 
 OF_ONE = ("default", "ada")
 PROCESSES = 8  # stores at once, each with an engine of its own as processes have
@@ -152,3 +159,80 @@ def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store,
     six = ChallengeLimits(60.0, 6, 6)
     asked.challenges.issue(*OF_ONE, "phrase", six, lambda earlier: seen.extend(earlier) or ("apple",))
     assert sorted(seen) == [(f"word{number}",) for number in range(5)]
+
+
+@pytest.fixture
+def vaults(url: str, tmp_path: Path) -> tuple[str, VaultPlan]:
+    """A database for templates and one for keys, both new, and the key."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for name in ("templates", "keys"):
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS of_{name} WITH (FORCE)")
+            connection.exec_driver_sql(f"CREATE DATABASE of_{name}")
+    engine.dispose()
+    create_key_file(tmp_path / "master.key")
+    source = MasterKeySource(tmp_path / "master.key")
+    return (
+        url.replace("/postgres?", "/of_templates?"),
+        VaultPlan(source, url.replace("/postgres?", "/of_keys?")),
+    )
+
+
+def some(seed: int) -> np.ndarray:
+    row = np.random.default_rng(seed).normal(size=(1, 16)).astype(np.float32)
+    return row / np.linalg.norm(row)
+
+
+def test_store_in_clear_is_encrypted_rotated_and_unreadable_in_an_older_copy(vaults: tuple[str, VaultPlan]):
+    templates, plan = vaults
+    with closing(Store(templates)) as store:
+        for number in range(5):
+            store.add_templates("t", f"s{number}", "voice", "1", some(number))
+    with opened_vault(plan) as vault, closing(Store(templates, vault)) as store:
+        assert isinstance(vault, OpenVault)
+        store.require_keys()
+        engine = create_engine(templates)
+        assert encrypt_store(engine, vault, ignore) == 5
+        assert rotate_tenant(vault, "t", ignore) == 5
+        with vault.keys.rotating(), opened_vault(plan) as other, pytest.raises(RotationInProgressError):
+            rotate_tenant(other, "t", ignore)
+        assert rotate_tenant(vault, "t", ignore) == 5  # the lock was given back
+        with engine.begin() as connection:
+            for table in ("subjects", "templates", "subject_references"):
+                connection.exec_driver_sql(f"CREATE TABLE old_{table} AS SELECT * FROM {table}")
+        store.delete_subject("t", "s1")
+        with engine.begin() as connection:  # as from a backup, or a replica that was cut off
+            for table in ("subject_references", "templates", "subjects"):
+                connection.exec_driver_sql(f"DELETE FROM {table}")
+            for table in ("subjects", "templates", "subject_references"):
+                connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM old_{table}")
+        (batch,) = store.all_references("voice", "1")
+        np.testing.assert_allclose(batch.rows(), np.concatenate([some(n) for n in (0, 2, 3, 4)]), atol=1e-7)
+        with pytest.raises(KeyDestroyedError):
+            store.reference("t", "s1", "voice", "1")
+        engine.dispose()
+
+
+def test_two_replicas_with_one_vault_enrol_and_delete_side_by_side(vaults: tuple[str, VaultPlan]):
+    templates, plan = vaults
+
+    def work(seed: int) -> None:
+        with opened_vault(plan) as vault, closing(Store(templates, vault)) as store:
+            for number in range(20):
+                store.add_templates(f"t{number % 2}", f"s{seed}-{number}", "voice", "1", some(100 * seed + number))
+                store.add_templates("shared", "ada", "voice", "1", some(10_000 + 100 * seed + number))
+                if number % 2:
+                    store.delete_subject("t1", f"s{seed}-{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    with opened_vault(plan) as vault, closing(Store(templates, vault)) as store:
+        assert isinstance(vault, OpenVault)
+        assert len(vault.keys.tenant_keys()) == 3
+        assert sum(len(batch.rows()) for batch in store.all_references("voice", "1")) == 41
+        expected = np.concatenate([some(10_000 + 100 * seed + n) for seed in range(4) for n in range(20)]).mean(axis=0)
+        np.testing.assert_allclose(store.reference("shared", "ada", "voice", "1").embedding, expected, atol=1e-6)
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Nobody watches."""

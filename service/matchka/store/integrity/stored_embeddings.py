@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from matchka.errors import StorageDamagedError
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
-from matchka.store.vault.sealed import Binding, is_sealed
-from matchka.store.vault.vault import Opener
 from matchka.vectors import FloatArray
 
 
@@ -25,8 +23,7 @@ def verified_rows(
     keys: npt.NDArray[np.int64],
     embeddings: Sequence[bytes],
     stored: Sequence[int | None],
-    opener: Opener,
-    binding: Binding,
+    opened: Sequence[bytes],
 ) -> FloatArray:
     """References as float32, (rows, full_dim), checked together, which is faster than one by one.
 
@@ -36,15 +33,15 @@ def verified_rows(
         keys: of the subjects.
         embeddings: at least one.
         stored: the digest of each, or None.
-        opener: has the keys.
-        binding: whose and of what they are.
+        opened: the embeddings in clear; where they are stored so, the same objects.
 
     Raises: StorageDamagedError: an embedding is not what was stored.
     """
-    if any(map(is_sealed, embeddings)):
-        bindings = [binding.of_reference(key) for key in keys.tolist()]
-        stored = [None if is_sealed(one) else digest for one, digest in zip(embeddings, stored, strict=True)]
-        embeddings = opener.open(embeddings, bindings)
+    if opened is not embeddings:
+        stored = [
+            digest if one is plain else None for one, plain, digest in zip(embeddings, opened, stored, strict=True)
+        ]
+    embeddings = opened
     sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
     values, counts = np.unique(sizes, return_counts=True)
     size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named

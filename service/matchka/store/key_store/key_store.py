@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, inspect, select, update
+from sqlalchemy import Connection, CursorResult, Engine, bindparam, delete, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import RotationInProgressError, StoreError
@@ -22,6 +22,7 @@ from matchka.store.key_store.tables import (
     TenantKeyRow,
 )
 from matchka.store.sqlite.wal import WalTruncation
+from matchka.store.vault.sealed import WrappedKey
 
 KEYS_LOCK: Final = 0x6D6B79  # one writer of the key store at a time, as SQLite has
 ROTATION_LOCK: Final = 0x6D726F
@@ -29,8 +30,6 @@ PRIVATE: Final = 0o700
 ERASE_WAIT_S: Final = 2.0  # until destroyed keys have left SQLite's log; it is emptied later all the same
 FEW: Final = 32  # ids that are asked for one by one
 SPREAD: Final = 4  # a range that holds more than this many times the ids asked for is not read
-
-WrappedKey = tuple[int, bytes]  # number of the tenant's key, and what it wraps
 
 
 class KeyStore:
@@ -102,13 +101,13 @@ class KeyStore:
             if len(key_ids) > FEW:
                 most = SPREAD * len(key_ids)
                 values = {"low": min(key_ids), "high": max(key_ids), "most": most + 1}
-                rows = connection.execute(self._range, values).all()
+                rows = _tuples(connection.execute(self._range, values))
                 if len(rows) <= most:  # keys that were made together lie together
-                    return {key_id: (tenant_key, wrapped) for key_id, tenant_key, wrapped in rows}
+                    return {row[0]: row for row in rows}
             found: dict[bytes, WrappedKey] = {}
             for chunk in in_chunks(key_ids):
-                rows = connection.execute(self._some, {"ids": chunk}).all()
-                found.update({key_id: (tenant_key, wrapped) for key_id, tenant_key, wrapped in rows})
+                rows = _tuples(connection.execute(self._some, {"ids": chunk}))
+                found.update({row[0]: row for row in rows})
         return found
 
     def add_subject_keys(self, connection: Connection, keys: Sequence[tuple[bytes, int, bytes]]) -> None:
@@ -214,6 +213,11 @@ class KeyStore:
                 yield
             finally:
                 connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ROTATION_LOCK})")
+
+
+def _tuples(result: CursorResult[tuple[bytes, int, bytes]]) -> list[WrappedKey]:
+    """All rows as the driver's own tuples: SQLAlchemy's take longer to make than to read, at a million."""
+    return [] if result.cursor is None else list(result.cursor.fetchall())
 
 
 def _lock_file(file: Path) -> Path:

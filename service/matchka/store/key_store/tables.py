@@ -8,9 +8,9 @@ from sqlalchemy import BigInteger, Boolean, ForeignKey, Index, Integer, LargeBin
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from matchka.store.schema import UtcDateTime
+from matchka.store.vault.sealed import KEY_ID_BYTES
 
 KEY_TABLES_VERSION: Final = 1
-KEY_ID_BYTES: Final = 16
 
 
 class KeyBase(DeclarativeBase):

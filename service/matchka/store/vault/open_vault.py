@@ -1,21 +1,24 @@
 """The open vault: a key per subject, wrapped by a key per tenant, wrapped by the master key."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_bytes
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
 from matchka.errors import KeyDestroyedError, StorageDamagedError, VaultLockedError
 from matchka.settings import Settings
-from matchka.store.key_store.key_store import KeyStore, WrappedKey
+from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
-from matchka.store.vault.sealed import is_sealed, key_id_of, new_key_ids, seal, unseal, unwrap, wrap
+from matchka.store.vault.sealed import MARK, WrappedKey, key_ids_of, new_key_ids, not_opened, seal, unwrap, wrap
+from matchka.store.vault.unsealing import SealedBatch, Unsealing
 from matchka.store.vault.vault import CLEAR, LockedVault, Opener, Plain, Vault
 
 LOGGER: Final = logging.getLogger("matchka.store")
@@ -37,6 +40,7 @@ class OpenVault:
         self.keys = keys
         self._source = source
         self.master = source.read()
+        self._secrets: dict[int, bytes] = {}
         self._ciphers: dict[int, AESGCM] = {}
         self._only_sealed = keys.only_sealed
         self.identity: str | None = keys.identity
@@ -86,8 +90,8 @@ class OpenVault:
         known = self._ciphers.get(number)
         if known is not None:
             return known
-        secret = self.tenant_secret(connection, number)
-        self._ciphers[number] = AESGCM(secret)
+        self._secrets[number] = self.tenant_secret(connection, number)
+        self._ciphers[number] = AESGCM(self._secrets[number])
         return self._ciphers[number]
 
     def tenant_secret(self, connection: Connection, number: int) -> bytes:
@@ -107,23 +111,29 @@ class OpenVault:
 
     def seal(self, plain: Sequence[Plain]) -> list[bytes]:
         """Encrypt embeddings, each under its subject's key."""
-        wanted = {one.key_id for one in plain if one.key_id is not None}
-        opener = _Opener(self, self._read(wanted), self._only_sealed)
+        keys = self._read({one.key_id for one in plain if one.key_id is not None})
         sealed = []
         for one in plain:
             if one.key_id is None:
                 raise StorageDamagedError("A subject has no key.", remedy="Run `matchka vault encrypt`.")
-            sealed.append(seal(opener.key(one.key_id), one.key_id, one.embedding, one.binding))
+            if one.key_id not in keys:
+                raise key_destroyed()
+            key_id, number, wrapped = keys[one.key_id]
+            key = AESGCM(unwrap(self._ciphers[number], wrapped, key_id))
+            sealed.append(seal(key, key_id, one.embedding, one.binding))
         return sealed
 
-    def opener(self, stored: Sequence[bytes]) -> Opener:
+    def opener(self, stored: Sequence[bytes], elsewhere: Unsealing | None = None) -> Opener:
         """Read the keys of stored embeddings."""
-        return _Opener(self, self._read({key_id_of(one) for one in stored if is_sealed(one)}), self._only_sealed)
+        wanted = key_ids_of(stored)
+        keys = self._read(wanted)
+        secrets = {number: self._secrets[number] for number in {number for _, number, _ in keys.values()}}
+        return _Opener(keys, secrets, wanted - keys.keys(), self._only_sealed, elsewhere)
 
     def _read(self, key_ids: Collection[bytes]) -> dict[bytes, WrappedKey]:
         """Wrapped keys, each with the cipher of its tenant at hand."""
         wrapped = self.keys.wrapped_keys(key_ids) if key_ids else {}
-        unknown = {number for number, _ in wrapped.values()} - self._ciphers.keys()
+        unknown = {number for _, number, _ in wrapped.values()} - self._ciphers.keys()
         if unknown:
             with self.keys.engine.connect() as connection:
                 gone = [number for number in unknown if self.keys.tenant_of(connection, number) is None]
@@ -132,10 +142,6 @@ class OpenVault:
                 for number in unknown:
                     self.tenant_cipher(connection, number)
         return wrapped
-
-    def cipher(self, number: int) -> AESGCM:
-        """A tenant's key that was read already."""
-        return self._ciphers[number]
 
     def destroy(self, key_ids: Collection[bytes]) -> None:
         """Destroy subjects' keys."""
@@ -153,36 +159,59 @@ class OpenVault:
 
 
 class _Opener:
-    def __init__(self, vault: OpenVault, wrapped: dict[bytes, WrappedKey], only_sealed: bool) -> None:
-        self._vault = vault
-        self._wrapped = wrapped
+    def __init__(
+        self,
+        keys: dict[bytes, WrappedKey],
+        secrets: dict[int, bytes],
+        destroyed: set[bytes],
+        only_sealed: bool,
+        elsewhere: Unsealing | None = None,
+    ) -> None:
+        self._keys = keys
+        self._secrets = secrets
+        self._destroyed = destroyed
         self._only_sealed = only_sealed
+        self._elsewhere = elsewhere
+        self.is_incomplete = bool(destroyed)
 
     def lacks(self, stored: bytes) -> bool:
-        return is_sealed(stored) and key_id_of(stored) not in self._wrapped
-
-    def key(self, key_id: bytes) -> AESGCM:
-        found = self._wrapped.get(key_id)
-        if found is None:
-            raise KeyDestroyedError(
-                "The key of this subject was destroyed when it was deleted; nothing opens this copy of its templates.",
-                remedy="Enrol the subject again, or delete it.",
-            )
-        return AESGCM(unwrap(self._vault.cipher(found[0]), found[1], key_id))
+        return self.is_incomplete and not self._destroyed.isdisjoint(key_ids_of([stored]))
 
     def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:
-        opened = []
-        for one, binding in zip(stored, bindings, strict=True):
-            if is_sealed(one):
-                opened.append(unseal(self.key(key_id_of(one)), one, binding))
-            elif self._only_sealed:
-                raise StorageDamagedError(
-                    "An embedding is in clear, in a store of which all are encrypted: the vault did not write it.",
-                    remedy="Find out who can write to the database, and restore a backup into a new data folder.",
-                )
-            else:
-                opened.append(one)
-        return opened
+        return self.begin(stored, bindings)()
+
+    def begin(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> Callable[[], list[bytes]]:
+        if self.is_incomplete and any(map(self.lacks, stored)):
+            raise key_destroyed()
+        places = [place for place, one in enumerate(stored) if one[:4] == MARK]
+        if len(places) < len(stored) and self._only_sealed:
+            raise StorageDamagedError(
+                "An embedding is in clear, in a store of which all are encrypted: the vault did not write it.",
+                remedy="Find out who can write to the database, and restore a backup into a new data folder.",
+            )
+        sealed, bound = [stored[place] for place in places], [bindings[place] for place in places]
+        batch = SealedBatch(sealed, bound, self._keys, self._secrets)
+        wait = batch.open if self._elsewhere is None else self._elsewhere.begin(batch)
+        return partial(_opened, stored, places, wait)
+
+
+def _opened(stored: Sequence[bytes], places: Sequence[int], wait: Callable[[], list[bytes]]) -> list[bytes]:
+    """Embeddings, of which those at some places were encrypted."""
+    opened = list(stored)
+    try:
+        for place, plain in zip(places, wait(), strict=True):
+            opened[place] = plain
+    except InvalidTag as error:
+        raise not_opened() from error
+    return opened
+
+
+def key_destroyed() -> KeyDestroyedError:
+    """The error for a subject whose key was destroyed."""
+    return KeyDestroyedError(
+        "The key of this subject was destroyed when it was deleted; nothing opens this copy of its templates.",
+        remedy="Enrol the subject again, or delete it.",
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ multiple of four, so the digest of a row's bytes (store/integrity/digest.py) is 
 
 import os
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -16,15 +17,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from matchka.errors import StorageDamagedError
-from matchka.store.key_store.tables import KEY_ID_BYTES
 
 MARK: Final = b"\x01\x4d\xc0\x7f"  # a NaN as little-endian float32
+KEY_ID_BYTES: Final = 16
 NONCE_BYTES: Final = 12  # NIST SP 800-38D: random ones allow 2^32 messages of a key
 NONCE_START: Final = len(MARK) + KEY_ID_BYTES
 CIPHERTEXT_START: Final = NONCE_START + NONCE_BYTES
 SEALED_MORE_BYTES: Final = CIPHERTEXT_START + 16  # than in clear; 16 of them are the tag
 NO_TEMPLATE: Final = bytes(16)
 _TIME_BYTES: Final = 6
+
+WrappedKey = tuple[bytes, int, bytes]  # its id, the number of the tenant's key, and what that wraps
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Binding:
     def of_reference(self, subject_key: int) -> bytes:
         """Associated data of a subject's reference."""
         return subject_key.to_bytes(8) + NO_TEMPLATE + self._common
+
+    def of_references(self, subject_keys: Iterable[int]) -> list[bytes]:
+        """Associated data of many subjects' references."""
+        end = NO_TEMPLATE + self._common
+        return [key.to_bytes(8) + end for key in subject_keys]
 
     def of_template(self, subject_key: int, template_id: str) -> bytes:
         """Associated data of a template. Args: template_id: 32 hexadecimal digits."""
@@ -67,9 +75,9 @@ def is_sealed(stored: bytes) -> bool:
     return stored[:4] == MARK
 
 
-def key_id_of(sealed: bytes) -> bytes:
-    """The id of the key that opens an encrypted embedding."""
-    return sealed[len(MARK) : NONCE_START]
+def key_ids_of(stored: Iterable[bytes]) -> set[bytes]:
+    """The ids of the keys that open the encrypted ones among stored embeddings."""
+    return {one[4:NONCE_START] for one in stored if one[:4] == MARK}
 
 
 def seal(key: AESGCM, key_id: bytes, plain: bytes, binding: bytes) -> bytes:
@@ -78,18 +86,36 @@ def seal(key: AESGCM, key_id: bytes, plain: bytes, binding: bytes) -> bytes:
     return b"".join((MARK, key_id, nonce, key.encrypt(nonce, plain, binding)))
 
 
-def unseal(key: AESGCM, sealed: bytes, binding: bytes) -> bytes:
-    """Decrypt an embedding.
+def unseal_all(
+    sealed: Iterable[bytes],
+    bindings: Iterable[bytes],
+    keys: Mapping[bytes, WrappedKey],
+    wrapping: Mapping[int, AESGCM],
+) -> list[bytes]:
+    """Decrypt embeddings; one function for many, because a call for each step takes as long as the step.
 
-    Raises: StorageDamagedError: it was changed, or is of another row.
+    Args:
+        sealed: encrypted embeddings.
+        bindings: what each is bound to.
+        keys: wrapped keys by their ids.
+        wrapping: tenants' keys by their numbers.
+
+    Raises: InvalidTag: one, or its key, was changed, or is of another row.
     """
-    try:
-        return key.decrypt(sealed[NONCE_START:CIPHERTEXT_START], sealed[CIPHERTEXT_START:], binding)
-    except InvalidTag as error:
-        raise StorageDamagedError(
-            "An encrypted embedding cannot be opened: it, or the row that it is in, is not what was written.",
-            remedy="Run `matchka gallery verify`, and restore a backup into a new data folder.",
-        ) from error
+    opened = []
+    for one, binding in zip(sealed, bindings, strict=True):
+        key_id, number, wrapped = keys[one[4:NONCE_START]]
+        secret = wrapping[number].decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], key_id)
+        opened.append(AESGCM(secret).decrypt(one[NONCE_START:CIPHERTEXT_START], one[CIPHERTEXT_START:], binding))
+    return opened
+
+
+def not_opened() -> StorageDamagedError:
+    """The error for an embedding that its key does not open."""
+    return StorageDamagedError(
+        "An encrypted embedding cannot be opened: it, its key or its row is not what was written.",
+        remedy="Run `matchka gallery verify`, and restore a backup into a new data folder.",
+    )
 
 
 def wrap(wrapping: AESGCM, key: bytes, binding: bytes) -> bytes:

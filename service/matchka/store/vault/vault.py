@@ -1,11 +1,13 @@
 """What the store asks of a vault; the one of a store in clear, and the one that cannot be opened."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from matchka.errors import MatchkaError, VaultLockedError
-from matchka.store.vault.sealed import is_sealed
+from matchka.store.vault.sealed import key_ids_of
+from matchka.store.vault.unsealing import Unsealing
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,20 @@ class Plain:
 class Opener(Protocol):
     """Opens embeddings of which the keys have been read."""
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the key of any was destroyed."""
+        ...
+
     def lacks(self, stored: bytes) -> bool:
         """Whether the key of stored bytes was destroyed."""
         ...
 
-    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:
+    def begin(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> Callable[[], Sequence[bytes]]:
+        """Begin to open embeddings. Returns: what waits for them; together they raise what open() raises."""
+        ...
+
+    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> Sequence[bytes]:
         """Embeddings in clear.
 
         Raises:
@@ -75,8 +86,13 @@ class Vault(Protocol):
         """Embeddings as they are stored. Raises: KeyDestroyedError: the key of one is gone."""
         ...
 
-    def opener(self, stored: Sequence[bytes]) -> Opener:
-        """Read the keys of stored embeddings."""
+    def opener(self, stored: Sequence[bytes], elsewhere: Unsealing | None = None) -> Opener:
+        """Read the keys of stored embeddings.
+
+        Args:
+            stored: as it lies in the database.
+            elsewhere: opens them in other processes where there are many; in this one by default.
+        """
         ...
 
     def destroy(self, key_ids: Collection[bytes]) -> None:
@@ -120,7 +136,7 @@ class ClearVault:
             raise _no_key()
         return [one.embedding for one in plain]
 
-    def opener(self, stored: Sequence[bytes]) -> Opener:  # noqa: ARG002 - of the protocol
+    def opener(self, stored: Sequence[bytes], elsewhere: Unsealing | None = None) -> Opener:  # noqa: ARG002
         """Opens what is in clear."""
         return _CLEAR_OPENER
 
@@ -137,13 +153,18 @@ class ClearVault:
 
 
 class _ClearOpener:
+    is_incomplete = False
+
     def lacks(self, stored: bytes) -> bool:  # noqa: ARG002 - of the protocol
         return False
 
-    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> list[bytes]:  # noqa: ARG002
-        if any(map(is_sealed, stored)):
+    def begin(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> Callable[[], Sequence[bytes]]:
+        return partial(self.open, stored, bindings)
+
+    def open(self, stored: Sequence[bytes], bindings: Sequence[bytes]) -> Sequence[bytes]:  # noqa: ARG002
+        if key_ids_of(stored):
             raise _no_key()
-        return list(stored)
+        return stored
 
 
 _CLEAR_OPENER: Final = _ClearOpener()
@@ -180,7 +201,7 @@ class LockedVault:
         """Always refused."""
         raise self._reason
 
-    def opener(self, stored: Sequence[bytes]) -> Opener:  # noqa: ARG002 - of the protocol
+    def opener(self, stored: Sequence[bytes], elsewhere: Unsealing | None = None) -> Opener:  # noqa: ARG002
         """Always refused."""
         raise self._reason
 

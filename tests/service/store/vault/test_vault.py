@@ -20,9 +20,11 @@ from matchka.errors import (
     UnknownSubjectError,
     VaultLockedError,
 )
+from matchka.store import references
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import check_store
 from matchka.store.store import Store, opened_store
+from matchka.store.vault import unsealing
 from matchka.store.vault.open_vault import opened_vault
 from matchka.store.vault.sealed import Binding
 from tests.factories.unit_vectors import unit_vectors
@@ -183,9 +185,8 @@ def test_embedding_in_clear_in_a_store_of_encrypted_ones_is_refused(three: Vault
     with three.opened() as (store, _):
         with pytest.raises(StorageDamagedError, match="in clear"):
             store.reference("t", "bob", "voice", "1")
-        (batch,) = store.all_references("voice", "1")
         with pytest.raises(StorageDamagedError, match="in clear"):
-            batch.rows()
+            list(store.all_references("voice", "1"))
 
 
 def test_check_of_an_encrypted_store_finds_nothing_wrong_and_a_changed_byte(three: VaultFolder):
@@ -417,3 +418,31 @@ def test_concurrent_enrolments_of_new_subjects_make_one_tenant_key(folder: Vault
             list(pool.map(enrol, range(30)))
         assert len(vault.keys.tenant_keys()) == 1
         assert sum(len(batch.rows()) for batch in store.all_references("voice", "1")) == 30
+
+
+def test_references_opened_in_other_processes_are_those_that_were_stored(
+    folder: VaultFolder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(unsealing, "WORTH_BATCHES", 1)
+    monkeypatch.setattr(unsealing, "_cores", lambda: 3)
+    monkeypatch.setattr(references, "ROWS_AT_ONCE", 4)
+    with folder.opened() as (store, _):
+        for number in range(30):
+            store.add_templates("t" if number % 2 else "u", f"s{number}", "voice", "1", units(1, number))
+        rows_of = {}
+        for batch in list(store.all_references("voice", "1")):  # all begun before any is waited for
+            rows_of.update(zip(batch.keys.tolist(), batch.rows(), strict=True))
+        for number in range(30):
+            np.testing.assert_array_equal(rows_of[number + 1], store.references_by_version(number + 1, "voice")["1"])
+        ((stored,),) = rows(folder.database, "SELECT embedding FROM subject_references WHERE subject_key = 29")
+        spoilt = stored[:-1] + bytes([stored[-1] ^ 1])
+        change(folder.database, "UPDATE subject_references SET embedding = ? WHERE subject_key = 29", spoilt)
+        with pytest.raises(StorageDamagedError):
+            [batch.rows() for batch in store.all_references("voice", "1")]
+
+
+def test_process_that_opens_references_ends_with_its_input():
+    process = subprocess.run(
+        [sys.executable, "-m", "matchka.store.vault.unsealing"], input=b"", capture_output=True, check=True, timeout=60
+    )
+    assert (process.stdout, process.stderr) == (b"", b"")

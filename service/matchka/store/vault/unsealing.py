@@ -1,0 +1,132 @@
+"""Processes that decrypt while a large gallery is filled: one interpreter decrypts on one core only.
+
+    python -m matchka.store.vault.unsealing
+
+reads batches from its input and writes what they hold to its output, both pickled, until its input ends: it ends with
+the process that started it, however that ends.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import IO, Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from matchka.store.vault.sealed import WrappedKey, unseal_all
+
+MOST_PROCESSES: Final = 2  # as many as one thread that reads can keep busy
+WORTH_BATCHES: Final = 32  # a process takes a quarter of a second to start: as long as decrypting this many
+
+Worker = subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True)
+class SealedBatch:
+    """Encrypted embeddings, what they are bound to, their wrapped keys and their tenants' keys."""
+
+    sealed: Sequence[bytes]
+    bindings: Sequence[bytes]
+    keys: dict[bytes, WrappedKey]
+    secrets: dict[int, bytes]
+
+    def open(self) -> list[bytes]:
+        """The embeddings. Raises: InvalidTag: one is not what was written."""
+        wrapping = {number: AESGCM(secret) for number, secret in self.secrets.items()}
+        return unseal_all(self.sealed, self.bindings, self.keys, wrapping)
+
+
+class Unsealing:
+    """Opens batches, in this process at first and in others where there are many.
+
+    Args: stack: what ends with the filling.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._batches = 0
+        self._threads: ThreadPoolExecutor | None = None
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+
+    def begin(self, batch: SealedBatch) -> Callable[[], list[bytes]]:
+        """Begin to open a batch. Returns: what waits for it; it raises what SealedBatch.open() raises."""
+        self._batches += 1
+        processes = min(MOST_PROCESSES, _cores() - 1)
+        if self._batches > WORTH_BATCHES and processes > 0 and self._threads is None:
+            for _ in range(processes):
+                self._idle.put(self._stack.enter_context(_running()))
+            self._threads = self._stack.enter_context(ThreadPoolExecutor(processes, thread_name_prefix="unseal"))
+        return batch.open if self._threads is None else self._threads.submit(self._elsewhere, batch).result
+
+    def _elsewhere(self, batch: SealedBatch) -> list[bytes]:
+        worker = self._idle.get()
+        try:
+            opened = _ask(worker, batch)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            opened = None  # the process is gone; so are those after it, and this one does it all
+        finally:
+            self._idle.put(worker)
+        return batch.open() if opened is None else opened
+
+
+@contextmanager
+def unsealing() -> Iterator[Unsealing]:
+    """Opens batches until the end of the block, by when all that were begun are opened."""
+    with ExitStack() as stack:
+        yield Unsealing(stack)
+
+
+def _ask(worker: Worker, batch: SealedBatch) -> list[bytes] | None:
+    """What a process makes of a batch; None where it cannot open it, and this one is to say why."""
+    if worker.stdin is None or worker.stdout is None:
+        return None
+    parts = (batch.sealed, batch.bindings, batch.keys, batch.secrets)
+    pickle.dump(parts, worker.stdin, pickle.HIGHEST_PROTOCOL)
+    worker.stdin.flush()
+    opened: list[bytes] | None = pickle.load(worker.stdout)  # noqa: S301 - of our own process
+    return opened
+
+
+@contextmanager
+def _running() -> Iterator[Worker]:
+    worker = subprocess.Popen(  # noqa: S603 - this module
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        yield worker
+    finally:
+        for pipe in (worker.stdin, worker.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # it was killed
+                    pipe.close()
+        worker.wait()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def work(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Open batches until there are no more."""
+    while True:
+        try:
+            parts: tuple[Any, ...] = pickle.load(requests)  # noqa: S301 - of the process that started this one
+        except EOFError:
+            return
+        try:
+            opened: list[bytes] | None = SealedBatch(*parts).open()
+        except InvalidTag:
+            opened = None
+        pickle.dump(opened, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    work(sys.stdin.buffer, sys.stdout.buffer)
