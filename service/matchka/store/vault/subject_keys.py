@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import VaultLockedError
 from matchka.store.deletions import in_chunks, note_deletions
+from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.vault.sealed import Binding
@@ -122,6 +123,9 @@ def require_keys(engine: Engine, vault: Vault) -> None:
         if not vault.is_sealing:
             vault.lacking(sealed)  # refused where there are any
             return
+        if session.scalar(select(KeyStoreNameRow.identity)) == vault.identity:
+            return
+        lock_name(session, KeyStoreNameRow.__tablename__)  # replicas that start together
         bound = session.scalar(select(KeyStoreNameRow.identity))
         if bound == vault.identity:
             return

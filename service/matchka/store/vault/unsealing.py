@@ -25,6 +25,9 @@ from matchka.store.vault.sealed import WrappedKey, unseal_all
 MOST_PROCESSES: Final = 2  # as many as one thread that reads can keep busy
 WORTH_BATCHES: Final = 32  # a process takes a quarter of a second to start: as long as decrypting this many
 
+PIPE_BYTES: Final = 1 << 20  # of Linux's pipes, which hold 64 KiB by default
+LENGTH_BYTES: Final = 8
+
 Worker = subprocess.Popen[bytes]
 
 
@@ -87,17 +90,15 @@ def _ask(worker: Worker, batch: SealedBatch) -> list[bytes] | None:
     """What a process makes of a batch; None where it cannot open it, and this one is to say why."""
     if worker.stdin is None or worker.stdout is None:
         return None
-    parts = (batch.sealed, batch.bindings, batch.keys, batch.secrets)
-    pickle.dump(parts, worker.stdin, pickle.HIGHEST_PROTOCOL)
-    worker.stdin.flush()
-    opened: list[bytes] | None = pickle.load(worker.stdout)  # noqa: S301 - of our own process
+    _send(worker.stdin, (batch.sealed, batch.bindings, batch.keys, batch.secrets))
+    opened: list[bytes] | None = _received(worker.stdout)
     return opened
 
 
 @contextmanager
 def _running() -> Iterator[Worker]:
     worker = subprocess.Popen(  # noqa: S603 - this module
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES
     )
     try:
         yield worker
@@ -113,19 +114,33 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _send(pipe: IO[bytes], what: object) -> None:
+    """Write an object with its length before it, so that it is read at once: each read may wait for the interpreter."""
+    data = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+    pipe.write(len(data).to_bytes(LENGTH_BYTES))
+    pipe.write(data)
+    pipe.flush()
+
+
+def _received(pipe: IO[bytes]) -> Any:
+    length = pipe.read(LENGTH_BYTES)
+    if len(length) < LENGTH_BYTES:
+        raise EOFError
+    return pickle.loads(pipe.read(int.from_bytes(length)))  # noqa: S301 - between a process and its parent
+
+
 def work(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Open batches until there are no more."""
     while True:
         try:
-            parts: tuple[Any, ...] = pickle.load(requests)  # noqa: S301 - of the process that started this one
+            parts: tuple[Any, ...] = _received(requests)
         except EOFError:
             return
         try:
             opened: list[bytes] | None = SealedBatch(*parts).open()
         except InvalidTag:
             opened = None
-        pickle.dump(opened, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        _send(answers, opened)
 
 
 if __name__ == "__main__":
