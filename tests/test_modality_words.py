@@ -20,6 +20,7 @@ ROOMS = (
     "/defaults/",
     "/fitting/network/",
     "/phonemes/",
+    "/enhancer/",
     "/cli/demo",
     "/cli/joint_demo.py",
 )

@@ -148,6 +148,32 @@ def measure_head(
 
 
 @app.command()
+def enhancer(
+    file: Annotated[Path, typer.Argument(help="What `matchka-train run` wrote, or a graph of your own (.onnx).")],
+    recipe: Annotated[Path, typer.Option(help="Its recipe, which names the backbone and the people who judge.")] = Path(
+        "training/matchka_train/recipes/face-lowres.yaml"
+    ),
+    name: Annotated[str, typer.Option(help="Name of the model that it is put before.")] = "face",
+    out: Annotated[Path, typer.Option(help="Folder of NAME.safetensors and NAME.json.")] = Path(
+        "export/matchka_export/defaults"
+    ),
+    downloads_dir: DownloadsDir = DOWNLOADS_DIR,
+) -> None:
+    """Measure an enhancer of small samples at every size, and keep it for `defaults` to ship where it helps."""
+    console = Console(stderr=True)
+    console.width = max(console.width, 120)
+    with console.status("Loading torch"):
+        from matchka_export.enhancer.ship import ShippedModel, ship_enhancer
+        from matchka_train.run.enhancer.recipe import EnhancerRecipe
+        from matchka_train.run.recipe import check_recipe, read_content
+    wanted = check_recipe(recipe, read_content(recipe), EnhancerRecipe)
+    model = ShippedModel(out / f"{name}.safetensors", out / f"{name}.json")
+    evidence = ship_enhancer(file, wanted, model, downloads_dir, console)
+    ranges = ", ".join(f"{low:g} to {high:g}" for low, high in evidence.enhancer.sizes) if evidence.enhancer else "no"
+    console.print(f"Wrote {model.evidence}: enhanced are samples of {ranges} px.", highlight=False)
+
+
+@app.command()
 def fuse(
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="Folder for NAME+NAME.json.")] = Path("export/matchka_export/defaults"),

@@ -10,6 +10,7 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME
 from matchka_export.bundle import seal, staged_bundle
+from matchka_export.enhancer.ship import enhanced_backbone
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs, require_measured_pass
@@ -56,6 +57,7 @@ def assemble(
     """
     projection, info = load_projection(projection_path)
     evidence = read_evidence(evidence_path)
+    backbone = enhanced_backbone(backbone, evidence, evidence_path)
     require_belongs(evidence, backbone.source.sha256, sha256_of(projection_path))
     _require_same_dims(evidence, info)
     require_measured_pass(evidence)

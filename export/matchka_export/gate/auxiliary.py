@@ -11,7 +11,6 @@ from matchka.inference.session import open_ort_session
 from matchka.modalities.modality import GraphInput, InputArray
 from matchka_export.bundle import as_source
 from matchka_export.errors import ParityError
-from matchka_export.gate.parity import LARGEST_DIFFERENCE
 from matchka_export.graph.trace import tidy_graph, trace_graph
 from matchka_train.backbones.auxiliary import ExportablePart, RequiredPart, TracedNetwork
 from matchka_train.backbones.backbone import Backbone
@@ -61,20 +60,22 @@ def _require_exportable(part: RequiredPart) -> ExportablePart:
 
 
 def _write_traced(network: TracedNetwork, path: Path) -> None:
-    trace_graph(network.module, network.input, path, network.outputs, network.free_axes)
+    trace_graph(network.module, network.input, path, network.outputs, network.free_axes, network.further_inputs)
     tidy_graph(path)
     session = open_ort_session(path, AUXILIARY_THREADS)
     generator = np.random.default_rng(0)
     for shape in network.proven_shapes:
         for batch in PROVEN_BATCHES:
-            rows = _noise(network.input, (batch, *shape), generator)
+            given = {network.input.name: _noise(network.input, (batch, *shape), generator)}
+            given |= {one.name: _noise(one, (batch, *one.fixed_shape), generator) for one in network.further_inputs}
             with torch.inference_mode():
-                expected = [output.numpy() for output in _outputs(network.module(torch.from_numpy(rows)))]
-            found = session.run(None, {network.input.name: rows})
+                returned = network.module(*(torch.from_numpy(rows) for rows in given.values()))
+                expected = [output.numpy().astype(np.float64) for output in _outputs(returned)]
+            found = session.run(None, given)
             difference = max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True))
-            if not difference <= LARGEST_DIFFERENCE:  # written so that NaN fails too
+            if not difference <= network.tolerance:  # written so that NaN fails too
                 raise ParityError(
-                    f"The graph {path.name} may differ from torch by {LARGEST_DIFFERENCE:g} and does so by more, at "
+                    f"The graph {path.name} may differ from torch by {network.tolerance:g} and does so by more, at "
                     f"{shape}.",
                     value=f"{difference:.3g}",
                     remedy="Nothing was written; the module uses an operation the exporter translates differently.",

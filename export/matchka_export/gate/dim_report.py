@@ -28,6 +28,7 @@ from matchka_train.metrics.scored_embeddings import Embeddings
 MAX_FPIRS: Final = (1e-1, 1e-2, 1e-3)
 GALLERY_SIZES: Final = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
+OwnedPairs = Mapping[str, tuple[PairSimilarities, int]]  # domain -> pairs, and how many own a reference
 Embedded = Mapping[str, tuple[Embeddings, list[str]]]  # domain -> clip embeddings (n, full_dim), n subjects
 
 
@@ -89,15 +90,32 @@ def decide(
         dim: to decide at.
         seed: as report_dims.
     """
-    calibration: dict[str, Calibration] = {}
-    points: dict[str, tuple[OperatingPoint, ...]] = {}
-    fewer: list[tuple[OperatingPoint, ...]] = []
-    for templates in TEMPLATE_COUNTS:
-        pairs = {
+
+    def pairs_of(templates: int) -> OwnedPairs:
+        return {
             domain: (found, reference_owners(subjects, templates))
             for domain, (embeddings, subjects) in embedded.items()
             if (found := _pairs(embeddings, subjects, dim, templates, seed)) is not None
         }
+
+    return decide_pairs(pairs_of, hardest, seed)
+
+
+def decide_pairs(
+    pairs_of: Callable[[int], OwnedPairs], hardest: str, seed: int
+) -> tuple[dict[str, Calibration], dict[str, tuple[OperatingPoint, ...]]]:
+    """As decide, for any pairs.
+
+    Args:
+        pairs_of: number of templates -> the pairs of each domain that has references of so many, with their owners.
+        hardest: the domain whose calibration serves all.
+        seed: as report_dims.
+    """
+    calibration: dict[str, Calibration] = {}
+    points: dict[str, tuple[OperatingPoint, ...]] = {}
+    fewer: list[tuple[OperatingPoint, ...]] = []
+    for templates in TEMPLATE_COUNTS:
+        pairs = pairs_of(templates)
         if not pairs:
             continue
         of_domains = [thresholds_at(found, seed, people=owners) for found, owners in pairs.values()]
@@ -112,12 +130,30 @@ def decide(
 
 def gallery_points(embedded: Embedded, dim: int, seed: int) -> dict[str, GalleryThresholds]:
     """Thresholds for whole galleries, for every number of templates that enough subjects of some domain have."""
+
+    def impostors_of(domain: str, templates: int) -> RankedImpostors:
+        embeddings, subjects = embedded[domain]
+        return RankedImpostors(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed)
+
+    return gallery_points_of(impostors_of, tuple(embedded), seed)
+
+
+def gallery_points_of(
+    impostors_of: Callable[[str, int], RankedImpostors], domains: Sequence[str], seed: int
+) -> dict[str, GalleryThresholds]:
+    """As gallery_points, for any impostors.
+
+    Args:
+        impostors_of: domain, number of templates -> who might be taken for somebody else; NoTrialsError: too few.
+        domains: of them.
+        seed: as report_dims.
+    """
     found: dict[str, GalleryThresholds] = {}
     for templates in TEMPLATE_COUNTS:
         bounds: list[GalleryBounds] = []
-        for embeddings, subjects in embedded.values():
+        for domain in domains:
             try:
-                impostors = RankedImpostors(embeddings, subjects, dim, templates, REFERENCES_PER_SUBJECT, seed)
+                impostors = impostors_of(domain, templates)
             except NoTrialsError:
                 continue
             bounds.append(gallery_thresholds(impostors, MAX_FPIRS, GALLERY_SIZES, seed))

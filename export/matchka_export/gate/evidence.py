@@ -12,6 +12,7 @@ from matchka.bundles.outputs.measurements import DimReport
 from matchka.bundles.outputs.output import is_absent
 from matchka.bundles.outputs.scoring import AnyScoring, CosineScoring
 from matchka.runtime.atomic_file import write_atomically
+from matchka_export.enhancer.evidence import EnhancerEvidence
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.gate import dim_gates, require_passed
 from matchka_train.strict_model import StrictModel
@@ -47,6 +48,7 @@ class Evidence(StrictModel):
         scorer: what compared the embeddings.
         scorer_sha256: of its files, by name.
         condition: the bands that have thresholds of their own in per_dim; None where one threshold serves all.
+        enhancer: what was measured of one for small samples; None where there is none.
         heads: what the backbone's file says was measured of its other outputs; empty where it has none.
         identification: "projected" and "raw" -> domain -> dim -> gallery against probes; None where not measured.
         datasets: what fitted and what judged the projection.
@@ -66,6 +68,7 @@ class Evidence(StrictModel):
     scorer: AnyScoring = CosineScoring()
     scorer_sha256: dict[str, Annotated[str, Field(pattern=HEX_SHA256)]] = Field(default_factory=dict)
     condition: Condition | None = Field(default=None, exclude_if=is_absent)
+    enhancer: EnhancerEvidence | None = Field(default=None, exclude_if=is_absent)
     heads: dict[str, Any] = Field(default_factory=dict, exclude_if=is_absent)
     identification: dict[str, dict[str, dict[str, IdentificationRates]]] | None = None
     datasets: tuple[DatasetUse, ...]

@@ -88,6 +88,7 @@ def trace_graph(
     path: Path,
     output_names: tuple[str, ...] = (OUTPUT_NAME,),
     free_axes: tuple[int, ...] = (),
+    further_inputs: tuple[GraphInput, ...] = (),
 ) -> None:
     """Write what the exporter makes of a module, notes and all: rows (n, ...) -> (n, anything).
 
@@ -96,15 +97,19 @@ def trace_graph(
         spec: its input; axes that are free have here the sizes that are traced.
         path: the file to write.
         output_names: of what it returns.
-        free_axes: axes beside the first whose size may change.
+        free_axes: axes beside the first whose size may change; of the first input.
+        further_inputs: those behind it; their batch is the same.
     """
-    example = torch.zeros(TRACED_BATCH, *spec.fixed_shape, dtype=getattr(torch, spec.dtype))
-    free = {0: torch.export.Dim(BATCH_AXIS)} | dict.fromkeys(free_axes, torch.export.Dim.DYNAMIC)
+    inputs = (spec, *further_inputs)
+    examples = tuple(torch.zeros(TRACED_BATCH, *one.fixed_shape, dtype=getattr(torch, one.dtype)) for one in inputs)
+    batch = torch.export.Dim(BATCH_AXIS)
+    free = {0: batch} | dict.fromkeys(free_axes, torch.export.Dim.DYNAMIC)
     with quiet_exporter():
         # Tracing first and translating second keeps an LSTM one node; in one step it becomes a loop.
-        traced = torch.export.export(model, (example,), dynamic_shapes=(free,))
+        traced = torch.export.export(model, examples, dynamic_shapes=(free, *({0: batch} for _ in further_inputs)))
+        names = [one.name for one in inputs]
         program = torch.onnx.export(
-            traced, input_names=[spec.name], output_names=list(output_names), opset_version=OPSET, verbose=False
+            traced, input_names=names, output_names=list(output_names), opset_version=OPSET, verbose=False
         )
     if program is None:
         raise RuntimeError("torch.onnx.export of a traced program returns a program")

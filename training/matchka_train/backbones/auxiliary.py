@@ -40,6 +40,8 @@ class TracedNetwork:
         outputs: names of what it returns.
         proven_shapes: shapes behind the batch axis at which the graph has to compute what the module computes.
         free_axes: axes beside the first whose size may change.
+        further_inputs: one value a row each, behind the first input.
+        tolerance: the largest difference of the graph from the module, in any number that it returns.
     """
 
     module: "torch.nn.Module"
@@ -47,6 +49,8 @@ class TracedNetwork:
     outputs: tuple[str, ...]
     proven_shapes: tuple[tuple[int, ...], ...]
     free_axes: tuple[int, ...] = ()
+    further_inputs: tuple[GraphInput, ...] = ()
+    tolerance: float = 1e-4
 
 
 @runtime_checkable

@@ -49,21 +49,30 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
-class HeadedBackbone(Backbone, Protocol):
+class ConditionedBackbone(Backbone, Protocol):
+    """A backbone whose error rates depend on a value that is known of a sample.
+
+    Attributes: condition: bands of the value; each gets thresholds of its own.
+    """
+
+    @property
+    def condition(self) -> Condition: ...  # noqa: D102 - described above
+
+
+@runtime_checkable
+class HeadedBackbone(ConditionedBackbone, Protocol):
     """A backbone that says more of a row than its embedding.
 
     Attributes:
         heads: what else it returns, by the names that the graph gives it, in the order of headed_module().
         measured: what was found of the heads on data that trained nothing, by name; plain values.
-        condition: bands of one of the heads' values in which error rates differ; each gets thresholds of its own.
+        condition: bands of one of the heads' values.
     """
 
     @property
     def heads(self) -> Mapping[str, Output]: ...  # noqa: D102 - described above
     @property
     def measured(self) -> Mapping[str, Any]: ...  # noqa: D102
-    @property
-    def condition(self) -> Condition: ...  # noqa: D102
 
     def headed_module(self) -> "torch.nn.Module":
         """The network with its heads: rows of the input -> embeddings as of module(), then a tensor for each head."""
@@ -72,7 +81,7 @@ class HeadedBackbone(Backbone, Protocol):
 
 def condition_of(backbone: Backbone) -> Condition | None:
     """The bands in which its error rates differ; of most, none are known."""
-    return backbone.condition if isinstance(backbone, HeadedBackbone) else None
+    return backbone.condition if isinstance(backbone, ConditionedBackbone) else None
 
 
 def measured_heads(backbone: Backbone) -> Mapping[str, Any]:

@@ -12,6 +12,9 @@ from rich.table import Table
 
 from matchka_train.cli.tables import accuracy_table, candidate_table, identification_table
 from matchka_train.errors import RecipeError
+from matchka_train.run.enhancer.recipe import EnhancerRecipe
+from matchka_train.run.enhancer.report import probe_rows
+from matchka_train.run.enhancer.run import ENHANCER_NAME, run_enhancer
 from matchka_train.run.phonemes.recipe import PhonemeRecipe
 from matchka_train.run.phonemes.report import per_rows
 from matchka_train.run.phonemes.run import run_phonemes
@@ -74,10 +77,24 @@ def _run_phonemes(recipe: PhonemeRecipe, progress: Progress, fresh: bool) -> lis
     return [table, *_notes(report.notes()), closing]
 
 
+def _run_enhancer(recipe: EnhancerRecipe, progress: Progress, fresh: bool) -> list[RenderableType]:
+    header, *rows = probe_rows(run_enhancer(recipe, progress, fresh=fresh), recipe.dims[-1])
+    table = Table(title="Small probes against samples of full size; columns with * say nothing of identities")
+    for column in header:
+        table.add_column(column, justify="left" if column in header[:2] else "right")
+    for row in rows:
+        table.add_row(*row)
+    return [table, f"Enhancer and report: {recipe.output_dir / ENHANCER_NAME}"]
+
+
 def _notes(notes: Sequence[str]) -> list[str]:
     return [f"[yellow]note:[/] {escape(note)}" for note in notes]
 
 
 TRAINING_TASKS: Final[Mapping[str, TrainingTask[Any]]] = MappingProxyType(
-    {"embedding": TrainingTask(Recipe, _run_embedding), "phonemes": TrainingTask(PhonemeRecipe, _run_phonemes)}
+    {
+        "embedding": TrainingTask(Recipe, _run_embedding),
+        "phonemes": TrainingTask(PhonemeRecipe, _run_phonemes),
+        "enhancer": TrainingTask(EnhancerRecipe, _run_enhancer),
+    }
 )

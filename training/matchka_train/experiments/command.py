@@ -12,10 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from matchka_train.errors import RecipeError
+from matchka_train.experiments.enhancer.figures import draw_spectra
+from matchka_train.experiments.enhancer.page import arm_rows, low_resolution_page
+from matchka_train.experiments.enhancer.recipe import LowResolutionRecipe
+from matchka_train.experiments.enhancer.run import LowResolution, run_low_resolution
 from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, run_equalizer
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
-from matchka_train.experiments.phonemes.page import arm_rows, confusion_rows, late_rows, marked_rows
+from matchka_train.experiments.phonemes.page import arm_rows as phoneme_arm_rows
+from matchka_train.experiments.phonemes.page import confusion_rows, late_rows, marked_rows
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import Benchmark
 from matchka_train.experiments.phonemes.run import BenchmarkRun
@@ -35,6 +40,7 @@ from matchka_train.experiments.tables import (
 from matchka_train.experiments.two_stage import TwoStage, TwoStageRecipe, run_two_stage
 from matchka_train.heads.words.recipe import read_words_recipe
 from matchka_train.progress import show_progress
+from matchka_train.run.enhancer.recipe import EnhancerRecipe
 from matchka_train.run.phonemes.recipe import PhonemeRecipe
 from matchka_train.run.recipe import check_recipe, put_override, read_content, read_recipe
 from matchka_train.strict_model import StrictModel
@@ -45,6 +51,7 @@ experiment_app = typer.Typer(help="Questions about training, answered on your ow
 SPEAKER: Final = Path("training/matchka_train/recipes/speaker.yaml")
 PHONEMES: Final = Path("training/matchka_train/recipes/phonemes.yaml")
 FACE: Final = Path("training/matchka_train/recipes/face.yaml")
+FACE_LOWRES: Final = Path("training/matchka_train/recipes/face-lowres.yaml")
 EQUALIZER: Final = Path("training/matchka_train/recipes/equalizer.yaml")
 EXPERIMENTS: Final = Path("build/experiments")
 
@@ -93,6 +100,31 @@ def face_heads_command(
     draw_face_heads(found, out / "face-heads.png")
     Console().print(_table(face_heads_rows(found)))
     sys.stdout.write(f"{out / 'face-heads.png'}\n")
+
+
+@experiment_app.command("face-lowres")
+def face_lowres_command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe whose data and training are taken.")] = FACE_LOWRES,
+    overrides: Overrides = None,
+    values: Values = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "face-lowres",
+    page: Annotated[
+        Path | None, typer.Option(help="Folder of face-lowres.md and its figure; by default that of the results.")
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Small faces: the similarity of pairs that misleads, beside a gallery; see docs/experiments/face-lowres.md."""
+    torch.set_num_threads(threads)
+    base = check_recipe(recipe, read_content(recipe, tuple(overrides or ())), EnhancerRecipe)
+    wanted = _recipe(LowResolutionRecipe, values or ())
+    with show_progress() as progress:
+        found = run_low_resolution(base, wanted, out, progress)
+    _write(TypeAdapter(LowResolution).dump_json(found, indent=1), out / "face-lowres.json")
+    folder = out if page is None else page
+    draw_spectra(found, folder / "face-lowres.png")
+    _write(low_resolution_page(found, "face-lowres.png").encode(), folder / "face-lowres.md")
+    Console().print(_table(arm_rows(found)))
+    sys.stdout.write(f"{folder / 'face-lowres.md'}\n")
 
 
 @experiment_app.command("promises")
@@ -198,7 +230,12 @@ def phonemes_command(
     with show_progress() as progress:
         found = BenchmarkRun(base, wanted, out, progress).run()
     _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
-    for rows in (arm_rows(found), late_rows(found), marked_rows(found), confusion_rows(found, wanted.arms[0].name)):
+    for rows in (
+        phoneme_arm_rows(found),
+        late_rows(found),
+        marked_rows(found),
+        confusion_rows(found, wanted.arms[0].name),
+    ):
         Console().print(_table(rows))
     sys.stdout.write(f"{out / 'phonemes.json'}\n")
 

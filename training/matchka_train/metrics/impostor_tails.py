@@ -172,6 +172,7 @@ class RankedImpostors:
         draws: references of each subject where it is more than one sample.
         seed: the same seed draws the same references.
         least_people: who must be able to have such a reference.
+        probes: the same samples as they are looked up, where that differs from how they are enrolled.
 
     Raises:
         NoTrialsError: fewer can have one.
@@ -187,6 +188,7 @@ class RankedImpostors:
         draws: int,
         seed: int,
         least_people: int = LEAST_PEOPLE,
+        probes: Embeddings | None = None,
     ) -> None:
         self.numbers, self.count = number_subjects(subjects)
         generator = np.random.default_rng(seed)
@@ -200,7 +202,7 @@ class RankedImpostors:
                 value=self.people,
                 remedy="Give more subjects, or fewer templates.",
             )
-        similarities = samples.similarities(references, dim)
+        similarities = (samples if probes is None else scored(probes)).similarities(references, dim)
         similarities[self.numbers[:, None] == owners] = -np.inf
         kept = np.argsort(-similarities, axis=1, kind="stable")[:, : max(2, int(KEPT_SHARE * len(owners)))]
         highest = np.take_along_axis(similarities, kept, axis=1)

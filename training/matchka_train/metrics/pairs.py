@@ -122,7 +122,13 @@ def balanced_pairs(subjects: list[str], per_kind: int, seed: int) -> npt.NDArray
 
 
 def reference_pairs(
-    embeddings: Embeddings, subjects: list[str], dim: int, templates: int, draws: int, seed: int
+    embeddings: Embeddings,
+    subjects: list[str],
+    dim: int,
+    templates: int,
+    draws: int,
+    seed: int,
+    probes: Embeddings | None = None,
 ) -> PairSimilarities:
     """Compare probes with references that are the mean of several templates, as the service does.
 
@@ -136,6 +142,7 @@ def reference_pairs(
         templates: samples in a reference, >= 1.
         draws: references per subject, >= 1.
         seed: the same seed draws the same references.
+        probes: the same samples as they are looked up, where that differs from how they are enrolled.
 
     Raises:
         NoTrialsError: no subject has more than `templates` samples.
@@ -156,7 +163,8 @@ def reference_pairs(
     if not members:
         raise _no_pair("mated")
     samples = scored(embeddings)
-    similarities = samples.references(members).similarities(samples, dim)
+    looked_up = samples if probes is None else scored(probes)
+    similarities = samples.references(members).similarities(looked_up, dim)
     probed = np.ones(similarities.shape, bool)
     for row, chosen in enumerate(members):
         probed[row, chosen] = False

@@ -36,8 +36,7 @@ class ChipReader:
     """
 
     def __init__(self, spec: ImageInputSpec, detector: RequiredPart) -> None:
-        pnet, rnet, onet = detector.open()
-        self._faces = FaceReader(FaceDetector(pnet, rnet, onet), spec, ANY_IMAGE, ANY_FACE)
+        self._faces = open_faces(spec, detector)
 
     def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:
         """Read one sample.
@@ -55,6 +54,17 @@ class ChipReader:
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return reading.chip[None]
+
+
+def open_faces(spec: ImageInputSpec, detector: RequiredPart) -> FaceReader:
+    """The service's own reader, which here takes every face that it finds.
+
+    Args:
+        spec: chips of the backbone.
+        detector: the three graphs that find the faces.
+    """
+    pnet, rnet, onet = detector.open()
+    return FaceReader(FaceDetector(pnet, rnet, onet), spec, ANY_IMAGE, ANY_FACE)
 
 
 def _open_reader(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits, view: View | None) -> ChipReader:

@@ -1,0 +1,1 @@
+"""Small samples: whether an enhancer helps, by size, and the operating points of each size."""

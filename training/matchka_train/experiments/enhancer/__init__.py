@@ -1,0 +1,1 @@
+"""Which training of an enhancer helps whom: gallery against probes, beside the similarity of pairs that misleads."""

@@ -1,0 +1,1 @@
+"""Training a network that enhances small samples for a frozen backbone."""

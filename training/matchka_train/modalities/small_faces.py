@@ -1,0 +1,105 @@
+"""Small faces of photographs, in the ways that an enhancer is trained and judged on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from matchka.errors import MatchkaError
+from matchka.modalities.face.alignment import fit_similarity
+from matchka.modalities.face.image import read_image
+from matchka.modalities.face.pyramid import PixelArray
+from matchka.modalities.face.reader import FaceReader
+from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
+from matchka.vectors import FloatArray
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.modalities.face import ANY_IMAGE, open_faces, require_detector
+from matchka_train.modalities.photographs import Photograph, require_faces
+from matchka_train.modalities.reduction import Reduction, reduce_picture, reduced_chip, small_chip
+
+ALIGNED: Final = "aligned before"  # reduced after alignment, which is then better than it can be
+WHOLE: Final = "whole pictures"  # reduced whole, aligned by the landmarks of full size
+FOUND: Final = "own detection"  # reduced whole, then read as the service reads a picture
+WAYS: Final = (ALIGNED, WHOLE, FOUND)
+Cut = Callable[[Photograph, Path], tuple[PixelArray, float] | None]
+
+
+@dataclass(frozen=True)
+class SmallFaces:
+    """Chips of small faces.
+
+    Attributes:
+        rows: int64, (n,), of which photographs; those in which no face was found are missing.
+        chips: uint8, (n, chip_px, chip_px, 3).
+        native_px: float32, (n,).
+    """
+
+    rows: npt.NDArray[np.int64]
+    chips: PixelArray
+    native_px: FloatArray
+
+
+@dataclass(frozen=True)
+class FaceShrinker:
+    """Makes small faces for one backbone.
+
+    Attributes:
+        spec: of its chips.
+        backbone: names the detector.
+    """
+
+    spec: ImageInputSpec
+    backbone: Backbone
+    _readers: list[FaceReader] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "FaceShrinker":
+        """For a backbone that embeds faces.
+
+        Raises: FeatureError: it embeds something else.
+        """
+        return cls(require_faces(backbone), backbone)
+
+    def full(self, photographs: Sequence[Photograph]) -> PixelArray:
+        """Their chips at full size."""
+        return np.stack([photograph.chip(self.spec) for photograph in photographs])
+
+    def small(self, photographs: Sequence[Photograph], paths: Sequence[Path], native_px: float, way: str) -> SmallFaces:
+        """All photographs at one size.
+
+        Args:
+            photographs: at full size.
+            paths: their files; only FOUND reads them.
+            native_px: side of the chip in the small picture.
+            way: of WAYS.
+        """
+        cut: Mapping[str, Cut] = {
+            ALIGNED: lambda one, _: (reduced_chip(one.chip(self.spec), round(native_px)), float(round(native_px))),
+            WHOLE: lambda one, _: small_chip(one, self.spec, Reduction(native_px)),
+            FOUND: lambda one, path: self._found(one, path, native_px),
+        }
+        found = [(row, cut[way](one, path)) for row, (one, path) in enumerate(zip(photographs, paths, strict=True))]
+        kept = [(row, *seen) for row, seen in found if seen is not None]
+        side = self.spec.chip_px
+        return SmallFaces(
+            np.array([row for row, _, _ in kept], np.int64),
+            np.array([chip for _, chip, _ in kept], np.uint8).reshape(-1, side, side, 3),
+            np.array([size for _, _, size in kept], np.float32),
+        )
+
+    def _found(self, photograph: Photograph, path: Path, native_px: float) -> tuple[PixelArray, float] | None:
+        if not self._readers:
+            looking_twice = self.spec.model_copy(update={"enhancer": EnhancerSpec()})
+            self._readers.append(open_faces(looking_twice, require_detector(self.backbone)))
+        image = read_image(path.read_bytes(), ANY_IMAGE)
+        ratio = min(1.0, native_px / (self.spec.chip_px * photograph.scale))
+        try:
+            (reading,) = self._readers[0].readings_of(reduce_picture(image, ratio, Reduction(native_px)), "dominant")
+        except MatchkaError:
+            return None
+        if reading.face is None:
+            return None
+        return reading.chip, self.spec.chip_px * fit_similarity(reading.face.landmarks, self.spec.template).scale
