@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka.errors import MatchkaError
-from matchka.modalities.face.alignment import fit_similarity
 from matchka.modalities.face.image import read_image
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceReader
@@ -100,6 +99,4 @@ class FaceShrinker:
             (reading,) = self._readers[0].readings_of(reduce_picture(image, ratio, Reduction(native_px)), "dominant")
         except MatchkaError:
             return None
-        if reading.face is None:
-            return None
-        return reading.chip, self.spec.chip_px * fit_similarity(reading.face.landmarks, self.spec.template).scale
+        return None if reading.native_px is None else (reading.chip, reading.native_px)

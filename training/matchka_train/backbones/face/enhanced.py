@@ -9,14 +9,14 @@ import torch
 
 from matchka.bundles.outputs.condition import Condition
 from matchka.inference.session import open_ort_session
+from matchka.modalities.face.enhancement import CHIPS, ENHANCED
+from matchka.modalities.face.look import SMALL_PX
 from matchka.modalities.face.spec import ENHANCER_GRAPH_NAME, NATIVE_PX, EnhancerSpec, ImageInputSpec
 from matchka.modalities.graph import Graph
 from matchka.modalities.modality import GraphInput
 from matchka_train.backbones.auxiliary import RequiredPart, TracedNetwork
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.enhancer_file import (
-    CHIPS,
-    ENHANCED,
     THREADS,
     GraphEnhancer,
     TrainedEnhancer,
@@ -26,7 +26,7 @@ from matchka_train.errors import FeatureError, WeightsError
 from matchka_train.weights.source import WeightSource
 
 # Between the sizes that are judged, at about their geometric means; from the last on, a face is of full size.
-EDGES_PX: Final = (20.0, 28.0, 40.0)
+EDGES_PX: Final = (20.0, 28.0, SMALL_PX)
 LEAST_PX: Final = 12.0  # that enhancers are trained on
 GREY_LEVEL: Final = 1.0  # torch and the graph may round a half differently
 

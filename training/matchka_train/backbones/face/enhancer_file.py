@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from matchka.bundles.bundle import sha256_of
 from matchka.inference.session import open_ort_session
+from matchka.modalities.face.enhancement import CHIPS, ENHANCED
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.spec import NATIVE_PX
 from matchka.vectors import FloatArray
@@ -23,7 +24,6 @@ from matchka_train.weights.tensor_file import read_tensors, write_tensors
 
 FORMAT: Final = "matchka-enhancer-1"
 DESCRIPTION: Final = "matchka"  # the key of the metadata that holds all of it
-CHIPS, ENHANCED = "chips", "enhanced"
 GRAPH_SUFFIX: Final = ".onnx"
 BATCH: Final = 16
 THREADS: Final = 1
