@@ -117,7 +117,7 @@ def test_read_photographs_and_small_faces_of_real_pictures(tmp_path: Path) -> No
         assert (one.subject, one.scale) == (other.subject, other.scale)
     shrinker = FaceShrinker.of(backbone)
     for way in (ALIGNED, WHOLE, FOUND):
-        small = shrinker.small(found.read, found.paths, 32.0, way)
+        small = shrinker.small(found, 32.0, way)
         assert len(small.rows) == len(paths)
         assert np.abs(small.native_px - 32).max() < 4
         full = shrinker.full(found.read)[small.rows]

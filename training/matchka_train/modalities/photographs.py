@@ -56,11 +56,19 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Photographs:
-    """Those that could be read, and the samples that could not."""
+    """Those that could be read, and the samples that could not.
+
+    Attributes:
+        read: those that could.
+        paths: their files.
+        skipped: the others.
+        cache: where they are kept, under a name that depends on all that they are made of.
+    """
 
     read: tuple[Photograph, ...]
     paths: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    cache: Path
 
     @property
     def subjects(self) -> list[str]:
@@ -165,4 +173,5 @@ def _load(path: Path, samples: Sequence[Sample]) -> Photographs:
             for sample, reason in zip(samples, reasons, strict=True)
             if reason
         ),
+        path,
     )

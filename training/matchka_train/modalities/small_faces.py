@@ -1,5 +1,6 @@
 """Small faces of photographs, in the ways that an enhancer is trained and judged on."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from matchka.modalities.face.image import read_image
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceReader
 from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
+from matchka.runtime.atomic_file import write_atomically
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.modalities.face import ANY_IMAGE, open_faces, require_detector
-from matchka_train.modalities.photographs import Photograph, require_faces
+from matchka_train.modalities.photographs import Photograph, Photographs, require_faces
 from matchka_train.modalities.reduction import Reduction, reduce_picture, reduced_chip, small_chip
 
 ALIGNED: Final = "aligned before"  # reduced after alignment, which is then better than it can be
@@ -66,21 +68,34 @@ class FaceShrinker:
         """Their chips at full size."""
         return np.stack([photograph.chip(self.spec) for photograph in photographs])
 
-    def small(self, photographs: Sequence[Photograph], paths: Sequence[Path], native_px: float, way: str) -> SmallFaces:
-        """All photographs at one size.
+    def small(self, photographs: Photographs, native_px: float, way: str) -> SmallFaces:
+        """All photographs at one size; what was found again is kept beside them, for it takes long.
 
         Args:
             photographs: at full size.
-            paths: their files; only FOUND reads them.
             native_px: side of the chip in the small picture.
             way: of WAYS.
         """
+        if way != FOUND:
+            return self._cut(photographs, native_px, way)
+        kept = photographs.cache.with_name(f"{photographs.cache.stem}-found-{native_px:g}.npz")
+        if not kept.is_file():
+            found, buffer = self._cut(photographs, native_px, way), io.BytesIO()
+            np.savez(buffer, rows=found.rows, chips=found.chips, native_px=found.native_px)
+            write_atomically(kept, buffer.getvalue())
+        with np.load(kept) as stored:
+            return SmallFaces(stored["rows"], stored["chips"], stored["native_px"])
+
+    def _cut(self, photographs: Photographs, native_px: float, way: str) -> SmallFaces:
         cut: Mapping[str, Cut] = {
             ALIGNED: lambda one, _: (reduced_chip(one.chip(self.spec), round(native_px)), float(round(native_px))),
             WHOLE: lambda one, _: small_chip(one, self.spec, Reduction(native_px)),
             FOUND: lambda one, path: self._found(one, path, native_px),
         }
-        found = [(row, cut[way](one, path)) for row, (one, path) in enumerate(zip(photographs, paths, strict=True))]
+        found = [
+            (row, cut[way](one, path))
+            for row, (one, path) in enumerate(zip(photographs.read, photographs.paths, strict=True))
+        ]
         kept = [(row, *seen) for row, seen in found if seen is not None]
         side = self.spec.chip_px
         return SmallFaces(

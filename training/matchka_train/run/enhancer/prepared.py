@@ -65,7 +65,7 @@ class Part:
 
     def small(self, native_px: float, way: str) -> SmallFaces:
         """All at one size."""
-        return self.shrinker.small(self.photographs.read, self.photographs.paths, native_px, way)
+        return self.shrinker.small(self.photographs, native_px, way)
 
 
 @dataclass(frozen=True)
