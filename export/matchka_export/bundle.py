@@ -23,7 +23,7 @@ from matchka.bundles.manifest import (
 from matchka.bundles.outputs.output import Output
 from matchka.bundles.signature import SIGNATURE_NAME
 from matchka.modalities.modality import InputSpec
-from matchka_train.backbones.backbone import Backbone
+from matchka_train.backbones.backbone import Backbone, plain_of
 from matchka_train.weights.source import WeightSource
 
 BASE_VERSION: Final = "1.0.0"  # raised by hand when code changes what an embedding is (docs/decisions/031)
@@ -121,7 +121,8 @@ def content_version(
 ) -> str:
     """A version that changes with what embeddings are made of, and with nothing else (docs/decisions/031).
 
-    Templates of two versions are never compared, so a new library must not change it.
+    Templates of two versions are never compared, so a new library must not change it; nor must an enhancer of poor
+    samples, which leaves all others, and with them the templates on disk, as they are (docs/decisions/133).
 
     Args:
         base: raised by hand when code changes an embedding, for example "1.0.0".
@@ -132,6 +133,7 @@ def content_version(
 
     Returns: `base` and eight hexadecimal digits.
     """
+    backbone = plain_of(backbone)
     parts: dict[str, object] = {
         "backbone": backbone.source.sha256,
         "dims": list(dims),

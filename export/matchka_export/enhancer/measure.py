@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from typing import Final
 
 import numpy as np
 from rich.progress import Progress
 
-from matchka.bundles.outputs.measurements import BandReport, Metrics
+from matchka.bundles.outputs.measurements import BandReport, GateComparison, Metrics
 from matchka.vectors import FloatArray
 from matchka_export.enhancer.evidence import ProbeMeasures, SizeMeasures, SizeVerdict
 from matchka_export.gate.dim_report import OwnedPairs, decide_pairs, gallery_points_of
@@ -18,7 +20,7 @@ from matchka_train.backbones.face.enhancer_file import ChipEnhancer
 from matchka_train.errors import NoTrialsError
 from matchka_train.evaluation.decisions import REFERENCES_PER_SUBJECT, reference_owners
 from matchka_train.evaluation.small_probes import full_size_threshold, judge_probes, probe_pairs
-from matchka_train.metrics.bootstrap import draw_eers
+from matchka_train.metrics.bootstrap import RESAMPLES, draw_eers
 from matchka_train.metrics.identity_bootstrap import LEAST_PEOPLE
 from matchka_train.metrics.impostor_tails import RankedImpostors
 from matchka_train.metrics.pairs import PairSimilarities
@@ -67,6 +69,7 @@ class EnhancerTrials:
         enhancer: the bundle's second graph.
         dims: rising; the last is full_dim.
         seed: of all draws.
+        domain: of those people.
     """
 
     part: Part
@@ -74,6 +77,7 @@ class EnhancerTrials:
     enhancer: ChipEnhancer
     dims: tuple[int, ...]
     seed: int
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -95,22 +99,53 @@ def measure_sizes(trials: EnhancerTrials, progress: Progress) -> list[MeasuredSi
     """
     full = trials.embedder.embed(trials.part.full)
     task = progress.add_task("sizes", total=len(JUDGED_PX) * (len(REPORTED_WAYS) + len(trials.dims)))
-    found = []
-    for size in JUDGED_PX:
-        plain, enhanced, ways = {}, {}, {}
-        for way in REPORTED_WAYS:
-            small = trials.part.small(size, way)
-            plain[way], enhanced[way] = (_probed(trials, full, small, one) for one in (NO_ENHANCER, trials.enhancer))
-            ways[way] = _measures(trials, plain[way], enhanced[way], len(small.rows) / len(full))
-            progress.advance(task)
-        verdict = judge_size(size, ways)
-        shipped = enhanced if verdict.verdict == "ships" else plain
-        bands = {}
-        for dim in trials.dims:
-            bands[dim] = band_report({way: shipped[way] for way in DECIDING_WAYS}, dim, trials.seed)
-            progress.advance(task)
-        found.append(MeasuredSize(verdict, bands))
+    verdicts, bands = [], []
+    with ProcessPoolExecutor(len(JUDGED_PX), get_context("spawn")) as pool:  # thresholds take most of the time
+        for size in JUDGED_PX:
+            plain, enhanced, ways = {}, {}, {}
+            for way in REPORTED_WAYS:
+                small = trials.part.small(size, way)
+                plain[way], enhanced[way] = (_probed(trials, full, small, by) for by in (NO_ENHANCER, trials.enhancer))
+                ways[way] = _measures(trials, plain[way], enhanced[way], len(small.rows) / len(full))
+                progress.advance(task)
+            verdicts.append(judge_size(size, ways))
+            shipped = enhanced if verdicts[-1].verdict == "ships" else plain
+            deciding = {way: shipped[way] for way in DECIDING_WAYS}
+            bands.append({dim: pool.submit(band_report, deciding, dim, trials.seed) for dim in trials.dims})
+        found = []
+        for verdict, waiting in zip(verdicts, bands, strict=True):
+            reports = {}
+            for dim, future in waiting.items():
+                reports[dim] = _told(future.result(), verdict, dim, trials)
+                progress.advance(task)
+            found.append(MeasuredSize(verdict, reports))
     return found
+
+
+def _told(report: BandReport, verdict: SizeVerdict, dim: int, trials: EnhancerTrials) -> BandReport:
+    """A band with its accuracy as it ships, and with what the gate found at full dim."""
+    ships, names = verdict.verdict == "ships", {way: f"{trials.domain}, {way}" for way in verdict.decided_by}
+    ways = {names[way]: verdict.ways[way] for way in verdict.decided_by}
+    metrics = {name: (one.enhanced if ships else one.plain).metrics[str(dim)] for name, one in ways.items()}
+    gate = {name: _comparison(one, str(dim)) for name, one in ways.items()} if dim == trials.dims[-1] else {}
+    return report.model_copy(update={"metrics": metrics, "gate": gate})
+
+
+def _comparison(measured: SizeMeasures, dim: str) -> GateComparison:
+    judged = measured.subjects >= RULE.least_units and measured.mated_pairs >= RULE.least_trials
+    return GateComparison(
+        reference="bicubic",
+        unit="subject",
+        eer=measured.enhanced.metrics[dim].eer,
+        reference_eer=measured.plain.metrics[dim].eer,
+        upper=measured.upper,
+        margin=0.0,
+        subjects=measured.subjects,
+        mated_pairs=measured.mated_pairs,
+        confidence=RULE.confidence,
+        resamples=RESAMPLES,
+        verdict=("passed" if measured.upper < 0 else "refused") if judged else "undecidable",
+    )
 
 
 def judge_size(size_px: float, ways: Mapping[str, SizeMeasures]) -> SizeVerdict:

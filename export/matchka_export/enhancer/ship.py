@@ -89,7 +89,7 @@ def ship_enhancer(
         served = serve_graph(folder / GRAPH_NAME, backbone.input, evidence.full_dim)
         graph = GraphEnhancer(folder / ENHANCER_GRAPH_NAME, sha256_of(folder / ENHANCER_GRAPH_NAME))
         embedder = Embedder(served.module(), torch.nn.Identity())
-        trials = EnhancerTrials(part, embedder, graph, evidence.dims, recipe.seed)
+        trials = EnhancerTrials(part, embedder, graph, evidence.dims, recipe.seed, recipe.data.validation[0].domain)
         measured = measure_sizes(trials, progress)
         milliseconds = milliseconds_of(graph, part)
     verdicts = tuple(one.verdict for one in measured)

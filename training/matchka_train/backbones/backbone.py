@@ -79,6 +79,22 @@ class HeadedBackbone(ConditionedBackbone, Protocol):
         ...
 
 
+@runtime_checkable
+class CoveredBackbone(Backbone, Protocol):
+    """A backbone behind something that changes poor samples only: what it embeds of all others stays as it is.
+
+    Attributes: plain: the backbone without it.
+    """
+
+    @property
+    def plain(self) -> Backbone: ...  # noqa: D102 - described above
+
+
+def plain_of(backbone: Backbone) -> Backbone:
+    """The backbone that names the embedding space: without what only changes poor samples."""
+    return backbone.plain if isinstance(backbone, CoveredBackbone) else backbone
+
+
 def condition_of(backbone: Backbone) -> Condition | None:
     """The bands in which its error rates differ; of most, none are known."""
     return backbone.condition if isinstance(backbone, ConditionedBackbone) else None
