@@ -16,6 +16,7 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, GE2E_WEIGHTS, MTCNN_WEIGHTS, SPEECH_ACTIVITY_GRAPH
 
 RADIO_NETWORK: Final = Path(__file__).with_name("radio.network.safetensors")  # trained here; nothing is fetched
+FACE_ENHANCER: Final = Path(__file__).with_name("face.enhancer.safetensors")  # likewise
 FUSED: Final = ("voice", "face")  # those that decide together
 
 
@@ -78,7 +79,11 @@ def _dlib(downloads: Path) -> Backbone:
     return DlibFace(downloads)
 
 
-FACE_WEIGHTS: Final = (DLIB_WEIGHTS.sha256, *(member.sha256 for member in MTCNN_WEIGHTS.values()))
+FACE_WEIGHTS: Final = (
+    DLIB_WEIGHTS.sha256,
+    *(member.sha256 for member in MTCNN_WEIGHTS.values()),
+    sha256_of(FACE_ENHANCER),
+)
 VOICE_WEIGHTS: Final = (GE2E_WEIGHTS.sha256, SPEECH_ACTIVITY_GRAPH.sha256)
 EMBEDDING_MODELS: Final = (
     EmbeddingModel("voice", VOICE_WEIGHTS, _ge2e),

@@ -10,16 +10,20 @@ import torch
 
 from matchka.bundles.bundle import read_bundle
 from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.inference.session import OrtSession
+from matchka.inference.session import OrtSession, open_ort_session
 from matchka.modalities.face.detection import FaceDetector
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
+from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
 from matchka.vectors import truncate_and_normalise
-from matchka_export.defaults.catalogue import DEFAULT_MODELS
+from matchka_export.defaults.catalogue import DEFAULT_MODELS, FACE_ENHANCER
 from matchka_export.defaults.shipped import current_bundle, shipped_evidence
+from matchka_export.gate.evidence import read_evidence
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
+from matchka_train.backbones.face.enhancer_file import read_enhancer
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.served_graph import auxiliary_files
+from matchka_train.modalities.reduction import reduced_chip
 from matchka_train.projections.storage import load_projection
 from tests.factories.checkout import ROOT
 
@@ -58,11 +62,18 @@ def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_so
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"none for the photographs: research use only"}
     assert (manifest["backbone"]["licence"], manifest["backbone"]["version"]) == ("CC0-1.0", "0.3.0")
     assert {source["licence"] for source in manifest["auxiliary"]["detector"]["sources"].values()} == {"MIT"}
-    assert set(manifest["files"]) == {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "report.json"}
+    graphs = {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "sr.onnx"}
+    assert set(manifest["files"]) == {*graphs, "report.json"}
+    assert manifest["outputs"]["embeddings"]["condition"] == evidence["condition"]
+    (enhancer,) = manifest["auxiliary"]["enhancer"]["sources"].values()
+    assert enhancer["sha256"] == evidence["enhancer"]["sha256"]
 
 
 def test_face_bundle_when_read_is_current_until_a_detector_graph_changes(face: Path, tmp_path: Path) -> None:
-    assert read_bundle(face).manifest.input == DLIB_INPUT
+    enhanced = read_evidence(shipped_evidence("face")).enhancer
+    assert enhanced is not None
+    expected = DLIB_INPUT.model_copy(update={"enhancer": EnhancerSpec(sizes=enhanced.sizes)})
+    assert read_bundle(face).manifest.input == expected
     assert current_bundle(face, "face") is not None
     assert current_bundle(face, "voice") is None
     copy = tmp_path / "face"
@@ -83,6 +94,35 @@ def test_shipped_evidence_when_read_meets_the_targets_relative_to_the_untouched_
     for dim, report in evidence["per_dim"].items():
         assert report["gate"]["news-photographs"]["verdict"] == "passed", dim
     assert evidence["per_dim"]["128"]["gate"]["news-photographs"]["reference_eer"] == pytest.approx(raw)
+
+
+def test_shipped_enhancer_ships_only_where_the_bound_lies_below_zero_and_names_its_thresholds() -> None:
+    evidence = read_evidence(shipped_evidence("face"))
+    enhancer = evidence.enhancer
+    assert enhancer is not None
+    shipped = [verdict for verdict in enhancer.verdicts if verdict.verdict == "ships"]
+    assert len(enhancer.sizes) == len(shipped) >= 1
+    for verdict in shipped:
+        assert all(verdict.ways[way].upper < 0 for way in verdict.decided_by)
+    for report in evidence.per_dim.values():
+        assert report.bands is not None
+        thresholds = [band.operating_points["1"][-1].threshold for band in report.bands]
+        assert len(thresholds) == 4
+        assert report.bands[-1].operating_points == report.operating_points
+
+
+def test_enhancer_of_the_bundle_enhances_faces_of_the_sizes_that_ship(face: Path, chips: dict[str, np.ndarray]) -> None:
+    spec = read_bundle(face).manifest.input
+    assert isinstance(spec, ImageInputSpec)
+    assert spec.enhancer is not None
+    graph = open_ort_session(face / "sr.onnx", 1)
+    trained = read_enhancer(FACE_ENHANCER)
+    for chip in chips.values():
+        native = np.array([spec.enhancer.sizes[0][0]], np.float32)
+        small = reduced_chip(chip, int(native[0]))[None]
+        (found,) = graph.run(["enhanced"], {"chips": small, "native_px": native})
+        assert np.abs(found.astype(int) - trained.enhance(small, native)).max() <= 1
+        assert not np.array_equal(found, small)
 
 
 def test_graph_when_given_real_chips_equals_the_projection_of_both_views_by_hand(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ from matchka.inference.session import open_ort_session
 from matchka.modalities.face.enhancement import CHIPS, ENHANCED
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.spec import NATIVE_PX
+from matchka.modalities.graph import Graph
 from matchka.vectors import FloatArray
 from matchka_train.backbones.face.enhancer import Enhancer
 from matchka_train.errors import WeightsError
@@ -104,6 +106,11 @@ class GraphEnhancer:
     path: Path
     sha256: str
 
+    @cached_property
+    def _session(self) -> Graph:
+        session: Graph = open_ort_session(self.path, THREADS)
+        return session
+
     @property
     def source(self) -> str:
         """Where it comes from, in words."""
@@ -119,11 +126,10 @@ class GraphEnhancer:
 
         Raises: BundleError: the file is no graph. WeightsError: it returns something else.
         """
-        session = open_ort_session(self.path, THREADS)
         found = []
         for start in range(0, len(chips), BATCH):
             some = slice(start, start + BATCH)
-            (enhanced,) = session.run([ENHANCED], {CHIPS: chips[some], NATIVE_PX: native_px[some]})
+            (enhanced,) = self._session.run([ENHANCED], {CHIPS: chips[some], NATIVE_PX: native_px[some]})
             if enhanced.shape != chips[some].shape or enhanced.dtype != np.uint8:
                 raise WeightsError(
                     f"{self.path} must return uint8 chips of the shape that it was given.",
