@@ -144,7 +144,7 @@ def enhance_all(network: torch.nn.Module, chips: PixelArray, native_px: FloatArr
     """Run a network over chips, as ChipEnhancer.enhance."""
     with torch.inference_mode():
         parts = [
-            network(torch.from_numpy(chips[start : start + BATCH]), torch.from_numpy(native_px[start : start + BATCH]))
+            network(torch.tensor(chips[start : start + BATCH]), torch.tensor(native_px[start : start + BATCH]))
             for start in range(0, len(chips), BATCH)
         ]
     enhanced: PixelArray = torch.cat(parts).numpy()
