@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.pronunciation import agreement, text_scores
+from matchka_train.evaluation.pronunciation import agreement, fit_line, text_scores
 
 
 def test_agreement_counts_pairs_of_a_low_and_a_higher_mark_that_the_score_orders() -> None:
@@ -23,6 +23,32 @@ def test_agreement_counts_pairs_of_a_low_and_a_higher_mark_that_the_score_orders
 def test_agreement_with_a_score_that_is_no_number_raises() -> None:
     with pytest.raises(NoTrialsError):
         agreement(np.array([-np.inf, 1.0]), np.array([7.0, 9.0]), np.array([True, False]), ["a", "b"])
+
+
+def test_fit_line_of_marks_on_a_line_finds_it_without_error() -> None:
+    scores, folds = np.linspace(-4.0, 0.0, 12), np.arange(12) % 3
+    found = fit_line(scores, 10.0 + 0.5 * scores, folds)
+    assert (found.slope, found.offset) == (pytest.approx(0.5), pytest.approx(10.0))
+    assert (found.low, found.high) == (8.0, 10.0)
+    assert found.error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_fit_line_error_is_that_of_clips_whose_fold_had_no_part_in_the_line() -> None:
+    generator = np.random.default_rng(1)
+    scores, folds = generator.normal(-2, 1, 60), np.repeat(np.arange(4), 15)
+    marks = np.clip(np.round(9 + 0.8 * (scores + 2) + generator.normal(0, 0.7, 60)), 7, 10)
+    off, constant = [], []
+    for number in range(60):
+        others = [other for other in range(60) if folds[other] != folds[number]]
+        x, y = scores[others], marks[others]
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+        line = y.mean() + slope * (scores[number] - x.mean())
+        off.append(abs(min(max(line, 7.0), 10.0) - marks[number]))
+        constant.append(abs(y.mean() - marks[number]))
+    found = fit_line(scores, marks, folds)
+    assert found.error == pytest.approx(np.mean(off))
+    assert found.constant_error == pytest.approx(np.mean(constant))
+    assert found.error < found.constant_error
 
 
 def test_text_scores_of_a_clip_that_says_its_phones_lie_above_those_of_one_that_does_not() -> None:

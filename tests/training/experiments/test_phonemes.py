@@ -29,7 +29,11 @@ def test_rows_of_an_arm_hold_the_mean_and_the_range_of_its_seeds() -> None:
         *("early", "1000", "2", "0.420 (0.400-0.440)", "0.440 (0.420-0.460)", "0.400 (0.380-0.420)", "80%"),
     ]
     assert late_rows(found)[1] == ["early + log-mel", "0.5", "0.930", "0.450"]
-    assert confusion_rows(found, "early")[1:] == [["AH", "IH", "9"], ["-", "S", "4"]]
+    assert confusion_rows(found) == [
+        ["to be read", "decoded by early", "times"],
+        ["AH", "IH", "9"],
+        ["-", "S", "4"],
+    ]
 
 
 def test_read_marks_of_a_file_without_them_raises(tmp_path: Path) -> None:
@@ -72,15 +76,18 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(tmp
         "output_dir": str(tmp_path / "out"),
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(base))
+    (tmp_path / "marks.csv").write_text("utterance,accuracy\n0,7\n1,8\n2,10\n")
     head = "{context: {kind: convolution, width: 8, layers: 1}}"
     arms = ", ".join(
         f"{{name: {name}, encoders: [{{kind: log_mel, bands: {bands}}}], head: {head}}}"
         for name, bands in (("eight", 8), ("six", 6))
     )
+    arms += f", {{name: only-marked, encoders: [{{kind: log_mel, bands: 6}}], head: {head}, epochs: 1, seeds: []}}"
     arguments = [
         *("experiment", "phonemes", str(tmp_path / "tiny.yaml"), "--threads", "1", "--out", str(tmp_path / "found")),
         *("--set", "seeds=[0]", "--set", f"arms=[{arms}]", "--set", "late=[[eight, six]]"),
-        *("--set", "late_weights=[0.5]", "--set", "marks=null"),
+        *("--set", "late_weights=[0.5]", "--set", f"marks={tmp_path / 'marks.csv'}"),
+        *("--set", "mark_folds=2", "--set", "marked_arms=[only-marked]"),
     ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
@@ -89,6 +96,10 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(tmp
     assert all(run["per"] > 0 for run in found["runs"])
     assert all(run["child_per"] is None and run["adult_per"] == run["per"] for run in found["runs"])
     assert [late["arms"] for late in found["late"]] == [["eight", "six"]]
+    (marked,) = found["marked"]
+    assert (marked["arm"], marked["clips"], marked["speakers"]) == ("only-marked", 24, 8)
+    assert marked["line"]["low"] == 7
+    assert marked["line"]["high"] == 10
     (kept,) = (tmp_path / "found" / "runs").rglob("eight-seed-0.json")
     kept.write_text(kept.read_text().replace('"seed": 0', '"seed": 77'))
     assert CliRunner().invoke(app, arguments).exit_code == 0

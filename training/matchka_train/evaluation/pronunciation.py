@@ -1,4 +1,4 @@
-"""How far a head agrees with people about pronunciation: correlation, and who was given a low mark."""
+"""How far a head agrees with people about pronunciation: correlation, who was given a low mark, and a line to marks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +31,27 @@ class Agreement:
     speakers: int
 
 
+@dataclass(frozen=True)
+class MarkLine:
+    """A line from scores to marks: slope * score + offset, between low and high.
+
+    Attributes:
+        slope: marks for each unit of the score.
+        offset: the mark of a score of 0.
+        low: the lowest mark that people gave.
+        high: the highest.
+        error: mean absolute difference from the marks of people whom the line was not fitted to.
+        constant_error: the same of a line without a slope, the mean mark: what the score has to beat.
+    """
+
+    slope: float
+    offset: float
+    low: float
+    high: float
+    error: float
+    constant_error: float
+
+
 def text_scores(log_posteriors: Sequence[FloatArray], phones: Sequence[tuple[int, ...]]) -> Values:
     """How well each clip says its phones: the log-likelihood ratio for each phone, (clips,)."""
     return np.array([phrase_score(clip, [[said]]) for clip, said in zip(log_posteriors, phones, strict=True)])
@@ -56,3 +77,29 @@ def agreement(scores: Values, marks: Values, is_low: npt.NDArray[np.bool_], spea
     auc = float(np.trapezoid(1.0 - curve.fnmr, curve.fmr))
     pearson = float(np.corrcoef(scores, marks)[0, 1])
     return Agreement(round(pearson, 12), auc, len(scores), len(set(speakers)))
+
+
+def fit_line(scores: Values, marks: Values, folds: npt.NDArray[np.int64]) -> MarkLine:
+    """The line of least squares, and how far it is off where it was not fitted.
+
+    Args:
+        scores: (clips,), finite.
+        marks: (clips,), of people.
+        folds: (clips,), part of the people that each clip belongs to; a part's error is that of the line of the others.
+    """
+    low, high = float(marks.min()), float(marks.max())
+    errors, constant_errors = [], []
+    for fold in np.unique(folds):
+        own = folds == fold
+        slope, offset = np.polyfit(scores[~own], marks[~own], 1)
+        errors.append(np.abs(np.clip(slope * scores[own] + offset, low, high) - marks[own]))
+        constant_errors.append(np.abs(marks[~own].mean() - marks[own]))
+    slope, offset = np.polyfit(scores, marks, 1)
+    return MarkLine(
+        float(slope),
+        float(offset),
+        low,
+        high,
+        float(np.concatenate(errors).mean()),
+        float(np.concatenate(constant_errors).mean()),
+    )

@@ -230,12 +230,7 @@ def phonemes_command(
     with show_progress() as progress:
         found = BenchmarkRun(base, wanted, out, progress).run()
     _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
-    for rows in (
-        phoneme_arm_rows(found),
-        late_rows(found),
-        marked_rows(found),
-        confusion_rows(found, wanted.arms[0].name),
-    ):
+    for rows in (phoneme_arm_rows(found), late_rows(found), marked_rows(found), confusion_rows(found)):
         Console().print(_table(rows))
     sys.stdout.write(f"{out / 'phonemes.json'}\n")
 

@@ -20,10 +20,16 @@ def arm_rows(found: Benchmark) -> list[list[str]]:
 
 def marked_rows(found: Benchmark) -> list[list[str]]:
     """Agreement with people's marks; the header first."""
-    rows = [["arm", "PER, mark 8 and above", "Pearson", "AUC", "Pearson of 1 - PER", "AUC of 1 - PER", "clips"]]
+    rows = [
+        [
+            *("arm", "PER, mark 8 and above", "Pearson", "AUC", "Pearson of 1 - PER", "AUC of 1 - PER"),
+            *("error in marks", "of the mean mark", "clips", "speakers"),
+        ]
+    ]
     for run in found.marked:
-        rates = [run.per, run.pearson, run.auc, run.error_pearson, run.error_auc]
-        rows.append([run.arm, *(f"{rate:.3f}" for rate in rates), str(run.clips)])
+        rates = [run.per, run.pearson, run.auc, run.error_pearson, run.error_auc, run.line.error]
+        shown = [f"{rate:.3f}" for rate in (*rates, run.line.constant_error)]
+        rows.append([run.arm, *shown, str(run.clips), str(run.speakers)])
     return rows
 
 
@@ -36,11 +42,11 @@ def late_rows(found: Benchmark) -> list[list[str]]:
     return rows
 
 
-def confusion_rows(found: Benchmark, arm: str) -> list[list[str]]:
-    """The most frequent confusions of an arm with its first seed; the header first."""
-    run = next(run for run in found.runs if run.arm == arm)
+def confusion_rows(found: Benchmark) -> list[list[str]]:
+    """The most frequent confusions of the run with the fewest errors; the header first."""
+    run = min(found.runs, key=lambda run: run.per)
     return [
-        ["to be read", "decoded", "times"],
+        ["to be read", f"decoded by {run.arm}", "times"],
         *([one or "-", other or "-", str(n)] for one, other, n in run.confusions),
     ]
 

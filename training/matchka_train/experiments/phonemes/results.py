@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from matchka_train.evaluation.pronunciation import MarkLine
+from matchka_train.heads.phones.recipe import HeadRecipe
+
 
 @dataclass(frozen=True)
 class ArmRun:
@@ -36,21 +39,29 @@ class MarkedRun:
 
     Attributes:
         arm: its name.
+        head: what was trained, on `encoders`.
+        encoders: hashes of their weights.
         per: phone error rate on clips with a mark of 8 and above.
         pearson: of the log-likelihood ratio and the mark.
         auc: of finding marks below 8.
         error_pearson: of 1 - PER of each clip and the mark, as the reference has it.
         error_auc: the same.
         clips: with a mark.
+        speakers: who said them.
+        line: from the ratio to marks.
     """
 
     arm: str
+    head: HeadRecipe
+    encoders: tuple[str, ...]
     per: float
     pearson: float
     auc: float
     error_pearson: float
     error_auc: float
     clips: int
+    speakers: int
+    line: MarkLine
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from matchka_train.datasets.splits import flat
 from matchka_train.datasets.transcripts import read_transcripts
 from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.evaluation.late_fusion import by_frame, by_sequence
-from matchka_train.evaluation.pronunciation import agreement, text_scores
+from matchka_train.evaluation.pronunciation import agreement, fit_line, text_scores
 from matchka_train.experiments.phonemes.recipe import ArmRecipe, BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
 from matchka_train.experiments.results import RunFolder
 from matchka_train.features.frames import extract_frames
 from matchka_train.fitting.ctc.clips import SpokenClips, spoken_clips
 from matchka_train.fitting.ctc.loop import read_clips, train_head
+from matchka_train.fitting.ctc.recipe import CtcRecipe
 from matchka_train.heads.phones.head import PhoneHead
 from matchka_train.heads.phones.storage import HeadInfo, encoder_info, load_head, save_head
 from matchka_train.metrics.phone_confusions import confusions
@@ -78,7 +79,7 @@ class BenchmarkRun:
         runs = [
             keep(f"{arm.name}-seed-{seed}", ArmRun, partial(self._arm, arm, seed))
             for arm in self._recipe.arms
-            for seed in self._recipe.seeds
+            for seed in (self._recipe.seeds if arm.seeds is None else arm.seeds)
         ]
         late = [
             keep(f"late-{first}-{second}-{round(100 * weight)}", LateRun, partial(self._late, first, second, weight))
@@ -132,21 +133,34 @@ class BenchmarkRun:
         clips, values = self._marked_clips(arm, given)
         speakers = sorted(set(clips.subjects))
         order = np.random.default_rng(self._base.seed).permutation(len(speakers))
-        parts = [order[fold :: self._recipe.mark_folds] for fold in range(self._recipe.mark_folds)]
+        fold_of = {speakers[number]: place % self._recipe.mark_folds for place, number in enumerate(order)}
+        folds = np.array([fold_of[who] for who in clips.subjects])
         posteriors: dict[int, FloatArray] = {}
-        for judged in ({speakers[number] for number in part} for part in parts):
-            inside = [n for n, who in enumerate(clips.subjects) if who in judged]
-            outside = [n for n, who in enumerate(clips.subjects) if who not in judged]
-            head = self._fit(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
+        for fold in range(self._recipe.mark_folds):
+            inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
+            head = self._fit_last(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
             posteriors |= dict(zip(inside, read_clips(head, clips.select(inside)), strict=True))
         found = [posteriors[number] for number in range(len(clips))]
         read = [said.phones for said in clips.transcripts]
         errors = phone_errors(found, read, clips.subjects)
         is_low = values < LOW_MARK
-        ratio = agreement(text_scores(found, read), values, is_low, clips.subjects)
+        scores = text_scores(found, read)
+        ratio = agreement(scores, values, is_low, clips.subjects)
         share = agreement(1.0 - errors.errors / errors.phones, values, is_low, clips.subjects)
         good = errors.select(~is_low)
-        return MarkedRun(arm.name, good.rate, ratio.pearson, ratio.auc, share.pearson, share.auc, ratio.clips)
+        return MarkedRun(
+            arm=arm.name,
+            head=arm.head,
+            encoders=tuple(encoder.sha256 for encoder in self._info(arm).encoders),
+            per=good.rate,
+            pearson=ratio.pearson,
+            auc=ratio.auc,
+            error_pearson=share.pearson,
+            error_auc=share.auc,
+            clips=ratio.clips,
+            speakers=ratio.speakers,
+            line=fit_line(scores, values, folds),
+        )
 
     def _marked_clips(self, arm: ArmRecipe, given: dict[str, float]) -> tuple[SpokenClips, Values]:
         """Training clips with a mark, and the marks."""
@@ -192,12 +206,26 @@ class BenchmarkRun:
         return head
 
     def _fit(self, arm: ArmRecipe, seed: int, clips: SpokenClips, held_out: SpokenClips) -> PhoneHead:
+        return self._fit_by(self._optimisation(arm), arm, seed, clips, held_out)
+
+    def _fit_last(self, arm: ArmRecipe, seed: int, clips: SpokenClips, judged: SpokenClips) -> PhoneHead:
+        """The head of the last epoch: people who judge a head do not choose its epoch."""
+        optimisation = self._optimisation(arm)
+        last = optimisation.model_copy(update={"validate_every_epochs": optimisation.epochs})
+        return self._fit_by(last, arm, seed, clips, judged)
+
+    def _fit_by(
+        self, optimisation: CtcRecipe, arm: ArmRecipe, seed: int, clips: SpokenClips, held_out: SpokenClips
+    ) -> PhoneHead:
         torch.manual_seed(seed)
-        optimisation = self._base.optimisation
-        if arm.epochs is not None:
-            warmup = min(optimisation.warmup_epochs, arm.epochs / 2)
-            optimisation = optimisation.model_copy(update={"epochs": arm.epochs, "warmup_epochs": warmup})
         return train_head(self._info(arm).build(), clips, held_out, optimisation, seed, _NoStore()).best
+
+    def _optimisation(self, arm: ArmRecipe) -> CtcRecipe:
+        optimisation = self._base.optimisation
+        if arm.epochs is None:
+            return optimisation
+        warmup = min(optimisation.warmup_epochs, arm.epochs / 2)
+        return optimisation.model_copy(update={"epochs": arm.epochs, "warmup_epochs": warmup})
 
     def _info(self, arm: ArmRecipe) -> HeadInfo:
         encoders = [encoder.open() for encoder in arm.encoders]
