@@ -136,6 +136,9 @@ def measure_head(
     data: Annotated[Path, typer.Option(help="Manifest of read speech; rows of the split `dev` measure.")] = Path(
         "../shared/data/speech/utterances.csv"
     ),
+    marks: Annotated[
+        Path | None, typer.Option(help="phonemes.json of `matchka-train experiment phonemes`, for people's scale.")
+    ] = None,
     samples_dir: SamplesDir = SAMPLES_DIR,
     downloads_dir: DownloadsDir = DOWNLOADS_DIR,
 ) -> None:
@@ -143,7 +146,7 @@ def measure_head(
     console = Console(stderr=True)
     with console.status("Loading torch"):
         from matchka_export.phonemes.ship import ship_head
-    evidence = ship_head(head, floor, data, out / name, samples_dir / "voice", downloads_dir, console)
+    evidence = ship_head(head, floor, data, marks, out / name, samples_dir / "voice", downloads_dir, console)
     console.print(f"Wrote {out}: head {evidence.head_sha256[:8]} and its measurements.", highlight=False)
 
 

@@ -24,7 +24,6 @@ from matchka_train.backbones.speaker.silero import Silero
 from matchka_train.weights.package_catalogue import PRONUNCIATIONS
 
 TASK: Final = "phoneme recognition"
-LEAST_KURTOSIS: Final = 2.0  # of a clip's samples: docs/decisions/109 has what passes it, and what does not
 MS_PER_S: Final = 1000
 
 
@@ -72,7 +71,9 @@ def phoneme_facts(name: str, head: OpenedHead, evidence: PhonemeEvidence, auxili
         vocabulary=VOCABULARY_NAME,
         phrase_points=evidence.phrase_points,
         least_free_log_posterior=evidence.least_free_log_posterior,
-        least_kurtosis=LEAST_KURTOSIS,
+        heard=evidence.heard,
+        least_kurtosis=evidence.least_kurtosis,
+        accuracy=evidence.accuracy,
         metrics=evidence.metrics,
         baseline_metrics=evidence.baseline_metrics,
     )

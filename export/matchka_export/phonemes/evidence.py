@@ -6,7 +6,13 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError
 
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs.phoneme_posteriors import PhonemeMetrics, PhrasePoint, WordCount
+from matchka.bundles.outputs.phoneme_posteriors import (
+    AccuracyScale,
+    HeardBounds,
+    PhonemeMetrics,
+    PhrasePoint,
+    WordCount,
+)
 from matchka.runtime.atomic_file import write_atomically
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.evidence import HEX_SHA256
@@ -88,6 +94,10 @@ class PhonemeEvidence(StrictModel):
         phrase_points: by the number of words.
         least_free_log_posterior: of all clips measured, see matchka.phrases.scores.free_log_posterior; None where an
             older version measured.
+        heard: bounds of how clearly and how much is heard of a text; None where an older version measured.
+        least_kurtosis: of a clip's samples, see matchka.phrases.distortion; it stands here so that a bundle with
+            another one is not current.
+        accuracy: from phrase scores to people's marks, fitted with heads of the same kind; None where it was not asked.
         unseen: by the number of words, and `all`: rates of people who set no threshold.
         other_microphones: of clips that no data set holds.
         datasets: what fitted and what judged the head.
@@ -105,6 +115,9 @@ class PhonemeEvidence(StrictModel):
     baseline_metrics: dict[str, PhonemeMetrics]
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]]
     least_free_log_posterior: float | None = Field(default=None, le=0)
+    heard: HeardBounds | None = None
+    least_kurtosis: float | None = Field(default=None, ge=1)
+    accuracy: AccuracyScale | None = None
     unseen: dict[str, tuple[UnseenRates, ...]]
     other_microphones: OtherMicrophones
     datasets: tuple[DatasetUse, ...]

@@ -12,10 +12,17 @@ import numpy.typing as npt
 from rich.progress import Progress
 
 from matchka.bundles.manifest import DatasetUse
-from matchka.bundles.outputs.phoneme_posteriors import FEWEST_WORDS, MOST_WORDS, PhonemeMetrics, PhrasePoint
+from matchka.bundles.outputs.phoneme_posteriors import (
+    FEWEST_WORDS,
+    MOST_WORDS,
+    HeardBounds,
+    PhonemeMetrics,
+    PhrasePoint,
+)
 from matchka.inference.session import OrtSession
+from matchka.phrases.lattice import Text
 from matchka.phrases.lexicon import Lexicon, read_vocabulary, words_in
-from matchka.phrases.scores import free_log_posterior
+from matchka.phrases.scores import free_log_posterior, heard_share
 from matchka.vectors import FloatArray
 from matchka_export.bundle import library_versions
 from matchka_export.gate.parity import require_parity
@@ -23,6 +30,7 @@ from matchka_export.phonemes.evidence import PhonemeEvidence, UnseenRates
 from matchka_export.phonemes.gate import PER, PHRASE_EER, compare_errors, compare_phrases
 from matchka_export.phonemes.graph import LOG_POSTERIORS, export_posteriors, proven_clips
 from matchka_export.phonemes.heads import OpenedHead, open_head
+from matchka_export.phonemes.marks import read_scale
 from matchka_export.phonemes.microphones import try_other_microphones
 from matchka_export.phonemes.vocabulary import LEXICON_NAME, VOCABULARY_NAME, write_vocabulary
 from matchka_train.datasets.phones import PHONES
@@ -46,6 +54,8 @@ from matchka_train.modalities.skipped import Skipped
 from matchka_train.modalities.whole_clip import read_whole_clip
 
 SEED: Final = 20261122
+DOUBTFUL: Final = 0.005  # of right clips, in each of two ways: docs/decisions/109 has what that keeps out
+LEAST_KURTOSIS: Final = 2.0  # of a clip's samples: docs/decisions/109 has what passes it, and what does not
 SPLITS: Final = 10  # ways to halve the people: each clip is judged about five times
 THREADS: Final = 1
 HALF_RESAMPLES: Final = 200  # of a half of the people: its bound is averaged over the halves
@@ -63,16 +73,24 @@ class MeasuredHead:
         scores: of phrases; clips with a word that the lexicon does not have are left out.
         parity: largest absolute difference of the graph from torch.
         least_free_log_posterior: of all clips; see matchka.phrases.scores.free_log_posterior.
+        heard: bounds of clips that say a text of at least FEWEST_WORDS words.
     """
 
     errors: PhoneErrors
     scores: PhraseScores
     parity: float
     least_free_log_posterior: float
+    heard: HeardBounds
 
 
 def measure_head(
-    head_path: Path, floor_path: Path, data: ReadSpeech, samples: Path, downloads: Path, progress: Progress
+    head_path: Path,
+    floor_path: Path,
+    data: ReadSpeech,
+    marks: Path | None,
+    samples: Path,
+    downloads: Path,
+    progress: Progress,
 ) -> PhonemeEvidence:
     """Export head and floor, and measure both graphs on the same clips.
 
@@ -80,6 +98,7 @@ def measure_head(
         head_path: the head.
         floor_path: a head on log-mel frames, trained on the same clips.
         data: people who neither trained nor chose anything.
+        marks: what the benchmark found of people's marks; None leaves their scale out.
         samples: recordings as `matchka-export samples` writes them.
         downloads: the folder that keeps package files.
         progress: shows how far it is.
@@ -92,6 +111,7 @@ def measure_head(
         lexicon = Lexicon.parse((folder / LEXICON_NAME).read_text(encoding="utf-8"), PHONES)
         vocabulary = read_vocabulary((folder / VOCABULARY_NAME).read_text(encoding="utf-8"))
         head, floor = open_head(head_path, downloads), open_head(floor_path, downloads)
+        accuracy = None if marks is None else read_scale(marks, head.info.recipe, head.encoder_sha256)
         run, parity = _export(head, folder / "head.onnx")
         found = _measure(run, parity, head, data, lexicon, progress)
         floor_run, floor_parity = _export(floor, folder / "floor.onnx")
@@ -110,7 +130,10 @@ def measure_head(
         baseline_metrics={data.domain: _metrics(beside)},
         phrase_points=phrase_points(found.scores),
         # rounded down, so that none of these clips is taken for no speech
-        least_free_log_posterior=math.floor(100 * found.least_free_log_posterior) / 100,
+        least_free_log_posterior=_down(found.least_free_log_posterior),
+        heard=found.heard,
+        least_kurtosis=LEAST_KURTOSIS,
+        accuracy=accuracy,
         unseen=unseen_rates(found.scores),
         other_microphones=others,
         datasets=(
@@ -122,7 +145,10 @@ def measure_head(
                 use="measured the head and set the thresholds of phrases",
             ),
         ),
-        commands=(f"matchka-export measure-head {head_path.name} {floor_path.name}",),
+        commands=(
+            f"matchka-export measure-head {head_path.name} {floor_path.name}"
+            + ("" if marks is None else f" --marks {marks.name}"),
+        ),
         libraries=library_versions(),
     )
 
@@ -216,21 +242,37 @@ def _measure(
     speakers = [clips[number].subject for number in kept]
     errors = phone_errors(posteriors, [transcripts[number].phones for number in kept], speakers)
     words = [tuple(words_in(transcripts[number].text)) for number in kept]
-    scores = _score(posteriors, words, speakers, lexicon, progress)
-    return MeasuredHead(errors, scores, parity, min(free_log_posterior(clip) for clip in posteriors))
-
-
-def _score(
-    posteriors: Sequence[FloatArray],
-    words: Sequence[tuple[str, ...]],
-    speakers: Sequence[str],
-    lexicon: Lexicon,
-    progress: Progress,
-) -> PhraseScores:
     known = [number for number, said in enumerate(words) if said and all(word in lexicon.entries for word in said)]
     read = [ReadText(words[number], lexicon.pronunciations(words[number]), speakers[number]) for number in known]
-    clips = progress.track([posteriors[number] for number in known], description="scoring phrases")
-    return score_trials(clips, draw_trials(read, SEED))
+    said = [posteriors[number] for number in known]
+    return MeasuredHead(
+        errors,
+        score_trials(progress.track(said, description="scoring phrases"), draw_trials(read, SEED)),
+        parity,
+        min(free_log_posterior(clip) for clip in posteriors),
+        heard_bounds(
+            [(clip, text.text) for clip, text in zip(said, read, strict=True) if len(text.words) >= FEWEST_WORDS]
+        ),
+    )
+
+
+def heard_bounds(right: Sequence[tuple[FloatArray, Text]]) -> HeardBounds:
+    """Bounds that hold a few right clips for doubtful, and hold none for something else than the text.
+
+    Args: right: log-posteriors of clips, and the text that each says.
+    """
+    frees = [free_log_posterior(clip) for clip, _ in right]
+    shares = [heard_share(clip, text) for clip, text in right]
+    return HeardBounds(
+        clear_free_log_posterior=_down(float(np.quantile(frees, DOUBTFUL))),
+        least_share=_down(float(np.quantile(shares, DOUBTFUL))),
+        most_share=-_down(-max(shares)),
+    )
+
+
+def _down(value: float) -> float:
+    """Rounded down to two decimals."""
+    return math.floor(100 * value) / 100
 
 
 def _metrics(found: MeasuredHead) -> PhonemeMetrics:

@@ -27,7 +27,14 @@ def read_speech(manifest: Path) -> ReadSpeech:
 
 
 def ship_head(
-    head: Path, floor: Path, manifest: Path, target: Path, samples: Path, downloads: Path, console: Console
+    head: Path,
+    floor: Path,
+    manifest: Path,
+    marks: Path | None,
+    target: Path,
+    samples: Path,
+    downloads: Path,
+    console: Console,
 ) -> PhonemeEvidence:
     """Judge a head's graph, and write TARGET.safetensors with TARGET.json if it passes.
 
@@ -35,6 +42,7 @@ def ship_head(
         head: the head.
         floor: a head on log-mel frames, trained on the same clips.
         manifest: of read speech.
+        marks: what the benchmark found of people's marks; None leaves their scale out.
         target: without an ending.
         samples: folder of recordings of other microphones.
         downloads: the folder that keeps package files.
@@ -43,7 +51,7 @@ def ship_head(
     Raises: MatchkaError: it did not pass, or something is not there; nothing is written.
     """
     with show_progress(console) as progress:
-        evidence = measure_head(head, floor, read_speech(manifest), samples, downloads, progress)
+        evidence = measure_head(head, floor, read_speech(manifest), marks, samples, downloads, progress)
     console.print(head_table(evidence))
     require_head_passed(evidence)
     with atomic_file(target.with_suffix(".safetensors")) as partial:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matchka.phrases.lattice import Text
+from matchka.phrases.lattice import BLANK, Text
 from matchka.phrases.likelihood import (
     IMPOSSIBLE,
     Scores,
@@ -68,6 +68,21 @@ def free_log_posterior(log_posteriors: FloatArray) -> float:
     -1.38629...
     """
     return float(best_free_path(log_posteriors).mean())
+
+
+def heard_share(log_posteriors: FloatArray, words: Text) -> float:
+    """Phones of the likeliest labels, for each phone of a text: about 1 where the clip says as much as the text.
+
+    Far below 1 little is heard, which costs a text no more than its phones; far above 1 the clip says something beside
+    the text, which a good score of the text can make up for.
+
+    >>> clip = np.log(np.float32([[0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]))
+    >>> heard_share(clip, [[(1, 2, 1, 2)]])
+    0.5
+    """
+    best = log_posteriors.argmax(axis=1)
+    begins = np.diff(best, prepend=-1) != 0
+    return float(np.count_nonzero(begins & (best != BLANK)) / phone_count(words))
 
 
 def phrase_scores(log_posteriors: FloatArray, texts: Sequence[Text]) -> Scores:

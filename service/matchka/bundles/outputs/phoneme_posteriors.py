@@ -44,7 +44,11 @@ class PhonemeMetrics(FrozenModel):
 class AccuracyScale(FrozenModel):
     """How well people think a text was said, from its phrase score: slope * score + offset, between low and high.
 
-    Attributes: pearson: correlation of the two over speakers who did not fit the line.
+    Attributes:
+        pearson: correlation of scores and marks, of speakers whom the scoring head was not trained on.
+        error: mean absolute difference of the line from marks of speakers who did not fit it.
+        constant_error: the same of the mean mark: what somebody without the score would guess.
+        speakers: how many fitted it.
     """
 
     slope: float = Field(gt=0, allow_inf_nan=False)
@@ -52,7 +56,23 @@ class AccuracyScale(FrozenModel):
     low: float = Field(allow_inf_nan=False)
     high: float = Field(allow_inf_nan=False)
     pearson: float = Field(ge=-1, le=1)
+    error: float = Field(ge=0, allow_inf_nan=False)
+    constant_error: float = Field(ge=0, allow_inf_nan=False)
     speakers: int = Field(ge=2)
+
+
+class HeardBounds(FrozenModel):
+    """How clearly and how much has to be heard of a text: see matchka.phrases.scores.
+
+    Attributes:
+        clear_free_log_posterior: clips with a lower free_log_posterior() are doubtful.
+        least_share: so are those with a lower heard_share(). A doubtful clip has to keep the lowest rate of the bundle.
+        most_share: clips with a higher one say something beside the text and match no phrase.
+    """
+
+    clear_free_log_posterior: float = Field(le=0, allow_inf_nan=False)
+    least_share: float = Field(ge=0, lt=1)
+    most_share: float = Field(gt=1, allow_inf_nan=False)
 
 
 class PhonemePosteriorsOutput(Output):
@@ -66,6 +86,7 @@ class PhonemePosteriorsOutput(Output):
         phrase_points: by the number of words of a phrase, the points of the phrase score, falling in far.
         least_free_log_posterior: clips whose likeliest labels have a lower mean log-probability pass as no phrase:
             where nothing is heard clearly, any text explains it as well as any other. None: not measured.
+        heard: bounds of what is heard beside the phrase score; None: not measured.
         least_kurtosis: clips whose samples have a lower one are refused as overdriven: see matchka.phrases.distortion.
             None: not measured.
         metrics: by domain.
@@ -88,6 +109,7 @@ class PhonemePosteriorsOutput(Output):
     vocabulary: str = Field(min_length=1)
     phrase_points: dict[WordCount, tuple[PhrasePoint, ...]] = Field(min_length=1)
     least_free_log_posterior: float | None = Field(default=None, le=0, allow_inf_nan=False, exclude_if=is_absent)
+    heard: HeardBounds | None = Field(default=None, exclude_if=is_absent)
     least_kurtosis: float | None = Field(default=None, ge=1, allow_inf_nan=False, exclude_if=is_absent)
     accuracy: AccuracyScale | None = Field(default=None, exclude_if=is_absent)
     metrics: dict[str, PhonemeMetrics] = Field(min_length=1)

@@ -1,6 +1,7 @@
 """Phrases: drawn at random out of a vocabulary, and decided by a threshold of the bundle."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import lgamma, log
 from secrets import SystemRandom
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from matchka.bundles.outputs.phoneme_posteriors import PhonemePosteriorsOutput, PhrasePoint
 from matchka.errors import InvalidFieldError
 from matchka.phrases.lattice import Text
-from matchka.phrases.scores import free_log_posterior, phrase_score
+from matchka.phrases.scores import free_log_posterior, heard_share, phrase_score
 from matchka.tasks.speech.results import PhraseDecision
 from matchka.vectors import FloatArray
 
@@ -48,7 +49,8 @@ def decide_phrase(
 ) -> PhraseDecision:
     """Hold a text's ratio against the threshold that keeps a rate for so many words.
 
-    Of a number of words that was not measured, the nearest one's threshold is taken and called not measured.
+    Of a number of words that was not measured, the nearest one's threshold is taken and called not measured. A clip in
+    which little is heard of the text, or nothing clearly, has to keep the lowest rate that the bundle has.
 
     Args:
         log_posteriors: of the clip, float32, (frames, 1 + phones).
@@ -59,16 +61,18 @@ def decide_phrase(
     Raises: InvalidFieldError: the bundle has no point that keeps it.
     """
     count = min((int(known) for known in output.phrase_points), key=lambda known: (abs(known - len(text)), known))
-    point = _point(output.phrase_points[str(count)], max_far)
-    if point is None:
-        raise _unkept(output.phrase_points[str(count)][-1].far, max_far)
+    points = output.phrase_points[str(count)]
+    asked = _point(points, max_far)
+    if asked is None:
+        raise _unkept(points[-1].far, max_far)
+    hearing = _hear(log_posteriors, text, output)
+    point = points[-1] if hearing.is_doubtful else asked
     return PhraseDecision(
         phrase_score(log_posteriors, text),
         point.threshold,
         point.measured and count == len(text),
         point.far,
-        output.least_free_log_posterior is None
-        or free_log_posterior(log_posteriors) >= output.least_free_log_posterior,
+        hearing.is_possible,
     )
 
 
@@ -79,6 +83,26 @@ def require_rate(output: PhonemePosteriorsOutput, max_far: float) -> None:
     """
     if not any(_point(points, max_far) for points in output.phrase_points.values()):
         raise _unkept(min(points[-1].far for points in output.phrase_points.values()), max_far)
+
+
+@dataclass(frozen=True)
+class _Hearing:
+    """Whether a clip can say a text at all, and whether that is to be doubted."""
+
+    is_possible: bool
+    is_doubtful: bool
+
+
+def _hear(log_posteriors: FloatArray, text: Text, output: PhonemePosteriorsOutput) -> _Hearing:
+    free, share = free_log_posterior(log_posteriors), heard_share(log_posteriors, text)
+    is_sure = output.least_free_log_posterior is None or free >= output.least_free_log_posterior
+    bounds = output.heard
+    if bounds is None:
+        return _Hearing(is_sure, is_doubtful=False)
+    return _Hearing(
+        is_sure and share <= bounds.most_share,
+        is_doubtful=free < bounds.clear_free_log_posterior or share < bounds.least_share,
+    )
 
 
 def _point(points: Sequence[PhrasePoint], max_far: float) -> PhrasePoint | None:

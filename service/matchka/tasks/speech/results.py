@@ -13,20 +13,21 @@ class PhraseDecision:
         llr: see matchka.phrases.scores.phrase_score().
         threshold: that keeps `far`.
         measured: false where too few speakers support the rate, or no phrase of so many words was measured.
-        far: share of clips that say something else and are accepted, as the bundle has measured it.
-        is_clear: whether phones are heard clearly enough for the ratio to mean anything.
+        far: share of clips that say something else and are accepted, as the bundle has measured it; the lowest that the
+            bundle has where little is heard, or nothing clearly.
+        is_possible: whether the ratio means anything: phones are heard clearly, and not many more than the text's.
     """
 
     llr: float
     threshold: float
     measured: bool
     far: float
-    is_clear: bool
+    is_possible: bool
 
     @property
     def match(self) -> bool:
         """Whether it does."""
-        return self.is_clear and self.llr >= self.threshold
+        return self.is_possible and self.llr >= self.threshold
 
 
 @dataclass(frozen=True)
