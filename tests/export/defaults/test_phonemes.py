@@ -33,6 +33,8 @@ def test_phonemes_bundle_when_done_holds_the_shipped_measurements_and_the_words(
     evidence = read_phoneme_evidence(shipped_evidence("phonemes"))
     assert output.phrase_points == evidence.phrase_points
     assert output.metrics == evidence.metrics
+    assert (output.heard, output.accuracy) == (evidence.heard, evidence.accuracy)
+    assert output.least_kurtosis == evidence.least_kurtosis == 2.0
     assert manifest.projection.sha256 == hashlib.sha256(DEFAULT_MODELS["phonemes"].fitted.read_bytes()).hexdigest()
     words = read_vocabulary((phonemes / output.vocabulary).read_text())
     lexicon = Lexicon.parse((phonemes / output.lexicon).read_text(), output.phones)
