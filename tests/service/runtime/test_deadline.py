@@ -18,6 +18,7 @@ from matchka.api.problems import problem_response
 from matchka.errors import ClientGoneError, DeadlinePassedError
 from matchka.runtime.deadline import Deadline, current_deadline, working_for
 from matchka.settings import Settings
+from matchka.store.keys.records import KEYLESS
 
 LONG_S = 120.0
 
@@ -41,7 +42,7 @@ class Client:
 
 def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, timeout_s: float) -> Caller:
     state = ServiceState(KeyRing(settings), workers, timeout_s)
-    return Caller("default", None, None, state, Request({"type": "http", "headers": []}, client.receive))  # type: ignore[arg-type]
+    return Caller(KEYLESS, None, None, None, state, Request({"type": "http", "headers": []}, client.receive))  # type: ignore[arg-type]
 
 
 def test_deadline_cancels_after_its_seconds_and_not_before():
