@@ -86,13 +86,13 @@ class Refusals:
 class BodyLimit:
     """ASGI middleware: refuses a body as soon as it passes the limit, by its announced length or by counting.
 
-    What has arrived is held against the share of its account (may_hold); what is announced and never comes takes
-    nothing from anybody.
+    The announced length counts against the share of its own account (may_hold), so that a body beyond it is refused at
+    its head; other accounts lose only the room of what arrived.
 
     Args:
         app: what is behind it.
         max_body_mib: largest body.
-        max_bodies_mib: largest sum of the bodies of one account that are here at once; one body is always let in.
+        max_bodies_mib: largest sum of the bodies of one account at once; one body is always let in.
     """
 
     def __init__(self, app: ASGIApp, max_body_mib: float, max_bodies_mib: float = math.inf) -> None:
@@ -100,7 +100,8 @@ class BodyLimit:
         self._max_bytes = int(max_body_mib * MIB)
         self._max_body_mib = max_body_mib
         self._max_all_bytes = max_bodies_mib * MIB
-        self._held: Counter[str] = Counter()  # bytes by account
+        self._arrived: Counter[str] = Counter()  # bytes by account
+        self._expected: Counter[str] = Counter()  # the same, or the announced length of a body that is longer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -110,41 +111,48 @@ class BodyLimit:
         announced = _announced_bytes(Headers(scope=scope)) or 0
         if announced > self._max_bytes:
             raise self._too_large(f"{announced}")
-        account, received = account_of(scope), 0
+        account, received, expected = account_of(scope), 0, 0
 
         async def counted_receive() -> Message:
-            nonlocal received
+            nonlocal received, expected
             message = await receive()
-            arrived = len(message.get("body", b""))
-            if received + arrived > self._max_bytes:
+            size = received + len(message.get("body", b""))
+            if size > self._max_bytes:
                 raise self._too_large(f"more than {self._max_bytes}")
-            self._require_room(account, arrived, received)
-            self._held[account.name] += arrived
-            received += arrived
+            received = self._grown(self._arrived, account, received, size)
+            expected = self._grown(self._expected, account, expected, max(expected, size))
             return message
 
         try:
-            self._require_room(account, announced, 0)
+            expected = self._grown(self._expected, account, 0, announced)
             await self._app(scope, counted_receive, send)
         finally:
-            self._held[account.name] -= received
-            if not self._held[account.name]:
-                del self._held[account.name]
+            for bytes_by_account, size in ((self._arrived, received), (self._expected, expected)):
+                bytes_by_account[account.name] -= size
+                if not bytes_by_account[account.name]:
+                    del bytes_by_account[account.name]
 
-    def _require_room(self, account: Account, more: int, received: int) -> None:
-        """Refuse what is beyond the account's share.
+    def _grown(self, bytes_by_account: Counter[str], account: Account, before: int, size: int) -> int:
+        """Count a body as `size` bytes, of which `before` are counted already.
 
         Args:
+            bytes_by_account: where it is counted: what arrived, or what is expected.
             account: the caller's.
-            more: bytes that come.
-            received: those of the same body that are here.
+            before: bytes of this body that are counted already.
+            size: new size, >= before.
 
-        Raises: Refused: others are here, and there is no room beside them.
+        Returns: `size`.
+        Raises: Refused: other bodies are here, and there is no room beside them in the account's share.
         """
-        mine, everybodys = self._held[account.name] + more, self._held.total() + more
-        is_alone = everybodys == received + more
-        if more and not is_alone and not may_hold(mine, everybodys, self._max_all_bytes, account.weight):
+        if size == before:
+            return size
+        mine = bytes_by_account[account.name] + size - before
+        everybodys = mine + self._arrived.total() - self._arrived[account.name]
+        is_alone = everybodys == size
+        if not is_alone and not may_hold(mine, everybodys, self._max_all_bytes, account.weight):
             raise self._too_many()
+        bytes_by_account[account.name] = mine
+        return size
 
     def _too_large(self, size: str) -> Refused:
         return Refused(

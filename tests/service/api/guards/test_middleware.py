@@ -377,16 +377,53 @@ def test_requests_of_one_account_leave_places_to_another():
     asyncio.run(scenario())
 
 
-def test_bodies_that_are_announced_and_never_come_take_no_room_from_anybody():
+def test_bodies_that_are_announced_and_never_come_take_room_from_their_own_account_only():
     async def scenario() -> None:
         limited = body_limit(CountingApp(), 1.0, 2.0)
         false = [of_account("busy", announced=LIMIT, size=3, hangs=True) for _ in range(16)]
         tasks = [await begun(limited, connection) for connection in false]
-        for key in ("busy", "other"):
-            honest = of_account(key, announced=LIMIT, size=LIMIT)
-            await (await begun(limited, honest))
-            assert honest.status == 200
-        assert [connection.sent for connection in false] == [[]] * 16
+        assert [connection.status for connection in false if connection.sent] == [503] * 14
+        other = of_account("other", announced=LIMIT, size=LIMIT)
+        await (await begun(limited, other))
+        assert other.status == 200
+        for headers in (length(1), []):  # announced, or counted as it arrives
+            refused = of_account("busy", size=1)
+            refused.headers += headers
+            await (await begun(limited, refused))
+            assert refused.status == 503
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        again = of_account("busy", announced=LIMIT, size=LIMIT)
+        await (await begun(limited, again))
+        assert again.status == 200
+
+    asyncio.run(scenario())
+
+
+def test_announced_bodies_of_several_accounts_that_come_after_all_are_bounded_together():
+    """Twelve MiB are let in by their heads, while nothing is here; of what then comes, two and a quarter may stay."""
+
+    async def scenario() -> None:
+        come, arrived = asyncio.Event(), [0]
+
+        async def app(_scope: Any, receive: Any, _send: Any) -> None:
+            await receive()
+            await come.wait()
+            arrived[0] += len((await receive())["body"])
+            await asyncio.Event().wait()
+
+        limited = body_limit(app, 1.0, 2.0)
+        held = [of_account(key, announced=LIMIT - 100, size=3, hangs=True) for key in "aabbccddeeff"]
+        for connection in held:
+            connection.chunks.append(bytes(LIMIT // 2))  # and the rest never
+        tasks = [await begun(limited, connection) for connection in held]
+        assert [connection.sent for connection in held] == [[]] * 12
+        come.set()
+        await asyncio.sleep(0.01)
+        refused = [connection.status for connection in held if connection.sent]
+        assert refused == [503] * 8
+        assert arrived[0] == 2 * LIMIT
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
