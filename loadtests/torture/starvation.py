@@ -41,7 +41,8 @@ RETRY_S = 1.0  # as Retry-After asks: these attacks are about work, and not abou
 BEGINNING_S = 8.0  # of an attack, before it is looked at
 FILES = 32
 HANGING, FALSE_UPLOADS, PICTURE_CALLERS, CLIP_CALLERS = 130, 16, 16, 8
-ANNOUNCED_BYTES = 16 << 20
+ANNOUNCED_MIB = 1  # so that uploads that hang take all places, before they take the room for bodies
+FALSE_MIB = 16
 PICTURE_PX = (6000, 4000)
 CLIP_S = 60
 AUTHORIZATION = {"Authorization": f"Bearer {ATTACKER}"}
@@ -131,18 +132,23 @@ async def _attack(arguments: argparse.Namespace) -> None:
 
 
 def _attacks(samples: Path, picture: bytes) -> list[Attack]:
-    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(ANNOUNCED_BYTES)}
-    start = head("POST", "/v1/embed", headers | AUTHORIZATION)
     pictures = _embed_request("face", _large_picture(picture))
     clips = _embed_request("voice", _long_clip(samples))
     return [
-        Attack(f"{HANGING} uploads that hang", HANGING, _hanging(start)),
+        Attack(f"{HANGING} uploads that hang", HANGING, _hanging(_upload(ANNOUNCED_MIB))),
         Attack(
-            f"{FALSE_UPLOADS} uploads that announce 16 MiB and send 3 bytes", FALSE_UPLOADS, _hanging(start + b"--x")
+            f"{FALSE_UPLOADS} uploads that announce {FALSE_MIB} MiB and send 3 bytes",
+            FALSE_UPLOADS,
+            _hanging(_upload(FALSE_MIB) + b"--x"),
         ),
         Attack(f"{PICTURE_CALLERS} times {FILES} pictures of 24 million pixels", PICTURE_CALLERS, _sending(pictures)),
         Attack(f"{CLIP_CALLERS} times {FILES} clips of {CLIP_S} s", CLIP_CALLERS, _sending(clips)),
     ]
+
+
+def _upload(announced_mib: int) -> bytes:
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(announced_mib << 20)}
+    return head("POST", "/v1/embed", headers | AUTHORIZATION)
 
 
 def _hanging(start: bytes) -> Callable[[int, Connections], Awaitable[None]]:

@@ -42,7 +42,8 @@ class Client:
 
 def caller(settings: Settings, workers: ThreadPoolExecutor, client: Client, timeout_s: float) -> Caller:
     state = ServiceState(KeyRing(settings), workers, timeout_s)
-    return Caller(KEYLESS, None, None, None, state, Request({"type": "http", "headers": []}, client.receive))  # type: ignore[arg-type]
+    request = Request({"type": "http", "headers": []}, client.receive)
+    return Caller(KEYLESS, None, None, None, state, request)  # type: ignore[arg-type]
 
 
 def test_deadline_cancels_after_its_seconds_and_not_before():
