@@ -69,8 +69,10 @@ def _check_search(caller: Caller, journal: Journal, pool: ChipPool, sights: dict
     held = {name: sight.chips for name, sight in sights.items() if sight.chips}
     if answer.body["gallery_size"] != len(held):
         violations.append(f"gallery_size is {answer.body['gallery_size']}, and {len(held)} are held")
-    nearest = max(held, key=lambda name: pool.similarity(held[name], probe))
-    if answer.body["candidates"] and answer.body["candidates"][0]["subject_id"] != nearest:
-        violations.append(f"{answer.body['candidates'][0]} is first, and {nearest} is nearest")
+    thresholds = {one["subject_id"]: one["threshold"] for one in answer.body["candidates"]}
+    listed = thresholds.keys() & held.keys()  # who is missing is said above
+    nearest = max(listed, key=lambda name: pool.similarity(held[name], probe) - thresholds[name], default=None)
+    if listed and answer.body["candidates"][0]["subject_id"] != nearest:
+        violations.append(f"{answer.body['candidates'][0]} is first, and {nearest} lies highest above its threshold")
     for violation in violations:
         journal.note_violation(f"identify {own} after the restart: {violation}")

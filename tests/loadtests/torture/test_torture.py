@@ -103,7 +103,9 @@ def pool() -> ChipPool:
 
 
 def ranking(pool: ChipPool, **chips: frozenset[int]) -> list[dict[str, object]]:
-    found = [{"subject_id": name, "similarity": pool.similarity(held, 0)} for name, held in chips.items()]
+    found: list[dict[str, object]] = [
+        {"subject_id": name, "similarity": pool.similarity(held, 0), "threshold": 0.9} for name, held in chips.items()
+    ]
     return sorted(found, key=lambda one: -float(str(one["similarity"])))
 
 
@@ -119,7 +121,10 @@ def test_compare_ranking_finds_the_missing_the_deleted_the_changed_and_the_unsor
     assert "bob is held and is missing" in complaints(ranking(pool, ada=ada))
     assert "eve was deleted and is listed" in complaints(ranking(pool, ada=ada, bob=bob, eve=gone))
     assert any("ada has similarity" in text for text in complaints(ranking(pool, ada=frozenset([0]), bob=bob)))
-    assert "candidates are not in the order of their similarities" in complaints(right[::-1])
+    unsorted = "candidates are not in the order of how far they lie above their thresholds"
+    assert unsorted in complaints(right[::-1])
+    assert complaints([right[0], right[1] | {"threshold": 0.99}]) == []
+    assert unsorted in complaints([right[0] | {"threshold": 2.0}, right[1]])
 
 
 def test_chips_of_one_seed_are_the_same_and_all_differ(face_samples: Path):
