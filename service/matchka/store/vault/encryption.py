@@ -4,14 +4,17 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from matchka.errors import VaultError
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import seal_subjects, subjects_in_clear
 
 SUBJECTS_AT_ONCE: Final = 500  # a transaction that others wait for takes some 50 ms
+ERASE_WAIT_S: Final = 30.0  # for reads that keep what was in clear in the files: those of a service end sooner
 
 Progress = Callable[[int, int], None]  # subjects done, of how many
 
@@ -28,7 +31,9 @@ def encrypt_store(engine: Engine, vault: OpenVault, progress: Progress) -> int:
 
     Returns: how many subjects there were in clear.
 
-    Raises: RotationInProgressError: another process does this, or rotates keys.
+    Raises:
+        RotationInProgressError: another process does this, or rotates keys.
+        VaultError: a long read keeps what was in clear in the database's files; what is in clear stays accepted.
     """
     with vault.keys.rotating():
         with Session(engine) as session:
@@ -40,6 +45,7 @@ def encrypt_store(engine: Engine, vault: OpenVault, progress: Progress) -> int:
             progress(done, max(done, total))
         if done or not vault.keys.only_sealed:
             _erase_free_space(engine)
+        _empty_log(engine)
         vault.accept_only_sealed()
     return done
 
@@ -71,11 +77,28 @@ def _tenant(subject: SubjectRow) -> str:
 def _erase_free_space(engine: Engine) -> None:
     """Write the database's files anew, without what was in clear; others cannot write meanwhile."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in _statements(connection):
+        for statement in _STATEMENTS[engine.dialect.name]:
             connection.exec_driver_sql(statement)
 
 
-def _statements(connection: Connection) -> list[str]:
-    if connection.dialect.name == "sqlite":
-        return ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-    return [f"VACUUM FULL {table.__tablename__}" for table in (TemplateRow, ReferenceRow)]
+_STATEMENTS: Final = {
+    "sqlite": ["VACUUM"],
+    "postgresql": [f"VACUUM FULL {table.__tablename__}" for table in (TemplateRow, ReferenceRow)],
+}
+
+
+def _empty_log(engine: Engine) -> None:
+    """Carry SQLite's write-ahead log over into the file, which has what was in clear until then.
+
+    Raises: VaultError: a long read prevents it.
+    """
+    truncation = WalTruncation(engine)
+    truncation.request()
+    is_emptied = truncation.wait(ERASE_WAIT_S)
+    truncation.close()
+    if not is_emptied:
+        raise VaultError(
+            "Everything is encrypted, but a long read of another process keeps what was in clear in the database's "
+            "files.",
+            remedy="Run this again when that read, a backup say, has ended.",
+        )

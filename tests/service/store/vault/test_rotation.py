@@ -248,6 +248,27 @@ def test_store_in_clear_is_encrypted_and_keeps_nothing_in_clear_in_any_file(thir
     require_all_readable(folder)
 
 
+def test_encryption_beside_a_long_read_is_refused_until_nothing_is_in_clear_in_the_files(
+    thirty_in_clear: VaultFolder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(encryption, "ERASE_WAIT_S", 0.3)
+    folder = thirty_in_clear
+    reader = sqlite3.connect(folder.database, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM templates").fetchone()
+    with folder.opened() as (_, vault):
+        engine = open_engine(folder.url)
+        with pytest.raises(VaultError, match="long read"):
+            encrypt_store(engine, vault, ignore)
+        assert vault.accepts_clear
+        reader.close()
+        assert encrypt_store(engine, vault, ignore) == 0
+        engine.dispose()
+        assert not vault.accepts_clear
+        content = b"".join(path.read_bytes() for path in folder.path.rglob("*") if path.is_file())
+        assert not any(needle in content for needle in needles(range(SUBJECTS)))
+
+
 def test_service_with_a_store_in_clear_says_so_and_serves(
     thirty_in_clear: VaultFolder, caplog: pytest.LogCaptureFixture
 ):
