@@ -370,10 +370,12 @@ class Store:
             with self._sessions() as session:
                 in_clear = subjects_in_clear(session)
                 is_new = not session.scalar(select(func.count()).select_from(SubjectRow))
-            if is_new:
+            if is_new and self._vault.is_unused:  # else the key store may be that of a store in clear elsewhere
                 self._vault.accept_only_sealed()
             elif in_clear:
                 LOGGER.warning("%d subjects are not encrypted yet: run `matchka vault encrypt`", in_clear)
+            else:
+                LOGGER.warning("embeddings in clear would still be accepted: run `matchka vault encrypt`")
 
     def require_sound_pages(self) -> None:
         """Compare tables with their indexes (SQLite): damage that no digest shows.

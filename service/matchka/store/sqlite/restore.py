@@ -32,7 +32,7 @@ from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
-from matchka.store.vault.encryption import encrypt_store
+from matchka.store.vault.encryption import encrypt_copy
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import drop_unreadable, finish_erasures, require_keys, subjects_without_key
 from matchka.store.vault.vault import CLEAR, Vault
@@ -120,7 +120,10 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
             report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan, progress)
         finally:
             engine.dispose()  # the last connection: its log is emptied and gone
+        is_replaced = plan.database.exists()
         _replace(staged, plan.database)
+        if is_replaced:  # nothing in clear is left; to another folder, the store that is served stays as it is
+            plan.vault.accept_only_sealed()
     except OSError as error:
         raise BackupError("The backup cannot be unpacked.", value=error, remedy="Check the disk's space.") from error
     finally:
@@ -143,7 +146,7 @@ def _prepare(
             found = statistics_of(session)
         require_keys(engine, plan.vault)
         if isinstance(plan.vault, OpenVault):
-            encrypt_store(engine, plan.vault, progress)
+            encrypt_copy(engine, plan.vault, progress)
         unreadable = _leave_out_unreadable(engine, plan.vault)
         with reading(engine) as session:
             _require_sound(check_store(session, progress, plan.vault).findings)

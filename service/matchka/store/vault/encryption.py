@@ -36,17 +36,41 @@ def encrypt_store(engine: Engine, vault: OpenVault, progress: Progress) -> int:
         VaultError: a long read keeps what was in clear in the database's files; what is in clear stays accepted.
     """
     with vault.keys.rotating():
-        with Session(engine) as session:
-            total = subjects_in_clear(session)
-        done = 0
-        progress(done, total)
-        while count := _encrypt_some(engine, vault):
-            done += count
-            progress(done, max(done, total))
+        done = _encrypt_all(engine, vault, progress)
         if done or not vault.keys.only_sealed:
             _erase_free_space(engine)
         _empty_log(engine)
         vault.accept_only_sealed()
+    return done
+
+
+def encrypt_copy(engine: Engine, vault: OpenVault, progress: Progress) -> int:
+    """Encrypt a copy of a store that is not served yet, where nothing is said of what the served one accepts.
+
+    Args:
+        engine: of the copy's database.
+        vault: that of the store.
+        progress: called with the subjects done, of how many.
+
+    Returns: how many subjects there were in clear.
+
+    Raises: RotationInProgressError: another process encrypts the store, or rotates keys.
+    """
+    with vault.keys.rotating():
+        done = _encrypt_all(engine, vault, progress)
+        if done:
+            _erase_free_space(engine)
+    return done
+
+
+def _encrypt_all(engine: Engine, vault: OpenVault, progress: Progress) -> int:
+    with Session(engine) as session:
+        total = subjects_in_clear(session)
+    done = 0
+    progress(done, total)
+    while count := _encrypt_some(engine, vault):
+        done += count
+        progress(done, max(done, total))
     return done
 
 

@@ -56,6 +56,11 @@ class OpenVault:
         """Whether embeddings in clear are read: until all are encrypted."""
         return not self._only_sealed
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether no tenant has a key."""
+        return not self.keys.tenant_keys()
+
     def require_open(self) -> None:
         """It is open."""
 

@@ -63,6 +63,11 @@ class Vault(Protocol):
         """The random name of the key store; None where there is none."""
         ...
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether no tenant has a key: nothing was ever encrypted."""
+        ...
+
     def accept_only_sealed(self) -> None:
         """Read no embedding in clear from now on: whoever puts one into the database did it past the vault."""
         ...
@@ -108,6 +113,7 @@ class ClearVault:
     """No vault: embeddings are stored in clear. What is encrypted already is refused."""
 
     is_sealing = False
+    is_unused = True
     accepts_clear = True
     identity = None
 
@@ -175,6 +181,7 @@ class LockedVault:
     """A vault that cannot be opened. Args: reason: raised by whatever would need it."""
 
     is_sealing = True
+    is_unused = False
     accepts_clear = False
     identity = None
 

@@ -1,0 +1,91 @@
+"""Restores beside a vault: of backups in clear, under other key stores, and of what was killed on the way."""
+
+import shutil
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from matchka.errors import BackupError
+from matchka.store.sqlite.backup import write_backup
+from matchka.store.sqlite.restore import RestorePlan, restore
+from matchka.store.store import opened_store
+from matchka.store.vault.open_vault import VaultPlan, opened_vault
+from tests.factories.unit_vectors import unit_vectors
+from tests.factories.vaults import VaultFolder, vault_folder
+
+units = partial(unit_vectors, dim=16)
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def in_clear(tmp_path: Path) -> VaultFolder:
+    """`ada` and `bob` with two templates each; the vault is new."""
+    folder = vault_folder(tmp_path / "vault")
+    with opened_store(folder.url) as store:
+        for number, name in enumerate(("ada", "bob")):
+            store.add_templates("t", name, "voice", "1", units(2, number))
+    return folder
+
+
+def restored(archive: Path, database: Path, plan: VaultPlan) -> None:
+    database.parent.mkdir(exist_ok=True)
+    with opened_vault(plan) as vault:
+        restore(RestorePlan(archive, database, database.exists(), vault=vault), ignore, ignore)
+
+
+def require_served_in_clear(folder: VaultFolder) -> None:
+    with folder.opened() as (store, vault):
+        assert vault.accepts_clear
+        expected = units(2, 1).mean(axis=0)
+        np.testing.assert_allclose(store.reference("t", "bob", "voice", "1").embedding, expected, atol=1e-7)
+
+
+def test_restore_that_is_refused_leaves_a_store_in_clear_readable(in_clear: VaultFolder):
+    with in_clear.opened():
+        pass  # its key store
+    spoilt = in_clear.path / "spoilt.sqlite"
+    shutil.copy(in_clear.database, spoilt)
+    connection = sqlite3.connect(spoilt)
+    connection.execute("UPDATE subject_references SET template_count = 5")
+    connection.commit()
+    connection.close()
+    archive = in_clear.path / "spoilt.backup"
+    write_backup(spoilt, archive, ignore)
+    with pytest.raises(BackupError, match="agree with itself"):
+        restored(archive, in_clear.database, in_clear.plan)
+    require_served_in_clear(in_clear)
+
+
+def test_restore_to_another_folder_leaves_a_store_in_clear_readable(in_clear: VaultFolder):
+    archive, elsewhere = in_clear.path / "a.backup", in_clear.path / "elsewhere" / "matchka.sqlite"
+    write_backup(in_clear.database, archive, ignore)
+    restored(archive, elsewhere, in_clear.plan)
+    require_served_in_clear(in_clear)
+    with opened_vault(in_clear.plan) as vault, opened_store(f"sqlite:///{elsewhere}", vault) as store:
+        store.require_keys()
+        np.testing.assert_allclose(
+            store.reference("t", "ada", "voice", "1").embedding, units(2, 0).mean(axis=0), atol=1e-7
+        )
+    require_served_in_clear(in_clear)
+
+
+def test_new_store_beside_one_in_clear_leaves_that_readable(in_clear: VaultFolder):
+    with in_clear.opened() as (store, _):
+        store.add_templates("t", "cyd", "voice", "1", units(1, 2))
+    with opened_vault(in_clear.plan) as vault, opened_store(f"sqlite:///{in_clear.path / 'new.sqlite'}", vault) as new:
+        new.require_keys()
+    require_served_in_clear(in_clear)
+
+
+def test_restore_over_a_store_in_clear_accepts_nothing_in_clear_afterwards(in_clear: VaultFolder):
+    archive = in_clear.path / "a.backup"
+    write_backup(in_clear.database, archive, ignore)
+    restored(archive, in_clear.database, in_clear.plan)
+    with in_clear.opened() as (_, vault):
+        assert not vault.accepts_clear
