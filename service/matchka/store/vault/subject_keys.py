@@ -17,7 +17,6 @@ from matchka.store.vault.sealed import Binding
 from matchka.store.vault.vault import Plain, Vault
 
 SUBJECTS_AT_ONCE: Final = 1_000
-SAMPLED: Final = 100  # subjects whose keys are looked for at a start
 
 
 @contextmanager
@@ -118,10 +117,8 @@ def require_keys(engine: Engine, vault: Vault) -> None:
     """
     vault.require_open()
     with Session(engine) as session, session.begin():
-        query = select(SubjectRow.key_id).order_by(SubjectRow.key.desc()).limit(SAMPLED)
-        sealed = {key_id for key_id in session.scalars(query) if key_id is not None}
         if not vault.is_sealing:
-            vault.lacking(sealed)  # refused where there are any
+            vault.lacking(_any_key(session))  # refused where there are any
             return
         if session.scalar(select(KeyStoreNameRow.identity)) == vault.identity:
             return
@@ -129,7 +126,7 @@ def require_keys(engine: Engine, vault: Vault) -> None:
         bound = session.scalar(select(KeyStoreNameRow.identity))
         if bound == vault.identity:
             return
-        if sealed and bound is not None:
+        if bound is not None and _any_key(session):
             raise VaultLockedError(
                 f"The keys of this database are in the key store {bound}.",
                 value=vault.identity,
@@ -137,6 +134,12 @@ def require_keys(engine: Engine, vault: Vault) -> None:
             )
         session.execute(delete(KeyStoreNameRow))
         session.add(KeyStoreNameRow(identity=vault.identity))
+
+
+def _any_key(session: Session) -> Sequence[bytes]:
+    """The id of one subject's key, of whichever subject: encryption goes oldest first, enrolments are newest."""
+    found = session.scalars(select(SubjectRow.key_id).where(SubjectRow.key_id.is_not(None)).limit(1))
+    return [key_id for key_id in found if key_id is not None]
 
 
 def subjects_in_clear(session: Session) -> int:

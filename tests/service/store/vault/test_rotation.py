@@ -289,6 +289,24 @@ def test_encryption_that_is_killed_is_finished_by_the_next(thirty_in_clear: Vaul
     assert not any(needle in thirty_in_clear.database.read_bytes() for needle in needles(range(SUBJECTS)))
 
 
+def test_half_encrypted_store_with_another_key_store_is_refused(folder: VaultFolder, tmp_path: Path):
+    with opened_store(folder.url) as store:
+        for number in range(120):
+            store.add_templates("t", f"s{number}", "voice", "1", units(1, number))
+    kill_in_the_middle(folder, "encrypt", 4)
+    other = vault_folder(tmp_path / "other")
+    with (
+        opened_vault(other.plan) as vault,
+        opened_store(folder.url, vault) as store,
+        pytest.raises(VaultLockedError, match="key store"),
+    ):
+        store.require_keys()
+    with opened_store(folder.url) as store, pytest.raises(VaultLockedError, match="no master key"):
+        store.require_keys()
+    with folder.opened() as (store, _):
+        np.testing.assert_array_equal(store.reference("t", "s0", "voice", "1").embedding, units(1, 0)[0])
+
+
 def test_encryption_of_a_damaged_store_stops_and_leaves_it(thirty_in_clear: VaultFolder):
     connection = sqlite3.connect(thirty_in_clear.database)
     connection.execute("UPDATE templates SET embedding = zeroblob(64) WHERE subject_key = 7")
