@@ -11,7 +11,7 @@ from matchka.errors import VaultError
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.vault.open_vault import OpenVault
-from matchka.store.vault.subject_keys import seal_subjects, subjects_in_clear
+from matchka.store.vault.subject_keys import new_key_destroyed_on_failure, seal_subjects, subjects_in_clear
 
 SUBJECTS_AT_ONCE: Final = 500  # a transaction that others wait for takes some 50 ms
 ERASE_WAIT_S: Final = 30.0  # for reads that keep what was in clear in the files: those of a service end sooner
@@ -33,10 +33,11 @@ def encrypt_store(engine: Engine, vault: OpenVault, progress: Progress) -> int:
 
     Raises:
         RotationInProgressError: another process does this, or rotates keys.
+        StorageDamagedError: an embedding is not what was stored, or is in clear after all had been encrypted.
         VaultError: a long read keeps what was in clear in the database's files; what is in clear stays accepted.
     """
     with vault.keys.rotating():
-        done = _encrypt_all(engine, vault, progress)
+        done = _encrypt_all(engine, vault, vault.accepts_clear, progress)
         if done or not vault.keys.only_sealed:
             _erase_free_space(engine)
         _empty_log(engine)
@@ -57,24 +58,24 @@ def encrypt_copy(engine: Engine, vault: OpenVault, progress: Progress) -> int:
     Raises: RotationInProgressError: another process encrypts the store, or rotates keys.
     """
     with vault.keys.rotating():
-        done = _encrypt_all(engine, vault, progress)
+        done = _encrypt_all(engine, vault, True, progress)
         if done:
             _erase_free_space(engine)
     return done
 
 
-def _encrypt_all(engine: Engine, vault: OpenVault, progress: Progress) -> int:
+def _encrypt_all(engine: Engine, vault: OpenVault, accepts_clear: bool, progress: Progress) -> int:
     with Session(engine) as session:
         total = subjects_in_clear(session)
     done = 0
     progress(done, total)
-    while count := _encrypt_some(engine, vault):
+    while count := _encrypt_some(engine, vault, accepts_clear):
         done += count
         progress(done, max(done, total))
     return done
 
 
-def _encrypt_some(engine: Engine, vault: OpenVault) -> int:
+def _encrypt_some(engine: Engine, vault: OpenVault, accepts_clear: bool) -> int:
     """Encrypt some subjects in one transaction, in which nobody else changes them.
 
     Returns: how many.
@@ -84,11 +85,13 @@ def _encrypt_some(engine: Engine, vault: OpenVault) -> int:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is read is not changed before it is written
         query = select(SubjectRow).where(SubjectRow.key_id.is_(None)).order_by(SubjectRow.key)
         subjects = session.scalars(query.limit(SUBJECTS_AT_ONCE).with_for_update()).all()
-        for tenant, grouped in groupby(sorted(subjects, key=_tenant), key=_tenant):
-            group = list(grouped)
-            for subject, key_id in zip(group, vault.make_keys(tenant, len(group)), strict=True):
-                subject.key_id = key_id
-        seal_subjects(session, vault, subjects)
+        with new_key_destroyed_on_failure(vault) as made:
+            for tenant, grouped in groupby(sorted(subjects, key=_tenant), key=_tenant):
+                group = list(grouped)
+                for subject, key_id in zip(group, vault.make_keys(tenant, len(group)), strict=True):
+                    subject.key_id = key_id
+                made += [subject.key_id for subject in group if subject.key_id is not None]
+            seal_subjects(session, vault, subjects, accepts_clear)
         session.commit()
         connection.commit()
     return len(subjects)

@@ -17,7 +17,17 @@ from matchka.errors import KeyDestroyedError, StorageDamagedError, VaultLockedEr
 from matchka.settings import Settings
 from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
-from matchka.store.vault.sealed import MARK, WrappedKey, key_ids_of, new_key_ids, not_opened, seal, unwrap, wrap
+from matchka.store.vault.sealed import (
+    MARK,
+    WrappedKey,
+    embedding_in_clear,
+    key_ids_of,
+    new_key_ids,
+    not_opened,
+    seal,
+    unwrap,
+    wrap,
+)
 from matchka.store.vault.unsealing import SealedBatch, Unsealing
 from matchka.store.vault.vault import CLEAR, LockedVault, Opener, Plain, Vault
 
@@ -53,7 +63,8 @@ class OpenVault:
 
     @property
     def accepts_clear(self) -> bool:
-        """Whether embeddings in clear are read: until all are encrypted."""
+        """Whether embeddings in clear are read: until all are encrypted, by whichever process."""
+        self._only_sealed = self._only_sealed or self.keys.only_sealed
         return not self._only_sealed
 
     @property
@@ -133,7 +144,7 @@ class OpenVault:
         wanted = key_ids_of(stored)
         keys = self._read(wanted)
         secrets = {number: self._secrets[number] for number in {number for _, number, _ in keys.values()}}
-        return _Opener(keys, secrets, wanted - keys.keys(), self._only_sealed, elsewhere)
+        return _Opener(keys, secrets, wanted - keys.keys(), not self.accepts_clear, elsewhere)
 
     def _read(self, key_ids: Collection[bytes]) -> dict[bytes, WrappedKey]:
         """Wrapped keys, each with the cipher of its tenant at hand."""
@@ -190,10 +201,7 @@ class _Opener:
             raise key_destroyed()
         places = [place for place, one in enumerate(stored) if one[:4] == MARK]
         if len(places) < len(stored) and self._only_sealed:
-            raise StorageDamagedError(
-                "An embedding is in clear, in a store of which all are encrypted: the vault did not write it.",
-                remedy="Find out who can write to the database, and restore a backup into a new data folder.",
-            )
+            raise embedding_in_clear()
         sealed, bound = [stored[place] for place in places], [bindings[place] for place in places]
         batch = SealedBatch(sealed, bound, self._keys, self._secrets)
         wait = batch.open if self._elsewhere is None else self._elsewhere.begin(batch)

@@ -118,6 +118,14 @@ def not_opened() -> StorageDamagedError:
     )
 
 
+def embedding_in_clear() -> StorageDamagedError:
+    """The error for an embedding that the vault did not write."""
+    return StorageDamagedError(
+        "An embedding is in clear, in a store of which all are encrypted: the vault did not write it.",
+        remedy="Find out who can write to the database, and restore a backup into a new data folder.",
+    )
+
+
 def wrap(wrapping: AESGCM, key: bytes, binding: bytes) -> bytes:
     """Encrypt a key under another."""
     nonce = os.urandom(NONCE_BYTES)

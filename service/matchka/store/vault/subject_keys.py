@@ -13,7 +13,7 @@ from matchka.store.deletions import in_chunks, note_deletions
 from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow
-from matchka.store.vault.sealed import Binding
+from matchka.store.vault.sealed import Binding, embedding_in_clear
 from matchka.store.vault.vault import Plain, Vault
 
 SUBJECTS_AT_ONCE: Final = 1_000
@@ -45,6 +45,8 @@ def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[byt
         vault: of the store.
         subject: whose.
         made: gets the id of the new key, if there is one.
+
+    Raises: StorageDamagedError: what it has is in clear, in a store of which all are encrypted.
     """
     if subject.key_id is None and vault.is_sealing:
         # SQLite looks without a lock until something is written: another process may have encrypted it since
@@ -58,15 +60,22 @@ def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[byt
     if key_id is not None:
         made.append(key_id)
         subject.key_id = key_id
-        seal_subjects(session, vault, [subject])
+        seal_subjects(session, vault, [subject], vault.accepts_clear)
 
 
-def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]) -> int:
+def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow], accepts_clear: bool) -> int:
     """Encrypt all embeddings of subjects who have just been given their keys.
+
+    Args:
+        session: in a transaction in which nobody else changes the subjects.
+        vault: of the store.
+        subjects: whose.
+        accepts_clear: whether they may have any. Where all are encrypted, whoever put one there did it past the vault,
+            and to encrypt it would make it a good one.
 
     Returns: how many embeddings.
 
-    Raises: StorageDamagedError: one is not what was stored.
+    Raises: StorageDamagedError: one is not what was stored, or may not be there.
     """
     count = 0
     for chunk in in_chunks(subjects):
@@ -85,6 +94,8 @@ def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]
             binding = Binding(owner.tenant, reference.model, reference.version)
             rows.append(reference)
             plain.append(Plain(owner.key_id, binding.of_reference(owner.key), reference.embedding))
+        if rows and not accepts_clear:
+            raise embedding_in_clear()
         for row, sealed in zip(rows, vault.seal(plain), strict=True):
             row.embedding = sealed
         session.flush()

@@ -25,6 +25,7 @@ from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import check_store
 from matchka.store.store import Store, opened_store
 from matchka.store.vault import unsealing
+from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import opened_vault
 from matchka.store.vault.sealed import Binding
 from tests.factories.unit_vectors import unit_vectors
@@ -187,6 +188,43 @@ def test_embedding_in_clear_in_a_store_of_encrypted_ones_is_refused(three: Vault
             store.reference("t", "bob", "voice", "1")
         with pytest.raises(StorageDamagedError, match="in clear"):
             list(store.all_references("voice", "1"))
+
+
+def test_embedding_in_clear_of_a_subject_whose_key_was_taken_off_is_not_encrypted(three: VaultFolder):
+    with opened_store(f"sqlite:///{three.path / 'other.sqlite'}") as store:
+        store.add_templates("t", "ada", "voice", "1", units(1, 50))
+    ((planted, digest),) = rows(three.path / "other.sqlite", "SELECT embedding, digest FROM subject_references")
+    change(three.database, "UPDATE subjects SET key_id = NULL WHERE key = 2")
+    for table in ("templates", "subject_references"):
+        change(three.database, f"UPDATE {table} SET embedding = ?, digest = ? WHERE subject_key = 2", planted, digest)
+    with three.opened() as (store, vault):
+        engine = open_engine(three.url)
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            encrypt_store(engine, vault, lambda _done, _total: None)
+        engine.dispose()
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            store.add_templates("t", "bob", "voice", "1", units(1, 51))
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            store.reference("t", "bob", "voice", "1")
+        store.delete_subject("t", "bob")  # the way out
+        store.add_templates("t", "bob", "voice", "1", units(1, 51))
+    assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(4,)]  # bob's old one is nobody's
+
+
+def test_service_refuses_what_is_in_clear_as_soon_as_another_process_has_encrypted_all(folder: VaultFolder):
+    with opened_store(folder.url) as store:
+        store.add_templates("t", "ada", "voice", "1", units(1, 1))
+    ((planted, digest),) = rows(folder.database, "SELECT embedding, digest FROM subject_references")
+    with folder.opened() as (store, vault):
+        assert vault.accepts_clear
+        with folder.opened() as (_, other):
+            engine = open_engine(folder.url)
+            encrypt_store(engine, other, lambda _done, _total: None)
+            engine.dispose()
+        assert store.reference("t", "ada", "voice", "1").template_count == 1
+        change(folder.database, "UPDATE subject_references SET embedding = ?, digest = ?", planted, digest)
+        with pytest.raises(StorageDamagedError, match="in clear"):
+            store.reference("t", "ada", "voice", "1")
 
 
 def test_check_of_an_encrypted_store_finds_nothing_wrong_and_a_changed_byte(three: VaultFolder):
