@@ -51,6 +51,8 @@ from matchka.settings import Settings
 from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database_errors import as_matchka_error
+from matchka.store.engine import file_of
+from matchka.store.sqlite.staging import remove_unfinished_restores
 from matchka.store.store import opened_store
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.tasks.challenges.challenger import Challenger
@@ -172,6 +174,9 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
             models.append(open_model(bundle, settings, turns, telemetry.stages))
             stack.callback(models[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
+        database = file_of(settings.effective_database_url)
+        if database is not None:
+            remove_unfinished_restores(database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
         store = stack.enter_context(opened_store(settings.effective_database_url, vault))
         telemetry.watch_erasures(lambda: store.erasures_waiting)

@@ -1,8 +1,6 @@
 """Restoring a backup: fully checked, without what was deleted since, replaced atomically."""
 
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyValues, keys_in, repla
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
+from matchka.store.sqlite.staging import staging_folder
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.vault.encryption import encrypt_copy
@@ -105,29 +104,29 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
         )
     deletions = [*plan.deletions, *_deletions_to_keep(plan)]
     _finish_erasures(plan)
-    staging = Path(tempfile.mkdtemp(prefix=".restoring-", dir=plan.database.parent))
     try:
-        staged = staging / DATABASE_NAME
-        with opened_archive(plan.archive, MANIFEST_NAME, BackupManifest) as (archive, manifest):
-            if set(manifest.members) != {DATABASE_NAME}:
-                raise BackupError(
-                    "The backup names files of another kind.", value=sorted(manifest.members), remedy="Name a backup."
-                )
-            with staged.open("xb") as file:
-                copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
-        engine = open_engine(f"sqlite:///{staged}")
-        try:
-            report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan, progress)
-        finally:
-            engine.dispose()  # the last connection: its log is emptied and gone
-        is_replaced = plan.database.exists()
-        _replace(staged, plan.database)
-        if is_replaced:  # nothing in clear is left; to another folder, the store that is served stays as it is
-            plan.vault.accept_only_sealed()
+        with staging_folder(plan.database) as staging:
+            staged = staging / DATABASE_NAME
+            with opened_archive(plan.archive, MANIFEST_NAME, BackupManifest) as (archive, manifest):
+                if set(manifest.members) != {DATABASE_NAME}:
+                    raise BackupError(
+                        "The backup names files of another kind.",
+                        value=sorted(manifest.members),
+                        remedy="Name a backup.",
+                    )
+                with staged.open("xb") as file:
+                    copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
+            engine = open_engine(f"sqlite:///{staged}")
+            try:
+                report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan, progress)
+            finally:
+                engine.dispose()  # the last connection: its log is emptied and gone
+            is_replaced = plan.database.exists()
+            _replace(staged, plan.database)
+            if is_replaced:  # nothing in clear is left; to another folder, the store that is served stays as it is
+                plan.vault.accept_only_sealed()
     except OSError as error:
         raise BackupError("The backup cannot be unpacked.", value=error, remedy="Check the disk's space.") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return report
 
 

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 
 from matchka.errors import BackupError
+from matchka.store.engine import open_engine
 from matchka.store.sqlite.backup import write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
 from matchka.store.store import opened_store
+from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
@@ -89,3 +93,39 @@ def test_restore_over_a_store_in_clear_accepts_nothing_in_clear_afterwards(in_cl
     restored(archive, in_clear.database, in_clear.plan)
     with in_clear.opened() as (_, vault):
         assert not vault.accepts_clear
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from matchka.store.sqlite.restore import RestorePlan, restore
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+restore(RestorePlan(Path(sys.argv[1]), Path(sys.argv[2]), replace=True), lambda *_: None, die)
+"""
+
+
+def in_clear_in(folder: Path) -> list[str]:
+    wanted = units(2, 0)[0].tobytes()
+    return [path.name for path in folder.rglob("*") if path.is_file() and wanted in path.read_bytes()]
+
+
+def test_restore_that_is_killed_leaves_nothing_in_clear_to_the_next(in_clear: VaultFolder):
+    archive, root = in_clear.path / "a.backup", Path(__file__).parents[4]
+    write_backup(in_clear.database, archive, ignore)
+    with in_clear.opened() as (_, vault):
+        engine = open_engine(in_clear.url)
+        encrypt_store(engine, vault, ignore)
+        engine.dispose()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, archive, in_clear.database],
+        check=False,
+        cwd=root,
+        env={"PYTHONPATH": f"{root}:{root / 'service'}", "PATH": ""},
+    )
+    assert done.returncode == -9
+    assert in_clear_in(in_clear.database.parent) == ["matchka.sqlite"]  # unpacked, with none of its log
+    restored(archive, in_clear.database, in_clear.plan)
+    assert in_clear_in(in_clear.database.parent) == []

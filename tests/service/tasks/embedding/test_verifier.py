@@ -378,3 +378,11 @@ def test_data_folder_that_cannot_be_made_is_refused(settings: Settings, tmp_path
     blocked = small_settings(tmp_path, data_dir=tmp_path / "file" / "data", models_dir=settings.models_dir)
     with pytest.raises(StoreError, match="cannot be written"), opened_verifier(blocked):
         pass
+
+
+def test_start_removes_what_a_killed_restore_unpacked(settings: Settings):
+    left = settings.data_dir / ".restoring-matchka.sqlite-abc"
+    left.mkdir(parents=True)
+    (left / "matchka.sqlite").write_bytes(bytes(8))
+    with opened_verifier(settings):
+        assert not left.exists()
