@@ -33,7 +33,13 @@ from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.vault.encryption import encrypt_copy
 from matchka.store.vault.open_vault import OpenVault
-from matchka.store.vault.subject_keys import drop_unreadable, finish_erasures, require_keys, subjects_without_key
+from matchka.store.vault.subject_keys import (
+    drop_unreadable,
+    finish_erasures,
+    require_key_store_of_erasures,
+    require_keys,
+    subjects_without_key,
+)
 from matchka.store.vault.vault import CLEAR, Vault
 
 FIRST_WITH_DELETIONS: Final = 2  # tables of version 1 noted no deletions
@@ -96,7 +102,8 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
         BackupError: the backup does not check out.
         RestoreRefusedError: a store is there and may not be replaced, or its deletion log cannot be read.
         StoreError: the backup is of a newer program.
-        VaultLockedError: the backup is encrypted, and the vault has none of its keys.
+        VaultLockedError: the backup is encrypted, and the vault has none of its keys; or keys of the store that is
+            replaced are still to be destroyed in another key store.
     """
     if plan.database.exists() and not plan.replace:
         raise RestoreRefusedError(
@@ -187,11 +194,15 @@ def _leave_out_unreadable(engine: Engine, vault: Vault) -> int:
 
 
 def _finish_erasures(plan: RestorePlan) -> None:
-    """Destroy the keys of whoever was deleted from the store that is replaced, when a process was killed at it."""
+    """Destroy the keys of whoever was deleted from the store that is replaced, when a process was killed at it.
+
+    Raises: VaultLockedError: they are in another key store, and would never be destroyed.
+    """
     if not plan.database.exists():
         return
     engine = open_engine(f"sqlite:///{plan.database}")
     try:
+        require_key_store_of_erasures(engine, plan.vault)
         finish_erasures(engine, plan.vault)
     except SQLAlchemyError:
         pass  # a damaged store, or one of tables from before there were keys

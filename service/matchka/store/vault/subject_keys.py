@@ -53,7 +53,7 @@ def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[byt
         session.execute(update(SubjectRow).where(SubjectRow.key == subject.key).values(tenant=subject.tenant))
         session.refresh(subject)
     if subject.key_id is not None:
-        if not vault.lacking([subject.key_id]):
+        if not is_unreadable(subject, vault):
             return
         drop_unreadable(session, subject)
     (key_id,) = vault.make_keys(subject.tenant, 1)
@@ -138,13 +138,30 @@ def require_keys(engine: Engine, vault: Vault) -> None:
         if bound == vault.identity:
             return
         if bound is not None and _any_key(session):
-            raise VaultLockedError(
-                f"The keys of this database are in the key store {bound}.",
-                value=vault.identity,
-                remedy="Set MATCHKA_KEY_DATABASE_URL to that one, or restore its copy.",
-            )
+            raise _other_key_store(bound, vault)
         session.execute(delete(KeyStoreNameRow))
         session.add(KeyStoreNameRow(identity=vault.identity))
+
+
+def require_key_store_of_erasures(engine: Engine, vault: Vault) -> None:
+    """Refuse to forget keys that are still to be destroyed, where they are in another key store.
+
+    Raises: VaultLockedError: there are such keys.
+    """
+    with Session(engine) as session:
+        bound = session.scalar(select(KeyStoreNameRow.identity))
+        waiting = session.scalar(select(KeyErasureRow.key_id).limit(1))
+    if waiting is not None and bound is not None and bound != vault.identity:
+        vault.require_open()
+        raise _other_key_store(bound, vault)
+
+
+def _other_key_store(bound: str, vault: Vault) -> VaultLockedError:
+    return VaultLockedError(
+        f"The keys of this database are in the key store {bound}.",
+        value=vault.identity,
+        remedy="Set MATCHKA_KEY_DATABASE_URL to that one, or restore its copy.",
+    )
 
 
 def _any_key(session: Session) -> Sequence[bytes]:
@@ -166,6 +183,11 @@ def subjects_without_key(session: Session, vault: Vault) -> list[int]:
         gone = vault.lacking([row.key_id for row in rows])
         found += [row.key for row in rows if row.key_id in gone]
     return found
+
+
+def is_unreadable(subject: SubjectRow, vault: Vault) -> bool:
+    """Whether a subject's key was destroyed: it can only be of an older copy of the database."""
+    return subject.key_id is not None and bool(vault.lacking([subject.key_id]))
 
 
 def drop_unreadable(session: Session, subject: SubjectRow) -> None:

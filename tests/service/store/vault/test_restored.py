@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matchka.errors import BackupError
+from matchka.errors import BackupError, VaultLockedError
 from matchka.store.engine import open_engine
 from matchka.store.sqlite.backup import write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
@@ -129,3 +129,25 @@ def test_restore_that_is_killed_leaves_nothing_in_clear_to_the_next(in_clear: Va
     assert in_clear_in(in_clear.database.parent) == ["matchka.sqlite"]  # unpacked, with none of its log
     restored(archive, in_clear.database, in_clear.plan)
     assert in_clear_in(in_clear.database.parent) == []
+
+
+def test_restore_with_another_key_store_is_refused_while_keys_are_to_be_destroyed(
+    in_clear: VaultFolder, tmp_path: Path
+):
+    archive = in_clear.path / "a.backup"
+    write_backup(in_clear.database, archive, ignore)
+    with in_clear.opened() as (_, vault):
+        engine = open_engine(in_clear.url)
+        encrypt_store(engine, vault, ignore)
+        engine.dispose()
+    connection = sqlite3.connect(in_clear.database)  # as a process leaves it that is killed after the commit
+    connection.execute("INSERT INTO key_erasures SELECT key_id FROM subjects WHERE subject_id = 'bob'")
+    connection.commit()
+    with pytest.raises(VaultLockedError, match="key store"):
+        restored(archive, in_clear.database, vault_folder(tmp_path / "other").plan)
+    assert connection.execute("SELECT count(*) FROM key_erasures").fetchone() == (1,)
+    connection.close()
+    restored(archive, in_clear.database, in_clear.plan)
+    connection = sqlite3.connect(in_clear.key_database)  # ada's of before, and both of the backup's
+    assert connection.execute("SELECT count(*) FROM subject_keys").fetchone() == (3,)
+    connection.close()
