@@ -45,8 +45,10 @@ from matchka.store.statistics import subjects_without
 from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
 from matchka.store.vault.subject_keys import (
+    drop_unreadable,
     finish_erasures,
     give_key,
+    is_unreadable,
     new_key_destroyed_on_failure,
     require_keys,
     subjects_in_clear,
@@ -311,6 +313,8 @@ class Store:
     def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
         """Delete one template and recompute the reference; a subject whose last template goes, goes with it.
 
+        Where nothing opens the subject's templates any more, all of them go.
+
         Args:
             tenant: owner of the template.
             template_id: which.
@@ -331,11 +335,15 @@ class Store:
             if subject is None or template is None:  # the latter where it was deleted while this waited for the subject
                 raise _no_such_template(template_id)
             key, model, version = subject.key, template.model, template.version
-            give_key(session, self._vault, subject, [])
-            note_deletions(session, subject, [template_id], datetime.now(UTC))
-            session.delete(template)
-            session.flush()
-            reference = recompute_reference(session, subject, model, version, self._vault)
+            if is_unreadable(subject, self._vault):
+                drop_unreadable(session, subject)
+                reference = None
+            else:
+                give_key(session, self._vault, subject, [])
+                note_deletions(session, subject, [template_id], datetime.now(UTC))
+                session.delete(template)
+                session.flush()
+                reference = recompute_reference(session, subject, model, version, self._vault)
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
                 note_key_erasures(session, [subject.key_id])
                 session.delete(subject)

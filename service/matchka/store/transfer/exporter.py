@@ -1,5 +1,7 @@
 """Exports: the templates of one tenant, model and version in a documented format, for any database."""
 
+import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -18,12 +20,14 @@ from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, Te
 from matchka.store.transfer.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
 from matchka.store.transfer.deletions_file import line_of
 from matchka.store.vault.sealed import Binding
+from matchka.store.vault.subject_keys import subjects_without_key
 from matchka.store.vault.vault import CLEAR, Vault
 
 MANIFEST_NAME: Final = "export.json"
 SUBJECTS_NAME: Final = "subjects.jsonl"
 EMBEDDINGS_NAME: Final = "embeddings.npy"
 DELETIONS_NAME: Final = "deletions.jsonl"
+LOGGER: Final = logging.getLogger("matchka.store")
 ROWS_AT_ONCE: Final = 4_096
 MOST_ROWS: Final = 1_000_000  # of a template; what databases hold has to take the sum over a subject's
 
@@ -84,7 +88,7 @@ def write_export(
     progress: Advance,
     vault: Vault = CLEAR,
 ) -> ExportManifest:
-    """Write an export: its embeddings are in clear, whatever the store's are.
+    """Write an export: its embeddings are in clear, whatever the store's are. Who has no key any more is left out.
 
     Args:
         session: one state of the store (matchka.store.engine.reading).
@@ -99,14 +103,18 @@ def write_export(
         BackupError: there is nothing to export, or the archive cannot be written.
         StorageDamagedError: a template is not what was stored.
     """
+    unreadable = frozenset(subjects_without_key(session, vault))
+    if unreadable:
+        LOGGER.warning("%d subjects whose keys were destroyed are left out of the export", len(unreadable))
+    binding = Binding(tenant, model, version)
     with new_archive(target) as (writer, _):
-        subjects, templates, has_conditions = _write_subjects(writer, session, tenant, model, version)
+        subjects, templates, has_conditions = _write_subjects(writer, session, binding, unreadable)
         if not templates:
             raise BackupError(
                 f"The tenant {tenant} has no templates of {model} {version}.",
                 remedy="See `matchka gallery status` for what there is.",
             )
-        full_dim = _write_embeddings(writer, session, Binding(tenant, model, version), templates, progress, vault)
+        full_dim = _write_embeddings(writer, session, binding, unreadable, templates, progress, vault)
         deletions = 0
         with writer.member(DELETIONS_NAME) as append:
             for deletion in deletions_in(session):
@@ -131,10 +139,11 @@ def write_export(
 
 
 def _write_subjects(
-    writer: ArchiveWriter, session: Session, tenant: str, model: str, version: str
+    writer: ArchiveWriter, session: Session, binding: Binding, unreadable: Collection[int]
 ) -> tuple[int, int, bool]:
     """Numbers of subjects and templates, and whether any template has a condition."""
     query = select(
+        SubjectRow.key,
         SubjectRow.subject_id,
         SubjectRow.created_at.label("since"),
         TemplateRow.template_id,
@@ -142,7 +151,8 @@ def _write_subjects(
         TemplateRow.row_count,
         TemplateRow.condition,
     )
-    rows = session.execute(_of(query, tenant, model, version)).yield_per(ROWS_AT_ONCE)
+    found = session.execute(_of(query, binding)).yield_per(ROWS_AT_ONCE)
+    rows = (row for row in found if row.key not in unreadable)
     subjects = templates = 0
     has_conditions = False
     with writer.member(SUBJECTS_NAME) as append:
@@ -165,13 +175,20 @@ def _write_subjects(
 
 
 def _write_embeddings(
-    writer: ArchiveWriter, session: Session, binding: Binding, templates: int, progress: Advance, vault: Vault
+    writer: ArchiveWriter,
+    session: Session,
+    binding: Binding,
+    unreadable: Collection[int],
+    templates: int,
+    progress: Advance,
+    vault: Vault,
 ) -> int:
     columns = (TemplateRow.subject_key, TemplateRow.template_id, TemplateRow.embedding, TemplateRow.digest)
-    query = _of(select(*columns), binding.tenant, binding.model, binding.version)
+    query = _of(select(*columns), binding)
     full_dim = done = 0
     with writer.member(EMBEDDINGS_NAME) as append:
-        for rows in session.execute(query).yield_per(ROWS_AT_ONCE).partitions():
+        for found in session.execute(query).yield_per(ROWS_AT_ONCE).partitions():
+            rows = [row for row in found if row.subject_key not in unreadable]
             for row in rows:
                 require_digest(row.embedding, row.digest, f"template {row.template_id}")
             stored = [row.embedding for row in rows]
@@ -204,10 +221,14 @@ def npy_header(rows: int, columns: int) -> bytes:
     return np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header
 
 
-def _of(query: SelectT, tenant: str, model: str, version: str) -> SelectT:
+def _of(query: SelectT, binding: Binding) -> SelectT:
     """A query of templates and their subjects, of one tenant, model and version, in the order of an export."""
     return (
         query.join_from(TemplateRow, SubjectRow, SubjectRow.key == TemplateRow.subject_key)
-        .where(SubjectRow.tenant == tenant, TemplateRow.model == model, TemplateRow.version == version)
+        .where(
+            SubjectRow.tenant == binding.tenant,
+            TemplateRow.model == binding.model,
+            TemplateRow.version == binding.version,
+        )
         .order_by(SubjectRow.key, TemplateRow.created_at, TemplateRow.template_id)
     )

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +25,7 @@ from matchka.store import references
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import check_store
 from matchka.store.store import Store, opened_store
+from matchka.store.transfer.exporter import write_export
 from matchka.store.vault import unsealing
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import opened_vault
@@ -276,6 +278,38 @@ def test_subject_of_an_older_copy_whose_key_is_gone_enrols_anew(three: VaultFold
         found = store.reference("t", "bob", "voice", "1")
         assert found.template_count == 1
         np.testing.assert_array_equal(found.embedding, units(1, 40)[0])
+
+
+def test_template_of_a_subject_whose_key_is_gone_is_deleted_with_all_that_nothing_opens(three: VaultFolder):
+    shutil.copy(three.database, three.path / "yesterday.sqlite")
+    with three.opened() as (store, _):
+        store.delete_subject("t", "ada")
+    shutil.copy(three.path / "yesterday.sqlite", three.database)
+    with three.opened() as (store, _):
+        first = store.subject("t", "ada").templates[0].template_id
+        assert store.delete_template("t", first).reference is None
+        with pytest.raises(UnknownSubjectError):
+            store.subject("t", "ada")
+        assert store.reference("t", "bob", "voice", "1").template_count == 2
+    assert rows(three.database, "SELECT count(*) FROM deletions WHERE subject_id = 'ada'") == [(3,)]
+    assert rows(three.database, "SELECT * FROM key_erasures") == []
+
+
+def test_export_leaves_out_a_subject_whose_key_is_gone(three: VaultFolder):
+    shutil.copy(three.database, three.path / "yesterday.sqlite")
+    with three.opened() as (store, _):
+        store.delete_subject("t", "bob")
+    shutil.copy(three.path / "yesterday.sqlite", three.database)
+    target = three.path / "a.matchka-export"
+    with three.opened() as (_, vault):
+        engine = open_engine(three.url)
+        with reading(engine) as session:
+            manifest = write_export(session, target, "t", "voice", "1", lambda _done, _total: None, vault)
+        engine.dispose()
+    assert (manifest.subjects, manifest.templates) == (2, 4)
+    with zipfile.ZipFile(target) as archive, archive.open("embeddings.npy") as file:
+        stored = {row.tobytes() for row in np.load(file)}
+    assert stored == {row.tobytes() for row in np.concatenate([units(2, 0), units(2, 2)])}
 
 
 def test_deletion_of_the_last_template_destroys_the_key_and_of_another_one_does_not(three: VaultFolder):
