@@ -97,8 +97,9 @@ def _ask(worker: Worker, batch: SealedBatch) -> list[bytes] | None:
 
 @contextmanager
 def _running() -> Iterator[Worker]:
+    # -P: it gets tenants' keys, so nothing is imported from the working directory, where others may write
     worker = subprocess.Popen(  # noqa: S603 - this module
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES
+        [sys.executable, "-P", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE_BYTES
     )
     try:
         yield worker
