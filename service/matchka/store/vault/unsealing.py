@@ -6,6 +6,7 @@ reads batches from its input and writes what they hold to its output, both pickl
 the process that started it, however that ends.
 """
 
+import logging
 import os
 import pickle
 import subprocess
@@ -27,6 +28,7 @@ WORTH_BATCHES: Final = 32  # a process takes a quarter of a second to start: as 
 
 PIPE_BYTES: Final = 1 << 20  # of Linux's pipes, which hold 64 KiB by default
 LENGTH_BYTES: Final = 8
+LOGGER: Final = logging.getLogger("matchka.store")
 
 Worker = subprocess.Popen[bytes]
 
@@ -61,12 +63,20 @@ class Unsealing:
     def begin(self, batch: SealedBatch) -> Callable[[], list[bytes]]:
         """Begin to open a batch. Returns: what waits for it; it raises what SealedBatch.open() raises."""
         self._batches += 1
-        processes = min(MOST_PROCESSES, _cores() - 1)
-        if self._batches > WORTH_BATCHES and processes > 0 and self._threads is None:
-            for _ in range(processes):
-                self._idle.put(self._stack.enter_context(_running()))
-            self._threads = self._stack.enter_context(ThreadPoolExecutor(processes, thread_name_prefix="unseal"))
+        if self._batches == WORTH_BATCHES + 1:
+            self._threads = self._started()
         return batch.open if self._threads is None else self._threads.submit(self._elsewhere, batch).result
+
+    def _started(self) -> ThreadPoolExecutor | None:
+        """A thread for each process that could be started; None where none could."""
+        count = 0
+        try:
+            for _ in range(min(MOST_PROCESSES, _cores() - 1)):
+                self._idle.put(self._stack.enter_context(_running()))
+                count += 1
+        except OSError as error:  # no memory, or no more processes: the gallery is filled all the same
+            LOGGER.warning("only %d processes that decrypt could be started: %s", count, error)
+        return self._stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix="unseal")) if count else None
 
     def _elsewhere(self, batch: SealedBatch) -> list[bytes]:
         worker = self._idle.get()

@@ -28,3 +28,12 @@ def test_process_started_in_a_folder_with_a_module_of_a_known_name_does_not_run_
     with unsealing.unsealing() as there:
         assert there.begin(NOTHING)() == []
     assert not ran.exists()
+
+
+def test_batches_are_opened_here_where_no_process_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(unsealing.sys, "executable", "/nowhere/python")
+    with unsealing.unsealing() as here:
+        assert [here.begin(NOTHING)() for _ in range(3)] == [[], [], []]
+    assert caplog.text.count("could be started") == 1
