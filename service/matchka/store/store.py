@@ -351,21 +351,21 @@ class Store:
         return Removal(key, model, version, reference)
 
     def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
-        """Destroy the keys of deleted subjects, and wait until nothing of them is left in SQLite's write-ahead log.
+        """Destroy the keys of deleted subjects, and wait until nothing of them is left in SQLite's write-ahead logs.
 
         Returns: False where a long read of another process, a backup say, keeps it there for longer; it is erased in
             the background as soon as that read ends.
         """
-        finish_erasures(self._engine, self._vault)
-        erased = self._wal.wait(wait_s)
+        is_destroyed = finish_erasures(self._engine, self._vault)
+        erased = self._wal.wait(wait_s) and is_destroyed
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
         return erased
 
     @property
     def erasures_waiting(self) -> int:
-        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
-        return self._wal.waiting
+        """Deletions whose bytes are still in a write-ahead log, a subject's and its key's, while a long read lasts."""
+        return self._wal.waiting + self._vault.erasures_waiting
 
     def require_keys(self) -> None:
         """Refuse to serve what cannot be opened; destroy the keys of whoever was deleted when a process was killed.

@@ -57,6 +57,7 @@ class KeyStore:
                 "The key store cannot be opened.", value=error, remedy="Check MATCHKA_KEY_DATABASE_URL and its rights."
             ) from error
         self._erasure = WalTruncation(self.engine)
+        self._erasure.request()  # of what a process that was killed had destroyed and not yet erased
         self._backups = None if backup_file is None else KeyBackups(require_key_file(self.file), backup_file)
         columns = select(SubjectKeyRow.key_id, SubjectKeyRow.tenant_key, SubjectKeyRow.wrapped)
         self._one = columns.where(SubjectKeyRow.key_id == bindparam("id"))
@@ -119,17 +120,25 @@ class KeyStore:
         names = ("key_id", "tenant_key", "wrapped")
         connection.execute(insert(SubjectKeyRow), [dict(zip(names, key, strict=True)) for key in keys])
 
-    def destroy(self, key_ids: Iterable[bytes]) -> None:
-        """Delete keys for good; those that are gone already are passed over."""
+    def destroy(self, key_ids: Iterable[bytes], wait_s: float = ERASE_WAIT_S) -> bool:
+        """Delete keys for good; those that are gone already are passed over.
+
+        Returns: False where a long read keeps them in SQLite's write-ahead log for longer; they leave it later.
+        """
         with self.writing() as connection:
             for chunk in in_chunks(key_ids):
                 connection.execute(delete(SubjectKeyRow).where(SubjectKeyRow.key_id.in_(chunk)))
-        self.erase_log()
+        return self.erase_log(wait_s)
 
-    def erase_log(self, wait_s: float = ERASE_WAIT_S) -> None:
-        """Leave nothing of what was deleted in SQLite's write-ahead log; while a long read lasts, later."""
+    def erase_log(self, wait_s: float = ERASE_WAIT_S) -> bool:
+        """Leave nothing of what was deleted in SQLite's write-ahead log; while a long read lasts, later: then False."""
         self._erasure.request()
-        self._erasure.wait(wait_s)
+        return self._erasure.wait(wait_s)
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Deletions whose bytes are still in SQLite's write-ahead log, because a long read keeps them there."""
+        return self._erasure.waiting
 
     def current_tenant_key(self, connection: Connection, tenant: str) -> int | None:
         """The number of the key that wraps a tenant's new subjects' keys."""

@@ -159,10 +159,14 @@ class OpenVault:
                     self.tenant_cipher(connection, number)
         return wrapped
 
-    def destroy(self, key_ids: Collection[bytes]) -> None:
+    def destroy(self, key_ids: Collection[bytes]) -> bool:
         """Destroy subjects' keys."""
-        if key_ids:
-            self.keys.destroy(key_ids)
+        return self.keys.destroy(key_ids) if key_ids else True
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Destructions whose keys are still in the key store's log."""
+        return self.keys.erasures_waiting
 
     def accept_only_sealed(self) -> None:
         """Accept no embedding in clear from now on."""

@@ -57,6 +57,8 @@ def vault_status(session: Session, vault: OpenVault) -> VaultStatus:
     with vault.keys.engine.connect() as connection:
         wrapped = {row.tenant_key: row[1] for row in connection.execute(count)}
     subjects, waiting = row_counts(session, SubjectRow, KeyErasureRow)
+    noted = session.scalars(select(KeyErasureRow.key_id)).all()
+    destroyed = len(vault.lacking(noted))  # and kept in the log by a long read
     in_clear, without_key = subjects_in_clear(session), len(subjects_without_key(session, vault))
     tenant_keys = [TenantKeys(*key, wrapped.get(key[0], 0)) for key in vault.keys.tenant_keys()]
     return VaultStatus(
@@ -66,7 +68,7 @@ def vault_status(session: Session, vault: OpenVault) -> VaultStatus:
         subjects=subjects,
         in_clear=in_clear,
         without_key=without_key,
-        unused_keys=sum(wrapped.values()) - (subjects - in_clear - without_key) - waiting,
+        unused_keys=sum(wrapped.values()) - (subjects - in_clear - without_key) - (waiting - destroyed),
         erasures_waiting=waiting,
         only_encrypted=not vault.accepts_clear,
     )

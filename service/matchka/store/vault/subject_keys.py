@@ -103,22 +103,24 @@ def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]
     return count
 
 
-def finish_erasures(engine: Engine, vault: Vault) -> int:
+def finish_erasures(engine: Engine, vault: Vault) -> bool:
     """Destroy the keys of subjects whose deletion is committed, then forget that there was something to do.
 
     In this order a process that is killed in between leaves the note, and the next start does it again; before the
     deletion's commit nothing is destroyed, so no living subject can lose its key.
 
-    Returns: how many there were.
+    Returns: False where a long read keeps the keys in the key store's log: then it is not forgotten, either.
     """
     with Session(engine) as session:
         key_ids = session.scalars(select(KeyErasureRow.key_id)).all()
-    if key_ids:
-        vault.destroy(key_ids)
+    if not key_ids:
+        return True
+    is_erased = vault.destroy(key_ids)
+    if is_erased:
         with Session(engine) as session, session.begin():
             for chunk in in_chunks(key_ids):
                 session.execute(delete(KeyErasureRow).where(KeyErasureRow.key_id.in_(chunk)))
-    return len(key_ids)
+    return is_erased
 
 
 def require_keys(engine: Engine, vault: Vault) -> None:

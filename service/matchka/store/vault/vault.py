@@ -100,8 +100,16 @@ class Vault(Protocol):
         """
         ...
 
-    def destroy(self, key_ids: Collection[bytes]) -> None:
-        """Destroy subjects' keys: nothing opens what they sealed, wherever a copy of it lies."""
+    def destroy(self, key_ids: Collection[bytes]) -> bool:
+        """Destroy subjects' keys: nothing opens what they sealed, wherever a copy of it lies.
+
+        Returns: False where a long read keeps them in the key store's write-ahead log until it ends.
+        """
+        ...
+
+    @property
+    def erasures_waiting(self) -> int:
+        """Destructions whose keys are still in the key store's write-ahead log."""
         ...
 
     def close(self) -> None:
@@ -116,6 +124,7 @@ class ClearVault:
     is_unused = True
     accepts_clear = True
     identity = None
+    erasures_waiting = 0
 
     def accept_only_sealed(self) -> None:
         """Everything is in clear."""
@@ -146,13 +155,14 @@ class ClearVault:
         """Opens what is in clear."""
         return _CLEAR_OPENER
 
-    def destroy(self, key_ids: Collection[bytes]) -> None:
+    def destroy(self, key_ids: Collection[bytes]) -> bool:
         """Nothing to destroy.
 
         Raises: VaultLockedError: there is.
         """
         if key_ids:
             raise _no_key()
+        return True
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -184,6 +194,7 @@ class LockedVault:
     is_unused = False
     accepts_clear = False
     identity = None
+    erasures_waiting = 0
 
     def __init__(self, reason: MatchkaError) -> None:
         self._reason = reason
@@ -212,7 +223,7 @@ class LockedVault:
         """Always refused."""
         raise self._reason
 
-    def destroy(self, key_ids: Collection[bytes]) -> None:  # noqa: ARG002 - of the protocol
+    def destroy(self, key_ids: Collection[bytes]) -> bool:  # noqa: ARG002 - of the protocol
         """Always refused."""
         raise self._reason
 

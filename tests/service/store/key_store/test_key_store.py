@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from matchka.errors import BackupError, StoreError, VaultError, VaultLockedError
+from matchka.store.engine import open_engine, reading
 from matchka.store.key_store import backup
 from matchka.store.key_store.backup import write_key_backup
 from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.vault.open_vault import OpenVault
+from matchka.store.vault.status import vault_status
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
 
@@ -132,6 +134,61 @@ def test_service_writes_the_copy_anew_after_a_deletion(folder: VaultFolder, monk
     vault.destroy([max(made)])
     vault.close()  # what is due is written before the end
     assert len(key_ids(copy)) == 1
+
+
+def wrapped_of(folder: VaultFolder, subject: str) -> bytes:
+    connection = sqlite3.connect(folder.database)
+    ((key_id,),) = connection.execute("SELECT key_id FROM subjects WHERE subject_id = ?", [subject]).fetchall()
+    connection.close()
+    connection = sqlite3.connect(folder.key_database)
+    ((wrapped,),) = connection.execute("SELECT wrapped FROM subject_keys WHERE key_id = ?", [key_id]).fetchall()
+    connection.close()
+    return wrapped[12:]
+
+
+def is_in_a_file(folder: VaultFolder, needle: bytes) -> bool:
+    return any(needle in path.read_bytes() for path in folder.key_database.parent.iterdir())
+
+
+def test_destroyed_key_that_a_reader_keeps_in_the_log_is_counted_and_noted_until_it_has_left(folder: VaultFolder):
+    with folder.opened() as (store, vault):
+        for number, name in enumerate(("ada", "bob")):
+            store.add_templates("t", name, "voice", "1", units(1, number))
+        wrapped = wrapped_of(folder, "bob")
+        assert is_in_a_file(folder, wrapped)
+        reader = sqlite3.connect(folder.key_database, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM subject_keys").fetchone()
+        store.delete_subject("t", "bob")
+        assert store.erasures_waiting
+        engine = open_engine(folder.url)
+        with reading(engine) as session:
+            status = vault_status(session, vault)
+        assert (status.erasures_waiting, status.unused_keys) == (1, 0)
+        assert is_in_a_file(folder, wrapped)
+        assert not store.wait_until_erased(0.1)
+        reader.close()
+        assert store.wait_until_erased(PATIENCE_S)
+        assert not is_in_a_file(folder, wrapped)
+        with reading(engine) as session:
+            assert vault_status(session, vault).erasures_waiting == 0
+        engine.dispose()
+
+
+def test_destroyed_key_that_a_killed_process_left_in_the_log_leaves_it_at_the_next_start(folder: VaultFolder):
+    with folder.opened() as (store, vault):
+        store.add_templates("t", "bob", "voice", "1", units(1, 1))
+        wrapped = wrapped_of(folder, "bob")
+        survivor = sqlite3.connect(folder.key_database, isolation_level=None)  # keeps the log when the others close
+        survivor.execute("BEGIN")
+        survivor.execute("SELECT count(*) FROM subject_keys").fetchone()
+        vault.keys.destroy(key_ids(folder.key_database), 0.0)
+    survivor.execute("COMMIT")
+    assert is_in_a_file(folder, wrapped)
+    keys = KeyStore(f"sqlite:///{folder.key_database}")
+    wait_for(lambda: not is_in_a_file(folder, wrapped))
+    keys.close()
+    survivor.close()
 
 
 def wait_for(is_so) -> None:
