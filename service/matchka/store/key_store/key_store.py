@@ -167,6 +167,12 @@ class KeyStore:
         query = select(MasterWrapRow.master, MasterWrapRow.wrapped).where(MasterWrapRow.tenant_key == number)
         return {row.master: row.wrapped for row in connection.execute(query)}
 
+    def has_keys_not_wrapped_by(self, connection: Connection, master: str) -> bool:
+        """Whether there is a tenant's key that a master key does not open."""
+        wrapped = select(MasterWrapRow.tenant_key).where(MasterWrapRow.master == master)
+        query = select(TenantKeyRow.number).where(TenantKeyRow.number.not_in(wrapped)).limit(1)
+        return connection.scalar(query) is not None
+
     def masters(self) -> dict[str, int]:
         """How many tenants' keys each master key opens, by its name."""
         found: dict[str, int] = {}

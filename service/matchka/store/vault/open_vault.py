@@ -91,8 +91,14 @@ class OpenVault:
         return made
 
     def make_tenant_key(self, connection: Connection, tenant: str) -> int:
-        """Make a key the tenant's current one, and wrap it; in a transaction of the key store."""
+        """Make a key the tenant's current one, and wrap it; in a transaction of the key store.
+
+        Raises: VaultLockedError: the master key at hand does not wrap all keys that are there: with one more that only
+            it wraps, no master key would open them all.
+        """
         self.master = self._source.read()  # it may have been replaced since
+        if self.keys.has_keys_not_wrapped_by(connection, self.master.name):
+            raise wrong_master(self.master, self.keys.masters())
         number = self.keys.add_tenant_key(connection, tenant)
         wrapped = wrap(AESGCM(self.master.secret), token_bytes(KEY_BYTES), tenant_binding(number, tenant))
         self.keys.add_wrap(connection, number, self.master.name, wrapped)

@@ -17,7 +17,7 @@ from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.store import opened_store
 from matchka.store.vault import encryption, rotation
 from matchka.store.vault.encryption import encrypt_store
-from matchka.store.vault.open_vault import opened_vault
+from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_master, rotate_tenant
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
@@ -150,6 +150,38 @@ def test_master_key_that_does_not_open_a_late_tenant_yet_is_refused_until_the_fi
     shutil.copy(new_file, thirty.master)
     with thirty.opened() as (_, vault):
         assert rotate_master(vault, new, ignore)
+    require_all_readable(thirty)
+
+
+def test_new_tenant_under_a_master_key_that_was_rotated_away_is_refused_and_the_new_key_opens_all(thirty: VaultFolder):
+    new_file = thirty.path / "new.key"
+    new = create_key_file(new_file)
+    by_shell = VaultPlan(MasterKeySource(new_file), thirty.plan.key_database_url)
+    with thirty.opened() as (store, vault):  # a service, whose settings are forgotten
+        rotate_master(vault, new, ignore)
+        with opened_vault(by_shell) as other:
+            assert isinstance(other, OpenVault)
+            assert rotate_master(other, new, ignore)
+        with pytest.raises(VaultLockedError, match="not the one"):
+            store.add_templates("v", "late", "voice", "1", units(1, 70))
+        assert store.reference("t", "s1", "voice", "1").template_count == 2
+        new_file.replace(thirty.master)
+        store.add_templates("v", "late", "voice", "1", units(1, 70))
+        assert vault.keys.masters() == {new.name: 3}
+    require_all_readable(thirty)
+
+
+def test_new_tenant_under_a_master_key_that_does_not_open_a_late_one_is_refused(thirty: VaultFolder):
+    old, new_file = thirty.path / "old.key", thirty.path / "new.key"
+    shutil.copy(thirty.master, old)
+    new = create_key_file(new_file)
+    with thirty.opened() as (store, vault):
+        rotate_master(vault, new, ignore)
+        store.add_templates("v", "late", "voice", "1", units(1, 70))  # under the old one only
+        shutil.copy(new_file, thirty.master)
+        with pytest.raises(VaultLockedError, match="not the one"):
+            store.add_templates("w", "later", "voice", "1", units(1, 71))
+    shutil.copy(old, thirty.master)
     require_all_readable(thirty)
 
 
