@@ -21,6 +21,7 @@ from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
 MANIFEST_NAME: Final = "backup.json"
 DATABASE_NAME: Final = "matchka.sqlite"
 PAGES_AT_ONCE: Final = 2_000  # 8 MB: often enough for a progress bar
+BUSY_S: Final = 10.0  # for another connection's lock
 SEPARATORS: Final = tuple(filter(None, (os.sep, os.altsep)))
 SUFFIX: Final = ".matchka-backup"
 
@@ -133,32 +134,31 @@ def copy_database(source: Path, target: Path, advance: Advance) -> None:
     Raises: BackupError: the source cannot be read or the target cannot be written.
     """
     require_file(source)
-    # mode=rw: a file that is not there is not made
-    connection = sqlite3.connect(f"file:{quote(str(source))}?mode=rw", uri=True, isolation_level=None, timeout=10.0)
-    copy = sqlite3.connect(target)
     page_bytes = 1
 
     def report(_status: int, remaining: int, total: int) -> None:
         advance((total - remaining) * page_bytes, total * page_bytes)
 
     try:
-        connection.execute("BEGIN")
-        # the first read fixes the state; without it the copy would begin again whenever somebody writes
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.backup(copy, pages=PAGES_AT_ONCE, progress=report, sleep=0)
-        connection.execute("COMMIT")
-        copy.execute("PRAGMA journal_mode=DELETE")
-        (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        url = f"file:{quote(str(source))}?mode=rw"  # a file that is not there is not made
+        with (
+            closing(sqlite3.connect(url, uri=True, isolation_level=None, timeout=BUSY_S)) as connection,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            connection.execute("BEGIN")
+            # the first read fixes the state; without it the copy would begin again whenever somebody writes
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.backup(copy, pages=PAGES_AT_ONCE, progress=report, sleep=0)
+            connection.execute("COMMIT")
+            copy.execute("PRAGMA journal_mode=DELETE")
+            (sound,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         raise BackupError(
             "The database cannot be copied.",
             value=error,
             remedy="Try `matchka gallery verify`; check the disk's space.",
         ) from error
-    finally:
-        copy.close()
-        connection.close()
     if sound != "ok":
         raise BackupError(
             "The database is damaged.", value=sound, remedy="Restore the last backup that `restore` accepts."

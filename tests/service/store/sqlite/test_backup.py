@@ -15,7 +15,7 @@ import pytest
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
 from matchka.store.deletions import Deletion
 from matchka.store.schema import SCHEMA_VERSION
-from matchka.store.sqlite.backup import BackupManifest, write_backup
+from matchka.store.sqlite.backup import BackupManifest, copy_database, write_backup
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
 from matchka.store.store import Store, opened_store
 from tests.factories.unit_vectors import unit_vectors
@@ -325,3 +325,8 @@ def test_manifest_round_trips(archive: Path):
     with zipfile.ZipFile(archive) as opened:
         text = opened.read("backup.json")
     assert BackupManifest.model_validate_json(text).created_at <= datetime.now(UTC)
+
+
+def test_copy_in_a_place_that_cannot_be_opened_is_refused(path: Path, tmp_path: Path):
+    with pytest.raises(BackupError, match="cannot be copied"):
+        copy_database(path, tmp_path, ignore)  # a folder
