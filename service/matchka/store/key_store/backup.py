@@ -5,6 +5,8 @@ from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
+from filelock import FileLock
+
 from matchka.errors import BackupError, MatchkaError, VaultError
 from matchka.runtime.atomic_file import atomic_file
 from matchka.store.sqlite.backup import copy_database
@@ -26,7 +28,9 @@ def write_key_backup(file: Path | None, target: Path) -> None:
     """
     source = require_key_file(file)
     try:
-        with atomic_file(target) as partial:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # by the service and by each command that opens the vault; who comes last copies the latest state
+        with FileLock(target.with_name(f".{target.name}.lock")), atomic_file(target) as partial:
             partial.unlink(missing_ok=True)
             copy_database(source, partial, lambda _done, _total: None)
     except OSError as error:

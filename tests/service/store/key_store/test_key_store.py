@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,16 @@ def test_service_writes_the_copy_anew_after_a_deletion(folder: VaultFolder, monk
     vault.destroy([max(made)])
     vault.close()  # what is due is written before the end
     assert len(key_ids(copy)) == 1
+
+
+def test_copies_written_by_several_at_once_are_all_whole(folder: VaultFolder):
+    copy = folder.path / "copies" / "keys.copy"
+    with folder.opened() as (_, vault):
+        made = {key_id for key_id in vault.make_keys("t", 20_000) if key_id is not None}
+        with ThreadPoolExecutor(4) as pool:
+            for writing in [pool.submit(write_key_backup, vault.keys.file, copy) for _ in range(24)]:
+                writing.result()
+                assert key_ids(copy) == made
 
 
 def wrapped_of(folder: VaultFolder, subject: str) -> bytes:
