@@ -244,7 +244,7 @@ class PoorFaceError(MatchkaError):
 
 
 class SmallFaceError(MatchkaError):
-    """A face large enough to be compared, and too small to become a template."""
+    """A face large enough to be compared with a larger one, and too small for a template or another small one."""
 
 
 class TooManyFacesError(MatchkaError):

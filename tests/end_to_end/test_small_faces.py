@@ -115,6 +115,23 @@ def test_aligned_sample_of_unknown_size_is_judged_by_the_stricter_of_all_sizes_a
     assert answer.threshold == pytest.approx(OF_ALL, abs=1e-6)  # above that of the reference's band
 
 
+@pytest.mark.parametrize(("larger_px", "stated"), [(17, None), (34, None), (60, THRESHOLDS[0])])
+def test_compare_of_two_faces_is_refused_where_both_are_small(
+    service: RunningServer, photographs: dict[str, Image.Image], larger_px: float, stated: float | None
+):
+    small, larger = (reduced(service, photographs[name], px) for name, px in (("obama", 17), ("obama2", larger_px)))
+    for pair in ((small, larger), (larger, small)):
+        if stated is not None:
+            answer = service.client().compare(*pair, "face")
+            assert (answer.threshold, answer.threshold_measured) == (pytest.approx(stated, abs=1e-6), True)
+            continue
+        with pytest.raises(RequestFailedError, match="and 40 are needed") as refused:
+            service.client().compare(*pair, "face")
+        assert (refused.value.status, refused.value.code) == (422, "small_face")
+        assert float(str(refused.value.value)) == pytest.approx(larger_px, rel=0.12)
+        assert "small faces are compared with those of full size" in str(refused.value.remedy)
+
+
 def test_enrolment_of_a_small_face_is_refused_with_a_code_of_its_own_and_allowed_by_the_setting(
     service: RunningServer, bundles: Path, photographs: dict[str, Image.Image], tmp_path: Path
 ):
@@ -131,7 +148,11 @@ def test_enrolment_of_a_small_face_is_refused_with_a_code_of_its_own_and_allowed
         assert face is not None
         assert face.enhanced
         full = encoded(photographs["obama3"], "PNG")
-        assert client.verify("small", full, "face").threshold == pytest.approx(THRESHOLDS[2], abs=1e-6)
+        answers = [client.verify("small", probe, "face") for probe in (full, small)]
+        assert [one.threshold for one in answers] == pytest.approx([THRESHOLDS[2]] * 2, abs=1e-6)
+        assert [one.threshold_measured for one in answers] == [True, False]  # small ones against each other were not
+        found = [client.identify(probe, "face", max_fpir=1e-3) for probe in (full, small)]
+        assert [one.threshold_measured for one in found] == [True, False]
     finally:
         stop(running.process)
 

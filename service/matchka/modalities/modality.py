@@ -219,6 +219,8 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
         nothing_found: errors that say of a file that can be read that it shows nothing to compare.
         turn_of: finding -> how far a head is turned to the person's left (positive) or right; None where samples show
             no heads.
+        too_poor: (value, least) -> the error that refuses a comparison of samples none of which reaches the last band
+            of a condition that readers measure; None where they measure none.
         least_parallel_rows: rows from which on one run on several cores is sooner done than on one.
     """
 
@@ -235,6 +237,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
     errors: Mapping[type[MatchkaError], str]
     nothing_found: tuple[type[MatchkaError], ...] = ()
     turn_of: Callable[[Any], float] | None = None
+    too_poor: Callable[[float, float], MatchkaError] | None = None
     least_parallel_rows: int = 1
 
     @property

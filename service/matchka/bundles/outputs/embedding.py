@@ -86,7 +86,21 @@ class EmbeddingOutput(Output):
         if self.condition is None or report.bands is None or not known:
             return (report,)
         band = report.bands[self.condition.band_of(min(known))]
-        return (band,) if len(known) == len(values) else (band, report)
+        if len(known) < len(values):
+            return (band, report)
+        return (band,) if len(known) < 2 or self.measures(known) else (band.unmeasured,)
+
+    def measures(self, conditions: Iterable[float | None]) -> bool:
+        """Whether the bands' thresholds were measured on samples of such conditions, compared with each other.
+
+        Where readers measure the condition, each band was measured against the last one: among samples that all lie
+        below it, rates are higher. An unknown condition counts as one of the last band.
+
+        Args: conditions: at least one.
+        """
+        if self.condition is None or self.condition.source != "sample":
+            return True
+        return any(value is None or value >= self.condition.edges[-1] for value in conditions)
 
     def summary(self) -> dict[str, Any]:
         """Its kind, dims and scorer."""

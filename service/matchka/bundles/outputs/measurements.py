@@ -1,6 +1,7 @@
 """What was measured of an embedding at one dim: accuracy, thresholds and what the gate found."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -139,6 +140,15 @@ class BandReport(FrozenModel):
     def _has_points_for_one_template(self) -> "BandReport":
         _require_rising_points(self.operating_points)
         return self
+
+    @cached_property
+    def unmeasured(self) -> "BandReport":
+        """The same for pairs that it was not measured on: nothing supports its rates."""
+        points = {
+            count: tuple(point.model_copy(update={"measured": False}) for point in of_count)
+            for count, of_count in self.operating_points.items()
+        }
+        return self.model_copy(update={"operating_points": points})
 
 
 class DimOrder(FrozenModel):

@@ -50,6 +50,17 @@ def options_for(purpose: Purpose, given: Mapping[str, str]) -> FaceOptions:
     )
 
 
+def too_poor(native_px: float, least_px: float) -> SmallFaceError:
+    """Of faces of which the largest is of this size, where one of at least `least_px` is needed."""
+    return SmallFaceError(
+        f"The face is too small to be compared with another that is small: it covers {native_px:.0f} pixels a side, "
+        f"and {least_px:g} are needed.",
+        value=round(native_px, 1),
+        remedy="Send a picture that shows it larger: small faces are compared with those of full size, and all "
+        "pictures of a turning head show it in full size.",
+    )
+
+
 FACE: Final = Modality(
     name="face",
     samples="pictures",
@@ -73,5 +84,6 @@ FACE: Final = Modality(
         TooManyFacesError: "too_many_faces",
     },
     turn_of=turn_of,
+    too_poor=too_poor,
     nothing_found=(NoFaceError, PoorFaceError, SeveralFacesError, TooManyFacesError),
 )

@@ -10,7 +10,7 @@ from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.tasks.challenges.kind import Attempt, Content, Draw, Judged, Samples
 from matchka.tasks.challenges.turn_path import LEAST_TURN, PATHS, follows
-from matchka.tasks.embedding.embedding import Embedded, embed, embeds
+from matchka.tasks.embedding.embedding import Embedded, embed, embeds, require_measured
 from matchka.tasks.embedding.thresholds import decide, strictest
 
 HEAD_TURN: Final = "head_turn"
@@ -103,11 +103,13 @@ class HeadTurnChallenge:
     def judge(self, content: Content, attempt: Attempt) -> Judged:
         """Whether the pictures show one head that turns as asked; the one most from the front is to be verified.
 
-        Raises: MatchkaError: a picture shows no face that can be compared, or more than one.
+        Raises: MatchkaError: a picture shows no face that can be compared with the others, or more than one.
         """
         name = _burst_of(attempt.samples)
         files, model = attempt.samples[name], self._models.current(name)
         seen = embed(model, list(files), model.options_for("burst", {}))
+        for condition in seen.conditions:
+            require_measured(model, [condition])
         turns = tuple(_turn_of(model, finding) for finding in seen.findings)
         frontal = min(range(len(turns)), key=lambda number: abs(turns[number]))
         decision = TurnDecision(turns, follows(turns, content), _is_same(model, seen, frontal, attempt.max_fmr))

@@ -1,5 +1,6 @@
 """Embeddings of samples, out of what a graph with an embedding output returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matchka.bundles.manifest import Manifest
@@ -63,6 +64,17 @@ def _conditions(model: Model, seen: EmbeddedSamples) -> tuple[float | None, ...]
         return tuple(finding.measured().get(condition.value) if finding else None for finding in seen.findings)
     means = mean_by_group(seen.outputs[condition.value], list(seen.rows))
     return tuple(float(mean) for mean in means[:, 0])
+
+
+def require_measured(model: Model, conditions: Sequence[float | None]) -> None:
+    """Refuse to compare samples with each other where no threshold was measured on such; see EmbeddingOutput.measures.
+
+    Raises: MatchkaError: none of them is good enough; the error is the modality's.
+    """
+    output, refuse = model.manifest.output(EmbeddingOutput), model.modality.too_poor
+    if output.condition is None or refuse is None or output.measures(conditions):
+        return
+    raise refuse(max(value for value in conditions if value is not None), output.condition.edges[-1])
 
 
 def require_dim(manifest: Manifest, dim: int | None) -> int:

@@ -23,7 +23,7 @@ from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.keys.keys import Keys
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.store import Store
-from matchka.tasks.embedding.embedding import embed, embeds, require_dim
+from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
 from matchka.tasks.embedding.follower import GalleryFollower
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
@@ -279,9 +279,13 @@ class Verifier:
         max_fmr: float,
         given: Mapping[str, str] = NO_OPTIONS,
     ) -> Verified:
-        """Compare two samples; nothing is stored."""
+        """Compare two samples; nothing is stored.
+
+        Raises: MatchkaError: a sample is not usable, or neither is good enough to be compared with the other.
+        """
         model, dim, options = self._model_at(model_name, dim, "probe", given)
         seen = embed(model, [sample_a, sample_b], options)
+        require_measured(model, seen.conditions)
         report = strictest(model.manifest.output(EmbeddingOutput).reports_for(dim, seen.conditions), 1, max_fmr)
         decision, cosine = _decide(model, dim, report, max_fmr, seen.one(0), seen.one(1), 1)
         return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings)

@@ -169,6 +169,12 @@ def test_verify_turning_with_a_second_face_or_none_is_refused(client: Client, do
     assert code_of(client, "don", don.centre, encoded(Image.new("RGB", (200, 200)), "PNG"), don.right) == "no_face"
 
 
+def test_verify_turning_with_a_face_below_full_size_is_refused(client: Client, don: Person):
+    whole = opened(don.left)
+    small = whole.resize((whole.width * 3 // 10, whole.height * 3 // 10), Image.Resampling.BICUBIC)
+    assert code_of(client, "don", don.centre, encoded(small, "PNG"), don.right) == "small_face"
+
+
 def test_verify_jointly_with_a_turning_head_compares_the_picture_from_the_front(
     server: SmallServer, client: Client, don: Person, voice_samples: Path
 ):
