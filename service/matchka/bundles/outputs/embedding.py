@@ -75,7 +75,8 @@ class EmbeddingOutput(Output):
         """What decides on a comparison at one dim: of several, the one with the highest threshold.
 
         The band of the lowest condition sets the rate. An unknown condition may be lower than the known one, never
-        better for the rate: the figures of all bands together then serve beside the known band.
+        better for the rate: the dim's own figures then serve beside the known band. Where readers measure the
+        condition these are of the last band, and every band serves.
 
         Args:
             dim: one of dims.
@@ -83,7 +84,11 @@ class EmbeddingOutput(Output):
         """
         report, values = self.per_dim[str(dim)], list(conditions)
         known = [value for value in values if value is not None]
-        if self.condition is None or report.bands is None or not known:
+        if self.condition is None or report.bands is None:
+            return (report,)
+        if len(known) < len(values) and self.condition.source == "sample":
+            return (report, *report.bands)
+        if not known:
             return (report,)
         band = report.bands[self.condition.band_of(min(known))]
         if len(known) < len(values):

@@ -173,7 +173,8 @@ class DimReport(FrozenModel):
     written before there was one, and lacks numbers of templates that too few subjects had. `gate` and `order` say by
     domain what the gate found; bundles written before it had a margin lack both. `promise` is absent where the
     thresholds are estimates. `bands` has an entry for each band of the embedding's condition, the worst first, and is
-    absent without one; the dim's own figures are then of all bands together.
+    absent without one; the dim's own figures are then of all bands together, or of the last one where readers measure
+    the condition.
     """
 
     metrics: dict[str, Metrics]
