@@ -44,7 +44,7 @@ def test_read_limits_takes_every_limit_from_its_variable_and_the_rest_by_default
             "min_sharpness": 0.1,
             "max_yaw": 0.7,
             "min_visible": 0.9,
-            "min_enrolled_px": 40.0,
+            "min_enrolled_px": None,
         },
     }
     limits = read_limits(read_settings(given).modalities)
@@ -73,7 +73,14 @@ def test_smallest_face_by_default_is_smaller_where_small_ones_are_read_and_the_o
     for least in (0.0, 7.0, 10.0):
         given = FaceSettings(min_eye_distance_px=least)
         assert {given.face_limits(spec).min_eye_distance_px for spec in (plain, SMALL_FACES)} == {least}
-    assert [FaceSettings(min_enrolled_px=px).face_limits(plain).min_enrolled_px for px in (0, 25)] == [0, 25]
+
+
+def test_faces_of_any_size_are_enrolled_by_default_where_small_ones_are_not_read():
+    plain = SMALL_FACES.model_copy(update={"enhancer": None})
+    assert [FaceSettings().face_limits(spec).min_enrolled_px for spec in (plain, SMALL_FACES)] == [0, 40]
+    for least in (0.0, 25.0):
+        given = FaceSettings(min_enrolled_px=least)
+        assert {given.face_limits(spec).min_enrolled_px for spec in (plain, SMALL_FACES)} == {least}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ class FaceSettings(BaseModel):
         ge=0,
         description="Smaller faces are refused; by default below 10, or 5.5 where small ones are read.",
     )
-    min_enrolled_px: float = Field(SMALL_PX, ge=0, description="Smaller faces are not enrolled; 0 takes all.")
+    min_enrolled_px: float | None = Field(
+        None,
+        ge=0,
+        description="Smaller faces are not enrolled; by default below 40 where small ones are read. 0 takes all.",
+    )
     min_sharpness: float = Field(0.0, ge=0, description="More blurred faces are refused; 0 takes all.")
     max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
     min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
@@ -40,6 +44,8 @@ class FaceSettings(BaseModel):
         least_px = self.min_eye_distance_px
         if least_px is None:
             least_px = MIN_EYE_DISTANCE_PX if spec.enhancer is None else MIN_EYE_DISTANCE_OF_SMALL_PX
-        return FaceLimits(
-            least_px, self.min_sharpness, self.max_yaw, self.min_visible, self.max_faces, self.min_enrolled_px
-        )
+        enrolled_px = self.min_enrolled_px
+        if enrolled_px is None:
+            # other bundles have no thresholds by size: they enrol all that they compare
+            enrolled_px = 0.0 if spec.enhancer is None else SMALL_PX
+        return FaceLimits(least_px, self.min_sharpness, self.max_yaw, self.min_visible, self.max_faces, enrolled_px)
