@@ -11,10 +11,10 @@ from PIL import Image
 from matchka.modalities.face.alignment import by_prominence
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.pyramid import RETRY, smallest_face_px
+from matchka.modalities.face.spec import SMALL_PX
 
 # Below which there is no face in a photograph: the evidence of cascade and second look (docs/decisions/045).
 MIN_EVIDENCE: Final = 3.7
-SMALL_PX: Final = 40.0  # side of the square that becomes the chip, in pixels of the picture; below it a face is small
 # Of a closer look (docs/decisions/135). Boxes are a little larger than the squares that become chips.
 SMALLEST_PX: Final = 14.0  # of a box that it looks for
 LARGEST_PX: Final = 80.0  # larger ones were looked for before

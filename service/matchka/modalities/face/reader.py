@@ -11,10 +11,10 @@ from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, SmallF
 from matchka.modalities.face.alignment import expected_box, extract_chip, fit_similarity
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits, read_image
-from matchka.modalities.face.look import SMALL_PX, Look, look_at, look_closer
+from matchka.modalities.face.look import Look, look_at, look_closer
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.quality import Quality, measure_quality
-from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.face.spec import SMALL_PX, ImageInputSpec
 
 FaceChoice: TypeAlias = Literal["dominant", "only", "aligned", "all"]
 # The mean confidence of the detector's second look below which a sample that came aligned is no face

@@ -5,9 +5,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from matchka.modalities.face.image import ImageLimits
-from matchka.modalities.face.look import SMALL_PX
 from matchka.modalities.face.reader import FaceLimits
-from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.face.spec import SMALL_PX, ImageInputSpec
 
 MIN_EYE_DISTANCE_PX: Final = 10.0
 MIN_EYE_DISTANCE_OF_SMALL_PX: Final = 5.5  # of a face of 15 px

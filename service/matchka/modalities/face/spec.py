@@ -14,6 +14,7 @@ from matchka.modalities.modality import AuxiliaryGraphs, GraphInput, InputSpec
 DETECTOR_GRAPH_NAMES: Final = ("pnet.onnx", "rnet.onnx", "onet.onnx")
 ENHANCER_GRAPH_NAME: Final = "sr.onnx"
 NATIVE_PX: Final = "native_px"  # an input of that graph, and what findings call the number
+SMALL_PX: Final = 40.0  # side of the square that becomes the chip, in pixels of the picture; below it a face is small
 
 
 class EnhancerSpec(BaseModel):
@@ -23,8 +24,8 @@ class EnhancerSpec(BaseModel):
     `enhanced`, like `chips`. A chip's native_px is the side of the square that it shows, in pixels of the picture.
 
     Attributes:
-        sizes: half-open ranges of native_px, rising and apart, in which the graph is applied; without any, small faces
-            are read and none is enhanced.
+        sizes: half-open ranges of native_px, rising, apart and up to SMALL_PX, in which the graph is applied; without
+            any, small faces are read and none is enhanced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,8 +35,9 @@ class EnhancerSpec(BaseModel):
     @model_validator(mode="after")
     def _rises(self) -> "EnhancerSpec":
         edges = [edge for low_high in self.sizes for edge in low_high]
-        if edges != sorted(edges) or any(not 0 <= low < high for low, high in self.sizes):
-            raise ValueError("sizes must be ranges (low, high) with 0 <= low < high, rising and apart")
+        if edges != sorted(edges) or any(not 0 <= low < high <= SMALL_PX for low, high in self.sizes):
+            # faces of full size are embedded as they are: templates of one version stay comparable (decision 133)
+            raise ValueError(f"sizes must be ranges (low, high) with 0 <= low < high <= {SMALL_PX:g}, rising and apart")
         return self
 
     def covers(self, native_px: float) -> bool:

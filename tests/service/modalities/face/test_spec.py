@@ -28,7 +28,11 @@ def test_input_that_enhances_small_faces_has_another_content_and_survives_its_js
     assert spec.content() != spec.model_copy(update={"enhancer": EnhancerSpec(sizes=((14.5, 20),))}).content()
 
 
-@pytest.mark.parametrize("sizes", [[[20, 20]], [[30, 20]], [[-1, 20]], [[10, 30], [20, 40]], [[20, 30], [10, 15]]])
-def test_enhancer_spec_of_sizes_that_are_no_rising_ranges_is_refused(sizes: list[list[float]]):
+NO_RANGES = [[[20, 20]], [[30, 20]], [[-1, 20]], [[10, 30], [20, 40]], [[20, 30], [10, 15]]]
+OF_FULL_SIZE = [[[20, 40.1]], [[0, float("inf")]], [[12, 20], [60, 80]]]
+
+
+@pytest.mark.parametrize("sizes", [*NO_RANGES, *OF_FULL_SIZE])
+def test_enhancer_spec_of_sizes_that_are_no_rising_ranges_of_small_faces_is_refused(sizes: list[list[float]]):
     with pytest.raises(ValidationError, match="sizes must be ranges"):
         EnhancerSpec.model_validate({"sizes": sizes})

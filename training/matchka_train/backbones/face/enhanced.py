@@ -10,8 +10,7 @@ import torch
 from matchka.bundles.outputs.condition import Condition
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.enhancement import CHIPS, ENHANCED
-from matchka.modalities.face.look import SMALL_PX
-from matchka.modalities.face.spec import ENHANCER_GRAPH_NAME, NATIVE_PX, EnhancerSpec, ImageInputSpec
+from matchka.modalities.face.spec import ENHANCER_GRAPH_NAME, NATIVE_PX, SMALL_PX, EnhancerSpec, ImageInputSpec
 from matchka.modalities.graph import Graph
 from matchka.modalities.modality import GraphInput
 from matchka_train.backbones.auxiliary import RequiredPart, TracedNetwork
