@@ -1,6 +1,7 @@
 """A default bundle: weights out of pinned packages + the shipped projection + the shipped measurements."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from matchka.bundles.bundle import Bundle, read_bundle, sha256_of
 from matchka.bundles.manifest import GRAPH_NAME, REPORT_NAME
 from matchka_export.bundle import seal, staged_bundle
-from matchka_export.enhancer.ship import enhanced_backbone
+from matchka_export.enhancer.ship import datasets_of_enhancer, enhanced_backbone
 from matchka_export.errors import EvidenceError
 from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs, require_measured_pass
@@ -72,7 +73,8 @@ def assemble(
         shutil.copyfile(evidence_path, folder / REPORT_NAME)
         for name, path in scorer_files.items():
             shutil.copyfile(path, folder / name)
-        seal(folder, bundle_facts(target.name, backbone, evidence, auxiliary, accepted_worse=None))
+        facts = bundle_facts(target.name, backbone, evidence, auxiliary, accepted_worse=None)
+        seal(folder, replace(facts, datasets=(*facts.datasets, *datasets_of_enhancer(backbone))))
         progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
     return read_bundle(target)
 

@@ -69,7 +69,6 @@ class EnhancerEvidence(StrictModel):
         sha256: of its file.
         sizes: where it is applied, as EnhancerSpec.sizes: of the sizes that ship.
         verdicts: of all sizes.
-        datasets: what it was trained on.
         command: what to run to find the same again.
         milliseconds: processor time of a sample, alone, on the machine that measured.
     """

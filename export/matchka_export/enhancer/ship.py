@@ -13,7 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from matchka.bundles.bundle import sha256_of
-from matchka.bundles.manifest import GRAPH_NAME
+from matchka.bundles.manifest import GRAPH_NAME, DatasetUse
 from matchka.bundles.outputs.measurements import BandReport, DimReport
 from matchka.modalities.face.spec import ENHANCER_GRAPH_NAME
 from matchka.runtime.atomic_file import atomic_file
@@ -25,7 +25,7 @@ from matchka_export.gate.evidence import Evidence, read_evidence, require_belong
 from matchka_export.graph.build import build_graph
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.enhanced import EnhancedFace
-from matchka_train.backbones.face.enhancer_file import GRAPH_SUFFIX, GraphEnhancer
+from matchka_train.backbones.face.enhancer_file import GRAPH_SUFFIX, GraphEnhancer, TrainedEnhancer
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.splits import flat
 from matchka_train.features.extraction import require_readable
@@ -130,6 +130,13 @@ def enhanced_backbone(backbone: Backbone, evidence: Evidence, evidence_path: Pat
         value=measured.sha256,
         remedy="Measure again with `matchka-export enhancer FILE`.",
     )
+
+
+def datasets_of_enhancer(backbone: Backbone) -> tuple[DatasetUse, ...]:
+    """What a backbone's enhancer was trained on, as its file says; a graph of somebody's own says nothing."""
+    enhancer = backbone.part.enhancer if isinstance(backbone, EnhancedFace) else None
+    described = enhancer.description.datasets if isinstance(enhancer, TrainedEnhancer) else ()
+    return tuple(DatasetUse(**dataset) for dataset in described)
 
 
 def size_table(measured: Sequence[MeasuredSize]) -> Table:

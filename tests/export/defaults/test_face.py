@@ -60,6 +60,8 @@ def test_face_bundle_when_done_holds_the_shipped_measurements_and_names_every_so
     assert manifest["outputs"]["embeddings"]["dims"] == [8, 16, 32, 64, 128]
     assert manifest["task"] == "face verification"
     assert {dataset["licence"] for dataset in manifest["datasets"]} == {"none for the photographs: research use only"}
+    uses = [dataset["use"] for dataset in manifest["datasets"]]
+    assert uses == ["projection fitted", "validated", "enhancer trained", "reported"]
     assert (manifest["backbone"]["licence"], manifest["backbone"]["version"]) == ("CC0-1.0", "0.3.0")
     assert {source["licence"] for source in manifest["auxiliary"]["detector"]["sources"].values()} == {"MIT"}
     graphs = {"model.onnx", "pnet.onnx", "rnet.onnx", "onet.onnx", "sr.onnx"}
@@ -106,8 +108,10 @@ def test_shipped_enhancer_ships_only_where_the_bound_lies_below_zero_and_names_i
         assert all(verdict.ways[way].upper < 0 for way in verdict.decided_by)
     for report in evidence.per_dim.values():
         assert report.bands is not None
-        thresholds = [band.operating_points["1"][-1].threshold for band in report.bands]
-        assert len(thresholds) == 4
+        assert len(report.bands) == 4
+        points = [point for band in report.bands for point in band.operating_points["1"] if point.fmr == 1e-3]
+        *small, full = [point.threshold for point in points]
+        assert (len(small), min(small) >= full) == (3, True)  # at 1e-4 nothing is measured
         assert report.bands[-1].operating_points == report.operating_points
 
 
