@@ -69,21 +69,25 @@ def _encrypt_all(engine: Engine, vault: OpenVault, accepts_clear: bool, progress
         total = subjects_in_clear(session)
     done = 0
     progress(done, total)
-    while count := _encrypt_some(engine, vault, accepts_clear):
-        done += count
+    last = 0
+    while True:
+        keys = _encrypt_some(engine, vault, accepts_clear, last)
+        if not keys and not last:
+            return done
+        done += len(keys)
         progress(done, max(done, total))
-    return done
+        last = keys[-1] if keys else 0  # once more from the start: there may be others by now
 
 
-def _encrypt_some(engine: Engine, vault: OpenVault, accepts_clear: bool) -> int:
-    """Encrypt some subjects in one transaction, in which nobody else changes them.
+def _encrypt_some(engine: Engine, vault: OpenVault, accepts_clear: bool, after: int) -> list[int]:
+    """Encrypt some subjects behind one in one transaction, in which nobody else changes them.
 
-    Returns: how many.
+    Returns: their keys, in order.
     """
     with engine.connect() as connection, Session(connection) as session:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is read is not changed before it is written
-        query = select(SubjectRow).where(SubjectRow.key_id.is_(None)).order_by(SubjectRow.key)
+        query = select(SubjectRow).where(SubjectRow.key_id.is_(None), SubjectRow.key > after).order_by(SubjectRow.key)
         subjects = session.scalars(query.limit(SUBJECTS_AT_ONCE).with_for_update()).all()
         with new_key_destroyed_on_failure(vault) as made:
             for tenant, grouped in groupby(sorted(subjects, key=_tenant), key=_tenant):
@@ -92,9 +96,10 @@ def _encrypt_some(engine: Engine, vault: OpenVault, accepts_clear: bool) -> int:
                     subject.key_id = key_id
                 made += [subject.key_id for subject in group if subject.key_id is not None]
             seal_subjects(session, vault, subjects, accepts_clear)
+        keys = [subject.key for subject in subjects]
         session.commit()
         connection.commit()
-    return len(subjects)
+        return keys
 
 
 def _tenant(subject: SubjectRow) -> str:
