@@ -1,25 +1,37 @@
-"""API keys in copies of a store: what was revoked must not come back with an older one."""
+"""API keys in copies of a store: what was revoked or blocked must not come back with an older one."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from matchka.store.schema import KeyRow
+from matchka.store.schema import AttemptRow, KeyRow
 
-KeyValues: TypeAlias = dict[str, Any]  # a row by its columns
+RowValues: TypeAlias = dict[str, Any]  # by their columns
 
 FIRST_WITH_KEYS: Final = 6  # version of the tables
 
 
-def keys_in(session: Session) -> list[KeyValues]:
-    """Every key, revoked ones included."""
-    return [dict(row) for row in session.execute(select(KeyRow.__table__)).mappings()]
+@dataclass(frozen=True)
+class KeyCopy:
+    """Every key, revoked ones included, and what failed of late with each."""
+
+    keys: list[RowValues]
+    attempts: list[RowValues]
 
 
-def replace_keys(session: Session, keys: Sequence[KeyValues]) -> None:
-    """Put these keys in the place of all that are there."""
-    session.execute(delete(KeyRow))
-    if keys:
-        session.execute(insert(KeyRow), list(keys))
+def keys_in(session: Session) -> KeyCopy:
+    """What a store knows of its keys."""
+    return KeyCopy(*([dict(row) for row in session.execute(select(t.__table__)).mappings()] for t in _TABLES))
+
+
+def replace_keys(session: Session, copy: KeyCopy) -> None:
+    """Put these keys, and what failed with them, in the place of all that is there."""
+    for table, rows in zip(_TABLES, (copy.keys, copy.attempts), strict=True):
+        session.execute(delete(table))
+        if rows:
+            session.execute(insert(table), rows)
+
+
+_TABLES: Final = (KeyRow, AttemptRow)

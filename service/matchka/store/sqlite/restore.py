@@ -1,7 +1,7 @@
 """Restoring a backup: fully checked, without what was deleted since, replaced atomically."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import IntegrityProblem, check_store
-from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyValues, keys_in, replace_keys
+from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyCopy, keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
@@ -141,7 +141,7 @@ def _prepare(
     engine: Engine,
     manifest: BackupManifest,
     deletions: Iterable[Deletion],
-    keys: Sequence[KeyValues] | None,
+    keys: KeyCopy | None,
     plan: RestorePlan,
     progress: Advance,
 ) -> RestoreReport:
@@ -168,7 +168,7 @@ def _prepare(
             forget_challenges(session)
             if keys is not None:
                 replace_keys(session, keys)
-            old_keys = len(keys_in(session)) if keys is None else 0
+            old_keys = len(keys_in(session).keys) if keys is None else 0
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
         with reading(engine) as session:
@@ -252,8 +252,8 @@ def _read_deletions(database: Path) -> list[Deletion]:
     return _read(database, FIRST_WITH_DELETIONS, lambda session: list(deletions_in(session))) or []
 
 
-def _keys_to_keep(plan: RestorePlan) -> list[KeyValues] | None:
-    """The API keys of the store that is replaced; None where there is none that can be read."""
+def _keys_to_keep(plan: RestorePlan) -> KeyCopy | None:
+    """API keys and failed attempts of the store that is replaced; None where there is none that can be read."""
     if not plan.database.exists():
         return None
     try:
@@ -262,7 +262,7 @@ def _keys_to_keep(plan: RestorePlan) -> list[KeyValues] | None:
         return None
 
 
-def _read(database: Path, first_version: int, read: Callable[[Session], list[T]]) -> list[T] | None:
+def _read(database: Path, first_version: int, read: Callable[[Session], T]) -> T | None:
     """What is read from a store; None where its tables are older than what is asked for."""
     engine = open_engine(f"sqlite:///{database}")
     try:

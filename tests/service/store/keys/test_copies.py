@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from matchka.store.attempts import AttemptRules
 from matchka.store.keys.records import KeySpec
 from matchka.store.sqlite.backup import write_backup
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
@@ -62,3 +63,14 @@ def test_store_restored_in_place_of_a_damaged_one_has_the_keys_of_the_backup(pat
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     assert restored(path, path).old_keys == 1
+
+
+def test_restored_store_keeps_the_waits_of_the_one_that_it_replaces(path: Path):
+    rules = AttemptRules(free_in_an_hour=1, longest_wait_s=3600.0)
+    with opened_store(url(path)) as store:
+        for _ in range(6):
+            store.attempts.note_failed("k", "t", "ada", 1, rules)
+        waited = store.attempts.wait_s("k", "t", "ada")
+    restored(path, path)
+    with opened_store(url(path)) as store:
+        assert 0 < store.attempts.wait_s("k", "t", "ada") <= waited
