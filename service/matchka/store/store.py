@@ -40,7 +40,7 @@ from matchka.store.records import Enrolment, Reference, Removal, Subject, Subjec
 from matchka.store.references import StoredReferences, read_references
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.page_check import require_sound_pages
-from matchka.store.sqlite.wal import WalTruncation
+from matchka.store.sqlite.wal import ERASE_WAIT_S, WalTruncation
 from matchka.store.statistics import subjects_without
 from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
@@ -56,7 +56,6 @@ from matchka.store.vault.subject_keys import (
 from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.vectors import FloatArray
 
-ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -149,6 +148,7 @@ class Store:
         held = [None] * len(embeddings) if conditions is None else conditions
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         binding = Binding(tenant, model, version)
+        self._vault.make_ready(tenant)
         with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
             subject = find_or_make_subject(session, tenant, subject_id, now)
             give_key(session, self._vault, subject, made)

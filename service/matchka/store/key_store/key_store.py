@@ -21,13 +21,12 @@ from matchka.store.key_store.tables import (
     SubjectKeyRow,
     TenantKeyRow,
 )
-from matchka.store.sqlite.wal import WalTruncation
+from matchka.store.sqlite.wal import ERASE_WAIT_S, WalTruncation
 from matchka.store.vault.sealed import WrappedKey
 
 KEYS_LOCK: Final = 0x6D6B79  # one writer of the key store at a time, as SQLite has
 ROTATION_LOCK: Final = 0x6D726F
 PRIVATE: Final = 0o700
-ERASE_WAIT_S: Final = 2.0  # until destroyed keys have left SQLite's log; it is emptied later all the same
 FEW: Final = 32  # ids that are asked for one by one
 SPREAD: Final = 4  # a range that holds more than this many times the ids asked for is not read
 

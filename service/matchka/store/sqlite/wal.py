@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 BLOCKING_MS: Final = 100  # an attempt keeps writers out while it waits for readers, so it waits no longer than this
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
+ERASE_WAIT_S: Final = 2.0  # a deletion waits this long for its bytes to leave the log; then it is answered all the same
 LOGGER: Final = logging.getLogger("matchka.store")
 
 

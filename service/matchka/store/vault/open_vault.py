@@ -17,6 +17,7 @@ from matchka.errors import KeyDestroyedError, StorageDamagedError, VaultLockedEr
 from matchka.settings import Settings
 from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
+from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import (
     MARK,
     WrappedKey,
@@ -52,6 +53,7 @@ class OpenVault:
         self.master = source.read()
         self._secrets: dict[int, bytes] = {}
         self._ciphers: dict[int, AESGCM] = {}
+        self._ready: set[str] = set()
         self._only_sealed = keys.only_sealed
         self.identity: str | None = keys.identity
         masters = keys.masters()
@@ -75,28 +77,48 @@ class OpenVault:
     def require_open(self) -> None:
         """It is open."""
 
+    def make_ready(self, tenant: str) -> None:
+        """Make a key of the tenant where it has none."""
+        if tenant in self._ready:
+            return
+        with self.keys.engine.connect() as connection:
+            number = self.keys.current_tenant_key(connection, tenant)
+            if number is not None:
+                self.tenant_cipher(connection, number)
+        if number is None:
+            master = self.read_master()
+            with self.keys.writing() as connection:
+                if self.keys.current_tenant_key(connection, tenant) is None:
+                    self.make_tenant_key(connection, tenant, master)
+        self._ready.add(tenant)
+
+    def read_master(self) -> MasterKey:
+        """The master key, read anew, since it may have been replaced; in no transaction: a command may take long."""
+        return self._source.read()
+
     def make_keys(self, tenant: str, count: int) -> list[bytes | None]:
         """Make and store keys of new subjects; the tenant's own as well where it has none."""
         made: list[bytes | None] = []
         if not count:
             return made
+        self.make_ready(tenant)
         with self.keys.writing() as connection:
             number = self.keys.current_tenant_key(connection, tenant)
             if number is None:
-                number = self.make_tenant_key(connection, tenant)
+                number = self.make_tenant_key(connection, tenant, self.read_master())
             cipher = self.tenant_cipher(connection, number)
             rows = [(key_id, number, wrap(cipher, token_bytes(KEY_BYTES), key_id)) for key_id in new_key_ids(count)]
             self.keys.add_subject_keys(connection, rows)
             made.extend(key_id for key_id, _, _ in rows)
         return made
 
-    def make_tenant_key(self, connection: Connection, tenant: str) -> int:
+    def make_tenant_key(self, connection: Connection, tenant: str, master: MasterKey) -> int:
         """Make a key the tenant's current one, and wrap it; in a transaction of the key store.
 
         Raises: VaultLockedError: the master key at hand does not wrap all keys that are there: with one more that only
             it wraps, no master key would open them all.
         """
-        self.master = self._source.read()  # it may have been replaced since
+        self.master = master
         if self.keys.has_keys_not_wrapped_by(connection, self.master.name):
             raise wrong_master(self.master, self.keys.masters())
         number = self.keys.add_tenant_key(connection, tenant)
@@ -165,9 +187,9 @@ class OpenVault:
                     self.tenant_cipher(connection, number)
         return wrapped
 
-    def destroy(self, key_ids: Collection[bytes]) -> bool:
+    def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:
         """Destroy subjects' keys."""
-        return self.keys.destroy(key_ids) if key_ids else True
+        return self.keys.destroy(key_ids, wait_s) if key_ids else True
 
     @property
     def erasures_waiting(self) -> int:

@@ -29,13 +29,14 @@ def rotate_tenant(vault: OpenVault, tenant: str, progress: Progress) -> int:
         RotationInProgressError: another process rotates.
     """
     with vault.keys.rotating():
+        master = vault.read_master()
         with vault.keys.writing() as connection:
             old = _numbers(connection, tenant, is_current=False)
             if not old:
                 old = _numbers(connection, tenant, is_current=True)
                 if not old:
                     raise VaultError("The tenant has no key.", value=tenant, remedy="See `matchka vault status`.")
-                vault.make_tenant_key(connection, tenant)
+                vault.make_tenant_key(connection, tenant, master)
             total = _wrapped_by(connection, old)
         last: bytes | None = b""
         done = 0

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from matchka.errors import MatchkaError, VaultLockedError
+from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import key_ids_of
 from matchka.store.vault.unsealing import Unsealing
 
@@ -76,6 +77,10 @@ class Vault(Protocol):
         """Refuse to go on without the key. Raises: VaultLockedError: the vault is locked."""
         ...
 
+    def make_ready(self, tenant: str) -> None:
+        """Prepare for new subjects of a tenant, before a transaction: reading the master key may take long."""
+        ...
+
     def make_keys(self, tenant: str, count: int) -> list[bytes | None]:
         """Make keys of new subjects; None for each where nothing is encrypted.
 
@@ -100,8 +105,12 @@ class Vault(Protocol):
         """
         ...
 
-    def destroy(self, key_ids: Collection[bytes]) -> bool:
+    def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:
         """Destroy subjects' keys: nothing opens what they sealed, wherever a copy of it lies.
+
+        Args:
+            key_ids: of the keys.
+            wait_s: longest wait, in seconds, until they have left the key store's write-ahead log.
 
         Returns: False where a long read keeps them in the key store's write-ahead log until it ends.
         """
@@ -132,6 +141,9 @@ class ClearVault:
     def require_open(self) -> None:
         """Nothing is locked."""
 
+    def make_ready(self, tenant: str) -> None:
+        """There is nothing to prepare."""
+
     def make_keys(self, tenant: str, count: int) -> list[bytes | None]:  # noqa: ARG002 - of the protocol
         """No keys."""
         return [None] * count
@@ -155,7 +167,7 @@ class ClearVault:
         """Opens what is in clear."""
         return _CLEAR_OPENER
 
-    def destroy(self, key_ids: Collection[bytes]) -> bool:
+    def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:  # noqa: ARG002
         """Nothing to destroy.
 
         Raises: VaultLockedError: there is.
@@ -207,6 +219,10 @@ class LockedVault:
         """Always refused."""
         raise self._reason
 
+    def make_ready(self, tenant: str) -> None:  # noqa: ARG002 - of the protocol
+        """Always refused."""
+        raise self._reason
+
     def make_keys(self, tenant: str, count: int) -> list[bytes | None]:  # noqa: ARG002 - of the protocol
         """Always refused."""
         raise self._reason
@@ -223,7 +239,7 @@ class LockedVault:
         """Always refused."""
         raise self._reason
 
-    def destroy(self, key_ids: Collection[bytes]) -> bool:  # noqa: ARG002 - of the protocol
+    def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:  # noqa: ARG002
         """Always refused."""
         raise self._reason
 

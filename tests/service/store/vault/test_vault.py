@@ -1,9 +1,11 @@
 """Templates are stored encrypted, bound to their rows, under keys that deletion destroys."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +26,7 @@ from matchka.errors import (
 from matchka.store import references
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import check_store
+from matchka.store.key_store.master_key import MasterKeySource
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
 from matchka.store.vault import unsealing
@@ -337,6 +340,41 @@ def test_enrolment_that_is_refused_leaves_no_key_behind(three: VaultFolder):
     with three.opened() as (store, _), pytest.raises(DuplicateSampleError):
         store.add_templates("t", "new", "voice", "1", np.concatenate([units(1, 6), units(1, 6)]))
     assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(3,)]
+
+
+def test_refused_enrolment_waits_for_no_reader_of_the_key_store(three: VaultFolder, monkeypatch: pytest.MonkeyPatch):
+    with three.opened() as (store, vault):
+        reader = sqlite3.connect(three.key_database, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM subject_keys").fetchone()
+        waits: list[float] = []
+        erase_log = vault.keys.erase_log
+        monkeypatch.setattr(vault.keys, "erase_log", lambda wait_s: waits.append(wait_s) or erase_log(wait_s))
+        with pytest.raises(DuplicateSampleError):
+            store.add_templates("t", "new", "voice", "1", np.concatenate([units(1, 6), units(1, 6)]))
+        reader.close()
+    assert waits == [0.0]
+    assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(3,)]
+
+
+def test_new_tenant_whose_master_key_is_slow_to_come_keeps_no_other_enrolment_waiting(three: VaultFolder):
+    asked, come = three.path / "asked", three.path / "come"
+    os.mkfifo(come)
+    script = f"touch {asked}; cat {come} > /dev/null; cat {three.master}"
+    with three.opened() as (store, vault), ThreadPoolExecutor(1) as pool:
+        vault._source = MasterKeySource(command=f"sh -c '{script}'")
+        slow = pool.submit(store.add_templates, "u", "ada", "voice", "1", units(1, 20))
+        end = time.monotonic() + 30
+        while not asked.exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        try:
+            store.add_templates("t", "dan", "voice", "1", units(1, 21))
+            assert not slow.done()
+        finally:
+            come.write_bytes(b"")
+        slow.result(30)
+        assert store.reference("u", "ada", "voice", "1").template_count == 1
 
 
 KILLED_AT = """
