@@ -17,6 +17,7 @@ from matchka.runtime.atomic_file import write_atomically
 KEY_BYTES: Final = 32  # AES-256
 COMMAND_TIMEOUT_S: Final = 30
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+ROOT: Final = 0
 NEW_KEY: Final = "`matchka vault create-key FILE` makes one."
 
 
@@ -91,6 +92,12 @@ def _require_private(path: Path, found: os.stat_result) -> None:
     """Refuse a key that other users may read; one that belongs to root may be read by the service's group."""
     if sys.platform == "win32":
         return
+    if found.st_uid not in (os.geteuid(), ROOT):
+        raise VaultLockedError(
+            f"The master key {path} belongs to another user.",
+            value=f"user {found.st_uid}",
+            remedy="Give it to the service's user with `chown`, and make a new key if anybody may have read it.",
+        )
     # an orchestrator's secrets belong to root, and a service without rights reads them by its group
     forbidden = OTHERS if found.st_uid == os.geteuid() else OTHERS & ~stat.S_IRGRP
     if found.st_mode & forbidden:

@@ -1,5 +1,6 @@
 """The master key's file, command and rights; the key store's own copy."""
 
+import os
 import sqlite3
 import stat
 import time
@@ -14,7 +15,7 @@ from matchka.store.engine import open_engine, reading
 from matchka.store.key_store import backup
 from matchka.store.key_store.backup import write_key_backup
 from matchka.store.key_store.key_store import KeyStore
-from matchka.store.key_store.master_key import MasterKeySource, create_key_file
+from matchka.store.key_store.master_key import MasterKeySource, _require_private, create_key_file
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.status import vault_status
 from tests.factories.unit_vectors import unit_vectors
@@ -61,6 +62,15 @@ def test_key_file_that_others_may_use_is_refused(tmp_path: Path, rights: int):
         MasterKeySource(tmp_path / "master.key").read()
     assert refused.value.value == f"rights {rights:04o}"
     assert "chmod 600" in refused.value.remedy
+
+
+@pytest.mark.parametrize("rights", [0o600, 0o640])
+def test_key_file_of_another_user_is_refused(rights: int):
+    other = os.geteuid() + 1
+    found = os.stat_result((stat.S_IFREG | rights, 0, 0, 1, other, 0, 65, 0, 0, 0))
+    with pytest.raises(VaultLockedError, match="another user") as refused:
+        _require_private(Path("master.key"), found)
+    assert refused.value.value == f"user {other}"
 
 
 @pytest.mark.parametrize("content", ["", "ab" * 31, "ab" * 33, "zz" * 32, "ab" * 32 + " cd"])
