@@ -304,7 +304,8 @@ def _open(plan: VaultPlan) -> Vault:
     except (VaultLockedError, StorageDamagedError) as error:
         keys.close()
         LOGGER.critical("the vault is locked: %s", error)
-        return LockedVault(error)
+        # one kind of reason: it locks the vault, which ends no process
+        return LockedVault(VaultLockedError(error.detail, value=error.value, remedy=error.remedy))
     except BaseException:
         keys.close()
         raise

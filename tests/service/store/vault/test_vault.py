@@ -495,6 +495,14 @@ def test_vault_with_a_key_that_does_not_open_it_is_locked_and_serves_nothing(thr
             next(iter(store.all_references("voice", "1")))
 
 
+def test_vault_whose_tenant_keys_are_damaged_is_locked_and_says_what_to_restore(three: VaultFolder):
+    change(three.key_database, "UPDATE tenant_key_wraps SET wrapped = zeroblob(60)")
+    with opened_vault(three.plan) as vault, opened_store(three.url, vault) as store:
+        with pytest.raises(VaultLockedError, match="cannot be opened") as refused:
+            store.require_keys()
+        assert "vault backup" in refused.value.remedy
+
+
 def test_subjects_of_two_tenants_are_under_keys_of_their_own(folder: VaultFolder):
     with folder.opened() as (store, vault):
         for tenant in ("a", "b"):
