@@ -13,8 +13,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection
 
-from matchka.errors import KeyDestroyedError, StorageDamagedError, VaultLockedError
+from matchka.errors import KeyDestroyedError, SettingsError, StorageDamagedError, VaultLockedError
 from matchka.settings import Settings
+from matchka.store.engine import file_of
 from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
 from matchka.store.sqlite.wal import ERASE_WAIT_S
@@ -280,6 +281,13 @@ class VaultPlan:
         Raises: SettingsError: they contradict each other.
         """
         settings.require_one_master_key()
+        file, key_file = file_of(settings.effective_database_url), file_of(settings.effective_key_database_url)
+        if file is not None and key_file is not None and file.resolve() == key_file.resolve():  # in two spellings
+            raise SettingsError(
+                "The key store and the templates are in one file: its keys would be in the templates' backups.",
+                value="MATCHKA_KEY_DATABASE_URL",
+                remedy="Name another file.",
+            )
         source = MasterKeySource(settings.master_key_file, settings.master_key_command)
         return cls(source, settings.effective_key_database_url, settings.create_master_key, settings.key_backup_file)
 

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from matchka.errors import (
     DuplicateSampleError,
     KeyDestroyedError,
+    SettingsError,
     StorageDamagedError,
     UnknownSubjectError,
     VaultLockedError,
 )
+from matchka.settings import Settings
 from matchka.store import references
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import check_store
@@ -31,7 +33,7 @@ from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
 from matchka.store.vault import unsealing
 from matchka.store.vault.encryption import encrypt_store
-from matchka.store.vault.open_vault import opened_vault
+from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.store.vault.sealed import Binding
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
@@ -501,6 +503,12 @@ def test_vault_whose_tenant_keys_are_damaged_is_locked_and_says_what_to_restore(
         with pytest.raises(VaultLockedError, match="cannot be opened") as refused:
             store.require_keys()
         assert "vault backup" in refused.value.remedy
+
+
+def test_templates_and_keys_in_one_file_by_two_spellings_are_refused(tmp_path: Path):
+    urls = [f"sqlite:///{tmp_path}/x.sqlite", f"sqlite:///{tmp_path}/../{tmp_path.name}/x.sqlite"]
+    with pytest.raises(SettingsError, match="in one file"):
+        VaultPlan.of(Settings(database_url=urls[0], key_database_url=urls[1]))
 
 
 def test_subjects_of_two_tenants_are_under_keys_of_their_own(folder: VaultFolder):
