@@ -168,7 +168,7 @@ def size_table(measured: Sequence[MeasuredSize]) -> Table:
 
 
 def _judges(recipe: EnhancerRecipe, backbone: Backbone, progress: Progress) -> Part:
-    """People who decided nothing: those of the recipe's validation data."""
+    """People who chose nothing of the enhancer: those of the recipe's validation data."""
     data = read_data(recipe.data, modality_of(backbone).copies, recipe.data.cache_dir, progress)
     samples = flat(data.validation)
     found = read_photographs(samples, backbone, recipe.data.cache_dir, data.hashes, progress)
