@@ -98,6 +98,10 @@ class Caller:
         with self.state.load_shedder.at_work(samples, account):
             return await self._run(call, account)
 
+    async def on_worker(self, call: Callable[[], T]) -> T:
+        """Run a short blocking call, which is no work that is charged or shed, on a worker thread to its end."""
+        return await asyncio.get_running_loop().run_in_executor(self.state.workers, call)
+
     async def _run(self, call: Callable[[], T], account: Account) -> T:
         deadline = Deadline(self.state.request_timeout_s)
         work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, deadline, account, call)

@@ -1,18 +1,17 @@
 """Tries: what a call tells about a subject or a gallery, bounded for each key."""
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from matchka.api.dependencies import Caller
 from matchka.store.attempts import AttemptRules, Target
+from matchka.tasks.embedding.results import Identified
 
 # By default a verification keeps a false match rate of 1e-3 of its subject, a search among N subjects one of 1e-2 / N
 # of each of them: N / 10 failed searches risk what one failed verification does.
 SUBJECTS_PER_TRY: Final = 10
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Tries:
     async def are_open(self) -> bool:
         """Whether a try is let in at once."""
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        return await self._run(lambda: attempts.wait_s(self.key_id, tenant, self.target)) <= 0
+        return await self.caller.on_worker(lambda: attempts.wait_s(self.key_id, tenant, self.target)) <= 0
 
     async def require_open(self) -> None:
         """Refuse a try that has to wait.
@@ -42,12 +41,14 @@ class Tries:
         Raises: TooManyAttemptsError: too many failed.
         """
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        await self._run(lambda: attempts.require_open(self.key_id, tenant, self.target))
+        await self.caller.on_worker(lambda: attempts.require_open(self.key_id, tenant, self.target))
 
     async def note_failed(self, failures: int) -> None:
         """Count tries that failed, before the caller is told."""
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        await self._run(lambda: attempts.note_failed(self.key_id, tenant, self.target, failures, self._rules()))
+        await self.caller.on_worker(
+            lambda: attempts.note_failed(self.key_id, tenant, self.target, failures, self._rules())
+        )
 
     def _rules(self) -> AttemptRules:
         rules = self.caller.state.attempt_rules
@@ -56,9 +57,6 @@ class Tries:
         searched = self.caller.verifier.subjects_compared_with(self.caller.tenant, self.model)
         return AttemptRules(rules.free_in_an_hour * max(1.0, searched / SUBJECTS_PER_TRY), rules.longest_wait_s)
 
-    async def _run(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self.caller.state.workers, call)
-
 
 def tries_of(caller: Caller, target: Target | None, model: str) -> Tries | None:
     """The tries that a call counts among; None where it tells nothing of who is enrolled, or no key is in force."""
@@ -66,30 +64,36 @@ def tries_of(caller: Caller, target: Target | None, model: str) -> Tries | None:
     return None if key_id is None or target is None else Tries(caller, key_id, target, model)
 
 
-async def require_open_for(caller: Caller, subject_ids: Iterable[str], model: str) -> None:
-    """Refuse to tell of subjects whom this caller may not try now: a search tells as much as a verification.
+async def hide_waiting(caller: Caller, found: Sequence[Identified]) -> list[Identified]:
+    """Searches as this caller may see them: a search tells as much of a subject as a verification.
 
-    Raises: TooManyAttemptsError: too many failed, near misses of searches included.
+    Subjects whose tries have to wait are left out, as if they were not there: to refuse the search would tell that it
+    nearly finds one. Of every other subject that is near and not the answer it is a failed try: who feels along a
+    boundary makes many, beside a subject of his own that always matches as well.
     """
-    for tries in _tries_of_each(caller, subject_ids, model):
-        await tries.require_open()
+    key_id = caller.grant.key_id
+    if key_id is None:
+        return list(found)
+    attempts, tenant = caller.verifier.attempts, caller.tenant
+    waiting = await caller.on_worker(lambda: attempts.waiting(key_id, tenant))
+    seen = [result.without(waiting) for result in found]
+    waiting = await note_near_misses(caller, Counter(one for result in seen for one in result.missed))
+    return [result.without(waiting) for result in seen]
 
 
-async def open_among(caller: Caller, subject_ids: Iterable[str], model: str) -> set[str]:
+async def open_among(caller: Caller, subject_ids: Collection[str]) -> set[str]:
     """Those subjects whom this caller may try now."""
-    ids = list(subject_ids)
-    blocked = {tries.target for tries in _tries_of_each(caller, ids, model) if not await tries.are_open()}
-    return set(ids) - blocked
+    key_id = caller.grant.key_id
+    if key_id is None or not subject_ids:
+        return set(subject_ids)
+    attempts, tenant = caller.verifier.attempts, caller.tenant
+    return set(subject_ids) - await caller.on_worker(lambda: attempts.waiting(key_id, tenant))
 
 
-async def note_near_misses(caller: Caller, subject_ids: Iterable[str], model: str) -> None:
-    """Count a search that nearly found a subject as a failed try of it: who feels along a boundary makes many."""
-    for tries in _tries_of_each(caller, subject_ids, model):
-        await tries.note_failed(1)
-
-
-def _tries_of_each(caller: Caller, subject_ids: Iterable[str], model: str) -> Iterator[Tries]:
-    for subject_id in subject_ids:
-        tries = tries_of(caller, subject_id, model)
-        if tries is not None:
-            yield tries
+async def note_near_misses(caller: Caller, failures: Mapping[str, int]) -> set[str]:
+    """Count failed tries of subjects; those that have to wait by now, of whom nothing may be told."""
+    key_id, attempts, tenant = caller.grant.key_id, caller.verifier.attempts, caller.tenant
+    if key_id is None or not failures:
+        return set()
+    rules = caller.state.attempt_rules
+    return await caller.on_worker(lambda: attempts.note_near(key_id, tenant, failures, rules))

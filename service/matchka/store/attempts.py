@@ -1,5 +1,6 @@
 """Failed attempts: how often one key has failed of late, and how long it has to wait; by the database's clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -87,6 +88,15 @@ class Attempts:
         self._blocked_subject = blocked.join(SubjectRow, SubjectRow.key == AttemptRow.subject_key).where(
             SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject")
         )
+        self._waiting = (
+            select(SubjectRow.subject_id)
+            .join(AttemptRow, SubjectRow.key == AttemptRow.subject_key)
+            .where(
+                AttemptRow.key_id == bindparam("of_key"),
+                AttemptRow.blocked_until > Now(),
+                SubjectRow.tenant == bindparam("of_tenant"),
+            )
+        )
 
     def wait_s(self, key_id: str, tenant: str, target: Target) -> float:
         """Seconds until the next attempt is let in; 0 where it is at once.
@@ -132,24 +142,70 @@ class Attempts:
             rules: what they lead to.
         """
         with Session(self._engine) as session, session.begin():
-            lock_name(session, f"attempts/{key_id}")
-            # a change comes first: SQLite has one writer from here on, and what nobody asks for is gone
-            now = time_of(session)
-            session.execute(
-                delete(AttemptRow).where(AttemptRow.updated_at < now - FORGOTTEN_AFTER),
-                execution_options={"synchronize_session": False},
-            )
-            if isinstance(target, str):
-                subject = find_subject(session, tenant, target)
-                if subject is None:
-                    return
-                subject_key = subject.key
-            else:
-                subject_key = int(target)
-            row = session.get(AttemptRow, (key_id, subject_key))
-            if row is None:
-                row = AttemptRow(key_id=key_id, subject_key=subject_key, level=0.0, strikes=0, updated_at=now)
-                session.add(row)
-            count = FailureCount(row.level, row.strikes, row.updated_at).after(failures, now, rules)
-            row.level, row.strikes, row.updated_at = count.level, count.strikes, count.updated_at
-            row.blocked_until = count.blocked_until
+            now = _begin(session, key_id)
+            subject_key = _key_of(session, tenant, target)
+            if subject_key is not None:
+                _add(_row_of(session, key_id, subject_key, now), failures, now, rules)
+
+    def note_near(self, key_id: str, tenant: str, failures: Mapping[str, int], rules: AttemptRules) -> set[str]:
+        """Count failures of several subjects, of those whose next attempt is let in, in one short transaction.
+
+        Args:
+            key_id: of the caller.
+            tenant: of the subjects.
+            failures: how many of each, >= 1.
+            rules: what they lead to.
+
+        Returns: the subjects whose attempts have to wait, of whom nothing may be told.
+        """
+        waiting = set()
+        with Session(self._engine) as session, session.begin():
+            now = _begin(session, key_id)
+            for subject_id, count in sorted(failures.items()):
+                subject_key = _key_of(session, tenant, subject_id)
+                if subject_key is None:
+                    continue
+                row = _row_of(session, key_id, subject_key, now)
+                if row.blocked_until is not None and row.blocked_until > now:
+                    waiting.add(subject_id)
+                else:
+                    _add(row, count, now, rules)
+        return waiting
+
+    def waiting(self, key_id: str, tenant: str) -> set[str]:
+        """The subjects whose next attempt is not let in yet."""
+        with self._engine.connect() as connection:
+            found = connection.execute(self._waiting, {"of_key": key_id, "of_tenant": tenant})
+            return set(found.scalars())
+
+
+def _begin(session: Session, key_id: str) -> datetime:
+    """The time; a change comes first: SQLite has one writer from here on, and what nobody asks for is gone."""
+    lock_name(session, f"attempts/{key_id}")
+    now = time_of(session)
+    session.execute(
+        delete(AttemptRow).where(AttemptRow.updated_at < now - FORGOTTEN_AFTER),
+        execution_options={"synchronize_session": False},
+    )
+    return now
+
+
+def _key_of(session: Session, tenant: str, target: Target) -> int | None:
+    if not isinstance(target, str):
+        return int(target)
+    subject = find_subject(session, tenant, target)
+    return None if subject is None else subject.key
+
+
+def _row_of(session: Session, key_id: str, subject_key: int, now: datetime) -> AttemptRow:
+    row = session.get(AttemptRow, (key_id, subject_key))
+    if row is None:
+        row = AttemptRow(key_id=key_id, subject_key=subject_key, level=0.0, strikes=0, updated_at=now)
+        session.add(row)
+    return row
+
+
+def _add(row: AttemptRow, failures: int, now: datetime, rules: AttemptRules) -> None:
+    count = FailureCount(row.level, row.strikes, row.updated_at).after(failures, now, rules)
+    row.level, row.strikes, row.updated_at = count.level, count.strikes, count.updated_at
+    row.blocked_until = count.blocked_until

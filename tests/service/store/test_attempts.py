@@ -119,6 +119,17 @@ def test_failures_are_counted_across_restarts(tmp_path: Path):
         store.attempts.require_open("k", "t", "ada")
 
 
+def test_near_misses_are_counted_of_subjects_that_need_not_wait_and_the_others_named(store: Store):
+    failing(store, 3, "ada")
+    before = store.attempts.wait_s("k", "t", "ada")
+    assert store.attempts.waiting("k", "t") == {"ada"}
+    assert store.attempts.waiting("k", "other") == store.attempts.waiting("other", "t") == set()
+    assert store.attempts.note_near("k", "t", {"ada": 5, "ben": 2, "nobody": 1}, FEW) == {"ada"}
+    assert store.attempts.wait_s("k", "t", "ada") <= before
+    assert store.attempts.note_near("k", "t", {"ben": 1}, FEW) == set()
+    assert store.attempts.waiting("k", "t") == {"ada", "ben"}
+
+
 def test_failure_of_a_subject_that_is_gone_is_not_kept(store: Store):
     failing(store, 9, "nobody")
     assert rows(store) == 0

@@ -17,7 +17,7 @@ from matchka.api.schemas import (
     IdentifyAnswer,
     VerifyAnswer,
 )
-from matchka.api.tries import note_near_misses, require_open_for
+from matchka.api.tries import hide_waiting
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import InvalidFieldError
 from matchka.tasks.challenges.kind import Attempt, Judged
@@ -59,9 +59,7 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
             caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.options
         )
     )
-    missed = [result.near for result in found if result.near is not None]
-    await require_open_for(caller, {*missed, *(result.match for result in found if result.match)}, form.model)
-    await note_near_misses(caller, missed, form.model)
+    found = await hide_waiting(caller, found)
     for result in found:
         _count(caller, "identify", result.manifest.name, result.match is not None)
     first = found[0]

@@ -20,7 +20,8 @@ from matchka.tasks.embedding.thresholds import Report, Threshold, identification
 DEFAULT_MAX_FPIR: Final = 1e-2
 NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
 MOST_LENIENT: Final = 0.5
-MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
+LEAST_RANKED: Final = 16  # subjects that are ranked: near misses show whatever number of candidates is asked for
+RANKED_FACTOR: Final = 4  # and so many times as many while all of them are near
 
 
 @dataclass(frozen=True)
@@ -134,46 +135,59 @@ class Identifier:
         by_subject: dict[str, Candidate] = {}
         near: set[str] = set()
         for search in searches:
-            found = self._candidates(tenant, search, top_k)
+            found, missed = self._ranked(tenant, search, max(top_k, LEAST_RANKED), max_fpir, gallery_size)
             for one, threshold in zip(found, search.thresholds(found, max_fpir, gallery_size), strict=True):
                 manifest = search.model.manifest
                 # one that is just moving to a newer version is in both; it counts in the newer
                 candidate = Candidate(one.subject_id, one.similarity, one.cosine, manifest, search.dim, threshold)
                 by_subject.setdefault(one.subject_id, candidate)
-            near |= search.near_misses(found, max_fpir, gallery_size)
+            near |= missed
         # equal margins stay in the order of the searches: within one version, that of the similarities
-        candidates = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)[:top_k]
-        if not candidates:
+        ranked = sorted(by_subject.values(), key=lambda candidate: -candidate.margin)
+        if not ranked:
             first = searches[0]
             threshold = first.threshold_of_none(max_fpir, gallery_size)
             return Identified(first.model.manifest, first.dim, max_fpir, None, [], threshold, gallery_size, finding)
-        best = candidates[0]
-        match = best.subject_id if best.similarity >= best.threshold.value else None
-        missed = best.subject_id if match is None and best.subject_id in near else None
-        rest = (best.threshold, gallery_size, finding, missed)
-        return Identified(best.manifest, best.dim, max_fpir, match, candidates, *rest)
+        near |= {one.subject_id for one in ranked if one.margin >= 0}
+        best = ranked[0]
+        match = best.subject_id if best.margin >= 0 else None
+        further = tuple(one for one in ranked[top_k:] if one.subject_id in near)
+        rest = (best.threshold, gallery_size, finding, frozenset(near), further)
+        return Identified(best.manifest, best.dim, max_fpir, match, ranked[:top_k], *rest)
 
     def similar_subjects(
         self, tenant: str, model: Model, gallery: Gallery, reference: Reference
     ) -> tuple[list[SubjectSimilarity], tuple[str, ...]]:
         """Other subjects that identify would have taken for this one, at the default false positive rate; near misses.
 
-        The most similar of them come first; at most MOST_SIMILAR_SUBJECTS.
+        The most similar of them come first. All but that one are among the near misses: it is the answer, they are
+        what an answer tells beside.
         """
         embedding = model.manifest.output(EmbeddingOutput)
         own = counted(reference.embedding[None, :], [reference.row_count])
         search = Search(model, embedding.full_dim, gallery, own, reference.condition)
-        found = self._candidates(tenant, search, MOST_SIMILAR_SUBJECTS + 1)
+        rates = (DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
+        found, near = self._ranked(tenant, search, LEAST_RANKED, *rates)
         # both sides are references, so the larger of the two counts sets the threshold
-        thresholds = search.thresholds(found, DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
+        thresholds = search.thresholds(found, *rates)
         similar: list[SubjectSimilarity] = [
             one
             for one, threshold in zip(found, thresholds, strict=True)
             if one.subject_id != reference.subject_id and one.similarity >= threshold.value
         ]
-        near = search.near_misses(found, DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
-        missed = near - {reference.subject_id} - {one.subject_id for one in similar}
-        return similar[:MOST_SIMILAR_SUBJECTS], tuple(sorted(missed))
+        missed = near - {reference.subject_id} - {one.subject_id for one in similar[:1]}
+        return similar, tuple(sorted(missed))
+
+    def _ranked(
+        self, tenant: str, search: Search, least: int, max_fpir: float, gallery_size: int, own_count: int = 1
+    ) -> tuple[list[Ranked], set[str]]:
+        """The most similar subjects, at least so many, and all that are near: a crowd of others hides none of them."""
+        while True:
+            found = self._candidates(tenant, search, least)
+            near = search.near_misses(found, max_fpir, gallery_size, own_count)
+            if len(near) < len(found) or least >= len(search.gallery):
+                return found, near
+            least *= RANKED_FACTOR
 
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.

@@ -1,6 +1,7 @@
 """Results of the Verifier, which routes turn into replies."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from matchka.bundles.manifest import Manifest
@@ -53,7 +54,9 @@ class Candidate(SubjectSimilarity):
 class Enrolled:
     """What an enrolment stored, and the subjects so similar that they may be the same person; None: not looked up.
 
-    Attributes: near: subjects that are not, but would be at a much higher rate.
+    Attributes:
+        similar_subjects: the most similar first.
+        near: subjects that would be similar at a much higher rate, and those that are, but the most similar one.
     """
 
     manifest: Manifest
@@ -118,7 +121,9 @@ class Identified:
 
     `manifest`, `dim` and `threshold` are those of the first candidate.
 
-    Attributes: near: where nobody matches, the subject that would at a much higher rate, if any.
+    Attributes:
+        near: subjects that would match at a much higher rate, those that match included; whatever the candidates are.
+        further: those of them that are no candidates, because they are too many.
     """
 
     manifest: Manifest
@@ -129,7 +134,26 @@ class Identified:
     threshold: Threshold
     gallery_size: int
     finding: Finding | None
-    near: str | None = None
+    near: frozenset[str] = frozenset()
+    further: tuple[Candidate, ...] = ()
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """Those of `near` that are not the answer, and of whom it tells something all the same."""
+        return self.near - {self.match}
+
+    def without(self, subject_ids: Collection[str]) -> "Identified":
+        """The same search as if these subjects were not there."""
+        if not subject_ids:
+            return self
+        left = [one for one in (*self.candidates, *self.further) if one.subject_id not in subject_ids]
+        top_k, near = len(self.candidates), self.near.difference(subject_ids)
+        rest = replace(self, match=None, candidates=left[:top_k], near=near, further=tuple(left[top_k:]))
+        if not left:
+            return rest
+        best = left[0]
+        match = best.subject_id if best.margin >= 0 else None
+        return replace(rest, manifest=best.manifest, dim=best.dim, threshold=best.threshold, match=match)
 
 
 @dataclass(frozen=True)
