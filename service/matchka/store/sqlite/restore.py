@@ -166,9 +166,11 @@ def _prepare(
                 remove_templates(session, living, plan.vault)
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
             forget_challenges(session)
-            if keys is not None:
+            old_keys = 0
+            if keys is not None and keys.keys:
                 replace_keys(session, keys)
-            old_keys = len(keys_in(session).keys) if keys is None else 0
+            else:  # a store that never had any is not to open this one to everybody
+                old_keys = len(keys_in(session).keys)
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
         with reading(engine) as session:

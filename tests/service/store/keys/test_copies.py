@@ -74,3 +74,11 @@ def test_restored_store_keeps_the_waits_of_the_one_that_it_replaces(path: Path):
     restored(path, path)
     with opened_store(url(path)) as store:
         assert 0 < store.attempts.wait_s("k", "t", "ada") <= waited
+
+
+def test_store_restored_in_place_of_one_that_never_had_a_key_has_the_keys_of_the_backup(path: Path, tmp_path: Path):
+    other = tmp_path / "other.sqlite"
+    with opened_store(url(other)):
+        pass
+    assert restored(path, other).old_keys == 1
+    assert in_force(other) == ["old"]
