@@ -1,15 +1,17 @@
 """The keys of every tenant in the database: made, listed, revoked, rotated, and read again when they change."""
 
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, ScalarSelect, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, func, insert, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from matchka.errors import UnknownKeyError
+from matchka.errors import MatchkaError, UnknownKeyError
 from matchka.store.clock import Now, time_of
 from matchka.store.engine import lock_name
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec, digest_of, new_key_id, new_secret
@@ -20,6 +22,8 @@ CEILINGS: Final = ("max_fmr", "max_fpir", "requests_per_s", "max_subjects", "max
 KEY_ID: Final = "[0-9a-f]{12}"  # a regular expression: what new_key_id() makes; PostgreSQL fails on text with a NUL
 LOCK: Final = "api_keys"  # one change at a time, so that revisions rise in the order of the commits
 
+UNREADABLE: Final = (SQLAlchemyError, MatchkaError, ValueError, TypeError)  # no text, no scope, no time
+LOGGER: Final = logging.getLogger("matchka.store.keys.keys")
 UNSYNCHRONISED: Final = {"synchronize_session": False}
 
 
@@ -126,8 +130,33 @@ class Keys:
             revision, now = session.execute(newest).one()
             if revision == known_revision:
                 return KeySnapshot(revision, now, None)
-            rows = session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
-            return KeySnapshot(revision, now, {row.digest: _to_key(row) for row in rows})
+        return KeySnapshot(revision, now, self._open_keys())
+
+    def _open_keys(self) -> dict[str, ApiKey]:
+        """All keys that are not revoked; one whose row cannot be read opens nothing, and keeps no other from ending."""
+        query = select(KeyRow).where(KeyRow.revoked_at.is_(None))
+        try:
+            return self._keys_of(query)
+        except UNREADABLE:
+            with self._engine.connect() as connection:
+                revisions = set(connection.execute(select(KeyRow.revision)).scalars())
+        found: dict[str, ApiKey] = {}
+        for revision in sorted(revisions):  # a number that every row has of its own: each by itself
+            try:
+                found |= self._keys_of(query.where(KeyRow.revision == revision))
+            except UNREADABLE as error:
+                self._require_readable()
+                LOGGER.error("an API key (of revision %d) cannot be read, and opens nothing: %s", revision, error)
+        return found
+
+    def _keys_of(self, query: Select[Any]) -> dict[str, ApiKey]:
+        with Session(self._engine) as session:
+            return {row.digest: _to_key(row) for row in session.scalars(query)}
+
+    def _require_readable(self) -> None:
+        """Raise where the database, and not one row of it, cannot be read."""
+        with self._engine.connect() as connection:
+            connection.execute(select(func.count()).select_from(KeyRow))
 
     def note_used(self, key_ids: Collection[str]) -> None:
         """Note that keys were used just now."""

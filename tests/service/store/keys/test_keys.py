@@ -200,3 +200,12 @@ def test_refusal_for_want_of_a_scope_names_it():
     refused = missing_scope(Scope.SUBJECTS_READ)
     assert isinstance(refused, MissingScopeError)
     assert refused.value == "subjects.read"
+
+
+@pytest.mark.parametrize("change", ["name = CAST(x'ff41' AS TEXT)", "scopes = 'enroll fly'", "created_at = 'never'"])
+def test_row_that_cannot_be_read_opens_nothing_and_keeps_no_other_key_from_ending(keys: Keys, change: str):
+    spoilt, revoked, kept = (keys.create(KeySpec("door")) for _ in range(3))
+    keys.revoke(revoked.key.key_id)
+    with keys._engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE api_keys SET {change} WHERE key_id = ?", (spoilt.key.key_id,))
+    assert keys.read().keys == {digest(kept.secret): kept.key}
