@@ -104,28 +104,34 @@ class KeyRing:
 def following(ring: KeyRing, keys: Keys) -> Iterator[None]:
     """Read the keys, and again whenever they change, until the end of the block.
 
-    In a thread of its own: workers and the event loop may be busy for longer than a change may take to hold. While the
-    database cannot be read, the keys last read stay in force, and expire.
+    In a thread of its own: workers and the event loop may be busy for longer than a change may take to hold. When keys
+    were used is written in another one, for writers wait for each other. While the database cannot be read, the keys
+    last read stay in force, and expire.
     """
     ring.read(keys)
     stopped = threading.Event()
 
-    def follow() -> None:
+    def repeat(step: Callable[[Keys], None], problem: str) -> None:
         is_failing = False
         while not stopped.wait(REREAD_S):
             try:
-                ring.read(keys)
-                ring.note_used(keys)
+                step(keys)
                 is_failing = False
             except (SQLAlchemyError, MatchkaError) as error:
                 if not is_failing:
-                    LOGGER.error("the API keys cannot be read; those last read stay in force: %s", error)
+                    LOGGER.error("%s: %s", problem, error)
                 is_failing = True
 
-    thread = threading.Thread(target=follow, name="matchka-keys", daemon=True)
-    thread.start()
+    steps = [
+        (ring.read, "the API keys cannot be read; those last read stay in force"),
+        (ring.note_used, "when API keys were used cannot be written"),
+    ]
+    threads = [threading.Thread(target=repeat, args=step, name="matchka-keys", daemon=True) for step in steps]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stopped.set()
-        thread.join()
+        for thread in threads:
+            thread.join()

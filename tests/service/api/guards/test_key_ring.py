@@ -147,3 +147,17 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_key_ends_at_once_while_the_time_of_its_use_cannot_be_written(keys: Keys):
+    made = [keys.create(KeySpec("door")) for _ in range(2)]
+    ring = ring_of(keys)
+    other = keys._engine.connect()
+    with following(ring, keys), other:
+        assert all(is_known(ring, one.secret) for one in made)
+        keys.revoke(made[0].key.key_id)
+        other.exec_driver_sql("BEGIN IMMEDIATE")  # whoever writes now waits for up to ten seconds
+        begin = time.monotonic()
+        while is_known(ring, made[0].secret):
+            assert time.monotonic() - begin < 5
+        other.rollback()
