@@ -1,8 +1,8 @@
 """Forms: checked field by field, and described for OpenAPI from the same class."""
 
 import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -28,7 +28,9 @@ from matchka.tasks.embedding.fusion import Require
 
 PHONEMES: Final = "phonemes"  # the default model of calls about what is said
 LONGEST_TEXT: Final = 1000  # characters: more are not said in 15 s
-BOUNDED: Final = ("max_fmr", "max_fpir")  # fields for which a key has a ceiling, of the same name
+# fields that a key bounds, by which of its ceilings; where that is lower than the last number, by this instead
+BOUNDS: Final = {"max_fmr": ("max_fmr", 0.0), "max_fpir": ("max_fpir", 0.0)}
+OF_PARTS: Final = {"max_fmr_each": ("max_fmr", 1e-2), "max_far": ("max_fmr", 1e-2)}  # whose defaults these are
 NUMBER: Final = re.compile(r"[-+.0-9eE]+")
 
 FormT = TypeVar("FormT", bound="Form")
@@ -91,6 +93,7 @@ class Form(BaseModel):
     """A form's fields; a field that is not declared is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    bounds: ClassVar[Mapping[str, tuple[str, float]]] = BOUNDS
 
     @property
     def target(self) -> Target | None:
@@ -103,10 +106,10 @@ class Form(BaseModel):
         Raises: CeilingError: one that was given lies above that.
         """
         lowered = {}
-        for name in BOUNDED:
+        for name, (of_key, least) in self.bounds.items():
             rate: float | None = getattr(self, name, None)
-            ceiling: float | None = getattr(ceilings, name)
-            if rate is None or ceiling is None or rate <= ceiling:
+            given: float | None = getattr(ceilings, of_key)
+            if rate is None or given is None or rate <= (ceiling := max(given, least)):
                 continue
             if name in self.model_fields_set:
                 raise CeilingError(
@@ -162,6 +165,8 @@ class VerifyForm(ModelForm):
     alone `max_fmr_each`. `sum`: the fused ratio alone, so that a strong part makes up for a weak one; refused with a
     challenge, because the part that answers it has to be the subject's.
     """
+
+    bounds: ClassVar[Mapping[str, tuple[str, float]]] = BOUNDS | OF_PARTS
 
     subject_id: SubjectId
     file: ProbeFiles = None

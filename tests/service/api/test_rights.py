@@ -13,10 +13,11 @@ import requests
 from fastapi.routing import APIRoute
 
 from matchka.api import routes
+from matchka.api.forms import VerifyForm, check_fields
 from matchka.api.routing import GuardedRouter
 from matchka.api.scopes import OPEN, SCOPES
 from matchka.app import create_app
-from matchka.errors import RequestFailedError
+from matchka.errors import CeilingError, RequestFailedError
 from matchka.settings import read_settings
 from matchka.store.attempts import AttemptRules, Searches
 from matchka.store.keys.keys import Keys
@@ -260,6 +261,31 @@ def test_rate_above_the_keys_ceiling_is_refused_and_one_that_is_left_out_lowered
     call = getattr(service.server.client(low), path.removeprefix("/v1/"))
     answer = call("ada", *clips) if path == "/v1/verify" else call(*clips)
     assert getattr(answer, name) == 1e-4
+
+
+@pytest.mark.parametrize(("name", "ceiling"), [("max_fmr_each", 0.01), ("max_far", 0.01)])
+def test_rates_of_parts_and_challenges_are_bounded_by_their_defaults_unless_the_key_says_more(
+    name: str, ceiling: float
+):
+    def within(rate: float, ceilings: Ceilings) -> float:
+        form = check_fields(VerifyForm, {"model": ["voice+face"], "subject_id": ["ada"], name: [str(rate)]})
+        return float(getattr(form.within(ceilings), name))
+
+    assert within(ceiling, Ceilings(max_fmr=1e-4)) == ceiling
+    with pytest.raises(CeilingError):
+        within(0.9999, Ceilings(max_fmr=1e-3))
+    assert within(0.1, Ceilings(max_fmr=0.1)) == within(0.1, NO_CEILINGS) == 0.1
+
+
+def test_similar_subjects_without_the_scope_are_at_most_five_in_the_order_of_their_names(service: Service):
+    client = service.server.client(service.key(ALL_SCOPES, "alike"))
+    for number in (7, 6, 5, 4, 3, 2, 1):
+        client.enroll(f"p{number}", [sample(31, number)])
+    whole = client.enroll("whole", [sample(31, 8)]).similar_subjects or []
+    assert len(whole) == 5
+    key = service.key(ALL_SCOPES - {Scope.SCORES}, "alike")
+    hidden = service.server.client(key).enroll("hidden", [sample(31, 9)]).similar_subjects or []
+    assert [one.subject_id for one in hidden] == ["p1", "p2", "p3", "p4", "p5"]
 
 
 def test_enrolment_of_a_subject_with_templates_needs_append_and_of_a_new_one_does_not(service: Service):
