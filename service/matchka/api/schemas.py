@@ -138,12 +138,13 @@ class PhraseAnswer(Answer):
 class HeadTurnAnswer(Answer):
     """Whether a head turned as asked, in pictures of one person. Experimental.
 
-    `turns` are of the pictures in their order, positive towards the person's left; each side needs `least_turn`.
+    `turns` are of the pictures in their order, positive towards the person's left; each side needs `least_turn`. They
+    are null without the scope `scores`.
     """
 
     match: bool
     same_person: bool
-    turns: list[float]
+    turns: Annotated[list[float] | None, SCORE]
     least_turn: float
 
 

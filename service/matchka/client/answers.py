@@ -100,7 +100,7 @@ class HeadTurnAnswer(Answer):
 
     match: bool
     same_person: bool
-    turns: list[float]
+    turns: list[float] | None
     least_turn: float
 
 

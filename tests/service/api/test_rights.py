@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from matchka.api import routes
 from matchka.api.forms import VerifyForm, check_fields
 from matchka.api.routing import GuardedRouter
+from matchka.api.schemas import HeadTurnAnswer
 from matchka.api.scopes import OPEN, SCOPES
 from matchka.app import create_app
 from matchka.errors import CeilingError, RequestFailedError
@@ -219,6 +220,11 @@ def test_answer_without_the_scope_has_the_same_decisions_and_no_score(service: S
     if call[1] in ("/v1/verify", "/v1/compare", "/v1/identify", "/v1/pronounce", "/v1/classify"):
         assert scores_in(whole)
         assert hidden.get("label") == whole.get("label")
+
+
+def test_turns_of_a_head_are_scores():
+    answer = HeadTurnAnswer(match=True, same_person=True, turns=[0.1, 0.7], least_turn=0.6)
+    assert answer.without_scores() == answer.model_copy(update={"turns": None})
 
 
 def test_candidates_without_the_scope_are_the_match_alone(service: Service):
