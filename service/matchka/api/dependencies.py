@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
+from weakref import WeakValueDictionary
 
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
@@ -17,7 +18,7 @@ from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, Unkno
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
-from matchka.store.attempts import AttemptRules
+from matchka.store.attempts import AttemptRules, Target
 from matchka.store.enrolment_limits import EnrolmentLimits
 from matchka.store.keys.records import Grant
 from matchka.store.keys.scopes import Scope
@@ -42,6 +43,9 @@ class ServiceState:
     load_shedder: LoadShedder = field(default_factory=lambda: LoadShedder(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
     attempt_rules: AttemptRules = field(default_factory=lambda: AttemptRules(math.inf, 0.0))
+    locks_of_tries: WeakValueDictionary[tuple[str, str, Target], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
     verifier: Verifier | None = None
     speech: Speech | None = None
     challenger: Challenger | None = None

@@ -1,6 +1,7 @@
 """Routes that need a scope each, keep their callers within their rights, and show scores to whom they belong."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -62,11 +63,10 @@ def guarded(endpoint: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             if isinstance(value, Form):
                 kwargs[name] = value.within(caller.grant.ceilings)
                 tries = tries_of(caller, value.target, getattr(value, "model", ""))
-        if tries is not None:
-            await tries.require_open()
-        answer = await endpoint(*args, **kwargs)
-        if tries is not None and isinstance(answer, Answer) and answer.failed_tries:
-            await tries.note_failed(answer.failed_tries)
+        async with nullcontext() if tries is None else tries.admitted():
+            answer = await endpoint(*args, **kwargs)
+            if tries is not None and isinstance(answer, Answer) and answer.failed_tries:
+                await tries.note_failed(answer.failed_tries)
         if isinstance(answer, Answer) and not caller.may(Scope.SCORES):
             return answer.without_scores()
         return answer

@@ -1,7 +1,9 @@
 """Tries: what a call tells about a subject or a gallery, bounded for each key."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,11 +37,25 @@ class Tries:
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
         return await self.caller.on_worker(lambda: attempts.wait_s(self.key_id, tenant, self.target)) <= 0
 
-    async def require_open(self) -> None:
-        """Refuse a try that has to wait.
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Let a try in, to its end and the count of its failures; one at a time where the next failure leads to a wait.
 
         Raises: TooManyAttemptsError: too many failed.
         """
+        await self._require_open()
+        attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
+        if not await self.caller.on_worker(lambda: attempts.has_strikes(self.key_id, tenant, self.target)):
+            yield
+            return
+        locks = self.caller.state.locks_of_tries
+        name = (self.key_id, tenant, self.target)
+        lock = locks.get(name) or locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            await self._require_open()
+            yield
+
+    async def _require_open(self) -> None:
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
         await self.caller.on_worker(lambda: attempts.require_open(self.key_id, tenant, self.target))
 

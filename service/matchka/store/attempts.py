@@ -116,6 +116,17 @@ class Attempts:
             found = connection.execute(query, values).one_or_none()
         return 0.0 if found is None else float((found.blocked_until - found.now).total_seconds())
 
+    def has_strikes(self, key_id: str, tenant: str, target: Target) -> bool:
+        """Whether failures beyond those that are free are remembered, so that the next one leads to a wait.
+
+        Attempts then have to come one at a time: of several at once, all would be let in at the end of a wait. The
+        arguments are those of wait_s().
+        """
+        with Session(self._engine) as session:
+            subject_key = _key_of(session, tenant, target)
+            row = None if subject_key is None else session.get(AttemptRow, (key_id, subject_key))
+            return row is not None and row.strikes > 0 and time_of(session) - row.updated_at < FORGOTTEN_AFTER
+
     def require_open(self, key_id: str, tenant: str, target: Target) -> None:
         """Refuse an attempt that has to wait; the arguments are those of wait_s().
 

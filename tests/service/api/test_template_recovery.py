@@ -5,8 +5,10 @@ The attacker knows the model, chooses the embedding of every probe, and has no s
 
 import http.client
 import json
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +35,7 @@ class Attacker:
 
     def __init__(self, server: SmallServer, key: str, seed: int) -> None:
         self._connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
-        self._key = key
+        self.key = key
         self._generator = np.random.default_rng(seed)
         self.statuses: Counter[int] = Counter()
 
@@ -48,7 +50,7 @@ class Attacker:
     def ask(self, call: str, direction: np.ndarray, **fields: object) -> dict[str, Any]:
         """The answer to a probe; empty where it is refused."""
         body = {"model": MODEL, "file": json.loads(sample_of(direction)), **fields}
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         self._connection.request("POST", f"/v1/{call}", json.dumps(body), headers)
         response = self._connection.getresponse()
         answer: dict[str, Any] = json.loads(response.read())
@@ -85,7 +87,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def scene(folder: Path, **changes: object) -> Iterator[Scene]:
+def scene(folder: Path, **changes: object) -> Generator[Scene, None, None]:
     settings = small_settings(folder, **changes)
     template = np.random.default_rng(99).normal(size=DIM)
     template /= np.linalg.norm(template)
@@ -96,13 +98,13 @@ def scene(folder: Path, **changes: object) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def bounded(folder: Path) -> Iterator[Scene]:
+def bounded(folder: Path) -> Generator[Scene, None, None]:
     """A service as it is by default."""
     yield from scene(folder)
 
 
 @pytest.fixture
-def unbounded(folder: Path) -> Iterator[Scene]:
+def unbounded(folder: Path) -> Generator[Scene, None, None]:
     """A service where tries are as good as not bounded."""
     yield from scene(folder, failed_tries_per_hour=1_000_000)
 
@@ -160,6 +162,25 @@ def test_near_misses_of_searches_count_as_tries_of_the_subject_that_they_nearly_
     assert attacker.statuses == {200: 3}
     answer = attacker.ask("enroll", bounded.template, subject_id="another")
     assert VICTIM not in {one["subject_id"] for one in answer["similar_subjects"]}
+
+
+def test_attempts_at_once_at_the_end_of_a_wait_are_let_in_one_at_a_time(folder: Path):
+    found = next(places := scene(folder, longest_lockout_s=1.5, failed_tries_per_hour=2))
+    attackers = [found.attacker(DEFAULT_SCOPES, seed=1)]
+    attackers += [Attacker(found.server, attackers[0].key, seed) for seed in range(2, 21)]
+    for one in attackers:
+        found.until_its_end.enter_context(closing(one))
+
+    def wrong(attacker: Attacker) -> bool:
+        return attacker.ask("verify", attacker.directions(1)[0], subject_id=VICTIM) != {}
+
+    with ThreadPoolExecutor(20) as pool:
+        while all(pool.map(wrong, attackers[:1])):
+            pass
+        for _ in range(2):
+            time.sleep(2)
+            assert sum(pool.map(wrong, attackers)) == 1
+    places.close()
 
 
 def test_subject_beside_one_that_always_matches_is_not_told_and_charged_all_the_same(bounded: Scene):
