@@ -344,7 +344,7 @@ class KeyForm(Form):
     lifetime_s: Annotated[
         float | None,
         BeforeValidator(_read_number),
-        Field(gt=0, le=3.2e9, allow_inf_nan=False, description="Seconds until it expires; never by default."),
+        Field(gt=0, le=3.1536e9, allow_inf_nan=False, description="Seconds until it expires; never by default."),
     ] = None
     max_fmr: Annotated[Ceiling, Field(description="Highest false match rate; 1 bounds nothing.")] = DEFAULT_MAX_FMR
     max_fpir: Annotated[Ceiling, Field(description="Highest FPIR; 1 bounds nothing.")] = DEFAULT_MAX_FPIR
