@@ -15,11 +15,11 @@ from matchka.bundles.outputs.condition import Condition
 from matchka.bundles.outputs.output import Output
 from matchka.bundles.outputs.value import ValueOutput
 from matchka.modalities.iq.spec import IqInputSpec
+from matchka_train.backbones.iq.config import WINDOW_SAMPLES
 from matchka_train.backbones.iq.file import TrainedNetwork, read_network
 from matchka_train.backbones.onnx_file import file_sha256
 from matchka_train.weights.source import WeightSource
 
-WINDOW_SAMPLES: Final = 128
 MAX_WINDOWS: Final = 64  # of one recording; accuracy gains little beyond 8
 INPUT: Final = IqInputSpec(window_samples=WINDOW_SAMPLES, hop_samples=WINDOW_SAMPLES, max_windows=MAX_WINDOWS)
 SMALLEST_NORM: Final = 1e-12

@@ -1,8 +1,12 @@
 """What a radio network is made of."""
 
+from typing import Final
+
 from pydantic import Field
 
 from matchka_train.strict_model import StrictModel
+
+WINDOW_SAMPLES: Final = 128  # that a network looks at, as data sets of radio signals have them
 
 
 class NetworkConfig(StrictModel):

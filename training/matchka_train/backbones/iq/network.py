@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from matchka_train.backbones.iq.config import NetworkConfig
+from matchka_train.backbones.iq.config import WINDOW_SAMPLES, NetworkConfig
 from matchka_train.backbones.iq.spectra import SPECTRAL_FEATURES, Spectra
-from matchka_train.datasets.generator.recordings import WINDOW_SAMPLES
 
 SNR_SCALE_DB: Final = 10.0  # the head predicts tens of decibels, so that its weights are of the size of the others'
 DENOISER_CHANNELS: Final = 24
