@@ -17,6 +17,7 @@ from matchka.modalities.face.spec import SMALL_PX
 MIN_EVIDENCE: Final = 3.7
 # Of a closer look (docs/decisions/135). Boxes are a little larger than the squares that become chips.
 SMALLEST_PX: Final = 14.0  # of a box that it looks for
+LEAST_PX: Final = 12.0  # of a box that a second look makes smaller: texture; of 199 faces of 16 px none was below 13.1
 LARGEST_PX: Final = 80.0  # larger ones were looked for before
 MOST_ENLARGED: Final = 4.0  # more finds no more of them
 ENLARGED_PX: Final = 1 << 21  # pixels of the enlarged copy: bounds its memory
@@ -32,13 +33,22 @@ class Look:
         image: that they were found in.
         faces: in pixels of that image.
         enlarged: how many times larger than the picture that image is.
+        least_px: smaller faces are none, in pixels of that image.
     """
 
-    def __init__(self, detector: FaceDetector, image: Image.Image, faces: list[Face], enlarged: float = 1.0) -> None:
+    def __init__(
+        self,
+        detector: FaceDetector,
+        image: Image.Image,
+        faces: list[Face],
+        enlarged: float = 1.0,
+        least_px: float = 0.0,
+    ) -> None:
         self._detector = detector
         self._image = image
         self._faces = by_prominence(faces, *image.size)
         self._enlarged = enlarged
+        self._least_px = least_px
         self._looked_at: dict[int, Face] = {}
 
     def __len__(self) -> int:
@@ -57,7 +67,7 @@ class Look:
             if number not in self._looked_at:
                 self._looked_at[number] = self._detector.look_again(self._image, self._faces[number])
             face = self._looked_at[number]
-            if face.evidence >= MIN_EVIDENCE:
+            if face.evidence >= MIN_EVIDENCE and face.side_px >= self._least_px:
                 yield face if self._enlarged == 1.0 else _reduced(face, self._enlarged)
 
 
@@ -88,7 +98,7 @@ def look_closer(detector: FaceDetector, image: Image.Image) -> Look | None:
         return None
     closer = detector.with_settings(settings)
     copy = image.resize(size, Image.Resampling.BICUBIC)
-    return Look(closer, copy, closer.detect(copy), enlarged)
+    return Look(closer, copy, closer.detect(copy), enlarged, LEAST_PX * enlarged)
 
 
 def _reduced(face: Face, enlarged: float) -> Face:
