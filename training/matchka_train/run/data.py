@@ -12,9 +12,10 @@ from rich.progress import Progress
 
 from matchka_train.datasets.content import hash_files, require_distinct_content
 from matchka_train.datasets.reader import read_datasets
-from matchka_train.datasets.recipe import DatasetRecipe
+from matchka_train.datasets.recipe import DatasetRecipe, FoldRecipe
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import flat, require_disjoint
+from matchka_train.datasets.splits import flat, identity_fold, require_disjoint
+from matchka_train.errors import RecipeError
 from matchka_train.features.near_copies import find_near_copies, require_no_near_copies
 from matchka_train.modalities.copies import CopyFinder
 
@@ -95,3 +96,28 @@ def read_data(
     find = partial(find_near_copies, finder=finder, cache_dir=cache_dir, progress=progress)
     require_no_near_copies(train, validation, find, hashes, recipe.is_confirmed_copy)
     return DataSets(recipe, train, validation, hashes)
+
+
+def hold_out(samples: list[Sample], fold: FoldRecipe) -> tuple[list[Sample], list[Sample]]:
+    """Those of training's people who are trained on, and those who are not and choose.
+
+    Raises: RecipeError: nobody is left of the one or the other.
+    """
+    held_out = identity_fold(samples, fold.fold, fold.folds, fold.seed)
+    choosing = {sample.subject for sample in held_out}
+    fitted = [sample for sample in samples if sample.subject not in choosing]
+    if not held_out or not fitted:
+        raise RecipeError(
+            "Nobody is left to train on, or to choose.",
+            value=f"{len(fitted)} and {len(held_out)} samples",
+            remedy="Lower data.held_out.folds, or add people.",
+        )
+    return fitted, held_out
+
+
+def by_domain(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Samples of each domain, in their order."""
+    domains: dict[str, list[Sample]] = {}
+    for sample in samples:
+        domains.setdefault(sample.domain, []).append(sample)
+    return domains

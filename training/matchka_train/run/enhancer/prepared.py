@@ -13,8 +13,7 @@ from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.enhancer_file import ChipEnhancer
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import flat, identity_fold
-from matchka_train.errors import RecipeError
+from matchka_train.datasets.splits import flat
 from matchka_train.features.extraction import embed_windows, require_readable
 from matchka_train.fitting.enhancer.loop import SmallBatch
 from matchka_train.fitting.enhancer.losses import Bank
@@ -23,7 +22,7 @@ from matchka_train.metrics.pairs import number_subjects
 from matchka_train.modalities.photographs import Photographs, read_photographs
 from matchka_train.modalities.reduction import FILTERS, Reduction, reduced_chip, small_chip
 from matchka_train.modalities.small_faces import FaceShrinker, SmallFaces
-from matchka_train.run.data import DataSets
+from matchka_train.run.data import DataSets, by_domain, hold_out
 from matchka_train.run.enhancer.recipe import EnhancerDataRecipe
 
 ALONE = 0.5  # weight of who has one photograph: there is no other one to be told by
@@ -83,19 +82,8 @@ def prepare_faces(recipe: EnhancerDataRecipe, backbone: Backbone, data: DataSets
     Raises: RecipeError, FeatureError, TooManyUnreadableError: as reading the samples.
     """
     shrinker = FaceShrinker.of(backbone)
-    trained = flat(data.train)
-    held_out = identity_fold(trained, recipe.held_out.fold, recipe.held_out.folds, recipe.held_out.seed)
-    chosen = {sample.subject for sample in held_out}
-    fitted = [sample for sample in trained if sample.subject not in chosen]
-    if not held_out or not fitted:
-        raise RecipeError(
-            "Nobody is left to train on, or to choose.",
-            value=f"{len(fitted)} and {len(held_out)} pictures",
-            remedy="Lower data.held_out.folds, or add people.",
-        )
-    domains: dict[str, list[Sample]] = {}
-    for sample in flat(data.validation):
-        domains.setdefault(sample.domain, []).append(sample)
+    fitted, held_out = hold_out(flat(data.train), recipe.held_out)
+    domains = by_domain(flat(data.validation))
 
     def part(samples: Sequence[Sample]) -> Part:
         found = read_photographs(samples, backbone, recipe.cache_dir, data.hashes, progress)

@@ -8,13 +8,13 @@ from rich.progress import Progress
 
 from matchka_train.backbones.frames.encoder import FrameEncoder
 from matchka_train.datasets.sample import Sample
-from matchka_train.datasets.splits import flat, identity_fold
+from matchka_train.datasets.splits import flat
 from matchka_train.datasets.transcripts import Transcript, read_transcripts
 from matchka_train.errors import RecipeError
 from matchka_train.features.frames import extract_frames
 from matchka_train.fitting.ctc.clips import SpokenClips, spoken_clips
 from matchka_train.modalities.skipped import Skipped
-from matchka_train.run.data import DataSets
+from matchka_train.run.data import DataSets, by_domain, hold_out
 from matchka_train.run.phonemes.recipe import PhonemeDataRecipe
 
 PERIOD_TOLERANCE_S: Final = 1e-9
@@ -45,20 +45,9 @@ def prepare_clips(
     Raises: RecipeError, DatasetError, FeatureError, TooManyUnreadableError, DiskFullError.
     """
     require_one_period(encoders)
-    trained = flat(data.train)
-    held_out = identity_fold(trained, recipe.held_out.fold, recipe.held_out.folds, recipe.held_out.seed)
-    chosen = {sample.subject for sample in held_out}
-    fitted = [sample for sample in trained if sample.subject not in chosen]
-    if not held_out or not fitted:
-        raise RecipeError(
-            "Nobody is left to train on, or to choose the epoch.",
-            value=f"{len(fitted)} and {len(held_out)} clips",
-            remedy="Lower data.held_out.folds, or add people.",
-        )
+    fitted, held_out = hold_out(flat(data.train), recipe.held_out)
     said = _transcripts(recipe, data)
-    reported: dict[str, list[Sample]] = {}
-    for sample in flat(data.validation):
-        reported.setdefault(sample.domain, []).append(sample)
+    reported = by_domain(flat(data.validation))
     skipped: dict[str, Skipped] = {}
 
     def clips(samples: Sequence[Sample]) -> SpokenClips:
