@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from matchka.store.engine import database_of
 from matchka.store.schema import UtcDateTime
 
 
@@ -19,13 +20,8 @@ class Now(FunctionElement[datetime]):
 
 
 @compiles(Now)
-def _now(_element: Now, _compiler: SQLCompiler, **_options: object) -> str:
-    return "clock_timestamp()"
-
-
-@compiles(Now, "sqlite")
-def _now_of_sqlite(_element: Now, _compiler: SQLCompiler, **_options: object) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
+def _now(_element: Now, compiler: SQLCompiler, **_options: object) -> str:
+    return database_of(compiler.dialect).now
 
 
 def time_of(session: Session) -> datetime:

@@ -1,7 +1,6 @@
 """Bulk read of a model's references, for filling galleries at start."""
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine, Select, func, select
-from sqlalchemy.exc import DatabaseError
 
+from matchka.store.engine import database_of
 from matchka.store.integrity.stored_embeddings import verified_rows
 from matchka.store.schema import ReferenceRow, SubjectRow
 from matchka.store.statistics import has_version
@@ -71,28 +70,10 @@ def read_references(
         query = query.where(~has_version(model, unless))
     with unsealing() as elsewhere:
         opener = partial(vault.opener, elsewhere=elsewhere)
-        for rows in _partitions(engine, query):
+        for rows in database_of(engine).rows(engine, query, ROWS_AT_ONCE):
             for tenant in [only] if only is not None else sorted({row[3] for row in rows}):
                 of_tenant = rows if tenant == only else [row for row in rows if row[3] == tenant]
                 yield from _batch(Binding(tenant, model, version), of_tenant, opener(stored_in(of_tenant)))
-
-
-def _partitions(engine: Engine, query: Select[*tuple[Any, ...]]) -> Iterator[Sequence[Sequence[Any]]]:
-    if engine.dialect.name != "sqlite":
-        with engine.connect() as connected:
-            yield from connected.execution_options(yield_per=ROWS_AT_ONCE).execute(query).partitions()
-        return
-    statement = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()  # its tuples as they are: SQLAlchemy's rows take longer than SQLite's reading
-        cursor.execute(statement)
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            yield rows
-    except sqlite3.Error as error:
-        raise DatabaseError(statement, None, error) from error
-    finally:
-        connection.close()
 
 
 def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ...]]:

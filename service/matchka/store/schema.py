@@ -28,14 +28,16 @@ TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex ma
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time with its zone: SQLite drops the zone, so it is put back on reading."""
+    """A time in UTC: SQLite drops the zone, and a server may answer in its own."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Read a time as UTC."""
-        return value.replace(tzinfo=UTC) if value is not None and dialect.name == "sqlite" else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):

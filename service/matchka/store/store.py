@@ -18,8 +18,9 @@ from matchka.store.challenges import Challenges
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import note_deletions, note_key_erasures
 from matchka.store.duplicates import require_no_duplicates
-from matchka.store.engine import open_engine
+from matchka.store.engine import database_of, open_engine
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
+from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.keys.keys import Keys
 from matchka.store.migrations.migrate import bring_up_to_date
@@ -39,8 +40,7 @@ from matchka.store.queries import (
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from matchka.store.references import StoredReferences, read_references
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
-from matchka.store.sqlite.page_check import require_sound_pages
-from matchka.store.sqlite.wal import ERASE_WAIT_S, WalTruncation
+from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.statistics import subjects_without
 from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
@@ -92,12 +92,12 @@ class Store:
         self.challenges = Challenges(self._engine)
         self.keys = Keys(self._engine)
         self.attempts = Attempts(self._engine)
-        self._wal = WalTruncation(self._engine)
-        self._wal.request()  # of what a process that was killed had deleted and not yet erased
+        self._erasure = database_of(self._engine).erasure(self._engine)
+        self._erasure.request()  # of what a process that was killed had deleted and not yet erased
 
     def close(self) -> None:
         """Close every connection."""
-        self._wal.close()
+        self._erasure.close()
         self._engine.dispose()
 
     def add_templates(
@@ -357,7 +357,7 @@ class Store:
             the background as soon as that read ends.
         """
         is_destroyed = finish_erasures(self._engine, self._vault)
-        erased = self._wal.wait(wait_s) and is_destroyed
+        erased = self._erasure.wait(wait_s) and is_destroyed
         if not erased:
             LOGGER.warning("a long read keeps what was deleted in the write-ahead log; it is erased when that ends")
         return erased
@@ -365,7 +365,7 @@ class Store:
     @property
     def erasures_waiting(self) -> int:
         """Deletions whose bytes are still in a write-ahead log, a subject's and its key's, while a long read lasts."""
-        return self._wal.waiting + self._vault.erasures_waiting
+        return self._erasure.waiting + self._vault.erasures_waiting
 
     def require_keys(self) -> None:
         """Refuse to serve what cannot be opened; destroy the keys of whoever was deleted when a process was killed.
@@ -386,7 +386,7 @@ class Store:
                 LOGGER.warning("embeddings in clear would still be accepted: run `matchka vault encrypt`")
 
     def require_sound_pages(self) -> None:
-        """Compare tables with their indexes (SQLite): damage that no digest shows.
+        """Compare tables with their indexes, where the database does not do so itself: damage that no digest shows.
 
         Raises: StorageDamagedError: something is not what was written.
         """
@@ -399,7 +399,7 @@ class Store:
             return session.scalars(select(IdentityRow.identity)).one()
 
     def _erase(self, wait_s: float) -> None:
-        self._wal.request()
+        self._erasure.request()
         if wait_s > 0:
             self.wait_until_erased(wait_s)
 

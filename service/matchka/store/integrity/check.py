@@ -1,5 +1,6 @@
 """Integrity check of the database: every vector is read and every reference recomputed."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import KeyDestroyedError, StorageDamagedError
 from matchka.store.deletions import living_deletions
+from matchka.store.engine import database_of
 from matchka.store.integrity.digest import digest_of, digests
 from matchka.store.integrity.stored_embeddings import from_bytes
 from matchka.store.queries import lowest_condition, total_rows
@@ -105,10 +107,9 @@ def check_store(session: Session, progress: Progress, vault: Vault = CLEAR) -> C
 
 
 def _broken_pages(session: Session) -> Iterator[IntegrityProblem]:
-    if session.get_bind().dialect.name == "sqlite":
-        for (line,) in session.connection().exec_driver_sql("PRAGMA integrity_check"):
-            if line != "ok":
-                yield IntegrityProblem("the database file is damaged", line)
+    connection = session.connection()
+    for line in database_of(connection).broken_pages(connection, math.inf):
+        yield IntegrityProblem("the database file is damaged", line)
 
 
 def _strays(session: Session) -> Iterator[IntegrityProblem]:

@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
 from sqlalchemy import Connection, CursorResult, Engine, bindparam, delete, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import RotationInProgressError, StoreError
 from matchka.store.deletions import in_chunks
-from matchka.store.engine import changing_tables, file_of, open_engine
+from matchka.store.engine import changing_tables, database_of, file_of, open_engine
 from matchka.store.key_store.backup import KeyBackups, require_key_file
 from matchka.store.key_store.tables import (
     KEY_TABLES_VERSION,
@@ -21,7 +20,7 @@ from matchka.store.key_store.tables import (
     SubjectKeyRow,
     TenantKeyRow,
 )
-from matchka.store.sqlite.wal import ERASE_WAIT_S, WalTruncation
+from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import WrappedKey
 
 KEYS_LOCK: Final = 0x6D6B79  # one writer of the key store at a time, as SQLite has
@@ -55,7 +54,7 @@ class KeyStore:
             raise StoreError(
                 "The key store cannot be opened.", value=error, remedy="Check MATCHKA_KEY_DATABASE_URL and its rights."
             ) from error
-        self._erasure = WalTruncation(self.engine)
+        self._erasure = database_of(self.engine).erasure(self.engine)
         self._erasure.request()  # of what a process that was killed had destroyed and not yet erased
         self._backups = None if backup_file is None else KeyBackups(require_key_file(self.file), backup_file)
         columns = select(SubjectKeyRow.key_id, SubjectKeyRow.tenant_key, SubjectKeyRow.wrapped)
@@ -209,34 +208,14 @@ class KeyStore:
 
         Raises: RotationInProgressError: another one does.
         """
-        refused = RotationInProgressError(
-            "Another process is rotating keys, or encrypting the store.", remedy="Wait until it has ended."
-        )
-        if self.file is not None:
-            lock = FileLock(_lock_file(self.file), timeout=0)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise refused from error
-            try:
-                yield
-            finally:
-                lock.release()
-            return
-        with self.engine.connect() as connection:  # the lock is that connection's
-            if not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ROTATION_LOCK})").scalar_one():
-                raise refused
-            connection.commit()
-            try:
-                yield
-            finally:
-                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ROTATION_LOCK})")
+        with database_of(self.engine).alone(self.engine, "rotation", ROTATION_LOCK) as is_alone:
+            if not is_alone:
+                raise RotationInProgressError(
+                    "Another process is rotating keys, or encrypting the store.", remedy="Wait until it has ended."
+                )
+            yield
 
 
 def _tuples(result: CursorResult[tuple[bytes, int, bytes]]) -> list[WrappedKey]:
     """All rows as the driver's own tuples: SQLAlchemy's take longer to make than to read, at a million."""
     return [] if result.cursor is None else list(result.cursor.fetchall())
-
-
-def _lock_file(file: Path) -> Path:
-    return file.with_name(f"{file.name}.rotation")

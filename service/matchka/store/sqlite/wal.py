@@ -21,7 +21,7 @@ class WalTruncation:
     cut to nothing. SQLite can do neither while anyone, in any process, still reads an older state: a backup does so
     for as long as it copies.
 
-    Args: engine: of SQLite; for any other database nothing is done and nothing is waited for.
+    Args: engine: of SQLite.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -34,8 +34,6 @@ class WalTruncation:
 
     def request(self) -> None:
         """Request the truncation of everything committed so far."""
-        if self._engine.dialect.name != "sqlite":
-            return
         with self._changed:
             self._requested += 1
             if self._thread is None:

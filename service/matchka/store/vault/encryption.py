@@ -8,8 +8,8 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import VaultError
+from matchka.store.engine import database_of
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
-from matchka.store.sqlite.wal import WalTruncation
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import new_key_destroyed_on_failure, seal_subjects, subjects_in_clear
 
@@ -85,8 +85,7 @@ def _encrypt_some(engine: Engine, vault: OpenVault, accepts_clear: bool, after: 
     Returns: their keys, in order.
     """
     with engine.connect() as connection, Session(connection) as session:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # what is read is not changed before it is written
+        database_of(engine).begin_writing(connection)
         query = select(SubjectRow).where(SubjectRow.key_id.is_(None), SubjectRow.key > after).order_by(SubjectRow.key)
         subjects = session.scalars(query.limit(SUBJECTS_AT_ONCE).with_for_update()).all()
         with new_key_destroyed_on_failure(vault) as made:
@@ -108,26 +107,18 @@ def _tenant(subject: SubjectRow) -> str:
 
 def _erase_free_space(engine: Engine) -> None:
     """Write the database's files anew, without what was in clear; others cannot write meanwhile."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for statement in _STATEMENTS[engine.dialect.name]:
-            connection.exec_driver_sql(statement)
-
-
-_STATEMENTS: Final = {
-    "sqlite": ["VACUUM"],
-    "postgresql": [f"VACUUM FULL {table.__tablename__}" for table in (TemplateRow, ReferenceRow)],
-}
+    database_of(engine).erase_free_space(engine, (TemplateRow, ReferenceRow))
 
 
 def _empty_log(engine: Engine) -> None:
-    """Carry SQLite's write-ahead log over into the file, which has what was in clear until then.
+    """Leave nothing in SQLite's write-ahead log, which has what was in clear until then.
 
     Raises: VaultError: a long read prevents it.
     """
-    truncation = WalTruncation(engine)
-    truncation.request()
-    is_emptied = truncation.wait(ERASE_WAIT_S)
-    truncation.close()
+    erasure = database_of(engine).erasure(engine)
+    erasure.request()
+    is_emptied = erasure.wait(ERASE_WAIT_S)
+    erasure.close()
     if not is_emptied:
         raise VaultError(
             "Everything is encrypted, but a long read of another process keeps what was in clear in the database's "

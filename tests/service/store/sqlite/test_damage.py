@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.errors import MatchkaError, StorageDamagedError, StorageFailedError, StorageFullError, StoreError
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.sqlite import page_check as intact
+from matchka.store.integrity import page_check as intact
 from matchka.store.store import Store, opened_store
 from tests.factories.unit_vectors import unit_vectors
 

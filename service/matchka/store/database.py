@@ -1,0 +1,113 @@
+"""What the store asks of the database it lies in: one implementation for each, in sqlite/ and postgres/."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import URL, Connection, Engine, Select
+from sqlalchemy.orm import Session
+
+from matchka.store.schema import Base
+
+
+class Trouble(Enum):
+    """What is wrong with a database, where its driver's error is no bug of the program."""
+
+    FULL = auto()
+    DAMAGED = auto()
+    READ_ONLY = auto()
+    UNAVAILABLE = auto()
+
+
+class Erasure(Protocol):
+    """Leaves nothing of what was deleted in the files beside the tables."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests not yet carried out."""
+        ...
+
+    def request(self) -> None:
+        """Erase what was deleted and committed so far, in the background."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all requests before this call are done; False if that takes longer than `timeout_s` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Make one last attempt and stop."""
+        ...
+
+
+class Database(Protocol):
+    """A kind of database."""
+
+    @property
+    def now(self) -> str:
+        """SQL: its time, as its columns write times."""
+        ...
+
+    def open(self, url: URL) -> Engine:
+        """An engine whose connections are set up.
+
+        Raises: StoreError: the URL names no database that could keep anything, or its driver is not installed.
+        """
+        ...
+
+    def file_of(self, url: URL) -> Path | None:
+        """The file that holds it all; None where a server does."""
+        ...
+
+    def reading(self, engine: Engine) -> AbstractContextManager[Connection]:
+        """A connection that reads one unchanging state, whatever others write meanwhile."""
+        ...
+
+    def begin_writing(self, connection: Connection) -> None:
+        """Begin a transaction in which what is read with FOR UPDATE is not changed by others before it is written."""
+        ...
+
+    def lock(self, connection: Connection, number: int) -> None:
+        """Begin a transaction that waits until no other one holds the number, and holds it to its end."""
+        ...
+
+    def lock_name(self, session: Session, name: str) -> None:
+        """Wait until no other transaction holds this name, and hold it to the end of this one."""
+        ...
+
+    def alone(self, engine: Engine, name: str, number: int) -> AbstractContextManager[bool]:
+        """Whether this process is the only one at something until the end of the block; one that is killed lets go.
+
+        Args:
+            engine: of the database.
+            name: of what is done.
+            number: the same, for a database that locks numbers.
+        """
+        ...
+
+    def rows(self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int) -> Iterator[Sequence[Sequence[Any]]]:
+        """All rows of a query with no parameters left, some at once, in the way that is fastest."""
+        ...
+
+    def erasure(self, engine: Engine) -> Erasure:
+        """What erases deleted bytes; the caller closes it."""
+        ...
+
+    def erase_free_space(self, engine: Engine, tables: Sequence[type[Base]]) -> None:
+        """Write tables anew, without what was changed or deleted; others cannot write meanwhile."""
+        ...
+
+    def broken_pages(self, connection: Connection, whole_below_bytes: float) -> Iterator[str]:
+        """What is wrong with its pages and indexes, where it does not look itself.
+
+        Args:
+            connection: to it.
+            whole_below_bytes: of a database that is larger only the table of subjects is compared.
+        """
+        ...
+
+    def trouble_of(self, error: BaseException) -> tuple[Trouble, str] | None:
+        """What is wrong, with the driver's name for it; None for any other error, one of another driver say."""
+        ...

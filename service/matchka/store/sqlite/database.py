@@ -1,0 +1,129 @@
+"""SQLite as the store's database: a file that one service owns, with one writer at a time."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from matchka.errors import StoreError
+from matchka.store.database import Trouble
+from matchka.store.schema import Base, SubjectRow
+from matchka.store.sqlite.file import begin_file, configure_connection
+from matchka.store.sqlite.wal import WalTruncation
+
+# SQLite's result codes; the low byte names the kind (https://sqlite.org/rescode.html)
+TROUBLES: Final = {
+    5: Trouble.UNAVAILABLE,  # BUSY
+    6: Trouble.UNAVAILABLE,  # LOCKED
+    8: Trouble.READ_ONLY,
+    10: Trouble.UNAVAILABLE,  # IOERR
+    11: Trouble.DAMAGED,  # CORRUPT
+    13: Trouble.FULL,
+    14: Trouble.UNAVAILABLE,  # CANTOPEN
+    26: Trouble.DAMAGED,  # NOTADB
+}
+# Writing or growing a file failed for another reason than ENOSPC: a quota, or a limit on the size of files.
+IOERR_OF_WRITING: Final = {778, 1546, 4874}  # IOERR_WRITE, IOERR_TRUNCATE, IOERR_SHMSIZE
+
+
+class Sqlite:
+    """A file."""
+
+    now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
+
+    def open(self, url: URL) -> Engine:
+        """Open a file, which is made where it is missing."""
+        name = url.database
+        if not name or name == ":memory:":
+            raise StoreError(
+                "A database in memory would lose every enrolment.",
+                value=url.render_as_string(),
+                remedy="Name a file in the database URL.",
+            )
+        if not name.startswith("file:"):
+            begin_file(Path(name))
+        engine = create_engine(url)
+        event.listen(engine, "connect", configure_connection)
+        return engine
+
+    def file_of(self, url: URL) -> Path | None:
+        """The file."""
+        return Path(url.database) if url.database else None
+
+    @contextmanager
+    def reading(self, engine: Engine) -> Iterator[Connection]:
+        """Read one state, which keeps the write-ahead log from being emptied until the end of the block."""
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")  # Python's driver begins before writes only
+            yield connection
+
+    def begin_writing(self, connection: Connection) -> None:
+        """Be the one writer; Python's driver would begin before rows are written, not before tables are made."""
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def lock(self, connection: Connection, number: int) -> None:  # noqa: ARG002 - there is one writer
+        """Be the one writer."""
+        self.begin_writing(connection)
+
+    def lock_name(self, session: Session, name: str) -> None:
+        """There is one writer anyway."""
+
+    @contextmanager
+    def alone(self, engine: Engine, name: str, number: int) -> Iterator[bool]:  # noqa: ARG002 - of the protocol
+        """Hold a lock on a file beside the database's."""
+        file = Path(str(engine.url.database))
+        lock = FileLock(file.with_name(f"{file.name}.{name}"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def rows(self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int) -> Iterator[Sequence[Sequence[Any]]]:
+        """The driver's tuples as they are: SQLAlchemy's rows take longer than SQLite's reading."""
+        statement = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            while rows := cursor.fetchmany(at_once):
+                yield rows
+        except sqlite3.Error as error:
+            raise DatabaseError(statement, None, error) from error
+        finally:
+            connection.close()
+
+    def erasure(self, engine: Engine) -> WalTruncation:
+        """Truncation of the write-ahead log."""
+        return WalTruncation(engine)
+
+    def erase_free_space(self, engine: Engine, tables: Sequence[type[Base]]) -> None:  # noqa: ARG002 - it is one file
+        """Write the file anew."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM")
+
+    def broken_pages(self, connection: Connection, whole_below_bytes: float) -> Iterator[str]:
+        """Compare the tables with their indexes: pages have no checksums."""
+        size = connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+        table = "" if size.scalar_one() <= whole_below_bytes else f"('{SubjectRow.__tablename__}')"
+        for (line,) in connection.exec_driver_sql(f"PRAGMA integrity_check{table}"):
+            if line != "ok":
+                yield str(line)
+
+    def trouble_of(self, error: BaseException) -> tuple[Trouble, str] | None:
+        """By the result code."""
+        code: int | None = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            return None
+        trouble = Trouble.FULL if code in IOERR_OF_WRITING else TROUBLES.get(code & 0xFF)
+        return None if trouble is None else (trouble, str(getattr(error, "sqlite_errorname", code)))
