@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from importlib.metadata import version
 from typing import Final
 
@@ -50,8 +50,10 @@ from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
 from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
+from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import file_of
+from matchka.store.health import DatabaseHealth
 from matchka.store.sqlite.staging import remove_unfinished_restores
 from matchka.store.store import opened_store
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
@@ -84,6 +86,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         async with AsyncExitStack() as stack:
             opened = verifier or stack.enter_context(opened_verifier(settings, telemetry))
             stack.enter_context(following(ring, opened.keys))
+            health = stack.enter_context(closing(DatabaseHealth(opened.databases)))
+            app.state.service.database_health = health
             loading = asyncio.create_task(_load(app.state.service, opened, settings))
             try:
                 yield
@@ -177,8 +181,9 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         database = file_of(settings.effective_database_url)
         if database is not None:
             remove_unfinished_restores(database)
+        limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
-        store = stack.enter_context(opened_store(settings.effective_database_url, vault))
+        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from matchka.errors import KeyRequiredError, SettingsError
@@ -16,7 +16,8 @@ PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
 ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
-SECTION_MARK: Final = "__"  # between a modality and one of its limits
+SECTION_MARK: Final = "__"  # between a modality and one of its limits, and in the names of a section of our own
+OWN_SECTIONS: Final = ("database",)
 RENAMED: Final = {
     "max_audio_s": "audio__max_s",
     "min_speech_s": "audio__min_speech_s",
@@ -86,8 +87,23 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+class DatabaseSettings(BaseModel):
+    """How a database server is used: MATCHKA_DATABASE__ + a name in capitals. An SQLite file needs none of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pool_size: int = Field(16, ge=2, le=1000, description="Connections of a process to a database server, at most.")
+    pool_timeout_s: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="Longest wait for one of them; then a request is answered 503."
+    )
+    connect_timeout_s: int = Field(5, ge=2, le=600, description="Longest time to connect to the server.")
+    statement_timeout_s: float = Field(
+        10.0, ge=0.1, allow_inf_nan=False, description="Longest time of a statement; then a request is answered 503."
+    )
+
+
 class Settings(BaseSettings):
-    """All that can be configured, each by the variable MATCHKA_ + its name in capitals; `modalities` by several."""
+    """All that can be configured, each by the variable MATCHKA_ + its name in capitals; sections by several."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -126,6 +142,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="Folder of all that the service writes.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data folder by default.")
+    database: DatabaseSettings = DatabaseSettings()
     master_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="File of the master key (`matchka vault create-key`): templates are encrypted."
     )
@@ -312,6 +329,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         modality, _, limit = name.partition(SECTION_MARK)
         sections.setdefault(modality, {})[limit] = given.pop(name)
     _refuse_unknown(set(given))
+    given.update({name: sections.pop(name) for name in OWN_SECTIONS if name in sections})
     if sections:
         given["modalities"] = sections
     given.update({name: value for name, value in overrides.items() if value is not None})
@@ -319,7 +337,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = PREFIX + str(first["loc"][0]).upper()
+        name = PREFIX + SECTION_MARK.join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg']}.", value=first["input"], remedy="Correct the variable.") from error
 
 
@@ -338,7 +356,7 @@ def _refuse_unknown(names: set[str]) -> None:
             value=", ".join(PREFIX + name.upper() for name in gone),
             remedy=f"Unset it; {PREFIX}CORES says how many cores may be kept busy.",
         )
-    known = [name for name in Settings.model_fields if name != "modalities"]
+    known = [name for name in Settings.model_fields if name not in ("modalities", *OWN_SECTIONS)]
     unknown = sorted(names - set(known))
     if unknown:
         raise SettingsError(

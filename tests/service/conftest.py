@@ -9,6 +9,8 @@ import pytest
 
 from matchka.settings import Settings
 from tests.factories.bundles import write_bundle
+from tests.factories.databases import FileUnderTest, ServerUnderTest, UnderTest
+from tests.factories.postgres import Cluster, fresh_database, started_cluster, what_is_missing
 from tests.factories.small_server import SmallServer, serving, small_settings
 
 
@@ -40,3 +42,29 @@ def start_small_server() -> Iterator[Callable[[Settings], SmallServer]]:
     """Starts servers that end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda settings: stack.enter_context(serving(settings))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server, one for each process that runs tests."""
+    missing = what_is_missing()
+    if missing is not None:
+        pytest.skip(missing)
+    with started_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def postgres_url(cluster: Cluster) -> Iterator[str]:
+    """An empty database of PostgreSQL."""
+    with fresh_database(cluster) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> UnderTest:
+    """An empty database of each kind that a store can lie in."""
+    if request.param == "sqlite":
+        (tmp_path / "data").mkdir()
+        return FileUnderTest(tmp_path / "data" / "matchka.sqlite")
+    return ServerUnderTest(request.getfixturevalue("postgres_url"))

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from matchka.errors import KeyRequiredError, SettingsError
 from matchka.modalities import read_limits
-from matchka.settings import Settings, read_settings
+from matchka.settings import DatabaseSettings, Settings, read_settings
 
 KEY = "0123456789abcdef"
 KINDS = {"audio": "audio", "face": "image"}  # of manifests, by the name in settings
@@ -68,11 +68,13 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_LONGEST_LOCKOUT_S": "600.5",
         "MATCHKA_LOG_LEVEL": "warning",
     }
-    assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - {"modalities"}
+    single = set(Settings.model_fields) - {"modalities", "database"}  # these two are sections
+    assert {name.removeprefix("MATCHKA_").lower() for name in given} == single
     settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
     read = {name: getattr(settings, name) for name in Settings.model_fields}
     assert read.pop("api_key").get_secret_value() == KEY
     assert read.pop("modalities") == {}
+    assert read.pop("database") == DatabaseSettings()
     assert read == {
         "host": "0.0.0.0",
         "port": 9000,
@@ -278,3 +280,26 @@ def test_master_key_from_two_places_is_refused():
     with pytest.raises(SettingsError, match="both set"):
         read_settings(two).require_one_master_key()
     read_settings({**two, "MATCHKA_MASTER_KEY_COMMAND": ""}).require_one_master_key()
+
+
+def test_database_settings_are_a_section_of_their_own():
+    given = {
+        "MATCHKA_DATABASE__POOL_SIZE": "7",
+        "MATCHKA_DATABASE__POOL_TIMEOUT_S": "1.5",
+        "MATCHKA_DATABASE__CONNECT_TIMEOUT_S": "3",
+        "MATCHKA_DATABASE__STATEMENT_TIMEOUT_S": "2.5",
+        "MATCHKA_AUDIO__MAX_S": "7",
+    }
+    settings = read_settings(given)
+    assert settings.database == DatabaseSettings(
+        pool_size=7, pool_timeout_s=1.5, connect_timeout_s=3, statement_timeout_s=2.5
+    )
+    assert settings.modalities == {"audio": {"max_s": "7"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("POOL_SIZE", "1"), ("CONNECT_TIMEOUT_S", "1"), ("STATEMENT_TIMEOUT_S", "inf"), ("WAIT", "3")]
+)
+def test_database_setting_out_of_range_or_unknown_is_named(name: str, value: str):
+    with pytest.raises(SettingsError, match=f"MATCHKA_DATABASE__{name}"):
+        read_settings({f"MATCHKA_DATABASE__{name}": value})

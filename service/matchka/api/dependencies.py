@@ -20,6 +20,7 @@ from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.store.attempts import AttemptRules, Target
 from matchka.store.enrolment_limits import EnrolmentLimits
+from matchka.store.health import DatabaseHealth, does_not_answer
 from matchka.store.keys.records import Grant
 from matchka.store.keys.scopes import Scope
 from matchka.tasks.challenges.challenger import Challenger
@@ -51,6 +52,22 @@ class ServiceState:
     challenger: Challenger | None = None
     has_failed: bool = False
     refusal: MatchkaError | None = None
+    database_health: DatabaseHealth | None = None
+
+    async def require_database(self) -> None:
+        """Ask the database whether it answers.
+
+        Raises: StorageFailedError: it is away, or does not answer in time.
+        """
+        if self.database_health is None:
+            return
+        asked, remaining_s = self.database_health.ask()
+        answer = asyncio.wrap_future(asked)
+        await asyncio.wait([answer], timeout=remaining_s)
+        if not answer.done():
+            answer.add_done_callback(lambda late: late.exception())  # somebody has to have looked at it
+            raise does_not_answer()
+        answer.result()
 
     @property
     def not_ready(self) -> MatchkaError:

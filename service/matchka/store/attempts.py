@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import TooManyAttemptsError
 from matchka.store.clock import Now, time_of
+from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.engine import lock_name
 from matchka.store.queries import find_subject
 from matchka.store.schema import AttemptRow, SubjectRow
@@ -142,6 +143,7 @@ class Attempts:
                 retry_after_s=wait_s,
             )
 
+    @repeated_on_conflict
     def note_failed(self, key_id: str, tenant: str, target: Target, failures: int, rules: AttemptRules) -> None:
         """Count failures, in one short transaction; of a subject that is gone by now, none.
 
@@ -158,6 +160,7 @@ class Attempts:
             if subject_key is not None:
                 _add(_row_of(session, key_id, subject_key, now), failures, now, rules)
 
+    @repeated_on_conflict
     def note_near(self, key_id: str, tenant: str, failures: Mapping[str, int], rules: AttemptRules) -> set[str]:
         """Count failures of several subjects, of those whose next attempt is let in, in one short transaction.
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError
 from matchka.store.clock import Now as _Now
+from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.queries import require_subject
 from matchka.store.schema import ChallengeRow, SubjectRow
 
@@ -61,6 +62,7 @@ class Challenges:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @repeated_on_conflict
     def issue(
         self,
         tenant: str,

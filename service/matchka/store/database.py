@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import URL, Connection, Engine, Select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from matchka.settings import DatabaseSettings
 from matchka.store.schema import Base
 
 
@@ -19,6 +22,33 @@ class Trouble(Enum):
     DAMAGED = auto()
     READ_ONLY = auto()
     UNAVAILABLE = auto()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many connections there are to a database server, and how long anything waits for it.
+
+    Attributes:
+        pool_size: connections kept.
+        pool_wait_s: longest wait for one of them.
+        connect_s: longest time to make one, whole seconds.
+        statement_s: longest time of a statement; None: however long it takes, as of a command that reads everything.
+    """
+
+    pool_size: int = 16
+    pool_wait_s: float = 5.0
+    connect_s: int = 5
+    statement_s: float | None = None
+
+    @classmethod
+    def of(cls, settings: DatabaseSettings) -> "Limits":
+        """Those of a service."""
+        return cls(
+            settings.pool_size, settings.pool_timeout_s, settings.connect_timeout_s, settings.statement_timeout_s
+        )
+
+
+UNHURRIED: Final = Limits()
 
 
 class Erasure(Protocol):
@@ -50,8 +80,8 @@ class Database(Protocol):
         """SQL: its time, as its columns write times."""
         ...
 
-    def open(self, url: URL) -> Engine:
-        """An engine whose connections are set up.
+    def open(self, url: URL, limits: Limits) -> Engine:
+        """An engine whose connections are set up; a file is opened, a server is not asked yet.
 
         Raises: StoreError: the URL names no database that could keep anything, or its driver is not installed.
         """
@@ -63,6 +93,10 @@ class Database(Protocol):
 
     def reading(self, engine: Engine) -> AbstractContextManager[Connection]:
         """A connection that reads one unchanging state, whatever others write meanwhile."""
+        ...
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take as long as they may."""
         ...
 
     def begin_writing(self, connection: Connection) -> None:
@@ -108,6 +142,10 @@ class Database(Protocol):
         """
         ...
 
-    def trouble_of(self, error: BaseException) -> tuple[Trouble, str] | None:
+    def trouble_of(self, error: DBAPIError) -> tuple[Trouble, str] | None:
         """What is wrong, with the driver's name for it; None for any other error, one of another driver say."""
+        ...
+
+    def is_conflict(self, error: DBAPIError) -> bool:
+        """Whether a transaction failed only because of another one at the same moment, so that it may be repeated."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from matchka.errors import MatchkaError, StorageDamagedError, StorageFailedError, StorageFullError
 from matchka.store.database import Trouble
@@ -12,10 +13,12 @@ from matchka.store.engine import DATABASES
 
 def as_matchka_error(error: Exception) -> MatchkaError | None:
     """The error for a database that is full, damaged or unavailable; None for a bug of the program."""
+    if isinstance(error, PoolTimeoutError):
+        return _all_in_use(str(error))
     if not isinstance(error, DBAPIError) or error.orig is None:
         return None
     for database in DATABASES.values():
-        found = database.trouble_of(error.orig)
+        found = database.trouble_of(error)
         if found is not None:
             trouble, name = found
             return _ERRORS[trouble](name)
@@ -51,6 +54,14 @@ def _failed(value: str) -> StorageFailedError:
         "The database cannot be read or written now.",
         value=value,
         remedy="Check the disk and the rights of MATCHKA_DATA_DIR, or the database server, and try again.",
+    )
+
+
+def _all_in_use(value: str) -> StorageFailedError:
+    return StorageFailedError(
+        "All connections to the database are in use.",
+        value=value.partition("(")[0].strip(),
+        remedy="Try again; if it lasts, check the database server, or raise MATCHKA_DATABASE__POOL_SIZE.",
     )
 
 

@@ -109,7 +109,9 @@ def remove_templates(session: Session, template_ids: Iterable[str], vault: Vault
         touched |= {(row.subject_key, row.model, row.version) for row in found}
         session.execute(delete(TemplateRow).where(TemplateRow.template_id.in_(chunk)))
     for key, model, version in sorted(touched):
-        recompute_reference(session, session.get_one(SubjectRow, key), model, version, vault)
+        # locked in one order, so that neither two of these nor an enrolment wait for each other
+        subject = session.get_one(SubjectRow, key, with_for_update=True)
+        recompute_reference(session, subject, model, version, vault)
     session.flush()
     for keys in in_chunks({key for key, _, _ in touched}):
         has_templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
-from matchka.store.database import Database
+from matchka.store.database import UNHURRIED, Database, Limits
 from matchka.store.postgres.database import Postgres
 from matchka.store.sqlite.database import Sqlite
 
@@ -24,19 +24,27 @@ def database_of(bound: Engine | Connection | Dialect) -> Database:
     return DATABASES[dialect.name]
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, limits: Limits = UNHURRIED) -> Engine:
     """Open a database.
 
-    Args: url: an SQLAlchemy URL of a file or a server; a database in memory is refused.
+    Args:
+        url: an SQLAlchemy URL of a file or a server; a database in memory is refused.
+        limits: of the waits for a server.
 
     Raises: StoreError: the URL cannot be used.
     """
     parsed = _parse(url)
     try:
-        return _database_at(parsed).open(parsed)
-    except (SQLAlchemyError, ImportError) as error:
+        return _database_at(parsed).open(parsed, limits)
+    except ImportError as error:
         raise StoreError(
-            "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL and its driver."
+            "The database's driver is not installed.",
+            value=error,
+            remedy="Install the extra: pip install 'matchka[postgres]'.",
+        ) from error
+    except SQLAlchemyError as error:
+        raise StoreError(
+            "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL."
         ) from error
 
 
@@ -80,14 +88,16 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def changing_tables(engine: Engine, lock: int = TABLES_LOCK) -> Iterator[Connection]:
-    """A transaction that makes or changes tables, whole or not at all, while no other process does so.
+    """A transaction that makes or changes tables, whole or not at all, while no other process does so; however long.
 
     Args:
         engine: of the database.
         lock: the number that is held on PostgreSQL: who holds another one is not waited for.
     """
     with engine.begin() as connection:
-        database_of(engine).lock(connection, lock)
+        database = database_of(engine)
+        database.unhurried(connection)
+        database.lock(connection, lock)
         yield connection
 
 

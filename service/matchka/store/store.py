@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Engine, delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
+from matchka.store.conflicts import repeated_on_conflict
+from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import note_deletions, note_key_erasures
 from matchka.store.duplicates import require_no_duplicates
-from matchka.store.engine import database_of, open_engine
+from matchka.store.engine import database_of, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
@@ -65,13 +67,14 @@ class Store:
     Args:
         url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
         vault: encrypts embeddings; the caller closes it. In clear by default.
+        limits: of the waits for a database server.
 
     Raises: StoreError: the database cannot be opened, or its tables are of another version.
     """
 
-    def __init__(self, url: str, vault: Vault = CLEAR) -> None:
+    def __init__(self, url: str, vault: Vault = CLEAR, limits: Limits = UNHURRIED) -> None:
         self._vault = vault
-        self._engine = open_engine(url)
+        self._engine = open_engine(url, limits)
         self._sessions = sessionmaker(self._engine)
         # made once: each verify asks the first and each identify another, and making them takes longer than they
         self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
@@ -86,7 +89,7 @@ class Store:
             known_error = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",
-                value=error,
+                value=known_error.value if known_error else error,
                 remedy=known_error.remedy if known_error else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self.challenges = Challenges(self._engine)
@@ -100,6 +103,7 @@ class Store:
         self._erasure.close()
         self._engine.dispose()
 
+    @repeated_on_conflict
     def add_templates(
         self,
         tenant: str,
@@ -127,22 +131,6 @@ class Store:
             DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
             MissingScopeError, QuotaReachedError: it is beyond the limits.
         """
-        try:
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions, limits)
-        except IntegrityError:  # an import into PostgreSQL made the subject in the same moment: now it is there
-            return self._add_templates(tenant, subject_id, model, version, embeddings, row_counts, conditions, limits)
-
-    def _add_templates(
-        self,
-        tenant: str,
-        subject_id: str,
-        model: str,
-        version: str,
-        embeddings: FloatArray,
-        row_counts: Sequence[int] | None,
-        conditions: Sequence[float | None] | None,
-        limits: EnrolmentLimits,
-    ) -> Enrolment:
         now = datetime.now(UTC)
         counts = [None] * len(embeddings) if row_counts is None else row_counts
         held = [None] * len(embeddings) if conditions is None else conditions
@@ -245,7 +233,7 @@ class Store:
 
     def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
         """Tenant and key of each subject that has templates of a model, but none of this version."""
-        with self._sessions() as session:
+        with reading(self._engine) as session:  # all of them
             return subjects_without(session, model, version)
 
     def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
@@ -298,6 +286,12 @@ class Store:
 
         Raises: UnknownSubjectError: no such subject.
         """
+        key = self._delete_subject(tenant, subject_id)
+        self._erase(wait_s)
+        return key
+
+    @repeated_on_conflict
+    def _delete_subject(self, tenant: str, subject_id: str) -> int:
         with self._sessions.begin() as session:
             subject = require_subject(session, tenant, subject_id, to_change=True)
             key = subject.key
@@ -307,7 +301,6 @@ class Store:
             session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
             note_key_erasures(session, [subject.key_id])
             session.delete(subject)
-        self._erase(wait_s)
         return key
 
     def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
@@ -324,6 +317,12 @@ class Store:
         """
         if not re.fullmatch(TEMPLATE_ID, template_id):  # PostgreSQL fails on text that has a NUL
             raise _no_such_template(template_id)
+        removal = self._delete_template(tenant, template_id)
+        self._erase(wait_s)
+        return removal
+
+    @repeated_on_conflict
+    def _delete_template(self, tenant: str, template_id: str) -> Removal:
         with self._sessions.begin() as session:
             subject = session.scalar(
                 select(SubjectRow)
@@ -347,7 +346,6 @@ class Store:
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
                 note_key_erasures(session, [subject.key_id])
                 session.delete(subject)
-        self._erase(wait_s)
         return Removal(key, model, version, reference)
 
     def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
@@ -393,6 +391,11 @@ class Store:
         require_sound_pages(self._engine)
 
     @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of every database that a request may need: this one, and the key store's where there is one."""
+        return (self._engine, *self._vault.engines)
+
+    @property
     def identity(self) -> str:
         """The random name of this store, 32 hexadecimal digits; a restored store has a new one."""
         with self._sessions() as session:
@@ -411,9 +414,9 @@ def _no_such_template(template_id: str) -> UnknownTemplateError:
 
 
 @contextmanager
-def opened_store(url: str, vault: Vault = CLEAR) -> Iterator[Store]:
+def opened_store(url: str, vault: Vault = CLEAR, limits: Limits = UNHURRIED) -> Iterator[Store]:
     """A store that is closed at the end of the block."""
-    store = Store(url, vault)
+    store = Store(url, vault, limits)
     try:
         yield store
     finally:

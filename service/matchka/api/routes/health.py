@@ -26,6 +26,7 @@ async def readyz(request: Request) -> ReadyAnswer:
     verifier = state.verifier
     if verifier is None:
         raise state.not_ready
+    await state.require_database()
     return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, CursorResult, Engine, bindparam, delete, inse
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import RotationInProgressError, StoreError
+from matchka.store.database import UNHURRIED, Limits
+from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import in_chunks
 from matchka.store.engine import changing_tables, database_of, file_of, open_engine
 from matchka.store.key_store.backup import KeyBackups, require_key_file
@@ -20,6 +22,7 @@ from matchka.store.key_store.tables import (
     SubjectKeyRow,
     TenantKeyRow,
 )
+from matchka.store.migrations.migrate import require_only_tables_of
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import WrappedKey
 
@@ -36,23 +39,27 @@ class KeyStore:
     Args:
         url: an SQLAlchemy URL of a database that holds nothing else.
         backup_file: a copy that is kept up to date; none by default.
+        limits: of the waits for a database server.
 
     Raises:
         StoreError: it cannot be opened, or is of another version.
         VaultError: a copy is to be kept of what is no file.
     """
 
-    def __init__(self, url: str, backup_file: Path | None = None) -> None:
+    def __init__(self, url: str, backup_file: Path | None = None, limits: Limits = UNHURRIED) -> None:
         file = file_of(url)
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
             self.file = file
-            self.engine: Engine = open_engine(url)
+            self.engine: Engine = open_engine(url, limits)
             self._make_tables()
         except (OSError, SQLAlchemyError) as error:
+            known = as_matchka_error(error)
             raise StoreError(
-                "The key store cannot be opened.", value=error, remedy="Check MATCHKA_KEY_DATABASE_URL and its rights."
+                "The key store cannot be opened.",
+                value=known.value if known else error,
+                remedy="Check MATCHKA_KEY_DATABASE_URL and its rights.",
             ) from error
         self._erasure = database_of(self.engine).erasure(self.engine)
         self._erasure.request()  # of what a process that was killed had destroyed and not yet erased
@@ -69,6 +76,7 @@ class KeyStore:
             is_there = inspect(connection).has_table(KeyStoreRow.__tablename__)
         if not is_there:
             with changing_tables(self.engine, KEYS_LOCK) as connection:
+                require_only_tables_of(connection, KeyBase.metadata)
                 KeyBase.metadata.create_all(connection)
                 if connection.scalar(select(KeyStoreRow.identity)) is None:
                     connection.execute(insert(KeyStoreRow))
@@ -90,7 +98,8 @@ class KeyStore:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that nobody else's changes come between."""
-        with changing_tables(self.engine, KEYS_LOCK) as connection:
+        with self.engine.begin() as connection:
+            database_of(self.engine).lock(connection, KEYS_LOCK)
             yield connection
         if self._backups is not None:
             self._backups.request()

@@ -3,13 +3,23 @@
 import logging
 from typing import Final
 
-from sqlalchemy import Connection, Engine, insert, inspect, select
+from sqlalchemy import Connection, Engine, MetaData, insert, inspect, select
 
 from matchka.errors import StoreError
 from matchka.store.engine import changing_tables
-from matchka.store.schema import SCHEMA_VERSION, Base, IdentityRow, RevisionRow, SchemaVersion
+from matchka.store.schema import (
+    SCHEMA_VERSION,
+    Base,
+    IdentityRow,
+    ReferenceRow,
+    RevisionRow,
+    SchemaVersion,
+    SubjectRow,
+    TemplateRow,
+)
 
 OLDEST_VERSION: Final = 1
+OLDEST_TABLES: Final = {table.__tablename__ for table in (SchemaVersion, SubjectRow, TemplateRow, ReferenceRow)}
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -24,7 +34,7 @@ def bring_up_to_date(engine: Engine) -> None:
 
     It happens in one transaction: a run that is cut short leaves the tables as they were, and the next one does it.
 
-    Raises: StoreError: the tables are of a version that this program does not know.
+    Raises: StoreError: the tables are of a version that this program does not know, or of another application.
     """
     with engine.connect() as connection:
         if _version(connection) == SCHEMA_VERSION and _revision(connection) == str(SCHEMA_VERSION):
@@ -33,6 +43,7 @@ def bring_up_to_date(engine: Engine) -> None:
     with changing_tables(engine) as connection:
         found = _require_known(connection)  # again: another process may have been faster
         if found is None:
+            require_only_tables_of(connection, Base.metadata)
             _create(connection)
             return
         if _revision(connection) is None:
@@ -53,8 +64,28 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, str(SCHEMA_VERSION))
 
 
+def require_only_tables_of(connection: Connection, metadata: MetaData) -> None:
+    """Refuse a database in which another application has its tables; nothing of it is touched.
+
+    Raises: StoreError: it has.
+    """
+    others = set(inspect(connection).get_table_names()) - metadata.tables.keys()
+    if others:
+        raise _of_another_application(", ".join(sorted(others)))
+
+
+def _of_another_application(tables: str) -> StoreError:
+    return StoreError(
+        "The database has tables of another application.",
+        value=tables,
+        remedy="Make a database of its own, and name that one; nothing was changed in this.",
+    )
+
+
 def _require_known(connection: Connection) -> int | None:
     version, revision = _version(connection), _revision(connection)
+    if version is not None and not set(inspect(connection).get_table_names()) >= OLDEST_TABLES:
+        raise _of_another_application(SchemaVersion.__tablename__)
     if version is not None and not OLDEST_VERSION <= version <= SCHEMA_VERSION:
         raise StoreError(
             f"The database has tables of version {version}; this program needs {SCHEMA_VERSION}.",
@@ -70,8 +101,11 @@ def _require_known(connection: Connection) -> int | None:
 
 
 def _version(connection: Connection) -> int | None:
-    if not inspect(connection).has_table(SchemaVersion.__tablename__):
+    inspector = inspect(connection)
+    if not inspector.has_table(SchemaVersion.__tablename__):
         return None
+    if [column["name"] for column in inspector.get_columns(SchemaVersion.__tablename__)] != ["version"]:
+        raise _of_another_application(SchemaVersion.__tablename__)
     return connection.scalar(select(SchemaVersion.version))
 
 

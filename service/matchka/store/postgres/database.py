@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from matchka.store.database import Trouble
+from matchka.errors import StoreError
+from matchka.store.database import Limits, Trouble
 from matchka.store.schema import Base
 
 # By the beginning of SQLSTATE, the longest that fits (https://www.postgresql.org/docs/current/errcodes-appendix.html)
@@ -22,7 +24,21 @@ TROUBLES: Final = {
     "53": Trouble.UNAVAILABLE,  # resources
     "57P": Trouble.UNAVAILABLE,  # shutdown
     "58": Trouble.UNAVAILABLE,  # input and output
+    "28": Trouble.UNAVAILABLE,  # who asks is not let in
+    "3D": Trouble.UNAVAILABLE,  # no such database
+    "42501": Trouble.UNAVAILABLE,  # insufficient_privilege
+    "25P03": Trouble.UNAVAILABLE,  # idle_in_transaction_session_timeout
+    "40": Trouble.UNAVAILABLE,  # a conflict that did not end
+    "55P03": Trouble.UNAVAILABLE,  # lock_not_available
+    "57014": Trouble.UNAVAILABLE,  # statement_timeout
 }
+CONFLICTS: Final = ("23505", "40001", "40P01")  # unique_violation, serialization_failure, deadlock_detected
+DRIVER: Final = "postgresql+psycopg"
+DRIVERS: Final = (DRIVER, "postgresql")
+APPLICATION: Final = "matchka"  # in pg_stat_activity
+# a machine that is gone is noticed within 11 s, where TCP's own habit is two hours; in ms the last
+KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
+IDLE_TIMES: Final = 3  # as long as a statement may a transaction be idle, and hold its locks
 
 
 class Nothing:
@@ -46,9 +62,28 @@ class Postgres:
 
     now = "clock_timestamp()"
 
-    def open(self, url: URL) -> Engine:
+    def open(self, url: URL, limits: Limits) -> Engine:
         """Prepare connections to a server, which is not asked yet."""
-        return create_engine(url)
+        from matchka.store.postgres.connection import bound  # needs psycopg, which the extra [postgres] brings
+
+        if url.drivername not in DRIVERS:
+            raise StoreError(
+                "PostgreSQL is spoken to by psycopg 3.",
+                value=url.drivername,
+                remedy="Write postgresql:// in MATCHKA_DATABASE_URL.",
+            )
+        settings = {"application_name": APPLICATION} | limits_in_server(limits)
+        given = url.query.get("options", "")
+        options = " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(given)])
+        engine = create_engine(
+            url.set(drivername=DRIVER).difference_update_query(["options"]),
+            pool_size=limits.pool_size,
+            max_overflow=0,
+            pool_timeout=limits.pool_wait_s,
+            connect_args={**KEEPALIVES, "connect_timeout": limits.connect_s, "options": options},
+        )
+        bound(engine, limits)
+        return engine
 
     def file_of(self, url: URL) -> Path | None:  # noqa: ARG002 - of the protocol
         """There is none that the service could see."""
@@ -58,7 +93,15 @@ class Postgres:
     def reading(self, engine: Engine) -> Iterator[Connection]:
         """Read one snapshot."""
         with engine.execution_options(isolation_level="REPEATABLE READ").connect() as connection:
+            self.unhurried(connection)
             yield connection
+
+    def unhurried(self, connection: Connection) -> None:
+        """Lift the limits, the server's to the end of the transaction, ours until the connection is given back."""
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        driver: Any = connection.connection.driver_connection
+        driver.answer_s = None
 
     def begin_writing(self, connection: Connection) -> None:
         """Rows are locked as they are read."""
@@ -87,6 +130,7 @@ class Postgres:
     def rows(self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int) -> Iterator[Sequence[Sequence[Any]]]:
         """Through a cursor of the server's, so that not all rows are sent at once."""
         with engine.connect() as connection:
+            self.unhurried(connection)  # sorting a million rows before the first is sent
             yield from connection.execution_options(yield_per=at_once).execute(query).partitions()
 
     def erasure(self, engine: Engine) -> Nothing:  # noqa: ARG002 - of the protocol
@@ -103,8 +147,38 @@ class Postgres:
         """The server looks itself, where it was made with checksums: then reading a broken page fails."""
         yield from ()
 
-    def trouble_of(self, error: BaseException) -> tuple[Trouble, str] | None:
-        """By SQLSTATE."""
-        state = str(getattr(error, "sqlstate", None) or "")
+    def trouble_of(self, error: DBAPIError) -> tuple[Trouble, str] | None:
+        """By SQLSTATE; where the server said nothing, because it could not be reached, by the error's class."""
+        if not hasattr(error.orig, "sqlstate"):
+            return None
+        state = str(getattr(error.orig, "sqlstate", None) or "")
         fitting = [start for start in TROUBLES if state.startswith(start)]
-        return (TROUBLES[max(fitting, key=len)], state) if fitting else None
+        if fitting:
+            return TROUBLES[max(fitting, key=len)], state
+        is_unreachable = not state and isinstance(error, OperationalError)
+        return (Trouble.UNAVAILABLE, _reason(str(error.orig))) if is_unreachable else None
+
+    def is_conflict(self, error: DBAPIError) -> bool:
+        """By SQLSTATE."""
+        return getattr(error.orig, "sqlstate", None) in CONFLICTS
+
+
+def _reason(said: str) -> str:
+    """Why a connection failed, without where it was to go to.
+
+    >>> _reason('connection failed: connection to server at "::1", port 5432 failed: FATAL:  no such database')
+    'FATAL:  no such database'
+    """
+    return said.rpartition(" failed: ")[2].partition("\n")[0]
+
+
+def limits_in_server(limits: Limits) -> dict[str, int]:
+    """Settings by which the server ends what takes too long, and what a service that was stopped or cut off has begun.
+
+    >>> limits_in_server(Limits(statement_s=10.0))
+    {'statement_timeout': 10000, 'idle_in_transaction_session_timeout': 30000}
+    """
+    if limits.statement_s is None:
+        return {}
+    statement_ms = round(1000 * limits.statement_s)
+    return {"statement_timeout": statement_ms, "idle_in_transaction_session_timeout": IDLE_TIMES * statement_ms}

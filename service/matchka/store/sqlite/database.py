@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
-from matchka.store.database import Trouble
+from matchka.store.database import Limits, Trouble
 from matchka.store.schema import Base, SubjectRow
 from matchka.store.sqlite.file import begin_file, configure_connection
 from matchka.store.sqlite.wal import WalTruncation
@@ -31,13 +31,15 @@ TROUBLES: Final = {
 # Writing or growing a file failed for another reason than ENOSPC: a quota, or a limit on the size of files.
 IOERR_OF_WRITING: Final = {778, 1546, 4874}  # IOERR_WRITE, IOERR_TRUNCATE, IOERR_SHMSIZE
 
+UNIQUE: Final = (1555, 2067)  # CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
+
 
 class Sqlite:
     """A file."""
 
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
 
-    def open(self, url: URL) -> Engine:
+    def open(self, url: URL, limits: Limits) -> Engine:  # noqa: ARG002 - nothing is waited for but other writers
         """Open a file, which is made where it is missing."""
         name = url.database
         if not name or name == ":memory:":
@@ -62,6 +64,9 @@ class Sqlite:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")  # Python's driver begins before writes only
             yield connection
+
+    def unhurried(self, connection: Connection) -> None:
+        """Statements take as long as they may anyway."""
 
     def begin_writing(self, connection: Connection) -> None:
         """Be the one writer; Python's driver would begin before rows are written, not before tables are made."""
@@ -120,10 +125,14 @@ class Sqlite:
             if line != "ok":
                 yield str(line)
 
-    def trouble_of(self, error: BaseException) -> tuple[Trouble, str] | None:
+    def trouble_of(self, error: DBAPIError) -> tuple[Trouble, str] | None:
         """By the result code."""
-        code: int | None = getattr(error, "sqlite_errorcode", None)
+        code: int | None = getattr(error.orig, "sqlite_errorcode", None)
         if code is None:
             return None
         trouble = Trouble.FULL if code in IOERR_OF_WRITING else TROUBLES.get(code & 0xFF)
-        return None if trouble is None else (trouble, str(getattr(error, "sqlite_errorname", code)))
+        return None if trouble is None else (trouble, str(getattr(error.orig, "sqlite_errorname", code)))
+
+    def is_conflict(self, error: DBAPIError) -> bool:
+        """Two that make the same row, when neither of them was the one writer yet as it looked."""
+        return getattr(error.orig, "sqlite_errorcode", None) in UNIQUE

@@ -134,6 +134,7 @@ class _Importer:
         found: dict[str, SubjectRow] = {}
         for chunk in in_chunks(line.subject_id for line in lines):
             query = select(SubjectRow).where(SubjectRow.tenant == self.report.tenant, SubjectRow.subject_id.in_(chunk))
+            query = query.order_by(SubjectRow.key).with_for_update()  # enrolments of them wait until this ends
             found.update({row.subject_id: row for row in self.session.scalars(query)})
         return found
 

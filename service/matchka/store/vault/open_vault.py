@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from matchka.errors import KeyDestroyedError, SettingsError, StorageDamagedError, VaultLockedError
 from matchka.settings import Settings
+from matchka.store.database import UNHURRIED, Limits
 from matchka.store.engine import file_of
 from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import KEY_BYTES, MasterKey, MasterKeySource, create_key_file
@@ -57,6 +58,7 @@ class OpenVault:
         self._ready: set[str] = set()
         self._only_sealed = keys.only_sealed
         self.identity: str | None = keys.identity
+        self.engines = (keys.engine,)
         masters = keys.masters()
         if masters and self.master.name not in masters:
             raise wrong_master(self.master, masters)
@@ -267,12 +269,14 @@ class VaultPlan:
     Attributes:
         create_key: make the key file where no key was ever used.
         backup_file: a copy of the key store that is kept up to date.
+        limits: of the waits for its database server.
     """
 
     source: MasterKeySource
     key_database_url: str
     create_key: bool = False
     backup_file: Path | None = None
+    limits: Limits = UNHURRIED
 
     @classmethod
     def of(cls, settings: Settings) -> "VaultPlan":
@@ -289,7 +293,13 @@ class VaultPlan:
                 remedy="Name another file.",
             )
         source = MasterKeySource(settings.master_key_file, settings.master_key_command)
-        return cls(source, settings.effective_key_database_url, settings.create_master_key, settings.key_backup_file)
+        return cls(
+            source,
+            settings.effective_key_database_url,
+            settings.create_master_key,
+            settings.key_backup_file,
+            Limits.of(settings.database),
+        )
 
 
 @contextmanager
@@ -305,7 +315,7 @@ def opened_vault(plan: VaultPlan) -> Iterator[Vault]:
 def _open(plan: VaultPlan) -> Vault:
     if not plan.source.is_set:
         return CLEAR
-    keys = KeyStore(plan.key_database_url, plan.backup_file)
+    keys = KeyStore(plan.key_database_url, plan.backup_file, plan.limits)
     try:
         _create_missing_key(plan, keys)
         return OpenVault(keys, plan.source)

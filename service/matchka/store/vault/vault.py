@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
+from sqlalchemy import Engine
+
 from matchka.errors import MatchkaError, VaultLockedError
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import key_ids_of
@@ -62,6 +64,11 @@ class Vault(Protocol):
     @property
     def identity(self) -> str | None:
         """The random name of the key store; None where there is none."""
+        ...
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Of the key store's database; none where there is none."""
         ...
 
     @property
@@ -133,6 +140,7 @@ class ClearVault:
     is_unused = True
     accepts_clear = True
     identity = None
+    engines = ()
     erasures_waiting = 0
 
     def accept_only_sealed(self) -> None:
@@ -206,6 +214,7 @@ class LockedVault:
     is_unused = False
     accepts_clear = False
     identity = None
+    engines = ()
     erasures_waiting = 0
 
     def __init__(self, reason: MatchkaError) -> None:

@@ -1,11 +1,13 @@
 """The Verifier: enrol, verify, identify. Its calls block; routes run them on worker threads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Lock
 from types import MappingProxyType
 from typing import Final
+
+from sqlalchemy import Engine
 
 from matchka.bundles.fusion_file import JOINT, Fusion
 from matchka.bundles.manifest import Manifest
@@ -16,6 +18,7 @@ from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
+from matchka.runtime.deadline import current_deadline
 from matchka.scorers import CountedEmbeddings, counted
 from matchka.store.attempts import Attempts
 from matchka.store.challenges import Challenges
@@ -101,6 +104,11 @@ class Verifier:
         return self._store.attempts
 
     @property
+    def databases(self) -> tuple[Engine, ...]:
+        """Every database that a request may need."""
+        return self._store.engines
+
+    @property
     def manifests(self) -> list[Manifest]:
         """The manifests of the served models, by name; of one name, the current version first."""
         return [model.manifest for model in self._registry]
@@ -172,7 +180,7 @@ class Verifier:
         embeddings = seen.vectors
         for dim in model.manifest.output(EmbeddingOutput).dims:
             truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
-        with self._write_lock:
+        with self._writing():
             with model.times.timed("store"):
                 enrolment = self._store.add_templates(
                     tenant,
@@ -353,17 +361,30 @@ class Verifier:
 
     def delete_subject(self, tenant: str, subject_id: str) -> None:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
-        with self._write_lock:
+        with self._writing():
             key = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
             self._follower.remove(tenant, key)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""
-        with self._write_lock:
+        with self._writing():
             removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
             self._follower.apply_change(tenant, removal.subject_key, removal.model)
         self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be the one writer; who is not so by the request's deadline gives up: nobody waits for what it would write."""
+        deadline = current_deadline()
+        remaining_s = deadline.remaining_s
+        if not self._write_lock.acquire(timeout=-1 if remaining_s is None else remaining_s):
+            raise deadline.deadline_error
+        try:
+            deadline.require()
+            yield
+        finally:
+            self._write_lock.release()
 
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""

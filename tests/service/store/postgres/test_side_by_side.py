@@ -1,17 +1,10 @@
 """The store on a real PostgreSQL, whose transactions of several processes run side by side."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Barrier
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,48 +24,16 @@ from matchka.store.store import Store
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_tenant
+from tests.factories.postgres import Cluster, fresh_database
 
 OF_ONE = ("default", "ada")
 PROCESSES = 8  # stores at once, each with an engine of its own as processes have
 ROUNDS = 60  # of enrolling and deleting, in each
 
 
-def programs() -> Path | None:
-    """The folder of PostgreSQL's programs; Debian keeps them out of the path."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").is_file()), None)
-
-
-def unprivileged() -> dict[str, Any]:
-    """As whom PostgreSQL is started: it refuses to run as root."""
-    return {} if os.getuid() else {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A database of a cluster of its own, which listens to a socket in its folder and to no port."""
-    bin_folder = programs()
-    if bin_folder is None or find_spec("psycopg") is None:
-        pytest.skip("PostgreSQL's programs or its driver psycopg are not installed")
-    identity = unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path may have some hundred characters only
-    if identity:
-        shutil.chown(folder, identity["user"])
-    common = {"cwd": folder, "check": True, "capture_output": True, "timeout": 120, **identity}
-    try:
-        initialise = [bin_folder / "initdb", "-D", folder / "data", "-U", "matchka", "-A", "trust", "--no-sync"]
-        subprocess.run([*initialise, "-E", "UTF8", "--locale", "C"], **common)
-        control = [bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-t", "100"]
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
-        subprocess.run([*control, "-l", folder / "log", "-o", options, "start"], **common)
-        try:
-            yield f"postgresql+psycopg://matchka@/postgres?host={folder}"
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], **common)
-    finally:
-        shutil.rmtree(folder)
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    return postgres_url
 
 
 def enrol_and_delete(url: str, seed: int, together: Barrier) -> list[Exception]:
@@ -106,6 +67,48 @@ def test_one_subject_that_several_processes_enrol_and_delete_at_once_meets_no_fa
         assert list(store.all_references("voice", "1")) == []
 
 
+PAIRS = 40
+
+
+def enrol_each(url: str, seed: int, together: Barrier) -> list[Exception]:
+    """Enrol subjects one by one, each at the same moment as the other does; each of them twice."""
+    met = []
+    with closing(Store(url)) as store:
+        for number in range(PAIRS):
+            together.wait(60)
+            try:
+                store.add_templates("t", f"s{number // 2}", "voice", "1", some(1000 * seed + number))
+            except Exception as error:
+                met.append(error)
+    return met
+
+
+def test_subjects_that_two_enrol_at_the_same_moment_have_all_templates_in_their_references(url: str):
+    Store(url).close()
+    together = Barrier(2)
+    with ThreadPoolExecutor(2) as executor:
+        running = [executor.submit(enrol_each, url, seed, together) for seed in range(2)]
+        assert [error for each in running for error in each.result()] == []
+    with closing(Store(url)) as store:
+        for number in range(PAIRS // 2):
+            found = store.reference("t", f"s{number}", "voice", "1")
+            rows = [some(1000 * seed + place) for seed in range(2) for place in (2 * number, 2 * number + 1)]
+            assert found.template_count == 4
+            np.testing.assert_allclose(found.embedding, np.concatenate(rows).mean(axis=0), atol=1e-6)
+
+
+def test_ten_stores_that_start_at_once_on_an_empty_database_are_all_ready(url: str):
+    together = Barrier(10)
+
+    def start(_number: int) -> str:
+        together.wait(60)
+        with closing(Store(url)) as store:
+            return store.identity
+
+    with ThreadPoolExecutor(10) as executor:
+        assert len(set(executor.map(start, range(10)))) == 1
+
+
 FIVE = ChallengeLimits(lifetime_s=60.0, most_open=5, most_in_an_hour=5)
 
 
@@ -115,7 +118,6 @@ def asked(url: str) -> Iterator[Store]:
     with closing(Store(url)) as store:
         store.add_templates(*OF_ONE, "voice", "1", np.eye(4, dtype=np.float32)[:1])
         yield store
-        store.delete_subject(*OF_ONE)
 
 
 def redeem(store: Store, challenge_id: str) -> bool:
@@ -162,20 +164,11 @@ def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store,
 
 
 @pytest.fixture
-def vaults(url: str, tmp_path: Path) -> tuple[str, VaultPlan]:
+def vaults(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[str, VaultPlan]]:
     """A database for templates and one for keys, both new, and the key."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for name in ("templates", "keys"):
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS of_{name} WITH (FORCE)")
-            connection.exec_driver_sql(f"CREATE DATABASE of_{name}")
-    engine.dispose()
     create_key_file(tmp_path / "master.key")
-    source = MasterKeySource(tmp_path / "master.key")
-    return (
-        url.replace("/postgres?", "/of_templates?"),
-        VaultPlan(source, url.replace("/postgres?", "/of_keys?")),
-    )
+    with fresh_database(cluster) as templates, fresh_database(cluster) as keys:
+        yield templates, VaultPlan(MasterKeySource(tmp_path / "master.key"), keys)
 
 
 def some(seed: int) -> np.ndarray:
