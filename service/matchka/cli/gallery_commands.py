@@ -25,10 +25,10 @@ from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import deletions_in
 from matchka.store.engine import file_of, open_engine, reading
 from matchka.store.integrity.check import CheckReport, check_store
-from matchka.store.migrations.migrate import version_of_tables
-from matchka.store.schema import SCHEMA_VERSION
-from matchka.store.sqlite.backup import backup_file, require_file, write_backup
-from matchka.store.sqlite.restore import RestorePlan, restore
+from matchka.store.migrations.migrate import require_current_tables
+from matchka.store.sqlite.backup import DATABASE_NAME, backup_file, require_file
+from matchka.store.sqlite.restore import RestorePlan
+from matchka.store.transfer.backups import backups_of
 from matchka.store.transfer.deletions_file import read_deletions, write_deletions
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.store.vault.vault import Vault
@@ -91,12 +91,7 @@ def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
         require_file(file)
     engine = open_engine(settings.effective_database_url)
     try:
-        found = version_of_tables(engine)
-        if found != SCHEMA_VERSION:
-            raise StoreError(
-                f"The database has tables of version {found or 0}; this program needs {SCHEMA_VERSION}.",
-                remedy="Start the service once: it brings older tables up to date.",
-            )
+        require_current_tables(engine)
         with reading(engine) as session:
             yield engine, session
     except SQLAlchemyError as error:
@@ -105,21 +100,6 @@ def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
         raise StoreError("The database cannot be read.", value=error, remedy=remedy) from error
     finally:
         engine.dispose()
-
-
-def sqlite_file(settings: Settings) -> Path:
-    """The file of the store.
-
-    Raises: StoreError: it is in another database.
-    """
-    file = file_of(settings.effective_database_url)
-    if file is None:
-        raise StoreError(
-            "Backups are copies of SQLite files.",
-            value=settings.effective_database_url.split("://")[0],
-            remedy="Use that database's own backups; `matchka gallery export` and `import` work with any.",
-        )
-    return file
 
 
 @gallery_commands.command()
@@ -131,10 +111,10 @@ def backup(
 ) -> None:
     """Write a backup of everything, while the service serves or not."""
     with private_settings() as settings:
-        database = require_file(sqlite_file(settings))
+        url = settings.effective_database_url
         file = backup_file(target, datetime.now(UTC))
         with progress_bar("copying", bytes_counted=True) as advance:
-            manifest = write_backup(database, file, advance)
+            manifest = backups_of(url).write(url, file, advance)
     if json:
         typer.echo(json_format.dumps({"file": str(file), **manifest.model_dump(mode="json")}))
         return
@@ -156,13 +136,14 @@ def restore_command(
 ) -> None:
     """Restore a backup, without what was deleted since; the service must be stopped."""
     with private_settings() as settings:
-        database = sqlite_file(settings)
+        url = settings.effective_database_url
+        database = file_of(url) or settings.data_dir / DATABASE_NAME
         deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
         with owned_data_dir(settings.data_dir), unlocked_vault(settings) as vault:
             plan = RestorePlan(file, database, replace, resurrect, deletions, deletions_file is not None, vault)
             database.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("unpacking", True) as advance, progress_bar("checking") as progress:
-                report = restore(plan, advance, progress)
+                report = backups_of(url).restore(url, plan, advance, progress)
     statistics = report.statistics
     result = {
         "subjects": statistics.subjects,

@@ -58,6 +58,16 @@ def file_of(url: str) -> Path | None:
     return _database_at(parsed).file_of(parsed)
 
 
+def backend_of(url: str) -> str:
+    """The kind of database that a URL names: a key of DATABASES.
+
+    Raises: StoreError: it names none.
+    """
+    parsed = _parse(url)
+    _database_at(parsed)
+    return parsed.get_backend_name()
+
+
 def _parse(url: str) -> URL:
     try:
         return make_url(url)

@@ -29,6 +29,19 @@ def version_of_tables(engine: Engine) -> int | None:
         return _version(connection)
 
 
+def require_current_tables(engine: Engine) -> None:
+    """Refuse a store of other tables than this program's.
+
+    Raises: StoreError: they are older or newer, or there are none.
+    """
+    found = version_of_tables(engine)
+    if found != SCHEMA_VERSION:
+        raise StoreError(
+            f"The database has tables of version {found or 0}; this program needs {SCHEMA_VERSION}.",
+            remedy="Start the service once: it brings older tables up to date.",
+        )
+
+
 def bring_up_to_date(engine: Engine) -> None:
     """Make the tables of a new database, or have Alembic change those of an older version.
 

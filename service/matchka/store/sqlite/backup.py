@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,10 +94,21 @@ def write_backup(database: Path, target: Path, advance: Advance) -> BackupManife
         StoreError: there is no store in the file, or one of another program version.
         BackupError: the archive cannot be written, or the file is damaged.
     """
+    return archive_copy(lambda copy: copy_database(database, copy, advance), target, advance)
+
+
+def archive_copy(make_copy: Callable[[Path], None], target: Path, advance: Advance) -> BackupManifest:
+    """Write an archive of one file of SQLite.
+
+    Args:
+        make_copy: writes a copy of a store, of one moment, into the file that it is given.
+        target: the archive; it appears when it is whole.
+        advance: called with bytes done, of how many.
+    """
     with new_archive(target) as (writer, staging):
         copy = staging / DATABASE_NAME
         created_at = datetime.now(UTC)
-        copy_database(database, copy, advance)
+        make_copy(copy)
         statistics = _statistics_of_file(copy)
         _forget_challenges(copy)
         writer.add_file(DATABASE_NAME, copy, advance)

@@ -54,7 +54,7 @@ class RestorePlan:
 
     Attributes:
         archive: the backup.
-        database: the SQLite file to make or replace.
+        database: the SQLite file to make or replace; where the store is in a server, where its file would be.
         replace: whether a store that is there may be replaced.
         resurrect: whether templates come back that were deleted after the backup.
         deletions: of other deletion logs, to be respected besides that of the store that is replaced.
@@ -109,8 +109,12 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
         raise RestoreRefusedError(
             "There is a store already.", value=plan.database, remedy="Say --replace, or restore to another data folder."
         )
-    deletions = [*plan.deletions, *_deletions_to_keep(plan)]
-    _finish_erasures(plan)
+    url = f"sqlite:///{plan.database}"
+    deletions, keys = list(plan.deletions), None
+    if plan.database.exists():
+        deletions += kept_deletions(url, plan)
+        keys = kept_keys(url)
+        finish_erasures_of(url, plan.vault)
     try:
         with staging_folder(plan.database) as staging:
             staged = staging / DATABASE_NAME
@@ -125,7 +129,7 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
                     copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
             engine = open_engine(f"sqlite:///{staged}")
             try:
-                report = _prepare(engine, manifest, deletions, _keys_to_keep(plan), plan, progress)
+                report = _prepare(engine, manifest, deletions, keys, plan, progress)
             finally:
                 engine.dispose()  # the last connection: its log is emptied and gone
             is_replaced = plan.database.exists()
@@ -195,17 +199,15 @@ def _leave_out_unreadable(engine: Engine, vault: Vault) -> int:
     return len(keys)
 
 
-def _finish_erasures(plan: RestorePlan) -> None:
+def finish_erasures_of(url: str, vault: Vault) -> None:
     """Destroy the keys of whoever was deleted from the store that is replaced, when a process was killed at it.
 
     Raises: VaultLockedError: they are in another key store, and would never be destroyed.
     """
-    if not plan.database.exists():
-        return
-    engine = open_engine(f"sqlite:///{plan.database}")
+    engine = open_engine(url)
     try:
-        require_key_store_of_erasures(engine, plan.vault)
-        finish_erasures(engine, plan.vault)
+        require_key_store_of_erasures(engine, vault)
+        finish_erasures(engine, vault)
     except SQLAlchemyError:
         pass  # a damaged store, or one of tables from before there were keys
     finally:
@@ -230,15 +232,13 @@ def _require_as_named(statistics: StoreStatistics, manifest: BackupManifest) -> 
         )
 
 
-def _deletions_to_keep(plan: RestorePlan) -> list[Deletion]:
-    """The deletion log of the store that is replaced; none where there is no store.
+def kept_deletions(url: str, plan: RestorePlan) -> list[Deletion]:
+    """The deletion log of the store that is replaced.
 
     Raises: RestoreRefusedError: it cannot be read, and nobody said that deletions may be undone.
     """
-    if not plan.database.exists():
-        return []
     try:
-        return _read_deletions(plan.database)
+        return _read(url, FIRST_WITH_DELETIONS, lambda session: list(deletions_in(session))) or []
     except (SQLAlchemyError, StoreError, UnicodeError) as error:  # the last where a damaged file's text is none
         if plan.resurrect or plan.has_deletions_file:
             return []
@@ -250,23 +250,17 @@ def _deletions_to_keep(plan: RestorePlan) -> list[Deletion]:
         ) from error
 
 
-def _read_deletions(database: Path) -> list[Deletion]:
-    return _read(database, FIRST_WITH_DELETIONS, lambda session: list(deletions_in(session))) or []
-
-
-def _keys_to_keep(plan: RestorePlan) -> KeyCopy | None:
-    """API keys and failed attempts of the store that is replaced; None where there is none that can be read."""
-    if not plan.database.exists():
-        return None
+def kept_keys(url: str) -> KeyCopy | None:
+    """API keys and failed attempts of the store that is replaced; None where they cannot be read."""
     try:
-        return _read(plan.database, FIRST_WITH_KEYS, keys_in)
+        return _read(url, FIRST_WITH_KEYS, keys_in)
     except (SQLAlchemyError, StoreError, UnicodeError):
         return None
 
 
-def _read(database: Path, first_version: int, read: Callable[[Session], T]) -> T | None:
+def _read(url: str, first_version: int, read: Callable[[Session], T]) -> T | None:
     """What is read from a store; None where its tables are older than what is asked for."""
-    engine = open_engine(f"sqlite:///{database}")
+    engine = open_engine(url)
     try:
         version = version_of_tables(engine)
         if version is None or version < first_version:

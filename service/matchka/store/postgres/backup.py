@@ -1,0 +1,103 @@
+"""Backups of a store in a PostgreSQL server: the same archive as of a file, with its rows in a file of SQLite."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Table, create_engine, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from matchka.errors import BackupError, StoreError
+from matchka.store.engine import open_engine, reading
+from matchka.store.migrations.migrate import require_current_tables
+from matchka.store.schema import Base
+from matchka.store.sqlite.backup import BackupManifest, archive_copy
+from matchka.store.transfer.archive import Advance
+
+ROWS_AT_ONCE: Final = 5_000
+SEQUENCES: Final = "SELECT pg_get_serial_sequence(%s, %s)"
+
+
+def write_server_backup(url: str, target: Path, advance: Advance) -> BackupManifest:
+    """Copy a store into an archive, which restores into a file as well; services may serve from it meanwhile.
+
+    All rows are of one snapshot.
+
+    Args:
+        url: of the server's database.
+        target: the archive; it appears when it is whole.
+        advance: called with rows, and afterwards with bytes, done of how many.
+
+    Raises:
+        StoreError: there is no store, or one of another program version.
+        BackupError: the archive cannot be written, or the server cannot be read.
+    """
+    return archive_copy(lambda copy: _copy(url, copy, advance), target, advance)
+
+
+def _copy(url: str, target: Path, advance: Advance) -> None:
+    server, file = open_engine(url), create_engine(f"sqlite:///{target}")
+    try:
+        require_current_tables(server)
+        Base.metadata.create_all(file)
+        with reading(server) as session, file.begin() as copy:
+            copy_rows(session.connection(), copy, advance)
+            sequences = {table.name: last_number(session.connection(), table) for table in numbered_tables()}
+        with closing(sqlite3.connect(target)) as connection, connection:
+            for name, number in sequences.items():
+                connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+                connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, number))
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise BackupError(
+            "The database cannot be copied.", value=error, remedy="Check the database server, and this disk's space."
+        ) from error
+    finally:
+        server.dispose()
+        file.dispose()
+
+
+def copy_rows(source: Connection, target: Connection, advance: Advance) -> None:
+    """Copy every row of every table; owners before what refers to them.
+
+    Args:
+        source: reads one state.
+        target: has the tables, empty; the caller commits.
+        advance: called with the rows done, of how many.
+    """
+    tables = Base.metadata.sorted_tables
+    total = sum(source.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+    done = 0
+    for table in tables:
+        with source.execution_options(yield_per=ROWS_AT_ONCE).execute(select(table)) as found:
+            for rows in found.mappings().partitions():
+                target.execute(insert(table), [dict(row) for row in rows])
+                done += len(rows)
+                advance(done, total)
+
+
+def numbered_tables() -> list[Table]:
+    """The tables whose keys the database counts, and never gives twice."""
+    return [table for table in Base.metadata.sorted_tables if table.autoincrement_column is not None]
+
+
+def last_number(connection: Connection, table: Table) -> int:
+    """The last key that the server has given; 0 before the first."""
+    sequence = sequence_of(connection, table)
+    number, is_given = connection.exec_driver_sql(f"SELECT last_value, is_called FROM {sequence}").one()  # noqa: S608
+    return int(number) if is_given else 0
+
+
+def sequence_of(connection: Connection, table: Table) -> str:
+    """The name of what counts a table's keys.
+
+    Raises: StoreError: nothing does.
+    """
+    column = table.autoincrement_column
+    name = column.name if column is not None else ""
+    found = connection.exec_driver_sql(SEQUENCES, (table.name, name)).scalar_one()
+    if found is None:
+        raise StoreError(
+            "The database counts no keys of a table.", value=table.name, remedy="Restore a backup into a new database."
+        )
+    return str(found)
