@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -44,7 +45,7 @@ from matchka.errors import MatchkaError, VaultLockedError
 from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
-from matchka.runtime.fairness.shares import KEPT
+from matchka.runtime.fairness.shares import most_held
 from matchka.runtime.fairness.turns import Turns
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
@@ -105,7 +106,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     )
     app.state.settings = settings
     # one for every request that is let in: most wait for their turn or a batch, and a queue here would know no accounts
-    most_requests = settings.max_in_flight + max(1, settings.max_in_flight // KEPT)
+    most_requests = math.ceil(most_held(settings.max_in_flight))
     workers = ThreadPoolExecutor(most_requests, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     rules = AttemptRules(settings.failed_tries_per_hour, settings.longest_lockout_s)

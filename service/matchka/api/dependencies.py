@@ -13,8 +13,9 @@ from starlette.requests import ClientDisconnect
 
 from matchka.api.guards.account import account_of
 from matchka.api.guards.key_ring import KeyRing
+from matchka.api.guards.middleware import Refused
 from matchka.api.telemetry import Telemetry
-from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, UnknownFieldError
+from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, OverloadedError, UnknownFieldError
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
@@ -111,13 +112,16 @@ class Caller:
             samples: files that it embeds; a call without any counts as one.
 
         Raises:
-            OverloadedError: it would wait too long for its turn.
+            Refused: it would wait too long for its turn.
             DeadlinePassedError: it took longer than the service lets a request take.
             ClientDisconnect: the client left.
         """
         account = account_of(self.request.scope)
-        with self.state.load_shedder.at_work(samples, account):
-            return await self._run(call, account)
+        try:
+            with self.state.load_shedder.at_work(samples, account):
+                return await self._run(call, account)
+        except OverloadedError as error:
+            raise Refused(error) from error  # nothing is held for it while it is answered
 
     async def on_worker(self, call: Callable[[], T]) -> T:
         """Run a short blocking call, which is no work that is charged or shed, on a worker thread to its end."""

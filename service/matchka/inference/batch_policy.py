@@ -21,7 +21,7 @@ class BatchPolicy:
         max_rows: most rows of one run.
         max_wait_s: longest time that a row waits for others while another worker runs; it never waits while none does.
         max_queued_rows: most rows of one account that wait for a worker, with an eighth more for all together
-            (may_hold); a request beyond is refused.
+            (has_room); a request beyond is refused.
         workers: threads that run the graph at the same time.
         most_shares: workers among which waiting rows are divided, at most; those beyond it are there so that nothing
             idles between two runs. None: all workers.

@@ -22,7 +22,7 @@ from matchka.inference.session import NamedArrays, Session, Shape
 from matchka.modalities.modality import InputArray
 from matchka.runtime.deadline import Deadline, current_deadline
 from matchka.runtime.fairness.account import Account, current_account
-from matchka.runtime.fairness.shares import FairClock, may_hold
+from matchka.runtime.fairness.shares import FairClock, has_room
 from matchka.runtime.stage_timer import StageTimes
 
 LOGGER: Final = logging.getLogger("matchka")
@@ -192,13 +192,14 @@ class Batcher:
         with self._changed:
             if self._stopped:
                 raise _stopped_error()
-            rows, queued_rows, account = len(waiter.inputs), self._queued_rows, waiter.account
-            mine = sum(other.waiting_rows for other in self._queue if other.account == account)
-            most = self._policy.max_queued_rows
-            if queued_rows and not may_hold(mine + rows, queued_rows + rows, most, account.weight):
+            rows, most = len(waiter.inputs), self._policy.max_queued_rows
+            queued = Counter[Account]()
+            for other in self._queue:
+                queued[other.account] += other.waiting_rows
+            if queued.total() and not has_room(queued, waiter.account, rows, most):
                 self._dropped["overloaded"] += 1
                 raise OverloadedError(
-                    f"{queued_rows} rows wait for this model; its queue holds {most} of one key.",
+                    f"{queued.total()} rows wait for this model; its queue holds {most} of one key.",
                     value=rows,
                     remedy="Try again after the seconds in Retry-After.",
                 )

@@ -22,8 +22,8 @@ class LoadShedder:
     More work than can be done in time is worse than a little less: all of it is dropped when its time is over, and
     nothing at all is answered. So the time to an answer is foretold from the samples before and the mean time between
     answered ones while there was work, and a request that would take longer than the bound is refused; but never one
-    that comes while nothing else of its account is at work. Accounts take turns (fairness/shares.py), so that of what
-    others have waiting no more counts than is done meanwhile.
+    that comes while nothing else of its account is at work. Tenants and their accounts take turns
+    (fairness/shares.py), so that of what others have waiting no more counts than is done meanwhile.
 
     Args:
         max_s: the bound.
@@ -41,13 +41,14 @@ class LoadShedder:
 
     def expected_s(self, samples: int, account: Account = ANONYMOUS) -> float:
         """Seconds that a request of so many samples would take, with all that are done before it."""
-        mine = self._samples[account] + samples
-        others = (
-            min(float(count), mine * other.weight / account.weight)
-            for other, count in self._samples.items()
-            if other != account
-        )
-        return (mine + sum(others)) * self._interval_s
+        before: Counter[str] = Counter()  # of other tenants
+        mine = tenants = float(self._samples[account] + samples)
+        for other, count in self._samples.items():
+            if other.tenant != account.tenant:
+                before[other.tenant] += count
+            elif other != account:
+                tenants += min(count, mine * other.weight / account.weight)
+        return (tenants + sum(min(count, tenants) for count in before.values())) * self._interval_s
 
     def require_room(self, samples: int = 1, account: Account = ANONYMOUS) -> None:
         """Refuse what would take too long.

@@ -171,6 +171,17 @@ def test_expected_s_of_one_account_counts_of_the_others_no_more_than_is_done_mea
         assert load_shedder.expected_s(0, busy) == pytest.approx(502 * sample_s)
 
 
+def test_expected_s_of_one_tenant_counts_many_accounts_of_another_as_one():
+    load_shedder = LoadShedder(15.0, lambda: 0.0)
+    with ExitStack() as stack:
+        for number in range(40):
+            stack.enter_context(load_shedder.at_work(10, Account(str(number), tenant="many")))
+        sample_s = load_shedder.expected_s(1, Account("new", tenant="few")) / 2
+        stack.enter_context(load_shedder.at_work(3, Account("own", tenant="few")))
+        assert load_shedder.expected_s(2, Account("new", tenant="few")) == pytest.approx((2 + 2 + 4) * sample_s)
+        assert load_shedder.expected_s(1, Account("new", tenant="many")) == pytest.approx((1 + 40 + 3) * sample_s)
+
+
 def test_require_room_while_another_account_has_far_too_much_at_work_lets_in():
     now = [0.0]
     load_shedder = LoadShedder(15.0, lambda: now[0], always_taken=3)

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from matchka.api.guards.account import note_tenant
 from matchka.api.guards.failed_keys import INTERVAL_S, LONGEST_S, FailedKeys, network_of
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import GUARDED_PREFIX, Refused
@@ -47,7 +48,9 @@ class KeyGate:
         """Serve one request."""
         if scope["type"] == "http" and self._is_guarded(scope["path"]):
             try:
-                self._rates.take(self._keys.grant_of(Headers(scope=scope).get("authorization")))
+                grant = self._keys.grant_of(Headers(scope=scope).get("authorization"))
+                note_tenant(scope, grant.tenant)
+                self._rates.take(grant)
             except UnauthorizedError as error:
                 await self._refuse(scope, error)
             except TooManyRequestsError as error:

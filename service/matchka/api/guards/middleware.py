@@ -12,11 +12,12 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from matchka.api.guards.account import account_of
+from matchka.api.guards.account import account_of, tenant_of
+from matchka.api.guards.refusal_pace import RefusalPace
 from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.fairness.account import Account
-from matchka.runtime.fairness.shares import may_hold
+from matchka.runtime.fairness.shares import has_room
 from matchka.runtime.http_protocol import LINGER_S
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.runtime.request_connection import connection_of
@@ -48,7 +49,8 @@ class Refusals:
     A client that is still sending its body mostly reads no answer before it has sent everything, and closing at once
     would look like a crash. A short rest is left to the server, which reads and drops it within the time that it gives
     an idle connection, and the connection is used again; what is longer or of unknown length is read and dropped here
-    for a while, and the connection closed.
+    for a while, and the connection closed. Callers that come again at once wait for their refusals (RefusalPace); where
+    too many wait, nothing is read for the others, and their connections are closed with the answer.
 
     Args:
         app: what is behind it.
@@ -58,35 +60,49 @@ class Refusals:
     def __init__(self, app: ASGIApp, max_body_mib: float) -> None:
         self._app = app
         self._most_drained_bytes = int(max_body_mib * MIB) * LINGER_BODIES
+        self._pace = RefusalPace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        is_read = False
+
+        async def noting_receive() -> Message:
+            nonlocal is_read
+            message = await receive()
+            is_read = not message.get("more_body", False)
+            return message
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, noting_receive, send)
         except Refused as refused:
-            connection = connection_of(scope)
+            connection, tenant = connection_of(scope), tenant_of(scope)
             if refused.hangs_up and connection.hang_up():
                 return
             connection.note_refused()
-            lingers = refused.hangs_up or _needs_to_linger(Headers(scope=scope), scope.get("http_version", "1.1"))
-            await refused.response(scope, receive, self._lingering(receive, send) if lingers else send)
+            is_in_time = tenant is None or await self._pace.wait(tenant)
+            version = scope.get("http_version", "1.1")
+            has_rest = refused.hangs_up or (not is_read and _needs_to_linger(Headers(scope=scope), version))
+            ending = self._ending(receive, send, self._most_drained_bytes if is_in_time else 0) if has_rest else send
+            await refused.response(scope, receive, ending)
 
-    def _lingering(self, receive: Receive, send: Send) -> Send:
-        async def send_then_linger(message: Message) -> None:
+    def _ending(self, receive: Receive, send: Send, most_drained_bytes: int) -> Send:
+        """What sends an answer, reads and drops so much of the body, and closes the connection."""
+
+        async def send_then_end(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
                 return
             await send({**message, "more_body": True})
-            await _drain(receive, self._most_drained_bytes)
+            await _drain(receive, most_drained_bytes)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        return send_then_linger
+        return send_then_end
 
 
 class BodyLimit:
     """ASGI middleware: refuses a body as soon as it passes the limit, by its announced length or by counting.
 
-    The announced length counts against the share of its own account (may_hold), so that a body beyond it is refused at
+    The announced length counts against the share of its own account (has_room), so that a body beyond it is refused at
     its head; other accounts lose only the room of what arrived.
 
     Args:
@@ -100,8 +116,8 @@ class BodyLimit:
         self._max_bytes = int(max_body_mib * MIB)
         self._max_body_mib = max_body_mib
         self._max_all_bytes = max_bodies_mib * MIB
-        self._arrived: Counter[str] = Counter()  # bytes by account
-        self._expected: Counter[str] = Counter()  # the same, or the announced length of a body that is longer
+        self._arrived: Counter[Account] = Counter()  # bytes
+        self._expected: Counter[Account] = Counter()  # the same, or the announced length of a body that is longer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -128,11 +144,11 @@ class BodyLimit:
             await self._app(scope, counted_receive, send)
         finally:
             for bytes_by_account, size in ((self._arrived, received), (self._expected, expected)):
-                bytes_by_account[account.name] -= size
-                if not bytes_by_account[account.name]:
-                    del bytes_by_account[account.name]
+                bytes_by_account[account] -= size
+                if not bytes_by_account[account]:
+                    del bytes_by_account[account]
 
-    def _grown(self, bytes_by_account: Counter[str], account: Account, before: int, size: int) -> int:
+    def _grown(self, bytes_by_account: Counter[Account], account: Account, before: int, size: int) -> int:
         """Count a body as `size` bytes, of which `before` are counted already.
 
         Args:
@@ -146,12 +162,12 @@ class BodyLimit:
         """
         if size == before:
             return size
-        mine = bytes_by_account[account.name] + size - before
-        everybodys = mine + self._arrived.total() - self._arrived[account.name]
-        is_alone = everybodys == size
-        if not is_alone and not may_hold(mine, everybodys, self._max_all_bytes, account.weight):
+        mine = bytes_by_account[account]
+        held = {**self._arrived, account: mine}
+        is_alone = sum(held.values()) == before
+        if not is_alone and not has_room(held, account, size - before, self._max_all_bytes):
             raise self._too_many()
-        bytes_by_account[account.name] = mine
+        bytes_by_account[account] = mine + size - before
         return size
 
     def _too_large(self, size: str) -> Refused:
@@ -177,7 +193,7 @@ class InFlightLimit:
 
     Args:
         app: what is behind it.
-        max_in_flight: most requests of one account; some places more are kept for others (may_hold).
+        max_in_flight: most requests of one account; some places more are kept for others (has_room).
         load_shedder: says what would wait too long.
     """
 
@@ -185,7 +201,7 @@ class InFlightLimit:
         self._app = app
         self._max_in_flight = max_in_flight
         self._load_shedder = load_shedder
-        self._in_flight: Counter[str] = Counter()  # requests by account
+        self._in_flight: Counter[Account] = Counter()  # requests
         self._is_full = OverloadedError(
             f"As many requests of this key are in flight as the service accepts: {max_in_flight}, or less while others "
             "ask as well.",
@@ -200,17 +216,16 @@ class InFlightLimit:
             return
         account = account_of(scope)
         self._require_room(account)
-        self._in_flight[account.name] += 1
+        self._in_flight[account] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._in_flight[account.name] -= 1
-            if not self._in_flight[account.name]:
-                del self._in_flight[account.name]
+            self._in_flight[account] -= 1
+            if not self._in_flight[account]:
+                del self._in_flight[account]
 
     def _require_room(self, account: Account) -> None:
-        mine, everybodys = self._in_flight[account.name] + 1, self._in_flight.total() + 1
-        if not may_hold(mine, everybodys, self._max_in_flight, account.weight):
+        if not has_room(self._in_flight, account, 1, self._max_in_flight):
             raise Refused(self._is_full, self._is_full_response)
         if self._load_shedder is not None:
             try:

@@ -9,15 +9,17 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Account:
-    """One of those among whom the service is shared.
+    """One of those among whom the service is shared: first among tenants, then among the accounts of each.
 
     Attributes:
-        name: tells it from the others.
-        weight: its part of what is shared, beside the weights of the others; > 0.
+        name: tells it from all others.
+        weight: its part of what its tenant has, beside the weights of the tenant's others; > 0.
+        tenant: whose it is. Tenants have equal parts, however many accounts each has.
     """
 
     name: str
     weight: float = 1.0
+    tenant: str = ""
 
 
 ANONYMOUS: Final = Account("anonymous")  # callers where no key is in force, and work that no request asked for

@@ -1,6 +1,6 @@
 """How much one account may hold while others want some too, and whose turn is next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Final
 
 from matchka.runtime.fairness.account import Account
@@ -9,17 +9,46 @@ KEPT: Final = 8  # one account may hold so many times what would be left for the
 MOST_REMEMBERED: Final = 256  # accounts whose tags are kept; those that nothing is known of begin at the same place
 
 
-def may_hold(mine: float, everybodys: float, limit: float, weight: float = 1.0) -> bool:
-    """Whether an account may hold so much of what is shared.
+def has_room(held: Mapping[Account, float], account: Account, more: float, limit: float) -> bool:
+    """Whether an account may hold so much more: its tenant beside the others, and it beside its tenant's others.
 
-    An account alone has the whole limit, and an eighth more is kept for others. The more of them hold something, the
-    less each may have; one that comes new finds an eighth of what the greediest has.
+    Args:
+        held: what each account has.
+        account: who asks.
+        more: what it asks for.
+        limit: what one account may hold where there is no other; see most_held.
+
+    >>> keys = [Account(str(key), tenant="many") for key in range(4)]
+    >>> held = dict.fromkeys(keys, 36.0)
+    >>> has_room(held, Account("another", tenant="many"), 1, 128), has_room(held, Account("one", tenant="few"), 1, 128)
+    (False, True)
+    """
+    everybodys = more + sum(held.values())
+    tenants = more + sum(count for other, count in held.items() if other.tenant == account.tenant)
+    mine = more + held.get(account, 0.0)
+    return may_hold(mine, tenants, limit, account.weight) and may_hold(tenants, everybodys, _with_kept(limit))
+
+
+def most_held(limit: float) -> float:
+    """What all accounts together can hold: an eighth is kept in each tenant for its others, and one for other tenants.
+
+    >>> most_held(128)
+    162.0
+    """
+    return _with_kept(_with_kept(limit))
+
+
+def may_hold(mine: float, everybodys: float, limit: float, weight: float = 1.0) -> bool:
+    """Whether one may hold so much of what is shared.
+
+    One alone has the whole limit, and an eighth more is kept for others. The more of them hold something, the less each
+    may have; one that comes new finds an eighth of what the greediest has.
 
     Args:
         mine: what it would hold, that which it asks for included.
         everybodys: what all would hold then.
-        limit: what one account may hold where there is no other.
-        weight: of the account.
+        limit: what one may hold where there is no other.
+        weight: its part beside the others.
 
     Source: dynamic thresholds, Choudhury and Hahne 1998, doi:10.1109/90.664262.
 
@@ -30,17 +59,16 @@ def may_hold(mine: float, everybodys: float, limit: float, weight: float = 1.0) 
     >>> [may_hold(places, 2 * places, 128) for places in (67, 68)]
     [True, False]
     """
-    left = limit + max(1.0, limit / KEPT) - everybodys
-    return mine <= KEPT * weight * left
+    return mine <= KEPT * weight * (_with_kept(limit) - everybodys)
 
 
 class FairClock:
-    """Start-time fair queueing: the next is the account that was given least for its weight. Not safe for threads.
+    """Start-time fair queueing in two levels. Not safe for threads.
 
-    Each account has a tag, the work that it was charged for, divided by its weight. One that comes back after a pause
-    begins where the least of those that wait is: it saves nothing up, and owes nothing for what it got while nobody
-    else wanted it. While two accounts wait, what they were given for their weights differs by no more than the largest
-    piece of one and the largest of the other.
+    The next is of the tenant that was given least, and of its accounts the one that was given least for its weight.
+
+    While two tenants wait, or two accounts of one tenant, what they were given for their weights differs by no more
+    than the largest piece of one and the largest of the other.
 
     Source: Goyal, Vin and Cheng 1997, doi:10.1109/90.649569.
 
@@ -54,8 +82,8 @@ class FairClock:
     """
 
     def __init__(self) -> None:
-        self._tags: dict[str, float] = {}
-        self._now = 0.0  # the least tag of those that waited last; never goes back
+        self._tenants = _Tags()
+        self._accounts: dict[str, _Tags] = {}  # by tenant
 
     def first(self, waiting: Iterable[Account], eligible: Iterable[Account] | None = None) -> Account:
         """Whose turn it is; among equals, the one that is named first.
@@ -64,16 +92,49 @@ class FairClock:
             waiting: all accounts that want something, at least one, in the order of their coming.
             eligible: those of them that can be given something now, at least one; all by default.
         """
-        tags = {account: self._tags.get(account.name, 0.0) for account in waiting}
-        self._now = max(self._now, min(tags.values()))
-        return _least(tags if eligible is None else {account: tags[account] for account in eligible}, self._now)
+        waiting = list(waiting)
+        possible = waiting if eligible is None else list(eligible)
+        tenant = self._tenants.first((one.tenant for one in waiting), {one.tenant for one in possible})
+        tags = self._accounts.setdefault(tenant, _Tags())
+        names = {one.name: one for one in possible if one.tenant == tenant}
+        return names[tags.first((one.name for one in waiting if one.tenant == tenant), names)]
 
     def charge(self, account: Account, work: float) -> None:
         """Note what an account was given, or with a negative sign what it was charged too much."""
-        self._tags[account.name] = max(self._now, self._tags.get(account.name, 0.0)) + work / account.weight
+        self._tenants.charge(account.tenant, work)
+        self._accounts.setdefault(account.tenant, _Tags()).charge(account.name, work / account.weight)
+        if len(self._accounts) > MOST_REMEMBERED:
+            self._accounts = {name: tags for name, tags in self._accounts.items() if name in self._tenants.remembered}
+
+
+class _Tags:
+    """Start-time fair queueing on one level, by name.
+
+    Each name has a tag, the work that it was charged for. One that comes back after a pause begins where the least of
+    those that wait is: it saves nothing up, and owes nothing for what it got while nobody else wanted it.
+    """
+
+    def __init__(self) -> None:
+        self._tags: dict[str, float] = {}
+        self._now = 0.0  # the least tag of those that waited last; never goes back
+
+    @property
+    def remembered(self) -> Collection[str]:
+        """Of whom there is a tag."""
+        return self._tags.keys()
+
+    def first(self, waiting: Iterable[str], eligible: Container[str]) -> str:
+        """Whose turn it is of those eligible; among equals, the one that is named first."""
+        tags = {name: self._tags.get(name, 0.0) for name in waiting}
+        self._now = max(self._now, min(tags.values()))
+        return min((name for name in tags if name in eligible), key=lambda name: max(self._now, tags[name]))
+
+    def charge(self, name: str, work: float) -> None:
+        """Note what was given."""
+        self._tags[name] = max(self._now, self._tags.get(name, 0.0)) + work
         if len(self._tags) > MOST_REMEMBERED:  # a tag that has passed says nothing that its absence does not
             self._tags = {name: tag for name, tag in self._tags.items() if tag > self._now}
 
 
-def _least(tags: Mapping[Account, float], now: float) -> Account:
-    return min(tags, key=lambda account: max(now, tags[account]))
+def _with_kept(limit: float) -> float:
+    return limit + max(1.0, limit / KEPT)

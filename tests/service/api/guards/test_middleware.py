@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from matchka.api.guards import middleware as middleware
+from matchka.api.guards.account import note_tenant
 from matchka.api.guards.middleware import LINGER_BODIES, MIB, Refusals
+from matchka.api.guards.refusal_pace import RefusalPace
+from matchka.errors import OverloadedError
 from matchka.runtime.load_shedding import LoadShedder
 
 LIMIT = MIB  # of every body_limit below
@@ -35,6 +38,7 @@ class Connection:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     path: str = "/v1/embed"
     hangs_after: bool = False  # never says that the body ends
+    then_silent: bool = False  # neither sends more nor leaves when the body has ended
     sent: list[dict[str, Any]] = field(default_factory=list)
     read: int = 0
 
@@ -43,15 +47,17 @@ class Connection:
             self.read += 1
             more = self.hangs_after or self.read < len(self.chunks)
             return {"type": "http.request", "body": self.chunks[self.read - 1], "more_body": more}
-        if self.hangs_after:
+        if self.hangs_after or self.then_silent:
             await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
 
-    def run(self, app: Any) -> None:
+    def run(self, app: Any, tenant: str | None = None) -> None:
         scope = {"type": "http", "method": "POST", "path": self.path, "headers": self.headers}
+        if tenant is not None:
+            note_tenant(scope, tenant)
         asyncio.run(app(scope, self.receive, self.send))
 
     @property
@@ -141,6 +147,30 @@ def test_refused_body_without_end_is_drained_only_so_far():
     connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
     assert connection.read * (LIMIT // 4) <= (2 + LINGER_BODIES) * LIMIT
+
+
+def test_refusal_behind_as_many_as_may_wait_reads_nothing_and_ends_the_connection(monkeypatch: pytest.MonkeyPatch):
+    async def never(_pace: RefusalPace, _tenant: str) -> bool:
+        return False
+
+    monkeypatch.setattr(RefusalPace, "wait", never)
+    connection = Connection([bytes(LIMIT // 4)] * 12, length(3 * LIMIT))
+    connection.run(body_limit(CountingApp(), 1.0), tenant="greedy")
+    refusal(connection)
+    assert connection.read <= 1
+    assert (b"connection", b"close") in connection.sent[0]["headers"]
+
+
+def test_refusal_of_a_request_whose_body_was_read_ends_at_once_and_keeps_the_connection():
+    async def overloaded(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        raise middleware.Refused(OverloadedError("too much", remedy="Try again."))
+
+    connection = Connection([bytes(LIMIT)] * 2, length(2 * LIMIT), then_silent=True)
+    connection.run(Refusals(overloaded, 2.0))  # reading on would never end
+    assert connection.status == 503
+    assert (b"connection", b"close") not in connection.sent[0]["headers"]
 
 
 def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):

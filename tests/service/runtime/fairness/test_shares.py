@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matchka.runtime.fairness.account import Account
-from matchka.runtime.fairness.shares import MOST_REMEMBERED, FairClock, may_hold
+from matchka.runtime.fairness.shares import MOST_REMEMBERED, FairClock, has_room, may_hold, most_held
 
 WEIGHTS = [1.0, 2.0, 0.5]
 
@@ -171,4 +171,46 @@ def test_charge_of_many_accounts_that_come_once_remembers_few():
         account = Account(str(number))
         clock.charge(clock.first([account]), 1.0)
         clock.charge(account, -1.0)
-    assert len(clock._tags) <= MOST_REMEMBERED + 1
+    assert len(clock._accounts[""]._tags) <= MOST_REMEMBERED + 1
+
+
+def test_charge_of_many_tenants_that_come_once_remembers_few():
+    clock = FairClock()
+    for number in range(10 * MOST_REMEMBERED):
+        account = Account(str(number), tenant=str(number))
+        clock.charge(clock.first([account]), 1.0)
+        clock.charge(account, -1.0)
+    assert len(clock._accounts) <= MOST_REMEMBERED + 1
+
+
+def test_first_gives_a_tenant_of_many_accounts_as_much_as_one_of_a_single_account():
+    many = [Account(f"m{number}", tenant="many") for number in range(30)]
+    single = Account("s", tenant="few")
+    clock, given = FairClock(), Counter[str]()
+    for _ in range(600):
+        account = clock.first([*many, single])
+        clock.charge(account, 1.0)
+        given[account.name] += 1
+    assert given["s"] == 300
+    assert {given[account.name] for account in many} == {10}
+
+
+@given(limit=st.integers(8, 500), keys=st.integers(1, 40))
+def test_has_room_for_another_tenant_beside_one_with_many_keys(limit: int, keys: int):
+    held = dict.fromkeys((Account(str(number), tenant="many") for number in range(keys)), 0.0)
+    is_changed = True
+    while is_changed:
+        is_changed = False
+        for account in held:
+            if has_room(held, account, 1, limit):
+                held[account] += 1
+                is_changed = True
+    assert sum(held.values()) <= limit + limit / 8
+    assert held[Account("0", tenant="many")] <= limit
+    other = Account("other", tenant="few")
+    taken = 0
+    while has_room({**held, other: taken}, other, 1, limit):
+        taken += 1
+    # an eighth of what a tenant may have is kept for the next, of which it leaves a ninth again
+    assert taken >= limit // 9
+    assert sum(held.values()) + taken <= most_held(limit)
