@@ -5,8 +5,8 @@
 # make check   lint, types and tests: what CI runs
 # make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
-# make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, then send it hostile input for HOSTILE_S=120 s;
-#              reports in build/torture/
+# make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, send it hostile input for HOSTILE_S=120 s,
+#              then attack what is enrolled (RECOVERY_CALLS=1000); reports in build/torture/
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
@@ -91,11 +91,13 @@ load: $(VENV)/.test bundles
 KILLS ?= 200
 SEED ?= 1
 HOSTILE_S ?= 120
+RECOVERY_CALLS ?= 1000
 torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.durability --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python -m loadtests.torture.overload --seconds 60
 	$(BIN)/python -m loadtests.torture.starvation
 	$(BIN)/python -m loadtests.torture.hostile --seconds $(HOSTILE_S) --seed $(SEED)
+	$(BIN)/python -m loadtests.torture.attack --recovery-calls $(RECOVERY_CALLS) --seed $(SEED)
 
 accuracy: $(VENV)/.test bundles
 	@$(BESIDE_SERVER) --out build/accuracy -- $(BIN)/python -m loadtests.bench.served_accuracy \
