@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     key_backup_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="A copy of the key store that the service writes anew within a minute of a change."
     )
+    subject_hash_key_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="File of the key that hashes subject ids; in the data folder by default, or in the key store."
+    )
     max_body_mib: float = Field(20.0, gt=0, allow_inf_nan=False, description="Largest request body.")
     max_files: int = Field(32, ge=1, le=32, description="Most files in one request.")
     max_bodies_mib: float = Field(
@@ -241,6 +244,11 @@ class Settings(BaseSettings):
     def effective_key_database_url(self) -> str:
         """The URL of the key store in force."""
         return self.key_database_url or f"sqlite:///{self.data_dir / 'keys' / 'keys.sqlite'}"
+
+    @property
+    def subject_hash_key(self) -> Path:
+        """Where the key that hashes subject ids is kept in force, while there is no key store."""
+        return self.subject_hash_key_file or self.data_dir / "subject-hash.key"
 
     def require_one_master_key(self) -> None:
         """Refuse settings by which keys would lie with what they encrypt, or come from two places.

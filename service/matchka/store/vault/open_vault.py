@@ -34,6 +34,7 @@ from matchka.store.vault.sealed import (
 from matchka.store.vault.unsealing import SealedBatch, Unsealing
 from matchka.store.vault.vault import CLEAR, LockedVault, Opener, Plain, Vault
 
+HASH_KEY_OWNER: Final = "(subject hashes)"  # no tenant can be called so
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -75,7 +76,7 @@ class OpenVault:
     @property
     def is_unused(self) -> bool:
         """Whether no tenant has a key."""
-        return not self.keys.tenant_keys()
+        return all(tenant == HASH_KEY_OWNER for _, tenant, _ in self.keys.tenant_keys())
 
     def require_open(self) -> None:
         """It is open."""
@@ -115,8 +116,16 @@ class OpenVault:
             made.extend(key_id for key_id, _, _ in rows)
         return made
 
-    def make_tenant_key(self, connection: Connection, tenant: str, master: MasterKey) -> int:
+    def make_tenant_key(
+        self, connection: Connection, tenant: str, master: MasterKey, secret: bytes | None = None
+    ) -> int:
         """Make a key the tenant's current one, and wrap it; in a transaction of the key store.
+
+        Args:
+            connection: of the transaction.
+            tenant: whose.
+            master: what wraps it.
+            secret: its 32 bytes; random ones by default.
 
         Raises: VaultLockedError: the master key at hand does not wrap all keys that are there: with one more that only
             it wraps, no master key would open them all.
@@ -125,7 +134,7 @@ class OpenVault:
         if self.keys.has_keys_not_wrapped_by(connection, self.master.name):
             raise wrong_master(self.master, self.keys.masters())
         number = self.keys.add_tenant_key(connection, tenant)
-        wrapped = wrap(AESGCM(self.master.secret), token_bytes(KEY_BYTES), tenant_binding(number, tenant))
+        wrapped = wrap(AESGCM(self.master.secret), secret or token_bytes(KEY_BYTES), tenant_binding(number, tenant))
         self.keys.add_wrap(connection, number, self.master.name, wrapped)
         return number
 
@@ -193,6 +202,19 @@ class OpenVault:
     def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:
         """Destroy subjects' keys."""
         return self.keys.destroy(key_ids, wait_s) if key_ids else True
+
+    def hash_key(self, found: bytes | None) -> bytes:
+        """The key of the hashes of subject ids: kept like a tenant's, so that the master key is rotated for it, too."""
+        with self.keys.engine.connect() as connection:
+            number = self.keys.current_tenant_key(connection, HASH_KEY_OWNER)
+            if number is not None:
+                return self.tenant_secret(connection, number)
+        master = self.read_master()
+        with self.keys.writing() as connection:
+            number = self.keys.current_tenant_key(connection, HASH_KEY_OWNER)
+            if number is None:  # another process may have been faster
+                number = self.make_tenant_key(connection, HASH_KEY_OWNER, master, found)
+            return self.tenant_secret(connection, number)
 
     @property
     def erasures_waiting(self) -> int:

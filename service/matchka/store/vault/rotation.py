@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from matchka.errors import VaultError
 from matchka.store.key_store.master_key import MasterKey
 from matchka.store.key_store.tables import MasterWrapRow, SubjectKeyRow, TenantKeyRow
-from matchka.store.vault.open_vault import OpenVault, tenant_binding
+from matchka.store.vault.open_vault import HASH_KEY_OWNER, OpenVault, tenant_binding
 from matchka.store.vault.sealed import unwrap, wrap
 
 KEYS_AT_ONCE: Final = 1_000
@@ -25,9 +25,11 @@ def rotate_tenant(vault: OpenVault, tenant: str, progress: Progress) -> int:
     Returns: how many subjects' keys were wrapped anew.
 
     Raises:
-        VaultError: the tenant has no key.
+        VaultError: the tenant has no key, or it is none: the key of the hashes of subject ids stays what it is.
         RotationInProgressError: another process rotates.
     """
+    if tenant == HASH_KEY_OWNER:
+        raise VaultError("This key is never replaced.", value=tenant, remedy="Name a tenant.")
     with vault.keys.rotating():
         master = vault.read_master()
         with vault.keys.writing() as connection:

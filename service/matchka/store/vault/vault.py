@@ -123,6 +123,15 @@ class Vault(Protocol):
         """
         ...
 
+    def hash_key(self, found: bytes | None) -> bytes | None:
+        """The key of the hashes of subject ids (store/subject_hash.py), made where there is none.
+
+        Args: found: 32 bytes that become it, where there is none yet.
+
+        Returns: None where there is no key store to keep it.
+        """
+        ...
+
     @property
     def erasures_waiting(self) -> int:
         """Destructions whose keys are still in the key store's write-ahead log."""
@@ -183,6 +192,9 @@ class ClearVault:
         if key_ids:
             raise _no_key()
         return True
+
+    def hash_key(self, found: bytes | None) -> None:
+        """There is no key store."""
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -249,6 +261,10 @@ class LockedVault:
         raise self._reason
 
     def destroy(self, key_ids: Collection[bytes], wait_s: float = ERASE_WAIT_S) -> bool:  # noqa: ARG002
+        """Always refused."""
+        raise self._reason
+
+    def hash_key(self, found: bytes | None) -> bytes | None:  # noqa: ARG002 - of the protocol
         """Always refused."""
         raise self._reason
 
