@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -218,3 +218,36 @@ class AttemptRow(Base):
     strikes: Mapped[int] = mapped_column(Integer)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     blocked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AuditRow(Base):
+    """A record of the audit log (store/audit/records.py), and the hash that chains it to the one before."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("audit_of_tenant", "tenant", "sequence"),)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(String(16))
+    call: Mapped[str] = mapped_column(String(128))
+    tenant: Mapped[str | None] = mapped_column(String(64))
+    key_id: Mapped[str | None] = mapped_column(String(16))
+    subject: Mapped[str | None] = mapped_column(String(64))
+    model: Mapped[str | None] = mapped_column(String(64))
+    version: Mapped[str | None] = mapped_column(String(64))
+    threshold: Mapped[float | None] = mapped_column(Double)
+    detail: Mapped[str | None] = mapped_column(String(256))
+    network: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(32))
+    count: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class AuditHeadRow(Base):
+    """One row: the last record's sequence and hash, which whoever appends locks, and those of the last one pruned."""
+
+    __tablename__ = "audit_head"
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False, default=1)
+    sequence: Mapped[int] = mapped_column(BigInteger, default=0)
+    hash: Mapped[str] = mapped_column(String(64), default="0" * 64)
+    pruned_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
+    pruned_hash: Mapped[str] = mapped_column(String(64), default="0" * 64)

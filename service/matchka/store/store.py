@@ -14,6 +14,10 @@ from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
+from matchka.store.audit.checkpoint import CheckpointFile
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
+from matchka.store.audit.writer import AuditWriter, writing_audit
 from matchka.store.challenges import Challenges
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
@@ -44,6 +48,7 @@ from matchka.store.references import StoredReferences, read_references
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.statistics import subjects_without
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
 from matchka.store.vault.subject_keys import (
@@ -68,11 +73,20 @@ class Store:
         url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
         vault: encrypts embeddings; the caller closes it. In clear by default.
         limits: of the waits for a database server.
+        hasher: of subject ids, in the audit log.
+        is_audited: whether there is such a log.
 
     Raises: StoreError: the database cannot be opened, or its tables are of another version.
     """
 
-    def __init__(self, url: str, vault: Vault = CLEAR, limits: Limits = UNHURRIED) -> None:
+    def __init__(
+        self,
+        url: str,
+        vault: Vault = CLEAR,
+        limits: Limits = UNHURRIED,
+        hasher: SubjectHasher | None = None,
+        is_audited: bool = False,
+    ) -> None:
         self._vault = vault
         self._engine = open_engine(url, limits)
         self._sessions = sessionmaker(self._engine)
@@ -93,7 +107,8 @@ class Store:
                 remedy=known_error.remedy if known_error else "Check MATCHKA_DATABASE_URL and its file's rights.",
             ) from error
         self.challenges = Challenges(self._engine)
-        self.keys = Keys(self._engine)
+        self.audit = AuditLog(self._engine, hasher, is_audited)
+        self.keys = Keys(self._engine, self.audit)
         self.attempts = Attempts(self._engine)
         self._erasure = database_of(self._engine).erasure(self._engine)
         self._erasure.request()  # of what a process that was killed had deleted and not yet erased
@@ -167,6 +182,7 @@ class Store:
             reference = write_reference(session, subject, model, version, templates, self._vault)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
+            self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(ids))
         return Enrolment(ids, reference)
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
@@ -301,6 +317,7 @@ class Store:
             session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
             note_key_erasures(session, [subject.key_id])
             session.delete(subject)
+            self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(ids))
         return key
 
     def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
@@ -346,6 +363,7 @@ class Store:
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
                 note_key_erasures(session, [subject.key_id])
                 session.delete(subject)
+            self.audit.note(session, Outcome.DELETED, tenant, subject.subject_id, model, version)
         return Removal(key, model, version, reference)
 
     def wait_until_erased(self, wait_s: float = ERASE_WAIT_S) -> bool:
@@ -401,6 +419,12 @@ class Store:
         with self._sessions() as session:
             return session.scalars(select(IdentityRow.identity)).one()
 
+    @contextmanager
+    def writing_audit(self, checkpoint: CheckpointFile | None, keep_days: float) -> Iterator[AuditWriter]:
+        """What records calls that change nothing, until the end of the block."""
+        with writing_audit(self._engine, self.audit, checkpoint, keep_days) as writer:
+            yield writer
+
     def _erase(self, wait_s: float) -> None:
         self._erasure.request()
         if wait_s > 0:
@@ -414,9 +438,15 @@ def _no_such_template(template_id: str) -> UnknownTemplateError:
 
 
 @contextmanager
-def opened_store(url: str, vault: Vault = CLEAR, limits: Limits = UNHURRIED) -> Iterator[Store]:
+def opened_store(
+    url: str,
+    vault: Vault = CLEAR,
+    limits: Limits = UNHURRIED,
+    hasher: SubjectHasher | None = None,
+    is_audited: bool = False,
+) -> Iterator[Store]:
     """A store that is closed at the end of the block."""
-    store = Store(url, vault, limits)
+    store = Store(url, vault, limits, hasher, is_audited)
     try:
         yield store
     finally:

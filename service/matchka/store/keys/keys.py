@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import MatchkaError, UnknownKeyError
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
 from matchka.store.clock import Now, time_of
 from matchka.store.engine import lock_name
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec, digest_of, new_key_id, new_secret
@@ -53,17 +55,22 @@ class KeySnapshot:
 class Keys:
     """The keys of every tenant.
 
-    Args: engine: of the store.
+    Args:
+        engine: of the store.
+        audit: records each change in its transaction; of a store without one by default.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, audit: AuditLog | None = None) -> None:
         self._engine = engine
+        self._audit = audit or AuditLog(engine)
 
     def create(self, spec: KeySpec) -> NewKey:
         """Make a key; its secret is in the answer and nowhere else."""
         with Session(self._engine) as session, session.begin():
             lock_name(session, LOCK)
-            return self._insert(session, spec, expires_at=None)
+            made = self._insert(session, spec, expires_at=None)
+            self._audit.note(session, Outcome.CREATED, made.key.tenant, detail=f"key {made.key.key_id}")
+            return made
 
     def list_keys(self, tenant: str | None = None) -> list[ApiKey]:
         """The keys of a tenant, or of all, revoked ones included, oldest first."""
@@ -85,10 +92,12 @@ class Keys:
             lock_name(session, LOCK)
             change = _of(update(KeyRow).where(KeyRow.key_id == key_id, KeyRow.revoked_at.is_(None)), tenant)
             ending = change.values(revoked_at=Now(), revision=_next_revision())
-            session.execute(ending, execution_options=UNSYNCHRONISED)
+            ended = session.execute(ending, execution_options=UNSYNCHRONISED)
             row = session.scalar(_of(select(KeyRow).where(KeyRow.key_id == key_id), tenant))
             if row is None:
                 raise _no_such_key(key_id)
+            if ended.rowcount:  # type: ignore[attr-defined]  # of every result of a change
+                self._audit.note(session, Outcome.REVOKED, row.tenant, detail=f"key {key_id}")
             return _to_key(row)
 
     def rotate(self, key_id: str, overlap: timedelta = timedelta(0), tenant: str | None = None) -> NewKey:
@@ -121,7 +130,9 @@ class Keys:
                 execution_options=UNSYNCHRONISED,
             )
             spec = KeySpec(old.name, old.tenant, old.scopes, old.ceilings)
-            return self._insert(session, spec, old.expires_at, successor)
+            made = self._insert(session, spec, old.expires_at, successor)
+            self._audit.note(session, Outcome.ROTATED, old.tenant, detail=f"key {key_id} to {successor}")
+            return made
 
     def read(self, known_revision: int | None = None) -> KeySnapshot:
         """The keys that are not revoked, unless nothing changed since a revision."""

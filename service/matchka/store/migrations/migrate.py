@@ -9,6 +9,7 @@ from matchka.errors import StoreError
 from matchka.store.engine import changing_tables
 from matchka.store.schema import (
     SCHEMA_VERSION,
+    AuditHeadRow,
     Base,
     IdentityRow,
     ReferenceRow,
@@ -133,6 +134,8 @@ def _create(connection: Connection) -> None:
     Base.metadata.create_all(connection)  # only what is missing
     if connection.scalar(select(IdentityRow.identity)) is None:
         connection.execute(insert(IdentityRow))
+    if connection.scalar(select(AuditHeadRow.number)) is None:
+        connection.execute(insert(AuditHeadRow))
     connection.execute(insert(SchemaVersion).values(version=SCHEMA_VERSION))
     _stamp(connection, SCHEMA_VERSION)
 

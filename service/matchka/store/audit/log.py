@@ -1,0 +1,171 @@
+"""The log in the database: appended to in the transaction of a change, read a page at a time, and pruned."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import takewhile
+from typing import Any, Final
+
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from matchka.runtime.audited_request import COMMAND, current_request
+from matchka.store.audit.chain import BEGINNING, Link, linked
+from matchka.store.audit.records import FIELDS, AuditRecord, Event, Outcome, record_of
+from matchka.store.schema import AuditHeadRow, AuditRow
+from matchka.store.subject_hash import SubjectHasher
+
+PRUNED_AT_ONCE: Final = 5_000  # a transaction that others wait for takes some 20 ms
+UNSYNCHRONISED: Final = {"synchronize_session": False}
+ROWS_AT_ONCE: Final = 1_000
+COLUMNS: Final = tuple(getattr(AuditRow, name) for name in FIELDS)
+OWN_CALL: Final = "audit"  # what the log records of itself
+
+
+class AuditLog:
+    """The audit log of a store.
+
+    Args:
+        engine: of the store.
+        hasher: of subjects; None while the vault is locked, and for commands that change none.
+        is_on: whether anything is recorded. What is there is readable anyway.
+    """
+
+    def __init__(self, engine: Engine, hasher: SubjectHasher | None = None, is_on: bool = False) -> None:
+        self._engine = engine
+        self._hasher = hasher
+        self.is_on = is_on
+
+    def note(
+        self,
+        session: Session,
+        outcome: Outcome,
+        tenant: str | None = None,
+        subject_id: str | None = None,
+        model: str | None = None,
+        version: str | None = None,
+        detail: str | None = None,
+        count: int = 1,
+    ) -> None:
+        """Record a change in its own transaction, as its last step: from here on others wait for the commit.
+
+        Who asked for it is what runtime/audited_request.py carries.
+        """
+        if not self.is_on:
+            return
+        asked = current_request()
+        session.flush()
+        event = Event(
+            outcome=outcome,
+            call=COMMAND if asked is None else asked.call,
+            tenant=tenant,
+            key_id=COMMAND if asked is None else asked.key_id,
+            subject_id=subject_id,
+            model=model,
+            version=version,
+            detail=detail,
+            request_id=None if asked is None else asked.request_id,
+            count=count,
+        )
+        self.append(session, [(event, datetime.now(UTC))])
+        if asked is not None:
+            asked.is_recorded = True
+
+    def append(self, session: Session, events: Sequence[tuple[Event, datetime]]) -> Link:
+        """Append records in a transaction, of which one at a time can do so: the head's row is locked to its end.
+
+        Args:
+            session: in a transaction; on SQLite it becomes the writing one here.
+            events: with the times at which they happened.
+
+        Returns: the place of the last one.
+        """
+        step = update(AuditHeadRow).values(sequence=AuditHeadRow.sequence + len(events))
+        row = session.execute(
+            step.returning(AuditHeadRow.sequence, AuditHeadRow.hash), execution_options=UNSYNCHRONISED
+        ).one_or_none()
+        before = _renewed_head(session, len(events)) if row is None else Link(row.sequence - len(events), row.hash)
+        sequence, place = before.sequence, before.hash
+        rows = []
+        for event, at in events:
+            sequence += 1
+            record = record_of(event, sequence, at, self._hashed(event))
+            place = linked(place, record.as_bytes())
+            rows.append({**{name: getattr(record, name) for name in FIELDS}, "hash": place})
+        if rows:
+            session.execute(insert(AuditRow), rows)
+            session.execute(update(AuditHeadRow).values(hash=place), execution_options=UNSYNCHRONISED)
+        return Link(sequence, place)
+
+    def head(self, session: Session) -> Link:
+        """The place of the last record, in one look; what is written meanwhile comes behind it."""
+        row = session.execute(select(AuditHeadRow.sequence, AuditHeadRow.hash)).one_or_none()
+        return BEGINNING if row is None else Link(row.sequence, row.hash)
+
+    def hash_at(self, session: Session, sequence: int) -> str | None:
+        """The hash of a record; of the last one that was pruned as well; None where neither is there."""
+        if sequence == 0:
+            return BEGINNING.hash
+        pruned = pruned_place(session)
+        if sequence == pruned.sequence:
+            return pruned.hash
+        return session.scalar(select(AuditRow.hash).where(AuditRow.sequence == sequence))
+
+    def page(self, tenant: str, limit: int, after: int) -> list[AuditRecord]:
+        """Records of a tenant behind a sequence, oldest first."""
+        query = select(*COLUMNS).where(AuditRow.tenant == tenant, AuditRow.sequence > after)
+        with self._engine.connect() as connection:
+            return [to_record(row) for row in connection.execute(query.order_by(AuditRow.sequence).limit(limit))]
+
+    def prune(self, session: Session, before: datetime) -> int:
+        """Delete the oldest records, as long as all of them are older than a time; the log records it.
+
+        One whose time is later, since a clock was wrong, keeps those behind it.
+
+        Returns: how many; PRUNED_AT_ONCE where there may be more.
+        """
+        start = pruned_place(session).sequence
+        query = select(AuditRow.sequence, AuditRow.hash, AuditRow.at).where(AuditRow.sequence > start)
+        oldest = session.execute(query.order_by(AuditRow.sequence).limit(PRUNED_AT_ONCE)).all()
+        old = list(takewhile(lambda row: row.at < before, oldest))
+        if not old:
+            return 0
+        last = old[-1]
+        event = Event(Outcome.PRUNED, OWN_CALL, detail=str(last.sequence), count=len(old))
+        self.append(session, [(event, datetime.now(UTC))])
+        pruned = update(AuditHeadRow).values(pruned_sequence=last.sequence, pruned_hash=last.hash)
+        session.execute(pruned, execution_options=UNSYNCHRONISED)
+        session.execute(delete(AuditRow).where(AuditRow.sequence <= last.sequence), execution_options=UNSYNCHRONISED)
+        return len(old)
+
+    def _hashed(self, event: Event) -> str | None:
+        if event.subject_id is None or event.tenant is None or self._hasher is None:
+            return None
+        return self._hasher.hash_of(event.tenant, event.subject_id)
+
+
+def pruned_place(session: Session) -> Link:
+    """The place of the last record that was pruned."""
+    row = session.execute(select(AuditHeadRow.pruned_sequence, AuditHeadRow.pruned_hash)).one_or_none()
+    return BEGINNING if row is None else Link(row.pruned_sequence, row.pruned_hash)
+
+
+def to_record(row: Sequence[Any]) -> AuditRecord:
+    """The record of a row that begins with COLUMNS."""
+    return AuditRecord(*row[: len(FIELDS)])
+
+
+def records_in(session: Session) -> Iterator[tuple[AuditRecord, str]]:
+    """Every record with its hash, by sequence; few are in memory at once."""
+    query = select(*COLUMNS, AuditRow.hash).order_by(AuditRow.sequence)
+    for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield to_record(row), row.hash
+
+
+def _renewed_head(session: Session, count: int) -> Link:
+    """Make the head anew, moved on by some records: somebody deleted its row. Returns: the place of the last record."""
+    query = select(AuditRow.sequence, AuditRow.hash).order_by(AuditRow.sequence.desc()).limit(1)
+    last = session.execute(query).one_or_none()
+    place = BEGINNING if last is None else Link(last.sequence, last.hash)
+    session.add(AuditHeadRow(sequence=place.sequence + count, hash=place.hash))
+    session.flush()
+    return place
