@@ -8,7 +8,8 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
 
@@ -57,11 +58,13 @@ from matchka.store.engine import file_of
 from matchka.store.health import DatabaseHealth
 from matchka.store.sqlite.staging import remove_unfinished_restores
 from matchka.store.store import opened_store
+from matchka.store.subject_hash import read_hasher
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.challenges.head_turn import HeadTurnChallenge
 from matchka.tasks.challenges.kind import ChallengeKind
 from matchka.tasks.challenges.phrase import PhraseChallenge
+from matchka.tasks.embedding.expiry import ExpirySweeper
 from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
 
@@ -89,7 +92,9 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
             stack.enter_context(following(ring, opened.keys))
             health = stack.enter_context(closing(DatabaseHealth(opened.databases)))
             app.state.service.database_health = health
-            loading = asyncio.create_task(_load(app.state.service, opened, settings))
+            sweeper = ExpirySweeper(opened, timedelta(days=settings.deletion_log_days))
+            stack.callback(sweeper.close)
+            loading = asyncio.create_task(_load(app.state.service, opened, settings, sweeper))
             try:
                 yield
             finally:
@@ -110,7 +115,10 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     workers = ThreadPoolExecutor(most_requests, thread_name_prefix="matchka")
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     rules = AttemptRules(settings.failed_tries_per_hour, settings.longest_lockout_s)
-    app.state.service = ServiceState(ring, workers, settings.request_timeout_s, load_shedder, telemetry, rules)
+    required = frozenset(settings.enrolment_requires)
+    app.state.service = ServiceState(
+        ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules
+    )
     for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, health):
         app.include_router(part.router)
     if settings.docs != "off":
@@ -184,7 +192,10 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
             remove_unfinished_restores(database)
         limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
-        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits))
+        hasher = None
+        with suppress(VaultLockedError):  # then nothing is served, and it says why
+            hasher = read_hasher(vault, settings.subject_hash_key)
+        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits, hasher))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
@@ -210,7 +221,7 @@ def _fusions_of(bundles: list[Bundle], settings: Settings, trusted: TrustedKeys)
     return fitting
 
 
-async def _load(state: ServiceState, verifier: Verifier, settings: Settings) -> None:
+async def _load(state: ServiceState, verifier: Verifier, settings: Settings, sweeper: ExpirySweeper) -> None:
     """Warm and fill off the event loop; a service that cannot load stops itself rather than stay half alive."""
     try:
         await asyncio.get_running_loop().run_in_executor(state.workers, verifier.load)
@@ -233,6 +244,7 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings) -> 
     state.speech = Speech(verifier.models)
     state.challenger = _challenger_of(verifier, settings)
     state.verifier = verifier
+    sweeper.start()
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 
 

@@ -304,6 +304,14 @@ class DuplicateSampleError(MatchkaError):
     """A sample that is enrolled for this subject already, or sent twice."""
 
 
+class ConsentRequiredError(MatchkaError):
+    """An enrolment without the consent or the purpose that a setting requires."""
+
+
+class ReceiptError(MatchkaError):
+    """A receipt of an erasure that is none, was changed, or is of another service."""
+
+
 class UnknownTemplateError(MatchkaError):
     """No such template for this tenant."""
 

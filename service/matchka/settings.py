@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -214,6 +214,15 @@ class Settings(BaseSettings):
     )
     longest_lockout_s: float = Field(
         3600.0, ge=0, le=86400, allow_inf_nan=False, description="Longest wait after too many failures; it doubles."
+    )
+    deletion_log_days: int = Field(
+        400,
+        ge=1,
+        le=36_500,
+        description="Days for which the deletion log keeps an entry: longer than any backup is kept.",
+    )
+    enrolment_requires: Annotated[tuple[Literal["consent", "purpose"], ...], BeforeValidator(_read_names)] = Field(
+        (), description="What every enrolment has to state, separated by commas: consent, purpose."
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 

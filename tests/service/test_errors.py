@@ -201,6 +201,7 @@ ELSEWHERE = {
     errors.InvalidHostError,
     # tests/end_to_end/test_not_speech.py
     errors.NoSpeechError,
+    errors.ConsentRequiredError,  # tests/service/api/routes/test_subjects.py
     # tests/service/runtime/test_deadline.py and tests/service/inference/test_batcher.py
     errors.DeadlinePassedError,
     errors.ClientGoneError,

@@ -67,6 +67,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_HEAD_TURN": "1",
         "MATCHKA_FAILED_TRIES_PER_HOUR": "9",
         "MATCHKA_LONGEST_LOCKOUT_S": "600.5",
+        "MATCHKA_DELETION_LOG_DAYS": "90",
+        "MATCHKA_ENROLMENT_REQUIRES": "consent, purpose",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     single = set(Settings.model_fields) - {"modalities", "database"}  # these two are sections
@@ -117,6 +119,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "head_turn": True,
         "failed_tries_per_hour": 9,
         "longest_lockout_s": 600.5,
+        "deletion_log_days": 90,
+        "enrolment_requires": ("consent", "purpose"),
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"

@@ -24,6 +24,7 @@ from matchka.store.enrolment_limits import EnrolmentLimits
 from matchka.store.health import DatabaseHealth, does_not_answer
 from matchka.store.keys.records import Grant
 from matchka.store.keys.scopes import Scope
+from matchka.store.rights.terms import TermsRights
 from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
@@ -44,6 +45,7 @@ class ServiceState:
     request_timeout_s: float
     load_shedder: LoadShedder = field(default_factory=lambda: LoadShedder(math.inf))
     telemetry: Telemetry = field(default_factory=Telemetry)
+    required_terms: frozenset[str] = frozenset()
     attempt_rules: AttemptRules = field(default_factory=lambda: AttemptRules(math.inf, 0.0))
     locks_of_tries: WeakValueDictionary[tuple[str, str, Target], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
@@ -102,7 +104,12 @@ class Caller:
     def enrolment_limits(self) -> EnrolmentLimits:
         """What it may add."""
         ceilings = self.grant.ceilings
-        return EnrolmentLimits(self.may(Scope.APPEND), ceilings.max_subjects, ceilings.max_templates)
+        return EnrolmentLimits(
+            self.may(Scope.APPEND),
+            ceilings.max_subjects,
+            ceilings.max_templates,
+            TermsRights(self.may(Scope.APPEND), self.may(Scope.SUBJECTS_DELETE), self.state.required_terms),
+        )
 
     async def run(self, call: Callable[[], T], samples: int = 1) -> T:
         """Run a blocking call on a worker thread until the request's deadline, or until its client leaves.

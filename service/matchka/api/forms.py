@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from fastapi import Request
@@ -23,6 +24,8 @@ from matchka.errors import (
 from matchka.modalities import MODALITIES, OPTION_NAMES
 from matchka.store.attempts import Searches, Target
 from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, Ceilings
+from matchka.store.rights.given_terms import LONGEST_TERM, check_term, read_expiry, read_metadata
+from matchka.store.rights.terms import Metadata, TermsChange
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.fusion import Require
 
@@ -65,6 +68,12 @@ ProbeFiles = Annotated[
 ]
 Ceiling = Annotated[float, BeforeValidator(_read_number), Field(gt=0, le=1, allow_inf_nan=False)]
 Quota = Annotated[int | None, BeforeValidator(_read_number), Field(ge=1, lt=2**31)]
+Term = Annotated[str | None, AfterValidator(check_term), Field(max_length=LONGEST_TERM)]
+Notes = Annotated[
+    Metadata | None,
+    BeforeValidator(read_metadata),
+    WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]}}),
+]
 Files = Annotated[
     list[FileBytes],
     Field(
@@ -153,6 +162,38 @@ class EnrollForm(ModelForm):
     file: Files
     face: OneFace = None
     sample_format: SampleFormat = None
+    consent: Annotated[Term, Field(min_length=1, description="Reference to the consent that was given.")] = None
+    purpose: Annotated[Term, Field(min_length=1, description="What the enrolment is for.")] = None
+    expires_at: Annotated[
+        datetime | None,
+        BeforeValidator(read_expiry),
+        Field(description="ISO 8601 with its zone: from then on the subject is in no answer, and is deleted."),
+    ] = None
+    metadata: Annotated[Notes, Field(description="Up to 32 texts and numbers by name, 4 KiB in all.")] = None
+
+    @property
+    def terms(self) -> TermsChange:
+        """What it changes of the subject's terms."""
+        return TermsChange(self.consent, self.purpose, self.expires_at, self.metadata)
+
+
+class SubjectForm(Form):
+    """PATCH /v1/subjects/{subject_id}: what is left out stays, an empty text or object removes what was there."""
+
+    consent: Annotated[Term, Field(description="Reference to the consent that was given.")] = None
+    purpose: Annotated[Term, Field(description="What the enrolment is for.")] = None
+    expires_at: Annotated[
+        datetime | Literal[""] | None,
+        BeforeValidator(read_expiry),
+        Field(description="ISO 8601 with its zone; empty: never."),
+    ] = None
+    metadata: Annotated[Notes, Field(description="In place of all that was there.")] = None
+
+    @property
+    def terms(self) -> TermsChange:
+        """What it changes."""
+        never = self.expires_at == ""
+        return TermsChange(self.consent, self.purpose, self.expires_at or None, self.metadata, never)
 
 
 class VerifyForm(ModelForm):
@@ -444,6 +485,7 @@ def _kind_of(field: FieldInfo) -> FieldKind:
         is_file=field.annotation in (bytes, FileBytes, FileBytes | None, *LISTS_OF_FILES),
         is_number=any(isinstance(rule, BeforeValidator) and rule.func is _read_number for rule in field.metadata),
         is_list=field.annotation in LISTS_OF_FILES,
+        is_object=any(isinstance(rule, BeforeValidator) and rule.func is read_metadata for rule in field.metadata),
     )
 
 

@@ -101,6 +101,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         frozenset({"/v1/enroll"}),
         (errors.NoSpeechError, errors.DuplicateSampleError, errors.QuotaReachedError, errors.StorageFullError),
     ),
+    (frozenset({"consent"}), (errors.ConsentRequiredError, errors.StorageFullError)),
     (frozenset({"delete"}), (errors.StorageFullError,)),
     (
         frozenset({"file"}),

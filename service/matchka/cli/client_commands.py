@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -86,12 +87,20 @@ def enroll(
     model: ModelName = None,
     face: FaceOption = None,
     sample_format: FormatOption = None,
+    consent: Annotated[str | None, typer.Option("--consent", help="Reference to the consent that was given.")] = None,
+    purpose: Annotated[str | None, typer.Option("--purpose", help="What the enrolment is for.")] = None,
+    expires_at: Annotated[
+        datetime | None,
+        typer.Option("--expires-at", formats=["%Y-%m-%dT%H:%M:%S%z"], help="From then on the subject is gone."),
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> None:
     """Enrol a subject from one or more samples."""
     with reported_errors():
-        answer = connected(url).enroll(subject_id, list(files), model_for(model, files[0]), face, sample_format)
+        answer = connected(url).enroll(
+            subject_id, list(files), model_for(model, files[0]), face, sample_format, consent, purpose, expires_at
+        )
     if json:
         print_json(answer)
         return
@@ -276,17 +285,19 @@ def show_subject(subject_id: str, url: Url = None, json: Json = False) -> None:
     if json:
         print_json(answer)
         return
-    table = Table("template", "model", "version", "enrolled", title=answer.subject_id)
+    shown_terms = {name: getattr(answer, name) for name in ("consent", "purpose", "expires_at", "metadata")}
+    caption = ", ".join(f"{name}: {value}" for name, value in shown_terms.items() if value)
+    table = Table(
+        "template",
+        "model",
+        "version",
+        "enrolled",
+        title=answer.subject_id,
+        caption=escape(caption) if caption else None,
+    )
     for template in answer.templates:
         table.add_row(template.template_id, template.model, template.version, f"{template.created_at:%Y-%m-%d %H:%M}")
     Console().print(table)
-
-
-@subjects_commands.command("delete")
-def delete_subject(subject_id: str, url: Url = None) -> None:
-    """Delete a subject everywhere."""
-    with reported_errors():
-        connected(url).delete_subject(subject_id)
 
 
 @subjects_commands.command("delete-template")

@@ -8,9 +8,10 @@ import typer
 from rich.console import Console
 
 from matchka.cli.classify import classify
-from matchka.cli.client_commands import Url, commands, connected, reported_errors
+from matchka.cli.client_commands import Url, commands, connected, reported_errors, subjects_commands
 from matchka.cli.demo import run_demonstration
 from matchka.cli.preset_commands import preset_commands
+from matchka.cli.rights_commands import rights_commands
 from matchka.cli.speech_commands import commands as speech_commands
 from matchka.errors import extra_required
 
@@ -24,6 +25,7 @@ PASSED_ON: Final[dict[str, Any]] = {
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
 )
+subjects_commands.add_typer(rights_commands)
 app.add_typer(commands)
 app.add_typer(speech_commands)
 app.command()(classify)
@@ -52,6 +54,12 @@ def keys(context: typer.Context) -> None:
 def vault(context: typer.Context) -> None:
     """Encrypt templates, rotate keys, and see how they are kept."""
     _pass_on(context, "matchka.cli.vault_commands", "vault_commands")
+
+
+@app.command(context_settings=PASSED_ON)
+def receipt(context: typer.Context) -> None:
+    """Check receipts of deletions."""
+    _pass_on(context, "matchka.cli.receipt_commands", "receipt_commands")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -21,8 +22,12 @@ from matchka.client.answers import (
     ParametersAnswer,
     PronounceAnswer,
     ReadyAnswer,
+    Receipt,
+    ReceiptKeyAnswer,
     SubjectAnswer,
+    SubjectExportAnswer,
     SubjectsAnswer,
+    SubjectTermsAnswer,
     TranscribeAnswer,
     VerifyAnswer,
 )
@@ -71,9 +76,26 @@ def enroll(
     model: str = "voice",
     face: str | None = None,
     sample_format: str | None = None,
+    consent: str | None = None,
+    purpose: str | None = None,
+    expires_at: datetime | None = None,
+    metadata: Mapping[str, str | int | float] | None = None,
 ) -> Call[EnrollAnswer]:
-    """Store one template for each sample, all or none."""
-    fields = {"model": model, "subject_id": subject_id, "face": face, "sample_format": sample_format}
+    """Store one template for each sample, all or none.
+
+    Args:
+        subject_id: whose.
+        samples: paths, bytes or named numbers.
+        model: asked for.
+        face: which face of a picture.
+        sample_format: what a recording's bytes are.
+        consent: reference to the consent that was given.
+        purpose: what the enrolment is for.
+        expires_at: with its zone; from then on the subject is in no answer, and is deleted.
+        metadata: texts and numbers by name.
+    """
+    fields: dict[str, Value] = {"model": model, "subject_id": subject_id, "face": face, "sample_format": sample_format}
+    fields |= _terms(consent, purpose, expires_at, metadata)
     return _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
 
 
@@ -262,9 +284,46 @@ def subject(subject_id: str) -> Call[SubjectAnswer]:
     return Call("GET", f"/v1/subjects/{_quoted(subject_id)}", SubjectAnswer.model_validate_json)
 
 
+def change_subject(
+    subject_id: str,
+    consent: str | None = None,
+    purpose: str | None = None,
+    expires_at: datetime | str | None = None,
+    metadata: Mapping[str, str | int | float] | None = None,
+) -> Call[SubjectTermsAnswer]:
+    """Change why a subject is enrolled, and until when; None leaves what is there, an empty value removes it.
+
+    Args:
+        subject_id: whose.
+        consent: reference to the consent that was given.
+        purpose: what the enrolment is for.
+        expires_at: with its zone; from then on the subject is in no answer, and is deleted; empty: never.
+        metadata: texts and numbers by name, in place of all that were there.
+    """
+    given = {
+        name: str(value) for name, value in _terms(consent, purpose, expires_at, metadata).items() if value is not None
+    }
+    return Call("PATCH", f"/v1/subjects/{_quoted(subject_id)}", SubjectTermsAnswer.model_validate_json, given)
+
+
+def export_subject(subject_id: str) -> Call[SubjectExportAnswer]:
+    """All that is held about one subject, its embeddings in clear."""
+    return Call("GET", f"/v1/subjects/{_quoted(subject_id)}/export", SubjectExportAnswer.model_validate_json)
+
+
 def delete_subject(subject_id: str) -> Call[None]:
     """Delete a subject with the templates of every model."""
     return Call("DELETE", f"/v1/subjects/{_quoted(subject_id)}", _nothing)
+
+
+def receipt_of_deletion(subject_id: str) -> Call[Receipt]:
+    """Delete a subject as delete_subject() does; the signed receipt."""
+    return Call("DELETE", f"/v1/subjects/{_quoted(subject_id)}?receipt=true", Receipt.model_validate_json)
+
+
+def receipt_key() -> Call[ReceiptKeyAnswer]:
+    """The public key of the service's receipts."""
+    return Call("GET", "/v1/receipt-key", ReceiptKeyAnswer.model_validate_json)
 
 
 def delete_template(template_id: str) -> Call[None]:
@@ -337,6 +396,17 @@ def _form(
 ) -> Call[AnswerT]:
     given = {field: str(value) for field, value in fields.items() if value is not None}
     return Call("POST", f"/v1/{name}", read, given, files)
+
+
+def _terms(
+    consent: str | None,
+    purpose: str | None,
+    expires_at: datetime | str | None,
+    metadata: Mapping[str, str | int | float] | None,
+) -> dict[str, Value]:
+    when = expires_at.isoformat() if isinstance(expires_at, datetime) else expires_at
+    notes = None if metadata is None else json.dumps(dict(metadata))
+    return {"consent": consent, "purpose": purpose, "expires_at": when, "metadata": notes}
 
 
 def _quoted(name: str) -> str:

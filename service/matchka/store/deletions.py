@@ -6,11 +6,13 @@ from datetime import datetime
 from itertools import islice
 from typing import Final, TypeVar
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, null, select
 from sqlalchemy.orm import Session
 
+from matchka.errors import RestoreRefusedError
 from matchka.store.queries import recompute_reference
-from matchka.store.schema import DeletionRow, KeyErasureRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import DeletionHorizonRow, DeletionRow, KeyErasureRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.vault import CLEAR, Vault
 
 T = TypeVar("T")
@@ -19,19 +21,26 @@ IDS_AT_ONCE: Final = 500  # SQLite takes at least 999 parameters of one statemen
 
 @dataclass(frozen=True)
 class Deletion:
-    """A template that was deleted, and whose it was; ids only."""
+    """A template that was deleted. Attributes: subject_hash: tells whose it was; None where that is not known."""
 
     template_id: str
     tenant: str
-    subject_id: str
     deleted_at: datetime
+    subject_hash: str | None = None
 
 
-def note_deletions(session: Session, subject: SubjectRow, template_ids: Iterable[str], now: datetime) -> None:
+def note_deletions(
+    session: Session,
+    subject: SubjectRow,
+    template_ids: Iterable[str],
+    now: datetime,
+    hasher: SubjectHasher | None = None,
+) -> None:
     """Enter templates of a subject; to be called in the transaction that deletes them."""
+    subject_hash = None if hasher is None else hasher.hash_of(subject.tenant, subject.subject_id)
     for template_id in template_ids:
         session.add(
-            DeletionRow(template_id=template_id, tenant=subject.tenant, subject_id=subject.subject_id, deleted_at=now)
+            DeletionRow(template_id=template_id, tenant=subject.tenant, deleted_at=now, subject_hash=subject_hash)
         )
 
 
@@ -40,13 +49,16 @@ def note_key_erasures(session: Session, key_ids: Iterable[bytes | None]) -> None
     session.add_all(KeyErasureRow(key_id=key_id) for key_id in key_ids if key_id is not None)
 
 
-def deletions_in(session: Session) -> Iterator[Deletion]:
-    """The whole deletion log, by template id."""
-    rows = session.execute(
-        select(DeletionRow.template_id, DeletionRow.tenant, DeletionRow.subject_id, DeletionRow.deleted_at).order_by(
-            DeletionRow.template_id
-        )
-    )
+def deletions_in(session: Session, *, has_hashes: bool = True) -> Iterator[Deletion]:
+    """The whole deletion log, by template id.
+
+    Args:
+        session: of the store.
+        has_hashes: whether the tables are those of today; of older ones nothing is read of whose the templates were.
+    """
+    subject_hash = DeletionRow.subject_hash if has_hashes else null()
+    query = select(DeletionRow.template_id, DeletionRow.tenant, DeletionRow.deleted_at, subject_hash)
+    rows = session.execute(query.order_by(DeletionRow.template_id))
     return (Deletion(*row) for row in rows)
 
 
@@ -61,7 +73,9 @@ def merge_deletions(session: Session, deletions: Iterable[Deletion]) -> int:
         known = deleted_among(session, by_id)
         new = [deletion for template_id, deletion in by_id.items() if template_id not in known]
         session.add_all(
-            DeletionRow(template_id=d.template_id, tenant=d.tenant, subject_id=d.subject_id, deleted_at=d.deleted_at)
+            DeletionRow(
+                template_id=d.template_id, tenant=d.tenant, deleted_at=d.deleted_at, subject_hash=d.subject_hash
+            )
             for d in new
         )
         session.flush()
@@ -81,6 +95,52 @@ def forget_deletions(session: Session, template_ids: Iterable[str]) -> None:
     """Take templates off the deletion log: they were resurrected on request."""
     for chunk in in_chunks(template_ids):
         session.execute(delete(DeletionRow).where(DeletionRow.template_id.in_(chunk)))
+
+
+def forget_old_deletions(session: Session, before: datetime, most: int) -> int:
+    """Take the oldest deletions off the log, and note up to when: older copies of the store could bring them back.
+
+    Args:
+        session: in a transaction.
+        before: those that are older go.
+        most: at most so many.
+
+    Returns: how many it were.
+    """
+    query = select(DeletionRow.template_id, DeletionRow.deleted_at).where(DeletionRow.deleted_at < before)
+    old = session.execute(query.order_by(DeletionRow.deleted_at).limit(most)).all()
+    if old:
+        forget_deletions(session, [row.template_id for row in old])
+        raise_horizon(session, old[-1].deleted_at)
+    return len(old)
+
+
+def horizon_in(session: Session) -> datetime | None:
+    """The time up to which deletions may be missing in the log because of their age; None where none is."""
+    return session.scalar(select(DeletionHorizonRow.forgotten_until))
+
+
+def raise_horizon(session: Session, until: datetime | None) -> None:
+    """Note that deletions up to a time may be missing."""
+    known = horizon_in(session)
+    if until is not None and (known is None or until > known):
+        session.execute(delete(DeletionHorizonRow))
+        session.add(DeletionHorizonRow(forgotten_until=until))
+
+
+def require_younger(created_at: datetime, horizon: datetime | None) -> None:
+    """Refuse a copy of a store from before what the deletion log still knows.
+
+    Raises: RestoreRefusedError: what was deleted since could come back.
+    """
+    if horizon is not None and created_at <= horizon:
+        raise RestoreRefusedError(
+            f"The copy is older than the deletion log, from which deletions until {horizon.isoformat()} were removed "
+            "because of their age: what was deleted since could come back.",
+            value=created_at.isoformat(),
+            remedy="Use a younger copy; or name a log that was kept longer with --deletions, or accept it with "
+            "--resurrect.",
+        )
 
 
 def living_deletions(session: Session) -> list[str]:

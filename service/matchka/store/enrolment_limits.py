@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import QuotaReachedError
 from matchka.store.keys.scopes import Scope, missing_scope
+from matchka.store.rights.terms import ALL_RIGHTS, TermsRights
 from matchka.store.schema import SubjectRow, TemplateRow
 
 
@@ -19,11 +20,13 @@ class EnrolmentLimits:
         may_append: whether a subject that has templates of the model may have more.
         max_subjects: of the tenant, this one included.
         max_templates: of the subject, of all models and versions, the new ones included.
+        terms: what it may do to the subject's terms.
     """
 
     may_append: bool = True
     max_subjects: int | None = None
     max_templates: int | None = None
+    terms: TermsRights = ALL_RIGHTS
 
     def require_room(self, session: Session, subject: SubjectRow, model: str, added: int) -> None:
         """Refuse an enrolment beyond the limits; to be called in its transaction, when it has written its templates.

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Executable, Row, Select, bindparam, select
+from sqlalchemy import ColumnElement, Executable, Row, Select, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import UnknownSubjectError
+from matchka.store.clock import Now
 from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
 from matchka.store.records import Reference, StoredEmbedding, Subject, Template
@@ -28,7 +29,14 @@ _REFERENCE_COLUMNS: Final = (
 )
 
 
-def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow | None:
+def unexpired() -> ColumnElement[bool]:
+    """SQL: is a subject's time not over, by the database's clock? What has expired is as good as gone."""
+    return or_(SubjectRow.expires_at.is_(None), SubjectRow.expires_at > Now())
+
+
+def find_subject(
+    session: Session, tenant: str, subject_id: str, *, to_change: bool = False, even_expired: bool = False
+) -> SubjectRow | None:
     """A subject's row, or None.
 
     Args:
@@ -37,21 +45,26 @@ def find_subject(session: Session, tenant: str, subject_id: str, *, to_change: b
         subject_id: whose.
         to_change: whether this transaction changes the subject's templates. On PostgreSQL others that do so wait for
             its end: each would make a reference that lacks the other's template. SQLite has one writer anyway.
+        even_expired: whether one that has expired and is not deleted yet is found as well.
     """
     query = select(SubjectRow).where(SubjectRow.tenant == tenant, SubjectRow.subject_id == subject_id)
+    if not even_expired:
+        query = query.where(unexpired())
     return session.scalar(query.with_for_update() if to_change else query)
 
 
 def find_or_make_subject(session: Session, tenant: str, subject_id: str, now: datetime) -> SubjectRow:
     """A subject's row, to be changed: see find_subject(); made, with the time `now`, where there is none.
 
+    One that has expired is found.
+
     Who makes a subject waits for others that make it: of two that look at the same moment neither would see the
     other's row, and the second could not store its own.
     """
-    subject = find_subject(session, tenant, subject_id, to_change=True)
+    subject = find_subject(session, tenant, subject_id, to_change=True, even_expired=True)
     if subject is None:
         lock_name(session, f"{tenant}/{subject_id}")
-        subject = find_subject(session, tenant, subject_id, to_change=True)
+        subject = find_subject(session, tenant, subject_id, to_change=True, even_expired=True)
     if subject is None:
         subject = SubjectRow(tenant=tenant, subject_id=subject_id, created_at=now)
         session.add(subject)
@@ -59,12 +72,14 @@ def find_or_make_subject(session: Session, tenant: str, subject_id: str, now: da
     return subject
 
 
-def require_subject(session: Session, tenant: str, subject_id: str, *, to_change: bool = False) -> SubjectRow:
+def require_subject(
+    session: Session, tenant: str, subject_id: str, *, to_change: bool = False, even_expired: bool = False
+) -> SubjectRow:
     """A subject's row, which PostgreSQL locks where it is `to_change`.
 
     Raises: UnknownSubjectError: no such subject.
     """
-    subject = find_subject(session, tenant, subject_id, to_change=to_change)
+    subject = find_subject(session, tenant, subject_id, to_change=to_change, even_expired=even_expired)
     if subject is None:
         raise UnknownSubjectError(
             "There is no such subject.",
@@ -81,6 +96,7 @@ def summaries_query() -> Executable:
         .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
         .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+        .where(unexpired())
     )
 
 
@@ -107,7 +123,7 @@ def _references() -> Select[*tuple[Any, ...]]:
     return (
         select(*_REFERENCE_COLUMNS)
         .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
-        .where(SubjectRow.tenant == bindparam("of_tenant"))
+        .where(SubjectRow.tenant == bindparam("of_tenant"), unexpired())
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
     )
 

@@ -67,10 +67,14 @@ class SubjectSummary:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What an enrolment stored."""
+    """What an enrolment stored.
+
+    Attributes: replaced: key of a subject of the same id that had expired and is deleted now; None where none had.
+    """
 
     template_ids: tuple[str, ...]
     reference: Reference
+    replaced: int | None = None
 
 
 @dataclass(frozen=True)

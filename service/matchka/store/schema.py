@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -70,15 +70,29 @@ class SubjectRow(Base):
     """A subject of a tenant. Keys are never reused, so a stale index entry can never point at somebody else.
 
     `key_id` names the key in the key store that encrypts all of its embeddings; null where they are in clear.
+    From `expires_at` on, by the database's clock, the subject is in no answer; null where it never expires.
     """
 
     __tablename__ = "subjects"
-    __table_args__ = (UniqueConstraint("tenant", "subject_id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("tenant", "subject_id"),
+        Index("subjects_by_expiry", "expires_at"),
+        {"sqlite_autoincrement": True},
+    )
     key: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
     tenant: Mapped[str] = mapped_column(String(64))
     subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     key_id: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TermsRow(Base):
+    """Why a subject is enrolled: JSON in UTF-8, encrypted where its subject has a key (store/rights/terms.py)."""
+
+    __tablename__ = "subject_terms"
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 def with_digest(row: "TemplateRow | ReferenceRow", _name: str, embedding: bytes) -> bytes:
@@ -133,13 +147,25 @@ class ReferenceRow(Base):
 
 
 class DeletionRow(Base):
-    """A template that was deleted: ids and the time, no vector. Template ids are random and never come back."""
+    """A template that was deleted: its id and the time, no vector. Template ids are random and never come back.
+
+    `subject_hash` tells whose it was to whoever has the key (store/subject_hash.py) and the id; null where the key was
+    not at hand.
+    """
 
     __tablename__ = "deletions"
+    __table_args__ = (Index("deletions_by_time", "deleted_at"),)
     template_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     tenant: Mapped[str] = mapped_column(String(64))
-    subject_id: Mapped[str] = mapped_column(String(LONGEST_SUBJECT_ID))
     deleted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    subject_hash: Mapped[str | None] = mapped_column(String(64))
+
+
+class DeletionHorizonRow(Base):
+    """At most one row: no later deletion than this was ever taken off the deletion log because of its age."""
+
+    __tablename__ = "deletion_horizon"
+    forgotten_until: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
 
 
 class KeyStoreNameRow(Base):

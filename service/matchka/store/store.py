@@ -3,12 +3,12 @@
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
@@ -19,10 +19,11 @@ from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
 from matchka.store.audit.writer import AuditWriter, writing_audit
 from matchka.store.challenges import Challenges
+from matchka.store.clock import time_of
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.deletions import note_deletions, note_key_erasures
+from matchka.store.deletions import forget_old_deletions, note_deletions, note_key_erasures
 from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import database_of, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
@@ -40,11 +41,16 @@ from matchka.store.queries import (
     summaries_query,
     to_references,
     to_subject,
+    unexpired,
     versions_query,
     write_reference,
 )
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from matchka.store.references import StoredReferences, read_references
+from matchka.store.rights.erasure import Erasure, erase_expired, erase_subject, expired_subjects
+from matchka.store.rights.person import Person, read_person
+from matchka.store.rights.receipt import Receipt, receipt_key, sign_receipt
+from matchka.store.rights.terms import NO_CHANGE, Terms, TermsChange, change_terms, read_terms, renew_terms
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.statistics import subjects_without
@@ -73,8 +79,8 @@ class Store:
         url: an SQLAlchemy URL. SQLite runs in WAL mode with full synchronisation and secure deletion.
         vault: encrypts embeddings; the caller closes it. In clear by default.
         limits: of the waits for a database server.
-        hasher: of subject ids, in the audit log.
-        is_audited: whether there is such a log.
+        hasher: of the ids of subjects, in the deletion log and the audit log; without it they are in neither.
+        is_audited: whether there is an audit log.
 
     Raises: StoreError: the database cannot be opened, or its tables are of another version.
     """
@@ -88,13 +94,14 @@ class Store:
         is_audited: bool = False,
     ) -> None:
         self._vault = vault
+        self._hasher = hasher
         self._engine = open_engine(url, limits)
         self._sessions = sessionmaker(self._engine)
         # made once: each verify asks the first and each identify another, and making them takes longer than they
         self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
         self._versions = versions_query()
         try:
-            bring_up_to_date(self._engine)
+            bring_up_to_date(self._engine, hasher)
         except StoreError:
             self._engine.dispose()
             raise
@@ -129,6 +136,7 @@ class Store:
         row_counts: Sequence[int] | None = None,
         conditions: Sequence[float | None] | None = None,
         limits: EnrolmentLimits = NO_LIMITS,
+        terms: TermsChange = NO_CHANGE,
     ) -> Enrolment:
         """Store templates and recompute the subject's reference; all or nothing.
 
@@ -141,10 +149,12 @@ class Store:
             row_counts: of how many rows of the graph's output each is the mean; None where not known.
             conditions: of each the value that decides which thresholds hold; None where the bundle has one set.
             limits: of what the caller may add.
+            terms: what to change of the subject's.
 
         Raises:
             DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
             MissingScopeError, QuotaReachedError: it is beyond the limits.
+            ConsentRequiredError: it lacks what the limits require.
         """
         now = datetime.now(UTC)
         counts = [None] * len(embeddings) if row_counts is None else row_counts
@@ -154,7 +164,12 @@ class Store:
         self._vault.make_ready(tenant)
         with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
             subject = find_or_make_subject(session, tenant, subject_id, now)
+            replaced = erase_expired(session, subject, self._hasher)
+            if replaced is not None:
+                self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(replaced.template_ids))
+                subject = find_or_make_subject(session, tenant, subject_id, now)
             give_key(session, self._vault, subject, made)
+            renew_terms(session, self._vault, subject, terms, limits.terms)
             sealed = self._vault.seal(
                 [
                     Plain(subject.key_id, binding.of_template(subject.key, template_id), to_bytes(embedding))
@@ -183,7 +198,9 @@ class Store:
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
             self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(ids))
-        return Enrolment(ids, reference)
+        if replaced is not None:
+            self._erase(ERASE_WAIT_S)
+        return Enrolment(ids, reference, None if replaced is None else replaced.subject_key)
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
         """The reference of one subject.
@@ -280,7 +297,7 @@ class Store:
         )
         query = (
             select(SubjectRow.subject_id, SubjectRow.created_at, count.label("template_count"))
-            .where(SubjectRow.tenant == tenant)
+            .where(SubjectRow.tenant == tenant, unexpired())
             .order_by(SubjectRow.subject_id)
             .limit(limit)
         )
@@ -289,8 +306,38 @@ class Store:
         with self._sessions() as session:
             return [SubjectSummary(*row) for row in session.execute(query)]
 
-    def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> int:
+    def terms(self, tenant: str, subject_id: str) -> Terms:
+        """The terms of a subject.
+
+        Raises: UnknownSubjectError: no such subject.
+        """
+        with self._sessions() as session:
+            return read_terms(session, self._vault, require_subject(session, tenant, subject_id))
+
+    def change_terms(self, tenant: str, subject_id: str, change: TermsChange, required: Collection[str] = ()) -> Terms:
+        """Change the terms of a subject.
+
+        Args:
+            tenant: owner of the subject.
+            subject_id: whose.
+            change: what to change.
+            required: names among REQUIRABLE that the subject has to be left with.
+
+        Raises:
+            UnknownSubjectError: no such subject.
+            ConsentRequiredError: it would be left without what is required.
+            InvalidFieldError: it would have expired already.
+        """
+        self._vault.make_ready(tenant)
+        with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
+            subject = require_subject(session, tenant, subject_id, to_change=True)
+            give_key(session, self._vault, subject, made)
+            return change_terms(session, self._vault, subject, change, required)
+
+    def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> Erasure:
         """Delete a subject with all its templates and references, of every model, and note them in the deletion log.
+
+        One that has expired and is not deleted yet is deleted as well.
 
         Args:
             tenant: owner of the subject.
@@ -298,27 +345,70 @@ class Store:
             wait_s: longest wait, in seconds, until its key is destroyed and no byte of it is left in SQLite's
                 write-ahead log; without any, wait_until_erased() is the caller's.
 
-        Returns: its key, which is never used again.
+        Raises: UnknownSubjectError: no such subject.
+        """
+        erasure = self._delete_subject(tenant, subject_id)
+        self._erase(wait_s)
+        return erasure
+
+    @repeated_on_conflict
+    def _delete_subject(self, tenant: str, subject_id: str) -> Erasure:
+        with self._sessions.begin() as session:
+            subject = require_subject(session, tenant, subject_id, to_change=True, even_expired=True)
+            erasure = erase_subject(session, subject, self._hasher)
+            self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(erasure.template_ids))
+        return erasure
+
+    def person(self, tenant: str, subject_id: str) -> Person:
+        """All that is held about one subject.
 
         Raises: UnknownSubjectError: no such subject.
         """
-        key = self._delete_subject(tenant, subject_id)
-        self._erase(wait_s)
-        return key
+        with reading(self._engine) as session:
+            subject = require_subject(session, tenant, subject_id)
+            return read_person(session, self._vault, self._hasher, subject)
 
-    @repeated_on_conflict
-    def _delete_subject(self, tenant: str, subject_id: str) -> int:
+    def receipt(self, erasure: Erasure, complete: bool) -> Receipt:
+        """A signed receipt of an erasure. Args: complete: whether nothing of it is left in a write-ahead log."""
+        return sign_receipt(erasure, self._signing, self.identity, complete)
+
+    @property
+    def receipt_key(self) -> str:
+        """The public key of the receipts, base64."""
+        return receipt_key(self._signing)
+
+    @property
+    def _signing(self) -> SubjectHasher:
+        if self._hasher is None:
+            raise StoreError("This store was opened without the key of its receipts.", remedy="Open it with a hasher.")
+        return self._hasher
+
+    def delete_expired(self, most: int) -> list[Erasure]:
+        """Delete some of the subjects whose time is over, longest first; wait_until_erased() is the caller's.
+
+        Several processes may do so at once: each subject is deleted by one of them.
+
+        Args: most: subjects, in one transaction.
+        """
         with self._sessions.begin() as session:
-            subject = require_subject(session, tenant, subject_id, to_change=True)
-            key = subject.key
-            ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == key)).all()
-            note_deletions(session, subject, ids, datetime.now(UTC))
-            session.execute(delete(TemplateRow).where(TemplateRow.subject_key == key))
-            session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == key))
-            note_key_erasures(session, [subject.key_id])
-            session.delete(subject)
-            self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(ids))
-        return key
+            found = (erase_expired(session, subject, self._hasher) for subject in expired_subjects(session, most))
+            erased = [one for one in found if one is not None]
+            for one in erased:
+                self.audit.note(session, Outcome.DELETED, one.tenant, one.subject_id, count=len(one.template_ids))
+        if erased:
+            self._erase(0.0)
+        return erased
+
+    def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
+        """Take the oldest deletions off the log, at most so many, by the database's clock; how many it were."""
+        with self._sessions.begin() as session:
+            return forget_old_deletions(session, time_of(session) - older_than, most)
+
+    @property
+    def time(self) -> datetime:
+        """The database's time."""
+        with self._sessions() as session:
+            return time_of(session)
 
     def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
         """Delete one template and recompute the reference; a subject whose last template goes, goes with it.
@@ -356,7 +446,7 @@ class Store:
                 reference = None
             else:
                 give_key(session, self._vault, subject, [])
-                note_deletions(session, subject, [template_id], datetime.now(UTC))
+                note_deletions(session, subject, [template_id], datetime.now(UTC), self._hasher)
                 session.delete(template)
                 session.flush()
                 reference = recompute_reference(session, subject, model, version, self._vault)

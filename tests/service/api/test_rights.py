@@ -97,6 +97,8 @@ def send(
         "/v1/keys": ({"name": "made over HTTP"}, {}),
     }
     fields, files = bodies.get(path, ({}, {})) if method == "POST" else ({}, {})
+    if method == "PATCH":
+        fields = {"purpose": "doors"}
     parts = [(name, (None, value)) for name, value in fields.items()]
     return requests.request(
         method,

@@ -21,9 +21,12 @@ from matchka.store.deletions import (
     remove_templates,
 )
 from matchka.store.store import Store, opened_store
+from matchka.store.subject_hash import SubjectHasher
 from tests.factories.unit_vectors import unit_vectors
 
 DIM = 5
+HASHER = SubjectHasher(b"k" * 32)
+HASHED = HASHER.hash_of("t", "ada")
 units = partial(unit_vectors, dim=DIM)
 
 
@@ -34,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(path: Path) -> Iterator[Store]:
-    with opened_store(f"sqlite:///{path}") as opened:
+    with opened_store(f"sqlite:///{path}", hasher=HASHER) as opened:
         yield opened
 
 
@@ -48,7 +51,7 @@ def session(path: Path) -> Iterator[Session]:
 
 def noted_deletions(path: Path) -> list[tuple[str, str, str]]:
     connection = sqlite3.connect(path)
-    found = connection.execute("SELECT template_id, tenant, subject_id FROM deletions ORDER BY 1").fetchall()
+    found = connection.execute("SELECT template_id, tenant, subject_hash FROM deletions ORDER BY 1").fetchall()
     connection.close()
     return found
 
@@ -61,7 +64,7 @@ def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Stor
     store.add_templates("t", "kept", "voice", "1", units(1))
     before = datetime.now(UTC)
     store.delete_subject("t", "ada")
-    assert noted_deletions(path) == sorted((template_id, "t", "ada") for template_id in ids)
+    assert noted_deletions(path) == sorted((template_id, "t", HASHED) for template_id in ids)
     engine = create_engine(f"sqlite:///{path}")
     with Session(engine) as session:
         times = {deletion.deleted_at for deletion in deletions_in(session)}
@@ -72,7 +75,7 @@ def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Stor
 def test_deleted_template_is_noted_alone(store: Store, path: Path):
     ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
     store.delete_template("t", ids[1])
-    assert noted_deletions(path) == [(ids[1], "t", "ada")]
+    assert noted_deletions(path) == [(ids[1], "t", HASHED)]
 
 
 def test_deletion_that_is_refused_notes_nothing(store: Store, path: Path):
@@ -106,7 +109,7 @@ def test_deletion_log_holds_no_vector(store: Store, path: Path):
     connection = sqlite3.connect(path)
     columns = {row[1] for row in connection.execute("PRAGMA table_info(deletions)")}
     connection.close()
-    assert columns == {"template_id", "tenant", "subject_id", "deleted_at"}
+    assert columns == {"template_id", "tenant", "deleted_at", "subject_hash"}
     content = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert not any(row.tobytes() in content for row in rows)
 
@@ -114,7 +117,7 @@ def test_deletion_log_holds_no_vector(store: Store, path: Path):
 def test_merging_deletion_logs_is_their_union_and_merging_again_adds_nothing(store: Store, session: Session):
     ids = store.add_templates("t", "ada", "voice", "1", units(2)).template_ids
     store.delete_template("t", ids[0])
-    others = [Deletion(f"{n:032x}", "t", f"s{n}", datetime(2026, 1, 1, tzinfo=UTC)) for n in range(1200)]
+    others = [Deletion(f"{n:032x}", "t", datetime(2026, 1, 1, tzinfo=UTC)) for n in range(1200)]
     assert merge_deletions(session, others) == 1200
     assert merge_deletions(session, [*others, *deletions_in(session)]) == 0
     assert {d.template_id for d in deletions_in(session)} == {ids[0], *(d.template_id for d in others)}
@@ -124,7 +127,7 @@ def test_merging_deletion_logs_is_their_union_and_merging_again_adds_nothing(sto
 
 def test_living_deletions_are_those_whose_template_is_still_there(store: Store, session: Session):
     ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
-    merge_deletions(session, [Deletion(i, "t", "ada", datetime.now(UTC)) for i in (ids[2], ids[0], "f" * 32)])
+    merge_deletions(session, [Deletion(i, "t", datetime.now(UTC)) for i in (ids[2], ids[0], "f" * 32)])
     assert living_deletions(session) == sorted([ids[0], ids[2]])
 
 

@@ -16,6 +16,7 @@ class FieldKind:
     is_file: bool = False
     is_number: bool = False
     is_list: bool = False
+    is_object: bool = False  # of JSON, in a form as its text
 
 
 def require_few_files(count: int, max_files: int) -> None:

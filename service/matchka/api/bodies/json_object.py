@@ -112,8 +112,11 @@ def _read(name: str, kind: FieldKind | None, value: object) -> str | bytes:
     kind = kind or FieldKind()
     if kind.is_file and isinstance(value, _Object):
         return _encoded(name, _written(value))
+    if kind.is_object and isinstance(value, _Object):
+        value = _written(value)
     if not isinstance(value, str) or isinstance(value, _Number) != kind.is_number:
         expected = "a file as base64 or an object" if kind.is_file else "a number" if kind.is_number else "text"
+        expected = "an object" if kind.is_object else expected
         raise InvalidFieldError(
             f"The field {name} must be {expected}.", value=_shown(value), remedy="Correct the value."
         )

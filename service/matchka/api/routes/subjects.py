@@ -2,26 +2,32 @@
 
 import base64
 import binascii
+from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Response
 
+from matchka.api.bodies.json_object import JSON
 from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
-from matchka.api.forms import EnrollForm, body_schema, reads
+from matchka.api.forms import EnrollForm, SubjectForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     EnrollAnswer,
+    ReceiptKeyAnswer,
     SubjectAnswer,
+    SubjectExportAnswer,
     SubjectsAnswer,
     SubjectSimilarityAnswer,
     SubjectSummaryAnswer,
+    SubjectTermsAnswer,
     TemplateAnswer,
 )
 from matchka.api.tries import note_near_misses, open_among, tries_of
 from matchka.errors import InvalidFieldError, InvalidSubjectIdError
 from matchka.store.attempts import Searches
 from matchka.store.keys.scopes import Scope
+from matchka.store.rights.receipt import Receipt
 from matchka.store.subject_id import check_subject_id
 
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
@@ -43,6 +49,7 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
             form.options,
             caller.enrolment_limits,
             tells_similar=tells_similar,
+            terms=form.terms,
         ),
         samples=len(form.file),
     )
@@ -94,8 +101,11 @@ async def list_subjects(
 async def get_subject(caller: CallerDep, subject_id: str) -> SubjectAnswer:
     """The subject's templates, without their embeddings."""
     checked = check_subject_id(subject_id)
-    subject = await caller.run(lambda: caller.verifier.subject(caller.tenant, checked))
+    subject, terms = await caller.run(
+        lambda: (caller.verifier.subject(caller.tenant, checked), caller.verifier.terms(caller.tenant, checked))
+    )
     return SubjectAnswer(
+        **asdict(terms),
         subject_id=subject.subject_id,
         created_at=subject.created_at,
         template_count=len(subject.templates),
@@ -106,12 +116,48 @@ async def get_subject(caller: CallerDep, subject_id: str) -> SubjectAnswer:
     )
 
 
-@router.delete("/v1/subjects/{subject_id}", status_code=204, summary="Delete a subject everywhere")
-async def delete_subject(caller: CallerDep, subject_id: str) -> Response:
+@router.patch("/v1/subjects/{subject_id}", openapi_extra=body_schema(SubjectForm), summary="Change a subject's terms")
+async def change_subject(
+    caller: CallerDep, subject_id: str, form: Annotated[SubjectForm, Depends(reads(SubjectForm))]
+) -> SubjectTermsAnswer:
+    """Change consent, purpose, expiry or metadata. A time of expiry is a deletion that is arranged for."""
+    checked, required = check_subject_id(subject_id), caller.state.required_terms
+    terms = await caller.run(lambda: caller.verifier.change_terms(caller.tenant, checked, form.terms, required))
+    return SubjectTermsAnswer(subject_id=checked, **asdict(terms))
+
+
+@router.delete(
+    "/v1/subjects/{subject_id}",
+    status_code=204,
+    responses={200: {"model": Receipt, "description": "Deleted; the signed receipt that was asked for."}},
+    summary="Delete a subject everywhere",
+)
+async def delete_subject(
+    caller: Annotated[Caller, Depends(caller_with("receipt"))],
+    subject_id: str,
+    receipt: Annotated[bool, Query(description="Answer 200 with a signed receipt of what was erased.")] = False,
+) -> Response:
     """Deletes its templates of every model; it is in no answer that begins after this one."""
     checked = check_subject_id(subject_id)
-    await caller.run(lambda: caller.verifier.delete_subject(caller.tenant, checked))
-    return Response(status_code=204)
+    if not receipt:
+        await caller.run(lambda: caller.verifier.delete_subject(caller.tenant, checked))
+        return Response(status_code=204)
+    signed = await caller.run(lambda: caller.verifier.receipt_of_deletion(caller.tenant, checked))
+    return Response(signed.model_dump_json(), media_type=JSON)
+
+
+@router.get("/v1/receipt-key", summary="The public key of receipts of deletions")
+async def get_receipt_key(caller: CallerDep) -> ReceiptKeyAnswer:
+    """Ed25519, base64 of 32 bytes: keep it apart from the receipts that it checks."""
+    return ReceiptKeyAnswer(public_key=await caller.run(lambda: caller.verifier.receipt_key))
+
+
+@router.get("/v1/subjects/{subject_id}/export", summary="All that is held about one subject")
+async def export_subject(caller: CallerDep, subject_id: str) -> SubjectExportAnswer:
+    """Its templates with their embeddings, its terms, what it was asked, and the tries that are counted; in clear."""
+    checked = check_subject_id(subject_id)
+    person = await caller.run(lambda: caller.verifier.person(caller.tenant, checked))
+    return SubjectExportAnswer(format="matchka-subject-export-1", **asdict(person))
 
 
 @router.delete("/v1/templates/{template_id}", status_code=204, summary="Delete one template")

@@ -18,6 +18,7 @@ from matchka.store.schema import (
     SubjectRow,
     TemplateRow,
 )
+from matchka.store.subject_hash import SubjectHasher
 
 OLDEST_VERSION: Final = 1
 OLDEST_TABLES: Final = {table.__tablename__ for table in (SchemaVersion, SubjectRow, TemplateRow, ReferenceRow)}
@@ -43,10 +44,14 @@ def require_current_tables(engine: Engine) -> None:
         )
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def bring_up_to_date(engine: Engine, hasher: SubjectHasher | None = None) -> None:
     """Make the tables of a new database, or have Alembic change those of an older version.
 
     It happens in one transaction: a run that is cut short leaves the tables as they were, and the next one does it.
+
+    Args:
+        engine: of the database.
+        hasher: of ids of subjects that older tables keep in clear; without it they are removed.
 
     Raises: StoreError: the tables are of a version that this program does not know, or of another application.
     """
@@ -64,16 +69,16 @@ def bring_up_to_date(engine: Engine) -> None:
             _stamp(connection, found)
         if found < SCHEMA_VERSION:
             LOGGER.info("the database's tables go from version %d to %d", found, SCHEMA_VERSION)
-            upgrade(connection)
+            upgrade(connection, hasher)
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, hasher: SubjectHasher | None = None) -> None:
     """Run Alembic's revisions that the database lacks, inside the connection's transaction."""
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells each step, and that it is being imported
     from alembic import command  # takes 40 times as long as opening a database that is up to date
     from alembic.config import Config
 
-    config = Config(attributes={"connection": connection})
+    config = Config(attributes={"connection": connection, "hasher": hasher})
     config.set_main_option("script_location", "matchka.store:migrations")  # a resource of the package
     command.upgrade(config, str(SCHEMA_VERSION))
 

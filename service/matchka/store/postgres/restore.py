@@ -17,17 +17,11 @@ from matchka.store.postgres.backup import copy_rows, last_number, numbered_table
 from matchka.store.postgres.database import APPLICATION
 from matchka.store.schema import Base
 from matchka.store.sqlite.backup import DATABASE_NAME
-from matchka.store.sqlite.restore import (
-    RestorePlan,
-    RestoreReport,
-    finish_erasures_of,
-    kept_deletions,
-    kept_keys,
-    restore,
-)
+from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
 from matchka.store.sqlite.staging import staging_folder
 from matchka.store.statistics import statistics_of
 from matchka.store.transfer.archive import Advance
+from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind
 
 OTHERS: Final = """
     SELECT count(*) FROM pg_stat_activity
@@ -53,19 +47,19 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
     """
     server = open_engine(url)
     try:
-        deletions, keys = list(plan.deletions), None
+        left = LeftBehind()
         is_replaced = version_of_tables(server) is not None
         if is_replaced:
             _require_replaceable(server, plan)
-            deletions += kept_deletions(url, plan)
-            keys = kept_keys(url)
+            left = left_behind(url, may_lose_deletions=plan.may_lose_deletions)
             finish_erasures_of(url, plan.vault)
         bring_up_to_date(server)
         with staging_folder(plan.database) as staging:
             staged = staging / DATABASE_NAME
-            staged_plan = replace(plan, database=staged, replace=False, deletions=tuple(deletions))
+            deletions = (*plan.deletions, *left.deletions)
+            staged_plan = replace(plan, database=staged, replace=False, deletions=deletions, horizon=left.horizon)
             report = restore(staged_plan, advance, progress)
-            _put(staged, server, keys, report, progress)
+            _put(staged, server, left.keys, report, progress)
         if is_replaced:  # nothing in clear is left
             plan.vault.accept_only_sealed()
     except SQLAlchemyError as error:
@@ -77,7 +71,7 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
         ) from error
     finally:
         server.dispose()
-    return replace(report, old_keys=0) if keys is not None and keys.keys else report
+    return replace(report, old_keys=0) if left.keys is not None and left.keys.keys else report
 
 
 def _require_replaceable(server: Engine, plan: RestorePlan) -> None:

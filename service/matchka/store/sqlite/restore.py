@@ -1,51 +1,49 @@
 """Restoring a backup: fully checked, without what was deleted since, replaced atomically."""
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from sqlalchemy import Engine, delete
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from matchka.errors import BackupError, RestoreRefusedError, StoreError
+from matchka.errors import BackupError, RestoreRefusedError
 from matchka.runtime.atomic_file import put_in_place
 from matchka.store.challenges import forget_challenges
 from matchka.store.deletions import (
     Deletion,
-    deletions_in,
     forget_deletions,
     living_deletions,
     merge_deletions,
+    raise_horizon,
     remove_templates,
+    require_younger,
 )
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import IntegrityProblem, check_store
-from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyCopy, keys_in, replace_keys
-from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
+from matchka.store.keys.copies import KeyCopy, keys_in, replace_keys
+from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from matchka.store.sqlite.staging import staging_folder
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
+from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind
 from matchka.store.vault.encryption import encrypt_copy
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import (
     drop_unreadable,
-    finish_erasures,
-    require_key_store_of_erasures,
     require_keys,
     subjects_without_key,
 )
 from matchka.store.vault.vault import CLEAR, Vault
 
-FIRST_WITH_DELETIONS: Final = 2  # tables of version 1 noted no deletions
 FINDINGS_SHOWN: Final = 3
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ class RestorePlan:
         deletions: of other deletion logs, to be respected besides that of the store that is replaced.
         has_deletions_file: whether such a deletion log was given at all.
         vault: of the store: what a backup holds in clear is encrypted, and who has no key any more stays out.
+        horizon: up to when deletions may be missing in these logs because of their age.
     """
 
     archive: Path
@@ -69,6 +68,12 @@ class RestorePlan:
     deletions: tuple[Deletion, ...] = ()
     has_deletions_file: bool = False
     vault: Vault = CLEAR
+    horizon: datetime | None = None
+
+    @property
+    def may_lose_deletions(self) -> bool:
+        """Whether somebody answers for what the log of the store that is replaced does not tell."""
+        return self.resurrect or self.has_deletions_file
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
 
     Raises:
         BackupError: the backup does not check out.
-        RestoreRefusedError: a store is there and may not be replaced, or its deletion log cannot be read.
+        RestoreRefusedError: a store is there and may not be replaced, or its deletion log cannot be read, or is younger
+            than the backup.
         StoreError: the backup is of a newer program.
         VaultLockedError: the backup is encrypted, and the vault has none of its keys; or keys of the store that is
             replaced are still to be destroyed in another key store.
@@ -109,16 +115,19 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
         raise RestoreRefusedError(
             "There is a store already.", value=plan.database, remedy="Say --replace, or restore to another data folder."
         )
-    url = f"sqlite:///{plan.database}"
-    deletions, keys = list(plan.deletions), None
+    left = LeftBehind()
     if plan.database.exists():
-        deletions += kept_deletions(url, plan)
-        keys = kept_keys(url)
+        url = f"sqlite:///{plan.database}"
+        left = left_behind(url, may_lose_deletions=plan.may_lose_deletions)
         finish_erasures_of(url, plan.vault)
+    deletions = [*plan.deletions, *left.deletions]
+    horizon = left.horizon or plan.horizon
     try:
         with staging_folder(plan.database) as staging:
             staged = staging / DATABASE_NAME
             with opened_archive(plan.archive, MANIFEST_NAME, BackupManifest) as (archive, manifest):
+                if not plan.may_lose_deletions:
+                    require_younger(manifest.created_at, horizon)
                 if set(manifest.members) != {DATABASE_NAME}:
                     raise BackupError(
                         "The backup names files of another kind.",
@@ -129,7 +138,7 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
                     copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
             engine = open_engine(f"sqlite:///{staged}")
             try:
-                report = _prepare(engine, manifest, deletions, keys, plan, progress)
+                report = _prepare(engine, manifest, deletions, horizon, left.keys, plan, progress)
             finally:
                 engine.dispose()  # the last connection: its log is emptied and gone
             is_replaced = plan.database.exists()
@@ -145,6 +154,7 @@ def _prepare(
     engine: Engine,
     manifest: BackupManifest,
     deletions: Iterable[Deletion],
+    horizon: datetime | None,
     keys: KeyCopy | None,
     plan: RestorePlan,
     progress: Advance,
@@ -163,6 +173,7 @@ def _prepare(
         _require_as_named(found, manifest)
         with Session(engine) as session, session.begin():
             merge_deletions(session, deletions)
+            raise_horizon(session, horizon)
             living = living_deletions(session)
             if plan.resurrect:
                 forget_deletions(session, living)
@@ -199,21 +210,6 @@ def _leave_out_unreadable(engine: Engine, vault: Vault) -> int:
     return len(keys)
 
 
-def finish_erasures_of(url: str, vault: Vault) -> None:
-    """Destroy the keys of whoever was deleted from the store that is replaced, when a process was killed at it.
-
-    Raises: VaultLockedError: they are in another key store, and would never be destroyed.
-    """
-    engine = open_engine(url)
-    try:
-        require_key_store_of_erasures(engine, vault)
-        finish_erasures(engine, vault)
-    except SQLAlchemyError:
-        pass  # a damaged store, or one of tables from before there were keys
-    finally:
-        engine.dispose()
-
-
 def _require_sound(findings: tuple[IntegrityProblem, ...]) -> None:
     if findings:
         shown = "; ".join(f"{finding.what} ({finding.where})" for finding in findings[:FINDINGS_SHOWN])
@@ -230,45 +226,6 @@ def _require_as_named(statistics: StoreStatistics, manifest: BackupManifest) -> 
         raise BackupError(
             f"The backup names {named} subjects, templates and references.", value=found, remedy="Use another backup."
         )
-
-
-def kept_deletions(url: str, plan: RestorePlan) -> list[Deletion]:
-    """The deletion log of the store that is replaced.
-
-    Raises: RestoreRefusedError: it cannot be read, and nobody said that deletions may be undone.
-    """
-    try:
-        return _read(url, FIRST_WITH_DELETIONS, lambda session: list(deletions_in(session))) or []
-    except (SQLAlchemyError, StoreError, UnicodeError) as error:  # the last where a damaged file's text is none
-        if plan.resurrect or plan.has_deletions_file:
-            return []
-        raise RestoreRefusedError(
-            "The deletion log of the store to be replaced cannot be read: what was deleted since the backup would "
-            "come back.",
-            value=error,
-            remedy="Name a copy of it with --deletions, or accept that with --resurrect.",
-        ) from error
-
-
-def kept_keys(url: str) -> KeyCopy | None:
-    """API keys and failed attempts of the store that is replaced; None where they cannot be read."""
-    try:
-        return _read(url, FIRST_WITH_KEYS, keys_in)
-    except (SQLAlchemyError, StoreError, UnicodeError):
-        return None
-
-
-def _read(url: str, first_version: int, read: Callable[[Session], T]) -> T | None:
-    """What is read from a store; None where its tables are older than what is asked for."""
-    engine = open_engine(url)
-    try:
-        version = version_of_tables(engine)
-        if version is None or version < first_version:
-            return None
-        with reading(engine) as session:
-            return read(session)
-    finally:
-        engine.dispose()
 
 
 def _replace(staged: Path, database: Path) -> None:

@@ -13,14 +13,15 @@ from matchka.store.schema import LONGEST_SUBJECT_ID
 
 
 class DeletionLine(BaseModel):
-    """One line."""
+    """One line. `subject_id` stood in those of earlier programs; it is not kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template_id: str = Field(pattern=r"^[0-9a-f]{32}$")
     tenant: str = Field(max_length=64)
-    subject_id: str = Field(max_length=LONGEST_SUBJECT_ID)
     deleted_at: AwareDatetime
+    subject_hash: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", exclude_if=lambda value: value is None)
+    subject_id: str | None = Field(default=None, max_length=LONGEST_SUBJECT_ID, exclude=True)
 
 
 def line_of(deletion: Deletion) -> bytes:
@@ -28,8 +29,8 @@ def line_of(deletion: Deletion) -> bytes:
     line = DeletionLine(
         template_id=deletion.template_id,
         tenant=deletion.tenant,
-        subject_id=deletion.subject_id,
         deleted_at=deletion.deleted_at,
+        subject_hash=deletion.subject_hash,
     )
     return line.model_dump_json().encode() + b"\n"
 
@@ -52,7 +53,7 @@ def deletions_of(lines: Iterable[bytes], source: object) -> Iterator[Deletion]:
                 value=error.errors()[0]["msg"],
                 remedy="Write the deletion log again with `matchka gallery deletions`.",
             ) from error
-        yield Deletion(read.template_id, read.tenant, read.subject_id, read.deleted_at.astimezone(UTC))
+        yield Deletion(read.template_id, read.tenant, read.deleted_at.astimezone(UTC), read.subject_hash)
 
 
 def write_deletions(target: Path, deletions: Iterable[Deletion]) -> int:

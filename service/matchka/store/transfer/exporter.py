@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -16,7 +16,9 @@ from matchka.errors import BackupError
 from matchka.store.deletions import deletions_in
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
 from matchka.store.integrity.stored_embeddings import require_digest
-from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow
+from matchka.store.rights.given_terms import LONGEST_TERM
+from matchka.store.rights.terms import open_terms, terms_binding
+from matchka.store.schema import LONGEST_SUBJECT_ID, TEMPLATE_ID, SubjectRow, TemplateRow, TermsRow
 from matchka.store.transfer.archive import Advance, ArchiveManifest, ArchiveWriter, new_archive
 from matchka.store.transfer.deletions_file import line_of
 from matchka.store.vault.sealed import Binding
@@ -31,6 +33,7 @@ LOGGER: Final = logging.getLogger("matchka.store")
 ROWS_AT_ONCE: Final = 4_096
 MOST_ROWS: Final = 1_000_000  # of a template; what databases hold has to take the sum over a subject's
 
+Format: TypeAlias = Literal["matchka-export-1", "matchka-export-2", "matchka-export-3", "matchka-export-4"]
 SelectT = TypeVar("SelectT", bound="Select[*tuple[Any, ...]]")
 
 
@@ -47,7 +50,7 @@ class ExportManifest(ArchiveManifest):
         subjects, templates, deletions: lines and rows.
     """
 
-    format: Literal["matchka-export-1", "matchka-export-2", "matchka-export-3"]
+    format: Format
     created_at: AwareDatetime
     tenant: str = Field(max_length=64)
     model: str
@@ -69,6 +72,17 @@ class TemplateEntry(BaseModel):
     condition: float | None = Field(default=None, allow_inf_nan=False, exclude_if=lambda value: value is None)
 
 
+class TermsEntry(BaseModel):
+    """The terms of a subject's line; exports before format 4 know none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    consent: str | None = Field(default=None, max_length=LONGEST_TERM)
+    purpose: str | None = Field(default=None, max_length=LONGEST_TERM)
+    expires_at: AwareDatetime | None = None
+    metadata: dict[str, str | int | float] = Field(default_factory=dict)
+
+
 class SubjectLine(BaseModel):
     """A line of subjects.jsonl; its templates are the next rows of embeddings.npy."""
 
@@ -77,6 +91,7 @@ class SubjectLine(BaseModel):
     subject_id: str = Field(max_length=LONGEST_SUBJECT_ID)
     created_at: AwareDatetime
     templates: tuple[TemplateEntry, ...] = Field(min_length=1)
+    terms: TermsEntry | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 def write_export(
@@ -108,7 +123,7 @@ def write_export(
         LOGGER.warning("%d subjects whose keys were destroyed are left out of the export", len(unreadable))
     binding = Binding(tenant, model, version)
     with new_archive(target) as (writer, _):
-        subjects, templates, has_conditions = _write_subjects(writer, session, binding, unreadable)
+        subjects, templates, least = _write_subjects(writer, session, binding, unreadable, vault)
         if not templates:
             raise BackupError(
                 f"The tenant {tenant} has no templates of {model} {version}.",
@@ -122,8 +137,8 @@ def write_export(
                     append(line_of(deletion))
                     deletions += 1
         manifest = ExportManifest(
-            # what releases before conditions read stays so
-            format="matchka-export-3" if has_conditions else "matchka-export-2",
+            # what earlier releases read stays so; they read no deletion log without subjects
+            format="matchka-export-4" if deletions else least,
             created_at=datetime.now(UTC),
             tenant=tenant,
             model=model,
@@ -139,24 +154,28 @@ def write_export(
 
 
 def _write_subjects(
-    writer: ArchiveWriter, session: Session, binding: Binding, unreadable: Collection[int]
-) -> tuple[int, int, bool]:
-    """Numbers of subjects and templates, and whether any template has a condition."""
+    writer: ArchiveWriter, session: Session, binding: Binding, unreadable: Collection[int], vault: Vault
+) -> tuple[int, int, Format]:
+    """Numbers of subjects and templates, and the first format that has all that is told of them."""
     query = select(
         SubjectRow.key,
         SubjectRow.subject_id,
         SubjectRow.created_at.label("since"),
+        SubjectRow.expires_at,
+        TermsRow.content,
         TemplateRow.template_id,
         TemplateRow.created_at,
         TemplateRow.row_count,
         TemplateRow.condition,
     )
-    found = session.execute(_of(query, binding)).yield_per(ROWS_AT_ONCE)
+    query = _of(query, binding).outerjoin(TermsRow, TermsRow.subject_key == SubjectRow.key)
+    found = session.execute(query).yield_per(ROWS_AT_ONCE)
     rows = (row for row in found if row.key not in unreadable)
     subjects = templates = 0
-    has_conditions = False
+    least: Format = "matchka-export-2"
     with writer.member(SUBJECTS_NAME) as append:
-        for (subject_id, since), grouped in groupby(rows, key=lambda row: (row.subject_id, row.since)):
+        for key, grouped in groupby(rows, key=lambda row: row.key):
+            subject, *others = grouped
             entries = tuple(
                 TemplateEntry(
                     template_id=row.template_id,
@@ -164,14 +183,21 @@ def _write_subjects(
                     row_count=row.row_count,
                     condition=row.condition,
                 )
-                for row in grouped
+                for row in (subject, *others)
             )
-            line = SubjectLine(subject_id=subject_id, created_at=since, templates=entries)
+            terms = None
+            if subject.content is not None or subject.expires_at is not None:
+                held = subject.content and open_terms(vault, subject.content, terms_binding(key, binding.tenant))
+                terms = TermsEntry(expires_at=subject.expires_at, **(held or {}))
+            line = SubjectLine(subject_id=subject.subject_id, created_at=subject.since, templates=entries, terms=terms)
             append(line.model_dump_json().encode() + b"\n")
             subjects += 1
             templates += len(entries)
-            has_conditions = has_conditions or any(entry.condition is not None for entry in entries)
-    return subjects, templates, has_conditions
+            if terms is not None:
+                least = "matchka-export-4"
+            elif least == "matchka-export-2" and any(entry.condition is not None for entry in entries):
+                least = "matchka-export-3"
+    return subjects, templates, least
 
 
 def _write_embeddings(

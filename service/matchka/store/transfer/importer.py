@@ -16,15 +16,18 @@ from matchka.store.deletions import (
     Deletion,
     deleted_among,
     forget_deletions,
+    horizon_in,
     in_chunks,
     living_deletions,
     merge_deletions,
     note_deletions,
     remove_templates,
+    require_younger,
 )
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digests
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.queries import lowest_condition, total_rows
+from matchka.store.rights.terms import Terms, write_terms
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
@@ -110,6 +113,11 @@ class _Importer:
             for line, _, _ in wanted:
                 if line.subject_id in known:
                     give_key(self.session, self.vault, known[line.subject_id], self.made)
+            for line, _, _ in wanted:
+                if line.terms is not None and (line.subject_id in new or self.plan.existing == "replace"):
+                    terms = Terms(**dict(line.terms))
+                    write_terms(self.session, self.vault, subjects[line.subject_id], terms)
+            self.session.flush()
             if wanted:
                 self._store([(subjects[line.subject_id], line, living, rows) for line, living, rows in wanted])
         except IntegrityError as error:
@@ -255,7 +263,7 @@ def import_archive(
 
     Raises:
         BackupError: the export does not check out, or is of a version of which no bundle is there.
-        RestoreRefusedError: a subject or a template is there already.
+        RestoreRefusedError: a subject or a template is there already, or the export is older than the deletion log.
     """
     with opened_archive(plan.archive, MANIFEST_NAME, ExportManifest) as (archive, manifest):
         _require_version(manifest, full_dims)
@@ -269,6 +277,8 @@ def import_archive(
                 merge_deletions(session, deletions_of(lines, DELETIONS_NAME))
             merge_deletions(session, plan.deletions)
             if not plan.resurrect:
+                if not plan.deletions:
+                    require_younger(manifest.created_at, horizon_in(session))
                 report.removed = remove_templates(session, living_deletions(session), vault)
             importer = _Importer(session, plan, report, vault, made)
             taken = 0

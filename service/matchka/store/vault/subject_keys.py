@@ -1,6 +1,6 @@
 """Subjects and their keys: one for each new subject, and none left of those that are deleted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -12,7 +12,8 @@ from matchka.errors import VaultLockedError
 from matchka.store.deletions import in_chunks, note_deletions
 from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import require_digest
-from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.rights.terms import terms_binding
+from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
 from matchka.store.vault.sealed import Binding, embedding_in_clear
 from matchka.store.vault.vault import Plain, Vault
 
@@ -98,9 +99,23 @@ def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]
             raise embedding_in_clear()
         for row, sealed in zip(rows, vault.seal(plain), strict=True):
             row.embedding = sealed
+        _seal_terms(session, vault, owners, accepts_clear)
         session.flush()
         count += len(rows)
     return count
+
+
+def _seal_terms(session: Session, vault: Vault, owners: Mapping[int, SubjectRow], accepts_clear: bool) -> None:
+    rows = session.scalars(select(TermsRow).where(TermsRow.subject_key.in_(owners))).all()
+    if rows and not accepts_clear:
+        raise embedding_in_clear()
+    subjects = [owners[row.subject_key] for row in rows]
+    plain = [
+        Plain(subject.key_id, terms_binding(subject.key, subject.tenant), row.content)
+        for subject, row in zip(subjects, rows, strict=True)
+    ]
+    for row, sealed in zip(rows, vault.seal(plain), strict=True):
+        row.content = sealed
 
 
 def finish_erasures(engine: Engine, vault: Vault) -> bool:
@@ -198,3 +213,5 @@ def drop_unreadable(session: Session, subject: SubjectRow) -> None:
     note_deletions(session, subject, ids, datetime.now(UTC))
     session.execute(delete(TemplateRow).where(TemplateRow.subject_key == subject.key))
     session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == subject.key))
+    session.execute(delete(TermsRow).where(TermsRow.subject_key == subject.key))
+    subject.expires_at = None

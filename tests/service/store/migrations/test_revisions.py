@@ -1,5 +1,6 @@
 """Alembic's revisions make the tables of a new database, adopt those from before it, and survive a kill."""
 
+import hashlib
 import logging
 import shutil
 import sqlite3
@@ -21,9 +22,12 @@ from matchka.store.engine import changing_tables, open_engine
 from matchka.store.migrations.migrate import upgrade
 from matchka.store.schema import SCHEMA_VERSION, Base, RevisionRow
 from matchka.store.store import Store, opened_store
+from matchka.store.subject_hash import SubjectHasher
 from tests.factories.old_stores import make_old
 from tests.factories.slow_digest import slow_digest
 
+KEY = bytes(range(32))
+NEVER_MADE = 8  # no release had it
 OF_TODAY = Path(__file__).parents[3] / "end_to_end" / "interface_v1" / "data_folder" / "matchka.sqlite"
 TABLES_WITH_ROWS = ("subjects", "templates", "subject_references", "store_identity", "deletions")
 
@@ -84,24 +88,45 @@ def test_newest_revision_has_the_version_that_the_program_needs():
     config = Config()
     config.set_main_option("script_location", "matchka.store:migrations")
     found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    assert found == [str(version) for version in range(SCHEMA_VERSION, 0, -1)]
+    assert found == [str(version) for version in range(SCHEMA_VERSION, 0, -1) if version != NEVER_MADE]
 
 
 def test_database_from_before_alembic_is_adopted_and_keeps_every_row(tmp_path: Path):
     shutil.copy(OF_TODAY, tmp_path / "kept.sqlite")
     engine = open_engine(f"sqlite:///{tmp_path / 'kept.sqlite'}")
     columns = {table: [column["name"] for column in inspect(engine).get_columns(table)] for table in TABLES_WITH_ROWS}
+    columns["deletions"].remove("subject_id")
+    deleted = rows(engine, "SELECT template_id, tenant, subject_id FROM deletions")
     queries = {table: f"SELECT {', '.join(names)} FROM {table}" for table, names in columns.items()}
     before = {table: rows(engine, query) for table, query in queries.items()}
     assert not inspect(engine).has_table("schema_revision")
     for _ in range(2):  # it is adopted once
-        with opened_store(str(engine.url)) as store:
+        with opened_store(str(engine.url), hasher=SubjectHasher(KEY)) as store:
             store.require_sound_pages()
         assert rows(engine, "SELECT * FROM schema_version") == [(SCHEMA_VERSION,)]
         assert rows(engine, "SELECT * FROM schema_revision") == [(str(SCHEMA_VERSION),)]
     assert {table: rows(engine, query) for table, query in queries.items()} == before
     assert all(before.values())
+    hashed = [(template, tenant, slow_hash(tenant, subject)) for template, tenant, subject in deleted]
+    assert rows(engine, "SELECT template_id, tenant, subject_hash FROM deletions") == hashed
     engine.dispose()
+    left = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    living = {subject for (subject,) in rows(engine, "SELECT subject_id FROM subjects")}
+    gone = {subject for _, _, subject in deleted} - living
+    engine.dispose()
+    assert gone
+    assert not any(str(subject).encode() in left for subject in gone)
+
+
+def slow_hash(tenant: str, subject_id: str) -> str:
+    """The keyed hash of an id, by RFC 2104 itself."""
+
+    def keyed(key: bytes, message: bytes) -> bytes:
+        inner, outer = (bytes(one ^ pad for one in key.ljust(64, b"\0")) for pad in (0x36, 0x5C))
+        return hashlib.sha256(outer + hashlib.sha256(inner + message).digest()).digest()
+
+    subject_key = keyed(KEY, b"matchka-subject-hash-1")
+    return keyed(subject_key, len(tenant).to_bytes(2) + tenant.encode() + subject_id.encode()).hex()
 
 
 @pytest.mark.parametrize("recorded", [str(SCHEMA_VERSION - 1), str(SCHEMA_VERSION + 1), "9f3c"])

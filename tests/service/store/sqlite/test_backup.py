@@ -207,7 +207,7 @@ def test_restore_told_to_resurrect_brings_all_back_and_takes_it_off_the_deletion
 def test_restore_on_another_machine_respects_the_deletion_log_it_is_given(archive: Path, path: Path, tmp_path: Path):
     with opened_store(url(path)) as store:
         ids = [template.template_id for template in store.subject("t", "bob").templates]
-    deletions = tuple(Deletion(i, "t", "bob", datetime.now(UTC)) for i in [*ids, "0" * 32])
+    deletions = tuple(Deletion(i, "t", datetime.now(UTC)) for i in [*ids, "0" * 32])
     new = tmp_path / "new" / "matchka.sqlite"
     report = restored(archive, new, deletions=deletions, has_deletions_file=True)
     assert (report.kept_out, report.statistics.deletions) == (2, 3)
