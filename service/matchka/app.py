@@ -195,7 +195,7 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         hasher = None
         with suppress(VaultLockedError):  # then nothing is served, and it says why
             hasher = read_hasher(vault, settings.subject_hash_key)
-        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits, hasher))
+        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits=limits, hasher=hasher))
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)

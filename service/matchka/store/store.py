@@ -89,6 +89,7 @@ class Store:
         self,
         url: str,
         vault: Vault = CLEAR,
+        *,
         limits: Limits = UNHURRIED,
         hasher: SubjectHasher | None = None,
         is_audited: bool = False,
@@ -531,12 +532,13 @@ def _no_such_template(template_id: str) -> UnknownTemplateError:
 def opened_store(
     url: str,
     vault: Vault = CLEAR,
+    *,
     limits: Limits = UNHURRIED,
     hasher: SubjectHasher | None = None,
     is_audited: bool = False,
 ) -> Iterator[Store]:
     """A store that is closed at the end of the block."""
-    store = Store(url, vault, limits, hasher, is_audited)
+    store = Store(url, vault, limits=limits, hasher=hasher, is_audited=is_audited)
     try:
         yield store
     finally:

@@ -27,7 +27,6 @@ from tests.factories.old_stores import make_old
 from tests.factories.slow_digest import slow_digest
 
 KEY = bytes(range(32))
-NEVER_MADE = 8  # no release had it
 OF_TODAY = Path(__file__).parents[3] / "end_to_end" / "interface_v1" / "data_folder" / "matchka.sqlite"
 TABLES_WITH_ROWS = ("subjects", "templates", "subject_references", "store_identity", "deletions")
 
@@ -88,7 +87,7 @@ def test_newest_revision_has_the_version_that_the_program_needs():
     config = Config()
     config.set_main_option("script_location", "matchka.store:migrations")
     found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    assert found == [str(version) for version in range(SCHEMA_VERSION, 0, -1) if version != NEVER_MADE]
+    assert found == [str(version) for version in range(SCHEMA_VERSION, 0, -1)]
 
 
 def test_database_from_before_alembic_is_adopted_and_keeps_every_row(tmp_path: Path):

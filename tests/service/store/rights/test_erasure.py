@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> VaultFolder:
 
 @pytest.fixture
 def store(folder: VaultFolder) -> Iterator[Store]:
-    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, HASHER) as opened:
+    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, hasher=HASHER) as opened:
         opened.require_keys()
         yield opened
 

@@ -70,7 +70,7 @@ def everything(database: UnderTest) -> list[list[tuple[object, ...]]]:
         "SELECT key, tenant, subject_id FROM subjects ORDER BY 1",
         "SELECT template_id, subject_key, model, version, embedding, digest, condition FROM templates ORDER BY 1",
         "SELECT subject_key, model, version, template_count, embedding FROM subject_references ORDER BY 1, 2, 3",
-        "SELECT template_id, tenant, subject_id FROM deletions ORDER BY 1",
+        "SELECT template_id, tenant, subject_hash FROM deletions ORDER BY 1",
         "SELECT key_id, digest, revision FROM api_keys ORDER BY 1",
     ]
     return [

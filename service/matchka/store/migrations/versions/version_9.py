@@ -8,7 +8,7 @@ from alembic import context, op
 from matchka.store.subject_hash import SubjectHasher
 
 revision = "9"
-down_revision = "7"
+down_revision = "8"
 
 
 ROWS_AT_ONCE: Final = 10_000
