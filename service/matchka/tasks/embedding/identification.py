@@ -194,16 +194,10 @@ class Identifier:
 
         The gallery ranks by cosine; what another scorer may think of the best of these is settled here.
         """
-        rank = self._by_cosine if search.ranks_by_cosine else self._by_scorer
-        wanted = search.shortlist(top_k)
-        gone = 0
-        while True:
-            hits = search.gallery.search(search.probe.vectors[0], search.dim, wanted + gone)
-            ranked = rank(tenant, search, hits)
-            missing = len(hits) - len(ranked)
-            if missing <= gone or len(hits) >= len(search.gallery):
-                break
-            gone = 2 * missing  # who expired may be many, and hide nobody
+        hits = search.gallery.search(search.probe.vectors[0], search.dim, search.shortlist(top_k))
+        if search.ranks_by_cosine:
+            return self._by_cosine(tenant, search, hits)[:top_k]
+        ranked = self._by_scorer(tenant, search, hits)
         return ranked if search.embedding.condition else ranked[:top_k]  # thresholds may still change the order
 
     def _by_cosine(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:

@@ -42,7 +42,7 @@ def test_expiry_with_its_zone_is_read_in_utc(text: str, expected: datetime):
         "2030-13-01T00:00:00Z",
         "9999-12-31T23:59:59-12:00",
         "2030-01-02T03:04:05Z; DROP",
-        "２０３０-01-02T03:04:05Z",
+        "\u0662030-01-02T03:04:05Z",
         " 2030-01-02T03:04:05Z",
     ],
 )

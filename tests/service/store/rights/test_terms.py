@@ -1,4 +1,4 @@
-"""Terms: kept with the subject, encrypted with its key, changed by whoever may, and required where a setting says so."""
+"""Terms: kept with the subject, encrypted with its key, changed by who may, and required where a setting says so."""
 
 import shutil
 import sqlite3
