@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, inspect
 
 from matchka.errors import (
     ChallengeNotRedeemableError,
@@ -19,8 +22,11 @@ from matchka.errors import (
     UnknownTemplateError,
 )
 from matchka.store.challenges import ChallengeLimits
+from matchka.store.engine import changing_tables
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
+from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_tenant
@@ -28,6 +34,7 @@ from tests.factories.postgres import Cluster, fresh_database
 
 OF_ONE = ("default", "ada")
 PROCESSES = 8  # stores at once, each with an engine of its own as processes have
+HASHER = SubjectHasher(b"h" * 32)
 ROUNDS = 60  # of enrolling and deleting, in each
 
 
@@ -161,6 +168,71 @@ def test_challenges_given_at_once_keep_the_rate_and_see_each_other(asked: Store,
     six = ChallengeLimits(60.0, 6, 6)
     asked.challenges.issue(*OF_ONE, "phrase", six, lambda earlier: seen.extend(earlier) or ("apple",))
     assert sorted(seen) == [(f"word{number}",) for number in range(5)]
+
+
+def sweep(url: str, together: Barrier) -> list[str]:
+    """Delete expired subjects until there are none; whom it deleted."""
+    deleted: list[str] = []
+    with closing(Store(url, hasher=HASHER)) as store:
+        together.wait(60)
+        while found := store.delete_expired(3):
+            deleted += [one.subject_id for one in found]
+    return deleted
+
+
+def test_expired_subjects_are_unknown_at_once_and_deleted_by_one_of_several_processes_each(url: str):
+    names = [f"s{number}" for number in range(40)]
+    with closing(Store(url, hasher=HASHER)) as store:
+        soon = store.time + timedelta(days=1)
+        for number, name in enumerate([*names, "stays"]):
+            row = np.random.default_rng(number).normal(size=(1, 4)).astype(np.float32)
+            terms = TermsChange("form 7", expires_at=soon)
+            store.add_templates("expiring", name, "voice", "1", row / np.linalg.norm(row), terms=terms)
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "UPDATE subjects SET expires_at = clock_timestamp() WHERE tenant = 'expiring' AND subject_id <> 'stays'"
+            )
+        for name in names:
+            with pytest.raises(UnknownSubjectError):
+                store.reference("expiring", name, "voice", "1")
+        assert store.terms("expiring", "stays") == Terms("form 7", expires_at=soon)
+        assert [one.subject_id for one in store.subjects("expiring", 100, None)] == ["stays"]
+        person = store.person("expiring", "stays")
+        assert (len(person.templates), person.terms.consent) == (1, "form 7")
+    together = Barrier(PROCESSES)
+    with ThreadPoolExecutor(PROCESSES) as executor:
+        running = [executor.submit(sweep, url, together) for _ in range(PROCESSES)]
+        deleted = [name for each in running for name in each.result()]
+    with closing(Store(url, hasher=HASHER)) as store:
+        deleted += [one.subject_id for one in store.delete_expired(100)]  # those that were locked at the last look
+        assert sorted(deleted) == sorted(names)
+        with engine.connect() as connection:
+            noted = connection.exec_driver_sql("SELECT subject_hash FROM deletions WHERE tenant = 'expiring'").scalars()
+            assert sorted(noted) == sorted(HASHER.hash_of("expiring", name) for name in names)
+        engine.dispose()
+        assert store.forget_old_deletions(timedelta(days=-1), 1_000_000) >= len(names)
+        store.delete_subject("expiring", "stays")
+
+
+def test_deletion_log_with_ids_goes_over_to_hashes(url: str):
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE of_version_7")
+    server.dispose()
+    older = url.replace("/postgres?", "/of_version_7?")
+    engine = create_engine(older)
+    with changing_tables(engine) as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", "matchka.store:migrations")
+        command.upgrade(config, "7")
+        rows = ", ".join(f"('{number:032x}', 't', 's{number % 3}', now())" for number in range(9))
+        connection.exec_driver_sql(f"INSERT INTO deletions (template_id, tenant, subject_id, deleted_at) VALUES {rows}")
+    with closing(Store(older, hasher=HASHER)), engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT template_id, subject_hash FROM deletions ORDER BY 1").all()
+        assert inspect(connection).has_table("subject_terms")
+    engine.dispose()
+    assert found == [(f"{number:032x}", HASHER.hash_of("t", f"s{number % 3}")) for number in range(9)]
 
 
 @pytest.fixture
