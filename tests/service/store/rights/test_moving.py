@@ -117,7 +117,7 @@ def test_restore_of_yesterdays_backup_leaves_out_the_deleted_and_their_ids(
 ):
     with opened_vault(folder.plan) as opened:
         vault = opened if sealed else CLEAR
-        with opened_store(folder.url, vault, HASHER) as store:
+        with opened_store(folder.url, vault, hasher=HASHER) as store:
             store.add_templates("t", NAME, "voice", "1", units(2), terms=GIVEN)
             store.add_templates("t", "ben", "voice", "1", units(2, 5))
             write_backup(folder.database, tmp_path / "a.backup", ignore)
@@ -126,7 +126,7 @@ def test_restore_of_yesterdays_backup_leaves_out_the_deleted_and_their_ids(
             store.delete_subject("t", NAME)
         report = restore(RestorePlan(tmp_path / "a.backup", folder.database, True, vault=vault), ignore, ignore)
         assert (report.kept_out, report.unreadable) == ((0, 1) if sealed else (2, 0))
-        with opened_store(folder.url, vault, HASHER) as store:
+        with opened_store(folder.url, vault, hasher=HASHER) as store:
             assert [one.subject_id for one in store.subjects("t", 10, None)] == ["ben"]
     assert len(ids) == 2
     left = [path for path in folder.path.rglob("*") if path.is_file() and NAME.encode() in path.read_bytes()]

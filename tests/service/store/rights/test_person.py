@@ -53,10 +53,10 @@ ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon"}
 @contextmanager
 def opened(folder: VaultFolder, sealed: bool) -> Iterator[Store]:
     if not sealed:
-        with opened_store(folder.url, CLEAR, HASHER) as store:
+        with opened_store(folder.url, CLEAR, hasher=HASHER) as store:
             yield store
         return
-    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, HASHER) as store:
+    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, hasher=HASHER) as store:
         store.require_keys()
         yield store
 
