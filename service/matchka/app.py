@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Final
@@ -18,6 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from matchka.api.dependencies import ServiceState, authorised
 from matchka.api.error_handlers import add_error_handlers, add_framework_error_handlers
+from matchka.api.guards.audit_trail import AuditTrail
 from matchka.api.guards.auth import KeyGate
 from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
@@ -25,6 +26,7 @@ from matchka.api.guards.key_ring import KeyRing, following
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
 from matchka.api.routes import (
+    audit,
     challenges,
     classes,
     decisions,
@@ -51,6 +53,7 @@ from matchka.runtime.fairness.turns import Turns
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.settings import Settings
 from matchka.store.attempts import AttemptRules
+from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
@@ -92,6 +95,10 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
             stack.enter_context(following(ring, opened.keys))
             health = stack.enter_context(closing(DatabaseHealth(opened.databases)))
             app.state.service.database_health = health
+            writing = writing_audit(opened.audit, settings.audit_checkpoint, settings.audit.days)
+            app.state.service.audit = writer = stack.enter_context(writing)
+            if writer is not None:
+                telemetry.watch_audit(writer.counts)
             sweeper = ExpirySweeper(opened, timedelta(days=settings.deletion_log_days))
             stack.callback(sweeper.close)
             loading = asyncio.create_task(_load(app.state.service, opened, settings, sweeper))
@@ -119,7 +126,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     app.state.service = ServiceState(
         ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules
     )
-    for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, health):
+    for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, audit, health):
         app.include_router(part.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised)] if settings.docs == "key" else [])
@@ -127,6 +134,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
     _add_guards(app, settings, ring)
+    app.add_middleware(AuditTrail, writer=lambda: app.state.service.audit)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     add_error_handlers(app)
     add_framework_error_handlers(app)
@@ -192,10 +200,11 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
             remove_unfinished_restores(database)
         limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
-        hasher = None
-        with suppress(VaultLockedError):  # then nothing is served, and it says why
-            hasher = read_hasher(vault, settings.subject_hash_key)
-        store = stack.enter_context(opened_store(settings.effective_database_url, vault, limits=limits, hasher=hasher))
+        hasher = None if vault.is_locked else read_hasher(vault, settings.subject_hash_key)
+        opened = opened_store(
+            settings.effective_database_url, vault, limits=limits, hasher=hasher, is_audited=settings.audit.enabled
+        )
+        store = stack.enter_context(opened)
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)

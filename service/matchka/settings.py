@@ -16,8 +16,8 @@ PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
 ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
-SECTION_MARK: Final = "__"  # between a modality and one of its limits, and in the names of a section of our own
-OWN_SECTIONS: Final = ("database",)
+SECTION_MARK: Final = "__"  # between a modality, or another section, and one of its settings
+SECTIONS: Final = frozenset({"audit", "database"})  # that are no modalities
 RENAMED: Final = {
     "max_audio_s": "audio__max_s",
     "min_speech_s": "audio__min_speech_s",
@@ -100,6 +100,15 @@ class DatabaseSettings(BaseModel):
     statement_timeout_s: float = Field(
         10.0, ge=0.1, allow_inf_nan=False, description="Longest time of a statement; then a request is answered 503."
     )
+
+
+class AuditSettings(BaseModel):
+    """The audit log, by the variables MATCHKA_AUDIT__ + a name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(True, description="Keep an audit log: who asked for what, and what was decided.")
+    days: float = Field(90.0, gt=0, le=36500, allow_inf_nan=False, description="Days that its records are kept.")
 
 
 class Settings(BaseSettings):
@@ -224,6 +233,7 @@ class Settings(BaseSettings):
     enrolment_requires: Annotated[tuple[Literal["consent", "purpose"], ...], BeforeValidator(_read_names)] = Field(
         (), description="What every enrolment has to state, separated by commas: consent, purpose."
     )
+    audit: AuditSettings = Field(AuditSettings(), description="The audit log: MATCHKA_AUDIT__<NAME>.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod
@@ -253,6 +263,11 @@ class Settings(BaseSettings):
     def effective_key_database_url(self) -> str:
         """The URL of the key store in force."""
         return self.key_database_url or f"sqlite:///{self.data_dir / 'keys' / 'keys.sqlite'}"
+
+    @property
+    def audit_checkpoint(self) -> Path:
+        """How far the audit log had come."""
+        return self.data_dir / "audit.checkpoint"
 
     @property
     def subject_hash_key(self) -> Path:
@@ -346,7 +361,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         modality, _, limit = name.partition(SECTION_MARK)
         sections.setdefault(modality, {})[limit] = given.pop(name)
     _refuse_unknown(set(given))
-    given.update({name: sections.pop(name) for name in OWN_SECTIONS if name in sections})
+    given.update({name: sections.pop(name) for name in SECTIONS & sections.keys()})
     if sections:
         given["modalities"] = sections
     given.update({name: value for name, value in overrides.items() if value is not None})
@@ -373,7 +388,7 @@ def _refuse_unknown(names: set[str]) -> None:
             value=", ".join(PREFIX + name.upper() for name in gone),
             remedy=f"Unset it; {PREFIX}CORES says how many cores may be kept busy.",
         )
-    known = [name for name in Settings.model_fields if name not in ("modalities", *OWN_SECTIONS)]
+    known = [name for name in Settings.model_fields if name not in {"modalities", *SECTIONS}]
     unknown = sorted(names - set(known))
     if unknown:
         raise SettingsError(

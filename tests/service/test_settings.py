@@ -71,13 +71,14 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_ENROLMENT_REQUIRES": "consent, purpose",
         "MATCHKA_LOG_LEVEL": "warning",
     }
-    single = set(Settings.model_fields) - {"modalities", "database"}  # these two are sections
-    assert {name.removeprefix("MATCHKA_").lower() for name in given} == single
+    of_sections = {"modalities", "audit", "database"}
+    assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - of_sections
     settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
     read = {name: getattr(settings, name) for name in Settings.model_fields}
     assert read.pop("api_key").get_secret_value() == KEY
     assert read.pop("modalities") == {}
     assert read.pop("database") == DatabaseSettings()
+    assert read.pop("audit").model_dump() == {"enabled": True, "days": 90.0}
     assert read == {
         "host": "0.0.0.0",
         "port": 9000,
@@ -124,6 +125,20 @@ def test_read_settings_takes_every_field_from_its_variable():
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
+
+
+def test_read_settings_of_the_audit_log_are_its_sections():
+    settings = read_settings(
+        {"MATCHKA_AUDIT__ENABLED": "false", "MATCHKA_AUDIT__DAYS": "7.5", "MATCHKA_FACE__MAX_FACES": "3"}
+    )
+    assert settings.audit.model_dump() == {"enabled": False, "days": 7.5}
+    assert settings.modalities == {"face": {"max_faces": "3"}}
+
+
+@pytest.mark.parametrize("name", ["AUDIT__DAYZ", "AUDIT__DAYS", "AUDIT__ENABLED"])
+def test_read_settings_of_the_audit_log_that_are_none_are_refused_by_their_names(name: str):
+    with pytest.raises(SettingsError, match=f"MATCHKA_{name}"):
+        read_settings({f"MATCHKA_{name}": "-1"})
 
 
 def test_read_settings_takes_the_cores_of_the_process_by_default():

@@ -16,10 +16,12 @@ from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import Refused
 from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, OverloadedError, UnknownFieldError
+from matchka.runtime.audited_request import AuditedRequest, current_request, working_on
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.store.attempts import AttemptRules, Target
+from matchka.store.audit.writer import AuditWriter
 from matchka.store.enrolment_limits import EnrolmentLimits
 from matchka.store.health import DatabaseHealth, does_not_answer
 from matchka.store.keys.records import Grant
@@ -37,7 +39,7 @@ class ServiceState:
     """What an application holds while it runs.
 
     `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
-    they never will be; `refusal` says why the service stays without them.
+    they never will be; `refusal` says why the service stays without them. `audit` is None where no log is kept.
     """
 
     keys: KeyRing
@@ -53,6 +55,7 @@ class ServiceState:
     verifier: Verifier | None = None
     speech: Speech | None = None
     challenger: Challenger | None = None
+    audit: AuditWriter | None = None
     has_failed: bool = False
     refusal: MatchkaError | None = None
     database_health: DatabaseHealth | None = None
@@ -136,7 +139,9 @@ class Caller:
 
     async def _run(self, call: Callable[[], T], account: Account) -> T:
         deadline = Deadline(self.state.request_timeout_s)
-        work = asyncio.get_running_loop().run_in_executor(self.state.workers, _work, deadline, account, call)
+        work = asyncio.get_running_loop().run_in_executor(
+            self.state.workers, _work, deadline, account, current_request(), call
+        )
         leaving = asyncio.ensure_future(self._client_leaves())
         try:
             await asyncio.wait((work, leaving), timeout=deadline.remaining_s, return_when=asyncio.FIRST_COMPLETED)
@@ -156,8 +161,8 @@ class Caller:
             pass
 
 
-def _work(deadline: Deadline, account: Account, call: Callable[[], T]) -> T:
-    with working_for(deadline), working_as(account):
+def _work(deadline: Deadline, account: Account, asked: AuditedRequest | None, call: Callable[[], T]) -> T:
+    with working_for(deadline), working_as(account), working_on(asked):
         return call()
 
 

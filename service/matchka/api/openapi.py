@@ -66,6 +66,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"descriptor"}), (errors.UnknownDescriptorError,)),
     (frozenset({"dim"}), (errors.UntrainedDimError,)),
     (frozenset({"subject_id"}), (errors.InvalidSubjectIdError,)),
+    (frozenset({"/v1/audit"}), (errors.InvalidSubjectIdError,)),
     (frozenset({"path", "subject_id"}), (errors.UnknownSubjectError,)),
     (frozenset({"path", "template_id"}), (errors.UnknownTemplateError,)),
     (

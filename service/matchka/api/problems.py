@@ -60,6 +60,7 @@ from matchka.errors import (
     ZeroVectorError,
 )
 from matchka.modalities import MODALITIES
+from matchka.runtime.audited_request import current_request
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -73,6 +74,7 @@ HEADERS: Final = {  # that statuses call for
 def problem_response(error: MatchkaError) -> Response:
     """The reply to an error; 401, 429 and 503 carry the headers that their statuses call for."""
     status, code = status_and_code(error)
+    note_problem(error)
     problem = Problem(
         type=f"urn:matchka:problem:{code}",
         title=code.replace("_", " ").capitalize(),
@@ -84,6 +86,13 @@ def problem_response(error: MatchkaError) -> Response:
     )
     known = {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
     return Response(problem.model_dump_json(), status, {**HEADERS.get(status, {}), **known}, MEDIA_TYPE)
+
+
+def note_problem(error: MatchkaError) -> None:
+    """Say in the audit log what the request that is served is answered with."""
+    asked = current_request()
+    if asked is not None:
+        asked.problem = status_and_code(error)[1]
 
 
 INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from matchka.bundles.manifest import DatasetUse, Source
 from matchka.bundles.outputs.measurements import DimReport
+from matchka.runtime.audited_request import Decided
+from matchka.store.audit.records import Outcome
 from matchka.tasks.embedding.fusion import Require
 
 
@@ -33,6 +35,11 @@ class Answer(BaseModel):
         """How often it says that a sample is not of the subject, or of nobody in the gallery."""
         return 0
 
+    @property
+    def decided(self) -> list[Decided]:
+        """What it decides, for the audit log: never scores."""
+        return [Decided(Outcome.DONE, version=getattr(self, "version", None))]
+
     def without_scores(self) -> Self:
         """The same for callers without the scope `scores`: decisions and names, as the fields' marks say."""
         seen = {}
@@ -42,6 +49,10 @@ class Answer(BaseModel):
                 value = mark.rule(value) if isinstance(mark, Hidden) else value
             seen[name] = _without_scores(value)
         return self.model_copy(update=seen)
+
+
+def _of_match(match: bool) -> Outcome:
+    return Outcome.MATCH if match else Outcome.NO_MATCH
 
 
 def _without_scores(value: Any) -> Any:
@@ -175,6 +186,11 @@ class VerifyAnswer(Answer):
         """See Answer."""
         return int(not self.match)
 
+    @property
+    def decided(self) -> list[Decided]:
+        """See Answer."""
+        return [Decided(_of_match(self.match), None, self.threshold, self.version)]
+
 
 class FusedVerifyAnswer(Answer):
     """A 1:1 decision on two modalities; similarity and threshold are 2 p - 1 of the posterior, on [-1, 1].
@@ -204,6 +220,11 @@ class FusedVerifyAnswer(Answer):
     def failed_tries(self) -> int:
         """See Answer."""
         return int(not self.match)
+
+    @property
+    def decided(self) -> list[Decided]:
+        """See Answer."""
+        return [Decided(_of_match(self.match), None, self.threshold, self.version)]
 
 
 class ChallengeAnswer(Answer):
@@ -247,6 +268,11 @@ class PronounceAnswer(Answer):
     accuracy: Score
     model: str
     version: str
+
+    @property
+    def decided(self) -> list[Decided]:
+        """See Answer."""
+        return [Decided(_of_match(self.phrase.match), None, self.phrase.threshold, self.version)]
 
 
 class TranscribeAnswer(Answer):
@@ -310,6 +336,14 @@ class IdentifyAnswer(Answer):
         """See Answer."""
         return sum(face.match is None for face in self.faces or (self,))
 
+    @property
+    def decided(self) -> list[Decided]:
+        """See Answer."""
+        return [
+            Decided(Outcome.UNKNOWN if one.match is None else Outcome.MATCH, one.match, one.threshold, self.version)
+            for one in self.faces or (self,)
+        ]
+
 
 class ClassAnswer(Answer):
     """A class, and how probable it is."""
@@ -333,6 +367,11 @@ class ClassifyAnswer(Answer):
     sample: dict[str, Any] | None
     model: str
     version: str
+
+    @property
+    def decided(self) -> list[Decided]:
+        """See Answer."""
+        return [Decided(Outcome.UNKNOWN if self.label is None else Outcome.DONE, version=self.version)]
 
 
 class ParametersAnswer(Answer):
@@ -532,6 +571,31 @@ class KeysAnswer(Answer):
     """The keys of the caller's tenant, revoked ones included, oldest first."""
 
     keys: list[KeyAnswer]
+
+
+class AuditRecordAnswer(Answer):
+    """A record of the audit log. `subject` is a keyed hash of the tenant and the id; `count`: see docs/audit.md."""
+
+    at: datetime
+    outcome: str
+    call: str
+    tenant: str | None
+    key_id: str | None
+    subject: str | None
+    model: str | None
+    version: str | None
+    threshold: Score
+    detail: str | None
+    network: str | None
+    request_id: str | None
+    count: int
+
+
+class AuditAnswer(Answer):
+    """A page of the audit log, oldest first; pass next_cursor to get the next page, until it is null."""
+
+    records: list[AuditRecordAnswer]
+    next_cursor: str | None
 
 
 class HealthAnswer(Answer):

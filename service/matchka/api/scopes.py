@@ -28,6 +28,7 @@ SCOPES: Final[dict[tuple[str, str], Scope | None]] = {
     ("GET", "/v1/keys"): Scope.ADMIN,
     ("POST", "/v1/keys"): Scope.ADMIN,
     ("DELETE", "/v1/keys/{key_id}"): Scope.ADMIN,
+    ("GET", "/v1/audit"): Scope.AUDIT_READ,
     ("GET", "/metrics"): Scope.METRICS,
 }
 OPEN: Final = frozenset({("GET", "/healthz"), ("GET", "/readyz")})  # without a key

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
 from matchka.runtime.stage_timer import StageMetrics
+from matchka.store.audit.writer import AuditCounts
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -53,6 +54,10 @@ class Telemetry:
         Gauge(
             "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
         ).set_function(waiting)
+
+    def watch_audit(self, counts: Callable[[], AuditCounts]) -> None:
+        """Report what became of the audit log's records whenever the metrics are read."""
+        self._registry.register(_AuditCollector(counts))
 
     def exposition(self, tenant: str | None = None) -> bytes:
         """The metrics in Prometheus' text format.
@@ -122,6 +127,17 @@ class _GalleryCollector(Collector):
         for labels, count in self._searches().items():
             searches.add_metric(list(labels), count)
         yield searches
+
+
+class _AuditCollector(Collector):
+    def __init__(self, counts: Callable[[], AuditCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        counts = self._counts()
+        yield CounterMetricFamily("matchka_audit_records", "Records of calls that were written", value=counts.written)
+        yield CounterMetricFamily("matchka_audit_lost", "Records that could not be written", value=counts.lost)
+        yield GaugeMetricFamily("matchka_audit_waiting", "Records that wait to be written", value=counts.waiting)
 
 
 class _BatchCollector(Collector):

@@ -16,11 +16,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from matchka.cli.audited import note_command
 from matchka.cli.client_commands import Url, connected, reported_errors
 from matchka.cli.gallery_status import disagreements_with_service, print_status, status_of
 from matchka.errors import StoreError
 from matchka.runtime.data_dir import is_owned, owned_data_dir
 from matchka.settings import Settings, read_settings
+from matchka.store.audit.records import Outcome
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import deletions_in
 from matchka.store.engine import file_of, open_engine, reading
@@ -115,6 +117,10 @@ def backup(
         file = backup_file(target, datetime.now(UTC))
         with progress_bar("copying", bytes_counted=True) as advance:
             manifest = backups_of(url).write(url, file, advance)
+        try:
+            note_command(settings, Outcome.DONE, detail=f"store {manifest.identity}")
+        except StoreError as error:  # a store that cannot be written is one to be copied
+            Console(stderr=True).print(f"the audit log does not have it: {escape(str(error))}", style="yellow")
     if json:
         typer.echo(json_format.dumps({"file": str(file), **manifest.model_dump(mode="json")}))
         return
@@ -140,7 +146,8 @@ def restore_command(
         database = file_of(url) or settings.data_dir / DATABASE_NAME
         deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
         with owned_data_dir(settings.data_dir), unlocked_vault(settings) as vault:
-            plan = RestorePlan(file, database, replace, resurrect, deletions, deletions_file is not None, vault)
+            has_file, is_audited = deletions_file is not None, settings.audit.enabled
+            plan = RestorePlan(file, database, replace, resurrect, deletions, has_file, vault, is_audited=is_audited)
             database.parent.mkdir(parents=True, exist_ok=True)
             with progress_bar("unpacking", True) as advance, progress_bar("checking") as progress:
                 report = backups_of(url).restore(url, plan, advance, progress)

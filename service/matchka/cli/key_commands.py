@@ -32,7 +32,7 @@ def opened_keys() -> Iterator[tuple[Keys, Settings]]:
         if settings.database_url is None:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         try:
-            with opened_store(settings.effective_database_url) as store:
+            with opened_store(settings.effective_database_url, is_audited=settings.audit.enabled) as store:
                 yield store.keys, settings
         except SQLAlchemyError as error:
             known = as_matchka_error(error)

@@ -14,6 +14,7 @@ from matchka.cli.preset_commands import preset_commands
 from matchka.cli.rights_commands import rights_commands
 from matchka.cli.speech_commands import commands as speech_commands
 from matchka.errors import extra_required
+from matchka.runtime.audited_request import COMMAND, AuditedRequest, working_on
 
 # every argument goes on to the command of another module, --help as well
 PASSED_ON: Final[dict[str, Any]] = {
@@ -21,6 +22,8 @@ PASSED_ON: Final[dict[str, Any]] = {
     "ignore_unknown_options": True,
     "help_option_names": [],
 }
+
+LONGEST_CALL: Final = 64  # of a command's name, in the audit log
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
@@ -48,6 +51,12 @@ def gallery(context: typer.Context) -> None:
 def keys(context: typer.Context) -> None:
     """Make, list, revoke and rotate API keys."""
     _pass_on(context, "matchka.cli.key_commands", "key_commands")
+
+
+@app.command(context_settings=PASSED_ON)
+def audit(context: typer.Context) -> None:
+    """Verify and export the audit log."""
+    _pass_on(context, "matchka.cli.audit_commands", "audit_commands")
 
 
 @app.command(context_settings=PASSED_ON)
@@ -82,7 +91,9 @@ def main() -> None:
 def _pass_on(context: typer.Context, module: str, name: str) -> None:
     with reported_errors(), extra_required("cpu"):
         command: typer.Typer = getattr(import_module(module), name)
-    typer.main.get_command(command).main(args=context.args, prog_name=context.command_path)
+    called = " ".join([context.command_path, *context.args[:1]])
+    with working_on(AuditedRequest(None, called[:LONGEST_CALL], key_id=COMMAND)):
+        typer.main.get_command(command).main(args=context.args, prog_name=context.command_path)
 
 
 if __name__ == "__main__":

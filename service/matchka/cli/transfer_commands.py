@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.bundles.repository import Listed, list_bundles
+from matchka.cli.audited import note_command
 from matchka.cli.gallery_commands import (
     DeletionsOption,
     JsonOption,
@@ -28,6 +29,8 @@ from matchka.cli.gallery_commands import (
 from matchka.errors import BackupError, StoreError, UnknownModelError, VaultError
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
 from matchka.store.engine import open_engine
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.statistics import statistics_of
@@ -72,6 +75,7 @@ def export_command(
                 remedy="Say --in-clear, and encrypt the file; or move the store by `matchka gallery backup`.",
             )
         chosen = version or _only_version(session, tenant, model)
+        note_command(settings, Outcome.DONE, tenant, model, chosen, detail="in clear")
         manifest = write_export(session, target, tenant, model, chosen, progress, vault)
     if json:
         typer.echo(manifest.model_dump_json())
@@ -109,7 +113,8 @@ def import_command(
             progress_bar("importing") as progress,
         ):
             encrypt_first(engine, vault, progress)
-            report = import_archive(engine, plan, full_dims, advance, progress, vault)
+            audit = AuditLog(engine, is_on=settings.audit.enabled)
+            report = import_archive(engine, plan, full_dims, advance, progress, vault, audit)
     counts = {
         name: getattr(report, name)
         for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
@@ -138,6 +143,8 @@ def prune(
             encrypt_first(engine, vault, progress)
             with Session(engine) as session, session.begin():
                 removed = prune_templates(session, model, current, datetime.now(UTC), vault)
+                audit = AuditLog(engine, is_on=settings.audit.enabled)
+                audit.note(session, Outcome.DELETED, model=model, detail=f"not {current}", count=removed)
             finish_erasures(engine, vault)
     if json:
         typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from matchka.cli.audited import note_command
 from matchka.cli.gallery_commands import (
     JsonOption,
     opened_for_reading,
@@ -23,6 +24,7 @@ from matchka.cli.transfer_commands import opened_for_writing
 from matchka.errors import VaultError
 from matchka.runtime.data_dir import is_owned
 from matchka.settings import Settings
+from matchka.store.audit.records import Outcome
 from matchka.store.engine import file_of
 from matchka.store.key_store.backup import write_key_backup
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
@@ -85,7 +87,9 @@ def encrypt(json: JsonOption = False) -> None:
             opened_for_writing(settings, vault) as engine,
             progress_bar("encrypting") as progress,
         ):
+            note_command(settings, Outcome.BEGUN)
             count = encrypt_store(engine, vault, progress)
+            note_command(settings, Outcome.DONE)
     if json:
         typer.echo(json_format.dumps({"encrypted": count}))
     else:
@@ -108,6 +112,8 @@ def rotate(
         opened_by_key(settings) as vault,
         progress_bar("wrapping keys") as progress,
     ):
+        what = f"key of tenant {tenant}" if tenant is not None else "master key"
+        note_command(settings, Outcome.BEGUN, tenant, detail=what)
         if tenant is not None:
             count = rotate_tenant(vault, tenant, progress)
             result: dict[str, object] = {"tenant": tenant, "keys": count, "finished": True}
@@ -122,6 +128,7 @@ def rotate(
                 else f"the master key {new.name} opens the key store, too. Set MATCHKA_MASTER_KEY_FILE to it "
                 "(or put it there), and run the same command again: then the old one opens it no more"
             )
+        note_command(settings, Outcome.ROTATED, tenant, detail=what)
     if json:
         typer.echo(json_format.dumps(result))
     else:

@@ -622,6 +622,34 @@ class KeysAnswer(Answer):
     keys: list[KeyAnswer]
 
 
+class AuditRecordAnswer(Answer):
+    """A record of the audit log: who asked for what, and what was decided.
+
+    `subject` is a keyed hash; `count` says for how many refusals of the same kind it stands, or how many templates.
+    """
+
+    at: datetime
+    outcome: str
+    call: str
+    tenant: str | None
+    key_id: str | None
+    subject: str | None
+    model: str | None
+    version: str | None
+    threshold: float | None
+    detail: str | None
+    network: str | None
+    request_id: str | None
+    count: int
+
+
+class AuditAnswer(Answer):
+    """A page of the audit log, oldest first; `next_cursor` is null on the last one."""
+
+    records: list[AuditRecordAnswer]
+    next_cursor: str | None
+
+
 class ReadyAnswer(Answer):
     """Ready, and how many subjects have no template of the current version of a model, by model."""
 

@@ -89,6 +89,7 @@ class AsyncClient:
     keys = _sent(calls.keys)
     create_key = _sent(calls.create_key)
     revoke_key = _sent(calls.revoke_key)
+    audit = _sent(calls.audit)
     metrics = _sent(calls.metrics)
 
     async def wait_until_ready(self, timeout_s: float) -> None:

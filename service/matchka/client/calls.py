@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from matchka.client.answers import (
+    AuditAnswer,
     ChallengeAnswer,
     ClassifyAnswer,
     DirectionsAnswer,
@@ -379,6 +380,19 @@ def create_key(
 def revoke_key(key_id: str) -> Call[None]:
     """Take an API key out of force within a second."""
     return Call("DELETE", f"/v1/keys/{_quoted(key_id)}", _nothing)
+
+
+def audit(limit: int = 100, cursor: str | None = None, subject_id: str | None = None) -> Call[AuditAnswer]:
+    """A page of the tenant's audit log, oldest first.
+
+    Args:
+        limit: most records, 1 to 1000.
+        cursor: next_cursor of the page before.
+        subject_id: only records about this subject.
+    """
+    given = {"limit": str(limit), "cursor": cursor, "subject_id": subject_id}
+    fields = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/v1/audit", AuditAnswer.model_validate_json, fields)
 
 
 def metrics() -> Call[str]:

@@ -98,6 +98,7 @@ class Client:
     keys = _sent(calls.keys)
     create_key = _sent(calls.create_key)
     revoke_key = _sent(calls.revoke_key)
+    audit = _sent(calls.audit)
     metrics = _sent(calls.metrics)
 
     def wait_until_ready(self, timeout_s: float) -> None:

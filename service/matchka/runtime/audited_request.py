@@ -7,11 +7,21 @@ the answer, and a change in the store, many calls below the route.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 KEYLESS: Final = "keyless"  # who asks while no key is in force
 COMMAND: Final = "command"  # who runs a command on the machine
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What an answer decides: the outcome's word, on whom, at which threshold, by which version of a model."""
+
+    outcome: str
+    subject_id: str | None = None
+    threshold: float | None = None
+    version: str | None = None
 
 
 @dataclass
@@ -22,7 +32,7 @@ class AuditedRequest:
         request_id: 32 hexadecimal digits; None for a command.
         call: method and path pattern, or the command.
         key_id: of the key that asks; `first`, `keyless` or `command` where it has no id; None until it is known.
-        network: where a request without a valid key came from.
+        decided: what its answer decides; one entry for each of several faces.
         problem: the code of the problem that it is answered with.
         is_recorded: whether a change was recorded with it, in its own transaction.
     """
@@ -31,9 +41,9 @@ class AuditedRequest:
     call: str
     tenant: str | None = None
     key_id: str | None = None
-    network: str | None = None
     subject_id: str | None = None
     model: str | None = None
+    decided: list[Decided] = field(default_factory=list)
     problem: str | None = None
     is_recorded: bool = False
 

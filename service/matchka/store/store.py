@@ -14,10 +14,8 @@ from sqlalchemy.orm import sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
-from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
-from matchka.store.audit.writer import AuditWriter, writing_audit
 from matchka.store.challenges import Challenges
 from matchka.store.clock import time_of
 from matchka.store.conflicts import repeated_on_conflict
@@ -509,12 +507,6 @@ class Store:
         """The random name of this store, 32 hexadecimal digits; a restored store has a new one."""
         with self._sessions() as session:
             return session.scalars(select(IdentityRow.identity)).one()
-
-    @contextmanager
-    def writing_audit(self, checkpoint: CheckpointFile | None, keep_days: float) -> Iterator[AuditWriter]:
-        """What records calls that change nothing, until the end of the block."""
-        with writing_audit(self._engine, self.audit, checkpoint, keep_days) as writer:
-            yield writer
 
     def _erase(self, wait_s: float) -> None:
         self._erasure.request()

@@ -56,6 +56,7 @@ CALLS: list[tuple[Callable[..., Call[Any]], Call[Any]]] = [
     (calls.keys, calls.keys()),
     (calls.create_key, calls.create_key("n", "verify", 1.0, 0.1, 0.1, 2.0, 3, 4)),
     (calls.revoke_key, calls.revoke_key("k")),
+    (calls.audit, calls.audit()),
     (calls.metrics, calls.metrics()),
     (calls.ready, calls.ready()),
 ]

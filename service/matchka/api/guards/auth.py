@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from matchka.api.guards.account import note_tenant
+from matchka.api.guards.audit_trail import note_caller
 from matchka.api.guards.failed_keys import INTERVAL_S, LONGEST_S, FailedKeys, network_of
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import GUARDED_PREFIX, Refused
@@ -50,6 +51,7 @@ class KeyGate:
             try:
                 grant = self._keys.grant_of(Headers(scope=scope).get("authorization"))
                 note_tenant(scope, grant.tenant)
+                note_caller(grant)
                 self._rates.take(grant)
             except UnauthorizedError as error:
                 await self._refuse(scope, error)

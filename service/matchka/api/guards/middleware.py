@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.api.guards.account import account_of, tenant_of
 from matchka.api.guards.refusal_pace import RefusalPace
-from matchka.api.problems import problem_response
+from matchka.api.problems import note_problem, problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.fairness.account import Account
 from matchka.runtime.fairness.shares import has_room
@@ -40,6 +40,7 @@ class Refused(BaseException):  # an Exception would be caught by the handlers of
     def __init__(self, error: MatchkaError, response: Response | None = None, hangs_up: bool = False) -> None:
         super().__init__(str(error))
         self.response = response or problem_response(error)
+        note_problem(error)  # also where the response was made before
         self.hangs_up = hangs_up
 
 

@@ -1,5 +1,6 @@
 """The log in the database: appended to in the transaction of a change, read a page at a time, and pruned."""
 
+import secrets
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from matchka.runtime.audited_request import COMMAND, current_request
 from matchka.store.audit.chain import BEGINNING, Link, linked
+from matchka.store.audit.cursors import Cursors
 from matchka.store.audit.records import FIELDS, AuditRecord, Event, Outcome, record_of
 from matchka.store.schema import AuditHeadRow, AuditRow
 from matchka.store.subject_hash import SubjectHasher
@@ -18,6 +20,7 @@ PRUNED_AT_ONCE: Final = 5_000  # a transaction that others wait for takes some 2
 UNSYNCHRONISED: Final = {"synchronize_session": False}
 ROWS_AT_ONCE: Final = 1_000
 COLUMNS: Final = tuple(getattr(AuditRow, name) for name in FIELDS)
+CURSOR_PURPOSE: Final = "audit-cursor-1"
 OWN_CALL: Final = "audit"  # what the log records of itself
 
 
@@ -31,9 +34,10 @@ class AuditLog:
     """
 
     def __init__(self, engine: Engine, hasher: SubjectHasher | None = None, is_on: bool = False) -> None:
-        self._engine = engine
-        self._hasher = hasher
+        self.engine = engine
+        self.hasher = hasher
         self.is_on = is_on
+        self.cursors = Cursors(secrets.token_bytes(32) if hasher is None else hasher.derive(CURSOR_PURPOSE))
 
     def note(
         self,
@@ -88,7 +92,7 @@ class AuditLog:
         rows = []
         for event, at in events:
             sequence += 1
-            record = record_of(event, sequence, at, self._hashed(event))
+            record = record_of(event, sequence, at, self.hashed(event.tenant, event.subject_id))
             place = linked(place, record.as_bytes())
             rows.append({**{name: getattr(record, name) for name in FIELDS}, "hash": place})
         if rows:
@@ -96,24 +100,24 @@ class AuditLog:
             session.execute(update(AuditHeadRow).values(hash=place), execution_options=UNSYNCHRONISED)
         return Link(sequence, place)
 
-    def head(self, session: Session) -> Link:
-        """The place of the last record, in one look; what is written meanwhile comes behind it."""
-        row = session.execute(select(AuditHeadRow.sequence, AuditHeadRow.hash)).one_or_none()
-        return BEGINNING if row is None else Link(row.sequence, row.hash)
+    def page(
+        self, tenant: str, limit: int, after: int = 0, subject_id: str | None = None, with_nobodys: bool = False
+    ) -> list[AuditRecord]:
+        """Records of a tenant behind a sequence, oldest first.
 
-    def hash_at(self, session: Session, sequence: int) -> str | None:
-        """The hash of a record; of the last one that was pruned as well; None where neither is there."""
-        if sequence == 0:
-            return BEGINNING.hash
-        pruned = pruned_place(session)
-        if sequence == pruned.sequence:
-            return pruned.hash
-        return session.scalar(select(AuditRow.hash).where(AuditRow.sequence == sequence))
-
-    def page(self, tenant: str, limit: int, after: int) -> list[AuditRecord]:
-        """Records of a tenant behind a sequence, oldest first."""
-        query = select(*COLUMNS).where(AuditRow.tenant == tenant, AuditRow.sequence > after)
-        with self._engine.connect() as connection:
+        Args:
+            tenant: whose.
+            limit: most of them.
+            after: sequence.
+            subject_id: of whom they have to be; of all by default.
+            with_nobodys: also those of no tenant: of callers without a valid key, and of the log itself.
+        """
+        whose = AuditRow.tenant == tenant
+        query = select(*COLUMNS).where(whose | AuditRow.tenant.is_(None) if with_nobodys else whose)
+        query = query.where(AuditRow.sequence > after)
+        if subject_id is not None:
+            query = query.where(AuditRow.subject == self.hashed(tenant, subject_id))
+        with self.engine.connect() as connection:
             return [to_record(row) for row in connection.execute(query.order_by(AuditRow.sequence).limit(limit))]
 
     def prune(self, session: Session, before: datetime) -> int:
@@ -137,10 +141,11 @@ class AuditLog:
         session.execute(delete(AuditRow).where(AuditRow.sequence <= last.sequence), execution_options=UNSYNCHRONISED)
         return len(old)
 
-    def _hashed(self, event: Event) -> str | None:
-        if event.subject_id is None or event.tenant is None or self._hasher is None:
+    def hashed(self, tenant: str | None, subject_id: str | None) -> str | None:
+        """A subject as the log names it; None where nothing can hash it."""
+        if subject_id is None or tenant is None or self.hasher is None:
             return None
-        return self._hasher.hash_of(event.tenant, event.subject_id)
+        return self.hasher.hash_of(tenant, subject_id)
 
 
 def pruned_place(session: Session) -> Link:
@@ -149,14 +154,50 @@ def pruned_place(session: Session) -> Link:
     return BEGINNING if row is None else Link(row.pruned_sequence, row.pruned_hash)
 
 
+def head_place(session: Session) -> Link:
+    """The place of the last record, in one look; what is written meanwhile comes behind it."""
+    row = session.execute(select(AuditHeadRow.sequence, AuditHeadRow.hash)).one_or_none()
+    return BEGINNING if row is None else Link(row.sequence, row.hash)
+
+
+def hash_at(session: Session, sequence: int) -> str | None:
+    """The hash of a record; of the last one that was pruned as well; None where neither is there."""
+    if sequence == 0:
+        return BEGINNING.hash
+    pruned = pruned_place(session)
+    if sequence == pruned.sequence:
+        return pruned.hash
+    return session.scalar(select(AuditRow.hash).where(AuditRow.sequence == sequence))
+
+
 def to_record(row: Sequence[Any]) -> AuditRecord:
     """The record of a row that begins with COLUMNS."""
     return AuditRecord(*row[: len(FIELDS)])
 
 
-def records_in(session: Session) -> Iterator[tuple[AuditRecord, str]]:
-    """Every record with its hash, by sequence; few are in memory at once."""
-    query = select(*COLUMNS, AuditRow.hash).order_by(AuditRow.sequence)
+def records_in(
+    session: Session,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    tenant: str | None = None,
+    subject: str | None = None,
+) -> Iterator[tuple[AuditRecord, str]]:
+    """Records with their hashes, by sequence; few are in memory at once.
+
+    Args:
+        session: reads one unchanging state.
+        start: the time of the earliest; all by default, as with what follows.
+        end: the time before which they are.
+        tenant: whose.
+        subject: the hash of the one that they are about.
+    """
+    conditions = [
+        *([] if start is None else [AuditRow.at >= start]),
+        *([] if end is None else [AuditRow.at < end]),
+        *([] if tenant is None else [AuditRow.tenant == tenant]),
+        *([] if subject is None else [AuditRow.subject == subject]),
+    ]
+    query = select(*COLUMNS, AuditRow.hash).where(*conditions).order_by(AuditRow.sequence)
     for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
         yield to_record(row), row.hash
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import MatchkaError
 from matchka.store.audit.chain import BEGINNING, Link
 from matchka.store.audit.checkpoint import CheckpointFile
-from matchka.store.audit.log import OWN_CALL, PRUNED_AT_ONCE, AuditLog, pruned_place
+from matchka.store.audit.log import OWN_CALL, PRUNED_AT_ONCE, AuditLog, hash_at, head_place, pruned_place
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.refusals import RefusalCounts
 
@@ -44,8 +44,7 @@ class AuditWriter:
     While the database cannot be written, events wait; those beyond the most that may are lost, and counted.
 
     Args:
-        engine: of the store.
-        log: its log, which is on.
+        log: what is written to.
         checkpoint: the file beside it; None where nothing can sign it.
         keep_days: after which records are pruned.
         most_waiting: events that may wait.
@@ -54,14 +53,13 @@ class AuditWriter:
 
     def __init__(
         self,
-        engine: Engine,
         log: AuditLog,
         checkpoint: CheckpointFile | None,
         keep_days: float,
         most_waiting: int = MOST_WAITING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
+        self._engine = log.engine
         self._log = log
         self._checkpoint = checkpoint
         self._known: Link | None = None  # the checkpoint's place, once it was looked at
@@ -76,6 +74,7 @@ class AuditWriter:
         self._is_failing = False
         self._written = 0
         self._lost = 0
+        self._step()  # before anybody appends: a log that is new gets its checkpoint now
         self._thread = Thread(target=self._run, name="matchka-audit", daemon=True)
         self._thread.start()
 
@@ -155,7 +154,7 @@ class AuditWriter:
         if self._checkpoint is None:
             return
         with Session(self._engine) as session:
-            head = self._log.head(session)
+            head = head_place(session)
             if head == self._known:
                 return
             doubt = self._doubt(session, head)
@@ -178,7 +177,7 @@ class AuditWriter:
             self._known = found.place
         known = self._known or BEGINNING
         is_pruned = known.sequence < pruned_place(session).sequence
-        if is_pruned or self._log.hash_at(session, known.sequence) == known.hash:
+        if is_pruned or hash_at(session, known.sequence) == known.hash:
             return None
         what = f"the checkpoint named record {known.sequence}, and the log ended at {head.sequence} or was another one"
         return Event(Outcome.BROKEN, OWN_CALL, detail=what)
@@ -199,11 +198,13 @@ class AuditWriter:
 
 
 @contextmanager
-def writing_audit(
-    engine: Engine, log: AuditLog, checkpoint: CheckpointFile | None, keep_days: float
-) -> Iterator[AuditWriter]:
-    """A writer that is closed at the end of the block."""
-    writer = AuditWriter(engine, log, checkpoint, keep_days)
+def writing_audit(log: AuditLog, checkpoint_file: Path, keep_days: float) -> Iterator[AuditWriter | None]:
+    """What writes calls that change nothing, closed at the end of the block; None where the log is off."""
+    if not log.is_on:
+        yield None
+        return
+    checkpoint = None if log.hasher is None else CheckpointFile(checkpoint_file, log.hasher)
+    writer = AuditWriter(log, checkpoint, keep_days)
     try:
         yield writer
     finally:

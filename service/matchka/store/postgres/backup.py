@@ -1,6 +1,7 @@
 """Backups of a store in a PostgreSQL server: the same archive as of a file, with its rows in a file of SQLite."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -57,15 +58,17 @@ def _copy(url: str, target: Path, advance: Advance) -> None:
         file.dispose()
 
 
-def copy_rows(source: Connection, target: Connection, advance: Advance) -> None:
-    """Copy every row of every table; owners before what refers to them.
+def copy_rows(
+    source: Connection, target: Connection, advance: Advance, tables: Sequence[Table] = Base.metadata.sorted_tables
+) -> None:
+    """Copy every row of tables; owners before what refers to them.
 
     Args:
         source: reads one state.
         target: has the tables, empty; the caller commits.
         advance: called with the rows done, of how many.
+        tables: all by default.
     """
-    tables = Base.metadata.sorted_tables
     total = sum(source.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
     done = 0
     for table in tables:

@@ -9,20 +9,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import changing_tables, open_engine
 from matchka.store.keys.copies import KeyCopy, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.postgres.backup import copy_rows, last_number, numbered_tables, sequence_of
 from matchka.store.postgres.database import APPLICATION
-from matchka.store.schema import Base
+from matchka.store.schema import AuditHeadRow, AuditRow, Base
 from matchka.store.sqlite.backup import DATABASE_NAME
-from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
+from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore, restored_from
 from matchka.store.sqlite.staging import staging_folder
 from matchka.store.statistics import statistics_of
 from matchka.store.transfer.archive import Advance
 from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind
 
+LOG_TABLES: Final = frozenset({AuditRow.__tablename__, AuditHeadRow.__tablename__})
 OTHERS: Final = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()
@@ -59,7 +62,8 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
             deletions = (*plan.deletions, *left.deletions)
             staged_plan = replace(plan, database=staged, replace=False, deletions=deletions, horizon=left.horizon)
             report = restore(staged_plan, advance, progress)
-            _put(staged, server, left.keys, report, progress)
+            log = AuditLog(server, is_on=plan.is_audited) if is_replaced else None
+            _put(staged, server, left.keys, log, report, progress)
         if is_replaced:  # nothing in clear is left
             plan.vault.accept_only_sealed()
     except SQLAlchemyError as error:
@@ -90,11 +94,20 @@ def _require_replaceable(server: Engine, plan: RestorePlan) -> None:
         )
 
 
-def _put(staged: Path, server: Engine, keys: KeyCopy | None, report: RestoreReport, progress: Advance) -> None:
+def _put(
+    staged: Path,
+    server: Engine,
+    keys: KeyCopy | None,
+    log: AuditLog | None,
+    report: RestoreReport,
+    progress: Advance,
+) -> None:
     """Put what a file holds in the place of all that a server holds, in one transaction.
 
-    Numbers of subjects go on behind the highest of either, so that none is ever given twice.
+    Numbers of subjects go on behind the highest of either, so that none is ever given twice. Where there is an audit
+    log, it stays and goes on; the file's comes in its place where there is none.
     """
+    tables = [table for table in Base.metadata.sorted_tables if log is None or table.name not in LOG_TABLES]
     file = create_engine(f"sqlite:///{staged}")
     try:
         with file.connect() as source, changing_tables(server) as target:
@@ -102,9 +115,8 @@ def _put(staged: Path, server: Engine, keys: KeyCopy | None, report: RestoreRepo
                 table.name: max(last_number(target, table), _last_number_of_file(source, table.name))
                 for table in numbered_tables()
             }
-            names = ", ".join(table.name for table in Base.metadata.sorted_tables)
-            target.exec_driver_sql(f"TRUNCATE {names}")
-            copy_rows(source, target, progress)
+            target.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in tables)}")
+            copy_rows(source, target, progress, tables)
             for table in numbered_tables():
                 number = numbers[table.name]
                 target.exec_driver_sql(
@@ -113,6 +125,8 @@ def _put(staged: Path, server: Engine, keys: KeyCopy | None, report: RestoreRepo
             with Session(target) as session:
                 if keys is not None and keys.keys:
                     replace_keys(session, keys)
+                if log is not None:
+                    log.note(session, Outcome.RESTORED, detail=restored_from(report.manifest, is_log_kept=True))
                 found = statistics_of(session)
                 session.flush()
             if found != report.statistics:

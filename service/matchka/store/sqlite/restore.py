@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError
 from matchka.runtime.atomic_file import put_in_place
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
 from matchka.store.challenges import forget_challenges
 from matchka.store.deletions import (
     Deletion,
@@ -29,6 +31,7 @@ from matchka.store.integrity.check import IntegrityProblem, check_store
 from matchka.store.keys.copies import KeyCopy, keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.schema import IdentityRow, SubjectRow
+from matchka.store.sqlite.audit_copy import keep_log
 from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
 from matchka.store.sqlite.staging import staging_folder
 from matchka.store.statistics import StoreStatistics, statistics_of
@@ -59,6 +62,7 @@ class RestorePlan:
         has_deletions_file: whether such a deletion log was given at all.
         vault: of the store: what a backup holds in clear is encrypted, and who has no key any more stays out.
         horizon: up to when deletions may be missing in these logs because of their age.
+        is_audited: whether the audit log records it.
     """
 
     archive: Path
@@ -69,6 +73,7 @@ class RestorePlan:
     has_deletions_file: bool = False
     vault: Vault = CLEAR
     horizon: datetime | None = None
+    is_audited: bool = False
 
     @property
     def may_lose_deletions(self) -> bool:
@@ -150,6 +155,12 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
     return report
 
 
+def restored_from(manifest: BackupManifest, *, is_log_kept: bool) -> str:
+    """What the audit log says of a restore."""
+    whose = "of the store before" if is_log_kept else "of the backup"
+    return f"backup of {manifest.created_at:%Y-%m-%dT%H:%M:%SZ}, store {manifest.identity}; log {whose}"
+
+
 def _prepare(
     engine: Engine,
     manifest: BackupManifest,
@@ -171,6 +182,8 @@ def _prepare(
         with reading(engine) as session:
             _require_sound(check_store(session, progress, plan.vault).findings)
         _require_as_named(found, manifest)
+        engine.dispose()  # its connections would keep the tables that are replaced
+        is_log_kept = keep_log(Path(str(engine.url.database)), plan.database)
         with Session(engine) as session, session.begin():
             merge_deletions(session, deletions)
             raise_horizon(session, horizon)
@@ -188,6 +201,8 @@ def _prepare(
                 old_keys = len(keys_in(session).keys)
             session.execute(delete(IdentityRow))
             session.add(IdentityRow())
+            what = restored_from(manifest, is_log_kept=is_log_kept)
+            AuditLog(engine, is_on=plan.is_audited).note(session, Outcome.RESTORED, detail=what)
         with reading(engine) as session:
             statistics = statistics_of(session)
     except SQLAlchemyError as error:

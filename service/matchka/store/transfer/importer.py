@@ -12,6 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError
+from matchka.store.audit.log import AuditLog
+from matchka.store.audit.records import Outcome
 from matchka.store.deletions import (
     Deletion,
     deleted_among,
@@ -250,6 +252,7 @@ def import_archive(
     advance: Advance,
     progress: Advance,
     vault: Vault = CLEAR,
+    audit: AuditLog | None = None,
 ) -> ImportReport:
     """Import an export in one transaction; the caller owns the data folder.
 
@@ -260,6 +263,7 @@ def import_archive(
         advance: called with the bytes checked, of how many.
         progress: called with the templates stored, of how many.
         vault: of the store.
+        audit: records it in its transaction.
 
     Raises:
         BackupError: the export does not check out, or is of a version of which no bundle is there.
@@ -288,6 +292,9 @@ def import_archive(
                 progress(taken, manifest.templates)
             if plan.resurrect:
                 forget_deletions(session, living_deletions(session))
+            if audit is not None:
+                names = (report.tenant, None, manifest.model, manifest.version)
+                audit.note(session, Outcome.ENROLLED, *names, detail="import", count=report.templates)
         finish_erasures(engine, vault)
     return report
 

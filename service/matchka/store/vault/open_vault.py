@@ -49,6 +49,7 @@ class OpenVault:
     """
 
     is_sealing = True
+    is_locked = False
 
     def __init__(self, keys: KeyStore, source: MasterKeySource) -> None:
         self.keys = keys

@@ -57,6 +57,11 @@ class Vault(Protocol):
         ...
 
     @property
+    def is_locked(self) -> bool:
+        """Whether it cannot be opened."""
+        ...
+
+    @property
     def accepts_clear(self) -> bool:
         """Whether embeddings in clear are read."""
         ...
@@ -146,6 +151,7 @@ class ClearVault:
     """No vault: embeddings are stored in clear. What is encrypted already is refused."""
 
     is_sealing = False
+    is_locked = False
     is_unused = True
     accepts_clear = True
     identity = None
@@ -223,6 +229,7 @@ class LockedVault:
     """A vault that cannot be opened. Args: reason: raised by whatever would need it."""
 
     is_sealing = True
+    is_locked = True
     is_unused = False
     accepts_clear = False
     identity = None

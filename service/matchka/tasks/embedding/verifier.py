@@ -22,6 +22,7 @@ from matchka.modalities.modality import Purpose
 from matchka.runtime.deadline import current_deadline
 from matchka.scorers import CountedEmbeddings, counted
 from matchka.store.attempts import Attempts
+from matchka.store.audit.log import AuditLog
 from matchka.store.challenges import Challenges
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.keys.keys import Keys
@@ -102,6 +103,11 @@ class Verifier:
     def keys(self) -> Keys:
         """The API keys in the same store."""
         return self._store.keys
+
+    @property
+    def audit(self) -> AuditLog:
+        """The audit log of every tenant."""
+        return self._store.audit
 
     @property
     def attempts(self) -> Attempts:

@@ -27,7 +27,7 @@ def outcomes(log: LogFile) -> list[tuple[str, int]]:
 
 
 def test_what_is_submitted_is_written_in_order_and_checkpointed_without_a_close(empty: LogFile, until: Until):
-    with writing_audit(empty.engine, empty.log, empty.checkpoint, KEEP_DAYS) as writer:
+    with writing_audit(empty.log, empty.checkpoint.path, KEEP_DAYS) as writer:
         for event in EVENTS:
             writer.submit(event)
         until(lambda: writer.counts().written == 10)
@@ -38,7 +38,7 @@ def test_what_is_submitted_is_written_in_order_and_checkpointed_without_a_close(
 
 def test_close_writes_what_waits_and_what_was_counted(empty: LogFile):
     refused = Event(Outcome.REFUSED, "POST /v1/verify", detail="unauthorized", network="10.0.0.5")
-    with writing_audit(empty.engine, empty.log, empty.checkpoint, KEEP_DAYS) as writer:
+    with writing_audit(empty.log, empty.checkpoint.path, KEEP_DAYS) as writer:
         for _ in range(10_000):
             writer.submit(refused)
     assert outcomes(empty) == [("refused", 1), ("refused", 9_999)]
@@ -48,7 +48,7 @@ def test_close_writes_what_waits_and_what_was_counted(empty: LogFile):
 
 def test_checkpoint_follows_what_changes_record_in_their_own_transactions(ten: LogFile, until: Until):
     ten.checkpoint.write(Link(7, ten.rows("SELECT hash FROM audit_log WHERE sequence = 7")[0][0]))
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         until(lambda: (found := ten.checkpoint.read()) is not None and found.place.sequence == 10)
     assert ten.flaws() == []
     assert len(outcomes(ten)) == 10
@@ -57,7 +57,7 @@ def test_checkpoint_follows_what_changes_record_in_their_own_transactions(ten: L
 def test_log_that_was_cut_before_the_start_says_so_itself_for_good(ten: LogFile, caplog: pytest.LogCaptureFixture):
     (last,) = ten.rows("SELECT hash FROM audit_log WHERE sequence = 7")[0]
     ten.change("DELETE FROM audit_log WHERE sequence > 7", f"UPDATE audit_head SET sequence = 7, hash = '{last}'")
-    with caplog.at_level(logging.CRITICAL), writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS) as writer:
+    with caplog.at_level(logging.CRITICAL), writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS) as writer:
         writer.submit(EVENTS[0])
     assert "named record 10" in caplog.text
     assert outcomes(ten)[7:] == [("broken", 1), ("match", 1)]
@@ -67,7 +67,7 @@ def test_log_that_was_cut_before_the_start_says_so_itself_for_good(ten: LogFile,
 
 
 def test_log_that_is_changed_while_the_service_runs_says_so(ten: LogFile, until: Until):
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         until(lambda: ten.checkpoint.read() is not None)
         ten.change("DELETE FROM audit_log", f"UPDATE audit_head SET sequence = 0, hash = '{'0' * 64}'")
         until(lambda: outcomes(ten) == [("broken", 1)])
@@ -76,7 +76,7 @@ def test_log_that_is_changed_while_the_service_runs_says_so(ten: LogFile, until:
 
 def test_log_without_its_checkpoint_goes_on_and_says_so(ten: LogFile):
     ten.checkpoint.path.unlink()
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         pass
     report = ten.verified()
     assert (report.flaws, report.last) == ((), 11)
@@ -84,7 +84,7 @@ def test_log_without_its_checkpoint_goes_on_and_says_so(ten: LogFile):
 
 
 def test_new_log_has_nothing_to_say_of_its_checkpoint(empty: LogFile):
-    with writing_audit(empty.engine, empty.log, empty.checkpoint, KEEP_DAYS):
+    with writing_audit(empty.log, empty.checkpoint.path, KEEP_DAYS):
         pass
     assert empty.verified().notices == ()
     assert outcomes(empty) == []
@@ -92,7 +92,7 @@ def test_new_log_has_nothing_to_say_of_its_checkpoint(empty: LogFile):
 
 def test_checkpoint_of_another_key_at_a_start_is_recorded(ten: LogFile):
     CheckpointFile(ten.checkpoint.path, SubjectHasher(bytes(32))).write(Link(10, "0" * 64))
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         pass
     assert [sequence for sequence, _ in ten.flaws()] == [11]
 
@@ -100,17 +100,17 @@ def test_checkpoint_of_another_key_at_a_start_is_recorded(ten: LogFile):
 def test_checkpoint_of_a_record_that_was_pruned_since_is_no_flaw(ten: LogFile, until: Until):
     before = ten.checkpoint.path.read_bytes()
     ten.append(EVENTS, START + timedelta(days=10))
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, 0.0):  # everything is older than no day
+    with writing_audit(ten.log, ten.checkpoint.path, 0.0):  # everything is older than no day
         until(lambda: ten.verified().pruned >= 20)
     ten.checkpoint.path.write_bytes(before)
     assert ten.flaws() == []
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         pass
     assert ten.flaws() == []
 
 
 def test_old_records_are_pruned_at_the_start(ten: LogFile, until: Until):
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, 30.0):
+    with writing_audit(ten.log, ten.checkpoint.path, 30.0):
         until(lambda: outcomes(ten) == [("pruned", 10)])
     assert ten.verified().pruned == 10
     assert ten.flaws() == []
@@ -120,7 +120,7 @@ def test_database_that_cannot_be_written_is_reported_once_and_losses_are_counted
     empty: LogFile, until: Until, caplog: pytest.LogCaptureFixture
 ):
     empty.change("ALTER TABLE audit_log RENAME TO elsewhere")
-    with closing(AuditWriter(empty.engine, empty.log, empty.checkpoint, KEEP_DAYS, most_waiting=50)) as writer:
+    with closing(AuditWriter(empty.log, empty.checkpoint, KEEP_DAYS, most_waiting=50)) as writer:
         for _ in range(57):
             writer.submit(EVENTS[0])
         assert writer.counts().lost == 7
@@ -135,7 +135,7 @@ def test_database_that_cannot_be_written_is_reported_once_and_losses_are_counted
 
 def test_what_cannot_be_written_at_the_close_is_counted_as_lost(empty: LogFile):
     empty.change("ALTER TABLE audit_log RENAME TO elsewhere")
-    writer = AuditWriter(empty.engine, empty.log, empty.checkpoint, KEEP_DAYS)
+    writer = AuditWriter(empty.log, empty.checkpoint, KEEP_DAYS)
     writer.submit(EVENTS[0])
     writer.close()
     assert (writer.counts().written, writer.counts().lost) == (0, 1)
@@ -150,7 +150,7 @@ from tests.factories.audit_logs import EVENTS, LogFile
 
 log = LogFile(Path(sys.argv[1]))
 CheckpointFile.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # between the commit and the checkpoint
-writer = AuditWriter(log.engine, log.log, log.checkpoint, 36_500.0)
+writer = AuditWriter(log.log, log.checkpoint, 36_500.0)
 for event in EVENTS:
     writer.submit(event)
 writer.close()
@@ -167,6 +167,6 @@ def test_process_killed_between_commit_and_checkpoint_goes_on_without_a_flaw(ten
     assert ended.returncode == -signal.SIGKILL
     report = ten.verified()
     assert (report.records, report.flaws) == (20, ())
-    with writing_audit(ten.engine, ten.log, ten.checkpoint, KEEP_DAYS):
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
         pass
     assert (ten.verified().records, ten.flaws()) == (20, [])
