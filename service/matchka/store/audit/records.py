@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -78,7 +78,7 @@ class AuditRecord:
 
     def as_json(self) -> dict[str, Any]:
         """Its fields, the time as text."""
-        return {**asdict(self), "at": _written(self.at)}
+        return {name: getattr(self, name) for name in FIELDS} | {"at": _written(self.at)}
 
     def as_bytes(self) -> bytes:
         """The form that is hashed: a JSON list of all fields in the order above, ASCII, without blanks."""
@@ -116,4 +116,4 @@ def _written(at: datetime) -> str:
     >>> _written(datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1))))
     '2026-01-02T02:04:05.000000Z'
     """
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,5 +1,6 @@
 """The store on a real PostgreSQL, whose transactions of several processes run side by side."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -21,9 +22,15 @@ from matchka.errors import (
     UnknownSubjectError,
     UnknownTemplateError,
 )
+from matchka.store.audit.checkpoint import CheckpointFile
+from matchka.store.audit.log import records_in
+from matchka.store.audit.records import Event, Outcome
+from matchka.store.audit.verification import verify_log
+from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
-from matchka.store.engine import changing_tables
+from matchka.store.engine import changing_tables, open_engine, reading
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
+from matchka.store.keys.records import KeySpec
 from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store
 from matchka.store.subject_hash import SubjectHasher
@@ -301,3 +308,54 @@ def test_two_replicas_with_one_vault_enrol_and_delete_side_by_side(vaults: tuple
 
 def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
+
+
+def test_log_that_several_processes_append_to_at_once_is_one_whole_chain(url: str, tmp_path: Path):
+    hasher = SubjectHasher(bytes(range(32)))
+    together = Barrier(PROCESSES)
+    verified = Event(Outcome.MATCH, "POST /v1/verify", "default", "first", "ada", "voice", "1", 1 / 3)
+
+    def work(seed: int) -> None:
+        with closing(Store(url, hasher=hasher, is_audited=True)) as store:
+            together.wait(60)
+            with writing_audit(store.audit, tmp_path / f"checkpoint-{seed}", 36_500) as writer:
+                for number in range(10):
+                    store.add_templates("audited", f"s{seed}-{number}", "voice", "1", some(seed * 100 + number))
+                    store.delete_subject("audited", f"s{seed}-{number}")
+                    writer.submit(verified)
+                store.keys.create(KeySpec("one", "audited"))
+
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        list(pool.map(work, range(PROCESSES)))
+    engine = open_engine(url)
+    with reading(engine) as session:
+        outcomes = Counter(record.outcome for record, _ in records_in(session))
+        checkpoints = [CheckpointFile(tmp_path / f"checkpoint-{n}", hasher).read() for n in range(PROCESSES)]
+        reports = [verify_log(session, checkpoint, ignore) for checkpoint in checkpoints]
+        thresholds = {record.threshold for record, _ in records_in(session) if record.outcome == "match"}
+    engine.dispose()
+    assert thresholds == {1 / 3}
+    assert [outcomes[name] for name in ("enrolled", "deleted", "match", "created")] == [80, 80, 80, 8]
+    assert [report.flaws for report in reports] == [()] * PROCESSES
+
+
+def test_log_on_postgresql_that_was_changed_or_cut_is_found(url: str, tmp_path: Path):
+    hasher = SubjectHasher(bytes(range(32)))
+    with closing(Store(url, hasher=hasher, is_audited=True)) as store:
+        with writing_audit(store.audit, tmp_path / "checkpoint", 36_500) as writer:
+            for number in range(5):
+                writer.submit(Event(Outcome.DONE, f"call {number}"))
+        engine = store.audit.engine
+        checkpoint = CheckpointFile(tmp_path / "checkpoint", hasher).read()
+
+        def flaws() -> list[str]:
+            with reading(engine) as session:
+                return [flaw.what for flaw in verify_log(session, checkpoint, ignore).flaws]
+
+        assert flaws() == []
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE audit_log SET call = 'call 9' WHERE call = 'call 2'")
+        assert flaws() == ["the record, or its place, is not what was written"]
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM audit_log WHERE call IN ('call 3', 'call 4')")
+        assert "the log was cut off" in flaws()[-1]
