@@ -19,6 +19,10 @@ class UnderTest(Protocol):
 
     def change(self, statement: str) -> None: ...
 
+    def refuse(self, what: str, table: str, reason: str) -> None:
+        """Let every DELETE, INSERT or UPDATE of a table fail."""
+        ...
+
 
 @dataclass(frozen=True)
 class FileUnderTest:
@@ -37,6 +41,9 @@ class FileUnderTest:
     def change(self, statement: str) -> None:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.execute(statement)
+
+    def refuse(self, what: str, table: str, reason: str) -> None:
+        self.change(f"CREATE TRIGGER refuse BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, '{reason}'); END")
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,12 @@ class ServerUnderTest:
         with engine.begin() as connection:
             connection.exec_driver_sql(statement)
         engine.dispose()
+
+    def refuse(self, what: str, table: str, reason: str, state: str = "P0001") -> None:
+        """As SQLite's, with an SQLSTATE."""
+        body = f"BEGIN RAISE EXCEPTION '{reason}' USING ERRCODE = '{state}'; END"
+        self.change(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+        self.change(f"CREATE TRIGGER refuse BEFORE {what} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()")
 
 
 def row_counts(database: UnderTest) -> tuple[int, ...]:

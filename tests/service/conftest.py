@@ -62,9 +62,17 @@ def postgres_url(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> UnderTest:
-    """An empty database of each kind that a store can lie in."""
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], UnderTest]]:
+    """Makes empty databases, by names of files, of each kind that a store can lie in; they end with the test."""
     if request.param == "sqlite":
-        (tmp_path / "data").mkdir()
-        return FileUnderTest(tmp_path / "data" / "matchka.sqlite")
-    return ServerUnderTest(request.getfixturevalue("postgres_url"))
+        yield lambda name: FileUnderTest(tmp_path / f"{name}.sqlite")
+        return
+    cluster = request.getfixturevalue("cluster")
+    with contextlib.ExitStack() as stack:
+        yield lambda _name: ServerUnderTest(stack.enter_context(fresh_database(cluster)))
+
+
+@pytest.fixture
+def database(databases: Callable[[str], UnderTest]) -> UnderTest:
+    """An empty database of each kind that a store can lie in."""
+    return databases("store")

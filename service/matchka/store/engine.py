@@ -87,6 +87,16 @@ def _database_at(url: URL) -> Database:
 
 
 @contextmanager
+def disposed_on_failure(engine: Engine) -> Iterator[None]:
+    """Close an engine's connections where what it was opened for does not come about."""
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+@contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """Read one unchanging state of the database, whatever others write meanwhile.
 

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import QuotaReachedError
+from matchka.store.engine import lock_name
 from matchka.store.keys.scopes import Scope, missing_scope
 from matchka.store.rights.terms import ALL_RIGHTS, TermsRights
 from matchka.store.schema import SubjectRow, TemplateRow
@@ -47,6 +48,8 @@ class EnrolmentLimits:
                 remedy="Delete some of the subject's first, or use a key with a higher ceiling.",
             )
         if self.max_subjects is not None and templates == added:  # it is new
+            # on PostgreSQL others may make subjects at the same moment: each would count without the other's
+            lock_name(session, f"subjects of {subject.tenant}")
             some = select(SubjectRow.key).where(SubjectRow.tenant == subject.tenant).limit(self.max_subjects + 1)
             if session.scalar(select(func.count()).select_from(some.subquery())) == self.max_subjects + 1:
                 raise QuotaReachedError(

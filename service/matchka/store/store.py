@@ -23,7 +23,7 @@ from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import forget_old_deletions, note_deletions, note_key_erasures
 from matchka.store.duplicates import require_no_duplicates
-from matchka.store.engine import database_of, open_engine, reading
+from matchka.store.engine import database_of, disposed_on_failure, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
@@ -100,12 +100,9 @@ class Store:
         self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
         self._versions = versions_query()
         try:
-            bring_up_to_date(self._engine, hasher)
-        except StoreError:
-            self._engine.dispose()
-            raise
+            with disposed_on_failure(self._engine):
+                bring_up_to_date(self._engine, hasher)
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
-            self._engine.dispose()
             known_error = as_matchka_error(error)
             raise StoreError(
                 "The database cannot be opened.",

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from matchka.errors import TooManyAttemptsError
 from matchka.store.attempts import AttemptRules, Attempts, FailureCount, Searches
+from matchka.store.schema import AttemptRow
 from matchka.store.store import Store, opened_store
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,8 +23,8 @@ FEW = AttemptRules(free_in_an_hour=2, longest_wait_s=3600.0)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as opened:
+def store(database: UnderTest) -> Iterator[Store]:
+    with opened_store(database.url) as opened:
         for number, (tenant, subject) in enumerate([("t", "ada"), ("t", "ben"), ("other", "ada")]):
             opened.add_templates(tenant, subject, "voice", "1", unit_vectors(1, number, dim=8))
         yield opened
@@ -151,6 +155,7 @@ def rows(store: Store) -> int:
 def test_attempts_use_the_clock_of_the_database(store: Store):
     assert isinstance(store.attempts, Attempts)
     failing(store, 3)
-    with store._engine.begin() as connection:  # as if an hour had passed there
-        connection.exec_driver_sql("UPDATE attempts SET blocked_until = datetime(blocked_until, '-1 hour')")
+    with Session(store.engines[0]) as session, session.begin():  # as if an hour had passed there
+        for row in session.scalars(select(AttemptRow)):
+            row.blocked_until -= timedelta(hours=1)
     store.attempts.require_open("k", "t", "ada")

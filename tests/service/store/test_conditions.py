@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from matchka.store.integrity.check import check_store
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import ImportPlan, import_archive
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 units = partial(unit_vectors, dim=6)
@@ -22,8 +22,8 @@ OF_VERSION_2 = Path(__file__).parents[2] / "end_to_end" / "interface_v1" / "data
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as opened:
+def store(database: UnderTest):
+    with opened_store(database.url) as opened:
         yield opened
 
 
@@ -46,10 +46,12 @@ def ignore(_done: int, _total: int) -> None:
     """No progress to show."""
 
 
-def test_export_and_import_keep_conditions_and_write_none_where_there_is_none(tmp_path: Path, store: Store):
+def test_export_and_import_keep_conditions_and_write_none_where_there_is_none(
+    tmp_path: Path, store: Store, database: UnderTest
+):
     store.add_templates(*OF, units(2, 1), [3, 4], [-3.25, 12.5])
     store.add_templates("t", "ben", "radio", "1", units(1, 2), [5])
-    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    engine = open_engine(database.url)
     with reading(engine) as session:
         write_export(session, tmp_path / "export", "t", "radio", "1", ignore)
     engine.dispose()
@@ -67,10 +69,12 @@ def test_export_and_import_keep_conditions_and_write_none_where_there_is_none(tm
         assert other.reference("t", "ben", "radio", "1").condition is None
 
 
-def test_export_without_conditions_is_of_the_format_that_earlier_releases_read(tmp_path: Path, store: Store):
+def test_export_without_conditions_is_of_the_format_that_earlier_releases_read(
+    tmp_path: Path, store: Store, database: UnderTest
+):
     store.add_templates(*OF, units(2, 1), [3, 4])
     store.add_templates("t", "ben", "radio", "2", units(1, 2), [5], [1.5])  # another version's condition
-    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    engine = open_engine(database.url)
     with reading(engine) as session:
         write_export(session, tmp_path / "export", "t", "radio", "1", ignore)
     engine.dispose()
@@ -78,14 +82,12 @@ def test_export_without_conditions_is_of_the_format_that_earlier_releases_read(t
         assert json.loads(archive.read("export.json"))["format"] == "matchka-export-2"
 
 
-def test_reference_whose_condition_is_not_the_lowest_is_found_by_the_check(tmp_path: Path, store: Store):
+def test_reference_whose_condition_is_not_the_lowest_is_found_by_the_check(store: Store, database: UnderTest):
     store.add_templates(*OF, units(2, 1), [3, 4], [-3.25, 12.5])
-    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    engine = open_engine(database.url)
     with reading(engine) as session:
         assert check_store(session, ignore).findings == ()
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.execute("UPDATE subject_references SET condition = 12.5")
-    connection.close()
+    database.change("UPDATE subject_references SET condition = 12.5")
     with reading(engine) as session:
         (problem,) = check_store(session, ignore).findings
     engine.dispose()

@@ -1,6 +1,5 @@
 """The deletion log: written with the deletion or not at all, without vectors, and enough to undo a revival."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +21,7 @@ from matchka.store.deletions import (
 )
 from matchka.store.store import Store, opened_store
 from matchka.store.subject_hash import SubjectHasher
+from tests.factories.databases import FileUnderTest, UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 DIM = 5
@@ -31,32 +31,24 @@ units = partial(unit_vectors, dim=DIM)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.sqlite"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with opened_store(f"sqlite:///{path}", hasher=HASHER) as opened:
+def store(database: UnderTest) -> Iterator[Store]:
+    with opened_store(database.url, hasher=HASHER) as opened:
         yield opened
 
 
 @pytest.fixture
-def session(path: Path) -> Iterator[Session]:
-    engine = create_engine(f"sqlite:///{path}")
+def session(database: UnderTest) -> Iterator[Session]:
+    engine = create_engine(database.url)
     with Session(engine) as opened:
         yield opened
     engine.dispose()
 
 
-def noted_deletions(path: Path) -> list[tuple[str, str, str]]:
-    connection = sqlite3.connect(path)
-    found = connection.execute("SELECT template_id, tenant, subject_hash FROM deletions ORDER BY 1").fetchall()
-    connection.close()
-    return found
+def noted_deletions(database: UnderTest) -> list[tuple[object, ...]]:
+    return database.rows("SELECT template_id, tenant, subject_hash FROM deletions ORDER BY 1")
 
 
-def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Store, path: Path):
+def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Store, database: UnderTest):
     ids = [
         *store.add_templates("t", "ada", "voice", "1", units(2)).template_ids,
         *store.add_templates("t", "ada", "face", "7", units(1)).template_ids,
@@ -64,54 +56,50 @@ def test_deleted_subject_is_noted_with_every_template_of_every_model(store: Stor
     store.add_templates("t", "kept", "voice", "1", units(1))
     before = datetime.now(UTC)
     store.delete_subject("t", "ada")
-    assert noted_deletions(path) == sorted((template_id, "t", HASHED) for template_id in ids)
-    engine = create_engine(f"sqlite:///{path}")
+    assert noted_deletions(database) == sorted((template_id, "t", HASHED) for template_id in ids)
+    engine = create_engine(database.url)
     with Session(engine) as session:
         times = {deletion.deleted_at for deletion in deletions_in(session)}
     engine.dispose()
     assert all(before <= time <= datetime.now(UTC) for time in times)
 
 
-def test_deleted_template_is_noted_alone(store: Store, path: Path):
+def test_deleted_template_is_noted_alone(store: Store, database: UnderTest):
     ids = store.add_templates("t", "ada", "voice", "1", units(3)).template_ids
     store.delete_template("t", ids[1])
-    assert noted_deletions(path) == [(ids[1], "t", HASHED)]
+    assert noted_deletions(database) == [(ids[1], "t", HASHED)]
 
 
-def test_deletion_that_is_refused_notes_nothing(store: Store, path: Path):
+def test_deletion_that_is_refused_notes_nothing(store: Store, database: UnderTest):
     (foreign,) = store.add_templates("other", "ada", "voice", "1", units(1)).template_ids
     with pytest.raises(UnknownSubjectError):
         store.delete_subject("t", "ada")
     with pytest.raises(UnknownTemplateError):
         store.delete_template("t", foreign)
-    assert noted_deletions(path) == []
+    assert noted_deletions(database) == []
 
 
-def test_deletion_and_its_note_are_one_transaction(store: Store, path: Path):
+def test_deletion_and_its_note_are_one_transaction(store: Store, database: UnderTest):
     ids = store.add_templates("t", "ada", "voice", "1", units(2)).template_ids
-    connection = sqlite3.connect(path)
-    connection.execute(
-        "CREATE TRIGGER refuse BEFORE DELETE ON subjects BEGIN SELECT RAISE(ABORT, 'no subject may go'); END"
-    )
-    connection.close()
+    database.refuse("DELETE", "subjects", "no subject may go")
     with pytest.raises(Exception, match="no subject may go"):
         store.delete_subject("t", "ada")
-    assert noted_deletions(path) == []
+    assert noted_deletions(database) == []
     assert [t.template_id for t in store.subject("t", "ada").templates] == sorted(
         ids, key=[t.template_id for t in store.subject("t", "ada").templates].index
     )
 
 
-def test_deletion_log_holds_no_vector(store: Store, path: Path):
+def test_deletion_log_holds_no_vector(tmp_path: Path):
+    database = FileUnderTest(tmp_path / "store.sqlite")
     rows = units(2)
-    store.add_templates("t", "ada", "voice", "1", rows)
-    store.delete_subject("t", "ada")
-    connection = sqlite3.connect(path)
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(deletions)")}
-    connection.close()
-    assert columns == {"template_id", "tenant", "deleted_at", "subject_hash"}
-    content = b"".join(file.read_bytes() for file in path.parent.iterdir())
-    assert not any(row.tobytes() in content for row in rows)
+    with opened_store(database.url, hasher=HASHER) as store:
+        store.add_templates("t", "ada", "voice", "1", rows)
+        store.delete_subject("t", "ada")
+        columns = {row[1] for row in database.rows("PRAGMA table_info(deletions)")}
+        assert columns == {"template_id", "tenant", "deleted_at", "subject_hash"}
+        content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert not any(row.tobytes() in content for row in rows)
 
 
 def test_merging_deletion_logs_is_their_union_and_merging_again_adds_nothing(store: Store, session: Session):

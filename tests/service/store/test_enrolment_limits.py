@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from matchka.errors import MissingScopeError, QuotaReachedError
 from matchka.store.enrolment_limits import EnrolmentLimits
 from matchka.store.store import Store, opened_store
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as opened:
+def store(database: UnderTest) -> Iterator[Store]:
+    with opened_store(database.url) as opened:
         yield opened
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from matchka.store.store import Store, opened_store
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 units = partial(unit_vectors, dim=6)
@@ -16,8 +17,8 @@ OF_VERSION_2 = Path(__file__).parents[2] / "end_to_end" / "interface_v1" / "data
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as opened:
+def store(database: UnderTest):
+    with opened_store(database.url) as opened:
         yield opened
 
 

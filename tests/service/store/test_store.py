@@ -1,7 +1,6 @@
-"""The system of record on real SQLite files: nothing is lost, nothing is half done, nothing deleted stays."""
+"""The system of record on real databases: nothing is lost, nothing is half done, nothing deleted stays."""
 
 import itertools
-import sqlite3
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, inspect
 
 from matchka.errors import (
     DuplicateSampleError,
@@ -20,8 +19,11 @@ from matchka.errors import (
     UnknownTemplateError,
     ZeroVectorError,
 )
+from matchka.store.engine import open_engine
+from matchka.store.key_store.key_store import KeyStore
 from matchka.store.records import Enrolment
 from matchka.store.store import Store, opened_store
+from tests.factories.databases import UnderTest, row_counts
 from tests.factories.unit_vectors import unit_vectors
 
 DIM = 6
@@ -34,8 +36,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with opened_store(f"sqlite:///{path}") as opened:
+def store(database: UnderTest) -> Iterator[Store]:
+    with opened_store(database.url) as opened:
         yield opened
 
 
@@ -50,17 +52,6 @@ def enrol(
     store: Store, subject: str, rows: np.ndarray, model: str = "voice", version: str = "1", tenant: str = "t"
 ) -> Enrolment:
     return store.add_templates(tenant, subject, model, version, rows)
-
-
-def counts(path: Path) -> tuple[int, ...]:
-    """Rows of the three tables, read past the store."""
-    with sqlite3.connect(path) as connection:
-        found = tuple(
-            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("subjects", "templates", "subject_references")
-        )
-    connection.close()
-    return found
 
 
 def test_add_templates_stores_the_mean_of_unit_templates_as_reference(store: Store):
@@ -82,27 +73,26 @@ def test_add_templates_of_a_known_subject_averages_old_and_new_alike(store: Stor
     np.testing.assert_allclose(store.reference("t", "ada", "voice", "1").embedding, slow_mean(rows), atol=1e-7)
 
 
-def test_add_templates_that_fail_leave_nothing_behind(store: Store, path: Path):
+def test_add_templates_that_fail_leave_nothing_behind(store: Store, database: UnderTest):
     bad = units(3)
     bad[2] = 0.0
     with pytest.raises(ZeroVectorError):
         enrol(store, "ada", bad)
-    assert counts(path) == (0, 0, 0)
+    assert row_counts(database) == (0, 0, 0)
     enrol(store, "bob", units(2))
     before = store.reference("t", "bob", "voice", "1")
     with pytest.raises(ZeroVectorError):
         enrol(store, "bob", bad)
-    assert counts(path) == (1, 2, 1)
+    assert row_counts(database) == (1, 2, 1)
     np.testing.assert_array_equal(store.reference("t", "bob", "voice", "1").embedding, before.embedding)
 
 
-def test_store_after_closing_and_opening_again_holds_the_same(path: Path):
-    url = f"sqlite:///{path}"
-    with opened_store(url) as store:
+def test_store_after_closing_and_opening_again_holds_the_same(database: UnderTest):
+    with opened_store(database.url) as store:
         enrol(store, "ada", units(3))
         enrol(store, "bob", units(1, 5), "face")
         before = store.reference("t", "ada", "voice", "1"), store.subject("t", "bob"), store.subjects("t", 9, None)
-    with opened_store(url) as store:
+    with opened_store(database.url) as store:
         after = store.reference("t", "ada", "voice", "1"), store.subject("t", "bob"), store.subjects("t", 9, None)
     np.testing.assert_array_equal(before[0].embedding, after[0].embedding)
     assert before[1:] == after[1:]
@@ -227,13 +217,13 @@ def test_subjects_page_by_page_are_all_of_the_tenant_in_order(store: Store):
     assert {s.subject_id: s.template_count for s in found} == {name: 1 + n % 3 for n, name in enumerate(names)}
 
 
-def test_delete_subject_leaves_no_row_of_any_model_and_no_other_touched(store: Store, path: Path):
+def test_delete_subject_leaves_no_row_of_any_model_and_no_other_touched(store: Store, database: UnderTest):
     enrol(store, "ada", units(3))
     enrol(store, "ada", units(2), "face")
     enrol(store, "ada", units(1), tenant="other")
     key = enrol(store, "ada", units(1, 7)).reference.subject_key
     assert store.delete_subject("t", "ada").subject_key == key
-    assert counts(path) == (1, 1, 1)
+    assert row_counts(database) == (1, 1, 1)
     with pytest.raises(UnknownSubjectError):
         store.delete_subject("t", "ada")
     assert store.subject("other", "ada").templates
@@ -247,7 +237,7 @@ def test_delete_subject_never_gives_its_key_to_another(store: Store):
     assert enrol(store, "ada", units(1)).reference.subject_key > key + 1
 
 
-def test_delete_template_leaves_exactly_the_mean_of_the_others(store: Store, path: Path):
+def test_delete_template_leaves_exactly_the_mean_of_the_others(store: Store, database: UnderTest):
     rows = units(4)
     ids = [enrol(store, "ada", row[None]).template_ids[0] for row in rows]
     removal = store.delete_template("t", ids[1])
@@ -256,35 +246,35 @@ def test_delete_template_leaves_exactly_the_mean_of_the_others(store: Store, pat
     assert (removal.model, removal.version, removal.reference.template_count) == ("voice", "1", 3)
     np.testing.assert_allclose(removal.reference.embedding, expected, atol=1e-7)
     np.testing.assert_allclose(store.reference("t", "ada", "voice", "1").embedding, expected, atol=1e-7)
-    assert counts(path) == (1, 3, 1)
+    assert row_counts(database) == (1, 3, 1)
     # what is left is what enrolling the rest alone would have stored
     fresh = enrol(store, "fresh", rows[[0, 2, 3]])
     np.testing.assert_allclose(removal.reference.embedding, fresh.reference.embedding, atol=1e-7)
 
 
-def test_delete_template_that_is_the_last_of_a_model_removes_only_that_reference(store: Store, path: Path):
+def test_delete_template_that_is_the_last_of_a_model_removes_only_that_reference(store: Store, database: UnderTest):
     only = enrol(store, "ada", units(1)).template_ids[0]
     enrol(store, "ada", units(2), "face")
     assert store.delete_template("t", only).reference is None
-    assert counts(path) == (1, 2, 1)
+    assert row_counts(database) == (1, 2, 1)
     with pytest.raises(NotEnrolledError):
         store.reference("t", "ada", "voice", "1")
 
 
-def test_delete_template_that_is_the_very_last_removes_the_subject(store: Store, path: Path):
+def test_delete_template_that_is_the_very_last_removes_the_subject(store: Store, database: UnderTest):
     (only,) = enrol(store, "ada", units(1)).template_ids
     assert store.delete_template("t", only).reference is None
-    assert counts(path) == (0, 0, 0)
+    assert row_counts(database) == (0, 0, 0)
     with pytest.raises(UnknownTemplateError):
         store.delete_template("t", only)
 
 
-def test_delete_template_of_another_tenant_is_unknown_and_stays(store: Store, path: Path):
+def test_delete_template_of_another_tenant_is_unknown_and_stays(store: Store, database: UnderTest):
     (foreign,) = enrol(store, "ada", units(1), tenant="other").template_ids
     with pytest.raises(UnknownTemplateError) as refused:
         store.delete_template("t", foreign)
     assert refused.value.value == foreign
-    assert counts(path) == (1, 1, 1)
+    assert row_counts(database) == (1, 1, 1)
 
 
 def test_deleted_embedding_is_nowhere_in_the_closed_database(path: Path):
@@ -323,15 +313,37 @@ def test_store_read_from_threads_while_one_writes_sees_whole_enrolments_only(sto
     assert store.reference("t", "ada", "voice", "1").template_count == 40
 
 
-def test_store_of_another_schema_is_refused(path: Path):
-    with opened_store(f"sqlite:///{path}"):
+def test_store_of_another_schema_is_refused(database: UnderTest):
+    with opened_store(database.url):
         pass
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
-    connection.close()
+    database.change("UPDATE schema_version SET version = 99")
     with pytest.raises(StoreError, match="version 99") as refused:
-        Store(f"sqlite:///{path}")
+        Store(database.url)
     assert "data folder" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["CREATE TABLE invoices (number integer)"],
+        ["CREATE TABLE schema_version (version integer, installed_by text)"],
+        ["CREATE TABLE schema_version (version integer)", "INSERT INTO schema_version VALUES (7)"],
+        ["CREATE TABLE subjects (key integer)", "CREATE TABLE lessons (key integer)"],
+    ],
+    ids=["other tables", "its own versions", "the same number of a version", "one of the same name"],
+)
+def test_database_of_another_application_is_refused_and_left_as_it_is(database: UnderTest, statements: list[str]):
+    open_engine(database.url).dispose()  # a file begins with its first page
+    for statement in statements:
+        database.change(statement)
+    engine = open_engine(database.url)
+    before = sorted(inspect(engine).get_table_names())
+    with pytest.raises(StoreError, match="another application"):
+        Store(database.url)
+    with pytest.raises(StoreError, match="another application"):
+        KeyStore(database.url)
+    assert sorted(inspect(engine).get_table_names()) == before
+    engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -363,7 +375,7 @@ def test_delete_template_of_no_templates_form_is_refused_before_the_database_is_
     assert statements == []
 
 
-def test_add_templates_of_one_sample_from_many_threads_stores_it_once(store: Store, path: Path):
+def test_add_templates_of_one_sample_from_many_threads_stores_it_once(store: Store, database: UnderTest):
     """Without the lock of the service: writers that begin at once must see what the first of them committed."""
     row, together, refused = units(1), threading.Barrier(8), []
 
@@ -381,11 +393,11 @@ def test_add_templates_of_one_sample_from_many_threads_stores_it_once(store: Sto
     for thread in threads:
         thread.join()
     assert len(refused) == 7
-    assert counts(path) == (1, 2, 1)
+    assert row_counts(database) == (1, 2, 1)
 
 
-def test_add_templates_of_one_sample_with_another_model_or_version_stores_it(store: Store, path: Path):
+def test_add_templates_of_one_sample_with_another_model_or_version_stores_it(store: Store, database: UnderTest):
     enrol(store, "ada", units(1))
     enrol(store, "ada", units(1), model="face")
     enrol(store, "ada", units(1), version="2")
-    assert counts(path) == (1, 3, 3)
+    assert row_counts(database) == (1, 3, 3)

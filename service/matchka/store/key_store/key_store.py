@@ -12,7 +12,7 @@ from matchka.errors import RotationInProgressError, StoreError
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import in_chunks
-from matchka.store.engine import changing_tables, database_of, file_of, open_engine
+from matchka.store.engine import changing_tables, database_of, disposed_on_failure, file_of, open_engine
 from matchka.store.key_store.backup import KeyBackups, require_key_file
 from matchka.store.key_store.tables import (
     KEY_TABLES_VERSION,
@@ -53,7 +53,8 @@ class KeyStore:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
             self.file = file
             self.engine: Engine = open_engine(url, limits)
-            self._make_tables()
+            with disposed_on_failure(self.engine):
+                self._make_tables()
         except (OSError, SQLAlchemyError) as error:
             known = as_matchka_error(error)
             raise StoreError(

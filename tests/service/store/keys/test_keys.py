@@ -14,18 +14,14 @@ from matchka.store.keys.keys import Keys
 from matchka.store.keys.records import Ceilings, KeySpec
 from matchka.store.keys.scopes import Scope, missing_scope, read_scopes, write_scopes
 from matchka.store.store import opened_store
+from tests.factories.databases import FileUnderTest, UnderTest
 
 CEILINGS = Ceilings(0.01, 0.05, 2.5, 100, 4)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def keys(folder: Path) -> Iterator[Keys]:
-    with opened_store(f"sqlite:///{folder / 'keys.sqlite'}") as store:
+def keys(database: UnderTest) -> Iterator[Keys]:
+    with opened_store(database.url) as store:
         yield store.keys
 
 
@@ -51,7 +47,12 @@ def test_key_by_default_may_enrol_verify_and_identify_at_the_default_rates(keys:
     assert key.expires_at is None
 
 
-def test_secret_has_256_random_bits_behind_its_id_and_is_nowhere_in_the_files(keys: Keys, folder: Path):
+def test_secret_has_256_random_bits_behind_its_id_and_is_nowhere_in_the_files(tmp_path: Path):
+    with opened_store(f"sqlite:///{tmp_path / 'keys.sqlite'}") as store:
+        require_secrets_to_be_in_no_file(store.keys, tmp_path)
+
+
+def require_secrets_to_be_in_no_file(keys: Keys, folder: Path) -> None:
     first, second = (keys.create(KeySpec("door")) for _ in range(2))
     for made in (first, second):
         begin, key_id, random = made.secret.split("_")
@@ -203,9 +204,10 @@ def test_refusal_for_want_of_a_scope_names_it():
 
 
 @pytest.mark.parametrize("change", ["name = CAST(x'ff41' AS TEXT)", "scopes = 'enroll fly'", "created_at = 'never'"])
-def test_row_that_cannot_be_read_opens_nothing_and_keeps_no_other_key_from_ending(keys: Keys, change: str):
-    spoilt, revoked, kept = (keys.create(KeySpec("door")) for _ in range(3))
-    keys.revoke(revoked.key.key_id)
-    with keys._engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE api_keys SET {change} WHERE key_id = ?", (spoilt.key.key_id,))
-    assert keys.read().keys == {digest(kept.secret): kept.key}
+def test_row_that_cannot_be_read_opens_nothing_and_keeps_no_other_key_from_ending(tmp_path: Path, change: str):
+    database = FileUnderTest(tmp_path / "keys.sqlite")  # where a column takes whatever it is given
+    with opened_store(database.url) as store:
+        spoilt, revoked, kept = (store.keys.create(KeySpec("door")) for _ in range(3))
+        store.keys.revoke(revoked.key.key_id)
+        database.change(f"UPDATE api_keys SET {change} WHERE key_id = '{spoilt.key.key_id}'")
+        assert store.keys.read().keys == {digest(kept.secret): kept.key}

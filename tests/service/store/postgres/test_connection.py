@@ -142,11 +142,7 @@ def test_what_the_server_refuses_is_named_and_nothing_is_stored(
     database = ServerUnderTest(postgres_url)
     with opened_store(postgres_url) as store:
         store.add_templates(*OF_ONE, unit_vectors(1, 1, dim=4))
-        database.change(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{state}'; END $$"
-        )
-        database.change("CREATE TRIGGER refuse BEFORE INSERT ON templates FOR EACH ROW EXECUTE FUNCTION refuse()")
+        database.refuse("INSERT", "templates", "refused", state)
         with failing() as met:
             store.add_templates(*OF_ONE, unit_vectors(1, 2, dim=4))
         assert type(met[0]) is expected

@@ -30,10 +30,10 @@ def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["into sqlite", "into postgresql"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UnderTest]:
     """Another empty database, of each kind."""
-    if request.param == "sqlite":
+    if request.param == "into sqlite":
         yield FileUnderTest(tmp_path / "target" / "matchka.sqlite")
         return
     with fresh_database(request.getfixturevalue("cluster")) as url:
@@ -211,11 +211,7 @@ def test_restore_that_fails_in_the_server_changes_nothing(postgres_url: str, tmp
     with opened_store(postgres_url) as store:
         store.delete_subject("t", "s2")
     before, counts = everything(database), row_counts(database)
-    database.change(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '53100'; END $$"
-    )
-    database.change("CREATE TRIGGER refuse BEFORE INSERT ON subject_references EXECUTE FUNCTION refuse()")
+    database.refuse("INSERT", "subject_references", "refused", "53100")
     with pytest.raises(BackupError, match="nothing of it was changed"):
         restored(file, database, tmp_path / "data", replace=True)
     assert (everything(database), row_counts(database)) == (before, counts)

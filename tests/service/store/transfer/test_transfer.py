@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import sqlite3
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from matchka.store.engine import open_engine, reading
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import ImportPlan, ImportReport, import_archive
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 DIM = 6
@@ -30,15 +30,11 @@ def ignore(_done: int, _total: int) -> None:
     """Nobody watches."""
 
 
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(databases: Callable[[str], UnderTest]) -> UnderTest:
     """Tenant `t`: four subjects of voice 1 and one of voice 2; `gone` was deleted. Another tenant and model beside."""
-    path = tmp_path / "source.sqlite"
-    with opened_store(url(path)) as store:
+    database = databases("source")
+    with opened_store(database.url) as store:
         for number in range(4):
             store.add_templates("t", f"s{number}", "voice", "1", units(1 + number, number))
         store.add_templates("t", "s0", "voice", "2", units(1, 50))
@@ -46,42 +42,41 @@ def source(tmp_path: Path) -> Path:
         store.add_templates("other", "s0", "voice", "1", units(1, 52))
         store.add_templates("t", "gone", "voice", "1", units(2, 53))
         store.delete_subject("t", "gone")
-    return path
+    return database
 
 
 @pytest.fixture
-def archive(source: Path, tmp_path: Path) -> Path:
+def archive(source: UnderTest, tmp_path: Path) -> Path:
     exported(source, tmp_path / "t.export")
     return tmp_path / "t.export"
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Path:
-    path = tmp_path / "target.sqlite"
-    with opened_store(url(path)):
+def target(databases: Callable[[str], UnderTest]) -> UnderTest:
+    database = databases("target")
+    with opened_store(database.url):
         pass
-    return path
+    return database
 
 
-def exported(source: Path, target: Path, version: str = "1") -> None:
-    engine = open_engine(url(source))
+def exported(source: UnderTest, target: Path, version: str = "1") -> None:
+    engine = open_engine(source.url)
     with reading(engine) as session:
         write_export(session, target, "t", "voice", version, ignore)
     engine.dispose()
 
 
-def imported(archive: Path, database: Path, **options: object) -> ImportReport:
-    engine = open_engine(url(database))
+def imported(archive: Path, database: UnderTest, **options: object) -> ImportReport:
+    engine = open_engine(database.url)
     try:
         return import_archive(engine, ImportPlan(archive, **options), DIMS, ignore, ignore)
     finally:
         engine.dispose()
 
 
-def content(path: Path) -> list[tuple[object, ...]]:
+def content(database: UnderTest) -> list[tuple[object, ...]]:
     """Templates of voice 1 in tenant t, with their subjects and references, read past the store."""
-    connection = sqlite3.connect(path)
-    found = connection.execute(
+    return database.rows(
         """SELECT subject_id, subjects.created_at, template_id, templates.embedding, templates.digest,
                   templates.created_at, subject_references.embedding, template_count, subject_references.digest
            FROM subjects JOIN templates ON subjects.key = templates.subject_key
@@ -89,17 +84,12 @@ def content(path: Path) -> list[tuple[object, ...]]:
                 AND subject_references.model = templates.model AND subject_references.version = templates.version
            WHERE tenant = 't' AND templates.model = 'voice' AND templates.version = '1'
            ORDER BY subject_id, template_id"""
-    ).fetchall()
-    connection.close()
-    return found
+    )
 
 
-def everything(path: Path) -> list[list[tuple[object, ...]]]:
-    connection = sqlite3.connect(path)
+def everything(database: UnderTest) -> list[list[tuple[object, ...]]]:
     tables = ("subjects", "templates", "subject_references", "deletions")
-    found = [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
-    connection.close()
-    return found
+    return [database.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
 
 
 def rewritten(archive: Path, target: Path, change: Callable[[dict[str, bytes]], None], **claims: object) -> Path:
@@ -118,7 +108,7 @@ def rewritten(archive: Path, target: Path, change: Callable[[dict[str, bytes]], 
     return target
 
 
-def test_export_is_readable_with_nothing_but_a_zip_and_numpy(archive: Path, source: Path):
+def test_export_is_readable_with_nothing_but_a_zip_and_numpy(archive: Path, source: UnderTest):
     with zipfile.ZipFile(archive) as opened:
         manifest = json.loads(opened.read("export.json"))
         lines = [json.loads(line) for line in opened.read("subjects.jsonl").splitlines()]
@@ -138,34 +128,36 @@ def test_export_is_readable_with_nothing_but_a_zip_and_numpy(archive: Path, sour
     assert len(deletions) == 2
 
 
-def test_import_into_another_store_gives_the_same_templates_times_and_means(archive: Path, source: Path, target: Path):
+def test_import_into_another_store_gives_the_same_templates_times_and_means(
+    archive: Path, source: UnderTest, target: UnderTest
+):
     report = imported(archive, target)
     assert (report.subjects, report.templates, report.kept_out, report.removed) == (4, 10, 0, 0)
     assert content(target) == content(source)
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         assert store.reference("t", "s3", "voice", "1").template_count == 4
         added = store.add_templates("t", "s3", "voice", "1", units(1, 99)).reference
         assert added.template_count == 5  # the digests are in place: a wrong one would be refused
     assert len(everything(target)[3]) == 2  # the deletion log came along
 
 
-def test_import_into_a_tenant_of_another_name(archive: Path, target: Path):
+def test_import_into_a_tenant_of_another_name(archive: Path, target: UnderTest):
     assert imported(archive, target, tenant="new").tenant == "new"
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         assert [s.subject_id for s in store.subjects("new", 10, None)] == ["s0", "s1", "s2", "s3"]
         assert store.subjects("t", 10, None) == []
 
 
 @pytest.mark.parametrize(("existing", "subjects", "skipped", "replaced"), [("skip", 3, 1, 0), ("replace", 4, 0, 1)])
 def test_import_over_a_subject_that_is_there_does_as_it_is_told(
-    archive: Path, source: Path, target: Path, existing: str, subjects: int, skipped: int, replaced: int
+    archive: Path, source: UnderTest, target: UnderTest, existing: str, subjects: int, skipped: int, replaced: int
 ):
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         own = store.add_templates("t", "s1", "voice", "1", units(2, 70)).template_ids
         store.add_templates("t", "s2", "face", "1", units(1, 71))  # of another model: not in the way
     report = imported(archive, target, existing=existing)
     assert (report.subjects, report.skipped, report.replaced) == (subjects, skipped, replaced)
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         held = {t.template_id for t in store.subject("t", "s1").templates}
         noted = {row[0] for row in everything(target)[3]}
         if existing == "skip":
@@ -181,8 +173,8 @@ def test_import_over_a_subject_that_is_there_does_as_it_is_told(
         assert len(store.subject("t", "s2").templates) == 1 + 3
 
 
-def test_import_over_a_subject_that_is_there_fails_whole_unless_told(archive: Path, target: Path):
-    with opened_store(url(target)) as store:
+def test_import_over_a_subject_that_is_there_fails_whole_unless_told(archive: Path, target: UnderTest):
+    with opened_store(target.url) as store:
         store.add_templates("t", "s3", "voice", "1", units(2, 70))
     before = everything(target)
     with pytest.raises(RestoreRefusedError, match="already") as refused:
@@ -191,7 +183,7 @@ def test_import_over_a_subject_that_is_there_fails_whole_unless_told(archive: Pa
     assert everything(target) == before
 
 
-def test_import_twice_with_replace_changes_nothing(archive: Path, target: Path):
+def test_import_twice_with_replace_changes_nothing(archive: Path, target: UnderTest):
     imported(archive, target)
     before = everything(target)
     report = imported(archive, target, existing="replace")
@@ -200,19 +192,21 @@ def test_import_twice_with_replace_changes_nothing(archive: Path, target: Path):
     assert everything(target)[3] == before[3]
 
 
-def test_import_of_templates_that_another_tenant_has_is_refused_whole(archive: Path, source: Path):
+def test_import_of_templates_that_another_tenant_has_is_refused_whole(archive: Path, source: UnderTest):
     before = everything(source)
     with pytest.raises(RestoreRefusedError, match="another subject or tenant"):
         imported(archive, source, tenant="copy")
     assert everything(source) == before
 
 
-def test_import_keeps_out_what_a_deletion_log_calls_deleted_unless_told(archive: Path, source: Path, target: Path):
+def test_import_keeps_out_what_a_deletion_log_calls_deleted_unless_told(
+    archive: Path, source: UnderTest, target: UnderTest
+):
     ids = {row[0]: row[2] for row in content(source)}
     given = (Deletion(ids["s0"], "t", datetime.now(UTC)),)
     report = imported(archive, target, deletions=given)
     assert (report.subjects, report.templates, report.kept_out) == (3, 9, 1)
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         assert [s.subject_id for s in store.subjects("t", 10, None)] == ["s1", "s2", "s3"]
         store.delete_subject("t", "s1")
     report = imported(archive, target, existing="replace")
@@ -224,19 +218,21 @@ def test_import_keeps_out_what_a_deletion_log_calls_deleted_unless_told(archive:
     assert not living & {row[0] for row in everything(target)[3]}
 
 
-def test_import_carries_deletions_on(archive: Path, source: Path, target: Path, tmp_path: Path):
+def test_import_carries_deletions_on(archive: Path, source: UnderTest, target: UnderTest, tmp_path: Path):
     imported(archive, target)
-    with opened_store(url(source)) as store:
+    with opened_store(source.url) as store:
         store.delete_subject("t", "s2")
     exported(source, tmp_path / "later.export")
     report = imported(tmp_path / "later.export", target, existing="skip")
     assert (report.removed, report.skipped) == (3, 3)
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         assert [s.subject_id for s in store.subjects("t", 10, None)] == ["s0", "s1", "s3"]
 
 
-def test_import_of_another_version_or_size_is_refused(source: Path, target: Path, archive: Path, tmp_path: Path):
-    engine = open_engine(url(target))
+def test_import_of_another_version_or_size_is_refused(
+    source: UnderTest, target: UnderTest, archive: Path, tmp_path: Path
+):
+    engine = open_engine(target.url)
     for dims, said in (({("voice", "9"): DIM}, "no bundle is here; there are: voice 9"), ({}, "there are: none")):
         with pytest.raises(BackupError, match=said):
             import_archive(engine, ImportPlan(archive), dims, ignore, ignore)
@@ -247,7 +243,7 @@ def test_import_of_another_version_or_size_is_refused(source: Path, target: Path
     assert imported(tmp_path / "2.export", target).manifest.version == "2"
 
 
-def test_export_of_nothing_is_refused_and_leaves_no_file(source: Path, tmp_path: Path):
+def test_export_of_nothing_is_refused_and_leaves_no_file(source: UnderTest, tmp_path: Path):
     with pytest.raises(BackupError, match="no templates of voice 7"):
         exported(source, tmp_path / "n.export", "7")
     assert not (tmp_path / "n.export").exists()
@@ -298,7 +294,7 @@ def cut_rows(members: dict[str, bytes]) -> None:
     ],
 )
 def test_export_that_does_not_agree_with_itself_is_refused_whole(
-    archive: Path, target: Path, tmp_path: Path, change: Callable[[dict[str, bytes]], None], said: str
+    archive: Path, target: UnderTest, tmp_path: Path, change: Callable[[dict[str, bytes]], None], said: str
 ):
     before = everything(target)
     with pytest.raises((BackupError, RestoreRefusedError), match=said):
@@ -306,7 +302,7 @@ def test_export_that_does_not_agree_with_itself_is_refused_whole(
     assert everything(target) == before
 
 
-def test_export_with_a_changed_byte_is_refused(archive: Path, target: Path):
+def test_export_with_a_changed_byte_is_refused(archive: Path, target: UnderTest):
     data = bytearray(archive.read_bytes())
     with zipfile.ZipFile(archive) as opened:
         place = opened.getinfo("embeddings.npy").header_offset + 200  # within its content
@@ -316,20 +312,22 @@ def test_export_with_a_changed_byte_is_refused(archive: Path, target: Path):
         imported(archive, target)
 
 
-def test_names_of_many_subjects_survive(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch):
+def test_names_of_many_subjects_survive(
+    tmp_path: Path, target: UnderTest, databases: Callable[[str], UnderTest], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("matchka.store.transfer.export_reader.ROWS_AT_ONCE", 3)
-    path = tmp_path / "many.sqlite"
+    many = databases("many")
     names = ["中", "é", "a@b.c", "x" * 256, "0", "Ω"]
-    with opened_store(url(path)) as store:
+    with opened_store(many.url) as store:
         for number, name in enumerate(names):
             store.add_templates("t", name, "voice", "1", units(1 + number % 3, number))
-    exported(path, tmp_path / "many.export")
+    exported(many, tmp_path / "many.export")
     imported(tmp_path / "many.export", target)
-    assert content(target) == content(path)
+    assert content(target) == content(many)
 
 
-def test_deletion_log_of_the_store_is_asked_before_anything_is_stored(archive: Path, source: Path):
-    with opened_store(url(source)) as store:
+def test_deletion_log_of_the_store_is_asked_before_anything_is_stored(archive: Path, source: UnderTest):
+    with opened_store(source.url) as store:
         _delete_all(store)
     report = imported(archive, source)
     assert (report.subjects, report.kept_out) == (0, 10)
@@ -343,11 +341,8 @@ def _delete_all(store: Store) -> None:
 ROWS = "SELECT subject_id, template_count, row_count FROM subject_references JOIN subjects ON key = subject_key"
 
 
-def rows_of_references(path: Path) -> set[tuple[str, int, int | None]]:
-    connection = sqlite3.connect(path)
-    found = set(connection.execute(f"{ROWS} WHERE tenant = 't' AND model = 'voice' AND version = '1'"))
-    connection.close()
-    return found
+def rows_of_references(database: UnderTest) -> set[tuple[object, ...]]:
+    return set(database.rows(f"{ROWS} WHERE tenant = 't' AND model = 'voice' AND version = '1'"))
 
 
 def without_row_counts(members: dict[str, bytes]) -> None:
@@ -358,16 +353,19 @@ def without_row_counts(members: dict[str, bytes]) -> None:
     members["subjects.jsonl"] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-def test_numbers_of_rows_move_with_their_templates_and_an_export_of_format_1_has_none(target: Path, tmp_path: Path):
-    with opened_store(url(tmp_path / "counted.sqlite")) as store:
+def test_numbers_of_rows_move_with_their_templates_and_an_export_of_format_1_has_none(
+    target: UnderTest, databases: Callable[[str], UnderTest], tmp_path: Path
+):
+    counted = databases("counted")
+    with opened_store(counted.url) as store:
         store.add_templates("t", "ada", "voice", "1", units(3, 1), [2, 5, 9])
         store.add_templates("t", "ben", "voice", "1", units(1, 2), [4])
         store.add_templates("t", "ben", "voice", "1", units(1, 3))
         first = store.subject("t", "ada").templates[0].template_id
-    exported(tmp_path / "counted.sqlite", tmp_path / "counted.export")
+    exported(counted, tmp_path / "counted.export")
     imported(tmp_path / "counted.export", target)
     assert rows_of_references(target) == {("ada", 3, 16), ("ben", 2, None)}
-    with opened_store(url(target)) as store:
+    with opened_store(target.url) as store:
         kept = {2, 5, 9} - {16 - store.delete_template("t", first).reference.row_count}
     assert len(kept) == 2  # each template kept its own
     old = rewritten(tmp_path / "counted.export", tmp_path / "old.export", without_row_counts, format="matchka-export-1")
