@@ -57,9 +57,8 @@ from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.engine import file_of
 from matchka.store.health import DatabaseHealth
-from matchka.store.sqlite.staging import remove_unfinished_restores
+from matchka.store.sqlite.staging import remove_unfinished_restores, restored_file
 from matchka.store.store import opened_store
 from matchka.store.subject_hash import read_hasher
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
@@ -195,9 +194,7 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
             models.append(open_model(bundle, settings, turns, telemetry.stages))
             stack.callback(models[-1].close)
         stack.enter_context(owned_data_dir(settings.data_dir))
-        database = file_of(settings.effective_database_url)
-        if database is not None:
-            remove_unfinished_restores(database)
+        remove_unfinished_restores(restored_file(settings))
         limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
         hasher = None if vault.is_locked else read_hasher(vault, settings.subject_hash_key)

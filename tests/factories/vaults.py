@@ -1,6 +1,6 @@
 """Vaults for tests: a master key, a key store and a store of templates in one folder."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +8,23 @@ from pathlib import Path
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.store import Store, opened_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
+from tests.factories.databases import FileUnderTest, UnderTest
 
 
 @dataclass(frozen=True)
 class VaultFolder:
-    """`data` has the templates, `keys` the key store and `master.key`."""
+    """`data` has the templates, `keys` the key store and `master.key`; or `databases` has the first two."""
 
     path: Path
+    databases: tuple[UnderTest, UnderTest] | None = None
+
+    @property
+    def templates(self) -> UnderTest:
+        return FileUnderTest(self.database) if self.databases is None else self.databases[0]
+
+    @property
+    def keys(self) -> UnderTest:
+        return FileUnderTest(self.key_database) if self.databases is None else self.databases[1]
 
     @property
     def database(self) -> Path:
@@ -22,7 +32,7 @@ class VaultFolder:
 
     @property
     def url(self) -> str:
-        return f"sqlite:///{self.database}"
+        return self.templates.url
 
     @property
     def key_database(self) -> Path:
@@ -34,11 +44,11 @@ class VaultFolder:
 
     @property
     def plan(self) -> VaultPlan:
-        return VaultPlan(MasterKeySource(self.master), f"sqlite:///{self.key_database}")
+        return VaultPlan(MasterKeySource(self.master), self.keys.url)
 
     @property
     def settings(self) -> dict[str, object]:
-        return {"master_key_file": self.master, "key_database_url": f"sqlite:///{self.key_database}"}
+        return {"master_key_file": self.master, "key_database_url": self.keys.url}
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Store, OpenVault]]:
@@ -49,9 +59,9 @@ class VaultFolder:
             yield store, vault
 
 
-def vault_folder(path: Path) -> VaultFolder:
-    """A folder with a new master key and nobody enrolled."""
-    folder = VaultFolder(path)
+def vault_folder(path: Path, databases: Callable[[str], UnderTest] | None = None) -> VaultFolder:
+    """A folder with a new master key and nobody enrolled; in databases beside it where something makes them."""
+    folder = VaultFolder(path, None if databases is None else (databases("templates"), databases("keys")))
     for part in (folder.database, folder.master):
         part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     create_key_file(folder.master)

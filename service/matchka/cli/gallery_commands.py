@@ -28,8 +28,9 @@ from matchka.store.deletions import deletions_in
 from matchka.store.engine import file_of, open_engine, reading
 from matchka.store.integrity.check import CheckReport, check_store
 from matchka.store.migrations.migrate import require_current_tables
-from matchka.store.sqlite.backup import DATABASE_NAME, backup_file, require_file
+from matchka.store.sqlite.backup import backup_file, require_file
 from matchka.store.sqlite.restore import RestorePlan
+from matchka.store.sqlite.staging import restored_file
 from matchka.store.transfer.backups import backups_of
 from matchka.store.transfer.deletions_file import read_deletions, write_deletions
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
@@ -143,7 +144,7 @@ def restore_command(
     """Restore a backup, without what was deleted since; the service must be stopped."""
     with private_settings() as settings:
         url = settings.effective_database_url
-        database = file_of(url) or settings.data_dir / DATABASE_NAME
+        database = restored_file(settings)
         deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
         with owned_data_dir(settings.data_dir), unlocked_vault(settings) as vault:
             has_file, is_audited = deletions_file is not None, settings.audit.enabled

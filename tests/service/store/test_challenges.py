@@ -13,8 +13,9 @@ import pytest
 from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError, UnknownSubjectError
 from matchka.store.challenges import REMEMBERED, Challenge, ChallengeLimits, Challenges
 from matchka.store.engine import open_engine, reading
-from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, copy_database, write_backup
+from matchka.store.sqlite.backup import MANIFEST_NAME, copy_database, write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
+from matchka.store.sqlite.staging import DATABASE_NAME
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.archive import new_archive
 from matchka.store.transfer.exporter import write_export

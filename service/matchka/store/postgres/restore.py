@@ -18,9 +18,8 @@ from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
 from matchka.store.postgres.backup import copy_rows, last_number, numbered_tables, sequence_of
 from matchka.store.postgres.database import APPLICATION
 from matchka.store.schema import AuditHeadRow, AuditRow, Base
-from matchka.store.sqlite.backup import DATABASE_NAME
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore, restored_from
-from matchka.store.sqlite.staging import staging_folder
+from matchka.store.sqlite.staging import DATABASE_NAME, staging_folder
 from matchka.store.statistics import statistics_of
 from matchka.store.transfer.archive import Advance
 from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind

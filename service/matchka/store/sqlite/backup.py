@@ -16,11 +16,11 @@ from matchka.errors import BackupError, StoreError
 from matchka.store.engine import reading
 from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SCHEMA_VERSION, ChallengeRow
+from matchka.store.sqlite.staging import DATABASE_NAME
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
 
 MANIFEST_NAME: Final = "backup.json"
-DATABASE_NAME: Final = "matchka.sqlite"
 PAGES_AT_ONCE: Final = 2_000  # 8 MB: often enough for a progress bar
 BUSY_S: Final = 10.0  # for another connection's lock
 SEPARATORS: Final = tuple(filter(None, (os.sep, os.altsep)))

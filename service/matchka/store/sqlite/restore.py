@@ -32,8 +32,8 @@ from matchka.store.keys.copies import KeyCopy, keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.audit_copy import keep_log
-from matchka.store.sqlite.backup import DATABASE_NAME, MANIFEST_NAME, BackupManifest
-from matchka.store.sqlite.staging import staging_folder
+from matchka.store.sqlite.backup import MANIFEST_NAME, BackupManifest
+from matchka.store.sqlite.staging import DATABASE_NAME, staging_folder
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind

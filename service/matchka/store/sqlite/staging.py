@@ -6,6 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from typing import Final
+
+from matchka.settings import Settings
+from matchka.store.engine import file_of
+
+DATABASE_NAME: Final = "matchka.sqlite"
+
+
+def restored_file(settings: Settings) -> Path:
+    """The file of a restored store, or where it would be, were it not put into a server: it is unpacked beside it."""
+    return file_of(settings.effective_database_url) or settings.data_dir / DATABASE_NAME
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from matchka.store.vault import encryption, rotation
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_master, rotate_tenant
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
 
@@ -36,10 +38,31 @@ def folder(tmp_path: Path) -> VaultFolder:
 
 
 @pytest.fixture
+def place(tmp_path: Path, databases: Callable[[str], UnderTest]) -> VaultFolder:
+    """As `folder`, in databases of each kind."""
+    return vault_folder(tmp_path, databases)
+
+
+@pytest.fixture
 def thirty(folder: VaultFolder) -> VaultFolder:
     with folder.opened() as (store, _):
         enrol(store.add_templates)
     return folder
+
+
+@pytest.fixture
+def placed(place: VaultFolder) -> VaultFolder:
+    """As `thirty`, in databases of each kind."""
+    with place.opened() as (store, _):
+        enrol(store.add_templates)
+    return place
+
+
+@pytest.fixture
+def placed_in_clear(place: VaultFolder) -> VaultFolder:
+    with opened_store(place.url) as store:
+        enrol(store.add_templates)
+    return place
 
 
 @pytest.fixture
@@ -68,25 +91,25 @@ def require_all_readable(folder: VaultFolder) -> None:
             np.testing.assert_allclose(found.embedding, units(2, number).mean(axis=0), atol=1e-7)
 
 
-def test_rotated_tenant_key_wraps_all_of_its_subjects_and_the_old_one_is_gone(thirty: VaultFolder):
-    before = dict(rows(thirty.key_database, "SELECT key_id, wrapped FROM subject_keys"))
-    stored = rows(thirty.database, "SELECT embedding FROM templates")
+def test_rotated_tenant_key_wraps_all_of_its_subjects_and_the_old_one_is_gone(placed: VaultFolder):
+    before = dict(placed.keys.rows("SELECT key_id, wrapped FROM subject_keys"))
+    stored = placed.templates.rows("SELECT embedding FROM templates")
     steps: list[tuple[int, int]] = []
-    with thirty.opened() as (_, vault):
+    with placed.opened() as (_, vault):
         assert rotate_tenant(vault, "t", lambda done, total: steps.append((done, total))) == 20
         assert sorted(tenant for _, tenant, _ in vault.keys.tenant_keys()) == ["t", "u"]
-    after = dict(rows(thirty.key_database, "SELECT key_id, wrapped FROM subject_keys"))
+    after = dict(placed.keys.rows("SELECT key_id, wrapped FROM subject_keys"))
     assert before.keys() == after.keys()
     assert sum(before[key] != after[key] for key in before) == 20
     assert steps[0] == (0, 20)
     assert steps[-1] == (20, 20)
-    assert rows(thirty.database, "SELECT embedding FROM templates") == stored  # embeddings stay as they are
-    require_all_readable(thirty)
+    assert placed.templates.rows("SELECT embedding FROM templates") == stored  # embeddings stay as they are
+    require_all_readable(placed)
 
 
-def test_tenant_key_is_rotated_while_others_read_enrol_and_delete(thirty: VaultFolder, monkeypatch: pytest.MonkeyPatch):
+def test_tenant_key_is_rotated_while_others_read_enrol_and_delete(placed: VaultFolder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rotation, "KEYS_AT_ONCE", 3)
-    with thirty.opened() as (store, vault), thirty.opened() as (other, _), ThreadPoolExecutor(3) as pool:
+    with placed.opened() as (store, vault), placed.opened() as (other, _), ThreadPoolExecutor(3) as pool:
         made = pool.submit(
             lambda: [store.add_templates("t", f"n{n}", "voice", "1", units(1, 90 + n)) for n in range(10)]
         )
@@ -107,25 +130,25 @@ def test_tenant_without_a_key_is_refused(thirty: VaultFolder):
         rotate_tenant(vault, "nobody", ignore)
 
 
-def test_master_key_is_replaced_in_two_steps_and_at_each_moment_the_one_of_the_settings_opens(thirty: VaultFolder):
-    old = thirty.path / "old.key"
-    shutil.copy(thirty.master, old)
-    new_file = thirty.path / "new.key"
+def test_master_key_is_replaced_in_two_steps_and_at_each_moment_the_one_of_the_settings_opens(placed: VaultFolder):
+    old = placed.path / "old.key"
+    shutil.copy(placed.master, old)
+    new_file = placed.path / "new.key"
     new = create_key_file(new_file)
-    with thirty.opened() as (store, vault):
+    with placed.opened() as (store, vault):
         assert not rotate_master(vault, new, ignore)
         assert vault.keys.masters() == {vault.master.name: 2, new.name: 2}
-        require_all_readable(thirty)  # with the old one
-        new_file.replace(thirty.master)
-        require_all_readable(thirty)  # and with the new one
+        require_all_readable(placed)  # with the old one
+        new_file.replace(placed.master)
+        require_all_readable(placed)  # and with the new one
         store.add_templates("v", "late", "voice", "1", units(1, 70))  # the service that runs goes over by itself
         assert vault.keys.masters()[new.name] == 3
-    with thirty.opened() as (_, vault):
-        assert rotate_master(vault, MasterKeySource(thirty.master).read(), ignore)
+    with placed.opened() as (_, vault):
+        assert rotate_master(vault, MasterKeySource(placed.master).read(), ignore)
         assert vault.keys.masters() == {new.name: 3}
-    require_all_readable(thirty)
-    shutil.copy(old, thirty.master)
-    with opened_vault(thirty.plan) as vault, pytest.raises(VaultLockedError):
+    require_all_readable(placed)
+    shutil.copy(old, placed.master)
+    with opened_vault(placed.plan) as vault, pytest.raises(VaultLockedError):
         vault.require_open()
 
 
@@ -185,14 +208,14 @@ def test_new_tenant_under_a_master_key_that_does_not_open_a_late_one_is_refused(
     require_all_readable(thirty)
 
 
-def test_rotation_beside_another_one_is_refused(thirty: VaultFolder):
-    with thirty.opened() as (_, vault), thirty.opened() as (_, other), vault.keys.rotating():
+def test_rotation_beside_another_one_is_refused(placed: VaultFolder):
+    with placed.opened() as (_, vault), placed.opened() as (_, other), vault.keys.rotating():
         with pytest.raises(RotationInProgressError):
             rotate_tenant(other, "t", ignore)
         with pytest.raises(RotationInProgressError):
-            rotate_master(other, create_key_file(thirty.path / "new.key"), ignore)
+            rotate_master(other, create_key_file(placed.path / "new.key"), ignore)
         with pytest.raises(RotationInProgressError):
-            encrypt_store(open_engine(thirty.url), other, ignore)
+            encrypt_store(open_engine(placed.url), other, ignore)
 
 
 KILLED_IN_THE_MIDDLE = """
@@ -352,10 +375,10 @@ def test_encryption_of_a_damaged_store_stops_and_leaves_it(thirty_in_clear: Vaul
         assert vault.accepts_clear
 
 
-def test_encryption_beside_enrolments_loses_none(thirty_in_clear: VaultFolder, monkeypatch: pytest.MonkeyPatch):
+def test_encryption_beside_enrolments_loses_none(placed_in_clear: VaultFolder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(encryption, "SUBJECTS_AT_ONCE", 2)
-    with thirty_in_clear.opened() as (store, vault), ThreadPoolExecutor(2) as pool:
-        engine = open_engine(thirty_in_clear.url)
+    with placed_in_clear.opened() as (store, vault), ThreadPoolExecutor(2) as pool:
+        engine = open_engine(placed_in_clear.url)
         added = [
             pool.submit(store.add_templates, "t", f"s{n}", "voice", "1", units(1, 200 + n))
             for n in range(SUBJECTS)

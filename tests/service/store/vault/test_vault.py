@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from matchka.store.vault import unsealing
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
 from matchka.store.vault.sealed import Binding
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
 
@@ -48,13 +49,29 @@ def folder(tmp_path: Path) -> VaultFolder:
 
 
 @pytest.fixture
-def three(folder: VaultFolder) -> VaultFolder:
+def place(tmp_path: Path, databases: Callable[[str], UnderTest]) -> VaultFolder:
+    """As `folder`, in databases of each kind."""
+    return vault_folder(tmp_path, databases)
+
+
+def with_three(folder: VaultFolder) -> VaultFolder:
     """`ada`, `bob` and `cyd` with two templates each; `ada` has a face, too."""
     with folder.opened() as (store, _):
         for number, name in enumerate(("ada", "bob", "cyd")):
             store.add_templates("t", name, "voice", "1", units(2, number))
         store.add_templates("t", "ada", "face", "2", units(1, 9))
     return folder
+
+
+@pytest.fixture
+def three(folder: VaultFolder) -> VaultFolder:
+    return with_three(folder)
+
+
+@pytest.fixture
+def three_placed(place: VaultFolder) -> VaultFolder:
+    """As `three`, in databases of each kind."""
+    return with_three(place)
 
 
 def change(path: Path, statement: str, *values: object) -> None:
@@ -93,8 +110,8 @@ def files_with(folder: Path, vectors: np.ndarray) -> set[str]:
     }
 
 
-def test_encrypted_store_gives_back_what_was_stored(three: VaultFolder):
-    with three.opened() as (store, _):
+def test_encrypted_store_gives_back_what_was_stored(three_placed: VaultFolder):
+    with three_placed.opened() as (store, _):
         found = store.reference("t", "bob", "voice", "1")
         np.testing.assert_allclose(found.embedding, units(2, 1).mean(axis=0), atol=1e-7)
         (batch,) = store.all_references("voice", "1")
@@ -122,12 +139,12 @@ def test_files_of_a_store_in_clear_hold_its_templates(tmp_path: Path):
     assert files_with(tmp_path, units(2, 0)) == {"clear.sqlite"}  # the search finds what is there
 
 
-def test_two_enrolments_of_one_recording_store_different_bytes(folder: VaultFolder):
-    with folder.opened() as (store, _):
+def test_two_enrolments_of_one_recording_store_different_bytes(place: VaultFolder):
+    with place.opened() as (store, _):
         for name in ("ada", "bob"):
             store.add_templates("t", name, "voice", "1", units(1, 5))
     for table in ("templates", "subject_references"):
-        stored = rows(folder.database, f"SELECT embedding, digest FROM {table}")
+        stored = place.templates.rows(f"SELECT embedding, digest FROM {table}")
         assert len({embedding for embedding, _ in stored}) == len({digest for _, digest in stored}) == 2
 
 
@@ -166,18 +183,18 @@ def test_stored_bytes_are_aes_gcm_under_keys_wrapped_as_documented(three: VaultF
     ],
     ids=["template of another", "reference of another", "template as reference", "tenant", "version", "its version"],
 )
-def test_row_with_what_belongs_to_another_is_not_opened(three: VaultFolder, swap: str):
-    change(three.database, swap)
+def test_row_with_what_belongs_to_another_is_not_opened(three_placed: VaultFolder, swap: str):
+    three_placed.templates.change(swap)
     tenant = "other" if "tenant" in swap else "t"
     version = "3" if "references SET version" in swap else "1"
-    with three.opened() as (store, vault):
+    with three_placed.opened() as (store, vault):
         if "UPDATE templates" in swap:
             read = partial(store.add_templates, "t", "ada", "voice", "3" if "version" in swap else "1", units(1, 7))
         else:
             read = partial(store.reference, tenant, "ada", "voice", version)
         with pytest.raises(StorageDamagedError):
             read()
-        engine = open_engine(three.url)
+        engine = open_engine(three_placed.url)
         with reading(engine) as session:
             assert check_store(session, lambda _done, _total: None, vault).findings
         engine.dispose()
@@ -317,14 +334,14 @@ def test_export_leaves_out_a_subject_whose_key_is_gone(three: VaultFolder):
     assert stored == {row.tobytes() for row in np.concatenate([units(2, 0), units(2, 2)])}
 
 
-def test_deletion_of_the_last_template_destroys_the_key_and_of_another_one_does_not(three: VaultFolder):
+def test_deletion_of_the_last_template_destroys_the_key_and_of_another_one_does_not(three_placed: VaultFolder):
     keys = "SELECT count(*) FROM subject_keys"
-    with three.opened() as (store, _):
+    with three_placed.opened() as (store, _):
         first, second, face = (one.template_id for one in store.subject("t", "ada").templates)
         for template_id, left in ((first, 3), (face, 3), (second, 2)):
             store.delete_template("t", template_id)
-            assert rows(three.key_database, keys) == [(left,)]
-    assert rows(three.database, "SELECT * FROM key_erasures") == []
+            assert three_placed.keys.rows(keys) == [(left,)]
+    assert three_placed.templates.rows("SELECT * FROM key_erasures") == []
 
 
 def test_destroyed_key_is_in_no_file(three: VaultFolder):
@@ -338,10 +355,10 @@ def test_destroyed_key_is_in_no_file(three: VaultFolder):
         assert not any(wrapped[12:] in content for content in bytes_of(three.path).values())
 
 
-def test_enrolment_that_is_refused_leaves_no_key_behind(three: VaultFolder):
-    with three.opened() as (store, _), pytest.raises(DuplicateSampleError):
+def test_enrolment_that_is_refused_leaves_no_key_behind(three_placed: VaultFolder):
+    with three_placed.opened() as (store, _), pytest.raises(DuplicateSampleError):
         store.add_templates("t", "new", "voice", "1", np.concatenate([units(1, 6), units(1, 6)]))
-    assert rows(three.key_database, "SELECT count(*) FROM subject_keys") == [(3,)]
+    assert three_placed.keys.rows("SELECT count(*) FROM subject_keys") == [(3,)]
 
 
 def test_refused_enrolment_waits_for_no_reader_of_the_key_store(three: VaultFolder, monkeypatch: pytest.MonkeyPatch):
@@ -453,8 +470,8 @@ def test_enrolment_that_is_killed_leaves_at_most_a_key_of_nobody(three: VaultFol
         assert store.reference("t", "new", "voice", "1").template_count == 1
 
 
-def test_encrypted_store_without_a_master_key_is_locked(three: VaultFolder):
-    with opened_store(three.url) as store:
+def test_encrypted_store_without_a_master_key_is_locked(three_placed: VaultFolder):
+    with opened_store(three_placed.url) as store:
         with pytest.raises(VaultLockedError, match="no master key"):
             store.require_keys()
         with pytest.raises(VaultLockedError):
@@ -465,11 +482,11 @@ def test_encrypted_store_without_a_master_key_is_locked(three: VaultFolder):
             store.delete_subject("t", "ada")
 
 
-def test_store_with_the_key_store_of_another_is_locked(three: VaultFolder, tmp_path: Path):
+def test_store_with_the_key_store_of_another_is_locked(three_placed: VaultFolder, tmp_path: Path):
     other = vault_folder(tmp_path / "other")
     with (
         opened_vault(other.plan) as vault,
-        opened_store(three.url, vault) as store,
+        opened_store(three_placed.url, vault) as store,
         pytest.raises(VaultLockedError, match="key store"),
     ):
         store.require_keys()
@@ -511,8 +528,8 @@ def test_templates_and_keys_in_one_file_by_two_spellings_are_refused(tmp_path: P
         VaultPlan.of(Settings(database_url=urls[0], key_database_url=urls[1]))
 
 
-def test_subjects_of_two_tenants_are_under_keys_of_their_own(folder: VaultFolder):
-    with folder.opened() as (store, vault):
+def test_subjects_of_two_tenants_are_under_keys_of_their_own(place: VaultFolder):
+    with place.opened() as (store, vault):
         for tenant in ("a", "b"):
             store.add_templates(tenant, "ada", "voice", "1", units(1, 1))
         assert [tenant for _, tenant, _ in vault.keys.tenant_keys()] == ["a", "b"]
@@ -524,8 +541,8 @@ def test_binding_of_names_that_run_into_each_other_differs():
     assert Binding("ab", "c", "1").of_reference(1) != Binding("a", "bc", "1").of_reference(1)
 
 
-def test_thousands_of_keys_are_found_whether_they_were_made_together_or_not(folder: VaultFolder):
-    with folder.opened() as (_, vault):
+def test_thousands_of_keys_are_found_whether_they_were_made_together_or_not(place: VaultFolder):
+    with place.opened() as (_, vault):
         ids = [key for _ in range(3) for key in vault.make_keys("t", 200)]
         wanted = [key for key in ids[::7] if key is not None]  # a range of which most is not asked for
         assert vault.keys.wrapped_keys(wanted).keys() >= set(wanted)
@@ -534,8 +551,8 @@ def test_thousands_of_keys_are_found_whether_they_were_made_together_or_not(fold
         assert vault.lacking(wanted) == set(wanted[:5])
 
 
-def test_concurrent_enrolments_of_new_subjects_make_one_tenant_key(folder: VaultFolder):
-    with folder.opened() as (store, vault):
+def test_concurrent_enrolments_of_new_subjects_make_one_tenant_key(place: VaultFolder):
+    with place.opened() as (store, vault):
 
         def enrol(number: int, store: Store = store) -> None:
             store.add_templates("t", f"s{number}", "voice", "1", units(1, number))

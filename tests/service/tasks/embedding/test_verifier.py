@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import make_url
 
 from matchka.app import opened_verifier
 from matchka.bundles.outputs.embedding import EmbeddingOutput
@@ -29,11 +30,19 @@ from matchka.settings import Settings
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
 from tests.factories.bundles import CALIBRATION, DIMS, POINTS, VERSION, write_bundle, write_fusion
+from tests.factories.databases import UnderTest
 from tests.factories.samples import encoded, sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of
 from tests.factories.small_server import small_settings
 
 TENANT = "default"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: UnderTest) -> Settings:
+    """Settings with one bundle, and a store in a database of each kind."""
+    write_bundle(tmp_path / "models" / "voice")
+    return small_settings(tmp_path, database_url=database.url)
 
 
 @pytest.fixture
@@ -381,7 +390,10 @@ def test_data_folder_that_cannot_be_made_is_refused(settings: Settings, tmp_path
 
 
 def test_start_removes_what_a_killed_restore_unpacked(settings: Settings):
-    left = settings.data_dir / ".restoring-matchka.sqlite-abc"
+    file = make_url(str(settings.database_url))
+    is_file = file.get_backend_name() == "sqlite"
+    place = Path(str(file.database)) if is_file else settings.data_dir / "matchka.sqlite"
+    left = place.with_name(f".restoring-{place.name}-abc")
     left.mkdir(parents=True)
     (left / "matchka.sqlite").write_bytes(bytes(8))
     with opened_verifier(settings):
