@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-voice": (("serving.comparison", "--workload", "voice"),),
     "serving-chip": (("serving.comparison", "--workload", "chip"),),
     "one-request": (("serving.one_request",),),
+    "protected": (("serving.protected",),),
     "sustained": (("serving.sustained",),),
     "search": (
         ("search.search_rows", "--engines-python", str(ENGINES), "--hnsw"),

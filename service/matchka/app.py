@@ -235,7 +235,8 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings, swe
         known = as_matchka_error(error) or error
         if isinstance(known, VaultLockedError):  # to end would not mend it, and whoever starts it would do so for ever
             LOGGER.critical("The service serves nothing: %s", known)
-            state.refusal = known
+            # the log alone names the key's place: anybody may ask /readyz
+            state.refusal = VaultLockedError(known.detail, remedy=known.remedy)
             return
         if isinstance(known, MatchkaError):
             LOGGER.critical("The service cannot load and stops: %s", known)

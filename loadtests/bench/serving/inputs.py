@@ -36,16 +36,20 @@ class Workload:
     samples: tuple[tuple[bytes, int], ...]
     fields: tuple[tuple[str, str], ...] = ()
 
-    def calls(self, path: str = "/v1/embed", own_fields: bool = True, **more: str) -> list[Call]:
+    def calls(
+        self, path: str = "/v1/embed", own_fields: bool = True, key: str | None = None, **more: str
+    ) -> list[Call]:
         """A request for each sample.
 
         Args:
             path: of the call.
             own_fields: whether to send the fields that only our service takes.
+            key: of the caller, where one is needed.
             more: further form fields.
         """
         fields = {"model": self.model, **(dict(self.fields) if own_fields else {}), **more}
-        return [Call(form_request(path, {**fields, "file": data}), rows) for data, rows in self.samples]
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return [Call(form_request(path, {**fields, "file": data}, headers), rows) for data, rows in self.samples]
 
 
 def read_workload(name: str, samples: Path, models: Path) -> Workload:

@@ -8,7 +8,6 @@ lacks is what nobody counts.
 """
 
 import argparse
-import secrets
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from loadtests.bench.rows import Row, alone, compared, disturbance, write_rows
-from loadtests.bench.serving.contestants import Contestant, matchka, started
+from loadtests.bench.serving.contestants import matchka, started
 from loadtests.bench.serving.inputs import Workload, read_workload
 from loadtests.bench.serving.load import Load, call_once, closed_loop, undisturbed
 from loadtests.client.load import Call
@@ -43,40 +42,10 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
         probe = workloads[0].calls()[0]
-        with (
-            started(matchka(), arguments.models, Path(folder) / "clear", probe) as server,
-            started(with_vault(Path(folder)), arguments.models, Path(folder) / "vault", probe) as encrypted,
-        ):
+        with started(matchka(), arguments.models, Path(folder), probe) as server, server.running():
             for workload in progress.track(workloads, description="One request at a time"):
-                with server.running():
-                    rows += measure(server, workload, arguments.rounds, arguments.seconds)
-                rows.append(beside_vault(server, encrypted, workload, arguments.rounds, arguments.seconds))
+                rows += measure(server, workload, arguments.rounds, arguments.seconds)
     write_rows(arguments.output, rows)
-
-
-def with_vault(folder: Path) -> Contestant:
-    """Our service with a master key in a folder, which is made."""
-    key = folder / "master.key"
-    key.touch(0o600)
-    key.write_text(secrets.token_hex(32))
-    return matchka(("MATCHKA_MASTER_KEY_FILE", str(key)))
-
-
-def beside_vault(
-    server: ServerProcess, encrypted: ServerProcess, workload: Workload, rounds: int, seconds: float
-) -> Row:
-    """What encrypted templates cost a verification."""
-    with encrypted.running():
-        enrol(encrypted, workload)
-    verify = workload.calls("/v1/verify", subject_id=SUBJECT)
-    p50_ms: dict[ServerProcess, list[float]] = {server: [], encrypted: []}
-    for _ in range(rounds):
-        for each, found in p50_ms.items():
-            with each.running():
-                found.append(one_caller(each, verify, seconds, answered=200).percentile_ms(50))
-    what = f"{workload.what}, verify: p50 with the vault beside without"
-    note = "reference: the same service without a master key, in turns"
-    return compared(f"one-request/{workload.name}/vault", what, p50_ms[encrypted], p50_ms[server], "ms", note, "<= 1.1")
 
 
 def enrol(server: ServerProcess, workload: Workload) -> None:

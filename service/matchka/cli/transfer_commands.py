@@ -39,7 +39,6 @@ from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
 from matchka.store.transfer.prune import prune_templates
 from matchka.store.vault.encryption import encrypt_store
-from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import finish_erasures, require_keys
 from matchka.store.vault.vault import Vault
 
@@ -175,8 +174,9 @@ def opened_for_writing(settings: Settings, vault: Vault) -> Iterator[Engine]:
 
 def encrypt_first(engine: Engine, vault: Vault, progress: Callable[[int, int], None]) -> None:
     """Encrypt what is still in clear, where there is a vault: these commands change a store that is all encrypted."""
-    if isinstance(vault, OpenVault):
-        encrypt_store(engine, vault, progress)
+    opened = vault.opened()
+    if opened is not None:
+        encrypt_store(engine, opened, progress)
 
 
 def _only_version(session: Session, tenant: str, model: str) -> str:

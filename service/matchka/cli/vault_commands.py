@@ -47,12 +47,13 @@ def opened_by_key(settings: Settings) -> Iterator[OpenVault]:
         VaultLockedError: it cannot be opened.
     """
     with unlocked_vault(settings) as vault:
-        if not isinstance(vault, OpenVault):
+        opened = vault.opened()
+        if opened is None:
             raise VaultError(
                 "There is no master key, so nothing is encrypted.",
                 remedy="Make one with `matchka vault create-key FILE`, and set MATCHKA_MASTER_KEY_FILE to it.",
             )
-        yield vault
+        yield opened
 
 
 @vault_commands.command("create-key")

@@ -77,6 +77,7 @@ def test_service_whose_vault_is_locked_says_why_and_serves_nothing(folder: Vault
         ready = readiness_once_loaded(running)
         assert (ready.status_code, ready.json()["code"]) == STATUS_AND_CODE[VaultLockedError]
         assert "key" in ready.json()["detail"]
+        assert str(folder.path) not in ready.text  # where the key lies is in the log alone: anybody may ask
         assert requests.get(f"{running.url}/healthz", timeout=BOUND_S).status_code == 200  # nobody restarts it in vain
         for call in (
             lambda: requests.get(f"{running.url}/v1/subjects", timeout=BOUND_S),

@@ -21,13 +21,17 @@ async def healthz() -> HealthAnswer:
 
 @router.get("/readyz", summary="Can it serve?")
 async def readyz(request: Request) -> ReadyAnswer:
-    """200 when the models are warm and the gallery is loaded; 503 before, or with the reason why that cannot be."""
+    """200 when the models are warm and the gallery is loaded; 503 before, or with the reason why that cannot be.
+
+    Where keys are in force, /v1/models tells each tenant its own counts, and this call nobody any.
+    """
     state = service_state(request)
     verifier = state.verifier
     if verifier is None:
         raise state.not_ready
     await state.require_database()
-    return ReadyAnswer(status="ready", subjects_to_reenroll=verifier.subjects_to_reenroll())
+    counts = verifier.subjects_to_reenroll() if state.keys.is_keyless else {}
+    return ReadyAnswer(status="ready", subjects_to_reenroll=counts)
 
 
 @router.get(

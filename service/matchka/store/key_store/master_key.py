@@ -94,16 +94,16 @@ def _require_private(path: Path, found: os.stat_result) -> None:
         return
     if found.st_uid not in (os.geteuid(), ROOT):
         raise VaultLockedError(
-            f"The master key {path} belongs to another user.",
-            value=f"user {found.st_uid}",
+            "The master key belongs to another user.",
+            value=f"user {found.st_uid}, {path}",
             remedy="Give it to the service's user with `chown`, and make a new key if anybody may have read it.",
         )
     # an orchestrator's secrets belong to root, and a service without rights reads them by its group
     forbidden = OTHERS if found.st_uid == os.geteuid() else OTHERS & ~stat.S_IRGRP
     if found.st_mode & forbidden:
         raise VaultLockedError(
-            f"Other users may read or write the master key {path}.",
-            value=f"rights {stat.S_IMODE(found.st_mode):04o}",
+            "Other users may read or write the master key.",
+            value=f"rights {stat.S_IMODE(found.st_mode):04o}, {path}",
             remedy="Take their rights away with `chmod 600`, and make a new key if anybody may have read it.",
         )
 
@@ -130,6 +130,6 @@ def _parse(text: str, source: str) -> MasterKey:
         secret = b""
     if len(secret) != KEY_BYTES:
         raise VaultLockedError(
-            f"A master key is {2 * KEY_BYTES} hexadecimal digits; {source} holds something else.", remedy=NEW_KEY
+            f"A master key is {2 * KEY_BYTES} hexadecimal digits; what there is, is not.", value=source, remedy=NEW_KEY
         )
     return MasterKey(secret)

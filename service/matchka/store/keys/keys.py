@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, ScalarSelect, Select, func, insert, literal, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from matchka.store.clock import Now, time_of
 from matchka.store.engine import lock_name
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec, digest_of, new_key_id, new_secret
 from matchka.store.keys.scopes import read_scopes, write_scopes
-from matchka.store.schema import KeyRow
+from matchka.store.schema import AttemptRow, KeyRow
 
 CEILINGS: Final = ("max_fmr", "max_fpir", "requests_per_s", "max_subjects", "max_templates")
 KEY_ID: Final = "[0-9a-f]{12}"  # a regular expression: what new_key_id() makes; PostgreSQL fails on text with a NUL
@@ -129,6 +129,7 @@ class Keys:
                 update(KeyRow).where(KeyRow.key_id == key_id).values(revision=_next_revision(), **ended),
                 execution_options=UNSYNCHRONISED,
             )
+            _carry_attempts_over(session, key_id, successor)
             spec = KeySpec(old.name, old.tenant, old.scopes, old.ceilings)
             made = self._insert(session, spec, old.expires_at, successor)
             self._audit.note(session, Outcome.ROTATED, old.tenant, detail=f"key {key_id} to {successor}")
@@ -193,6 +194,13 @@ class Keys:
         }
         session.execute(insert(KeyRow).values(values))
         return NewKey(_to_key(session.get_one(KeyRow, key_id)), secret)
+
+
+def _carry_attempts_over(session: Session, old: str, new: str) -> None:
+    """Count on, or whoever may rotate could try on."""
+    others = [column for column in AttemptRow.__table__.columns if column.name != "key_id"]
+    copied = select(literal(new), *others).where(AttemptRow.key_id == old)
+    session.execute(insert(AttemptRow).from_select(["key_id", *(column.name for column in others)], copied))
 
 
 def _next_revision() -> ScalarSelect[int]:

@@ -38,7 +38,6 @@ from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind
 from matchka.store.vault.encryption import encrypt_copy
-from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import (
     drop_unreadable,
     require_keys,
@@ -176,8 +175,9 @@ def _prepare(
         with reading(engine) as session:
             found = statistics_of(session)
         require_keys(engine, plan.vault)
-        if isinstance(plan.vault, OpenVault):
-            encrypt_copy(engine, plan.vault, progress)
+        opened = plan.vault.opened()
+        if opened is not None:
+            encrypt_copy(engine, opened, progress)
         unreadable = _leave_out_unreadable(engine, plan.vault)
         with reading(engine) as session:
             _require_sound(check_store(session, progress, plan.vault).findings)

@@ -82,6 +82,10 @@ class OpenVault:
     def require_open(self) -> None:
         """It is open."""
 
+    def opened(self) -> "OpenVault":
+        """Itself."""
+        return self
+
     def make_ready(self, tenant: str) -> None:
         """Make a key of the tenant where it has none."""
         if tenant in self._ready:

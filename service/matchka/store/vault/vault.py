@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import Engine
 
@@ -11,6 +11,9 @@ from matchka.errors import MatchkaError, VaultLockedError
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.vault.sealed import key_ids_of
 from matchka.store.vault.unsealing import Unsealing
+
+if TYPE_CHECKING:
+    from matchka.store.vault.open_vault import OpenVault
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,10 @@ class Vault(Protocol):
         """Refuse to go on without the key. Raises: VaultLockedError: the vault is locked."""
         ...
 
+    def opened(self) -> "OpenVault | None":
+        """The vault with its keys; None where nothing is encrypted. Raises: VaultLockedError: the vault is locked."""
+        ...
+
     def make_ready(self, tenant: str) -> None:
         """Prepare for new subjects of a tenant, before a transaction: reading the master key may take long."""
         ...
@@ -163,6 +170,9 @@ class ClearVault:
 
     def require_open(self) -> None:
         """Nothing is locked."""
+
+    def opened(self) -> None:
+        """There are no keys."""
 
     def make_ready(self, tenant: str) -> None:
         """There is nothing to prepare."""
@@ -244,6 +254,10 @@ class LockedVault:
         raise self._reason
 
     def require_open(self) -> None:
+        """Always refused."""
+        raise self._reason
+
+    def opened(self) -> "OpenVault | None":
         """Always refused."""
         raise self._reason
 

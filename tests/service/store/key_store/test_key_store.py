@@ -60,7 +60,7 @@ def test_key_file_that_others_may_use_is_refused(tmp_path: Path, rights: int):
     (tmp_path / "master.key").chmod(rights)
     with pytest.raises(VaultLockedError, match="Other users") as refused:
         MasterKeySource(tmp_path / "master.key").read()
-    assert refused.value.value == f"rights {rights:04o}"
+    assert refused.value.value == f"rights {rights:04o}, {tmp_path / 'master.key'}"
     assert "chmod 600" in refused.value.remedy
 
 
@@ -70,7 +70,7 @@ def test_key_file_of_another_user_is_refused(rights: int):
     found = os.stat_result((stat.S_IFREG | rights, 0, 0, 1, other, 0, 65, 0, 0, 0))
     with pytest.raises(VaultLockedError, match="another user") as refused:
         _require_private(Path("master.key"), found)
-    assert refused.value.value == f"user {other}"
+    assert refused.value.value == f"user {other}, master.key"
 
 
 @pytest.mark.parametrize("content", ["", "ab" * 31, "ab" * 33, "zz" * 32, "ab" * 32 + " cd"])

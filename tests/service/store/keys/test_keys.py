@@ -4,15 +4,18 @@ import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from matchka.errors import InvalidFieldError, MissingScopeError, UnknownKeyError
 from matchka.store.keys.keys import Keys
 from matchka.store.keys.records import Ceilings, KeySpec
 from matchka.store.keys.scopes import Scope, missing_scope, read_scopes, write_scopes
+from matchka.store.schema import AttemptRow
 from matchka.store.store import opened_store
 from tests.factories.databases import FileUnderTest, UnderTest
 
@@ -88,6 +91,29 @@ def test_revoked_key_stays_listed_and_revoking_again_changes_nothing(keys: Keys)
     assert keys.revoke(key_id) == revoked
     assert keys.list_keys() == [revoked]
     assert keys.read().revision == revision
+
+
+@pytest.mark.parametrize("overlap", [timedelta(0), timedelta(hours=1)])
+def test_rotation_carries_over_what_failed_with_the_old_key(keys: Keys, overlap: timedelta):
+    old, other = keys.create(KeySpec("door")).key, keys.create(KeySpec("other")).key
+    when = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    with Session(keys._engine) as session, session.begin():
+        for key, subject_key, blocked_until in ((old, 7, when), (old, 0, None), (other, 7, None)):
+            session.add(
+                AttemptRow(
+                    key_id=key.key_id,
+                    subject_key=subject_key,
+                    level=29.5,
+                    strikes=3,
+                    updated_at=when,
+                    blocked_until=blocked_until,
+                )
+            )
+    new = keys.rotate(old.key_id, overlap).key
+    with Session(keys._engine) as session:
+        rows = session.scalars(select(AttemptRow).where(AttemptRow.key_id == new.key_id)).all()
+        found = {row.subject_key: (row.level, row.strikes, row.updated_at, row.blocked_until) for row in rows}
+        assert found == {7: (29.5, 3, when, when), 0: (29.5, 3, when, None)}
 
 
 def test_rotation_makes_a_key_of_the_same_rights_and_ends_the_old(keys: Keys):
