@@ -43,21 +43,20 @@ class Tries:
 
         Raises: TooManyAttemptsError: too many failed.
         """
-        await self._require_open()
-        attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        if not await self.caller.on_worker(lambda: attempts.has_strikes(self.key_id, tenant, self.target)):
+        if not await self._admit():
             yield
             return
         locks = self.caller.state.locks_of_tries
-        name = (self.key_id, tenant, self.target)
+        name = (self.key_id, self.caller.tenant, self.target)
         lock = locks.get(name) or locks.setdefault(name, asyncio.Lock())
         async with lock:
-            await self._require_open()
+            await self._admit()
             yield
 
-    async def _require_open(self) -> None:
+    async def _admit(self) -> bool:
+        """Whether tries have to come one at a time. Raises: TooManyAttemptsError: this one has to wait."""
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        await self.caller.on_worker(lambda: attempts.require_open(self.key_id, tenant, self.target))
+        return await self.caller.on_worker(lambda: attempts.admit(self.key_id, tenant, self.target))
 
     async def note_failed(self, failures: int) -> None:
         """Count tries that failed, before the caller is told."""

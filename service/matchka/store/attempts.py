@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from sqlalchemy import Engine, bindparam, delete, select
+from sqlalchemy import Engine, Row, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import TooManyAttemptsError
@@ -20,6 +20,8 @@ FIRST_WAIT_S: Final = 60.0  # and twice as long each time
 FORGOTTEN_AFTER: Final = timedelta(days=1)  # without a failure
 HOUR_S: Final = 3600.0
 MOST_DOUBLINGS: Final = 30
+
+_Counted: TypeAlias = Row[datetime | None, int, datetime, datetime]  # until when, strikes, since when, the time
 
 
 class Searches(IntEnum):
@@ -82,11 +84,11 @@ class Attempts:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         # made once: every verification asks
-        blocked = select(AttemptRow.blocked_until, Now().label("now")).where(
-            AttemptRow.key_id == bindparam("of_key"), AttemptRow.blocked_until > Now()
+        counted = select(AttemptRow.blocked_until, AttemptRow.strikes, AttemptRow.updated_at, Now().label("now")).where(
+            AttemptRow.key_id == bindparam("of_key")
         )
-        self._blocked_search = blocked.where(AttemptRow.subject_key == bindparam("of_target"))
-        self._blocked_subject = blocked.join(SubjectRow, SubjectRow.key == AttemptRow.subject_key).where(
+        self._counted_search = counted.where(AttemptRow.subject_key == bindparam("of_target"))
+        self._counted_subject = counted.join(SubjectRow, SubjectRow.key == AttemptRow.subject_key).where(
             SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject")
         )
         self._waiting = (
@@ -107,33 +109,17 @@ class Attempts:
             tenant: of the subject.
             target: the subject that the sample is said to be of, or what searches the gallery.
         """
-        if isinstance(target, str):
-            query = self._blocked_subject
-            values: dict[str, str | int] = {"of_key": key_id, "of_tenant": tenant, "of_subject": target}
-        else:
-            query = self._blocked_search
-            values = {"of_key": key_id, "of_target": int(target)}
-        with self._engine.connect() as connection:
-            found = connection.execute(query, values).one_or_none()
-        return 0.0 if found is None else float((found.blocked_until - found.now).total_seconds())
+        return _wait_s(self._counted(key_id, tenant, target))
 
-    def has_strikes(self, key_id: str, tenant: str, target: Target) -> bool:
-        """Whether failures beyond those that are free are remembered, so that the next one leads to a wait.
-
-        Attempts then have to come one at a time: of several at once, all would be let in at the end of a wait. The
-        arguments are those of wait_s().
-        """
-        with Session(self._engine) as session:
-            subject_key = _key_of(session, tenant, target)
-            row = None if subject_key is None else session.get(AttemptRow, (key_id, subject_key))
-            return row is not None and row.strikes > 0 and time_of(session) - row.updated_at < FORGOTTEN_AFTER
-
-    def require_open(self, key_id: str, tenant: str, target: Target) -> None:
+    def admit(self, key_id: str, tenant: str, target: Target) -> bool:
         """Refuse an attempt that has to wait; the arguments are those of wait_s().
 
+        Returns: whether failures beyond those that are free are remembered, so that the next one leads to a wait.
+            Attempts then have to come one at a time: of several at once, all would be let in at the end of a wait.
         Raises: TooManyAttemptsError: too many failed; it says how long to wait.
         """
-        wait_s = self.wait_s(key_id, tenant, target)
+        counted = self._counted(key_id, tenant, target)
+        wait_s = _wait_s(counted)
         if wait_s > 0:
             whom = "to verify this subject" if isinstance(target, str) else "to find somebody"
             raise TooManyAttemptsError(
@@ -142,6 +128,18 @@ class Attempts:
                 remedy="Try again after the seconds in Retry-After; each further failure doubles the wait.",
                 retry_after_s=wait_s,
             )
+        return counted is not None and counted.strikes > 0 and counted.now - counted.updated_at < FORGOTTEN_AFTER
+
+    def _counted(self, key_id: str, tenant: str, target: Target) -> _Counted | None:
+        """What failed of late, and the time of the database."""
+        if isinstance(target, str):
+            query = self._counted_subject
+            values: dict[str, str | int] = {"of_key": key_id, "of_tenant": tenant, "of_subject": target}
+        else:
+            query = self._counted_search
+            values = {"of_key": key_id, "of_target": int(target)}
+        with self._engine.connect() as connection:
+            return connection.execute(query, values).one_or_none()
 
     @repeated_on_conflict
     def note_failed(self, key_id: str, tenant: str, target: Target, failures: int, rules: AttemptRules) -> None:
@@ -191,6 +189,12 @@ class Attempts:
         with self._engine.connect() as connection:
             found = connection.execute(self._waiting, {"of_key": key_id, "of_tenant": tenant})
             return set(found.scalars())
+
+
+def _wait_s(counted: _Counted | None) -> float:
+    if counted is None or counted.blocked_until is None:
+        return 0.0
+    return max(0.0, float((counted.blocked_until - counted.now).total_seconds()))
 
 
 def _begin(session: Session, key_id: str) -> datetime:

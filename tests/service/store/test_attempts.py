@@ -90,12 +90,25 @@ def test_clock_that_is_set_back_takes_no_failure_away():
 @pytest.mark.parametrize("target", ["ada", Searches.IDENTIFY, Searches.ENROLL])
 def test_attempts_beyond_what_is_free_are_refused_with_the_time_to_wait(store: Store, target: str | Searches):
     failing(store, 2, target)
-    store.attempts.require_open("k", "t", target)
+    store.attempts.admit("k", "t", target)
     failing(store, 1, target)
     with pytest.raises(TooManyAttemptsError) as refused:
-        store.attempts.require_open("k", "t", target)
+        store.attempts.admit("k", "t", target)
     assert refused.value.retry_after_s == pytest.approx(60, abs=20)
     assert refused.value.value == (target if isinstance(target, str) else None)
+
+
+def test_admit_says_whether_the_next_failure_leads_to_a_wait(store: Store):
+    assert not store.attempts.admit("k", "t", "ada")
+    failing(store, 2)
+    assert not store.attempts.admit("k", "t", "ada")
+    failing(store, 1)
+    with store._engine.begin() as connection:  # as if the wait had passed, and then a day
+        connection.exec_driver_sql("UPDATE attempts SET blocked_until = datetime(blocked_until, '-1 hour')")
+    assert store.attempts.admit("k", "t", "ada")
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE attempts SET updated_at = datetime(updated_at, '-25 hours')")
+    assert not store.attempts.admit("k", "t", "ada")
 
 
 def test_attempts_of_other_keys_subjects_tenants_and_searches_are_let_in(store: Store):
@@ -117,10 +130,10 @@ def test_failures_are_counted_across_restarts(tmp_path: Path):
         with opened_store(url) as store:
             if not store.subjects("t", 1, None):
                 store.add_templates("t", "ada", "voice", "1", np.eye(1, 8, dtype=np.float32))
-            store.attempts.require_open("k", "t", "ada")
+            store.attempts.admit("k", "t", "ada")
             failing(store, 1)
     with opened_store(url) as store, pytest.raises(TooManyAttemptsError):
-        store.attempts.require_open("k", "t", "ada")
+        store.attempts.admit("k", "t", "ada")
 
 
 def test_near_misses_are_counted_of_subjects_that_need_not_wait_and_the_others_named(store: Store):
@@ -158,4 +171,4 @@ def test_attempts_use_the_clock_of_the_database(store: Store):
     with Session(store.engines[0]) as session, session.begin():  # as if an hour had passed there
         for row in session.scalars(select(AttemptRow)):
             row.blocked_until -= timedelta(hours=1)
-    store.attempts.require_open("k", "t", "ada")
+    store.attempts.admit("k", "t", "ada")
