@@ -37,7 +37,6 @@ HONEST, ATTACKER = "honest", "attacker"  # keys, which are accounts also where n
 MODELS = ("voice", "face")
 ANSWERED_BOUND = 0.99
 SLOWDOWN_BOUND = 4.0  # of the 99th percentile
-RETRY_S = 0.0
 BEGINNING_S = 8.0  # of an attack, before it is looked at
 FILES = 32
 HANGING, FALSE_UPLOADS, PICTURE_CALLERS, CLIP_CALLERS = 130, 16, 16, 8
@@ -114,14 +113,17 @@ async def _honest(port: int, requests: list[Call], seconds: float) -> Outcome:
 def _command(arguments: argparse.Namespace, port: int, attack: Attack) -> list[str]:
     """A process of its own: what it sends must not delay what is measured."""
     module = [sys.executable, "-m", "loadtests.torture.starvation"]
-    return [*module, "--attack-port", str(port), "--only", attack.name, "--samples", str(arguments.samples)]
+    words = ["--attack-port", str(port), "--only", attack.name, "--samples", str(arguments.samples)]
+    return [*module, *words, "--retry-s", str(arguments.retry_s)]
 
 
 async def _attack(arguments: argparse.Namespace) -> None:
     """Go on until the process is killed."""
     port, connections = arguments.attack_port, Connections(arguments.attack_port)
     picture = read_material(arguments.samples, HONEST).picture
-    (attack,) = (attack for attack in _attacks(arguments.samples, picture) if attack.name == arguments.only)
+    (attack,) = (
+        attack for attack in _attacks(arguments.samples, picture, arguments.retry_s) if attack.name == arguments.only
+    )
 
     async def go_on() -> None:
         while True:
@@ -131,7 +133,7 @@ async def _attack(arguments: argparse.Namespace) -> None:
     await asyncio.gather(*(go_on() for _ in range(attack.callers)))
 
 
-def _attacks(samples: Path, picture: bytes) -> list[Attack]:
+def _attacks(samples: Path, picture: bytes, retry_s: float = 0.0) -> list[Attack]:
     pictures = _embed_request("face", _large_picture(picture))
     clips = _embed_request("voice", _long_clip(samples))
     return [
@@ -141,8 +143,12 @@ def _attacks(samples: Path, picture: bytes) -> list[Attack]:
             FALSE_UPLOADS,
             _hanging(_upload(FALSE_MIB) + b"--x"),
         ),
-        Attack(f"{PICTURE_CALLERS} times {FILES} pictures of 24 million pixels", PICTURE_CALLERS, _sending(pictures)),
-        Attack(f"{CLIP_CALLERS} times {FILES} clips of {CLIP_S} s", CLIP_CALLERS, _sending(clips)),
+        Attack(
+            f"{PICTURE_CALLERS} times {FILES} pictures of 24 million pixels",
+            PICTURE_CALLERS,
+            _sending(pictures, retry_s),
+        ),
+        Attack(f"{CLIP_CALLERS} times {FILES} clips of {CLIP_S} s", CLIP_CALLERS, _sending(clips, retry_s)),
     ]
 
 
@@ -163,10 +169,10 @@ def _hanging(start: bytes) -> Callable[[int, Connections], Awaitable[None]]:
     return hang
 
 
-def _sending(request: bytes) -> Callable[[int, Connections], Awaitable[None]]:
+def _sending(request: bytes, retry_s: float) -> Callable[[int, Connections], Awaitable[None]]:
     async def send(_port: int, connections: Connections) -> None:
         if (await connections.attempt(Call(request))).is_refusal:
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(retry_s)
 
     return send
 
@@ -235,6 +241,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each attack, and of the quiet before it")
     parser.add_argument("--only", default="", help="attacks whose name holds this")
+    parser.add_argument("--retry-s", type=float, default=0.0, help="that attackers wait when they are refused")
     parser.add_argument("--attack-port", type=int, help="only attack the server on this port, by the attack of --only")
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--samples", type=Path, default=Path("build/samples"))

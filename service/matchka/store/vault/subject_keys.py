@@ -127,7 +127,8 @@ def finish_erasures(engine: Engine, vault: Vault) -> bool:
     Returns: False where a long read keeps the keys in the key store's log: then it is not forgotten, either.
     """
     with Session(engine) as session:
-        key_ids = session.scalars(select(KeyErasureRow.key_id)).all()
+        # in one order, so that of two processes that do this none waits for the other's rows while it holds some
+        key_ids = session.scalars(select(KeyErasureRow.key_id).order_by(KeyErasureRow.key_id)).all()
     if not key_ids:
         return True
     is_erased = vault.destroy(key_ids)

@@ -29,6 +29,20 @@ def test_refusal_never_waits_longer_than_the_bound():
     assert max(waits) == pytest.approx(LONGEST_S)
 
 
+def test_ten_thousand_refusals_of_one_address_are_one_entry_and_one_line_of_the_log_a_minute(
+    caplog: pytest.LogCaptureFixture,
+):
+    clock = Clock()
+    failed = FailedKeys(clock)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(10_000):
+            assert 0 <= failed.note(ADDRESS) <= LONGEST_S
+            clock.now += 0.01
+    assert len(failed._refused) == 1
+    assert len(caplog.records) == 2  # in 100 s
+    assert failed.note("192.0.2.2") == 0.0
+
+
 def test_address_that_stays_away_is_forgiven():
     clock = Clock()
     failed = FailedKeys(clock)
