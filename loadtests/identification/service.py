@@ -69,8 +69,8 @@ class Service:
         return [Counted(*part) for part in zip(arrays[: len(people)], arrays[len(people) :], strict=True)]
 
     def enroll(self, subject_id: str, samples: Sequence[bytes]) -> None:
-        """Add templates to a subject."""
-        self._post("/v1/enroll", {"subject_id": subject_id, **self._faces()}, samples)
+        """Add templates to a subject, whatever enrolment thinks of them: rates are of everybody's samples."""
+        self._post("/v1/enroll", {"subject_id": subject_id, "force": "true", **self._faces()}, samples)
 
     def enroll_templates(self, subject_id: str, samples: Sequence[bytes], count: int) -> None:
         """Add so many templates, of the first samples that enrolment takes.

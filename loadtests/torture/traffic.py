@@ -68,7 +68,8 @@ class Client(Thread):
         if not chips:
             return
         files = [self._pool.chips[chip] for chip in chips]
-        answer = self._caller.post("enroll", files, model=MODEL, subject_id=subject_id, face="aligned")
+        # chips of anybody: what matters is which are held
+        answer = self._caller.post("enroll", files, model=MODEL, subject_id=subject_id, face="aligned", force="true")
         if self._require(answer, 201, f"enroll {subject_id}"):
             if answer.body["template_count"] != before + count or len(answer.body["template_ids"]) != count:
                 self._journal.note_violation(

@@ -122,8 +122,9 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     load_shedder = LoadShedder(LOAD_SHEDDING_SHARE * settings.request_timeout_s, always_taken=ALWAYS_TAKEN)
     rules = AttemptRules(settings.failed_tries_per_hour, settings.longest_lockout_s)
     required = frozenset(settings.enrolment_requires)
+    refuses = settings.on_duplicate == "refuse"
     app.state.service = ServiceState(
-        ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules
+        ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules, refuses
     )
     for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, audit, health):
         app.include_router(part.router)

@@ -1,6 +1,6 @@
 """Errors that callers and operators can meet; matchka.api.problems gives each its HTTP status and stable code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -12,7 +12,9 @@ OWN_PACKAGES: Final = ("matchka", "matchka_train", "matchka_export")
 class MatchkaError(Exception):
     """An error with the offending value and the remedy; every error of this project derives from it.
 
-    Attributes: retry_after_s: seconds after which it may be gone, where that is known.
+    Attributes:
+        retry_after_s: seconds after which it may be gone, where that is known.
+        failed_tries: how often it tells that a sample is not of a subject.
 
     Args:
         detail: what is wrong, one sentence, with the allowed range.
@@ -21,6 +23,7 @@ class MatchkaError(Exception):
     """
 
     retry_after_s: float | None = None
+    failed_tries: int = 0
 
     def __init__(self, detail: str, *, remedy: str, value: object = None) -> None:
         super().__init__(detail)
@@ -310,6 +313,36 @@ class ConsentRequiredError(MatchkaError):
 
 class ReceiptError(MatchkaError):
     """A receipt of an erasure that is none, was changed, or is of another service."""
+
+
+class AlreadyEnrolledError(MatchkaError):
+    """The subject has templates of this model, and the call was to begin a new one."""
+
+
+class DiffersFromSubjectError(MatchkaError):
+    """A sample that does not agree with the templates of the subject that it is to be added to."""
+
+    failed_tries = 1
+
+
+class SamplesDifferError(MatchkaError):
+    """Samples of one enrolment that do not agree with each other: of several people, or one of them is spoilt."""
+
+
+class LikelyDuplicateError(MatchkaError):
+    """Somebody else who is enrolled is probably the same person, and such enrolments are refused.
+
+    Attributes:
+        similar: subjects that identify would have taken for this one, the most similar first; not for every caller.
+        near: subjects that would be similar at a much higher rate, and those that are, but the most similar one.
+    """
+
+    def __init__(
+        self, detail: str, *, remedy: str, value: object = None, similar: Sequence[str] = (), near: Sequence[str] = ()
+    ) -> None:
+        super().__init__(detail, remedy=remedy, value=value)
+        self.similar = tuple(similar)
+        self.near = tuple(near)
 
 
 class UnknownTemplateError(MatchkaError):

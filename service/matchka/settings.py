@@ -234,6 +234,11 @@ class Settings(BaseSettings):
         (), description="What every enrolment has to state, separated by commas: consent, purpose."
     )
     audit: AuditSettings = Field(AuditSettings(), description="The audit log: MATCHKA_AUDIT__<NAME>.")
+    on_duplicate: str = Field(
+        "report",
+        pattern="^(report|refuse)$",
+        description="What an enrolment does whose person another subject may be: report it, or refuse the enrolment.",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
 
     @classmethod

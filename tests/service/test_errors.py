@@ -196,6 +196,11 @@ ELSEWHERE = {
     errors.TooManyRequestsError,
     errors.TooManyAttemptsError,
     errors.QuotaReachedError,
+    # tests/service/api/test_enrolment.py
+    errors.AlreadyEnrolledError,
+    errors.DiffersFromSubjectError,
+    errors.SamplesDifferError,
+    errors.LikelyDuplicateError,
     errors.UnknownDescriptorError,  # tests/service/tasks/parameters/test_parameters.py
     # tests/service/api/guards/test_hosts.py
     errors.InvalidHostError,

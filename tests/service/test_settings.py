@@ -69,6 +69,7 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_LONGEST_LOCKOUT_S": "600.5",
         "MATCHKA_DELETION_LOG_DAYS": "90",
         "MATCHKA_ENROLMENT_REQUIRES": "consent, purpose",
+        "MATCHKA_ON_DUPLICATE": "refuse",
         "MATCHKA_LOG_LEVEL": "warning",
     }
     of_sections = {"modalities", "audit", "database"}
@@ -122,6 +123,7 @@ def test_read_settings_takes_every_field_from_its_variable():
         "longest_lockout_s": 600.5,
         "deletion_log_days": 90,
         "enrolment_requires": ("consent", "purpose"),
+        "on_duplicate": "refuse",
         "log_level": "warning",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"

@@ -22,7 +22,7 @@ from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.store.attempts import AttemptRules, Target
 from matchka.store.audit.writer import AuditWriter
-from matchka.store.enrolment_limits import EnrolmentLimits
+from matchka.store.enrolment_limits import EnrolmentLimits, Mode
 from matchka.store.health import DatabaseHealth, does_not_answer
 from matchka.store.keys.records import Grant
 from matchka.store.keys.scopes import Scope
@@ -38,6 +38,7 @@ T = TypeVar("T")
 class ServiceState:
     """What an application holds while it runs.
 
+    `refuses_duplicates`: whether an enrolment is refused whose person another subject may be.
     `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
     they never will be; `refusal` says why the service stays without them. `audit` is None where no log is kept.
     """
@@ -49,6 +50,7 @@ class ServiceState:
     telemetry: Telemetry = field(default_factory=Telemetry)
     required_terms: frozenset[str] = frozenset()
     attempt_rules: AttemptRules = field(default_factory=lambda: AttemptRules(math.inf, 0.0))
+    refuses_duplicates: bool = False
     locks_of_tries: WeakValueDictionary[tuple[str, str, Target], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )
@@ -103,16 +105,11 @@ class Caller:
         """Whether its key has a scope."""
         return scope in self.grant.scopes
 
-    @property
-    def enrolment_limits(self) -> EnrolmentLimits:
-        """What it may add."""
+    def enrolment_limits(self, mode: Mode) -> EnrolmentLimits:
+        """What it may add, by a call of this mode."""
         ceilings = self.grant.ceilings
-        return EnrolmentLimits(
-            self.may(Scope.APPEND),
-            ceilings.max_subjects,
-            ceilings.max_templates,
-            TermsRights(self.may(Scope.APPEND), self.may(Scope.SUBJECTS_DELETE), self.state.required_terms),
-        )
+        terms = TermsRights(self.may(Scope.APPEND), self.may(Scope.SUBJECTS_DELETE), self.state.required_terms)
+        return EnrolmentLimits(self.may(Scope.APPEND), ceilings.max_subjects, ceilings.max_templates, mode, terms)
 
     async def run(self, call: Callable[[], T], samples: int = 1) -> T:
         """Run a blocking call on a worker thread until the request's deadline, or until its client leaves.

@@ -23,6 +23,7 @@ from matchka.errors import (
 )
 from matchka.modalities import MODALITIES, OPTION_NAMES
 from matchka.store.attempts import Searches, Target
+from matchka.store.enrolment_limits import Mode
 from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, Ceilings
 from matchka.store.rights.given_terms import LONGEST_TERM, check_term, read_expiry, read_metadata
 from matchka.store.rights.terms import Metadata, TermsChange
@@ -46,6 +47,13 @@ def _read_number(value: object) -> object:
     raise ValueError("must be a number")
 
 
+def _read_flag(value: object) -> object:
+    """Accept `true` and `false`, and no other spelling of them."""
+    if value in ("true", "false"):
+        return value == "true"
+    raise ValueError("must be true or false")
+
+
 FILE_IN_JSON: Final = {
     "anyOf": [
         {
@@ -61,6 +69,7 @@ SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(_read_number), Field(description="A trained dim; full_dim by default.")]
 Rate = Annotated[float, BeforeValidator(_read_number), Field(gt=0, lt=1, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_read_number), Field(ge=0, le=1, allow_inf_nan=False)]
+Flag = Annotated[bool, BeforeValidator(_read_flag)]
 LISTS_OF_FILES: Final = (list[FileBytes], list[FileBytes] | None)
 ProbeFiles = Annotated[
     list[FileBytes] | None,
@@ -162,6 +171,27 @@ class EnrollForm(ModelForm):
     file: Files
     face: OneFace = None
     sample_format: SampleFormat = None
+    mode: Annotated[
+        Mode, Field(description="create refuses a subject that has templates of the model, append one that has none.")
+    ] = "create_or_append"
+    on_duplicate: Annotated[
+        Literal["report", "refuse"] | None,
+        Field(
+            description="Somebody else who may be the same person is reported in similar_subjects, or refuses the "
+            "enrolment. The service's MATCHKA_ON_DUPLICATE by default; where that is refuse, report changes nothing."
+        ),
+    ] = None
+    on_error: Annotated[
+        Literal["fail", "skip"],
+        Field(description="fail: one file that is refused refuses all. skip: it is left out and listed in skipped."),
+    ] = "fail"
+    force: Annotated[
+        Flag,
+        Field(
+            description="Enrol samples that agree neither with the subject nor with each other, and in spite of "
+            "MATCHKA_ON_DUPLICATE. Needs the scope admin."
+        ),
+    ] = False
     consent: Annotated[Term, Field(min_length=1, description="Reference to the consent that was given.")] = None
     purpose: Annotated[Term, Field(min_length=1, description="What the enrolment is for.")] = None
     expires_at: Annotated[
@@ -175,6 +205,11 @@ class EnrollForm(ModelForm):
     def terms(self) -> TermsChange:
         """What it changes of the subject's terms."""
         return TermsChange(self.consent, self.purpose, self.expires_at, self.metadata)
+
+    @property
+    def target(self) -> Target | None:
+        """The subject, with whose templates the samples are compared unless that is not asked."""
+        return None if self.force else self.subject_id
 
 
 class SubjectForm(Form):
@@ -483,10 +518,15 @@ def _given_often(name: str, count: int) -> InvalidFieldError:
 def _kind_of(field: FieldInfo) -> FieldKind:
     return FieldKind(
         is_file=field.annotation in (bytes, FileBytes, FileBytes | None, *LISTS_OF_FILES),
-        is_number=any(isinstance(rule, BeforeValidator) and rule.func is _read_number for rule in field.metadata),
+        is_number=_is_read_by(_read_number, field),
+        is_flag=_is_read_by(_read_flag, field),
         is_list=field.annotation in LISTS_OF_FILES,
         is_object=any(isinstance(rule, BeforeValidator) and rule.func is read_metadata for rule in field.metadata),
     )
+
+
+def _is_read_by(reader: Callable[[object], object], field: FieldInfo) -> bool:
+    return any(isinstance(rule, BeforeValidator) and rule.func is reader for rule in field.metadata)
 
 
 def _field_error(kind: type[Form], error: ValidationError) -> MatchkaError:

@@ -36,7 +36,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"/v1/keys", "post"}), (errors.StorageFullError,)),
     (frozenset({"max_fmr", "model"}), (errors.CeilingError,)),
     (frozenset({"max_fpir", "model"}), (errors.CeilingError,)),
-    *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify")),
+    *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify", "/v1/enroll")),
     (frozenset({"/readyz"}), (errors.NotReadyError, errors.VaultLockedError)),
     (
         frozenset({"work"}),
@@ -100,7 +100,18 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     ),
     (
         frozenset({"/v1/enroll"}),
-        (errors.NoSpeechError, errors.DuplicateSampleError, errors.QuotaReachedError, errors.StorageFullError),
+        (
+            errors.NoSpeechError,
+            errors.DuplicateSampleError,
+            errors.AlreadyEnrolledError,
+            errors.UnknownSubjectError,
+            errors.NotEnrolledError,
+            errors.DiffersFromSubjectError,
+            errors.SamplesDifferError,
+            errors.LikelyDuplicateError,
+            errors.QuotaReachedError,
+            errors.StorageFullError,
+        ),
     ),
     (frozenset({"consent"}), (errors.ConsentRequiredError, errors.StorageFullError)),
     (frozenset({"delete"}), (errors.StorageFullError,)),

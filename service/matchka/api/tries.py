@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -60,10 +60,12 @@ class Tries:
 
     async def note_failed(self, failures: int) -> None:
         """Count tries that failed, before the caller is told."""
+        await self.caller.on_worker(lambda: self.count_failed(failures))
+
+    def count_failed(self, failures: int) -> None:
+        """The same on a worker thread, which goes on where the client has left."""
         attempts, tenant = self.caller.verifier.attempts, self.caller.tenant
-        await self.caller.on_worker(
-            lambda: attempts.note_failed(self.key_id, tenant, self.target, failures, self._rules())
-        )
+        attempts.note_failed(self.key_id, tenant, self.target, failures, self._rules())
 
     def _rules(self) -> AttemptRules:
         rules = self.caller.state.attempt_rules
@@ -94,15 +96,6 @@ async def hide_waiting(caller: Caller, found: Sequence[Identified]) -> list[Iden
     seen = [result.without(waiting) for result in found]
     waiting = await note_near_misses(caller, Counter(one for result in seen for one in result.missed))
     return [result.without(waiting) for result in seen]
-
-
-async def open_among(caller: Caller, subject_ids: Collection[str]) -> set[str]:
-    """Those subjects whom this caller may try now."""
-    key_id = caller.grant.key_id
-    if key_id is None or not subject_ids:
-        return set(subject_ids)
-    attempts, tenant = caller.verifier.attempts, caller.tenant
-    return set(subject_ids) - await caller.on_worker(lambda: attempts.waiting(key_id, tenant))
 
 
 async def note_near_misses(caller: Caller, failures: Mapping[str, int]) -> set[str]:

@@ -87,6 +87,20 @@ def enroll(
     model: ModelName = None,
     face: FaceOption = None,
     sample_format: FormatOption = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", help="create: refuse a subject that has templates; append: one that has none."),
+    ] = None,
+    on_duplicate: Annotated[
+        str | None,
+        typer.Option("--on-duplicate", help="Somebody else who may be the same person: report (default), or refuse."),
+    ] = None,
+    on_error: Annotated[
+        str | None, typer.Option("--on-error", help="A file that is refused: fail (default), or skip it.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Enrol samples that do not agree with each other or the subject; for admin.")
+    ] = False,
     consent: Annotated[str | None, typer.Option("--consent", help="Reference to the consent that was given.")] = None,
     purpose: Annotated[str | None, typer.Option("--purpose", help="What the enrolment is for.")] = None,
     expires_at: Annotated[
@@ -97,9 +111,21 @@ def enroll(
     json: Json = False,
 ) -> None:
     """Enrol a subject from one or more samples."""
+    named = model_for(model, files[0])
     with reported_errors():
         answer = connected(url).enroll(
-            subject_id, list(files), model_for(model, files[0]), face, sample_format, consent, purpose, expires_at
+            subject_id,
+            list(files),
+            named,
+            face,
+            sample_format,
+            mode=mode,
+            on_duplicate=on_duplicate,
+            on_error=on_error,
+            force=force,
+            consent=consent,
+            purpose=purpose,
+            expires_at=expires_at,
         )
     if json:
         print_json(answer)
@@ -108,6 +134,9 @@ def enroll(
     noun = "template" if answer.template_count == 1 else "templates"
     counted = f"{len(answer.template_ids)} new, {answer.template_count} {answer.model} {noun} in all"
     console.print(f"enrolled {answer.subject_id}: {counted}", highlight=False, soft_wrap=True)
+    for skipped in answer.skipped:
+        name = files[skipped.file - 1].name
+        console.print(f"left out {name}: {skipped.detail}", style=WARNING_STYLE, markup=False, soft_wrap=True)
     for other in answer.similar_subjects or ():
         console.print(f"may be the same person as {other.subject_id} ({shown(other.similarity)})", style=WARNING_STYLE)
 

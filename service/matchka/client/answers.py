@@ -61,11 +61,20 @@ class SubjectSimilarityAnswer(Answer):
     cosine: float | None = None  # no older service of version 1 tells it
 
 
+class SkippedFileAnswer(Answer):
+    """A file that was left out: its place in the call, from 1, and the code, detail and remedy of its problem."""
+
+    file: int
+    code: str
+    detail: str
+    remedy: str
+
+
 class EnrollAnswer(Answer):
     """What was stored, and subjects that may be the same person.
 
     `similar_subjects` is None where that is not told: without the scope `identify`, and for a while after too many
-    enrolments that resembled nobody.
+    enrolments that resembled nobody. `skipped`: files that were left out; `faces` are those of the others.
     """
 
     subject_id: str
@@ -76,6 +85,7 @@ class EnrollAnswer(Answer):
     template_count: int
     similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
+    skipped: list[SkippedFileAnswer] = []  # no older service of version 1 tells it
 
 
 class PhraseAnswer(Answer):

@@ -77,25 +77,34 @@ def enroll(
     model: str = "voice",
     face: str | None = None,
     sample_format: str | None = None,
+    mode: str | None = None,
+    on_duplicate: str | None = None,
+    on_error: str | None = None,
+    force: bool = False,
     consent: str | None = None,
     purpose: str | None = None,
     expires_at: datetime | None = None,
     metadata: Mapping[str, str | int | float] | None = None,
 ) -> Call[EnrollAnswer]:
-    """Store one template for each sample, all or none.
+    """Store one template for each sample, all or none unless bad ones are skipped.
 
     Args:
-        subject_id: whose.
+        subject_id: whom the samples are of.
         samples: paths, bytes or named numbers.
         model: asked for.
         face: which face of a picture.
         sample_format: what a recording's bytes are.
+        mode: create_or_append (default); create refuses a subject that has templates, append one that has none.
+        on_duplicate: report somebody else who may be the same person, or refuse; as the service is set by default.
+        on_error: fail (default), or skip files that are refused.
+        force: enrol samples that agree neither with the subject nor with each other; needs the scope admin.
         consent: reference to the consent that was given.
         purpose: what the enrolment is for.
         expires_at: with its zone; from then on the subject is in no answer, and is deleted.
         metadata: texts and numbers by name.
     """
     fields: dict[str, Value] = {"model": model, "subject_id": subject_id, "face": face, "sample_format": sample_format}
+    fields |= {"mode": mode, "on_duplicate": on_duplicate, "on_error": on_error, "force": "true" if force else None}
     fields |= _terms(consent, purpose, expires_at, metadata)
     return _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
 

@@ -1,8 +1,10 @@
 """Records that the store returns."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from matchka.errors import MatchkaError
 from matchka.vectors import FloatArray
 
 
@@ -69,11 +71,14 @@ class SubjectSummary:
 class Enrolment:
     """What an enrolment stored.
 
-    Attributes: replaced: key of a subject of the same id that had expired and is deleted now; None where none had.
+    Attributes:
+        refused: why some templates were left out, by their place among those that were given.
+        replaced: key of a subject of the same id that had expired and is deleted now; None where none had.
     """
 
     template_ids: tuple[str, ...]
     reference: Reference
+    refused: Mapping[int, MatchkaError] = field(default_factory=dict)
     replaced: int | None = None
 
 

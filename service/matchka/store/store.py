@@ -22,9 +22,9 @@ from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import forget_old_deletions, note_deletions, note_key_erasures
-from matchka.store.duplicates import require_no_duplicates
 from matchka.store.engine import database_of, disposed_on_failure, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
+from matchka.store.enrolment_review import NO_REVIEW, Review
 from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.keys.keys import Keys
@@ -132,9 +132,10 @@ class Store:
         row_counts: Sequence[int] | None = None,
         conditions: Sequence[float | None] | None = None,
         limits: EnrolmentLimits = NO_LIMITS,
+        review: Review = NO_REVIEW,
         terms: TermsChange = NO_CHANGE,
     ) -> Enrolment:
-        """Store templates and recompute the subject's reference; all or nothing.
+        """Store templates and recompute the subject's reference; all or nothing, but for what a review leaves out.
 
         Args:
             tenant: owner of the subject.
@@ -145,12 +146,13 @@ class Store:
             row_counts: of how many rows of the graph's output each is the mean; None where not known.
             conditions: of each the value that decides which thresholds hold; None where the bundle has one set.
             limits: of what the caller may add.
+            review: looks at what is stored before it is committed.
             terms: what to change of the subject's.
 
         Raises:
             DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
-            MissingScopeError, QuotaReachedError: it is beyond the limits.
             ConsentRequiredError: it lacks what the limits require.
+            MatchkaError: it is beyond the limits (see EnrolmentLimits.require_room), or the review refuses it.
         """
         now = datetime.now(UTC)
         counts = [None] * len(embeddings) if row_counts is None else row_counts
@@ -189,14 +191,19 @@ class Store:
             # as SQLite's one writer, or with the subject locked: nothing is committed between this look and the commit
             limits.require_room(session, subject, model, len(ids))
             templates = read_templates(session, subject, model, version, self._vault)
-            require_no_duplicates({one: held.vector for one, held in templates.items()}, ids, subject_id)
+            refused = review.refused(templates, ids, subject_id)
+            for place in refused:
+                session.delete(session.get_one(TemplateRow, ids[place]))
+                del templates[ids[place]]
             reference = write_reference(session, subject, model, version, templates, self._vault)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
-            self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(ids))
+            review.accept(reference)
+            kept = tuple(one for place, one in enumerate(ids) if place not in refused)
+            self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(kept))
         if replaced is not None:
             self._erase(ERASE_WAIT_S)
-        return Enrolment(ids, reference, None if replaced is None else replaced.subject_key)
+        return Enrolment(kept, reference, refused, None if replaced is None else replaced.subject_key)
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
         """The reference of one subject.

@@ -5,8 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from matchka.errors import MissingScopeError, QuotaReachedError
-from matchka.store.enrolment_limits import EnrolmentLimits
+from matchka.errors import (
+    AlreadyEnrolledError,
+    MissingScopeError,
+    NotEnrolledError,
+    QuotaReachedError,
+    UnknownSubjectError,
+)
+from matchka.store.enrolment_limits import EnrolmentLimits, Mode
 from matchka.store.store import Store, opened_store
 from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
@@ -68,3 +74,33 @@ def test_of_many_enrolments_at_once_no_more_than_the_quota_succeed(store: Store)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(enrol, range(16))) == 5
     assert len(store.subjects("t", 99, None)) == 5
+
+
+def test_mode_says_whether_the_subject_must_have_templates_of_the_model(store: Store):
+    create, append = (EnrolmentLimits(mode=mode) for mode in ("create", "append"))
+    with pytest.raises(UnknownSubjectError):
+        add(store, "ada", 1, append)
+    assert store.subjects("t", 9, None) == []
+    assert add(store, "ada", 1, create) == 1
+    with pytest.raises(AlreadyEnrolledError) as refused:
+        add(store, "ada", 2, create)
+    assert refused.value.value == "ada"
+    with pytest.raises(NotEnrolledError):  # it is there, but with another model
+        add(store, "ada", 3, append, model="face")
+    assert add(store, "ada", 4, append) == 2
+    assert add(store, "ada", 5, create, model="face") == 1
+
+
+@pytest.mark.parametrize("mode", ["create", "append", "create_or_append"])
+def test_without_the_right_to_append_a_subject_that_is_there_is_refused_in_every_mode(store: Store, mode: Mode):
+    add(store, "ada", 1, EnrolmentLimits())
+    with pytest.raises(MissingScopeError):
+        add(store, "ada", 2, EnrolmentLimits(may_append=False, mode=mode))
+
+
+def test_templates_of_another_version_count_as_templates_of_the_model(store: Store):
+    add(store, "ada", 1, EnrolmentLimits())
+    rows = unit_vectors(1, 2, dim=8)
+    with pytest.raises(AlreadyEnrolledError):
+        store.add_templates("t", "ada", "voice", "2", rows, limits=EnrolmentLimits(mode="create"))
+    assert store.add_templates("t", "ada", "voice", "2", rows, limits=EnrolmentLimits(mode="append")).template_ids

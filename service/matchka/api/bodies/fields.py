@@ -11,10 +11,11 @@ LONGEST_TEXT: Final = 1 << 20  # bytes of one that is no file
 
 @dataclass(frozen=True)
 class FieldKind:
-    """What the values of a field are; text where they are neither files nor numbers."""
+    """What the values of a field are; text where they are neither files, numbers nor flags (true or false)."""
 
     is_file: bool = False
     is_number: bool = False
+    is_flag: bool = False
     is_list: bool = False
     is_object: bool = False  # of JSON, in a form as its text
 

@@ -114,16 +114,26 @@ def _read(name: str, kind: FieldKind | None, value: object) -> str | bytes:
         return _encoded(name, _written(value))
     if kind.is_object and isinstance(value, _Object):
         value = _written(value)
-    if not isinstance(value, str) or isinstance(value, _Number) != kind.is_number:
-        expected = "a file as base64 or an object" if kind.is_file else "a number" if kind.is_number else "text"
-        expected = "an object" if kind.is_object else expected
+    if kind.is_flag and isinstance(value, bool):
+        return json.dumps(value)
+    if not isinstance(value, str) or isinstance(value, _Number) != kind.is_number or kind.is_flag:
         raise InvalidFieldError(
-            f"The field {name} must be {expected}.", value=_shown(value), remedy="Correct the value."
+            f"The field {name} must be {_expected(kind)}.", value=_shown(value), remedy="Correct the value."
         )
     if kind.is_file:
         return _file(name, value)
     _encoded(name, value)
     return str(value)
+
+
+def _expected(kind: FieldKind) -> str:
+    if kind.is_file:
+        return "a file as base64 or an object"
+    if kind.is_flag:
+        return "true or false"
+    if kind.is_object:
+        return "an object"
+    return "a number" if kind.is_number else "text"
 
 
 def _encoded(name: str, text: str) -> bytes:

@@ -11,10 +11,13 @@ from matchka.api.bodies.json_object import JSON
 from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, SubjectForm, body_schema, reads
+from matchka.api.lookalikes import Lookalikes, looking
+from matchka.api.problems import status_and_code
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     EnrollAnswer,
     ReceiptKeyAnswer,
+    SkippedFileAnswer,
     SubjectAnswer,
     SubjectExportAnswer,
     SubjectsAnswer,
@@ -23,12 +26,13 @@ from matchka.api.schemas import (
     SubjectTermsAnswer,
     TemplateAnswer,
 )
-from matchka.api.tries import note_near_misses, open_among, tries_of
-from matchka.errors import InvalidFieldError, InvalidSubjectIdError
-from matchka.store.attempts import Searches
-from matchka.store.keys.scopes import Scope
+from matchka.api.tries import tries_of
+from matchka.errors import InvalidFieldError, InvalidSubjectIdError, LikelyDuplicateError, MatchkaError
+from matchka.store.keys.scopes import Scope, missing_scope
 from matchka.store.rights.receipt import Receipt
 from matchka.store.subject_id import check_subject_id
+from matchka.tasks.embedding.enrolment import EnrolmentRules
+from matchka.tasks.embedding.results import Enrolled, Skipped, SubjectSimilarity
 
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
@@ -37,34 +41,41 @@ router = GuardedRouter()
 
 @router.post("/v1/enroll", status_code=201, openapi_extra=body_schema(EnrollForm), summary="Enrol samples of a subject")
 async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
-    """Store one template for each file, all or none; they are searchable when this answers."""
-    tries = tries_of(caller, Searches.ENROLL, form.model)
-    tells_similar = caller.may(Scope.IDENTIFY) and (tries is None or await tries.are_open())
-    enrolled = await caller.run(
-        lambda: caller.verifier.enroll(
-            caller.tenant,
-            form.model,
-            form.subject_id,
-            form.file,
-            form.options,
-            caller.enrolment_limits,
-            tells_similar=tells_similar,
-            terms=form.terms,
-        ),
-        samples=len(form.file),
-    )
-    similar = enrolled.similar_subjects
-    if similar is not None:
-        told = await open_among(caller, {*enrolled.near, *(one.subject_id for one in similar)})
-        told -= await note_near_misses(caller, dict.fromkeys(told.intersection(enrolled.near), 1))
-        similar = [one for one in similar if one.subject_id in told]
-        if not caller.may(Scope.SCORES):  # their order would tell whom the samples resemble more
-            similar = sorted(similar, key=lambda one: one.subject_id)
-        similar = similar[:MOST_SIMILAR_SUBJECTS]
-    if tries is not None and similar == []:
-        await tries.note_failed(1)
+    """Store one template for each file, all or none unless bad ones are skipped; searchable when this answers."""
+    if form.force and not caller.may(Scope.ADMIN):
+        raise missing_scope(Scope.ADMIN)
+    refuses = form.on_duplicate == "refuse" or (caller.state.refuses_duplicates and not form.force)
+    async with looking(caller, form.model, refuses) as lookalikes:
+        rules = EnrolmentRules(not form.force, form.on_error == "skip", refuses, lookalikes.tells)
+        enrolled, similar = await caller.run(lambda: _enrolled(caller, form, rules, lookalikes), samples=len(form.file))
+    return _answer(form.subject_id, enrolled, similar)
+
+
+def _enrolled(
+    caller: Caller, form: EnrollForm, rules: EnrolmentRules, lookalikes: Lookalikes
+) -> tuple[Enrolled, list[SubjectSimilarity] | None]:
+    """Enrol, and count what that tells: here, because who leaves now may look later what was stored."""
+    tries = tries_of(caller, form.target, form.model)
+    limits = caller.enrolment_limits(form.mode)
+    try:
+        enrolled = caller.verifier.enroll(
+            caller.tenant, form.model, form.subject_id, form.file, form.options, limits, rules, form.terms
+        )
+    except LikelyDuplicateError as error:
+        raise lookalikes.refusal(error) from error
+    except MatchkaError as error:
+        if tries is not None and error.failed_tries:
+            tries.count_failed(error.failed_tries)
+        raise
+    failed = sum(one.error.failed_tries for one in enrolled.skipped)
+    if tries is not None and failed:
+        tries.count_failed(failed)
+    return enrolled, lookalikes.told(enrolled)
+
+
+def _answer(subject_id: str, enrolled: Enrolled, similar: list[SubjectSimilarity] | None) -> EnrollAnswer:
     return EnrollAnswer(
-        subject_id=form.subject_id,
+        subject_id=subject_id,
         model=enrolled.manifest.name,
         version=enrolled.manifest.version,
         dim=enrolled.dim,
@@ -72,10 +83,17 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
         template_count=enrolled.template_count,
         similar_subjects=similar
         and [
-            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine) for s in similar
+            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine)
+            for s in similar[:MOST_SIMILAR_SUBJECTS]
         ],
         faces=faces_answer(enrolled.findings),
+        skipped=[_skipped_answer(one) for one in enrolled.skipped],
     )
+
+
+def _skipped_answer(skipped: Skipped) -> SkippedFileAnswer:
+    _, code = status_and_code(skipped.error)
+    return SkippedFileAnswer(file=skipped.file, code=code, detail=skipped.error.detail, remedy=skipped.error.remedy)
 
 
 @router.get("/v1/subjects", summary="List subjects")

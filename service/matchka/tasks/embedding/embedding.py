@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import UntrainedDimError
 from matchka.inference.model import EmbeddedSamples, Model
 from matchka.modalities.modality import Finding
 from matchka.scorers import CountedEmbeddings, counted
+from matchka.store.records import StoredEmbedding
 from matchka.vectors import FloatArray, mean_by_group, truncate_and_normalise
 
 
@@ -29,6 +32,20 @@ class Embedded:
     def one(self, number: int) -> CountedEmbeddings:
         """One of them, as scorers take it."""
         return counted(self.vectors[number : number + 1], self.row_counts[number : number + 1])
+
+    def template(self, number: int) -> StoredEmbedding:
+        """One of them, as the store would hold it."""
+        return StoredEmbedding(self.vectors[number], self.row_counts[number], self.conditions[number])
+
+
+def joined(parts: Sequence[Embedded]) -> Embedded:
+    """Embeddings of several files, at least one, in their order."""
+    return Embedded(
+        np.concatenate([one.vectors for one in parts]),
+        tuple(finding for one in parts for finding in one.findings),
+        tuple(count for one in parts for count in one.row_counts),
+        tuple(condition for one in parts for condition in one.conditions),
+    )
 
 
 def embeds(model: Model) -> bool:

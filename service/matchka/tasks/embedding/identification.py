@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,9 @@ NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
 MOST_LENIENT: Final = 0.5
 LEAST_RANKED: Final = 16  # subjects that are ranked: near misses show whatever number of candidates is asked for
 RANKED_FACTOR: Final = 4  # and so many times as many while all of them are near
+
+# the most similar first, and near misses: see Identifier.similar_subjects()
+SimilarSubjects: TypeAlias = tuple[list[SubjectSimilarity], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -155,9 +158,7 @@ class Identifier:
         rest = (best.threshold, gallery_size, finding, frozenset(near), further)
         return Identified(best.manifest, best.dim, max_fpir, match, ranked[:top_k], *rest)
 
-    def similar_subjects(
-        self, tenant: str, model: Model, gallery: Gallery, reference: Reference
-    ) -> tuple[list[SubjectSimilarity], tuple[str, ...]]:
+    def similar_subjects(self, tenant: str, model: Model, gallery: Gallery, reference: Reference) -> SimilarSubjects:
         """Other subjects that identify would have taken for this one, at the default false positive rate; near misses.
 
         The most similar of them come first. All but that one are among the near misses: it is the answer, they are

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from matchka.bundles.manifest import Manifest
+from matchka.errors import MatchkaError
 from matchka.modalities.modality import Finding
 from matchka.tasks.embedding.fusion import Require
 from matchka.tasks.embedding.thresholds import Decision, Threshold
@@ -51,12 +52,22 @@ class Candidate(SubjectSimilarity):
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A file of an enrolment that was left out: its place in the call, from 1, and why."""
+
+    file: int
+    error: MatchkaError
+
+
+@dataclass(frozen=True)
 class Enrolled:
     """What an enrolment stored, and the subjects so similar that they may be the same person; None: not looked up.
 
     Attributes:
         similar_subjects: the most similar first.
+        findings: of the files that were stored.
         near: subjects that would be similar at a much higher rate, and those that are, but the most similar one.
+        skipped: files that were left out, in their order.
     """
 
     manifest: Manifest
@@ -66,6 +77,7 @@ class Enrolled:
     similar_subjects: list[SubjectSimilarity] | None
     findings: Findings
     near: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from matchka.store.rights.receipt import Receipt
 from matchka.store.rights.terms import NO_CHANGE, Terms, TermsChange
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
+from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules
 from matchka.tasks.embedding.follower import GalleryFollower
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
@@ -71,6 +72,7 @@ class Verifier:
         self._identifier = Identifier(store)
         # One writer at a time: what the store commits and what the gallery shows change in the same order.
         self._write_lock = Lock()
+        self._enroller = Enroller(self._embedding, store, self._follower, self._identifier, self._writing)
 
     def load(self) -> None:
         """Warm every model and fill the galleries from the store.
@@ -173,49 +175,12 @@ class Verifier:
         samples: list[bytes],
         given: Mapping[str, str] = NO_OPTIONS,
         limits: EnrolmentLimits = NO_LIMITS,
-        tells_similar: bool = True,
+        rules: EnrolmentRules = DEFAULT_RULES,
         terms: TermsChange = NO_CHANGE,
     ) -> Enrolled:
-        """Store a template of the current version for each sample; all of them or, where one fails, none.
-
-        Args:
-            tenant: owner of the subject.
-            model_name: of the samples' kind.
-            subject_id: made new where it does not exist.
-            samples: whole files.
-            given: how they are to be read.
-            limits: of what the caller may add.
-            tells_similar: whether others that may be the same person are looked up.
-            terms: what to change of the subject's.
-        """
-        model, full_dim, options = self._model_at(model_name, None, "enrolment", given)
-        seen = embed(model, samples, options)
-        embeddings = seen.vectors
-        for dim in model.manifest.output(EmbeddingOutput).dims:
-            truncate_and_normalise(embeddings, dim)  # a template that has no direction at one dim is refused whole
-        with self._writing():
-            with model.times.timed("store"):
-                enrolment = self._store.add_templates(
-                    tenant,
-                    subject_id,
-                    model_name,
-                    model.manifest.version,
-                    embeddings,
-                    seen.row_counts,
-                    seen.conditions,
-                    limits,
-                    terms,
-                )
-            if enrolment.replaced is not None:
-                self._follower.remove(tenant, enrolment.replaced)
-            self._follower.apply_change(tenant, enrolment.reference.subject_key, model_name)
-        gallery = self._follower.of(tenant, model)
-        count = enrolment.reference.template_count
-        stored = (model.manifest, full_dim, enrolment.template_ids, count)
-        if not tells_similar:
-            return Enrolled(*stored, None, seen.findings)
-        similar, near = self._identifier.similar_subjects(tenant, model, gallery, enrolment.reference)
-        return Enrolled(*stored, similar, seen.findings, near)
+        """Store templates of the current version; see Enroller.enroll()."""
+        model = self._current(model_name)
+        return self._enroller.enroll(tenant, model, subject_id, samples, given, limits, rules, terms)
 
     def verify(
         self,

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from matchka.app import opened_verifier
+from matchka.tasks.embedding.enrolment import EnrolmentRules
 from matchka.tasks.embedding.verifier import Verifier
 from tests.factories.bundles import write_bundle
 from tests.factories.samples import sample
 from tests.factories.small_server import small_settings
 
 PEOPLE = range(12)
+QUIETLY = EnrolmentRules(tells_similar=False)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Verifier]:
     with opened_verifier(small_settings(folder)) as opened:
         opened.load()
         for person in PEOPLE:
-            opened.enroll("t", "voice", f"p{person}", [sample(person)], tells_similar=False)
+            opened.enroll("t", "voice", f"p{person}", [sample(person)], rules=QUIETLY)
         yield opened
 
 

@@ -14,9 +14,10 @@ from matchka.app import opened_verifier
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.cli.gallery_status import gallery_sizes
 from matchka.cli.main import app
-from matchka.errors import OtherVersionError, UnknownSubjectError, UntrainedDimError
+from matchka.errors import DiffersFromSubjectError, OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face
 from matchka.modalities.face.finding import FaceFinding
+from matchka.tasks.embedding.enrolment import EnrolmentRules
 from matchka.tasks.embedding.identification import counterpart
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
@@ -88,6 +89,18 @@ def test_enrolments_go_to_the_current_version_and_the_rest_are_counted(verifier:
     assert {t.version for t in verifier.subject(TENANT, "fresh").templates} == {NEW}
     # the old ones are kept until somebody says otherwise: going back is possible
     assert [t.version for t in verifier.subject(TENANT, "p1").templates] == [OLD, NEW]
+
+
+def test_first_templates_of_a_new_version_have_to_agree_with_those_of_the_old_one(verifier: Verifier):
+    old, probes = embedding_of(voice(2), SEED[OLD]), [embedding_of(voice(person), SEED[OLD]) for person in (2, 3)]
+    assert cosine(old, probes[1]) < 0.75 < cosine(old, probes[0])  # the old version's threshold is in between
+    with pytest.raises(DiffersFromSubjectError, match="File 2 of 2"):
+        verifier.enroll(TENANT, "voice", "p2", [sample(2, 1), sample(3, 1)])
+    left = verifier.enroll(TENANT, "voice", "p2", [sample(3, 1), sample(2, 1)], rules=EnrolmentRules(skips_bad=True))
+    assert [(one.file, type(one.error)) for one in left.skipped] == [(1, DiffersFromSubjectError)]
+    assert left.template_count == 1
+    forced = verifier.enroll(TENANT, "voice", "p1", [sample(3, 1)], rules=EnrolmentRules(must_agree=False))
+    assert forced.template_count == 1
 
 
 @pytest.mark.parametrize("dim", [None, 4])
