@@ -23,19 +23,18 @@ NOTHING_ASKED: Final = -1.0  # a threshold that every similarity reaches
 def agreement_threshold(output: EmbeddingOutput, conditions: Iterable[float | None], template_count: int) -> float:
     """The similarity that a sample needs with a reference at full dim to be taken for the same person's.
 
-    Where the bundle's own EER lies above the rate, in a domain or a band, many samples of one subject would lie below
-    the threshold: nothing is asked there.
+    Where the bundle's EER at full dim lies above the rate in a domain, many samples of one subject would lie below the
+    threshold: nothing is asked. That is of the bundle and not of a band: a poor sample, or one whose condition is not
+    known, would get anybody in.
 
     Args:
         output: what the bundle states.
         conditions: of the sample and the reference; None where it was not kept.
         template_count: templates in the reference, >= 1.
     """
-    reports = output.reports_for(output.full_dim, conditions)
-    report = strictest(reports, template_count, AGREEMENT_FMR)
-    metrics = report.metrics or output.per_dim[str(output.full_dim)].metrics
-    if any(domain.eer > AGREEMENT_FMR for domain in metrics.values()):
+    if any(domain.eer > AGREEMENT_FMR for domain in output.per_dim[str(output.full_dim)].metrics.values()):
         return NOTHING_ASKED
+    report = strictest(output.reports_for(output.full_dim, conditions), template_count, AGREEMENT_FMR)
     return threshold_at(report, template_count, AGREEMENT_FMR).value
 
 

@@ -283,6 +283,7 @@ class _Look:
 
     def require_nobody(self, reference: Reference) -> None:
         """Refuse a reference that may be another subject's person. Raises: LikelyDuplicateError: it may."""
+        self.found = None  # of a transaction that had to be repeated
         similar, near = self.at(reference)
         if similar:
             raise LikelyDuplicateError(

@@ -98,14 +98,20 @@ def test_ten_samples_of_which_some_pairs_are_unlike_agree_by_their_mean():
     assert at_odds(output(), COSINE, samples) == []
 
 
-def test_band_of_the_poorer_sample_sets_the_threshold_and_whether_any_is_asked():
-    bands = [report(eer=0.3), report(eer=0.01, points={"1": ((0.1, 0.2), (0.01, 0.3))})]
-    made = report() | {
-        "bands": [{key: band[key] for key in ("metrics", "calibration", "operating_points")} for band in bands]
-    }
-    entry = embedding_output(report=made) | {"condition": {"value": "snr_db", "edges": [0.0]}}
-    graph = EmbeddingOutput.model_validate(entry)
-    assert agreement_threshold(graph, (5.0, -5.0), 1) == -1.0
-    assert agreement_threshold(graph, (5.0, 9.0), 1) == pytest.approx(
-        slow_threshold(((0.1, 0.2), (0.01, 0.3))), abs=1e-9
-    )
+LOW, HIGH = ((0.1, 0.6), (0.01, 0.9)), ((0.1, 0.2), (0.01, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "points"),
+    [((5.0, -5.0), LOW), ((5.0, 9.0), HIGH), ((None, 9.0), LOW), ((None, None), LOW), ((None, -5.0), LOW)],
+)
+def test_poorer_or_unknown_condition_sets_the_higher_threshold_and_never_none(
+    conditions: tuple[float | None, float | None], points: tuple[tuple[float, float], ...]
+):
+    # a poor band's own error rate is above the one that is asked for, which lets nobody in
+    bands = [report(eer=0.3, points={"1": LOW}), report(eer=0.01, points={"1": HIGH})]
+    names = ("metrics", "calibration", "operating_points")
+    made = report(points={"1": HIGH}) | {"bands": [{name: band[name] for name in names} for band in bands]}
+    condition = {"value": "native_px", "edges": [0.0], "source": "sample"}
+    graph = EmbeddingOutput.model_validate(embedding_output(report=made) | {"condition": condition})
+    assert agreement_threshold(graph, conditions, 1) == pytest.approx(slow_threshold(points), abs=1e-9)
