@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from loadtests.torture.scan import Found, scan_folder
+from matchka.errors import RequestFailedError
 from tests.factories.server_process import RunningServer, start, stop
 
 WAIT_S = 120.0
@@ -96,8 +97,8 @@ def test_scan_finds_a_vector_in_any_form_at_any_byte(
 def test_deleted_subject_is_in_no_file_while_the_server_runs_and_after_it(gallery: Gallery):
     client = gallery.server.client()
     client.enroll("kept", gallery.clips[:1])
-    client.enroll("deleted", gallery.clips[1:3])
-    client.enroll("deleted", gallery.clips[3:])
+    client.enroll("deleted", gallery.clips[1:3], force=True)  # two people: all that matters is whose bytes are found
+    client.enroll("deleted", gallery.clips[3:], force=True)
     assert gallery.found(0), "held"
     for chosen in ((1,), (2,), (3,), (1, 2, 3)):
         assert gallery.found(*chosen), f"{chosen} is held, and the search must find it before it may miss it"
@@ -110,7 +111,7 @@ def test_deleted_subject_is_in_no_file_while_the_server_runs_and_after_it(galler
 
 def test_deleted_template_and_the_reference_that_held_it_are_in_no_file(gallery: Gallery):
     client = gallery.server.client()
-    ids = client.enroll("ada", gallery.clips[:3]).template_ids
+    ids = client.enroll("ada", gallery.clips[:3], force=True).template_ids
     for chosen in ((0,), (1,), (2,), (0, 1, 2)):
         assert gallery.found(*chosen)
     client.delete_template(ids[1])
@@ -121,6 +122,20 @@ def test_deleted_template_and_the_reference_that_held_it_are_in_no_file(gallery:
     reference = gallery.vectors[[0, 2]].mean(axis=0)
     expected = reference @ gallery.vectors[3] / np.linalg.norm(reference)
     assert client.verify("ada", gallery.clips[3]).cosine == pytest.approx(expected, abs=1e-5)
+    client.delete_subject("ada")
+
+
+def test_sample_that_an_enrolment_refuses_or_leaves_out_is_in_no_file(gallery: Gallery):
+    client = gallery.server.client()
+    client.enroll("ada", gallery.clips[:1])
+    with pytest.raises(RequestFailedError) as refused:
+        client.enroll("ada", gallery.clips[2:3])
+    assert refused.value.code == "differs_from_subject"
+    answer = client.enroll("ada", gallery.clips[1:3], on_error="skip")
+    assert [(one.file, one.code) for one in answer.skipped] == [(2, "differs_from_subject")]
+    assert gallery.found(0, 1)
+    for chosen in ((2,), (0, 2), (0, 1, 2)):
+        assert gallery.found(*chosen) == []
     client.delete_subject("ada")
 
 
