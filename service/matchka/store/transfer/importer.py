@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from matchka.errors import BackupError, RestoreRefusedError
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
+from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.deletions import (
     Deletion,
     deleted_among,
@@ -109,8 +110,8 @@ class _Importer:
         new = {line.subject_id: self._new_subject(line) for line, _, _ in wanted if line.subject_id not in known}
         self._give_keys(list(new.values()))
         self.session.add_all(new.values())
+        self.session.flush()  # where an enrolment has made one of them meanwhile, the import is repeated
         try:
-            self.session.flush()
             subjects = known | new
             for line, _, _ in wanted:
                 if line.subject_id in known:
@@ -245,6 +246,7 @@ class _Importer:
         ]
 
 
+@repeated_on_conflict
 def import_archive(
     engine: Engine,
     plan: ImportPlan,

@@ -29,11 +29,14 @@ from matchka.store.audit.verification import verify_log
 from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.engine import changing_tables, open_engine, reading
+from matchka.store.integrity.check import check_store
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.keys.records import KeySpec
 from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store
 from matchka.store.subject_hash import SubjectHasher
+from matchka.store.transfer.exporter import write_export
+from matchka.store.transfer.importer import ImportPlan, import_archive
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_tenant
@@ -109,6 +112,33 @@ def test_subjects_that_two_enrol_at_the_same_moment_have_all_templates_in_their_
             rows = [some(1000 * seed + place) for seed in range(2) for place in (2 * number, 2 * number + 1)]
             assert found.template_count == 4
             np.testing.assert_allclose(found.embedding, np.concatenate(rows).mean(axis=0), atol=1e-6)
+
+
+def test_subjects_that_are_imported_and_enrolled_at_the_same_moment_agree_with_their_templates(
+    url: str, cluster: Cluster, tmp_path: Path
+):
+    names = [f"s{number}" for number in range(12)]
+    with fresh_database(cluster) as other, closing(Store(other)) as source:
+        for number, name in enumerate(names):
+            source.add_templates("t", name, "voice", "1", some(number))
+        with reading(source.engines[0]) as session:
+            write_export(session, tmp_path / "a.export", "t", "voice", "1", ignore)
+
+    def import_all(store: Store) -> None:
+        plan = ImportPlan(tmp_path / "a.export", existing="replace", resurrect=True)
+        import_archive(store.engines[0], plan, {("voice", "1"): 16}, ignore, ignore)
+
+    with closing(Store(url)) as store, ThreadPoolExecutor(3) as executor:
+        for turn in range(3):
+            running = [executor.submit(import_all, store)]
+            running += [
+                executor.submit(store.add_templates, "t", name, "voice", "1", some(1000 * (turn + 1) + number))
+                for number, name in enumerate(reversed(names))
+            ]
+            for one in running:
+                one.result()
+            with reading(store.engines[0]) as session:
+                assert check_store(session, ignore).findings == ()
 
 
 def test_ten_stores_that_start_at_once_on_an_empty_database_are_all_ready(url: str):

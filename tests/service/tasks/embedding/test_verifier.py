@@ -14,6 +14,7 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import (
     BundleError,
     DataDirInUseError,
+    DeadlinePassedError,
     DuplicateSampleError,
     InvalidFieldError,
     MatchkaError,
@@ -26,6 +27,7 @@ from matchka.errors import (
     UnknownTemplateError,
     UntrainedDimError,
 )
+from matchka.runtime.deadline import Deadline, working_for
 from matchka.settings import Settings
 from matchka.tasks.embedding.thresholds import fmr_for_fpir, threshold_at
 from matchka.tasks.embedding.verifier import Verifier
@@ -373,6 +375,14 @@ def test_enrolments_and_deletions_from_threads_leave_gallery_and_store_equal(ver
         verified = verifier.verify(TENANT, "voice", candidate.subject_id, file_of(0), None, 1e-2)
         assert verified.decision.similarity == pytest.approx(candidate.similarity, abs=1e-6)
         assert -1 <= cosine(probe, probe) * candidate.similarity <= 1.0
+
+
+def test_change_that_does_not_get_its_turn_before_its_deadline_is_not_made(verifier: Verifier):
+    enrol(verifier, 1, 0)
+    with verifier._write_lock, working_for(Deadline(0.05)), pytest.raises(DeadlinePassedError):
+        verifier.delete_subject(TENANT, "p1")
+    assert verifier.subject(TENANT, "p1").templates
+    verifier.delete_subject(TENANT, "p1")
 
 
 def test_data_folder_is_owned_by_one_verifier_and_free_again_after_it(settings: Settings):
