@@ -209,6 +209,12 @@ def scores_in(answer: Any) -> set[str]:
     return told.union(*map(scores_in, answer.values()))
 
 
+def test_readiness_tells_no_counts_where_keys_are_in_force(service: Service):
+    service.key(ALL_SCOPES)
+    ready = requests.get(f"{service.server.url}/readyz", timeout=TIMEOUT_S)
+    assert ready.json() == {"status": "ready", "subjects_to_reenroll": {}}
+
+
 @pytest.mark.parametrize("call", [call for call in SCOPES if call[0] == "POST"], ids=" ".join)
 def test_answer_without_the_scope_has_the_same_decisions_and_no_score(service: Service, call: tuple[str, str]):
     ids = owned(service, "default", f"subject-{next(TAKES)}")

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from matchka.api.guards import refusal_pace
 from matchka.api.guards.refusal_pace import FREE, INTERVAL_S, MOST_WAITING, MOST_WAITING_OF_ONE, RefusalPace
+from tests.factories.sleeper import Sleeper, installed, until
 
 
 class Clock:
@@ -15,23 +15,9 @@ class Clock:
         return self.now
 
 
-class Sleeper:
-    """Counts who sleeps, until all are woken; the loop's clock has no part in it."""
-
-    def __init__(self) -> None:
-        self.asked_s: list[float] = []
-        self.woken = asyncio.Event()
-
-    async def sleep(self, seconds: float) -> None:
-        self.asked_s.append(seconds)
-        await self.woken.wait()
-
-
 @pytest.fixture
 def sleeper(monkeypatch: pytest.MonkeyPatch) -> Sleeper:
-    found = Sleeper()
-    monkeypatch.setattr(refusal_pace.asyncio, "sleep", found.sleep)
-    return found
+    return installed(monkeypatch)
 
 
 def test_wait_of_ten_refusals_in_a_row_is_none_and_of_the_next_as_long_as_retry_after(sleeper: Sleeper):
@@ -67,12 +53,10 @@ def test_wait_beyond_as_many_as_may_is_refused_at_once_and_leaves_room_for_other
             for _ in range(FREE):
                 await pace.wait(tenant)
         waiting = [asyncio.ensure_future(pace.wait("a")) for _ in range(MOST_WAITING_OF_ONE)]
-        while len(sleeper.asked_s) < MOST_WAITING_OF_ONE:
-            await asyncio.wait(waiting, timeout=0.001)
+        await until(lambda: len(sleeper.asked_s) == MOST_WAITING_OF_ONE, waiting)
         assert not await pace.wait("a")
         more = [asyncio.ensure_future(pace.wait("b")) for _ in range(MOST_WAITING - MOST_WAITING_OF_ONE)]
-        while len(sleeper.asked_s) < MOST_WAITING:
-            await asyncio.wait(more, timeout=0.001)
+        await until(lambda: len(sleeper.asked_s) == MOST_WAITING, more)
         assert not await pace.wait("b")
         sleeper.woken.set()
         assert all(await asyncio.gather(*waiting, *more))
@@ -87,8 +71,7 @@ def test_wait_that_is_given_up_leaves_its_place(sleeper: Sleeper):
         for _ in range(FREE):
             await pace.wait("a")
         waiting = [asyncio.ensure_future(pace.wait("a")) for _ in range(MOST_WAITING_OF_ONE)]
-        while len(sleeper.asked_s) < MOST_WAITING_OF_ONE:
-            await asyncio.wait(waiting, timeout=0.001)
+        await until(lambda: len(sleeper.asked_s) == MOST_WAITING_OF_ONE, waiting)
         for one in waiting:
             one.cancel()
         await asyncio.wait(waiting)
