@@ -71,7 +71,7 @@ def call(status: int, rows: int):
 
 def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(server: Recorder):
     calls = [call(200, 3), call(503, 5)]
-    measured = load.closed_loop(server.port, calls, 4, 0.5, 0.4, lambda: 7.0)
+    measured = load.closed_loop(server.port, calls, 4, 0.5, 1.5, lambda: 7.0)
     assert abs(server.paths["/200"] - server.paths["/503"]) <= 1
     assert server.connections == 4
     assert set(measured.rows) == {3}
@@ -84,7 +84,7 @@ def test_closed_loop_sends_all_calls_in_turn_and_tells_good_answers_from_others(
 
 
 def test_closed_loop_of_another_expected_status_counts_that_one(server: Recorder):
-    measured = load.closed_loop(server.port, [call(422, 1)], 1, 0.0, 0.1, lambda: 0.0, expected=422)
+    measured = load.closed_loop(server.port, [call(422, 1)], 1, 0.0, 1.5, lambda: 0.0, expected=422)
     assert measured.latencies_s
     assert not measured.failures
 
