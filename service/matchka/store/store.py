@@ -3,9 +3,9 @@
 import logging
 import re
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Engine, func, select
@@ -17,11 +17,10 @@ from matchka.store.attempts import Attempts
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
 from matchka.store.challenges import Challenges
-from matchka.store.clock import time_of
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.deletions import forget_old_deletions, note_deletions, note_key_erasures
+from matchka.store.deletions import note_deletions, note_key_erasures
 from matchka.store.engine import database_of, disposed_on_failure, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import NO_REVIEW, Review
@@ -46,9 +45,8 @@ from matchka.store.queries import (
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
 from matchka.store.references import StoredReferences, read_references
 from matchka.store.rights.erasure import Erasure, erase_expired, erase_subject, expired_subjects
-from matchka.store.rights.person import Person, read_person
-from matchka.store.rights.receipt import Receipt, receipt_key, sign_receipt
-from matchka.store.rights.terms import NO_CHANGE, Terms, TermsChange, change_terms, read_terms, renew_terms
+from matchka.store.rights.rights import Rights
+from matchka.store.rights.terms import NO_CHANGE, TermsChange, renew_terms
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.wal import ERASE_WAIT_S
 from matchka.store.statistics import subjects_without
@@ -113,6 +111,7 @@ class Store:
         self.audit = AuditLog(self._engine, hasher, is_audited)
         self.keys = Keys(self._engine, self.audit)
         self.attempts = Attempts(self._engine)
+        self.rights = Rights(self._engine, vault, hasher, self.audit)
         self._erasure = database_of(self._engine).erasure(self._engine)
         self._erasure.request()  # of what a process that was killed had deleted and not yet erased
 
@@ -309,34 +308,6 @@ class Store:
         with self._sessions() as session:
             return [SubjectSummary(*row) for row in session.execute(query)]
 
-    def terms(self, tenant: str, subject_id: str) -> Terms:
-        """The terms of a subject.
-
-        Raises: UnknownSubjectError: no such subject.
-        """
-        with self._sessions() as session:
-            return read_terms(session, self._vault, require_subject(session, tenant, subject_id))
-
-    def change_terms(self, tenant: str, subject_id: str, change: TermsChange, required: Collection[str] = ()) -> Terms:
-        """Change the terms of a subject.
-
-        Args:
-            tenant: owner of the subject.
-            subject_id: whose.
-            change: what to change.
-            required: names among REQUIRABLE that the subject has to be left with.
-
-        Raises:
-            UnknownSubjectError: no such subject.
-            ConsentRequiredError: it would be left without what is required.
-            InvalidFieldError: it would have expired already.
-        """
-        self._vault.make_ready(tenant)
-        with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
-            subject = require_subject(session, tenant, subject_id, to_change=True)
-            give_key(session, self._vault, subject, made)
-            return change_terms(session, self._vault, subject, change, required)
-
     def delete_subject(self, tenant: str, subject_id: str, wait_s: float = ERASE_WAIT_S) -> Erasure:
         """Delete a subject with all its templates and references, of every model, and note them in the deletion log.
 
@@ -362,30 +333,6 @@ class Store:
             self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(erasure.template_ids))
         return erasure
 
-    def person(self, tenant: str, subject_id: str) -> Person:
-        """All that is held about one subject.
-
-        Raises: UnknownSubjectError: no such subject.
-        """
-        with reading(self._engine) as session:
-            subject = require_subject(session, tenant, subject_id)
-            return read_person(session, self._vault, self._hasher, subject)
-
-    def receipt(self, erasure: Erasure, complete: bool) -> Receipt:
-        """A signed receipt of an erasure. Args: complete: whether nothing of it is left in a write-ahead log."""
-        return sign_receipt(erasure, self._signing, self.identity, complete)
-
-    @property
-    def receipt_key(self) -> str:
-        """The public key of the receipts, base64."""
-        return receipt_key(self._signing)
-
-    @property
-    def _signing(self) -> SubjectHasher:
-        if self._hasher is None:
-            raise StoreError("This store was opened without the key of its receipts.", remedy="Open it with a hasher.")
-        return self._hasher
-
     def delete_expired(self, most: int) -> list[Erasure]:
         """Delete some of the subjects whose time is over, longest first; wait_until_erased() is the caller's.
 
@@ -401,17 +348,6 @@ class Store:
         if erased:
             self._erase(0.0)
         return erased
-
-    def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
-        """Take the oldest deletions off the log, at most so many, by the database's clock; how many it were."""
-        with self._sessions.begin() as session:
-            return forget_old_deletions(session, time_of(session) - older_than, most)
-
-    @property
-    def time(self) -> datetime:
-        """The database's time."""
-        with self._sessions() as session:
-            return time_of(session)
 
     def delete_template(self, tenant: str, template_id: str, wait_s: float = ERASE_WAIT_S) -> Removal:
         """Delete one template and recompute the reference; a subject whose last template goes, goes with it.

@@ -120,7 +120,7 @@ async def get_subject(caller: CallerDep, subject_id: str) -> SubjectAnswer:
     """The subject's templates, without their embeddings."""
     checked = check_subject_id(subject_id)
     subject, terms = await caller.run(
-        lambda: (caller.verifier.subject(caller.tenant, checked), caller.verifier.terms(caller.tenant, checked))
+        lambda: (caller.verifier.subject(caller.tenant, checked), caller.verifier.rights.terms(caller.tenant, checked))
     )
     return SubjectAnswer(
         **asdict(terms),
@@ -140,7 +140,7 @@ async def change_subject(
 ) -> SubjectTermsAnswer:
     """Change consent, purpose, expiry or metadata. A time of expiry is a deletion that is arranged for."""
     checked, required = check_subject_id(subject_id), caller.state.required_terms
-    terms = await caller.run(lambda: caller.verifier.change_terms(caller.tenant, checked, form.terms, required))
+    terms = await caller.run(lambda: caller.verifier.rights.change_terms(caller.tenant, checked, form.terms, required))
     return SubjectTermsAnswer(subject_id=checked, **asdict(terms))
 
 
@@ -167,14 +167,14 @@ async def delete_subject(
 @router.get("/v1/receipt-key", summary="The public key of receipts of deletions")
 async def get_receipt_key(caller: CallerDep) -> ReceiptKeyAnswer:
     """Ed25519, base64 of 32 bytes: keep it apart from the receipts that it checks."""
-    return ReceiptKeyAnswer(public_key=await caller.run(lambda: caller.verifier.receipt_key))
+    return ReceiptKeyAnswer(public_key=await caller.run(lambda: caller.verifier.rights.receipt_key))
 
 
 @router.get("/v1/subjects/{subject_id}/export", summary="All that is held about one subject")
 async def export_subject(caller: CallerDep, subject_id: str) -> SubjectExportAnswer:
     """Its templates with their embeddings, its terms, what it was asked, and the tries that are counted; in clear."""
     checked = check_subject_id(subject_id)
-    person = await caller.run(lambda: caller.verifier.person(caller.tenant, checked))
+    person = await caller.run(lambda: caller.verifier.rights.person(caller.tenant, checked))
     return SubjectExportAnswer(format="matchka-subject-export-1", **asdict(person))
 
 

@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     DONE = "done"  # answered, where there was nothing to decide
     ENROLLED = "enrolled"
     DELETED = "deleted"
+    CHANGED = "changed"  # what a subject is enrolled for, and until when
     CREATED = "created"
     REVOKED = "revoked"
     ROTATED = "rotated"

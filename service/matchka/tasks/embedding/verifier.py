@@ -1,6 +1,6 @@
 """The Verifier: enrol, verify, identify. Its calls block; routes run them on worker threads."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -28,9 +28,9 @@ from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.keys.keys import Keys
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.rights.erasure import Erasure
-from matchka.store.rights.person import Person
 from matchka.store.rights.receipt import Receipt
-from matchka.store.rights.terms import NO_CHANGE, Terms, TermsChange
+from matchka.store.rights.rights import Rights
+from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
 from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules
@@ -120,6 +120,11 @@ class Verifier:
     def databases(self) -> tuple[Engine, ...]:
         """Every database that a request may need."""
         return self._store.engines
+
+    @property
+    def rights(self) -> Rights:
+        """What the subjects of the same store can ask."""
+        return self._store.rights
 
     @property
     def manifests(self) -> list[Manifest]:
@@ -340,21 +345,13 @@ class Verifier:
         """A page of subjects in the order of their ids."""
         return self._store.subjects(tenant, limit, after)
 
-    def terms(self, tenant: str, subject_id: str) -> Terms:
-        """Why a subject is enrolled, and until when."""
-        return self._store.terms(tenant, subject_id)
-
-    def change_terms(self, tenant: str, subject_id: str, change: TermsChange, required: Collection[str] = ()) -> Terms:
-        """Change the terms of a subject; see Store.change_terms()."""
-        return self._store.change_terms(tenant, subject_id, change, required)
-
     def delete_subject(self, tenant: str, subject_id: str) -> None:
         """Delete a subject with the templates of every model; it is out of every answer when this returns."""
         self._erase_subject(tenant, subject_id)
 
     def receipt_of_deletion(self, tenant: str, subject_id: str) -> Receipt:
         """Delete a subject as delete_subject() does. Returns: the signed receipt."""
-        return self._store.receipt(*self._erase_subject(tenant, subject_id))
+        return self.rights.receipt(*self._erase_subject(tenant, subject_id))
 
     def _erase_subject(self, tenant: str, subject_id: str) -> tuple[Erasure, bool]:
         """What was erased, and whether nothing of it is left in write-ahead logs."""
@@ -363,18 +360,9 @@ class Verifier:
             self._follower.remove(tenant, erasure.subject_key)
         return erasure, self._store.wait_until_erased()  # not under the lock: others may write meanwhile
 
-    def person(self, tenant: str, subject_id: str) -> Person:
-        """All that is held about a subject."""
-        return self._store.person(tenant, subject_id)
-
-    @property
-    def receipt_key(self) -> str:
-        """The public key of the receipts of deletions."""
-        return self._store.receipt_key
-
     def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
         """Take the oldest deletions off the deletion log; how many it were."""
-        return self._store.forget_old_deletions(older_than, most)
+        return self.rights.forget_old_deletions(older_than, most)
 
     def delete_expired(self, most: int) -> int:
         """Delete some of the subjects whose time is over, of any tenant, as delete_subject() does; how many it were."""
@@ -389,7 +377,7 @@ class Verifier:
     @property
     def database_time(self) -> datetime:
         """The time by which subjects expire."""
-        return self._store.time
+        return self.rights.time
 
     def delete_template(self, tenant: str, template_id: str) -> None:
         """Delete one template; the subject's reference is the mean of those that remain when this returns."""

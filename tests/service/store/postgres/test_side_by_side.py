@@ -220,7 +220,7 @@ def sweep(url: str, together: Barrier) -> list[str]:
 def test_expired_subjects_are_unknown_at_once_and_deleted_by_one_of_several_processes_each(url: str):
     names = [f"s{number}" for number in range(40)]
     with closing(Store(url, hasher=HASHER)) as store:
-        soon = store.time + timedelta(days=1)
+        soon = store.rights.time + timedelta(days=1)
         for number, name in enumerate([*names, "stays"]):
             row = np.random.default_rng(number).normal(size=(1, 4)).astype(np.float32)
             terms = TermsChange("form 7", expires_at=soon)
@@ -233,9 +233,9 @@ def test_expired_subjects_are_unknown_at_once_and_deleted_by_one_of_several_proc
         for name in names:
             with pytest.raises(UnknownSubjectError):
                 store.reference("expiring", name, "voice", "1")
-        assert store.terms("expiring", "stays") == Terms("form 7", expires_at=soon)
+        assert store.rights.terms("expiring", "stays") == Terms("form 7", expires_at=soon)
         assert [one.subject_id for one in store.subjects("expiring", 100, None)] == ["stays"]
-        person = store.person("expiring", "stays")
+        person = store.rights.person("expiring", "stays")
         assert (len(person.templates), person.terms.consent) == (1, "form 7")
     together = Barrier(PROCESSES)
     with ThreadPoolExecutor(PROCESSES) as executor:
@@ -248,7 +248,7 @@ def test_expired_subjects_are_unknown_at_once_and_deleted_by_one_of_several_proc
             noted = connection.exec_driver_sql("SELECT subject_hash FROM deletions WHERE tenant = 'expiring'").scalars()
             assert sorted(noted) == sorted(HASHER.hash_of("expiring", name) for name in names)
         engine.dispose()
-        assert store.forget_old_deletions(timedelta(days=-1), 1_000_000) >= len(names)
+        assert store.rights.forget_old_deletions(timedelta(days=-1), 1_000_000) >= len(names)
         store.delete_subject("expiring", "stays")
 
 

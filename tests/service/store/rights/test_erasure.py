@@ -83,7 +83,7 @@ def test_deletion_tells_and_removes_all_that_was_held_and_nothing_of_others(stor
     told = (erasure.references, erasure.challenges, erasure.attempts, erasure.terms, erasure.has_key)
     assert told == (2, 1, 1, 1, True)
     assert counts(folder) == before
-    assert store.terms("t", "ben").consent == "form of ben"
+    assert store.rights.terms("t", "ben").consent == "form of ben"
     noted = rows(folder.database, "SELECT template_id, subject_hash FROM deletions ORDER BY 1")
     assert noted == [(one, HASHER.hash_of("t", NAME)) for one in sorted(ids)]
 
@@ -118,9 +118,9 @@ def test_expired_subject_is_unknown_at_once_and_its_rows_are_still_there(store: 
     looks = [
         lambda: store.reference("t", NAME, "voice", "1"),
         lambda: store.subject("t", NAME),
-        lambda: store.terms("t", NAME),
-        lambda: store.person("t", NAME),
-        lambda: store.change_terms("t", NAME, TermsChange(expires_at=LATER)),  # it cannot be brought back
+        lambda: store.rights.terms("t", NAME),
+        lambda: store.rights.person("t", NAME),
+        lambda: store.rights.change_terms("t", NAME, TermsChange(expires_at=LATER)),  # it cannot be brought back
         lambda: store.challenges.issue("t", NAME, "phrase", LIMITS, lambda _: ("c",)),
     ]
     for look in looks:
@@ -156,7 +156,7 @@ def test_clock_of_the_process_expires_nobody(store: Store, monkeypatch: pytest.M
         monkeypatch.setattr(f"matchka.store.{module}.datetime", Ahead)
     assert store.delete_expired(10) == []
     assert store.reference("t", NAME, "voice", "1").template_count == 2
-    assert abs(store.time - datetime.now(UTC)) < timedelta(hours=1)
+    assert abs(store.rights.time - datetime.now(UTC)) < timedelta(hours=1)
 
 
 def test_expired_subject_is_deleted_on_request_as_well(store: Store, folder: VaultFolder):
@@ -179,7 +179,7 @@ def test_enrolment_under_the_id_of_an_expired_subject_begins_anew(store: Store, 
     assert enrolment.reference.subject_key > key
     assert enrolment.reference.template_count == 1
     np.testing.assert_allclose(store.reference("t", NAME, "voice", "1").embedding, units(1, 7)[0], atol=1e-7)
-    assert store.terms("t", NAME) == Terms()
+    assert store.rights.terms("t", NAME) == Terms()
     store.attempts.require_open("key", "t", NAME)
     assert rows(folder.database, "SELECT count(*) FROM key_erasures") == [(0,)]
     assert rows(folder.key_database, "SELECT count(*) FROM subject_keys") == [(1,)]

@@ -69,11 +69,11 @@ def horizon(path: Path) -> str | None:
 def test_entries_that_are_too_old_go_oldest_first_and_the_newest_that_went_is_noted(store: Store, path: Path):
     times = note(path, [10, 40, 20, 50, 30, 60])
     ordered = sorted(times)
-    assert store.forget_old_deletions(25 * DAY, 3) == 3
+    assert store.rights.forget_old_deletions(25 * DAY, 3) == 3
     assert (noted(path), horizon(path)) == (ordered[3:], ordered[2])
-    assert store.forget_old_deletions(25 * DAY, 3) == 1
+    assert store.rights.forget_old_deletions(25 * DAY, 3) == 1
     assert (noted(path), horizon(path)) == (ordered[4:], ordered[3])
-    assert store.forget_old_deletions(25 * DAY, 3) == 0
+    assert store.rights.forget_old_deletions(25 * DAY, 3) == 0
     assert (noted(path), horizon(path)) == (ordered[4:], ordered[3])
 
 
@@ -97,7 +97,7 @@ def test_backup_from_before_what_the_log_knows_is_not_restored_unless_told(
     store.add_templates("t", "ada", "voice", "1", units(2))
     archive = backup_of(path, tmp_path / "old.backup", age)
     note(path, [40, 10])
-    assert store.forget_old_deletions(25 * DAY, 10) == 1
+    assert store.rights.forget_old_deletions(25 * DAY, 10) == 1
     store.close()
     kept = horizon(path)
     plan = RestorePlan(archive, path, replace=True)
@@ -125,7 +125,7 @@ def test_export_from_before_what_the_log_knows_is_not_imported_unless_told(store
     with reading(engine) as session:
         write_export(session, archive, "t", "voice", "1", ignore)
     store.delete_subject("t", "ada")
-    assert store.forget_old_deletions(-DAY, 10) == 2  # as if it were long ago
+    assert store.rights.forget_old_deletions(-DAY, 10) == 2  # as if it were long ago
     dims = {("voice", "1"): 8}
     with pytest.raises(RestoreRefusedError, match="older than the deletion log"):
         import_archive(engine, ImportPlan(archive), dims, ignore, ignore)

@@ -67,8 +67,8 @@ def test_restored_backup_has_the_terms_encrypted_where_there_is_a_vault(
         restore(RestorePlan(tmp_path / "a.backup", folder.database, vault=vault), ignore, ignore)
         with opened_store(folder.url, vault) as store:
             store.require_keys()
-            assert store.terms("t", "ada") == HELD
-            assert store.terms("t", "ben") == Terms()
+            assert store.rights.terms("t", "ada") == HELD
+            assert store.rights.terms("t", "ben") == Terms()
     assert (b"consent of ada" in folder.database.read_bytes()) != sealed
 
 
@@ -92,8 +92,8 @@ def test_imported_export_has_the_terms_encrypted_where_there_is_a_vault(
         engine = open_engine(folder.url)
         import_archive(engine, ImportPlan(archive), {("voice", "1"): 8}, ignore, ignore, vault)
         engine.dispose()
-        assert store.terms("t", "ada") == HELD
-        assert store.terms("t", "ben") == Terms()
+        assert store.rights.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ben") == Terms()
         assert store.reference("t", "ada", "voice", "1").template_count == 2
     assert b"consent of ada" not in folder.database.read_bytes()
 
@@ -104,11 +104,11 @@ def test_import_changes_the_terms_of_a_subject_that_is_there_only_to_replace_it(
 ):
     archive = exported(in_clear, tmp_path / "a.export")
     with opened_store(f"sqlite:///{in_clear}") as store:
-        store.change_terms("t", "ada", TermsChange(consent="own"))
+        store.rights.change_terms("t", "ada", TermsChange(consent="own"))
         engine = open_engine(f"sqlite:///{in_clear}")
         import_archive(engine, ImportPlan(archive, existing=existing), {("voice", "1"): 8}, ignore, ignore)
         engine.dispose()
-        assert store.terms("t", "ada").consent == expected
+        assert store.rights.terms("t", "ada").consent == expected
 
 
 @pytest.mark.parametrize("sealed", [True, False], ids=["vault", "clear"])

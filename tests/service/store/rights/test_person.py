@@ -95,7 +95,7 @@ def test_export_tells_every_row_of_the_person_and_none_of_others(tmp_path: Path,
         with opened(folder, True) as store:
             fill(store)
     with opened(folder, sealed) as store:
-        person = store.person("t", "ada")
+        person = store.rights.person("t", "ada")
         service = store.identity
     assert (person.tenant, person.subject_id, person.service) == ("t", "ada", service)
     assert (person.is_encrypted, person.subject_hash) == (sealed, HASHER.hash_of("t", "ada"))
@@ -130,7 +130,7 @@ def test_embeddings_of_an_export_are_those_that_were_enrolled(tmp_path: Path, se
     folder = vault_folder(tmp_path)
     with opened(folder, sealed) as store:
         store.add_templates("t", "ada", "voice", "1", units(3))
-        person: Person = store.person("t", "ada")
+        person: Person = store.rights.person("t", "ada")
     found = np.asarray([one.embedding for one in person.templates], np.float32)
     assert {row.tobytes() for row in found} == {row.tobytes() for row in units(3)}
     (reference,) = person.references

@@ -92,4 +92,4 @@ def test_file_that_is_no_receipt_is_refused(content: bytes):
 
 def test_store_opened_without_the_key_signs_nothing(tmp_path: Path):
     with opened_store(f"sqlite:///{tmp_path / 'store.sqlite'}") as store, pytest.raises(StoreError, match="without"):
-        store.receipt(ERASURE, complete=True)
+        store.rights.receipt(ERASURE, complete=True)

@@ -66,38 +66,38 @@ def found_in(folder: Path) -> list[bool]:
 def test_terms_of_an_enrolment_are_kept_and_in_clear_only_without_a_vault(folder: VaultFolder, sealed: bool):
     with opened(folder, sealed) as store:
         enrol(store, 0, GIVEN)
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
         assert found_in(folder.path) == [not sealed] * len(TEXTS)  # the log is there, too
     assert found_in(folder.path) == [not sealed] * len(TEXTS)
     with opened(folder, sealed) as store:
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
         with pytest.raises(UnknownSubjectError):
-            store.terms("other", "ada")
+            store.rights.terms("other", "ada")
 
 
 def test_terms_of_a_later_enrolment_renew_what_it_names_and_leave_the_rest(folder: VaultFolder):
     with folder.opened() as (store, _):
         enrol(store, 0, GIVEN)
         enrol(store, 1)
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
         enrol(store, 2, TermsChange(consent="form 2", expires_at=LATER + timedelta(days=1)))
-        assert store.terms("t", "ada") == replace(HELD, consent="form 2", expires_at=LATER + timedelta(days=1))
+        assert store.rights.terms("t", "ada") == replace(HELD, consent="form 2", expires_at=LATER + timedelta(days=1))
 
 
 def test_change_sets_and_removes_terms_of_a_subject_that_had_none(folder: VaultFolder):
     with folder.opened() as (store, _):
         enrol(store)
-        assert store.terms("t", "ada") == Terms()
-        assert store.change_terms("t", "ada", GIVEN) == HELD
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == Terms()
+        assert store.rights.change_terms("t", "ada", GIVEN) == HELD
+        assert store.rights.terms("t", "ada") == HELD
         removed = TermsChange(consent="", metadata={}, never_expires=True)
-        assert store.change_terms("t", "ada", removed) == Terms(purpose="door of the vault")
-        store.change_terms("t", "ada", TermsChange(purpose=""))
+        assert store.rights.change_terms("t", "ada", removed) == Terms(purpose="door of the vault")
+        store.rights.change_terms("t", "ada", TermsChange(purpose=""))
         connection = sqlite3.connect(folder.database)
         assert connection.execute("SELECT count(*) FROM subject_terms").fetchone() == (0,)
         connection.close()
         with pytest.raises(UnknownSubjectError):
-            store.change_terms("t", "nobody", GIVEN)
+            store.rights.change_terms("t", "nobody", GIVEN)
 
 
 def test_refused_enrolment_leaves_the_terms_as_they_were(folder: VaultFolder):
@@ -105,7 +105,7 @@ def test_refused_enrolment_leaves_the_terms_as_they_were(folder: VaultFolder):
         enrol(store, 0, GIVEN)
         with pytest.raises(DuplicateSampleError):
             enrol(store, 0, TermsChange(consent="form 2"))
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,8 @@ def test_what_is_required_counts_what_the_subject_has_and_stays_required_in_a_ch
         enrol(store, 1, TermsChange(consent="form"), rights)
         enrol(store, 2, NO_CHANGE, rights)
         with pytest.raises(ConsentRequiredError):
-            store.change_terms("t", "ada", TermsChange(consent=""), {"consent"})
-        assert store.terms("t", "ada").consent == "form"
+            store.rights.change_terms("t", "ada", TermsChange(consent=""), {"consent"})
+        assert store.rights.terms("t", "ada").consent == "form"
 
 
 def test_caller_without_append_changes_no_terms_of_a_subject_that_is_there(folder: VaultFolder):
@@ -149,7 +149,7 @@ def test_caller_without_append_changes_no_terms_of_a_subject_that_is_there(folde
         with pytest.raises(MissingScopeError) as refused:
             enrol(store, 1, TermsChange(consent="form 2"), rights, "face")
         assert refused.value.value == "append"
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
         assert len(store.subject("t", "ada").templates) == 2
 
 
@@ -161,33 +161,33 @@ def test_caller_who_may_not_delete_lets_nobody_expire_earlier(folder: VaultFolde
         with pytest.raises(MissingScopeError) as refused:
             enrol(store, 1, TermsChange(expires_at=LATER - timedelta(seconds=1)), rights)
         assert refused.value.value == "subjects.delete"
-        assert store.terms("t", "ada").expires_at == before
+        assert store.rights.terms("t", "ada").expires_at == before
         if before is not None:
             enrol(store, 1, TermsChange(expires_at=LATER + timedelta(days=1)), rights)
         enrol(store, 2, TermsChange(expires_at=LATER - timedelta(seconds=1)))
-        assert store.terms("t", "ada").expires_at == LATER - timedelta(seconds=1)
+        assert store.rights.terms("t", "ada").expires_at == LATER - timedelta(seconds=1)
 
 
 def test_expiry_that_is_past_by_the_databases_clock_is_refused(folder: VaultFolder):
     with folder.opened() as (store, _):
         enrol(store)
-        past = TermsChange(expires_at=store.time)
+        past = TermsChange(expires_at=store.rights.time)
         with pytest.raises(InvalidFieldError, match="in the future"):
             enrol(store, 1, past)
         with pytest.raises(InvalidFieldError, match="in the future"):
-            store.change_terms("t", "ada", past)
-        assert store.terms("t", "ada").expires_at is None
+            store.rights.change_terms("t", "ada", past)
+        assert store.rights.terms("t", "ada").expires_at is None
 
 
 def test_encrypting_a_store_in_clear_encrypts_its_terms(folder: VaultFolder):
     with opened(folder, False) as store:
         enrol(store, 0, GIVEN)
     with folder.opened() as (store, vault):
-        assert store.terms("t", "ada") == HELD  # as long as what is in clear is accepted
+        assert store.rights.terms("t", "ada") == HELD  # as long as what is in clear is accepted
         engine = open_engine(folder.url)
         encrypt_store(engine, vault, lambda _done, _total: None)
         engine.dispose()
-        assert store.terms("t", "ada") == HELD
+        assert store.rights.terms("t", "ada") == HELD
     assert found_in(folder.path) == [False] * len(TEXTS)
 
 
@@ -202,7 +202,7 @@ def test_terms_in_another_subjects_row_or_in_clear_are_damage(folder: VaultFolde
         connection.commit()
         connection.close()
         with pytest.raises(StorageDamagedError):
-            store.terms("t", "ada")
+            store.rights.terms("t", "ada")
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b'{"unknown": 1}', b'{"consent": "\xff"}'])
@@ -214,7 +214,7 @@ def test_terms_that_are_not_what_was_written_are_damage(folder: VaultFolder, con
         connection.commit()
         connection.close()
         with pytest.raises(StorageDamagedError, match="cannot be read"):
-            store.terms("t", "ada")
+            store.rights.terms("t", "ada")
 
 
 def test_terms_of_a_deleted_subject_cannot_be_read_from_yesterdays_database(folder: VaultFolder):
@@ -226,6 +226,6 @@ def test_terms_of_a_deleted_subject_cannot_be_read_from_yesterdays_database(fold
     shutil.copy(folder.path / "yesterday.sqlite", folder.database)
     with folder.opened() as (store, _):
         with pytest.raises(KeyDestroyedError):
-            store.terms("t", "ada")
+            store.rights.terms("t", "ada")
         enrol(store, 1)  # a new key; what nothing opens goes
-        assert store.terms("t", "ada") == Terms()
+        assert store.rights.terms("t", "ada") == Terms()
