@@ -35,6 +35,7 @@ from matchka.api.routes import (
     health,
     keys,
     models,
+    page,
     parameters,
     speech,
     subjects,
@@ -128,6 +129,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     )
     for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, audit, health):
         app.include_router(part.router)
+    if settings.page:
+        app.include_router(page.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised)] if settings.docs == "key" else [])
     # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.

@@ -135,6 +135,7 @@ class Settings(BaseSettings):
     docs: str = Field(
         "key", pattern="^(key|open|off)$", description="Who may read /docs: callers with a key, everybody, nobody."
     )
+    page: bool = Field(True, description="Serve the page for browsers at /; it asks for a key where one is needed.")
     allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_read_origins)] = Field(
         (), description="Origins whose pages may call, separated by commas; needs a key."
     )
