@@ -60,7 +60,7 @@ run: bundles
 	wait $$waiting || exit 1; \
 	$(BIN)/matchka demo --url $(URL); status=$$?; \
 	if [ -n "$(RUN_ONCE)" ]; then exit $$status; fi; \
-	echo "Serving on $(URL) (its calls: $(URL)/docs); stop with Ctrl-C."; \
+	echo "Open $(URL) in a browser, with a microphone or a camera (its calls: $(URL)/docs); stop with Ctrl-C."; \
 	wait $$server
 
 test: test-unit

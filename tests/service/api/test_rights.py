@@ -117,9 +117,13 @@ def owned(service: Service, tenant: str, subject: str) -> dict[str, str]:
     return {"subject": subject, "template_id": template, "key_id": service.keys.create(KeySpec("x", tenant)).key.key_id}
 
 
+FILES_ONLY = {"docs", "page"}  # modules of routes that know nothing of anybody
+FILES = {"/", "/openapi.json"}
+
+
 def test_every_route_of_the_application_has_a_row_and_is_guarded():
     modules = [import_module(f"{routes.__name__}.{one.name}") for one in pkgutil.iter_modules(routes.__path__)]
-    routers = [module.router for module in modules if module.__name__ != "matchka.api.routes.docs"]
+    routers = [module.router for module in modules if module.__name__.rpartition(".")[2] not in FILES_ONLY]
     assert all(isinstance(router, GuardedRouter) for router in routers)
     found = {(method, route.path) for router in routers for route in router.routes for method in route.methods}
     assert found == SCOPES.keys() | OPEN
@@ -137,8 +141,8 @@ def walked(routes_or_routers: Any) -> Iterator[APIRoute]:
 def test_application_serves_no_other_calls_than_those_of_the_table_and_its_documentation():
     app = create_app(read_settings({}))
     served = {(method, route.path) for route in walked(app.routes) for method in route.methods}
-    docs = {(method, path) for method, path in served if path == "/openapi.json" or path.startswith("/docs")}
-    assert served - docs == SCOPES.keys() | OPEN
+    files = {(method, path) for method, path in served if path in FILES or path.startswith(("/docs", "/page/"))}
+    assert served - files == SCOPES.keys() | OPEN
 
 
 def test_call_without_a_row_cannot_be_added():

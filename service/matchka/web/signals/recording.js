@@ -2,6 +2,7 @@
 
 const MOST_SAMPLES = 1 << 16;
 const TAR_BLOCK = 512;
+const MOST_TEXT = 1 << 15; // bytes of a header or description; longer ones are not drawn
 
 /**
  * Read complex samples.
@@ -48,7 +49,7 @@ function interleaved(view, from, { bytes, read }, stride = 2, until = view.byteL
 }
 
 function textOf(view, at, length) {
-  return new TextDecoder("latin1").decode(new Uint8Array(view.buffer, at, Math.min(length, view.byteLength - at)));
+  return String.fromCharCode(...new Uint8Array(view.buffer, at, Math.min(length, MOST_TEXT, view.byteLength - at)));
 }
 
 function readNpy(view) {

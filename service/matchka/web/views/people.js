@@ -8,7 +8,7 @@ const PAGE = 100;
 
 export async function peopleView({ service, models, refresh, go }) {
   const list = element("div", {}, element("p", { className: "weak" }, "Loading …"));
-  const adding = addPanel({ service, models, added: () => showPeople().then(refresh) });
+  const adding = addPanel({ service, models, go, added: () => showPeople().then(refresh) });
   let cursor = null;
 
   async function showPeople(from = null) {
@@ -77,7 +77,7 @@ export async function peopleView({ service, models, refresh, go }) {
   };
 }
 
-function addPanel({ service, models, added }) {
+function addPanel({ service, models, go, added }) {
   const options = models.embedding;
   if (!options.length) {
     return { element: element("p", { className: "panel" }, "No served model can tell people or things apart."), start() {}, drop() {}, release() {} };
@@ -109,7 +109,7 @@ function addPanel({ service, models, added }) {
     check();
     if (!done) return;
     taken.clear();
-    outcome.replaceChildren(enrolledBox(done));
+    outcome.replaceChildren(enrolledBox(done, go));
     name.value = "";
     check();
     await added();
@@ -140,7 +140,7 @@ function addPanel({ service, models, added }) {
   };
 }
 
-function enrolledBox(done) {
+function enrolledBox(done, go) {
   const similar = done.similar_subjects ?? [];
   return element(
     "div",
@@ -152,6 +152,7 @@ function enrolledBox(done) {
       element("h2", {}, `${done.subject_id} is enrolled`),
       element("p", {}, `${done.template_count} ${done.template_count === 1 ? "sample" : "samples"} of ${done.model} in all.`),
       similar.length ? element("p", {}, `Much like ${similar.map((one) => one.subject_id).join(", ")}: the same person under two names?`) : null,
+      element("p", { className: "buttons" }, element("button", { type: "button", onclick: () => go("verify", done.subject_id) }, "Try it: verify")),
     ),
   );
 }

@@ -1,0 +1,109 @@
+"""The page with a camera: enrol, verify, and what it says of what it sees."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, Playwright, expect
+
+from tests.factories.browser import WAIT_MS, chromium, opened, sent_file, write_y4m
+from tests.factories.server_process import RunningServer
+
+
+@contextmanager
+def page_that_sees(
+    program: Playwright, service: RunningServer, folder: Path, pictures: list[Path], size: tuple[int, int] = (640, 480)
+) -> Iterator[Page]:
+    video = write_y4m(folder / f"{'-'.join(one.stem for one in pictures)}.y4m", pictures, size)
+    with chromium(program, face=video) as browser, opened(browser.new_context(), service.url) as found:
+        yield found.page
+
+
+def start_camera(page: Page, view: str) -> None:
+    page.get_by_role("link", name=view, exact=True).click()
+    expect(page.get_by_role("heading", level=1, name=view)).to_be_visible(timeout=WAIT_MS)
+    page.get_by_label("Face", exact=True).check()
+    page.get_by_role("button", name="Start the camera").click()
+    expect(page.locator("video")).to_be_visible(timeout=WAIT_MS)
+
+
+def verify(page: Page, name: str) -> str:
+    start_camera(page, "Verify")
+    page.get_by_label("Who is it said to be?").fill(name)
+    page.get_by_role("button", name="Take the picture and verify").click()
+    box = page.locator(".verdict")
+    expect(box).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("video")).to_have_count(0)  # the camera is given back
+    return str(box.get_attribute("data-verdict"))
+
+
+def test_who_enrols_by_camera_matches_and_somebody_else_does_not(
+    program: Playwright, service: RunningServer, face_samples: Path, tmp_path: Path
+) -> None:
+    first, other = face_samples / "obama" / "obama.jpg", face_samples / "obama" / "obama2.jpg"
+    with page_that_sees(program, service, tmp_path, [first]) as page:
+        start_camera(page, "People")
+        expect(page.locator(".advice")).to_have_text("Good.", timeout=WAIT_MS)
+        page.get_by_role("textbox", name="Name").fill("seen")
+        page.get_by_role("button", name="Take the picture").click()
+        expect(page.locator("ul.samples img")).to_have_count(1)
+        page.get_by_role("button", name="Enrol", exact=True).click()
+        expect(page.get_by_role("heading", name="seen is enrolled")).to_be_visible(timeout=WAIT_MS)
+    with page_that_sees(program, service, tmp_path, [other]) as page:
+        assert verify(page, "seen") == "good"
+    with page_that_sees(program, service, tmp_path, [face_samples / "biden" / "biden.jpg"]) as page:
+        assert verify(page, "seen") == "bad"
+    service.client().delete_subject("seen")
+
+
+@pytest.mark.parametrize(
+    ("people", "advice"), [(["obama/obama.jpg", "obama/obama.jpg"], "Several faces"), ([], "No face")]
+)
+def test_camera_that_sees_nobody_or_several_is_told(
+    program: Playwright,
+    service: RunningServer,
+    face_samples: Path,
+    tmp_path: Path,
+    people: list[str],
+    advice: str,
+) -> None:
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "grey.png")
+    pictures = [face_samples / one for one in people] or [tmp_path / "grey.png"]
+    with page_that_sees(program, service, tmp_path, pictures) as page:
+        start_camera(page, "Verify")
+        expect(page.locator(".advice")).to_contain_text(advice, timeout=WAIT_MS)
+
+
+def test_picture_of_a_camera_at_4k_is_sent_smaller(
+    program: Playwright, service: RunningServer, face_samples: Path, tmp_path: Path
+) -> None:
+    picture = face_samples / "obama" / "obama.jpg"
+    with page_that_sees(program, service, tmp_path, [picture], (3840, 2160)) as page:
+        start_camera(page, "Identify")
+        page.get_by_role("button", name="Take the picture and look").click()
+        expect(page.locator(".verdict")).to_be_visible(timeout=WAIT_MS)
+        sent = Image.open(io.BytesIO(sent_file(page)))
+    assert sent.format == "JPEG"
+    assert max(sent.size) <= 1280
+
+
+def test_page_that_may_use_neither_microphone_nor_camera_says_so_and_takes_files(
+    program: Playwright, service: RunningServer, voice_samples: Path
+) -> None:
+    with chromium(program, allowed=False) as browser, opened(browser.new_context(permissions=[]), service.url) as found:
+        page = found.page
+        page.get_by_role("button", name="Record", exact=True).click()
+        expect(page.locator(".problem")).to_contain_text("may not use the microphone", timeout=WAIT_MS)
+        page.get_by_label("Face", exact=True).check()
+        page.get_by_role("button", name="Start the camera").click()
+        expect(page.locator(".problem")).to_contain_text("may not use the camera", timeout=WAIT_MS)
+        page.get_by_label("Voice", exact=True).check()
+        page.get_by_role("textbox", name="Name").fill("by-file")
+        page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0870.wav")
+        page.get_by_role("button", name="Enrol", exact=True).click()
+        expect(page.get_by_role("heading", name=re.compile("by-file is enrolled"))).to_be_visible(timeout=WAIT_MS)
+    service.client().delete_subject("by-file")
