@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, Playwright, expect
 
 from tests.factories.browser import WAIT_MS, chromium, opened, sent_file, write_y4m
-from tests.factories.server_process import RunningServer
+from tests.factories.server_process import RunningServer, StartServer
 
 
 @contextmanager
@@ -107,3 +107,20 @@ def test_page_that_may_use_neither_microphone_nor_camera_says_so_and_takes_files
         page.get_by_role("button", name="Enrol", exact=True).click()
         expect(page.get_by_role("heading", name=re.compile("by-file is enrolled"))).to_be_visible(timeout=WAIT_MS)
     service.client().delete_subject("by-file")
+
+
+def test_picture_that_does_not_move_fails_the_turn_of_the_head(
+    program: Playwright, start_server: StartServer, face_samples: Path, tmp_path: Path
+) -> None:
+    server = start_server(tmp_path / "data", MATCHKA_HEAD_TURN="true")
+    picture = face_samples / "obama" / "obama.jpg"
+    server.client().enroll("still", [picture], model="face")
+    with page_that_sees(program, server, tmp_path, [picture]) as page:
+        page.get_by_role("link", name="Verify", exact=True).click()
+        page.get_by_label("Who is it said to be?").fill("still")
+        page.get_by_label("Face", exact=True).check()
+        page.get_by_label("Turn of the head (experimental)").check()
+        page.get_by_role("button", name="Begin").click()
+        expect(page.locator(".phrase")).to_have_text("Look straight ahead", timeout=WAIT_MS)
+        expect(page.locator(".verdict.bad, .problem")).to_contain_text(re.compile("turn|same file"), timeout=WAIT_MS)
+        expect(page.locator("video")).to_have_count(0)
