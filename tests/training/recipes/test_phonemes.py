@@ -40,6 +40,8 @@ def test_phoneme_recipe_fuses_encoders_of_one_period_and_reports_on_other_people
         ("encoders.0.kind=whisper", "encoders.0"),
         ("head.context.widht=3", "head.context"),
         ("data.train.0.layout=folder", "layout"),
+        ("optimisation.masking={until: 0}", "optimisation.masking.until"),
+        ("optimisation.masking={until: 1.5}", "optimisation.masking.until"),
     ],
 )
 def test_phoneme_recipe_when_a_value_is_wrong_names_it(override, named):

@@ -1,5 +1,6 @@
 """The CTC loss beside a sum over all alignments; batches, and a loop that an interruption does not change."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import groupby, product
 
@@ -78,7 +79,7 @@ def test_ctc_loss_is_the_sum_over_all_alignments_by_phones(tmp_path):
         summed_over_alignments(row[:count], said.phones) / len(said.phones)
         for row, count, said in zip(rows, clips.counts, short, strict=True)
     ]
-    assert float(ctc_loss(module, batch, CtcRecipe(**PLAIN)).detach()) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert float(ctc_loss(module, batch, **PLAIN).detach()) == pytest.approx(np.mean(expected), abs=1e-5)
 
 
 def test_batches_by_length_when_drawn_hold_every_clip_once_and_few_lengths():
@@ -101,9 +102,29 @@ def test_train_head_on_made_clips_reads_other_clips(tmp_path):
     assert trained.history[trained.best_epoch - 1]["per"] == found.rate
 
 
+def test_train_head_when_masks_end_goes_on_as_one_without_masks(tmp_path):
+    clips = made_clips(tmp_path)
+
+    class Copying(InMemory):
+        def epoch_done(self, state, best):
+            super().epoch_done(deepcopy(state), best)
+
+    def trained(masking, begin=None):
+        store = Copying(begin=begin)
+        recipe = CtcRecipe(epochs=5, batch_clips=6, warmup_epochs=1, average_from=1, masking=masking, **PLAIN)
+        return store.states, train_head(head(), clips, clips, recipe, 3, store).history
+
+    states, halves = trained(Masking(until=0.5))
+    _, whole = trained(Masking())
+    assert [entry["loss"] for entry in halves[:2]] == [entry["loss"] for entry in whole[:2]]
+    assert halves[2]["loss"] != whole[2]["loss"]  # half of five epochs are two whole ones
+    _, resumed = trained(None, states[1])
+    assert resumed == halves
+
+
 def test_train_head_when_interrupted_ends_as_if_it_had_not_been(tmp_path):
     clips, others = made_clips(tmp_path), made_clips(tmp_path, 6, seed=1)
-    recipe = CtcRecipe(epochs=6, batch_clips=6, average_from=0.4, validate_every_epochs=2, masking=Masking())
+    recipe = CtcRecipe(epochs=6, batch_clips=6, average_from=0.4, validate_every_epochs=2, masking=Masking(until=0.7))
     whole = InMemory()
     train_head(head(), clips, others, recipe, 3, whole)
 

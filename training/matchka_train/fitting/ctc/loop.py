@@ -14,6 +14,7 @@ from matchka_train.errors import DivergedError
 from matchka_train.fitting.ctc.clips import SpokenBatch, SpokenClips, batches_by_length, read_batch
 from matchka_train.fitting.ctc.recipe import CtcRecipe
 from matchka_train.heads.phones.head import PhoneHead
+from matchka_train.heads.phones.masking import Masking
 from matchka_train.metrics.phone_errors import PhoneErrors, phone_errors
 
 JUDGED_CLIPS: Final = 32  # of a batch when nothing is trained
@@ -69,11 +70,12 @@ def train_head(
         generator = np.random.default_rng([seed, run.epoch])
         torch.manual_seed(int(generator.integers(0, 2**62)))
         batches = list(batches_by_length(clips.counts, recipe.batch_clips, generator))
+        masking = recipe.masking_in(run.epoch)
         total = 0.0
         head.train()
         for step, numbers in enumerate(batches):
             run.set_rate(run.epoch - 1 + (step + 1) / len(batches))
-            loss = ctc_loss(head, read_batch(clips, numbers), recipe)
+            loss = ctc_loss(head, read_batch(clips, numbers), masking, half_precision=recipe.half_precision)
             run.require_finite(loss)
             run.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -86,13 +88,19 @@ def train_head(
     return TrainedHead(run.best(), run.best_epoch, run.history)
 
 
-def ctc_loss(head: PhoneHead, batch: SpokenBatch, recipe: CtcRecipe) -> Tensor:
-    """The mean over clips of -log p(phones | clip) / phones, with masks where the recipe has them.
+def ctc_loss(head: PhoneHead, batch: SpokenBatch, masking: Masking | None = None, *, half_precision: bool) -> Tensor:
+    """The mean over clips of -log p(phones | clip) / phones.
+
+    Args:
+        head: in training or evaluation mode.
+        batch: clips.
+        masking: what is hidden of them; None hides nothing.
+        half_precision: whether the head computes in bfloat16.
 
     Source: Graves et al. 2006, Connectionist temporal classification.
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half_precision):
-        log_posteriors = head(batch.encoded, batch.lengths, recipe.masking)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+        log_posteriors = head(batch.encoded, batch.lengths, masking)
     loss: Tensor = torch.nn.functional.ctc_loss(
         log_posteriors.float().transpose(0, 1), batch.phones, batch.lengths, batch.phone_counts, zero_infinity=True
     )

@@ -19,7 +19,7 @@ class CtcRecipe(StrictModel):
         floor_learning_rate: at the end of the schedule.
         gradient_norm: longer gradients are shortened to it.
         average_from: share of the epochs after which the parameters of all steps are averaged; 1 never averages.
-        masking: what is hidden in training; None, which learns several times as fast from a few hours, hides nothing.
+        masking: what is hidden in training, and in which share of the epochs; None hides nothing.
         half_precision: whether training computes in bfloat16, twice as fast on processors that know it.
         validate_every_epochs: measure the held-out speakers this often, and after the last epoch.
     """
@@ -41,6 +41,17 @@ class CtcRecipe(StrictModel):
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be less than epochs")
         return self
+
+    def masking_in(self, epoch: int) -> Masking | None:
+        """What is hidden in an epoch, counted from 1.
+
+        >>> halves = CtcRecipe(epochs=5, masking=Masking(until=0.4))
+        >>> [halves.masking_in(epoch) is not None for epoch in range(1, 6)]
+        [True, True, False, False, False]
+        """
+        if self.masking is None or epoch > self.masking.until * self.epochs:
+            return None
+        return self.masking
 
     def rate_at(self, epoch: float) -> float:
         """The share of the learning rate at a moment, in epochs from the start; fractions are steps."""

@@ -17,6 +17,7 @@ class Masking(StrictModel):
         every_frames: one such mask for so many frames of the batch.
         share: largest share of the components of an encoder that is hidden as a stretch: bands, of a spectrum.
         bands: how many such masks.
+        until: share of the epochs after which nothing is hidden any more; 1 hides to the end.
 
     Source: Park et al. 2019, arXiv:1904.08779.
     """
@@ -25,6 +26,7 @@ class Masking(StrictModel):
     every_frames: int = Field(default=60, ge=1)
     share: float = Field(default=0.2, ge=0, lt=1)
     bands: int = Field(default=2, ge=0)
+    until: float = Field(default=1.0, gt=0, le=1)
 
     def hide(self, parts: Sequence[Tensor], lengths: Tensor | None) -> list[Tensor]:
         """Zero what is masked: (n, frames, dim) of each encoder -> the same, copied."""
