@@ -20,6 +20,7 @@ CONTEXTS = (
     {"kind": "linear"},
     {"kind": "convolution", "width": 5, "layers": 2},
     {"kind": "bilstm", "width": 5, "layers": 2},
+    {"kind": "bilstm", "width": 5, "layers": 2, "skip": True},
 )
 FUSIONS = ({"kind": "early"}, {"kind": "gated", "width": 7})
 

@@ -86,23 +86,27 @@ class RecurrentContext(nn.Module):
         width: of the convolution, and of each direction.
         layers: how many LSTM layers.
         dropout: share of the components left out in training, behind the convolution and behind each layer.
+        skip: whether the convolution comes out beside the last layer. Through it the classes learn from the first
+            epoch on, when LSTM layers, by themselves, leave everything blank for five to ten.
 
     Source: Graves and Schmidhuber 2005, Framewise phoneme classification with bidirectional LSTM.
     """
 
-    def __init__(self, in_dim: int, width: int, layers: int, dropout: float) -> None:
+    def __init__(self, in_dim: int, width: int, layers: int, dropout: float, *, skip: bool) -> None:
         super().__init__()
-        self.out_dim = 2 * width
+        self.out_dim = (3 if skip else 2) * width
+        self.skip = skip
         self.convolution = ConvolutionContext(in_dim, width, 1, dropout)
         self.layers = nn.ModuleList(BothDirections(2 * width if number else width, width) for number in range(layers))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
-        """Read forwards and backwards: (n, frames, in_dim) -> (n, frames, 2 * width)."""
-        states: Tensor = self.convolution(frames, lengths)
+        """Read forwards and backwards: (n, frames, in_dim) -> (n, frames, out_dim)."""
+        convolved: Tensor = self.convolution(frames, lengths)
+        states = convolved
         for layer in self.layers:
             states = self.dropout(layer(states, lengths))
-        return states
+        return torch.cat([states, convolved], dim=-1) if self.skip else states
 
 
 def clear_padding(frames: Tensor, lengths: Tensor | None) -> Tensor:

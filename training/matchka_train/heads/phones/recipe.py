@@ -41,17 +41,18 @@ class ConvolutionContextRecipe(StrictModel):
 class RecurrentContextRecipe(StrictModel):
     """A convolution and LSTM layers in both directions.
 
-    Attributes: width, layers, dropout: as RecurrentContext.
+    Attributes: width, layers, dropout, skip: as RecurrentContext.
     """
 
     kind: Literal["bilstm"] = "bilstm"
     width: Width = 160
     layers: Width = 2
     dropout: Share = 0.3
+    skip: bool = False
 
     def build(self, in_dim: int) -> RecurrentContext:
         """The layers, at a random start."""
-        return RecurrentContext(in_dim, self.width, self.layers, self.dropout)
+        return RecurrentContext(in_dim, self.width, self.layers, self.dropout, skip=self.skip)
 
 
 class EarlyFusionRecipe(StrictModel):
