@@ -31,6 +31,10 @@ class FeatureError(MatchkaError):
     """Features of the wrong kind or width for what takes them."""
 
 
+class EncoderAbsentError(FeatureError):
+    """An encoder of a package that is no dependency, and is not installed."""
+
+
 class WeightsError(MatchkaError):
     """A weights file that cannot be read safely, or is no checkpoint of the network it was given for."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from matchka_train.cli.train import app
 from matchka_train.datasets.phones import PHONES
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.phonemes.page import arm_rows, confusion_rows, late_rows
+from matchka_train.experiments.phonemes.people import by_age, read_marks
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun
-from matchka_train.experiments.phonemes.run import read_marks
 from tests.factories.voice_folders import write_voices
 
 
@@ -42,15 +43,28 @@ def test_read_marks_of_a_file_without_them_raises(tmp_path: Path) -> None:
         read_marks(tmp_path / "marks.csv")
 
 
-def test_benchmark_recipe_by_default_compares_every_encoder_that_needs_no_network() -> None:
+def test_agreement_by_age_is_that_of_each_group_alone() -> None:
+    scores, marks = np.array([0.1, 0.5, 0.4, 0.9, 0.2, 0.3]), np.array([7.0, 8.0, 9.0, 10.0, 8.0, 9.0])
+    readers = ["a", "a", "b", "b", "c", "c"]
+    found = by_age(scores, marks, readers, {"a": 9, "b": 17, "c": 18})
+    assert found.keys() == {"below 18"}  # no reader of age has a low mark
+    children = found["below 18"]
+    assert children.pearson == pytest.approx(np.corrcoef(scores[:4], marks[:4])[0, 1])
+    assert (children.auc, children.clips, children.speakers) == (1.0, 4, 2)
+
+
+def test_benchmark_recipe_by_default_compares_every_encoder_that_needs_no_hub() -> None:
     recipe = BenchmarkRecipe()
-    assert {encoder.kind for arm in recipe.arms for encoder in arm.encoders} == {"log_mel", "ge2e"}
+    assert {encoder.kind for arm in recipe.arms for encoder in arm.encoders} == {"log_mel", "ge2e", "pocketsphinx"}
     named = {arm.name for arm in recipe.arms}
     assert named >= {*recipe.marked_arms, *(name for pair in recipe.late for name in pair)}
 
 
 @pytest.mark.slow
-def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(tmp_path: Path) -> None:
+def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)  # also where it is installed
     write_voices(tmp_path, range(11), 3, seconds=0.6)
     generator = np.random.default_rng(0)
     with (tmp_path / "clips.csv").open("w", newline="") as file:
@@ -82,17 +96,22 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(tmp
         f"{{name: {name}, encoders: [{{kind: log_mel, bands: {bands}}}], head: {head}}}"
         for name, bands in (("eight", 8), ("six", 6))
     )
+    arms += f", {{name: states, encoders: [{{kind: pocketsphinx}}], head: {head}}}"
+    arms += f", {{name: shuffled, encoders: [{{kind: log_mel, bands: 8}}], head: {head}, shuffled: true}}"
     arms += f", {{name: only-marked, encoders: [{{kind: log_mel, bands: 6}}], head: {head}, epochs: 1, seeds: []}}"
     arguments = [
         *("experiment", "phonemes", str(tmp_path / "tiny.yaml"), "--threads", "1", "--out", str(tmp_path / "found")),
         *("--set", "seeds=[0]", "--set", f"arms=[{arms}]", "--set", "late=[[eight, six]]"),
         *("--set", "late_weights=[0.5]", "--set", f"marks={tmp_path / 'marks.csv'}"),
-        *("--set", "mark_folds=2", "--set", "marked_arms=[only-marked]"),
+        *("--set", "mark_folds=2", "--set", "marked_arms=[only-marked, states]"),
     ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "found" / "phonemes.json").read_text())
-    assert [run["arm"] for run in found["runs"]] == ["eight", "six"]
+    assert [run["arm"] for run in found["runs"]] == ["eight", "six", "shuffled"]
+    assert found["absent"].keys() == {"states"}
+    assert "pip install pocketsphinx" in found["absent"]["states"]
+    assert "states was left out" in done.output
     assert all(run["per"] > 0 for run in found["runs"])
     assert all(run["child_per"] is None and run["adult_per"] == run["per"] for run in found["runs"])
     assert [late["arms"] for late in found["late"]] == [["eight", "six"]]

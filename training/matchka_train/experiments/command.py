@@ -20,7 +20,7 @@ from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, 
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
 from matchka_train.experiments.phonemes.page import arm_rows as phoneme_arm_rows
-from matchka_train.experiments.phonemes.page import confusion_rows, late_rows, marked_rows
+from matchka_train.experiments.phonemes.page import confusion_rows, late_rows, marked_age_rows, marked_rows
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import Benchmark
 from matchka_train.experiments.phonemes.run import BenchmarkRun
@@ -230,8 +230,11 @@ def phonemes_command(
     with show_progress() as progress:
         found = BenchmarkRun(base, wanted, out, progress).run()
     _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
-    for rows in (phoneme_arm_rows(found), late_rows(found), marked_rows(found), confusion_rows(found)):
-        Console().print(_table(rows))
+    tables = (phoneme_arm_rows, late_rows, marked_rows, marked_age_rows, confusion_rows)
+    for rows in tables:
+        Console().print(_table(rows(found)))
+    for name, reason in found.absent.items():
+        Console().print(f"{name} was left out: {reason}")
     sys.stdout.write(f"{out / 'phonemes.json'}\n")
 
 

@@ -19,7 +19,7 @@ from matchka_train.backbones.frames.stacking import every_last, stack_frames
 from matchka_train.backbones.frames.transformer import TransformerFramesRecipe
 from matchka_train.backbones.speaker.ge2e import Ge2eEncoder
 from matchka_train.backbones.speaker.mel import mel_filters
-from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.errors import ChecksumError, EncoderAbsentError, FeatureError
 from tests.factories.tiny_speech import KINDS, save_tiny
 
 
@@ -120,7 +120,7 @@ def test_scores_when_some_states_are_left_out_refuse():
 
 def test_pocketsphinx_when_it_is_not_installed_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(FeatureError, match="pip install pocketsphinx"):
+    with pytest.raises(EncoderAbsentError, match="pip install pocketsphinx"):
         PocketsphinxRecipe(kind="pocketsphinx").open()
 
 

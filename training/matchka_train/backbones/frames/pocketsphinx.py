@@ -16,7 +16,7 @@ from pydantic import Field
 from matchka.vectors import FloatArray
 from matchka_train.backbones.frames.encoder import CLIP_INPUT, ClipInput, EncodeClip, FrameEncoderRecipe
 from matchka_train.backbones.onnx_file import file_sha256
-from matchka_train.errors import FeatureError
+from matchka_train.errors import EncoderAbsentError, FeatureError
 from matchka_train.weights.source import WeightSource
 
 STATES: Final = 126  # of 42 phones, three each; they come first
@@ -102,7 +102,7 @@ class PocketsphinxRecipe(FrameEncoderRecipe):
     def open(self) -> PocketsphinxFrames:
         """The encoder.
 
-        Raises: FeatureError: the package is not installed.
+        Raises: EncoderAbsentError: the package is not installed.
         """
         return PocketsphinxFrames(self.scored_frames)
 
@@ -140,6 +140,6 @@ def _library() -> Any:
     try:
         return importlib.import_module("pocketsphinx")
     except ImportError as error:
-        raise FeatureError(
+        raise EncoderAbsentError(
             "The encoder pocketsphinx needs the package of that name.", value=error, remedy=INSTALL
         ) from error

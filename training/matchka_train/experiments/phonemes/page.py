@@ -33,6 +33,15 @@ def marked_rows(found: Benchmark) -> list[list[str]]:
     return rows
 
 
+def marked_age_rows(found: Benchmark) -> list[list[str]]:
+    """The same within groups of age; the header first."""
+    rows = [["arm", "readers", "Pearson", "AUC", "clips", "speakers"]]
+    for run in found.marked:
+        for name, part in run.ages.items():
+            rows.append([run.arm, name, f"{part.pearson:.3f}", f"{part.auc:.3f}", str(part.clips), str(part.speakers)])
+    return rows
+
+
 def late_rows(found: Benchmark) -> list[list[str]]:
     """Two arms joined behind their posteriors, by the weight of the first; the header first."""
     rows = [["arms", "weight", "PER by frame", "PER by sequence"]]

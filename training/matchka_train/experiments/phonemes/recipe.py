@@ -18,6 +18,7 @@ class ArmRecipe(StrictModel):
         head: from their frames to phones.
         epochs: of training; None as the base recipe says.
         seeds: that it is trained with; None takes those of all arms, and an arm without any is there to be marked.
+        shuffled: whether each clip gets the transcript of another one: what is learned then is no reading.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -25,6 +26,7 @@ class ArmRecipe(StrictModel):
     head: HeadRecipe
     epochs: int | None = Field(default=None, ge=1)
     seeds: tuple[int, ...] | None = None
+    shuffled: bool = False
 
 
 def _arms() -> tuple[ArmRecipe, ...]:
@@ -33,29 +35,26 @@ def _arms() -> tuple[ArmRecipe, ...]:
     The head of the phoneme recipe, which takes as long as all others together, is held against marks only: its phone
     error rates are those of `matchka-train run`.
     """
-    log_mel, ge2e = {"kind": "log_mel"}, {"kind": "ge2e"}
+    log_mel, ge2e, states = {"kind": "log_mel"}, {"kind": "ge2e"}, {"kind": "pocketsphinx"}
     both = [ge2e, log_mel]
-    convolution = {"kind": "convolution", "dropout": 0.1}
-    gated = {"kind": "gated", "width": 160}  # of one encoder: projected and normalised
-    recurrent = {"context": {"kind": "bilstm"}, "fusion": {"kind": "gated"}}
-    rows: list[tuple[str, list[dict[str, str]], dict[str, object]]] = [
-        ("log-mel", [log_mel], {}),
-        ("ge2e-layer-1", [ge2e], {"layers": 0}),
-        ("ge2e-layer-3", [ge2e], {"layers": 2}),
-        ("ge2e-weighted", [ge2e], {}),
-        ("ge2e-normalised", [ge2e], {"fusion": gated}),
-        ("ge2e-weighted-linear", [ge2e], {"context": {"kind": "linear"}}),
-        ("early", both, {}),
-        ("gated", both, {"fusion": gated}),
+    plain: dict[str, object] = {"context": {"kind": "convolution", "dropout": 0.1}}
+    gated = plain | {"fusion": {"kind": "gated", "width": 160}}  # of one encoder: projected and normalised
+    recurrent = {"context": {"kind": "bilstm", "skip": True}, "fusion": {"kind": "gated"}}
+    rows: list[tuple[str, list[dict[str, str]], dict[str, object], dict[str, object]]] = [
+        ("pocketsphinx", [states], plain, {}),
+        ("log-mel", [log_mel], plain, {}),
+        ("ge2e-layer-1", [ge2e], plain | {"layers": 0}, {}),
+        ("ge2e-layer-3", [ge2e], plain | {"layers": 2}, {}),
+        ("ge2e-weighted", [ge2e], plain, {}),
+        ("ge2e-normalised", [ge2e], gated, {}),
+        ("ge2e-weighted-linear", [ge2e], {"context": {"kind": "linear"}}, {}),
+        ("early", both, plain, {}),
+        ("gated", both, gated, {}),
+        ("gated-shuffled", both, gated, {"seeds": [0], "shuffled": True}),
+        ("gated-bilstm", both, recurrent, {"seeds": []}),
     ]
     return TypeAdapter(tuple[ArmRecipe, ...]).validate_python(
-        [
-            *(
-                {"name": name, "encoders": encoders, "head": {"context": convolution, **changed}, "epochs": 16}
-                for name, encoders, changed in rows
-            ),
-            {"name": "gated-bilstm", "encoders": both, "head": recurrent, "epochs": 16, "seeds": []},
-        ]
+        [{"name": name, "encoders": encoders, "head": head, **others} for name, encoders, head, others in rows]
     )
 
 

@@ -1,8 +1,8 @@
 """What the benchmark finds: one value for each arm and seed, for each arm with marks, and for each late fusion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from matchka_train.evaluation.pronunciation import MarkLine
+from matchka_train.evaluation.pronunciation import Agreement, MarkLine
 from matchka_train.heads.phones.recipe import HeadRecipe
 
 
@@ -49,6 +49,7 @@ class MarkedRun:
         clips: with a mark.
         speakers: who said them.
         line: from the ratio to marks.
+        ages: the same agreement of the ratio within groups of age, where a group has clips on both sides of the mark.
     """
 
     arm: str
@@ -62,6 +63,7 @@ class MarkedRun:
     clips: int
     speakers: int
     line: MarkLine
+    ages: dict[str, Agreement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,16 @@ class LateRun:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was found."""
+    """What was found.
+
+    Attributes:
+        runs: of each arm and seed.
+        marked: beside people's marks.
+        late: of joined arms.
+        absent: arms that were left out, with the reason: a package is not installed.
+    """
 
     runs: tuple[ArmRun, ...]
     marked: tuple[MarkedRun, ...]
     late: tuple[LateRun, ...]
+    absent: dict[str, str] = field(default_factory=dict)

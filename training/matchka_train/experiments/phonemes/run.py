@@ -1,6 +1,5 @@
 """Runs the benchmark: every arm with every seed, people's marks by folds of speakers, and late fusion."""
 
-import csv
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,13 @@ import torch
 from rich.progress import Progress
 
 from matchka.vectors import FloatArray
-from matchka_train.datasets.layouts.csv import read_columns
 from matchka_train.datasets.phones import CLASSES
 from matchka_train.datasets.splits import flat
 from matchka_train.datasets.transcripts import read_transcripts
-from matchka_train.errors import DatasetError, RecipeError
+from matchka_train.errors import EncoderAbsentError, RecipeError
 from matchka_train.evaluation.late_fusion import by_frame, by_sequence
 from matchka_train.evaluation.pronunciation import agreement, fit_line, text_scores
+from matchka_train.experiments.phonemes.people import ADULT_AGE, LOW_MARK, by_age, read_ages, read_marks
 from matchka_train.experiments.phonemes.recipe import ArmRecipe, BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
 from matchka_train.experiments.results import RunFolder
@@ -34,11 +33,9 @@ from matchka_train.modalities.audio import AUDIO
 from matchka_train.run.data import DataSets, read_data
 from matchka_train.run.phonemes.prepared import PreparedClips, prepare_clips
 from matchka_train.run.phonemes.recipe import PhonemeRecipe
+from matchka_train.run.phonemes.run import shuffle_transcripts
 
-ADULT_AGE: Final = 18
-AGE_COLUMN: Final = "age"
 MOST_CONFUSIONS: Final = 20
-LOW_MARK: Final = 8.0  # marks of 7 and below are known as "at most 7" only
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
@@ -68,7 +65,8 @@ class BenchmarkRun:
         # an arm that is added, or another number of seeds, leaves finished runs as they are
         self._folder = RunFolder(output_dir, base, BenchmarkRecipe(mark_folds=recipe.mark_folds))
         self._data: DataSets = read_data(base.data, AUDIO.copies, base.data.cache_dir, progress)
-        self._ages = self._read_ages()
+        self._ages = read_ages(base.data.validation, self._data.validation)
+        self._prepared_by: dict[str, PreparedClips] = {}
 
     def run(self) -> Benchmark:
         """All of it.
@@ -76,23 +74,36 @@ class BenchmarkRun:
         Raises: MatchkaError: data or encoders are not there.
         """
         keep = self._folder.kept_or
+        absent = self._absent()
         runs = [
             keep(f"{arm.name}-seed-{seed}", ArmRun, partial(self._arm, arm, seed))
             for arm in self._recipe.arms
             for seed in (self._recipe.seeds if arm.seeds is None else arm.seeds)
+            if arm.name not in absent
         ]
         late = [
             keep(f"late-{first}-{second}-{round(100 * weight)}", LateRun, partial(self._late, first, second, weight))
             for first, second in self._recipe.late
             for weight in self._recipe.late_weights
+            if not absent.keys() & {first, second}
         ]
         marks = self._recipe.marks
         marked = [
             keep(f"marks-{name}", MarkedRun, partial(self._marked, self._arm_named(name), marks))
             for name in self._recipe.marked_arms
-            if marks is not None
+            if marks is not None and name not in absent
         ]
-        return Benchmark(tuple(runs), tuple(marked), tuple(late))
+        return Benchmark(tuple(runs), tuple(marked), tuple(late), absent)
+
+    def _absent(self) -> dict[str, str]:
+        """The arms with an encoder of a package that is not installed, and what to install."""
+        found = {}
+        for arm in self._recipe.arms:
+            try:
+                self._info(arm)
+            except EncoderAbsentError as error:
+                found[arm.name] = str(error)
+        return found
 
     def _arm(self, arm: ArmRecipe, seed: int) -> ArmRun:
         clips = self._reported(arm)
@@ -160,6 +171,7 @@ class BenchmarkRun:
             clips=ratio.clips,
             speakers=ratio.speakers,
             line=fit_line(scores, values, folds),
+            ages=by_age(scores, values, clips.subjects, read_ages(self._base.data.train, self._data.train)),
         )
 
     def _marked_clips(self, arm: ArmRecipe, given: dict[str, float]) -> tuple[SpokenClips, Values]:
@@ -185,8 +197,11 @@ class BenchmarkRun:
         return clips, np.array([given[sample.path.stem] for sample in kept])
 
     def _prepared(self, arm: ArmRecipe) -> PreparedClips:
-        encoders = [encoder.open() for encoder in arm.encoders]
-        return prepare_clips(self._base.data, encoders, self._data, self._progress)
+        key = repr(arm.encoders)
+        if key not in self._prepared_by:
+            encoders = [encoder.open() for encoder in arm.encoders]
+            self._prepared_by[key] = prepare_clips(self._base.data, encoders, self._data, self._progress)
+        return self._prepared_by[key]
 
     def _reported(self, arm: ArmRecipe) -> SpokenClips:
         (clips, *others) = self._prepared(arm).reported.values()
@@ -200,7 +215,8 @@ class BenchmarkRun:
         if path.is_file():
             return load_head(path)[0]
         prepared = self._prepared(arm)
-        head = self._fit(arm, seed, prepared.train, prepared.held_out)
+        clips = shuffle_transcripts(prepared.train, seed) if arm.shuffled else prepared.train
+        head = self._fit(arm, seed, clips, prepared.held_out)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_head(path, head, self._info(arm))
         return head
@@ -237,27 +253,6 @@ class BenchmarkRun:
             if arm.name == name:
                 return arm
         raise RecipeError("The benchmark has no such arm.", value=name, remedy="Name one of its arms.")
-
-    def _read_ages(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for dataset, samples in zip(self._base.data.validation, self._data.validation, strict=True):
-            ages = read_columns(dataset.path, dataset.path_column, (AGE_COLUMN,), dataset.where)
-            found |= {sample.subject: int(ages[sample.path][0]) for sample in samples}
-        return found
-
-
-def read_marks(path: Path) -> dict[str, float]:
-    """Marks by utterance; one that is only known to be at most 7 counts as 7.
-
-    Raises: DatasetError: no such file, or not one of marks.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["utterance"]: float(row["accuracy"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"The marks {path} cannot be read.", value=error, remedy="Set marks=null to leave them out."
-        ) from error
 
 
 def _rate(decoded: Sequence[Phones], read: Sequence[Phones]) -> float:
