@@ -124,3 +124,8 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(
     assert CliRunner().invoke(app, arguments).exit_code == 0
     again = json.loads((tmp_path / "found" / "phonemes.json").read_text())
     assert again["runs"][0]["seed"] == 77  # what was finished is not computed again
+    without_folds = [value for value in arguments if not value.startswith(("mark_folds=", "marked_arms="))]
+    without_folds = [*without_folds[:-2], "--set", "mark_folds=null", "--set", "marked_arms=[eight]"]
+    assert CliRunner().invoke(app, without_folds).exit_code == 0
+    (own,) = json.loads((tmp_path / "found" / "phonemes.json").read_text())["marked"]
+    assert (own["arm"], own["clips"], own["speakers"]) == ("eight", 6, 2)  # a quarter of 8 people chose the epoch

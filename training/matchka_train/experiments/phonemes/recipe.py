@@ -1,6 +1,7 @@
 """The arms of the benchmark: encoders, layers and ways to join them."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
@@ -67,8 +68,9 @@ class BenchmarkRecipe(StrictModel):
         late: pairs of arms that are joined behind their posteriors.
         late_weights: of the first of the two.
         marks: a file of people's marks of training clips (utterance, accuracy, censored); None leaves them out.
-        mark_folds: parts of the training speakers; each is marked by a head that was trained on the others.
-        marked_arms: those that are trained once more for each part, with the first seed.
+        mark_folds: parts of the training speakers; each is marked by a head that was trained on the others. None marks
+            only the speakers that chose the epoch, by the arm's own head: a scale for that very head.
+        marked_arms: those that are held against marks, with the first seed.
     """
 
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
@@ -76,5 +78,5 @@ class BenchmarkRecipe(StrictModel):
     late: tuple[tuple[str, str], ...] = (("ge2e-weighted", "log-mel"), ("gated", "log-mel"))
     late_weights: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     marks: Path | None = Path("../shared/data/speech/scores.csv")
-    mark_folds: int = Field(default=5, ge=2)
+    mark_folds: Annotated[int, Field(ge=2)] | None = 5
     marked_arms: tuple[str, ...] = ("log-mel", "ge2e-weighted", "early", "gated", "gated-bilstm")

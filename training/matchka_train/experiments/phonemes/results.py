@@ -35,7 +35,7 @@ class ArmRun:
 
 @dataclass(frozen=True)
 class MarkedRun:
-    """Scores of one arm beside people's marks, each training speaker marked by a head that never heard them.
+    """Scores of one arm beside people's marks, each speaker marked by a head that was not trained on them.
 
     Attributes:
         arm: its name.

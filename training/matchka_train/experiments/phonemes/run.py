@@ -36,6 +36,7 @@ from matchka_train.run.phonemes.recipe import PhonemeRecipe
 from matchka_train.run.phonemes.run import shuffle_transcripts
 
 MOST_CONFUSIONS: Final = 20
+LINE_FOLDS: Final = 5  # of the speakers that a line is fitted to and tried on
 
 Values: TypeAlias = npt.NDArray[np.float64]
 
@@ -139,19 +140,17 @@ class BenchmarkRun:
         return LateRun((first, second), weight, *rates)
 
     def _marked(self, arm: ArmRecipe, marks: Path) -> MarkedRun:
-        """Every fold of the training speakers is judged by a head trained on the other folds."""
-        given = read_marks(marks)
-        clips, values = self._marked_clips(arm, given)
-        speakers = sorted(set(clips.subjects))
-        order = np.random.default_rng(self._base.seed).permutation(len(speakers))
-        fold_of = {speakers[number]: place % self._recipe.mark_folds for place, number in enumerate(order)}
-        folds = np.array([fold_of[who] for who in clips.subjects])
-        posteriors: dict[int, FloatArray] = {}
-        for fold in range(self._recipe.mark_folds):
-            inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
-            head = self._fit_last(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
-            posteriors |= dict(zip(inside, read_clips(head, clips.select(inside)), strict=True))
-        found = [posteriors[number] for number in range(len(clips))]
+        """Speakers who did not train a head are judged by it."""
+        clips, values = self._marked_clips(arm, read_marks(marks))
+        if self._recipe.mark_folds is None:
+            chose = set(self._prepared(arm).held_out.subjects)
+            numbers = [number for number, subject in enumerate(clips.subjects) if subject in chose]
+            clips, values = clips.select(numbers), values[numbers]
+            folds = self._folds(clips, LINE_FOLDS)
+            found = read_clips(self._trained(arm, self._recipe.seeds[0]), clips)
+        else:
+            folds = self._folds(clips, self._recipe.mark_folds)
+            found = self._read_by_others(arm, clips, folds)
         read = [said.phones for said in clips.transcripts]
         errors = phone_errors(found, read, clips.subjects)
         is_low = values < LOW_MARK
@@ -173,6 +172,22 @@ class BenchmarkRun:
             line=fit_line(scores, values, folds),
             ages=by_age(scores, values, clips.subjects, read_ages(self._base.data.train, self._data.train)),
         )
+
+    def _folds(self, clips: SpokenClips, count: int) -> npt.NDArray[np.int64]:
+        """The part of the speakers that each clip belongs to: (clips,)."""
+        speakers = sorted(set(clips.subjects))
+        order = np.random.default_rng(self._base.seed).permutation(len(speakers))
+        fold_of = {speakers[number]: place % count for place, number in enumerate(order)}
+        return np.array([fold_of[who] for who in clips.subjects])
+
+    def _read_by_others(self, arm: ArmRecipe, clips: SpokenClips, folds: npt.NDArray[np.int64]) -> list[FloatArray]:
+        """Log-posteriors of each part, by a head that was trained on the others."""
+        posteriors: dict[int, FloatArray] = {}
+        for fold in np.unique(folds):
+            inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
+            head = self._fit_last(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
+            posteriors |= dict(zip(inside, read_clips(head, clips.select(inside)), strict=True))
+        return [posteriors[number] for number in range(len(clips))]
 
     def _marked_clips(self, arm: ArmRecipe, given: dict[str, float]) -> tuple[SpokenClips, Values]:
         """Training clips with a mark, and the marks."""
