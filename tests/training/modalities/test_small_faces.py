@@ -9,13 +9,16 @@ from PIL import Image
 from rich.progress import Progress
 
 from matchka.modalities.face.alignment import extract_chip, fit_similarity
+from matchka.modalities.face.look import CloserLook
+from matchka.modalities.face.pyramid import DetectorSettings
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
-from matchka_train.modalities.photographs import Photograph, _cut, read_photographs, require_faces
+from matchka_train.modalities import small_faces
+from matchka_train.modalities.photographs import Photograph, Photographs, _cut, read_photographs, require_faces
 from matchka_train.modalities.reduction import Reduction, reduce_picture, reduced_chip, small_chip
-from matchka_train.modalities.small_faces import ALIGNED, FOUND, WHOLE, FaceShrinker
+from matchka_train.modalities.small_faces import ALIGNED, FOUND, WHOLE, FaceShrinker, _found_cache
 from tests.factories.checkout import ROOT
 
 DOWNLOADS = ROOT / "build" / "downloads"
@@ -122,6 +125,19 @@ def test_read_photographs_and_small_faces_of_real_pictures(tmp_path: Path) -> No
         assert np.abs(small.native_px - 32).max() < 4
         full = shrinker.full(found.read)[small.rows]
         assert np.abs(small.chips.astype(int) - full).mean() < 25
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MIN_EVIDENCE", 3.9), ("CLOSER", CloserLook(least_px=9.0)), ("RETRY", DetectorSettings()), ("FOUND_FORMAT", "2")],
+)
+def test_faces_found_by_other_settings_are_kept_under_another_name(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photographs = Photographs((), (), (), Path("photographs-1.npz"))
+    kept = {_found_cache(photographs, size) for size in (16.0, 24.0)}
+    monkeypatch.setattr(small_faces, name, value)
+    assert len(kept | {_found_cache(photographs, 16.0)}) == 3
 
 
 def test_require_faces_of_another_backbone_refuses() -> None:

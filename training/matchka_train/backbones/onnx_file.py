@@ -106,8 +106,10 @@ class OnnxRecipe(WeightsLocation, BackboneRecipe):
         Raises: ChecksumError, WeightsAbsentError: as WeightsLocation.place.
         """
         path, source = self.place(self.name, file_sha256)
-        required = [name for name, graphs in self.input.auxiliary_graphs().items() if graphs.required]
-        parts = tuple(REQUIRED_PARTS[name](self.downloads_dir) for name in required)
+        known = self.input.auxiliary_graphs()
+        parts = tuple(
+            part(self.downloads_dir) for name, part in REQUIRED_PARTS.items() if name in known and known[name].required
+        )
         return OnnxFile(path, self.name, source, self.input, self.embedding_dim, parts, self.front_end)
 
 

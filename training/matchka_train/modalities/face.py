@@ -6,6 +6,7 @@ import numpy as np
 
 from matchka.errors import MatchkaError
 from matchka.modalities.face.detection import FaceDetector
+from matchka.modalities.face.enhancement import Enhancer
 from matchka.modalities.face.image import ImageLimits, read_image
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.reader import FaceLimits, FaceReader
@@ -22,6 +23,7 @@ from matchka_train.modalities.picture_fingerprint import Bits, copies_among, fin
 from matchka_train.modalities.skipped import Skipped
 
 DETECTOR: Final = "detector"  # as ImageInputSpec.auxiliary_graphs() names it
+ENHANCER: Final = "enhancer"  # likewise
 # Every face that is found takes part: a projection that never saw a poor one would be judged on good ones only.
 ANY_IMAGE: Final = ImageLimits(max_megapixels=100.0)
 ANY_FACE: Final = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=1)
@@ -33,10 +35,12 @@ class ChipReader:
     Args:
         spec: chips of the backbone.
         detector: the three graphs that find the faces.
+        enhancer: what the bundle enhances small ones with; None where it does not.
     """
 
-    def __init__(self, spec: ImageInputSpec, detector: RequiredPart) -> None:
+    def __init__(self, spec: ImageInputSpec, detector: RequiredPart, enhancer: Enhancer | None = None) -> None:
         self._faces = open_faces(spec, detector)
+        self._enhancer = enhancer
 
     def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:
         """Read one sample.
@@ -50,9 +54,10 @@ class ChipReader:
         if sample.parts != 1:
             raise FeatureError("A picture has no parts.", value=sample.path, remedy="Leave clip_parts out.")
         try:
-            (reading,) = self._faces.read(sample.path.read_bytes(), "dominant")
+            readings = self._faces.read(sample.path.read_bytes(), "dominant")
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
+        (reading,) = readings if self._enhancer is None else self._enhancer.enhance(readings)
         return reading.chip[None]
 
 
@@ -70,7 +75,15 @@ def open_faces(spec: ImageInputSpec, detector: RequiredPart) -> FaceReader:
 def _open_reader(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits, view: View | None) -> ChipReader:
     if view is not None:
         raise FeatureError("Pictures have no changed copies.", remedy="Set augmentation.views to 0.")
-    return ChipReader(spec, require_detector(backbone))
+    return ChipReader(spec, require_detector(backbone), _enhancer_of(spec, backbone))
+
+
+def _enhancer_of(spec: ImageInputSpec, backbone: Backbone) -> Enhancer | None:
+    part = _part(backbone, ENHANCER)
+    if spec.enhancer is None or part is None:
+        return None
+    (graph,) = part.open()
+    return Enhancer(graph, spec.enhancer)
 
 
 def require_detector(backbone: Backbone) -> RequiredPart:
@@ -78,16 +91,22 @@ def require_detector(backbone: Backbone) -> RequiredPart:
 
     Raises: FeatureError: it names nothing.
     """
-    for part in backbone.auxiliary:
-        if part.name == DETECTOR:
-            return part
-    raise FeatureError(
-        f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
-    )
+    part = _part(backbone, DETECTOR)
+    if part is None:
+        raise FeatureError(
+            f"The backbone {backbone.name} takes faces and names no detector.", remedy="Give it one, such as Mtcnn."
+        )
+    return part
+
+
+def _part(backbone: Backbone, name: str) -> RequiredPart | None:
+    return next((part for part in backbone.auxiliary if part.name == name), None)
 
 
 def _describe(spec: ImageInputSpec, backbone: Backbone, _limits: NoLimits) -> dict[str, object]:
-    return {"input": spec.content(), DETECTOR: require_detector(backbone).sha256}
+    described: dict[str, object] = {"input": spec.content(), DETECTOR: require_detector(backbone).sha256}
+    enhancer = _part(backbone, ENHANCER)
+    return described if enhancer is None else described | {ENHANCER: enhancer.sha256}
 
 
 def _noise(spec: ImageInputSpec) -> PixelArray:

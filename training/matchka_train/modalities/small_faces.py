@@ -1,8 +1,10 @@
 """Small faces of photographs, in the ways that an enhancer is trained and judged on."""
 
+import hashlib
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,13 +13,14 @@ import numpy.typing as npt
 
 from matchka.errors import MatchkaError
 from matchka.modalities.face.image import read_image
-from matchka.modalities.face.pyramid import PixelArray
+from matchka.modalities.face.look import CLOSER, MIN_EVIDENCE
+from matchka.modalities.face.pyramid import RETRY, DetectorSettings, PixelArray
 from matchka.modalities.face.reader import FaceReader
 from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
 from matchka.runtime.atomic_file import write_atomically
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.modalities.face import ANY_IMAGE, open_faces, require_detector
+from matchka_train.modalities.face import ANY_FACE, ANY_IMAGE, open_faces, require_detector
 from matchka_train.modalities.photographs import Photograph, Photographs, require_faces
 from matchka_train.modalities.reduction import Reduction, reduce_picture, reduced_chip, small_chip
 
@@ -25,6 +28,7 @@ ALIGNED: Final = "aligned before"  # reduced after alignment, which is then bett
 WHOLE: Final = "whole pictures"  # reduced whole, aligned by the landmarks of full size
 FOUND: Final = "own detection"  # reduced whole, then read as the service reads a picture
 WAYS: Final = (ALIGNED, WHOLE, FOUND)
+FOUND_FORMAT: Final = "found-1"  # of what is kept of them; another one where code changes what is found
 Cut = Callable[[Photograph, Path], tuple[PixelArray, float] | None]
 
 
@@ -78,7 +82,7 @@ class FaceShrinker:
         """
         if way != FOUND:
             return self._cut(photographs, native_px, way)
-        kept = photographs.cache.with_name(f"{photographs.cache.stem}-found-{native_px:g}.npz")
+        kept = _found_cache(photographs, native_px)
         if not kept.is_file():
             found, buffer = self._cut(photographs, native_px, way), io.BytesIO()
             np.savez(buffer, rows=found.rows, chips=found.chips, native_px=found.native_px)
@@ -115,3 +119,11 @@ class FaceShrinker:
         except MatchkaError:
             return None
         return None if reading.native_px is None else (reading.chip, reading.native_px)
+
+
+def _found_cache(photographs: Photographs, native_px: float) -> Path:
+    """Where the faces that were found again are kept: beside the photographs, by all that finds them."""
+    settings = [asdict(one) for one in (DetectorSettings(), RETRY, CLOSER, ANY_FACE)]
+    content = json.dumps([FOUND_FORMAT, MIN_EVIDENCE, settings, asdict(Reduction(native_px))])
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return photographs.cache.with_name(f"{photographs.cache.stem}-found-{native_px:g}-{key}.npz")

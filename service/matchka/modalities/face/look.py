@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,14 +15,35 @@ from matchka.modalities.face.spec import SMALL_PX
 
 # Below which there is no face in a photograph: the evidence of cascade and second look (docs/decisions/045).
 MIN_EVIDENCE: Final = 3.7
-# Of a closer look (docs/decisions/135). Boxes are a little larger than the squares that become chips.
-SMALLEST_PX: Final = 14.0  # of a box that it looks for
-LEAST_PX: Final = 12.0  # of a box that a second look makes smaller: texture; of 199 faces of 16 px none was below 13.1
-LARGEST_PX: Final = 80.0  # larger ones were looked for before
-MOST_ENLARGED: Final = 4.0  # more finds no more of them
-ENLARGED_PX: Final = 1 << 21  # pixels of the enlarged copy: bounds its memory
-LEVEL_PX: Final = 1 << 19  # see DetectorSettings: these two bound its time
-LEVEL_WINDOWS: Final = 1024
+
+
+@dataclass(frozen=True)
+class CloserLook:
+    """What a closer look looks for; boxes are a little larger than the squares that become chips.
+
+    Attributes:
+        smallest_px: side of a box that it looks for.
+        least_px: smaller boxes are texture, where a second look makes one smaller; of 199 faces of 16 px none was below
+            13.1.
+        largest_px: larger ones were looked for before.
+        most_enlarged: more finds no more of them.
+        enlarged_px: pixels of the enlarged copy: bounds its memory.
+        max_level_px: see DetectorSettings: these two bound its time.
+        max_level_windows: likewise.
+
+    Source: docs/decisions/135.
+    """
+
+    smallest_px: float = 14.0
+    least_px: float = 12.0
+    largest_px: float = 80.0
+    most_enlarged: float = 4.0
+    enlarged_px: int = 1 << 21
+    max_level_px: int = 1 << 19
+    max_level_windows: int = 1024
+
+
+CLOSER: Final = CloserLook()
 
 
 class Look:
@@ -83,22 +104,22 @@ def look_closer(detector: FaceDetector, image: Image.Image) -> Look | None:
         detector: its networks look, with other settings.
         image: RGB, upright.
     """
-    enlarged = max(1.0, min(MOST_ENLARGED, math.sqrt(ENLARGED_PX / (image.width * image.height))))
+    enlarged = max(1.0, min(CLOSER.most_enlarged, math.sqrt(CLOSER.enlarged_px / (image.width * image.height))))
     size = round(image.width * enlarged), round(image.height * enlarged)
     # the less certain settings at once: to try the usual ones before would double the time where there is no face
     settings = replace(
         RETRY,
         min_face_fraction=0.0,
-        min_face_px=SMALLEST_PX * enlarged,
-        max_face_fraction=min(RETRY.max_face_fraction, LARGEST_PX * enlarged / min(size)),
-        max_level_px=LEVEL_PX,
-        max_level_windows=LEVEL_WINDOWS,
+        min_face_px=CLOSER.smallest_px * enlarged,
+        max_face_fraction=min(RETRY.max_face_fraction, CLOSER.largest_px * enlarged / min(size)),
+        max_level_px=CLOSER.max_level_px,
+        max_level_windows=CLOSER.max_level_windows,
     )
     if smallest_face_px(*size, settings) >= SMALL_PX * enlarged:
         return None
     closer = detector.with_settings(settings)
     copy = image.resize(size, Image.Resampling.BICUBIC)
-    return Look(closer, copy, closer.detect(copy), enlarged, LEAST_PX * enlarged)
+    return Look(closer, copy, closer.detect(copy), enlarged, CLOSER.least_px * enlarged)
 
 
 def _reduced(face: Face, enlarged: float) -> Face:

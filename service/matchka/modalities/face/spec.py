@@ -92,10 +92,11 @@ class ImageInputSpec(InputSpec):
         return "face verification"
 
     def auxiliary_graphs(self) -> Mapping[str, AuxiliaryGraphs]:
-        """The detector of faces, and what enhances small ones."""
+        """The detector of faces, and what enhances small ones, where sizes are listed."""
+        enhances = self.enhancer is not None and bool(self.enhancer.sizes)
         return {
             "detector": AuxiliaryGraphs("mtcnn", DETECTOR_GRAPH_NAMES, required=True),
-            "enhancer": AuxiliaryGraphs("face-enhancer", (ENHANCER_GRAPH_NAME,), required=False),
+            "enhancer": AuxiliaryGraphs("face-enhancer", (ENHANCER_GRAPH_NAME,), required=enhances),
         }
 
     def measurements(self) -> frozenset[str]:

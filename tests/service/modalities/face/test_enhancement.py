@@ -124,11 +124,12 @@ def test_open_of_what_is_no_graph_is_refused(tmp_path: Path):
 
 
 def test_open_of_sizes_without_a_graph_or_a_graph_without_sizes_is_refused(tmp_path: Path):
-    for number, (sizes, has_graph) in enumerate([(SIZES, False), (None, True), ([], True)]):
+    refused = [(SIZES, False, "needs enhancer"), (None, True, "or neither"), ([], True, "or neither")]
+    for number, (sizes, has_graph, told) in enumerate(refused):
         folder = tmp_path / str(number)
         folder.mkdir()
         write_enhancer(folder / "sr.onnx", SIDE)
-        with pytest.raises(BundleError, match="or neither"):
+        with pytest.raises(BundleError, match=told):
             open_enhancer(*bundle_of(folder, sizes, has_graph))
 
 

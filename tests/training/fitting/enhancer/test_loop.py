@@ -49,11 +49,12 @@ class Memory:
 def draw(batch: int, generator: np.random.Generator) -> SmallBatch:
     rows = generator.choice(4, batch, replace=False).astype(np.int64)
     chips = generator.integers(0, 200, (batch, 2, 2, 3), dtype=np.uint8)
-    return SmallBatch(rows, chips, chips + 5, np.full(batch, 16, np.float32))
+    mirrored = generator.random(batch) < 0.5
+    return SmallBatch(rows, mirrored, chips, chips + 5, np.full(batch, 16, np.float32))
 
 
 def training(**changes: Any) -> EnhancerTraining:
-    bank = Bank(functional.normalize(torch.eye(4), dim=1), torch.tensor([0, 0, 1, 1]))
+    bank = Bank(torch.stack([torch.eye(4)] * 2), torch.tensor([0, 0, 1, 1]))
     return EnhancerTraining(**({"backbone": Flat(), "bank": bank, "draw": draw, "judge": None} | changes))
 
 

@@ -18,11 +18,12 @@ from matchka_train.fitting.enhancer.recipe import EnhancerLossRecipe
 
 SUBJECTS = [0, 0, 1, 1, 1, 2]
 ROWS = [1, 3, 5]
+MIRRORED = [False, True, True]
 
 
 def bank() -> Bank:
     torch.manual_seed(0)
-    return Bank(functional.normalize(torch.randn(6, 4), dim=1), torch.tensor(SUBJECTS))
+    return Bank(functional.normalize(torch.randn(2, 6, 4), dim=2), torch.tensor(SUBJECTS))
 
 
 def embeddings() -> torch.Tensor:
@@ -30,10 +31,20 @@ def embeddings() -> torch.Tensor:
     return functional.normalize(torch.randn(3, 4), dim=1)
 
 
-def test_paired_loss_is_one_less_the_mean_cosine_to_the_own_sample() -> None:
-    known, found = bank().embeddings.numpy(), embeddings().numpy()
-    slow = 1 - np.mean([float(np.dot(one, known[row])) for one, row in zip(found, ROWS, strict=True)])
-    assert math.isclose(float(paired_loss(embeddings(), torch.tensor(ROWS), bank())), slow, rel_tol=1e-5)
+def test_bank_embeds_a_sample_as_the_direction_between_both_views() -> None:
+    for row, found in enumerate(bank().embeddings.numpy()):
+        one, mirrored = bank().views[0, row].numpy(), bank().views[1, row].numpy()
+        assert np.isclose(np.linalg.norm(found), 1.0)
+        assert np.isclose(np.dot(found, one), np.dot(found, mirrored), atol=1e-6)
+        assert np.dot(found, one) > 0 or np.allclose(one, -mirrored)
+
+
+def test_paired_loss_is_one_less_the_mean_cosine_to_the_own_sample_seen_the_same_way_round() -> None:
+    views, found = bank().views.numpy(), embeddings().numpy()
+    own = [views[1 if mirrored else 0][row] for row, mirrored in zip(ROWS, MIRRORED, strict=True)]
+    slow = 1 - np.mean([float(np.dot(one, other)) for one, other in zip(found, own, strict=True)])
+    loss = paired_loss(embeddings(), torch.tensor(ROWS), torch.tensor(MIRRORED), bank())
+    assert math.isclose(float(loss), slow, rel_tol=1e-5)
 
 
 def test_contrastive_loss_tells_other_samples_of_a_subject_from_those_of_all_others() -> None:
@@ -67,9 +78,9 @@ def test_enhancer_loss_is_the_weighted_sum_of_those_that_count() -> None:
     torch.manual_seed(2)
     enhanced, full = torch.rand(3, 5, 5, 3) * 255, torch.rand(3, 5, 5, 3) * 255
     recipe = EnhancerLossRecipe(paired=2.0, contrastive=0.0, pixels=3.0)
-    rows = torch.tensor(ROWS)
-    slow = 2 * paired_loss(embeddings(), rows, bank()) + 3 * np.abs(enhanced.numpy() - full.numpy()).mean() / 32
-    assert math.isclose(
-        float(EnhancerLoss(recipe, bank())(enhanced, full, embeddings(), rows).detach()), float(slow), rel_tol=1e-5
-    )
+    rows, mirrored = torch.tensor(ROWS), torch.tensor(MIRRORED)
+    slow = 2 * paired_loss(embeddings(), rows, mirrored, bank())
+    slow = float(slow) + 3 * np.abs(enhanced.numpy() - full.numpy()).mean() / 32
+    found = EnhancerLoss(recipe, bank())(enhanced, full, embeddings(), rows, mirrored)
+    assert math.isclose(float(found.detach()), slow, rel_tol=1e-5)
     assert math.isclose(float(pixel_loss(full + 32, full)), 1.0, rel_tol=1e-5)

@@ -35,12 +35,14 @@ class SmallBatch:
 
     Attributes:
         rows: int64, (batch,), which samples of the bank.
+        mirrored: bool, (batch,), which of them are shown as mirror images.
         chips: uint8, (batch, rows, cols, 3), small and enlarged again.
         full: uint8, the same at full size.
         sizes_px: float32, (batch,).
     """
 
     rows: npt.NDArray[np.int64]
+    mirrored: npt.NDArray[np.bool_]
     chips: npt.NDArray[np.uint8]
     full: npt.NDArray[np.uint8]
     sizes_px: FloatArray
@@ -160,14 +162,15 @@ def _step(state: EnhancerState, training: EnhancerTraining, recipe: EnhancerOpti
     for group in state.optimiser.param_groups:
         group["lr"] = recipe.learning_rate * rate_at(state.step, recipe.steps, recipe.warmup_steps)
     batch = training.draw(recipe.batch, np.random.default_rng([seed, state.step]))
-    rows, chips, full, sizes = (
-        torch.from_numpy(part) for part in (batch.rows, batch.chips, batch.full, batch.sizes_px)
+    rows, mirrored, chips, full, sizes = (
+        torch.from_numpy(part) for part in (batch.rows, batch.mirrored, batch.chips, batch.full, batch.sizes_px)
     )
     enhancing: Any = state.network
     with _precision(recipe.bfloat16):
         enhanced = enhancing.enhance(chips.float(), sizes)
         embeddings = training.backbone(enhanced.contiguous())  # channels last, which is faster in 16 bits
-    loss = state.loss(enhanced.float(), full.float(), functional.normalize(embeddings.float(), dim=1), rows)
+    unit = functional.normalize(embeddings.float(), dim=1)
+    loss = state.loss(enhanced.float(), full.float(), unit, rows, mirrored)
     value = loss.item()
     if not math.isfinite(value):
         raise DivergedError("The loss is not finite.", value=value, remedy="Lower optimisation.learning_rate.")

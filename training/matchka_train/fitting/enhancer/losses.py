@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,17 @@ class Bank:
     """What the frozen backbone makes of every sample at full size.
 
     Attributes:
-        embeddings: float32, (n, dim), of unit length.
+        views: float32, (2, n, dim), of unit length: of the samples as they are, and of their mirror images.
         subjects: int64, (n,), numbers from 0.
     """
 
-    embeddings: Tensor
+    views: Tensor
     subjects: Tensor
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """The mean of both views, of unit length: float32, (n, dim)."""
+        return functional.normalize(self.views.sum(dim=0), dim=1)
 
     @property
     def classes(self) -> int:
@@ -35,9 +41,16 @@ class Bank:
         return functional.normalize(sums, dim=1)
 
 
-def paired_loss(embeddings: Tensor, rows: Tensor, bank: Bank) -> Tensor:
-    """1 - the mean cosine of each embedding, (batch, dim), to its own sample at full size, `rows` of the bank."""
-    return 1.0 - (embeddings * bank.embeddings[rows]).sum(dim=1).mean()
+def paired_loss(embeddings: Tensor, rows: Tensor, mirrored: Tensor, bank: Bank) -> Tensor:
+    """1 - the mean cosine of each embedding to its own sample at full size, seen the same way round.
+
+    Args:
+        embeddings: (batch, dim), of unit length.
+        rows: int64, (batch,), which samples of the bank they are of.
+        mirrored: bool, (batch,), which of them are mirror images.
+        bank: every sample at full size.
+    """
+    return 1.0 - (embeddings * bank.views[mirrored.long(), rows]).sum(dim=1).mean()
 
 
 def contrastive_loss(embeddings: Tensor, rows: Tensor, bank: Bank, temperature: float) -> Tensor:
@@ -97,7 +110,7 @@ class EnhancerLoss(nn.Module):
         self.recipe, self.bank = recipe, bank
         self.classification = ClassificationLoss(bank, recipe.margin, recipe.scale)
 
-    def forward(self, enhanced: Tensor, full: Tensor, embeddings: Tensor, rows: Tensor) -> Tensor:
+    def forward(self, enhanced: Tensor, full: Tensor, embeddings: Tensor, rows: Tensor, mirrored: Tensor) -> Tensor:
         """Of one batch.
 
         Args:
@@ -105,10 +118,11 @@ class EnhancerLoss(nn.Module):
             full: the same at full size.
             embeddings: of the enhanced ones, of unit length.
             rows: which samples of the bank they are of.
+            mirrored: which of them are mirror images.
         """
         recipe = self.recipe
         terms = (
-            (recipe.paired, lambda: paired_loss(embeddings, rows, self.bank)),
+            (recipe.paired, lambda: paired_loss(embeddings, rows, mirrored, self.bank)),
             (recipe.contrastive, lambda: contrastive_loss(embeddings, rows, self.bank, recipe.temperature)),
             (recipe.pixels, lambda: pixel_loss(enhanced, full)),
             (recipe.classification, lambda: self.classification(embeddings, rows)),

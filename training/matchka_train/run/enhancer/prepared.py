@@ -94,9 +94,10 @@ def prepare_faces(recipe: EnhancerDataRecipe, backbone: Backbone, data: DataSets
 
 
 def bank_of(part: Part, backbone: Backbone) -> Bank:
-    """What the backbone makes of every photograph at full size."""
+    """What the backbone makes of every photograph at full size, and of its mirror image."""
     numbers, _ = number_subjects(part.photographs.subjects)
-    embeddings = embed_windows(backbone.module(), part.full)
+    views = (part.full, np.ascontiguousarray(part.full[:, :, ::-1]))
+    embeddings = np.stack([embed_windows(backbone.module(), chips) for chips in views])
     return Bank(torch.from_numpy(embeddings), torch.from_numpy(numbers.astype(np.int64)))
 
 
@@ -126,14 +127,21 @@ class SmallBatches:
     def draw(self, batch: int, generator: np.random.Generator) -> SmallBatch:
         """So many different photographs, each made small anew; half of them mirrored."""
         rows = generator.choice(len(self.weights), batch, replace=False, p=self.weights)
-        chips, sizes, full = [], [], []
+        chips, sizes, full, mirrored = [], [], [], []
         for row in rows:
             chip, size = self._small(int(row), generator)
-            step = -1 if generator.random() < 0.5 else 1
+            mirrored.append(generator.random() < 0.5)
+            step = -1 if mirrored[-1] else 1
             chips.append(chip[:, ::step])
             full.append(self.part.full[row][:, ::step])
             sizes.append(size)
-        return SmallBatch(rows.astype(np.int64), np.stack(chips), np.stack(full), np.array(sizes, np.float32))
+        return SmallBatch(
+            rows.astype(np.int64),
+            np.array(mirrored, np.bool_),
+            np.stack(chips),
+            np.stack(full),
+            np.array(sizes, np.float32),
+        )
 
     def _small(self, row: int, generator: np.random.Generator) -> tuple[PixelArray, float]:
         recipe, spec = self.recipe, self.part.shrinker.spec

@@ -51,6 +51,8 @@ class EnhancerRecipe(StrictModel):
         choosing_px: those of them that choose among the looks.
         data: data sets.
         network: its parts.
+        start: file of an enhancer with these parts, trained through this backbone, to go on from; None starts with a
+            network that changes nothing.
         probes: how small samples are made.
         loss: weights of the losses.
         optimisation: how it is trained.
@@ -67,6 +69,7 @@ class EnhancerRecipe(StrictModel):
     choosing_px: tuple[float, ...] = (16.0, 24.0)
     data: EnhancerDataRecipe
     network: EnhancerParts = EnhancerParts()
+    start: Path | None = None
     probes: ProbeRecipe = ProbeRecipe()
     loss: EnhancerLossRecipe = EnhancerLossRecipe()
     optimisation: EnhancerOptimisation = EnhancerOptimisation()

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +15,12 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.enhancer import Enhancer
 from matchka_train.backbones.face.enhancer_file import (
     EnhancerDescription,
+    TrainedEnhancer,
     enhance_all,
     read_enhancer,
     write_enhancer,
 )
+from matchka_train.errors import WeightsError
 from matchka_train.evaluation.small_probes import probe_pairs
 from matchka_train.fitting.enhancer.loop import EnhancerTraining, train_enhancer
 from matchka_train.metrics.error_rates import equal_error_rate
@@ -85,6 +88,8 @@ def train_by(
     """The enhancer that held-out people chose."""
     torch.manual_seed(recipe.seed)
     network = recipe.network.build(prepared.train.shrinker.spec.chip_px)
+    if recipe.start is not None:
+        network.load_state_dict(_start(recipe, recipe.start, backbone).network.state_dict())
     batches = SmallBatches.of(prepared.train, recipe.probes, recipe.optimisation)
     choosing = _Choosing(recipe, prepared.held_out, embedder)
     training = EnhancerTraining(
@@ -106,6 +111,22 @@ def open_embedder(recipe: EnhancerRecipe, backbone: Backbone) -> Embedder:
     projection, info = load_projection(recipe.projection)
     require_backbone(info, backbone)
     return Embedder(backbone.module(), projection)
+
+
+def _start(recipe: EnhancerRecipe, path: Path, backbone: Backbone) -> TrainedEnhancer:
+    """An enhancer to go on from.
+
+    Raises: WeightsError: none, or one of other parts, or through another backbone.
+    """
+    found = read_enhancer(path)
+    described = found.description
+    if (described.parts, described.backbone_sha256) != (recipe.network, backbone.source.sha256):
+        raise WeightsError(
+            f"{path} has other parts, or was trained through another backbone than {backbone.name}.",
+            value=f"{described.parts}, {described.backbone}",
+            remedy="Give an enhancer of the same `network` and `backbone`, or leave `start` out.",
+        )
+    return found
 
 
 class _Choosing:
@@ -149,14 +170,19 @@ class _FolderStore:
 
 
 def _description(recipe: EnhancerRecipe, backbone: Backbone, data: DataSets) -> EnhancerDescription:
-    content = recipe.model_dump(mode="json", exclude={"task", "backbone", "projection", "output_dir"})
+    content = recipe.model_dump(mode="json", exclude={"task", "backbone", "projection", "output_dir", "start"})
     judged_by = None if recipe.projection is None else sha256_of(recipe.projection)
+    training = recipe.model_dump(mode="json", include={"seed", "network", "probes", "loss", "optimisation"})
+    if recipe.start is not None:
+        start = _start(recipe, recipe.start, backbone)
+        content["start"] = start.sha256
+        training["start"] = {"sha256": start.sha256, "training": start.description.training}
     return EnhancerDescription(
         chip_px=require_faces(backbone).chip_px,
         parts=recipe.network,
         backbone=backbone.name,
         backbone_sha256=backbone.source.sha256,
-        training=recipe.model_dump(mode="json", include={"seed", "network", "probes", "loss", "optimisation"}),
+        training=training,
         record=record_of_content(content | {"projection": judged_by}, data),
         datasets=tuple(
             {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
