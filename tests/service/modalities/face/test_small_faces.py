@@ -19,7 +19,7 @@ from matchka.modalities.face.reader import FaceChoice, FaceReader, FaceReading
 from matchka.modalities.face.settings import FaceSettings
 from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
 from tests.factories.doubtful_faces import opened
-from tests.factories.junk_pictures import junk_pictures
+from tests.factories.junk_pictures import junk_pictures, scrambled
 from tests.factories.pictures import encoded
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -150,6 +150,46 @@ def test_junk_of_any_size_shows_nobody_to_a_closer_look(reader: FaceReader, side
     for one in junk_pictures(135, 5, side_px):
         with pytest.raises(NoFaceError):
             reader.readings_of(one.picture, "all")
+
+
+@pytest.mark.parametrize(("side_px", "tiles"), [(16, 4), (24, 4), (32, 6)])
+def test_small_face_cut_into_blocks_shows_nobody(
+    plain: FaceReader, reader: FaceReader, photographs: list[Image.Image], side_px: float, tiles: int
+):
+    for photograph, picture in zip(photographs, reduced_all(plain, photographs, side_px), strict=True):
+        (reading,) = plain.readings_of(photograph, "dominant")
+        assert reading.face is not None
+        by = picture.width / photograph.width
+        box = [round(float(side) * by) for side in reading.face.box]
+        face = np.asarray(picture.crop((box[0], box[1], box[2], box[3])).resize((side_px * 2, side_px * 2), BICUBIC))
+        blocks = Image.fromarray(scrambled(face, tiles, np.random.default_rng(tiles)))
+        for shown in (blocks, blocks.resize((side_px, side_px), BICUBIC)):
+            with pytest.raises((NoFaceError, PoorFaceError)):
+                reader.readings_of(shown, "all")
+
+
+@pytest.mark.parametrize("resampling", [BICUBIC, Image.Resampling.BILINEAR])
+def test_small_face_that_was_enlarged_before_it_was_sent_counts_as_large(
+    plain: FaceReader, reader: FaceReader, photographs: list[Image.Image], resampling: Image.Resampling
+):
+    """What it was made of is not measured (docs/decisions/136)."""
+    for picture in reduced_all(plain, photographs, 16):
+        enlarged = picture.resize((picture.width * 6, picture.height * 6), resampling)
+        (found,) = reader.readings_of(enlarged, "dominant")
+        assert found.native_px == pytest.approx(6 * 16, rel=0.12)
+        assert not EnhancerSpec(sizes=((0.0, 40.0),)).covers(found.native_px)
+        reader.require_enrollable(found)
+
+
+@pytest.mark.parametrize("side_px", [5, 8])
+def test_face_of_a_few_large_blocks_is_refused_or_counts_as_large(
+    plain: FaceReader, reader: FaceReader, photographs: list[Image.Image], side_px: float
+):
+    for picture in reduced_all(plain, photographs, side_px):
+        mosaic = picture.resize((picture.width * 20, picture.height * 20), Image.Resampling.NEAREST)
+        with contextlib.suppress(NoFaceError, PoorFaceError):
+            (found,) = reader.readings_of(mosaic, "only")
+            assert found.native_px == pytest.approx(20 * side_px, rel=0.12)
 
 
 @pytest.mark.parametrize(("quality", "refused"), [(5, 1), (10, 0)])
