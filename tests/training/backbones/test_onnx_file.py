@@ -72,6 +72,13 @@ def test_module_when_file_returns_another_width_refuses(tmp_path: Path) -> None:
         declare(tmp_path / "a.onnx").module()
 
 
+def test_module_when_something_is_trained_through_it_refuses(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", ["n", WINDOW])
+    with pytest.raises(FeatureError, match="trained through an ONNX file") as refused:
+        declare(tmp_path / "a.onnx").module()(torch.zeros(1, WINDOW, requires_grad=True))
+    assert "edgeface" in refused.value.remedy
+
+
 def test_module_when_file_takes_pictures_embeds_them(tmp_path: Path) -> None:
     spec = ImageInputSpec(chip_px=2, template_points=((0, 0),) * 5, template_weights=(1,) * 5)
     graph = helper.make_graph(

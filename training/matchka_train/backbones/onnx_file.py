@@ -129,7 +129,16 @@ class OnnxModule(torch.nn.Module):
         self.eval()
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Embed rows of the file's input: (n, ...) -> (n, embedding_dim), of unit length."""
+        """Embed rows of the file's input: (n, ...) -> (n, embedding_dim), of unit length.
+
+        Raises: FeatureError: something is to be trained through it.
+        """
+        if rows.requires_grad:
+            raise FeatureError(
+                "Nothing can be trained through an ONNX file: it gives no gradients.",
+                value="rows that require a gradient",
+                remedy="Name a backbone that is a network here: dlib, or edgeface with the published weights.",
+            )
         taken = self._front_end(rows).numpy()
         (raw,) = self._session.run(None, {self._input_name: np.ascontiguousarray(taken)})
         embeddings: torch.Tensor = torch.from_numpy(raw)
