@@ -16,6 +16,7 @@ from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import Refused
 from matchka.api.telemetry import Telemetry
 from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, OverloadedError, UnknownFieldError
+from matchka.inference.registry import ModelRegistry
 from matchka.runtime.audited_request import AuditedRequest, current_request, working_on
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.fairness.account import Account, working_as
@@ -100,6 +101,11 @@ class Caller:
     def tenant(self) -> str:
         """Whose subjects it sees."""
         return self.grant.tenant
+
+    @property
+    def models(self) -> ModelRegistry:
+        """The served models, for calls that store and compare nothing."""
+        return self.verifier.models
 
     def may(self, scope: Scope) -> bool:
         """Whether its key has a scope."""

@@ -49,10 +49,16 @@ def _print_table(answer: ClassifyAnswer) -> None:
         if one.probability is None or one.probability >= LEAST_SHOWN:
             table.add_row(escape(one.label), shown(one.probability))
     values = [f"{name} {value:.2f}" for name, value in answer.values.items()]
-    noun = "window" if answer.windows == 1 else "windows"
     Console().print(table)
-    rest = [*values, f"{answer.windows} {noun}", f"{answer.model} {answer.version}"]
+    rest = [*values, *_windows(answer), f"{answer.model} {answer.version}"]
     Console().print(", ".join(rest), highlight=False, markup=False, soft_wrap=True)
+
+
+def _windows(answer: ClassifyAnswer) -> list[str]:
+    """How many, where the sample was cut into windows; a picture or an object has none."""
+    if "windows" not in (answer.sample or {}):
+        return []
+    return [f"{answer.windows} {'window' if answer.windows == 1 else 'windows'}"]
 
 
 def _drawing(file: Path, sample_format: str | None, plot: str) -> Callable[[], str | None]:

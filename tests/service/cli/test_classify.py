@@ -10,9 +10,11 @@ from PIL import Image
 
 from matchka.cli.client_commands import FAILED, NO_MATCH
 from matchka.cli.constellation import as_text, histogram_of, samples_of, write_png
+from tests.factories.classifiers import write_classifier
 from tests.factories.command_line import run
 from tests.factories.radio_bundle import OUTPUTS, slow_probabilities, slow_value, write_radio_bundle
 from tests.factories.recordings import cf32, npy, signal
+from tests.factories.samples import sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 
 KNOWN, STRANGE = signal(3, offset=0.4j), signal(3, offset=-0.4j)
@@ -20,10 +22,11 @@ KNOWN, STRANGE = signal(3, offset=0.4j), signal(3, offset=-0.4j)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
-    """A model that knows recordings with an offset of Q."""
+    """A model that knows recordings with an offset of Q, and one for clips."""
     folder = tmp_path_factory.mktemp("classify")
     rule = {"value": "known", "thresholds": [10.0]}
     write_radio_bundle(folder / "models" / "radio", class_=OUTPUTS["class"] | {"unknown": rule})
+    write_classifier(folder / "models" / "sorter", "sorter", embeds=False)
     with serving(small_settings(folder)) as running:
         yield running
 
@@ -42,6 +45,13 @@ def test_classify_prints_classes_values_and_windows_and_exits_0(server: SmallSer
     assert done.output.split()[0] == best
     assert f"{expected[best]:.3f}" in done.output
     assert f"known {slow_value(KNOWN, 'imag'):.2f}, 4 windows, radio 1.0.0" in done.output
+
+
+def test_classify_of_a_sample_without_windows_names_none(server: SmallServer, tmp_path: Path):
+    (tmp_path / "clip.wav").write_bytes(sample(1))
+    done = run(server, "classify", tmp_path / "clip.wav", "--model", "sorter")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == "sorter 1.0.0"
 
 
 def test_classify_as_json_is_the_services_answer_and_the_clients(server: SmallServer, recording: Path):

@@ -18,7 +18,7 @@ async def classify_sample(
     caller: CallerDep, form: Annotated[ClassifyForm, Depends(reads(ClassifyForm))]
 ) -> ClassifyAnswer:
     """The most probable class; `label` is null where the sample is of none that the model knows."""
-    result = await caller.run(lambda: classify(caller.verifier.models, form.model, form.file, form.options))
+    result = await caller.run(lambda: classify(caller.models, form.model, form.file, form.options))
     classes = [ClassAnswer(label=label, probability=share) for label, share in result.probabilities.items()]
     return ClassifyAnswer(
         label=result.label,

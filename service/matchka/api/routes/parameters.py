@@ -18,15 +18,13 @@ async def generate_setting(
     caller: CallerDep, form: Annotated[GenerateForm, Depends(reads(GenerateForm))]
 ) -> ParametersAnswer:
     """The setting of a word that enough people gave, at a strength; always within the ranges."""
-    models = caller.verifier.models
-    return _answer(await caller.run(lambda: generate(models, form.model, form.descriptor, form.strength)))
+    return _answer(await caller.run(lambda: generate(caller.models, form.model, form.descriptor, form.strength)))
 
 
 @router.post("/v1/morph", openapi_extra=body_schema(MorphForm), summary="What lies between two settings?")
 async def morph_settings(caller: CallerDep, form: Annotated[MorphForm, Depends(reads(MorphForm))]) -> ParametersAnswer:
     """A setting on the way from `a` (t = 0) to `b` (t = 1); always within the ranges."""
-    models = caller.verifier.models
-    return _answer(await caller.run(lambda: morph(models, form.model, form.a, form.b, form.t), samples=2))
+    return _answer(await caller.run(lambda: morph(caller.models, form.model, form.a, form.b, form.t), samples=2))
 
 
 def _answer(setting: Setting) -> ParametersAnswer:
