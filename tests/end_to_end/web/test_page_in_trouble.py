@@ -141,6 +141,26 @@ def test_name_that_nobody_has_is_answered_in_the_service_s_words(
         expect(found.page.locator(".verdict")).to_have_count(0)
 
 
+def test_enrolment_without_the_consent_that_a_setting_requires_is_refused_until_it_is_given(
+    browser: Browser, start_server: StartServer, voice_samples: Path, tmp_path: Path
+) -> None:
+    server = start_server(tmp_path / "data", MATCHKA_ENROLMENT_REQUIRES="consent")
+    with opened(browser.new_context(), server.url) as found:
+        page = found.page
+        page.get_by_role("textbox", name="Name").fill("ada")
+        page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0870.wav")
+        page.get_by_role("button", name="Enrol", exact=True).click()
+        expect(page.locator(".problem")).to_contain_text("consent", timeout=WAIT_MS)
+        page.get_by_text("Consent, purpose and end").click()
+        page.get_by_label("Reference to the consent").fill("<b>signed</b> 2026-11-22")
+        page.get_by_label("Deleted by itself on").fill("2090-01-01")
+        page.get_by_role("button", name="Enrol", exact=True).click()
+        expect(page.get_by_role("heading", name="ada is enrolled")).to_be_visible(timeout=WAIT_MS)
+    held = server.client().subject("ada")
+    assert held.consent == "<b>signed</b> 2026-11-22"
+    assert held.expires_at is not None
+
+
 def test_html_in_a_name_is_shown_as_text(browser: Browser, service: RunningServer, voice_samples: Path) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     with opened(browser.new_context(), service.url) as found:

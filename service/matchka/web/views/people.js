@@ -86,6 +86,9 @@ function addPanel({ service, models, go, added }) {
   const outcome = element("div", { role: "status" });
   const taken = new SampleList(() => check());
   const place = element("div");
+  const consent = element("input", { type: "text", maxLength: 256, autocomplete: "off" });
+  const purpose = element("input", { type: "text", maxLength: 256, autocomplete: "off" });
+  const until = element("input", { type: "date" });
   const send = element("button", { type: "submit", className: "main", disabled: true }, "Enrol");
   let model;
   let intake;
@@ -105,7 +108,15 @@ function addPanel({ service, models, go, added }) {
   async function submit(event) {
     event.preventDefault();
     intake.release();
-    const done = await busy(send, outcome, () => service.post("v1/enroll", { model: model.name, subject_id: name.value.trim(), file: taken.samples }));
+    const fields = {
+      model: model.name,
+      subject_id: name.value.trim(),
+      file: taken.samples,
+      consent: consent.value.trim() || null,
+      purpose: purpose.value.trim() || null,
+      expires_at: until.value ? new Date(`${until.value}T00:00`).toISOString() : null,
+    };
+    const done = await busy(send, outcome, () => service.post("v1/enroll", fields));
     check();
     if (!done) return;
     taken.clear();
@@ -124,6 +135,14 @@ function addPanel({ service, models, go, added }) {
     choices("By", options.map((one) => ({ value: one.name, label: one.label })), choose),
     place,
     taken.element,
+    element(
+      "details",
+      {},
+      element("summary", {}, "Consent, purpose and end"),
+      field("Reference to the consent that was given", consent),
+      field("What the enrolment is for", purpose),
+      field("Deleted by itself on", until),
+    ),
     element("p", { className: "buttons" }, send),
     outcome,
   );
