@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> VaultFolder:
 def store(folder: VaultFolder) -> Iterator[Store]:
     with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, hasher=HASHER) as opened:
         opened.require_keys()
+        assert opened.wait_until_erased(60.0)  # the log is emptied once at the start, and not in the middle of a test
         yield opened
 
 
