@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from matchka.api.problems import INTERNAL_ERROR, problem_response, status_and_code
+from matchka.api.problems import INTERNAL_ERROR, note_problem, problem_response, status_and_code
 from matchka.errors import (
+    ClientGoneError,
     InvalidFieldError,
     MatchkaError,
     MethodNotAllowedError,
@@ -78,6 +79,7 @@ def add_framework_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        note_problem(ClientGoneError("The client closed the connection.", remedy="Wait for the answer."))
         return Response(status_code=CLIENT_GONE)  # nobody reads it; the metrics tell it from a failure
 
     @app.exception_handler(Exception)

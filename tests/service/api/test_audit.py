@@ -1,5 +1,6 @@
 """The audit log of a service: what is recorded of each call, by whom it is read, and what a flood leaves in it."""
 
+import asyncio
 import json
 import sqlite3
 import time
@@ -9,11 +10,16 @@ from pathlib import Path
 
 import pytest
 import requests
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 
+from matchka.api.error_handlers import add_framework_error_handlers
+from matchka.api.guards.audit_trail import AuditTrail, note_caller
 from matchka.client.answers import AuditRecordAnswer
 from matchka.errors import RequestFailedError
 from matchka.store.audit.chain import START, linked
-from matchka.store.keys.records import KeySpec
+from matchka.store.audit.records import Event
+from matchka.store.keys.records import KEYLESS, KeySpec
 from matchka.store.keys.scopes import ALL_SCOPES, Scope
 from matchka.store.store import opened_store
 from matchka.store.subject_hash import read_hasher
@@ -245,6 +251,46 @@ def test_caller_without_a_key_where_none_is_in_force_is_keyless(tmp_path: Path):
     with serving(small_settings(tmp_path)) as server:
         server.client().enroll("eva", [sample(1, 1)])
         assert [one.key_id for one in server.client().audit().records] == ["keyless"]
+
+
+def test_call_whose_client_left_is_recorded_as_that():
+    log = []
+    asked = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v1/left",
+        "headers": [],
+        "query_string": b"",
+        "client": ("::1", 1),
+    }
+
+    async def left() -> None:
+        note_caller(KEYLESS)
+        raise ClientDisconnect
+
+    app = FastAPI()
+    add_framework_error_handlers(app)
+    app.get("/v1/left")(left)
+
+    class Writer:
+        def submit(self, event: Event) -> None:
+            log.append((event.outcome, event.key_id, event.detail))
+
+    async def nothing(*_: object) -> dict[str, object]:
+        return {"type": "http.request", "body": b""}
+
+    asyncio.run(AuditTrail(app, Writer)(asked, nothing, nothing))
+    assert log == [("refused", "keyless", "client_gone")]
+
+
+def test_browsers_question_before_a_call_is_not_recorded(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    settings = small_settings(tmp_path, api_key=FIRST_KEY, allowed_origins=("https://a.example",))
+    with serving(settings) as server:
+        headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+        assert requests.options(server.url + "/v1/models", headers=headers, timeout=TIMEOUT_S).ok
+    with opened_store(settings.effective_database_url) as store:
+        assert store.audit.page("default", 10, with_nobodys=True) == []
 
 
 def test_shutdown_writes_what_was_still_waiting(tmp_path: Path):

@@ -52,7 +52,7 @@ class AuditTrail:
             asked.call = _call_of(scope["method"], scope["path"])
             try:
                 await self._app(scope, receive, send_with_id)
-            except Exception:
+            except BaseException:  # also one that is cancelled: it is not answered
                 asked.problem = asked.problem or "internal_error"
                 raise
             finally:
@@ -75,7 +75,8 @@ def _call_of(method: str, path: str) -> str:
 
 def _events_of(asked: AuditedRequest, scope: Scope) -> list[Event]:
     is_call = scope["path"].startswith(AUDITED_PREFIX)
-    if asked.problem is None and (not is_call or asked.is_recorded):
+    is_answered = asked.key_id is not None  # not by whom nobody asked for a key: a browser before a call (CORS)
+    if asked.problem is None and (not is_call or not is_answered or asked.is_recorded):
         return []
     if asked.problem is not None and not is_call and asked.problem not in OF_CALLERS:
         return []

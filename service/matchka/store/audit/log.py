@@ -127,6 +127,7 @@ class AuditLog:
 
         Returns: how many; PRUNED_AT_ONCE where there may be more.
         """
+        _lock_head(session)  # before the first look: replicas may prune at the same time
         start = pruned_place(session).sequence
         query = select(AuditRow.sequence, AuditRow.hash, AuditRow.at).where(AuditRow.sequence > start)
         oldest = session.execute(query.order_by(AuditRow.sequence).limit(PRUNED_AT_ONCE)).all()
@@ -200,6 +201,11 @@ def records_in(
     query = select(*COLUMNS, AuditRow.hash).where(*conditions).order_by(AuditRow.sequence)
     for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
         yield to_record(row), row.hash
+
+
+def _lock_head(session: Session) -> None:
+    """Let nobody else append or prune until the end of the transaction."""
+    session.execute(update(AuditHeadRow).values(sequence=AuditHeadRow.sequence), execution_options=UNSYNCHRONISED)
 
 
 def _renewed_head(session: Session, count: int) -> Link:

@@ -22,7 +22,7 @@ from matchka.store.audit.log import OWN_CALL, PRUNED_AT_ONCE, AuditLog, hash_at,
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.refusals import RefusalCounts
 
-GATHER_S: Final = 0.5  # a group is written within a second, the writing included
+GATHER_S: Final = 0.75  # a group is written within a second or so, the writing included
 PRUNE_EVERY_S: Final = 3600.0
 MOST_WAITING: Final = 20_000  # events; some 20 MB
 WRITTEN_AT_ONCE: Final = 1_000  # events of one transaction, which others wait for
