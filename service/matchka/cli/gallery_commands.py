@@ -23,6 +23,7 @@ from matchka.errors import StoreError
 from matchka.runtime.data_dir import is_owned, owned_data_dir
 from matchka.settings import Settings, read_settings
 from matchka.store.audit.records import Outcome
+from matchka.store.audit.verification import chain_flaws
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import deletions_in
 from matchka.store.engine import file_of, open_engine, reading
@@ -193,7 +194,7 @@ def write_deletions_file(
 
 @gallery_commands.command()
 def verify(url: Url = None, json: JsonOption = False) -> None:
-    """Check every row of the store, and the running service's galleries. Exit code 0: sound, 1: not, 2: error."""
+    """Check every row, the audit log, and the running service's galleries. Exit code 0: sound, 1: not, 2: error."""
     with private_settings() as settings:
         with (
             unlocked_vault(settings) as vault,
@@ -201,12 +202,13 @@ def verify(url: Url = None, json: JsonOption = False) -> None:
             progress_bar("checking") as progress,
         ):
             report = check_store(session, progress, vault)
+            of_log = [f"audit log, record {flaw.sequence}: {flaw.what}" for flaw in chain_flaws(session)]
         is_serving = is_owned(settings.data_dir)
         disagreements = []
         if is_serving:
             with opened_for_reading(settings) as (engine, _):
                 disagreements = disagreements_with_service(engine, connected(url))
-    findings = [f"{finding.what}: {finding.where}" for finding in report.findings] + disagreements
+    findings = [f"{finding.what}: {finding.where}" for finding in report.findings] + of_log + disagreements
     _report_check(report, findings, is_serving, json)
     if findings:
         raise typer.Exit(DISAGREES)

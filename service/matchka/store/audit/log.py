@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from matchka.errors import StorageDamagedError
 from matchka.runtime.audited_request import COMMAND, current_request
 from matchka.store.audit.chain import BEGINNING, Link, linked
 from matchka.store.audit.cursors import Cursors
@@ -191,6 +192,8 @@ def records_in(
         end: the time before which they are.
         tenant: whose.
         subject: the hash of the one that they are about.
+
+    Raises: StorageDamagedError: the time of one is none.
     """
     conditions = [
         *([] if start is None else [AuditRow.at >= start]),
@@ -199,8 +202,13 @@ def records_in(
         *([] if subject is None else [AuditRow.subject == subject]),
     ]
     query = select(*COLUMNS, AuditRow.hash).where(*conditions).order_by(AuditRow.sequence)
-    for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
-        yield to_record(row), row.hash
+    try:
+        for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+            yield to_record(row), row.hash
+    except ValueError as error:
+        raise StorageDamagedError(
+            "A record of the audit log cannot be read.", value=error, remedy="Restore a backup to a new data folder."
+        ) from error
 
 
 def _lock_head(session: Session) -> None:

@@ -52,12 +52,18 @@ class _Seen:
         """Take one more record in."""
         self.records += 1
         if record.outcome == Outcome.PRUNED:
-            self.pruned_to = max(self.pruned_to, int(record.detail or 0))
+            pruned = record.detail or ""
+            self.pruned_to = max(self.pruned_to, int(pruned) if pruned.isdecimal() else 0)
         elif record.outcome == Outcome.BROKEN:
             what = f"the service noted at {record.at:%Y-%m-%d %H:%M}: {record.detail}"
             self.broken.append(Flaw(record.sequence, what))
         elif record.outcome == Outcome.UNANCHORED:
             self.notices.append(f"record {record.sequence}, {record.at:%Y-%m-%d %H:%M}: {record.detail}")
+
+
+def chain_flaws(session: Session) -> Iterator[Flaw]:
+    """What is wrong with the chain, without a look at the checkpoint."""
+    return (found for found in flaws_of(pruned_place(session), records_in(session)) if isinstance(found, Flaw))
 
 
 def verify_log(session: Session, checkpoint: Checkpoint | None, progress: Progress) -> AuditReport:

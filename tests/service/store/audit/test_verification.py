@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
+from matchka.errors import StorageDamagedError
 from matchka.store.audit.chain import Link
 from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import PRUNED_AT_ONCE
@@ -114,6 +115,13 @@ def test_missing_row_of_the_head_is_found_and_the_log_goes_on(ten: LogFile):
     ten.append(EVENTS[:1])
     assert ten.verified().last == 11
     assert ten.flaws() == []
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "2026-13-01 00:00:00.000000"])
+def test_record_whose_time_is_none_is_refused_as_damaged(ten: LogFile, time: str):
+    ten.change(f"UPDATE audit_log SET at = '{time}' WHERE sequence = 4")
+    with pytest.raises(StorageDamagedError, match="cannot be read"):
+        ten.verified()
 
 
 def test_missing_checkpoint_is_found(ten: LogFile):
