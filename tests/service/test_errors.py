@@ -89,7 +89,7 @@ FORM = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nvoice\r\n--x--\r\n'
 CASES = [
     Case(errors.UnknownPathError, "GET", "/v1/nothing", "GET /v1/nothing"),
-    Case(errors.UnknownPathError, "POST", "/", "POST /"),
+    Case(errors.MethodNotAllowedError, "POST", "/", "POST /"),
     Case(errors.MethodNotAllowedError, "GET", "/v1/embed", "GET /v1/embed"),
     Case(errors.MethodNotAllowedError, "PUT", "/v1/subjects/ada", "PUT /v1/subjects/ada"),
     Case(errors.UnknownPathError, "GET", "/v1/subjects/", "GET /v1/subjects/"),  # and no redirect

@@ -116,6 +116,7 @@ def backup(
     """Write a backup of everything, while the service serves or not."""
     with private_settings() as settings:
         url = settings.effective_database_url
+        backups_of(url).require(url)
         file = backup_file(target, datetime.now(UTC))
         with progress_bar("copying", bytes_counted=True) as advance:
             manifest = backups_of(url).write(url, file, advance)

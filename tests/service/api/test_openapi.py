@@ -146,7 +146,9 @@ def calls_of(routers: Iterable[APIRouter]) -> set[tuple[str, str]]:
 def test_document_has_every_call_of_the_service(settings: Settings):
     modules = [import_module(f"{routes.__name__}.{module.name}") for module in pkgutil.iter_modules(routes.__path__)]
     served = calls_of([create_app(settings).router, *(module.router for module in modules)])
-    own = {("get", path) for path in ("/openapi.json", "/docs", "/docs/start.js", "/docs/{name}")}
+    own = {
+        ("get", path) for path in ("/openapi.json", "/docs", "/docs/start.js", "/docs/{name}", "/", "/page/{path:path}")
+    }
     assert own <= served
     assert served - own == set(CALLS)
 

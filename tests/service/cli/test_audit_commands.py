@@ -56,7 +56,7 @@ class CommandLine:
         """Enrol subjects as a service does, and end."""
         with opened_vault(VaultPlan.of(self.settings)) as vault:
             hasher = read_hasher(vault, self.settings.subject_hash_key)
-            with opened_store(self.settings.effective_database_url, vault, hasher, is_audited=True) as store:
+            with opened_store(self.settings.effective_database_url, vault, hasher=hasher, is_audited=True) as store:
                 store.require_keys()
                 with writing_audit(store.audit, self.settings.audit_checkpoint, 36_500):
                     for number, subject in enumerate(subjects):

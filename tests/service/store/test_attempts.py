@@ -103,11 +103,13 @@ def test_admit_says_whether_the_next_failure_leads_to_a_wait(store: Store):
     failing(store, 2)
     assert not store.attempts.admit("k", "t", "ada")
     failing(store, 1)
-    with store._engine.begin() as connection:  # as if the wait had passed, and then a day
-        connection.exec_driver_sql("UPDATE attempts SET blocked_until = datetime(blocked_until, '-1 hour')")
+    with Session(store.engines[0]) as session, session.begin():  # as if the wait had passed
+        for row in session.scalars(select(AttemptRow)):
+            row.blocked_until -= timedelta(hours=1)
     assert store.attempts.admit("k", "t", "ada")
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE attempts SET updated_at = datetime(updated_at, '-25 hours')")
+    with Session(store.engines[0]) as session, session.begin():  # and then a day
+        for row in session.scalars(select(AttemptRow)):
+            row.updated_at -= timedelta(hours=25)
     assert not store.attempts.admit("k", "t", "ada")
 
 

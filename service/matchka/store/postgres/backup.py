@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, create_engine, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import BackupError, StoreError
+from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import open_engine, reading
 from matchka.store.migrations.migrate import require_current_tables
 from matchka.store.schema import Base
@@ -35,6 +36,25 @@ def write_server_backup(url: str, target: Path, advance: Advance) -> BackupManif
         BackupError: the archive cannot be written, or the server cannot be read.
     """
     return archive_copy(lambda copy: _copy(url, copy, advance), target, advance)
+
+
+def require_server_store(url: str) -> None:
+    """Refuse a database without a store of today's tables.
+
+    Raises: StoreError: there is none, or the server cannot be asked.
+    """
+    server = open_engine(url)
+    try:
+        require_current_tables(server)
+    except SQLAlchemyError as error:
+        known = as_matchka_error(error)
+        raise StoreError(
+            "The database cannot be read.",
+            value=known.value if known else error,
+            remedy="Check MATCHKA_DATABASE_URL and the database server.",
+        ) from error
+    finally:
+        server.dispose()
 
 
 def _copy(url: str, target: Path, advance: Advance) -> None:

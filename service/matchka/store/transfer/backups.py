@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from matchka.store.engine import backend_of, file_of
-from matchka.store.postgres.backup import write_server_backup
+from matchka.store.postgres.backup import require_server_store, write_server_backup
 from matchka.store.postgres.restore import restore_into_server
 from matchka.store.sqlite.backup import BackupManifest, require_file, write_backup
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
@@ -18,10 +18,12 @@ class Backups:
     """How a kind of database is copied and replaced.
 
     Attributes:
+        require: URL: refuses where there is no store to be copied.
         write: URL, archive, progress -> what was written: one consistent state, while services serve or not.
         restore: URL, plan, progress of copying, progress of checking -> what came of it; nothing serves meanwhile.
     """
 
+    require: Callable[[str], object]
     write: Callable[[str, Path, Advance], BackupManifest]
     restore: Callable[[str, RestorePlan, Advance, Advance], RestoreReport]
 
@@ -34,8 +36,12 @@ def backups_of(url: str) -> Backups:
     return _BACKUPS[backend_of(url)]
 
 
+def _require_file(url: str) -> Path:
+    return require_file(Path(str(file_of(url))))
+
+
 def _write_file(url: str, target: Path, advance: Advance) -> BackupManifest:
-    return write_backup(require_file(Path(str(file_of(url)))), target, advance)
+    return write_backup(_require_file(url), target, advance)
 
 
 def _restore_file(_url: str, plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreReport:
@@ -43,6 +49,6 @@ def _restore_file(_url: str, plan: RestorePlan, advance: Advance, progress: Adva
 
 
 _BACKUPS: Final[Mapping[str, Backups]] = {
-    "sqlite": Backups(_write_file, _restore_file),
-    "postgresql": Backups(write_server_backup, restore_into_server),
+    "sqlite": Backups(_require_file, _write_file, _restore_file),
+    "postgresql": Backups(require_server_store, write_server_backup, restore_into_server),
 }

@@ -45,7 +45,7 @@ from tests.factories.postgres import Cluster, fresh_database
 OF_ONE = ("default", "ada")
 PROCESSES = 8  # stores at once, each with an engine of its own as processes have
 HASHER = SubjectHasher(b"h" * 32)
-ROUNDS = 60  # of enrolling and deleting, in each
+ROUNDS = 25  # of enrolling and deleting, in each
 
 
 @pytest.fixture

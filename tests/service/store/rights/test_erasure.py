@@ -172,7 +172,7 @@ def test_enrolment_under_the_id_of_an_expired_subject_begins_anew(store: Store, 
     enrol(store, NAME)
     use(store, NAME)
     with pytest.raises(TooManyAttemptsError):
-        store.attempts.require_open("key", "t", NAME)
+        store.attempts.admit("key", "t", NAME)
     ((key,),) = rows(folder.database, "SELECT key FROM subjects")
     expire(folder, NAME)
     enrolment = store.add_templates("t", NAME, "voice", "1", units(1, 7))
@@ -181,6 +181,6 @@ def test_enrolment_under_the_id_of_an_expired_subject_begins_anew(store: Store, 
     assert enrolment.reference.template_count == 1
     np.testing.assert_allclose(store.reference("t", NAME, "voice", "1").embedding, units(1, 7)[0], atol=1e-7)
     assert store.rights.terms("t", NAME) == Terms()
-    store.attempts.require_open("key", "t", NAME)
+    store.attempts.admit("key", "t", NAME)
     assert rows(folder.database, "SELECT count(*) FROM key_erasures") == [(0,)]
     assert rows(folder.key_database, "SELECT count(*) FROM subject_keys") == [(1,)]

@@ -12,6 +12,7 @@ from matchka.app import opened_verifier
 from matchka.errors import StorageFailedError, UnknownSubjectError
 from matchka.settings import Settings
 from matchka.store.rights.terms import TermsChange
+from matchka.tasks.embedding.enrolment import EnrolmentRules
 from matchka.tasks.embedding.expiry import MOST_AT_ONCE, MOST_FORGOTTEN, ClockWatch, ExpirySweeper
 from matchka.tasks.embedding.verifier import Verifier
 from tests.factories.samples import sample
@@ -36,7 +37,9 @@ def database(settings: Settings) -> Path:
 
 def enrol(verifier: Verifier, name: str, person: int, take: int = 0) -> None:
     terms = TermsChange(expires_at=datetime(2090, 1, 1, tzinfo=UTC))
-    verifier.enroll(TENANT, "voice", name, [sample(person, take)], tells_similar=False, terms=terms)
+    verifier.enroll(
+        TENANT, "voice", name, [sample(person, take)], rules=EnrolmentRules(tells_similar=False), terms=terms
+    )
 
 
 def expire(database: Path, where: str) -> None:
