@@ -61,9 +61,11 @@ def target(databases: Callable[[str], UnderTest]) -> UnderTest:
 
 def exported(source: UnderTest, target: Path, version: str = "1") -> None:
     engine = open_engine(source.url)
-    with reading(engine) as session:
-        write_export(session, target, "t", "voice", version, ignore)
-    engine.dispose()
+    try:
+        with reading(engine) as session:
+            write_export(session, target, "t", "voice", version, ignore)
+    finally:
+        engine.dispose()
 
 
 def imported(archive: Path, database: UnderTest, **options: object) -> ImportReport:
