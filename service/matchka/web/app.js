@@ -41,14 +41,15 @@ function go(name, argument = "") {
 
 async function show() {
   const [name, argument] = location.hash.slice(1).split("/");
-  if (name === "main") return; // the link over the navigation
-  const chosen = VIEWS[name] ?? VIEWS[START];
+  if (name === "main" && view) return; // the link over the navigation
+  const chosen = Object.hasOwn(VIEWS, name) ? VIEWS[name] : VIEWS[START];
   const turn = ++shown;
+  const isFirst = turn === 1;
   view?.leave?.();
   view = null;
   try {
     if (!models) await refresh();
-    const made = await chosen.show({ service, models, refresh, go, argument: argument ? decodeURIComponent(argument) : null });
+    const made = await chosen.show({ service, models, refresh, go, argument: decoded(argument) });
     if (turn !== shown) {
       made.leave?.();
       return;
@@ -61,6 +62,24 @@ async function show() {
   }
   document.title = `${chosen.label} · matchka`;
   showTabs(chosen);
+  if (!isFirst && turn === shown) focusHeading();
+}
+
+/** Go on where the new view begins: a screen reader says its name, and the next Tab is its first control. */
+function focusHeading() {
+  const heading = main.querySelector("h1");
+  if (!heading || document.querySelector("dialog[open]")) return;
+  heading.tabIndex = -1;
+  heading.focus();
+}
+
+/** A part of the address as text, as it was typed where it is not well-formed. */
+function decoded(part) {
+  try {
+    return part ? decodeURIComponent(part) : null;
+  } catch {
+    return part;
+  }
 }
 
 function again() {

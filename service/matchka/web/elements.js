@@ -1,6 +1,13 @@
 /** Elements out of data. Text is only ever text: nothing here, and nothing on the page, is read as HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
+let idCount = 0; // crypto.randomUUID() is there only over https or on this machine itself
+
+/** An id, or a name of a group, that no other element of the page has. */
+function freshId(prefix) {
+  idCount += 1;
+  return `${prefix}-${idCount}`;
+}
 
 /**
  * Make an element: names that begin with `on` are listeners, `data` fills the dataset, the rest are properties where
@@ -32,7 +39,7 @@ function filled(made, properties, children) {
 
 /** A labelled control in a block of its own. */
 export function field(label, control, hint = null) {
-  control.id ||= `field-${crypto.randomUUID()}`;
+  control.id ||= freshId("field");
   const described = hint && element("p", { className: "weak", id: `${control.id}-hint` }, hint);
   if (described) control.setAttribute("aria-describedby", described.id);
   return element("div", { className: "field" }, element("label", { htmlFor: control.id }, label), control, described);
@@ -45,7 +52,7 @@ export function field(label, control, hint = null) {
  * @param {(value: string) => void} onchange
  */
 export function choices(legend, options, onchange) {
-  const name = `choice-${crypto.randomUUID()}`;
+  const name = freshId("choice");
   const buttons = options.map(({ value, label }, number) =>
     element(
       "label",

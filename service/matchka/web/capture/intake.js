@@ -133,7 +133,7 @@ function microphonePanel(intake) {
     told.textContent = "";
   }
 
-  return element("div", { className: "field" }, element("div", { className: "row" }, button, element("div", { className: "field grow" }, meter)), told);
+  return element("div", { className: "field" }, element("div", { className: "row" }, button, element("div", { className: "grow" }, meter)), told);
 }
 
 function cameraPanel(intake) {
