@@ -109,6 +109,29 @@ def test_page_that_may_use_neither_microphone_nor_camera_says_so_and_takes_files
     service.client().delete_subject("by-file")
 
 
+def test_voice_and_face_together_match_and_the_part_that_does_not_is_named(
+    program: Playwright, service: RunningServer, voice_samples: Path, face_samples: Path
+) -> None:
+    client, voices = service.client(), voice_samples / "librivox"
+    client.enroll("both", [voices / "0870.wav"], model="voice")
+    client.enroll("both", [face_samples / "obama" / "obama.jpg"], model="face")
+    with chromium(program) as browser, opened(browser.new_context(), f"{service.url}/#verify/both") as found:
+        page = found.page
+        page.get_by_label("Voice and face together").check()
+        for voice, face, verdict, lines in (
+            (voices / "0880.wav", "obama/obama2.jpg", "good", "Match: this is both"),
+            (voices / "0880.wav", "biden/biden.jpg", "bad", "The face is not both's."),
+            (voice_samples / "forever" / "input_4_16k.wav", "obama/obama2.jpg", "bad", "The voice is not both's."),
+        ):
+            page.get_by_label("Voice: choose a file").set_input_files(voice)
+            page.get_by_label("Face: choose a file").set_input_files(face_samples / face)
+            page.get_by_role("button", name="Verify", exact=True).click()
+            expect(page.locator(f".verdict.{verdict}")).to_contain_text(lines, timeout=WAIT_MS)
+            expect(page.locator(".bars li")).to_have_count(3)
+            expect(page.locator("ul.samples li")).to_have_count(0)  # what was sent is kept no longer
+    client.delete_subject("both")
+
+
 def test_picture_that_does_not_move_fails_the_turn_of_the_head(
     program: Playwright, start_server: StartServer, face_samples: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ export const KINDS = {
   iq: { label: "Radio signal", capture: null, accept: ".cf32,.ci16,.npy,.wav,.sigmf", isPerson: false },
   tabular: { label: "Named numbers", capture: null, accept: "application/json,.json", isPerson: false },
 };
+/** The fusion that HTTP v1 knows: its name, and the field of each part by the name of its model. */
+const FUSION = { name: "voice+face", label: "Voice and face", fields: { voice: "voice_file", face: "face_file" } };
 const OLDER_NAMES = { image: "face" }; // of manifests of schema 1
 
 /** A served bundle: `raw` is the service's own answer. */
@@ -57,6 +59,15 @@ export class Models {
   /** Those that samples can be enrolled with and compared by; people's own first. */
   get embedding() {
     return this.all.filter((model) => model.embeds).sort((a, b) => b.how.isPerson - a.how.isPerson || (a.name < b.name ? 1 : -1));
+  }
+
+  /**
+   * Two models whose samples are verified together, or null. The service lists no fusions: where both parts are served
+   * it is offered, and a service without the fusion says so itself.
+   */
+  get joint() {
+    const parts = Object.entries(FUSION.fields).map(([name, field]) => ({ field, model: this.named(name) }));
+    return parts.every(({ model }) => model?.embeds) ? { ...FUSION, parts } : null;
   }
 
   withOutput(kind, inputKind = null) {

@@ -5,6 +5,7 @@ import { busy, choices, element, field, say } from "../elements.js";
 import { oneIn, similarityBars, verdict } from "./decision.js";
 import { DimSlider } from "./dim_slider.js";
 import { headTurnPanel } from "./head_turn.js";
+import { jointlyVerified, jointPanel } from "./joint.js";
 import { phrasePanel } from "./phrase.js";
 
 const RATES = [1e-1, 1e-2, 1e-3, 1e-4];
@@ -14,6 +15,7 @@ const USUAL_RATE = 1e-3;
 const WAYS = [
   { value: "sample", label: "One sample", panel: samplePanel, fits: () => true },
   { value: "phrase", label: "Spoken phrase", panel: phrasePanel, fits: (model, models) => model.kind === "audio" && models.hearsPhrases },
+  { value: "joint", label: "Voice and face together", panel: jointPanel, fits: (model, models) => models.joint?.parts.some((part) => part.model === model) },
   { value: "head_turn", label: "Turn of the head (experimental)", panel: headTurnPanel, fits: (model) => model.kind === "face" },
 ];
 
@@ -43,7 +45,7 @@ export async function verifyView({ service, models, argument }) {
   function open(way) {
     panel?.release();
     outcome.replaceChildren();
-    panel = WAYS.find((one) => one.value === way).panel({ service, model, subject: () => name.value.trim(), send });
+    panel = WAYS.find((one) => one.value === way).panel({ service, model, models, subject: () => name.value.trim(), send });
     place.replaceChildren(panel.element);
   }
 
@@ -58,7 +60,7 @@ export async function verifyView({ service, models, argument }) {
     const answer = await busy(button, outcome, () =>
       service.post("v1/verify", { model: model.name, subject_id: subject, dim: slider.value, max_fmr: rate.value, ...fields }),
     );
-    if (answer) outcome.replaceChildren(...verifiedBoxes(answer, subject, model));
+    if (answer) outcome.replaceChildren(...verifiedBoxes(answer, subject, model, models));
     if (answer) say(answer.match ? "Match." : "No match.");
     return answer;
   }
@@ -108,8 +110,16 @@ function samplePanel({ service, model, send }) {
   return { element: intake.element, release: () => intake.release(), drop: (files) => intake.take(files) };
 }
 
-function verifiedBoxes(answer, subject, model) {
-  const bars = similarityBars([{ name: subject, similarity: answer.similarity, threshold: answer.threshold }]);
+function verifiedBoxes(answer, subject, model, models) {
+  const measured = answer.threshold_measured ? "" : " (extrapolated: rarer than could be counted)";
+  const rate = answer.match ? `At this threshold ${oneIn(answer.max_fmr)} others would pass${measured}.` : null;
+  const sure = answer.probability === null ? null : `Probability that it is the same: ${(100 * answer.probability).toFixed(1)} %, if both are as likely beforehand.`;
+  const judge = "parts" in answer ? jointlyVerified : verifiedAlone;
+  const { box, rows } = judge(answer, subject, models, [sure, rate], model);
+  return [box, similarityBars(rows)].filter(Boolean);
+}
+
+function verifiedAlone(answer, subject, models, lines, model) {
   const person = answer.similarity === null ? null : answer.similarity >= answer.threshold;
   const failed = [];
   if (answer.phrase && !answer.phrase.match) failed.push("The words were not the phrase that was asked for.");
@@ -117,11 +127,6 @@ function verifiedBoxes(answer, subject, model) {
     failed.push(answer.head_turn.same_person ? "The head did not turn as asked." : "The pictures do not show one person.");
   }
   if (person === false || (person === null && !failed.length)) failed.push(`It is not ${subject}, as far as the ${model.label.toLowerCase()} tells.`);
-  const measured = answer.threshold_measured ? "" : " (extrapolated: rarer than could be counted)";
-  const rate = `At this threshold ${oneIn(answer.max_fmr)} others would pass${measured}.`;
-  const sure = answer.probability === null ? null : `Probability that it is the same: ${(100 * answer.probability).toFixed(1)} %, if both are as likely beforehand.`;
-  return [
-    answer.match ? verdict("good", `Match: this is ${subject}`, sure, rate) : verdict("bad", "No match", ...failed, sure),
-    bars,
-  ].filter(Boolean);
+  const box = answer.match ? verdict("good", `Match: this is ${subject}`, ...lines) : verdict("bad", "No match", ...failed, ...lines);
+  return { box, rows: [{ name: subject, ...answer }] };
 }
