@@ -17,7 +17,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS: Final = 60_000
 FRAMES: Final = 5
-NOT_ERRORS: Final = "Failed to load resource"  # how Chromium tells of a refusal, which the page shows by itself
+FAR: Final = "matchka.test"  # a name of this machine that Chromium takes for another one's
+NOT_ERRORS: Final = (
+    "Failed to load resource",  # how Chromium tells of a refusal, which the page shows by itself
+    "The Cross-Origin-Opener-Policy header has been ignored",  # over plain http
+)
 
 
 @dataclass
@@ -47,7 +51,7 @@ def chromium(
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("there is no Chromium: apt install chromium")
-    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--host-resolver-rules=MAP {FAR} 127.0.0.1"]
     arguments += ["--use-fake-ui-for-media-stream"] if allowed else []
     arguments += [f"--use-file-for-fake-audio-capture={voice}"] if voice else []
     arguments += [f"--use-file-for-fake-video-capture={face}"] if face else []

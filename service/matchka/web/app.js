@@ -103,7 +103,10 @@ function askForKey(why = null) {
   dialog.addEventListener(
     "close",
     () => {
-      if (dialog.returnValue === "cancel") return;
+      if (dialog.returnValue === "cancel") {
+        if (why) models = null; // ask again with the next view, and not every minute
+        return;
+      }
       service.key = dialog.returnValue === "use" ? typed.value.trim() : "";
       typed.value = "";
       models = null;
@@ -139,10 +142,15 @@ service.addEventListener("lost", () => {
 });
 service.addEventListener("found", async () => {
   lost.hidden = true;
+  document.querySelectorAll('.problem[data-code="lost"]').forEach((problem) => problem.remove());
   await refresh().catch(() => null);
-  if (!view) show();
+  if (view) view.found?.();
+  else show();
 });
-service.addEventListener("key-needed", ({ detail }) => askForKey(`${detail.message} ${detail.remedy}`));
+service.addEventListener("key-needed", ({ detail }) => {
+  document.getElementById("state").textContent = "A key is needed";
+  askForKey(`${detail.message} ${detail.remedy}`);
+});
 document.getElementById("key-button").addEventListener("click", () => askForKey());
 addEventListener("hashchange", show);
 addEventListener("pagehide", () => view?.leave?.());

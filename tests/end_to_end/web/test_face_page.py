@@ -13,6 +13,8 @@ from playwright.sync_api import Page, Playwright, expect
 from tests.factories.browser import WAIT_MS, chromium, opened, sent_file, write_y4m
 from tests.factories.server_process import RunningServer, StartServer
 
+HOUR_MS = 3_600_000
+
 
 @contextmanager
 def page_that_sees(
@@ -63,7 +65,7 @@ def test_who_enrols_by_camera_matches_and_somebody_else_does_not(
 @pytest.mark.parametrize(
     ("people", "advice"), [(["obama/obama.jpg", "obama/obama.jpg"], "Several faces"), ([], "No face")]
 )
-def test_camera_that_sees_nobody_or_several_is_told(
+def test_camera_that_sees_nobody_or_several_is_told_and_does_not_stay_on(
     program: Playwright,
     service: RunningServer,
     face_samples: Path,
@@ -74,8 +76,12 @@ def test_camera_that_sees_nobody_or_several_is_told(
     Image.new("RGB", (64, 64), "grey").save(tmp_path / "grey.png")
     pictures = [face_samples / one for one in people] or [tmp_path / "grey.png"]
     with page_that_sees(program, service, tmp_path, pictures) as page:
+        page.clock.install()
         start_camera(page, "Verify")
         expect(page.locator(".advice")).to_contain_text(advice, timeout=WAIT_MS)
+        page.clock.fast_forward(HOUR_MS)
+        expect(page.locator("video")).to_have_count(0, timeout=WAIT_MS)
+        expect(page.locator(".problem")).to_contain_text("switched off", timeout=WAIT_MS)
 
 
 def test_picture_of_a_camera_at_4k_is_sent_smaller(
@@ -130,6 +136,29 @@ def test_voice_and_face_together_match_and_the_part_that_does_not_is_named(
             expect(page.locator(".bars li")).to_have_count(3)
             expect(page.locator("ul.samples li")).to_have_count(0)  # what was sent is kept no longer
     client.delete_subject("both")
+
+
+def test_every_face_of_a_picture_is_numbered_and_looked_up(
+    program: Playwright, service: RunningServer, face_samples: Path, tmp_path: Path
+) -> None:
+    service.client().enroll("known", [face_samples / "obama" / "obama.jpg"], model="face")
+    pictures = [Image.open(face_samples / one).convert("RGB") for one in ("obama/obama2.jpg", "biden/biden.jpg")]
+    group = Image.new("RGB", (sum(one.width for one in pictures), max(one.height for one in pictures)), "grey")
+    group.paste(pictures[0], (0, 0))
+    group.paste(pictures[1], (pictures[0].width, 0))
+    group.save(tmp_path / "group.png")
+    with chromium(program) as browser, opened(browser.new_context(), f"{service.url}/#identify") as found:
+        page = found.page
+        page.get_by_label("Face", exact=True).check()
+        page.get_by_label("Every face in the picture").check()
+        page.get_by_label("Face: choose a file").set_input_files(tmp_path / "group.png")
+        expect(page.get_by_role("img", name="The picture, with 2 faces numbered")).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".verdict.good h2")).to_have_text([re.compile(r"^[12]: known$")])
+        expect(page.locator(".verdict.unsure h2")).to_have_text([re.compile(r"^[12]: Unknown$")])
+        page.get_by_label("Every face in the picture").uncheck()
+        page.get_by_label("Face: choose a file").set_input_files(face_samples / "obama" / "obama2.jpg")
+        expect(page.locator(".verdict.good h2")).to_have_text("This is known", timeout=WAIT_MS)
+    service.client().delete_subject("known")
 
 
 def test_picture_that_does_not_move_fails_the_turn_of_the_head(

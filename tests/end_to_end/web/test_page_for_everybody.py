@@ -82,6 +82,9 @@ def test_page_is_used_by_keyboard_alone(browser: Browser, service: RunningServer
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_have_count(0)
         assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == f"Delete {enrolled}"
+        page.get_by_role("link", name="Identify", exact=True).press("Enter")
+        expect(page.get_by_role("heading", level=1, name="Identify")).to_be_focused(timeout=WAIT_MS)
+        expect(page).to_have_title("Identify · matchka")
 
 
 def test_slider_says_what_each_dim_costs_and_gives(browser: Browser, service: RunningServer) -> None:

@@ -5,11 +5,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
+import soundfile
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.factories.browser import WAIT_MS, chromium, opened
+from tests.factories.browser import FAR, WAIT_MS, chromium, opened
 from tests.factories.server_process import RunningServer, StartServer, stop
 
 KEY = "the-first-key-of-this-service"
@@ -60,8 +62,12 @@ def test_key_is_asked_for_kept_in_the_tab_and_asked_for_again_once_it_is_revoked
         wait_until_refused(server, made.key)
         page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0890.wav")
         expect(page.get_by_role("dialog")).to_contain_text("not known", timeout=WAIT_MS)
-    with opened(context, server.url) as another:  # another tab knows no key
+    far = f"http://{FAR}:{server.url.rpartition(':')[2]}"  # by plain http, where browsers hold some things back
+    with opened(context, far) as another:  # another tab knows no key
         expect(another.page.get_by_role("dialog")).to_contain_text("needs an API key", timeout=WAIT_MS)
+        enter_key(another.page, KEY)
+        another.page.get_by_role("button", name="Record", exact=True).click()
+        expect(another.page.locator(".problem")).to_contain_text("only to pages over https", timeout=WAIT_MS)
 
 
 def wait_until_refused(server: RunningServer, key: str) -> None:
@@ -84,8 +90,11 @@ def test_page_goes_on_when_a_service_that_went_away_is_back(
         page.get_by_role("link", name="Identify", exact=True).click()
         page.get_by_role("link", name="People", exact=True).click()
         expect(page.locator("#lost")).to_contain_text("does not answer", timeout=WAIT_MS)
+        expect(page.locator(".problem")).to_contain_text("does not answer", timeout=WAIT_MS)
         start_server(tmp_path / "data", int(server.url.rpartition(":")[2]))
         expect(page.locator("#lost")).to_be_hidden(timeout=WAIT_MS)
+        expect(page.get_by_text("Nobody yet.")).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".problem")).to_have_count(0)
         expect(page.locator("#state")).to_contain_text("Ready", timeout=WAIT_MS)
 
 
@@ -141,10 +150,10 @@ def test_name_that_nobody_has_is_answered_in_the_service_s_words(
         expect(found.page.locator(".verdict")).to_have_count(0)
 
 
-def test_enrolment_without_the_consent_that_a_setting_requires_is_refused_until_it_is_given(
+def test_enrolment_that_a_setting_forbids_is_refused_and_the_page_says_what_helps(
     browser: Browser, start_server: StartServer, voice_samples: Path, tmp_path: Path
 ) -> None:
-    server = start_server(tmp_path / "data", MATCHKA_ENROLMENT_REQUIRES="consent")
+    server = start_server(tmp_path / "data", MATCHKA_ENROLMENT_REQUIRES="consent", MATCHKA_ON_DUPLICATE="refuse")
     with opened(browser.new_context(), server.url) as found:
         page = found.page
         page.get_by_role("textbox", name="Name").fill("ada")
@@ -156,9 +165,42 @@ def test_enrolment_without_the_consent_that_a_setting_requires_is_refused_until_
         page.get_by_label("Deleted by itself on").fill("2090-01-01")
         page.get_by_role("button", name="Enrol", exact=True).click()
         expect(page.get_by_role("heading", name="ada is enrolled")).to_be_visible(timeout=WAIT_MS)
+        page.get_by_role("textbox", name="Name").fill("eve")
+        page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0890.wav")
+        page.get_by_role("button", name="Enrol", exact=True).click()
+        expect(page.locator(".problem")).to_contain_text("It looks like ada: add the sample", timeout=WAIT_MS)
     held = server.client().subject("ada")
     assert held.consent == "<b>signed</b> 2026-11-22"
     assert held.expires_at is not None
+
+
+def test_samples_that_do_not_fit_are_left_out_or_refused_in_plain_words(
+    browser: Browser, service: RunningServer, voice_samples: Path, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(64000), 16000)
+    soundfile.write(tmp_path / "noise.wav", np.random.default_rng(1).normal(0, 0.05, 64000), 16000)
+    reader, other = voice_samples / "librivox", voice_samples / "forever" / "input_4_16k.wav"
+    with opened(browser.new_context(), service.url) as found:
+        page = found.page
+        name, files = page.get_by_role("textbox", name="Name"), page.get_by_label("Voice: choose a file")
+        enrol = page.get_by_role("button", name="Enrol", exact=True)
+        name.fill("ada")
+        files.set_input_files([reader / "0870.wav", tmp_path / "silence.wav"])
+        enrol.click()
+        expect(page.locator(".verdict.unsure")).to_contain_text("Sample 2 was left out", timeout=WAIT_MS)
+        expect(page.locator(".verdict.unsure")).to_contain_text("1 sample of voice")
+        for sample, said in (
+            (tmp_path / "silence.wav", "is silent"),
+            (tmp_path / "noise.wav", "speech"),
+            (other, "Is it the right name?"),
+        ):
+            name.fill("ada")
+            files.set_input_files(sample)
+            enrol.click()
+            expect(page.locator(".problem")).to_contain_text(said, timeout=WAIT_MS)
+            expect(page.locator(".problem")).not_to_contain_text("force")
+            page.get_by_role("button", name="Throw").click()
+    service.client().delete_subject("ada")
 
 
 def test_html_in_a_name_is_shown_as_text(browser: Browser, service: RunningServer, voice_samples: Path) -> None:

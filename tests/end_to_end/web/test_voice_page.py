@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import soundfile
 from playwright.sync_api import Page, Playwright, Request, expect
+from typer.testing import CliRunner
 
+from matchka.cli.main import app
 from tests.factories.browser import WAIT_MS, chromium, opened, sent_file
 from tests.factories.server_process import RunningServer
 
@@ -33,6 +35,10 @@ def open_view(page: Page, name: str) -> None:
 def record(page: Page, done: str) -> None:
     """Record until the page has heard enough, as a person would do."""
     page.get_by_role("button", name="Record", exact=True).click()
+    expect(page.locator(".advice")).not_to_be_empty(timeout=WAIT_MS)
+    meter = page.locator(".meter").bounding_box()
+    assert meter is not None
+    assert meter["width"] > 100  # px
     expect(page.locator(".advice")).to_have_text(ENOUGH, timeout=WAIT_MS)
     page.get_by_role("button", name=done, exact=True).click()
 
@@ -97,26 +103,50 @@ def test_recording_is_sent_as_16_khz_mono_wav_and_only_when_it_is_wanted(
     service.client().delete_subject("sent")
 
 
-def test_phrase_that_is_not_said_fails_and_the_page_says_that_it_was_the_words(
-    service: RunningServer, page_of_reader: Page
+def test_phrase_that_is_not_said_fails_and_the_page_tells_the_words_from_the_person(
+    service: RunningServer, page_of_reader: Page, voice_samples: Path
 ) -> None:
-    enrol(page_of_reader, "speaker")
+    wrong_words, wrong_person = "The words were not the phrase", "It is not speaker"
+    service.client().enroll("speaker", sorted((voice_samples / "librivox").glob("*.wav"))[:2])
     open_view(page_of_reader, "Verify")
     page_of_reader.get_by_label("Who is it said to be?").fill("speaker")
     page_of_reader.get_by_label("Spoken phrase").check()
     page_of_reader.get_by_role("button", name="Get a phrase").click()
     phrase = page_of_reader.locator(".phrase")
     expect(phrase).to_have_text(re.compile(r"^(\w+ ){5}\w+$"), timeout=WAIT_MS)
-    record(page_of_reader, "Stop and verify")
-    expect(page_of_reader.locator(".verdict.bad, .problem")).to_contain_text(
-        re.compile("not the phrase|too short|too long|last"), timeout=WAIT_MS
-    )
+    file = page_of_reader.get_by_label("Voice: choose a file")
+    file.set_input_files(voice_samples / "librivox" / "0890.wav")
+    box = page_of_reader.locator(".verdict.bad")
+    expect(box).to_contain_text(wrong_words, timeout=WAIT_MS)
+    expect(box).not_to_contain_text(wrong_person)
     expect(phrase).to_have_text("")
+    page_of_reader.get_by_role("button", name="Another phrase").click()
+    file.set_input_files(voice_samples / "forever" / "input_4_16k.wav")
+    expect(box).to_contain_text(wrong_person, timeout=WAIT_MS)
+    expect(box).to_contain_text(wrong_words)
     service.client().delete_subject("speaker")
 
 
-def test_deleted_person_is_gone_from_the_list_and_the_service_once_it_was_confirmed(
-    service: RunningServer, page_of_reader: Page
+def test_phrase_counts_its_time_down_and_goes_when_it_is_over(
+    service: RunningServer, page_of_reader: Page, voice_samples: Path
+) -> None:
+    service.client().enroll("late", [voice_samples / "librivox" / "0870.wav"])
+    with opened(page_of_reader.context, f"{service.url}/#verify/late") as found:
+        page = found.page
+        page.get_by_label("Spoken phrase").check()
+        page.clock.install()
+        page.get_by_role("button", name="Get a phrase").click()
+        expect(page.get_by_text(re.compile(r"^\d+ s left$"))).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".phrase")).not_to_be_empty()
+        page.clock.fast_forward(700_000)  # ms, longer than a phrase lives
+        expect(page.get_by_text("The time for this phrase is over.")).to_be_visible(timeout=WAIT_MS)
+        expect(page.locator(".phrase")).to_be_empty()
+        expect(page.get_by_role("button", name="Record", exact=True)).to_have_count(0)
+    service.client().delete_subject("late")
+
+
+def test_deleted_person_is_gone_once_it_was_confirmed_and_leaves_a_receipt(
+    service: RunningServer, page_of_reader: Page, tmp_path: Path
 ) -> None:
     enrol(page_of_reader, "leaver")
     page_of_reader.get_by_role("button", name="Delete leaver").click()
@@ -126,6 +156,12 @@ def test_deleted_person_is_gone_from_the_list_and_the_service_once_it_was_confir
     page_of_reader.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(page_of_reader.locator('li[data-subject="leaver"]')).to_have_count(0, timeout=WAIT_MS)
     assert "leaver" not in {one.subject_id for one in service.client().subjects().subjects}
+    with page_of_reader.expect_download() as download:
+        page_of_reader.get_by_role("link", name="Save the receipt").click()
+    assert "leaver" not in download.value.suggested_filename
+    download.value.save_as(tmp_path / "receipt.json")
+    checked = CliRunner().invoke(app, ["receipt", "verify", str(tmp_path / "receipt.json"), "--url", service.url])
+    assert checked.exit_code == 0, checked.output
 
 
 def test_person_who_was_deleted_in_another_tab_leaves_the_list_without_an_error(

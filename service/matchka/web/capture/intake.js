@@ -2,12 +2,13 @@
 
 import { element, problemBox, say } from "../elements.js";
 import { Camera, lookWith } from "./camera.js";
-import { Recording } from "./microphone.js";
+import { DeviceError, LONGEST_S, Recording } from "./microphone.js";
 
 const MOST_BYTES = 64 * 1024 * 1024; // read into memory when it is sent; the service's own limit is mostly lower
 const WANTED_SPEECH_S = 4;
 const LOUD_DB = -6;
 const FAINT_DB = -45;
+const LONGEST_LOOK_MS = 5 * 60_000; // a page that is left open does not film for a day
 
 /**
  * A panel to take samples with.
@@ -15,20 +16,22 @@ const FAINT_DB = -45;
  * @param {import("../service/client.js").Service} options.service
  * @param {object} options.model whose samples they are
  * @param {(sample: Blob) => void} options.onsample called for each one
+ * @param {boolean} options.several whether one drop may bring several files; otherwise the first one is taken
  * @param {string} options.done what the button says that ends a recording or takes a picture
  */
 export class Intake {
   #release = () => {};
 
-  constructor({ service, model, onsample, done }) {
+  constructor({ service, model, onsample, done, several = false }) {
     this.service = service;
     this.model = model;
     this.onsample = onsample;
     this.done = done;
+    this.several = several;
     this.trouble = element("div");
     this.input = element("input", {
       type: "file",
-      multiple: true,
+      multiple: several,
       accept: model.how.accept,
       "aria-label": `${model.how.label}: choose a file`,
       onchange: () => this.take(this.input.files),
@@ -46,7 +49,7 @@ export class Intake {
   /** Take files, as the input or a drop gives them. */
   take(files) {
     this.trouble.replaceChildren();
-    for (const file of files) {
+    for (const file of this.several ? files : [...files].slice(0, 1)) {
       if (file.size > MOST_BYTES) {
         const size = Math.round(file.size / 2 ** 20);
         this.fail({ code: "too_large", message: `${file.name} is too large: ${size} MiB.`, remedy: "A few seconds, or one picture, are enough." });
@@ -86,6 +89,7 @@ function microphonePanel(intake) {
   let isDue = false;
 
   function show(level) {
+    if (recording && level.seconds >= LONGEST_S) stop();
     if (isDue) return;
     isDue = true;
     requestAnimationFrame(() => {
@@ -141,6 +145,7 @@ function cameraPanel(intake) {
   const told = element("p", { className: "advice", role: "status" });
   const button = element("button", { type: "button", className: "main", onclick: () => (camera ? take() : start()) }, "Start the camera");
   let camera = null;
+  let ending = null;
 
   async function start() {
     intake.trouble.replaceChildren();
@@ -150,6 +155,7 @@ function cameraPanel(intake) {
       const opened = await Camera.start(stage);
       camera = opened;
       intake.holds(() => {
+        clearTimeout(ending);
         camera?.release();
         camera = null;
         stage.replaceChildren();
@@ -157,6 +163,10 @@ function cameraPanel(intake) {
         told.textContent = "";
         button.textContent = "Start the camera";
       });
+      ending = setTimeout(() => {
+        intake.release();
+        intake.fail(new DeviceError("The camera was switched off: it was on for five minutes.", "Start it again."));
+      }, LONGEST_LOOK_MS);
       button.textContent = intake.done;
       opened.watch(lookWith(intake.service, intake.model), (advice) => {
         if (told.textContent !== advice) told.textContent = advice;

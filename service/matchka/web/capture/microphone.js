@@ -4,7 +4,7 @@ import { Level } from "./level.js";
 import { wavOf } from "./wav.js";
 
 const SAMPLE_RATE_HZ = 16000;
-const LONGEST_S = 30;
+export const LONGEST_S = 30;
 
 /** What a device could not do; `remedy` is for who sits before it. */
 export class DeviceError extends Error {

@@ -3,7 +3,7 @@
 /** How samples of each kind of input come into being here, by the manifest's `input.kind`: a row for each. */
 export const KINDS = {
   audio: { label: "Voice", capture: "microphone", accept: "audio/*,.wav,.flac,.ogg,.opus,.mp3", isPerson: true },
-  face: { label: "Face", capture: "camera", accept: "image/jpeg,image/png,image/webp,image/bmp", isPerson: true },
+  face: { label: "Face", capture: "camera", accept: "image/jpeg,image/png,image/webp,image/bmp", isPerson: true, several: { field: "face", value: "all", label: "Every face in the picture" } },
   iq: { label: "Radio signal", capture: null, accept: ".cf32,.ci16,.npy,.wav,.sigmf", isPerson: false },
   tabular: { label: "Named numbers", capture: null, accept: "application/json,.json", isPerson: false },
 };

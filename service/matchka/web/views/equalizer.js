@@ -88,6 +88,7 @@ export async function equalizerView({ service, models }) {
       ),
     ),
     drop,
+    found: generate,
   };
 }
 

@@ -5,11 +5,29 @@ import { busy, choices, confirmed, element, field, problemBox, say } from "../el
 import { SampleList } from "./sample_list.js";
 
 const PAGE = 100;
+/** What helps here, by the code of the problem, where the service's own remedy names fields of its interface. */
+const HELP = {
+  differs_from_subject: () => "Is it the right name? If it is, try again with a better sample; somebody with an administrator's key can enrol it all the same.",
+  samples_differ: () => "Keep samples of one person only: throw the odd one away, and send the others.",
+  likely_duplicate: ({ value }) => (value ? `It looks like ${value}: add the sample to that name.` : "Add the sample to the name that the person has here."),
+};
 
 export async function peopleView({ service, models, refresh, go }) {
   const list = element("div", {}, element("p", { className: "weak" }, "Loading …"));
+  const receipt = element("div", { role: "status" });
+  let receiptUrl = null;
   const adding = addPanel({ service, models, go, added: () => showPeople().then(refresh) });
   let cursor = null;
+
+  /** Say that somebody is gone, and offer what the service signed of it: null where another tab was faster. */
+  function showReceipt(id, signed) {
+    if (receiptUrl) URL.revokeObjectURL(receiptUrl);
+    receiptUrl = signed && URL.createObjectURL(new Blob([JSON.stringify(signed)], { type: "application/json" }));
+    const name = signed && `receipt-of-deletion-${signed.erased_at.replace(/\D/g, "").slice(0, 14)}.json`; // it names nobody, as the receipt
+    receipt.replaceChildren(
+      element("p", {}, `${id} is deleted. `, receiptUrl && element("a", { href: receiptUrl, download: name }, "Save the receipt")),
+    );
+  }
 
   async function showPeople(from = null) {
     try {
@@ -48,17 +66,16 @@ export async function peopleView({ service, models, refresh, go }) {
       if (!(await confirmed(`Delete ${id}?`, text, "Delete"))) return;
       const done = await busy(button, trouble, async () => {
         try {
-          return await service.delete(`v1/subjects/${encodeURIComponent(id)}`);
+          return await service.delete(`v1/subjects/${encodeURIComponent(id)}?receipt=true`);
         } catch (error) {
           if (error.code === "unknown_subject") return null; // another tab was faster
           throw error;
         }
       });
       if (trouble.querySelector(".problem")) return;
-      say(`${id} is deleted.`);
+      showReceipt(id, done);
       await showPeople().then(refresh);
       document.getElementById("main").focus();
-      return done;
     }
     return item;
   }
@@ -70,10 +87,14 @@ export async function peopleView({ service, models, refresh, go }) {
       {},
       element("h1", {}, "People"),
       element("p", { className: "lead" }, "Add somebody by voice or face; then verify that it is the same person, or find out who somebody is."),
-      element("div", { className: "columns" }, adding.element, element("section", { className: "panel", "aria-labelledby": "enrolled" }, element("h2", { id: "enrolled" }, "Enrolled"), list)),
+      element("div", { className: "columns" }, adding.element, element("section", { className: "panel", "aria-labelledby": "enrolled" }, element("h2", { id: "enrolled" }, "Enrolled"), receipt, list)),
     ),
     drop: (files) => adding.drop(files),
-    leave: () => adding.release(),
+    found: () => showPeople(),
+    leave: () => {
+      adding.release();
+      if (receiptUrl) URL.revokeObjectURL(receiptUrl);
+    },
   };
 }
 
@@ -97,7 +118,7 @@ function addPanel({ service, models, go, added }) {
     intake?.release();
     taken.clear();
     model = models.named(value);
-    intake = new Intake({ service, model, onsample: (sample) => taken.add(sample), done: model.how.capture === "camera" ? "Take the picture" : "Stop" });
+    intake = new Intake({ service, model, several: true, onsample: (sample) => taken.add(sample), done: model.how.capture === "camera" ? "Take the picture" : "Stop" });
     place.replaceChildren(intake.element);
   }
 
@@ -112,11 +133,12 @@ function addPanel({ service, models, go, added }) {
       model: model.name,
       subject_id: name.value.trim(),
       file: taken.samples,
+      on_error: taken.samples.length > 1 ? "skip" : null,
       consent: consent.value.trim() || null,
       purpose: purpose.value.trim() || null,
       expires_at: until.value ? new Date(`${until.value}T00:00`).toISOString() : null,
     };
-    const done = await busy(send, outcome, () => service.post("v1/enroll", fields));
+    const done = await busy(send, outcome, () => service.post("v1/enroll", fields).catch(inPlainWords));
     check();
     if (!done) return;
     taken.clear();
@@ -159,17 +181,25 @@ function addPanel({ service, models, go, added }) {
   };
 }
 
+/** Throw a problem again, with what helps on this page. */
+function inPlainWords(problem) {
+  if (Object.hasOwn(HELP, problem.code)) problem.remedy = HELP[problem.code](problem);
+  throw problem;
+}
+
 function enrolledBox(done, go) {
+  const skipped = done.skipped ?? [];
   const similar = done.similar_subjects ?? [];
   return element(
     "div",
-    { className: `verdict ${similar.length ? "unsure" : "good"}` },
-    element("span", { className: "mark", "aria-hidden": "true" }, similar.length ? "!" : "✓"),
+    { className: `verdict ${similar.length || skipped.length ? "unsure" : "good"}` },
+    element("span", { className: "mark", "aria-hidden": "true" }, similar.length || skipped.length ? "!" : "✓"),
     element(
       "div",
       {},
       element("h2", {}, `${done.subject_id} is enrolled`),
       element("p", {}, `${done.template_count} ${done.template_count === 1 ? "sample" : "samples"} of ${done.model} in all.`),
+      skipped.map((one) => element("p", {}, `Sample ${one.file} was left out: ${one.detail}`)),
       similar.length ? element("p", {}, `Much like ${similar.map((one) => one.subject_id).join(", ")}: the same person under two names?`) : null,
       element("p", { className: "buttons" }, element("button", { type: "button", onclick: () => go("verify", done.subject_id) }, "Try it: verify")),
     ),

@@ -25,7 +25,7 @@ export async function verifyView({ service, models, argument }) {
   const name = element("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, value: argument ?? "", "list": "known" });
   const known = element("datalist", { id: "known" });
   const rate = element("select", {}, RATES.map((one) => element("option", { value: String(one), selected: one === USUAL_RATE }, `${oneIn(one)} strangers may pass`)));
-  const outcome = element("div", { role: "status" });
+  const outcome = element("div", { className: "answer", role: "status" });
   const ways = element("div");
   const place = element("div");
   const details = element("details", {}, element("summary", {}, "Strictness and size"));
@@ -61,6 +61,7 @@ export async function verifyView({ service, models, argument }) {
       service.post("v1/verify", { model: model.name, subject_id: subject, dim: slider.value, max_fmr: rate.value, ...fields }),
     );
     if (answer) outcome.replaceChildren(...verifiedBoxes(answer, subject, model, models));
+    outcome.scrollIntoView({ block: "nearest" });
     if (answer) say(answer.match ? "Match." : "No match.");
     return answer;
   }
