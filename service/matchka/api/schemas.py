@@ -469,8 +469,8 @@ class ExportedDeletion(Answer):
 class SubjectExportAnswer(Answer):
     """All that is held about one person, when it was read, in clear.
 
-    `subject_hash` names the person where its id is not kept: in the deletion log and in receipts. Backups, exports to
-    other systems and logs of proxies are the operator's, and not in here.
+    `subject_hash` names the person where its id is not kept: in the deletion log, the audit log and receipts. Backups,
+    exports to other systems and logs of proxies are the operator's, and not in here.
     """
 
     format: str
@@ -487,6 +487,7 @@ class SubjectExportAnswer(Answer):
     challenges: list[ExportedChallenge]
     attempts: list[ExportedAttempts]
     deletions: list[ExportedDeletion]
+    audit: list["AuditRecordAnswer"]
 
 
 class ReceiptKeyAnswer(Answer):

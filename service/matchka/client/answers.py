@@ -367,6 +367,7 @@ class SubjectExportAnswer(Answer):
     challenges: list[ExportedChallenge]
     attempts: list[ExportedAttempts]
     deletions: list[ExportedDeletion]
+    audit: list["AuditRecordAnswer"]
 
 
 class ErasedRows(Answer):

@@ -8,6 +8,8 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from matchka.store.audit.log import records_in
+from matchka.store.audit.records import AuditRecord
 from matchka.store.clock import time_of
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest
 from matchka.store.rights.terms import Terms, read_terms
@@ -95,6 +97,7 @@ class Person:
     challenges: list[HeldChallenge] = field(default_factory=list)
     attempts: list[HeldAttempts] = field(default_factory=list)
     deletions: list[HeldDeletion] = field(default_factory=list)
+    audit: list[AuditRecord] = field(default_factory=list)
 
 
 def read_person(session: Session, vault: Vault, hasher: SubjectHasher | None, subject: SubjectRow) -> Person:
@@ -135,7 +138,12 @@ def read_person(session: Session, vault: Vault, hasher: SubjectHasher | None, su
             for row in session.scalars(attempts)
         ],
         deletions=[HeldDeletion(row.template_id, row.deleted_at) for row in session.scalars(deletions)],
+        audit=[] if subject_hash is None else _audit(session, subject.tenant, subject_hash),
     )
+
+
+def _audit(session: Session, tenant: str, subject_hash: str) -> list[AuditRecord]:
+    return [record for record, _ in records_in(session, tenant=tenant, subject=subject_hash)]
 
 
 def _templates(session: Session, vault: Vault, subject: SubjectRow) -> list[HeldEmbedding]:

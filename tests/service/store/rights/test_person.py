@@ -38,6 +38,10 @@ NOT_TOLD = {
     "challenges": {"number", "challenge_id", "subject_key"},  # whoever knows the id could answer it
     "attempts": {"subject_key"},
 }
+OF_AUDIT = (
+    *("sequence", "at", "outcome", "call", "tenant", "key_id", "subject", "model", "version", "threshold", "detail"),
+    *("network", "request_id", "count"),
+)
 OF_SUBJECTS = {"key", "tenant", "subject_id", "created_at", "key_id", "expires_at"}
 WITHOUT_PEOPLE = {
     "schema_version",
@@ -46,17 +50,21 @@ WITHOUT_PEOPLE = {
     "key_store_identity",
     "key_erasures",
     "api_keys",
+    "audit_head",
 }
-ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon"}
+ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon", "audit_log"}
 
 
 @contextmanager
 def opened(folder: VaultFolder, sealed: bool) -> Iterator[Store]:
     if not sealed:
-        with opened_store(folder.url, CLEAR, hasher=HASHER) as store:
+        with opened_store(folder.url, CLEAR, hasher=HASHER, is_audited=True) as store:
             yield store
         return
-    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, hasher=HASHER) as store:
+    with (
+        opened_vault(folder.plan) as vault,
+        opened_store(folder.url, vault, hasher=HASHER, is_audited=True) as store,
+    ):
         store.require_keys()
         yield store
 
@@ -122,6 +130,11 @@ def test_export_tells_every_row_of_the_person_and_none_of_others(tmp_path: Path,
         assert expected
     deleted = connection.execute("SELECT template_id, deleted_at FROM deletions").fetchall()
     assert cells(person.deletions, ("template_id", "deleted_at")) == deleted
+    audited = connection.execute(
+        f"SELECT {', '.join(OF_AUDIT)} FROM audit_log WHERE subject = ?", (HASHER.hash_of("t", "ada"),)
+    ).fetchall()
+    assert cells(list(person.audit), OF_AUDIT) == sorted(audited, key=repr)
+    assert [one.outcome for one in person.audit] == ["enrolled", "enrolled", "deleted"]
     connection.close()
 
 
@@ -148,3 +161,4 @@ def test_no_table_or_column_was_added_that_an_export_does_not_tell(tmp_path: Pat
     assert {name for name in tables if not name.startswith("sqlite_")} == TOLD.keys() | WITHOUT_PEOPLE | ELSEWHERE
     assert {table: columns[table] - set(TOLD[table]) for table in TOLD} == NOT_TOLD
     assert columns["subjects"] == OF_SUBJECTS
+    assert columns["audit_log"] - set(OF_AUDIT) == {"hash"}
