@@ -72,7 +72,8 @@ class Tries:
         if isinstance(self.target, str):
             return rules
         searched = self.caller.verifier.subjects_compared_with(self.caller.tenant, self.model)
-        return AttemptRules(rules.free_in_an_hour * max(1.0, searched / SUBJECTS_PER_TRY), rules.longest_wait_s)
+        free = rules.free_in_an_hour * max(1.0, searched / SUBJECTS_PER_TRY)
+        return AttemptRules(free, rules.longest_wait_s, is_each_a_strike=False)
 
 
 def tries_of(caller: Caller, target: Target | None, model: str) -> Tries | None:

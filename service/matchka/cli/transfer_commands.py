@@ -34,6 +34,7 @@ from matchka.store.audit.records import Outcome
 from matchka.store.engine import open_engine
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.statistics import statistics_of
+from matchka.store.subject_hash import SubjectHasher, read_hasher
 from matchka.store.transfer.deletions_file import read_deletions
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
@@ -107,13 +108,13 @@ def import_command(
         }
         with (
             unlocked_vault(settings) as vault,
-            opened_for_writing(settings, vault) as engine,
+            opened_for_writing(settings, vault) as (engine, hasher),
             progress_bar("checking", True) as advance,
             progress_bar("importing") as progress,
         ):
             encrypt_first(engine, vault, progress)
             audit = AuditLog(engine, is_on=settings.audit.enabled)
-            report = import_archive(engine, plan, full_dims, advance, progress, vault, audit)
+            report = import_archive(engine, plan, full_dims, advance, progress, vault, audit, hasher)
     counts = {
         name: getattr(report, name)
         for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
@@ -136,12 +137,12 @@ def prune(
         current = _current(settings, model).manifest.version
         with (
             unlocked_vault(settings) as vault,
-            opened_for_writing(settings, vault) as engine,
+            opened_for_writing(settings, vault) as (engine, hasher),
             progress_bar("encrypting") as progress,
         ):
             encrypt_first(engine, vault, progress)
             with Session(engine) as session, session.begin():
-                removed = prune_templates(session, model, current, datetime.now(UTC), vault)
+                removed = prune_templates(session, model, current, datetime.now(UTC), vault, hasher)
                 audit = AuditLog(engine, is_on=settings.audit.enabled)
                 audit.note(session, Outcome.DELETED, model=model, detail=f"not {current}", count=removed)
             finish_erasures(engine, vault)
@@ -152,18 +153,19 @@ def prune(
 
 
 @contextmanager
-def opened_for_writing(settings: Settings, vault: Vault) -> Iterator[Engine]:
-    """The store of a data folder that this process owns, its tables brought up to date.
+def opened_for_writing(settings: Settings, vault: Vault) -> Iterator[tuple[Engine, SubjectHasher]]:
+    """The store of a data folder that this process owns, its tables brought up to date, and its hasher.
 
     Raises:
         StoreError: the database cannot be opened or written.
         VaultLockedError: the vault does not open what it holds.
     """
+    hasher = read_hasher(vault, settings.subject_hash_key)
     engine = open_engine(settings.effective_database_url)
     try:
-        bring_up_to_date(engine)
+        bring_up_to_date(engine, hasher)
         require_keys(engine, vault)
-        yield engine
+        yield engine, hasher
     except SQLAlchemyError as error:
         raise StoreError(
             "The database cannot be written.", value=error, remedy="Check MATCHKA_DATABASE_URL and the disk."

@@ -1,5 +1,6 @@
 """Failed attempts: how often one key has failed of late, and how long it has to wait; by the database's clock."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from matchka.errors import TooManyAttemptsError
 from matchka.store.clock import Now, time_of
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.engine import lock_name
-from matchka.store.queries import find_subject
+from matchka.store.queries import find_subject, unexpired
 from matchka.store.schema import AttemptRow, SubjectRow
 
 FIRST_WAIT_S: Final = 60.0  # and twice as long each time
@@ -40,11 +41,14 @@ class AttemptRules:
 
     Attributes:
         free_in_an_hour: failures that leak away within an hour.
-        longest_wait_s: longest that one has to wait for its next attempt.
+        longest_wait_s: longest that one failure has to be waited for.
+        is_each_a_strike: whether several failures at once, beyond what is free, wait as long as one after the other
+            would have; otherwise they are one, as the faces of one picture that nobody was found for.
     """
 
     free_in_an_hour: float
     longest_wait_s: float
+    is_each_a_strike: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,13 @@ class FailureCount:
         level = max(0.0, self.level - elapsed_s * rules.free_in_an_hour / HOUR_S) + failures
         if level <= rules.free_in_an_hour and not self.strikes:
             return FailureCount(level, 0, now)
-        wait_s = min(FIRST_WAIT_S * 2.0 ** min(self.strikes, MOST_DOUBLINGS), rules.longest_wait_s)
-        return FailureCount(level, self.strikes + 1, now, now + timedelta(seconds=wait_s))
+        beyond = failures if self.strikes else min(failures, math.ceil(level - rules.free_in_an_hour))
+        strikes = self.strikes + (beyond if rules.is_each_a_strike else 1)
+        wait_s = sum(
+            min(FIRST_WAIT_S * 2.0 ** min(strike, MOST_DOUBLINGS), rules.longest_wait_s)
+            for strike in range(self.strikes, strikes)
+        )
+        return FailureCount(level, strikes, now, now + timedelta(seconds=wait_s))
 
 
 class Attempts:
@@ -89,7 +98,7 @@ class Attempts:
         )
         self._counted_search = counted.where(AttemptRow.subject_key == bindparam("of_target"))
         self._counted_subject = counted.join(SubjectRow, SubjectRow.key == AttemptRow.subject_key).where(
-            SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject")
+            SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"), unexpired()
         )
         self._waiting = (
             select(SubjectRow.subject_id)
@@ -98,6 +107,7 @@ class Attempts:
                 AttemptRow.key_id == bindparam("of_key"),
                 AttemptRow.blocked_until > Now(),
                 SubjectRow.tenant == bindparam("of_tenant"),
+                unexpired(),
             )
         )
 

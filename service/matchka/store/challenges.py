@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from matchka.errors import ChallengeNotRedeemableError, TooManyChallengesError
 from matchka.store.clock import Now as _Now
 from matchka.store.conflicts import repeated_on_conflict
-from matchka.store.queries import require_subject
+from matchka.store.queries import require_subject, unexpired
 from matchka.store.schema import ChallengeRow, SubjectRow
 
 REMEMBERED: Final = 50  # of a subject: what it is asked next differs from these
@@ -180,6 +180,7 @@ def _redeeming() -> Executable:
     owner = (
         select(SubjectRow.key)
         .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.subject_id == bindparam("of_subject"))
+        .where(unexpired())
         .scalar_subquery()
     )
     return (

@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import RestoreRefusedError
 from matchka.store.queries import recompute_reference
-from matchka.store.schema import DeletionHorizonRow, DeletionRow, KeyErasureRow, ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import (
+    AttemptRow,
+    DeletionHorizonRow,
+    DeletionRow,
+    KeyErasureRow,
+    ReferenceRow,
+    SubjectRow,
+    TemplateRow,
+)
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.vault import CLEAR, Vault
 
@@ -180,6 +188,9 @@ def remove_templates(session: Session, template_ids: Iterable[str], vault: Vault
         note_key_erasures(session, [row.key_id for row in dropped])
         empty = [row.key for row in dropped]
         session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key.in_(empty)))
+        session.execute(
+            delete(AttemptRow).where(AttemptRow.subject_key.in_(empty))
+        )  # what has a foreign key goes along
         session.execute(delete(SubjectRow).where(SubjectRow.key.in_(empty)))
     return removed
 

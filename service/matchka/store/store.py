@@ -20,7 +20,7 @@ from matchka.store.challenges import Challenges
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.deletions import note_deletions, note_key_erasures
+from matchka.store.deletions import note_deletions
 from matchka.store.engine import database_of, disposed_on_failure, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import NO_REVIEW, Review
@@ -163,9 +163,8 @@ class Store:
             subject = find_or_make_subject(session, tenant, subject_id, now)
             replaced = erase_expired(session, subject, self._hasher)
             if replaced is not None:
-                self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(replaced.template_ids))
                 subject = find_or_make_subject(session, tenant, subject_id, now)
-            give_key(session, self._vault, subject, made)
+            give_key(session, self._vault, subject, made, self._hasher)
             renew_terms(session, self._vault, subject, terms, limits.terms)
             sealed = self._vault.seal(
                 [
@@ -199,6 +198,8 @@ class Store:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
             review.accept(reference)
             kept = tuple(one for place, one in enumerate(ids) if place not in refused)
+            if replaced is not None:
+                self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(replaced.template_ids))
             self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(kept))
         if replaced is not None:
             self._erase(ERASE_WAIT_S)
@@ -381,17 +382,16 @@ class Store:
                 raise _no_such_template(template_id)
             key, model, version = subject.key, template.model, template.version
             if is_unreadable(subject, self._vault):
-                drop_unreadable(session, subject)
+                drop_unreadable(session, subject, self._hasher)
                 reference = None
             else:
-                give_key(session, self._vault, subject, [])
+                give_key(session, self._vault, subject, [], self._hasher)
                 note_deletions(session, subject, [template_id], datetime.now(UTC), self._hasher)
                 session.delete(template)
                 session.flush()
                 reference = recompute_reference(session, subject, model, version, self._vault)
             if not session.scalar(select(func.count()).where(TemplateRow.subject_key == key)):
-                note_key_erasures(session, [subject.key_id])
-                session.delete(subject)
+                erase_subject(session, subject, self._hasher)
             self.audit.note(session, Outcome.DELETED, tenant, subject.subject_id, model, version)
         return Removal(key, model, version, reference)
 

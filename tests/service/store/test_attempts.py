@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from matchka.errors import TooManyAttemptsError
@@ -66,6 +66,24 @@ def test_each_further_failure_waits_twice_as_long_up_to_the_longest():
     assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
 
 
+@pytest.mark.parametrize(("before", "at_once"), [(0, 1), (0, 32), (29, 2), (30, 3), (31, 32), (35, 1)])
+def test_failures_at_once_wait_as_long_as_one_after_the_other(before: int, at_once: int):
+    waited_s, count = 0.0, count_after([0.0] * before)
+    for _ in range(at_once):
+        count = count.after(1, START, RULES)
+        waited_s += (count.blocked_until - START).total_seconds() if count.blocked_until else 0.0
+    found = count_after([0.0] * before).after(at_once, START, RULES)
+    assert (found.level, found.strikes) == (count.level, count.strikes)
+    assert found.blocked_until == (START + timedelta(seconds=waited_s) if waited_s else None)
+
+
+def test_failures_at_once_are_one_strike_where_the_rules_say_so():
+    rules = AttemptRules(free_in_an_hour=30, longest_wait_s=3600.0, is_each_a_strike=False)
+    count = FailureCount(0.0, 0, START).after(64, START, rules)
+    assert (count.strikes, count.blocked_until) == (1, START + timedelta(seconds=60))
+    assert count.after(64, START, rules).blocked_until == START + timedelta(seconds=120)
+
+
 def test_patient_attacker_gets_few_tries_in_a_day():
     count, now, tries = FailureCount(0.0, 0, START), START, 0
     while now < START + timedelta(days=1):
@@ -103,13 +121,12 @@ def test_admit_says_whether_the_next_failure_leads_to_a_wait(store: Store):
     failing(store, 2)
     assert not store.attempts.admit("k", "t", "ada")
     failing(store, 1)
-    with Session(store.engines[0]) as session, session.begin():  # as if the wait had passed
-        for row in session.scalars(select(AttemptRow)):
-            row.blocked_until -= timedelta(hours=1)
+    now = datetime.now(UTC)
+    with store._engine.begin() as connection:  # as if the wait had passed, and then a day
+        connection.execute(update(AttemptRow).values(blocked_until=now - timedelta(hours=1)))
     assert store.attempts.admit("k", "t", "ada")
-    with Session(store.engines[0]) as session, session.begin():  # and then a day
-        for row in session.scalars(select(AttemptRow)):
-            row.updated_at -= timedelta(hours=25)
+    with store._engine.begin() as connection:
+        connection.execute(update(AttemptRow).values(updated_at=now - timedelta(hours=25)))
     assert not store.attempts.admit("k", "t", "ada")
 
 

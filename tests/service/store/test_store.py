@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import (
     DuplicateSampleError,
@@ -401,3 +402,10 @@ def test_add_templates_of_one_sample_with_another_model_or_version_stores_it(sto
     enrol(store, "ada", units(1), model="face")
     enrol(store, "ada", units(1), version="2")
     assert row_counts(database) == (1, 3, 3)
+
+
+def test_error_of_the_database_as_it_is_logged_has_no_values(store: Store):
+    with pytest.raises(SQLAlchemyError) as failed, store.engines[0].connect() as connection:
+        connection.execute(text("SELECT key FROM no_such_table WHERE subject_id = :name"), {"name": "some-subject"})
+    assert "no_such_table" in str(failed.value)
+    assert "some-subject" not in str(failed.value)

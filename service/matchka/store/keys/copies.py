@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.orm import Session
 
-from matchka.store.schema import AttemptRow, KeyRow
+from matchka.store.schema import AttemptRow, KeyRow, SubjectRow
 
 RowValues: TypeAlias = dict[str, Any]  # by their columns
 
@@ -27,11 +27,19 @@ def keys_in(session: Session) -> KeyCopy:
 
 
 def replace_keys(session: Session, copy: KeyCopy) -> None:
-    """Put these keys, and what failed with them, in the place of all that is there."""
+    """Put these keys, and what failed with them, in the place of all that is there.
+
+    What failed of subjects that this store does not have is left out: the next subject may get the key of one of them.
+    """
     for table, rows in zip(_TABLES, (copy.keys, copy.attempts), strict=True):
         session.execute(delete(table))
         if rows:
             session.execute(insert(table), rows)
+    session.execute(delete(AttemptRow).where(AttemptRow.subject_key > 0, AttemptRow.subject_key.not_in(_subjects())))
+
+
+def _subjects() -> Select[int]:
+    return select(SubjectRow.key)
 
 
 _TABLES: Final = (KeyRow, AttemptRow)

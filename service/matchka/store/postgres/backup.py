@@ -58,7 +58,7 @@ def require_server_store(url: str) -> None:
 
 
 def _copy(url: str, target: Path, advance: Advance) -> None:
-    server, file = open_engine(url), create_engine(f"sqlite:///{target}")
+    server, file = open_engine(url), create_engine(f"sqlite:///{target}", hide_parameters=True)
     try:
         require_current_tables(server)
         Base.metadata.create_all(file)

@@ -77,6 +77,7 @@ class Postgres:
         options = " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(given)])
         engine = create_engine(
             url.set(drivername=DRIVER).difference_update_query(["options"]),
+            hide_parameters=True,  # an error that is logged has no subject ids
             pool_size=limits.pool_size,
             max_overflow=0,
             pool_timeout=limits.pool_wait_s,

@@ -59,7 +59,14 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
         with staging_folder(plan.database) as staging:
             staged = staging / DATABASE_NAME
             deletions = (*plan.deletions, *left.deletions)
-            staged_plan = replace(plan, database=staged, replace=False, deletions=deletions, horizon=left.horizon)
+            staged_plan = replace(
+                plan,
+                database=staged,
+                replace=False,
+                deletions=deletions,
+                horizon=left.horizon,
+                expiries=left.expiries,
+            )
             report = restore(staged_plan, advance, progress)
             log = AuditLog(server, is_on=plan.is_audited) if is_replaced else None
             _put(staged, server, left.keys, log, report, progress)
@@ -107,7 +114,7 @@ def _put(
     log, it stays and goes on; the file's comes in its place where there is none.
     """
     tables = [table for table in Base.metadata.sorted_tables if log is None or table.name not in LOG_TABLES]
-    file = create_engine(f"sqlite:///{staged}")
+    file = create_engine(f"sqlite:///{staged}", hide_parameters=True)
     try:
         with file.connect() as source, changing_tables(server) as target:
             numbers = {

@@ -10,6 +10,7 @@ from matchka.errors import StoreError
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
 from matchka.store.clock import time_of
+from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.deletions import forget_old_deletions
 from matchka.store.engine import reading
 from matchka.store.queries import require_subject
@@ -47,6 +48,7 @@ class Rights:
         with Session(self._engine) as session:
             return read_terms(session, self._vault, require_subject(session, tenant, subject_id))
 
+    @repeated_on_conflict
     def change_terms(self, tenant: str, subject_id: str, change: TermsChange, required: Collection[str] = ()) -> Terms:
         """Change the terms of a subject.
 
@@ -64,7 +66,7 @@ class Rights:
         self._vault.make_ready(tenant)
         with Session(self._engine) as session, session.begin(), new_key_destroyed_on_failure(self._vault) as made:
             subject = require_subject(session, tenant, subject_id, to_change=True)
-            give_key(session, self._vault, subject, made)
+            give_key(session, self._vault, subject, made, self._hasher)
             changed = change_terms(session, self._vault, subject, change, required)
             self._audit.note(session, Outcome.CHANGED, tenant, subject_id)
         return changed

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from matchka.errors import ConsentRequiredError, InvalidFieldError, StorageDamagedError
+from matchka.errors import ConsentRequiredError, InvalidFieldError, MissingScopeError, StorageDamagedError
 from matchka.store.clock import time_of
 from matchka.store.keys.scopes import Scope, missing_scope
 from matchka.store.schema import SubjectRow, TemplateRow, TermsRow
@@ -149,9 +149,9 @@ def renew_terms(session: Session, vault: Vault, subject: SubjectRow, change: Ter
     if after != before:
         if has_templates(session, subject):
             if not rights.may_renew:
-                raise missing_scope(Scope.APPEND)
+                raise _guessed(missing_scope(Scope.APPEND))
             if not rights.may_shorten and _is_earlier(after.expires_at, before.expires_at):
-                raise missing_scope(Scope.SUBJECTS_DELETE)
+                raise _guessed(missing_scope(Scope.SUBJECTS_DELETE))
         _require_future(session, change)
         write_terms(session, vault, subject, after)
     require_terms(after, rights.required)
@@ -206,6 +206,12 @@ def _is_earlier(one: datetime | None, other: datetime | None) -> bool:
     (True, False)
     """
     return one is not None and (other is None or one < other)
+
+
+def _guessed(refusal: MissingScopeError) -> MissingScopeError:
+    """A refusal that tells something of the terms that a subject has: it counts as a failed try of that subject."""
+    refusal.failed_tries = 1
+    return refusal
 
 
 def _require_future(session: Session, change: TermsChange) -> None:

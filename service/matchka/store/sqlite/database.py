@@ -50,7 +50,7 @@ class Sqlite:
             )
         if not name.startswith("file:"):
             begin_file(Path(name))
-        engine = create_engine(url)
+        engine = create_engine(url, hide_parameters=True)  # an error that is logged has no subject ids
         event.listen(engine, "connect", configure_connection)
         return engine
 

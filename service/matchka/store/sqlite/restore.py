@@ -28,8 +28,9 @@ from matchka.store.deletions import (
 )
 from matchka.store.engine import open_engine, reading
 from matchka.store.integrity.check import IntegrityProblem, check_store
-from matchka.store.keys.copies import KeyCopy, keys_in, replace_keys
+from matchka.store.keys.copies import keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date
+from matchka.store.rights.expiries import Expiry, keep_expiries
 from matchka.store.schema import IdentityRow, SubjectRow
 from matchka.store.sqlite.audit_copy import keep_log
 from matchka.store.sqlite.backup import MANIFEST_NAME, BackupManifest
@@ -62,6 +63,7 @@ class RestorePlan:
         vault: of the store: what a backup holds in clear is encrypted, and who has no key any more stays out.
         horizon: up to when deletions may be missing in these logs because of their age.
         is_audited: whether the audit log records it.
+        expiries: of a store in a server that is replaced.
     """
 
     archive: Path
@@ -73,6 +75,7 @@ class RestorePlan:
     vault: Vault = CLEAR
     horizon: datetime | None = None
     is_audited: bool = False
+    expiries: tuple[Expiry, ...] = ()
 
     @property
     def may_lose_deletions(self) -> bool:
@@ -142,7 +145,7 @@ def restore(plan: RestorePlan, advance: Advance, progress: Advance) -> RestoreRe
                     copy_member(archive, DATABASE_NAME, manifest.members[DATABASE_NAME], file, advance)
             engine = open_engine(f"sqlite:///{staged}")
             try:
-                report = _prepare(engine, manifest, deletions, horizon, left.keys, plan, progress)
+                report = _prepare(engine, manifest, deletions, horizon, left, plan, progress)
             finally:
                 engine.dispose()  # the last connection: its log is emptied and gone
             is_replaced = plan.database.exists()
@@ -165,7 +168,7 @@ def _prepare(
     manifest: BackupManifest,
     deletions: Iterable[Deletion],
     horizon: datetime | None,
-    keys: KeyCopy | None,
+    left: LeftBehind,
     plan: RestorePlan,
     progress: Advance,
 ) -> RestoreReport:
@@ -192,11 +195,12 @@ def _prepare(
                 forget_deletions(session, living)
             else:
                 remove_templates(session, living, plan.vault)
+            keep_expiries(session, (*plan.expiries, *left.expiries))
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
             forget_challenges(session)
             old_keys = 0
-            if keys is not None and keys.keys:
-                replace_keys(session, keys)
+            if left.keys is not None and left.keys.keys:
+                replace_keys(session, left.keys)
             else:  # a store that never had any is not to open this one to everybody
                 old_keys = len(keys_in(session).keys)
             session.execute(delete(IdentityRow))

@@ -32,6 +32,7 @@ from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.queries import lowest_condition, total_rows
 from matchka.store.rights.terms import Terms, write_terms
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
 from matchka.store.transfer.export_reader import batches_of
@@ -94,6 +95,7 @@ class _Importer:
     report: ImportReport
     vault: Vault
     made: list[bytes]
+    hasher: SubjectHasher | None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def add(self, lines: list[SubjectLine], rows: FloatArray) -> None:
@@ -115,7 +117,7 @@ class _Importer:
             subjects = known | new
             for line, _, _ in wanted:
                 if line.subject_id in known:
-                    give_key(self.session, self.vault, known[line.subject_id], self.made)
+                    give_key(self.session, self.vault, known[line.subject_id], self.made, self.hasher)
             for line, _, _ in wanted:
                 if line.terms is not None and (line.subject_id in new or self.plan.existing == "replace"):
                     terms = Terms(**dict(line.terms))
@@ -175,7 +177,7 @@ class _Importer:
             return False
         self.report.replaced += 1
         coming = {entry.template_id for entry in line.templates}
-        note_deletions(self.session, subject, (old for old in held if old not in coming), self.now)
+        note_deletions(self.session, subject, (old for old in held if old not in coming), self.now, self.hasher)
         self.session.execute(delete(TemplateRow).where(*mine))
         self.session.execute(
             delete(ReferenceRow).where(
@@ -255,6 +257,7 @@ def import_archive(
     progress: Advance,
     vault: Vault = CLEAR,
     audit: AuditLog | None = None,
+    hasher: SubjectHasher | None = None,
 ) -> ImportReport:
     """Import an export in one transaction; the caller owns the data folder.
 
@@ -266,6 +269,7 @@ def import_archive(
         progress: called with the templates stored, of how many.
         vault: of the store.
         audit: records it in its transaction.
+        hasher: of the deletion log.
 
     Raises:
         BackupError: the export does not check out, or is of a version of which no bundle is there.
@@ -286,7 +290,7 @@ def import_archive(
                 if not plan.deletions:
                     require_younger(manifest.created_at, horizon_in(session))
                 report.removed = remove_templates(session, living_deletions(session), vault)
-            importer = _Importer(session, plan, report, vault, made)
+            importer = _Importer(session, plan, report, vault, made, hasher)
             taken = 0
             for lines_taken, rows in batches_of(archive, manifest):
                 importer.add(lines_taken, rows)
@@ -294,6 +298,8 @@ def import_archive(
                 progress(taken, manifest.templates)
             if plan.resurrect:
                 forget_deletions(session, living_deletions(session))
+            if audit is not None and report.removed:
+                audit.note(session, Outcome.DELETED, detail="import", count=report.removed)
             if audit is not None:
                 names = (report.tenant, None, manifest.model, manifest.version)
                 audit.note(session, Outcome.ENROLLED, *names, detail="import", count=report.templates)

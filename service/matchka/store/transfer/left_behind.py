@@ -1,4 +1,4 @@
-"""What a store that is replaced leaves to the one in its place: its deletions, its API keys, keys to be destroyed."""
+"""What a store that is replaced leaves: its deletions and expiries, its API keys, keys to be destroyed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from matchka.store.deletions import Deletion, deletions_in, horizon_in
 from matchka.store.engine import open_engine, reading
 from matchka.store.keys.copies import FIRST_WITH_KEYS, KeyCopy, keys_in
 from matchka.store.migrations.migrate import version_of_tables
+from matchka.store.rights.expiries import FIRST_WITH_EXPIRIES, Expiry, expiries_in
 from matchka.store.vault.subject_keys import finish_erasures, require_key_store_of_erasures
 from matchka.store.vault.vault import Vault
 
@@ -32,11 +33,13 @@ class LeftBehind:
         deletions: its deletion log.
         horizon: up to when deletions may be missing there because of their age; None where none is.
         keys: API keys and failed attempts; None where there are none, or they cannot be read.
+        expiries: when its subjects expire.
     """
 
     deletions: tuple[Deletion, ...] = ()
     horizon: datetime | None = None
     keys: KeyCopy | None = None
+    expiries: tuple[Expiry, ...] = ()
 
 
 def left_behind(url: str, *, may_lose_deletions: bool) -> LeftBehind:
@@ -60,7 +63,8 @@ def left_behind(url: str, *, may_lose_deletions: bool) -> LeftBehind:
             ) from error
         deletions = []
     horizon = _readable(url, FIRST_WITH_HASHES, horizon_in)
-    return LeftBehind(tuple(deletions), horizon, _readable(url, FIRST_WITH_KEYS, keys_in))
+    keys = _readable(url, FIRST_WITH_KEYS, keys_in)
+    return LeftBehind(tuple(deletions), horizon, keys, _readable(url, FIRST_WITH_EXPIRIES, expiries_in) or ())
 
 
 def finish_erasures_of(url: str, vault: Vault) -> None:

@@ -8,10 +8,18 @@ from sqlalchemy.orm import Session, aliased
 
 from matchka.store.deletions import note_deletions, remove_templates
 from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.vault import CLEAR, Vault
 
 
-def prune_templates(session: Session, model: str, current_version: str, now: datetime, vault: Vault = CLEAR) -> int:
+def prune_templates(
+    session: Session,
+    model: str,
+    current_version: str,
+    now: datetime,
+    vault: Vault = CLEAR,
+    hasher: SubjectHasher | None = None,
+) -> int:
     """Delete older versions' templates and note them in the deletion log; subjects without the current one keep theirs.
 
     Returns: how many there were.
@@ -31,6 +39,6 @@ def prune_templates(session: Session, model: str, current_version: str, now: dat
     ).all()
     for _, grouped in groupby(rows, key=lambda row: row.SubjectRow.key):
         templates = list(grouped)
-        note_deletions(session, templates[0].SubjectRow, [row.template_id for row in templates], now)
+        note_deletions(session, templates[0].SubjectRow, [row.template_id for row in templates], now, hasher)
     session.flush()
     return remove_templates(session, [row.template_id for row in rows], vault)

@@ -14,6 +14,7 @@ from matchka.store.engine import lock_name
 from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.rights.terms import terms_binding
 from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.sealed import Binding, embedding_in_clear
 from matchka.store.vault.vault import Plain, Vault
 
@@ -36,7 +37,9 @@ def new_key_destroyed_on_failure(vault: Vault) -> Iterator[list[bytes]]:
         raise
 
 
-def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[bytes]) -> None:
+def give_key(
+    session: Session, vault: Vault, subject: SubjectRow, made: list[bytes], hasher: SubjectHasher | None = None
+) -> None:
     """Give a subject whose templates are about to change a key, and encrypt what it has; nothing where it has one.
 
     A subject whose key was destroyed, in an older copy of the database, loses what nothing opens any more.
@@ -46,6 +49,7 @@ def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[byt
         vault: of the store.
         subject: whose.
         made: gets the id of the new key, if there is one.
+        hasher: of the deletion log, for what the subject loses.
 
     Raises: StorageDamagedError: what it has is in clear, in a store of which all are encrypted.
     """
@@ -56,7 +60,7 @@ def give_key(session: Session, vault: Vault, subject: SubjectRow, made: list[byt
     if subject.key_id is not None:
         if not is_unreadable(subject, vault):
             return
-        drop_unreadable(session, subject)
+        drop_unreadable(session, subject, hasher)
     (key_id,) = vault.make_keys(subject.tenant, 1)
     if key_id is not None:
         made.append(key_id)
@@ -208,10 +212,10 @@ def is_unreadable(subject: SubjectRow, vault: Vault) -> bool:
     return subject.key_id is not None and bool(vault.lacking([subject.key_id]))
 
 
-def drop_unreadable(session: Session, subject: SubjectRow) -> None:
+def drop_unreadable(session: Session, subject: SubjectRow, hasher: SubjectHasher | None = None) -> None:
     """Delete templates that nothing opens any more, and note that they are deleted."""
     ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == subject.key)).all()
-    note_deletions(session, subject, ids, datetime.now(UTC))
+    note_deletions(session, subject, ids, datetime.now(UTC), hasher)
     session.execute(delete(TemplateRow).where(TemplateRow.subject_key == subject.key))
     session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == subject.key))
     session.execute(delete(TermsRow).where(TermsRow.subject_key == subject.key))

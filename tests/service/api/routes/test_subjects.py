@@ -234,6 +234,7 @@ def test_key_without_append_or_deletion_changes_nobodys_terms(
         with pytest.raises(RequestFailedError) as refused:
             caller.enroll("ada", [sample(1, 2)], **given)
         assert (refused.value.code, refused.value.value) == ("missing_scope", scope)
+    assert [one.level for one in everything.export_subject("ada").attempts] == [1.0, 1.0]  # of two keys
     for call in (lambda: appends.change_subject("ada", consent="x"), lambda: appends.export_subject("ada")):
         with pytest.raises(RequestFailedError) as refused:
             call()

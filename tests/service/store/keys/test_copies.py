@@ -76,6 +76,17 @@ def test_restored_store_keeps_the_waits_of_the_one_that_it_replaces(path: Path):
         assert 0 < store.attempts.wait_s("k", "t", "ada") <= waited
 
 
+def test_restored_store_keeps_no_waits_of_subjects_that_it_does_not_have(path: Path):
+    rules = AttemptRules(free_in_an_hour=1, longest_wait_s=3600.0)
+    with opened_store(url(path)) as store:
+        store.add_templates("t", "ben", "voice", "1", unit_vectors(1, 2, dim=8))  # since the backup
+        store.attempts.note_failed("k", "t", "ben", 6, rules)
+    restored(path, path)
+    with opened_store(url(path)) as store:
+        store.add_templates("t", "eva", "voice", "1", unit_vectors(1, 3, dim=8))  # gets the number that ben had
+        assert store.attempts.wait_s("k", "t", "eva") == 0.0
+
+
 def test_store_restored_in_place_of_one_that_never_had_a_key_has_the_keys_of_the_backup(path: Path, tmp_path: Path):
     other = tmp_path / "other.sqlite"
     with opened_store(url(other)):

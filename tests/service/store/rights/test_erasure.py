@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from matchka.errors import TooManyAttemptsError, UnknownSubjectError
+from matchka.errors import ChallengeNotRedeemableError, LikelyDuplicateError, TooManyAttemptsError, UnknownSubjectError
 from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
+from matchka.store.enrolment_review import Review
+from matchka.store.records import Reference
 from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store, opened_store
 from matchka.store.subject_hash import SubjectHasher
@@ -35,7 +37,10 @@ def folder(tmp_path: Path) -> VaultFolder:
 
 @pytest.fixture
 def store(folder: VaultFolder) -> Iterator[Store]:
-    with opened_vault(folder.plan) as vault, opened_store(folder.url, vault, hasher=HASHER) as opened:
+    with (
+        opened_vault(folder.plan) as vault,
+        opened_store(folder.url, vault, hasher=HASHER, is_audited=True) as opened,
+    ):
         opened.require_keys()
         assert opened.wait_until_erased(60.0)  # the log is emptied once at the start, and not in the middle of a test
         yield opened
@@ -108,6 +113,9 @@ def test_id_of_a_deleted_subject_is_in_no_file(store: Store, folder: VaultFolder
             store.delete_template("t", one)
     assert files() == set()
     assert rows(folder.database, "SELECT count(*) FROM deletions") == [(2,)]
+    assert counts(folder) == [0] * len(TABLES)
+    deleted = rows(folder.database, "SELECT subject, sum(count) FROM audit_log WHERE outcome = 'deleted' GROUP BY 1")
+    assert deleted == [(HASHER.hash_of("t", NAME), 2)]
 
 
 def test_expired_subject_is_unknown_at_once_and_its_rows_are_still_there(store: Store, folder: VaultFolder):
@@ -127,6 +135,8 @@ def test_expired_subject_is_unknown_at_once_and_its_rows_are_still_there(store: 
     for look in looks:
         with pytest.raises(UnknownSubjectError):
             look()
+    assert store.attempts.wait_s("key", "t", NAME) == 0.0
+    assert store.attempts.waiting("key", "t") == set()
     assert store.summaries_of_keys("t", keys, "voice", "1").keys() == {keys[1]}
     assert store.references_of_keys("t", keys, "voice", "1").keys() == {keys[1]}
     assert [one.subject_id for one in store.subjects("t", 10, None)] == ["ben"]
@@ -166,6 +176,35 @@ def test_expired_subject_is_deleted_on_request_as_well(store: Store, folder: Vau
     assert len(store.delete_subject("t", NAME).template_ids) == 2
     with pytest.raises(UnknownSubjectError):
         store.delete_subject("t", NAME)
+
+
+def test_challenge_of_an_expired_subject_is_redeemed_as_little_as_one_of_nobody(store: Store, folder: VaultFolder):
+    enrol(store, NAME)
+    challenge = store.challenges.issue("t", NAME, "phrase", LIMITS, lambda _: ("one",))
+    expire(folder, NAME)
+    with pytest.raises(ChallengeNotRedeemableError):
+        store.challenges.redeem("t", NAME, challenge.challenge_id, "phrase")
+
+
+def test_enrolment_in_place_of_an_expired_subject_that_is_refused_changes_nothing(store: Store, folder: VaultFolder):
+    def refuse(_reference: Reference) -> None:
+        raise LikelyDuplicateError("no", remedy="None.")
+
+    def state() -> list[list[tuple[Any, ...]]]:
+        tables = (*TABLES, "deletions", "audit_log", "audit_head")
+        held = [rows(folder.database, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+        return [*held, rows(folder.key_database, "SELECT * FROM subject_keys ORDER BY 1")]
+
+    enrol(store, NAME)
+    use(store, NAME)
+    expire(folder, NAME)
+    before = state()
+    with pytest.raises(LikelyDuplicateError):
+        store.add_templates("t", NAME, "voice", "1", units(1, 7), review=Review(accept=refuse))
+    assert state() == before
+    assert store.add_templates("t", NAME, "voice", "1", units(1, 7)).replaced is not None
+    audited = rows(folder.database, "SELECT outcome, count FROM audit_log ORDER BY sequence")
+    assert audited == [("enrolled", 2), ("deleted", 2), ("enrolled", 1)]
 
 
 def test_enrolment_under_the_id_of_an_expired_subject_begins_anew(store: Store, folder: VaultFolder):

@@ -2,22 +2,26 @@
 
 import json
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from matchka.store.engine import open_engine, reading
+from matchka.store.audit.log import AuditLog
+from matchka.store.deletions import Deletion
+from matchka.store.engine import file_of, open_engine, reading
 from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.sqlite.backup import write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
 from matchka.store.store import opened_store
 from matchka.store.subject_hash import SubjectHasher
+from matchka.store.transfer.backups import backups_of
 from matchka.store.transfer.exporter import write_export
 from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
 from matchka.store.vault.open_vault import opened_vault
 from matchka.store.vault.vault import CLEAR
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
 
@@ -131,3 +135,39 @@ def test_restore_of_yesterdays_backup_leaves_out_the_deleted_and_their_ids(
     assert len(ids) == 2
     left = [path for path in folder.path.rglob("*") if path.is_file() and NAME.encode() in path.read_bytes()]
     assert left == []
+
+
+def test_what_an_import_deletes_is_noted_by_keyed_hashes_in_both_logs(in_clear: Path, tmp_path: Path):
+    archive = exported(in_clear, tmp_path / "a.export")
+    url = f"sqlite:///{in_clear}"
+    with opened_store(url, hasher=HASHER, is_audited=True) as store:
+        added = store.add_templates("t", "ada", "voice", "1", units(1, 9)).template_ids
+        held = [one.template_id for one in store.subject("t", "ben").templates]
+        gone = (Deletion(held[0], "t", LATER),)
+        engine = open_engine(url)
+        plan = ImportPlan(archive, existing="replace", deletions=gone)
+        log = AuditLog(engine, HASHER, is_on=True)
+        report = import_archive(engine, plan, {("voice", "1"): 8}, ignore, ignore, audit=log, hasher=HASHER)
+        engine.dispose()
+        assert (report.removed, report.replaced) == (1, 2)
+        told = [one.template_id for one in store.rights.person("t", "ada").deletions]
+        records = [(one.outcome, one.detail, one.count) for one in store.audit.page("t", 9, with_nobodys=True)]
+    assert told == list(added)
+    assert records == [("enrolled", None, 1), ("deleted", "import", 1), ("enrolled", "import", 3)]
+
+
+def test_restore_of_yesterdays_backup_puts_off_no_end_that_was_set_since(database: UnderTest, tmp_path: Path):
+    soon = LATER - timedelta(days=365)
+    names = ("ada", "ben", "eva")
+    with opened_store(database.url) as store:
+        for seed, name in enumerate(names):
+            until = LATER if name == "ada" else None
+            store.add_templates("t", name, "voice", "1", units(1, seed), terms=TermsChange("f", expires_at=until))
+        backups_of(database.url).write(database.url, tmp_path / "a.backup", ignore)
+        store.rights.change_terms("t", "ada", TermsChange(expires_at=soon))
+        store.rights.change_terms("t", "ben", TermsChange(expires_at=soon))
+    plan = RestorePlan(tmp_path / "a.backup", file_of(database.url) or tmp_path / "in-a-server.sqlite", replace=True)
+    backups_of(database.url).restore(database.url, plan, ignore, ignore)
+    with opened_store(database.url) as store:
+        assert [store.rights.terms("t", name).expires_at for name in names] == [soon, soon, None]
+        assert {store.rights.terms("t", name).consent for name in names} == {"f"}
