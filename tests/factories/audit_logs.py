@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import AuditLog
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.verification import AuditReport, verify_log
 from matchka.store.engine import open_engine, reading
@@ -61,7 +62,7 @@ class LogFile:
     def verified(self) -> AuditReport:
         checkpoint = self.checkpoint.read()
         with reading(self.engine) as session:
-            return verify_log(session, checkpoint, lambda _done, _total: None)
+            return verify_log(session, checkpoint, Prunings(self.hasher), lambda _done, _total: None)
 
     def flaws(self) -> list[tuple[int, str]]:
         return [(flaw.sequence, flaw.what) for flaw in self.verified().flaws]

@@ -63,10 +63,12 @@ def services(folder: Path) -> dict[str, tuple[Contestant, str | None]]:
     master.touch(0o600)
     master.write_text(secrets.token_hex(32))
     vault, first = ("MATCHKA_MASTER_KEY_FILE", str(master)), ("MATCHKA_API_KEY", FIRST_KEY)
+    unaudited = ("MATCHKA_AUDIT__ENABLED", "false")
     return {
-        PLAIN: (matchka(), None),
-        "vault": (matchka(vault), None),
-        "vault and keys": (matchka(vault, first), FIRST_KEY),
+        PLAIN: (matchka(unaudited), None),
+        "vault": (matchka(unaudited, vault), None),
+        "vault and keys": (matchka(unaudited, vault, first), FIRST_KEY),
+        "vault, keys and audit log": (matchka(vault, first), FIRST_KEY),
     }
 
 
@@ -110,7 +112,7 @@ async def measure(
         each.close()
     rows = []
     for protection in [one for one in servers if one != PLAIN]:
-        base = f"protected/{workload.name}/{protection.replace(' ', '-')}"
+        base = f"protected/{workload.name}/{protection.replace(',', '').replace(' ', '-')}"
         for what, values, target in (("p50", p50_ms, TARGET), ("CPU time", cpu_ms, "")):
             row_id = f"{base}/{what.split()[0].lower()}"
             text = f"{workload.model}, verify: {what} with {protection} beside without"

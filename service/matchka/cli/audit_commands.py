@@ -26,6 +26,7 @@ from matchka.runtime.atomic_file import atomic_file
 from matchka.settings import Settings
 from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import ROWS_AT_ONCE, head_place, pruned_place, records_in
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.verification import AuditReport, verify_log
 from matchka.store.keys.records import DEFAULT_TENANT
 from matchka.store.subject_hash import SubjectHasher, read_hasher
@@ -49,9 +50,10 @@ def hasher_of(settings: Settings) -> SubjectHasher:
 def verify(json: JsonOption = False) -> None:
     """Check that no record was changed, removed or cut off, while the service serves or not. Exit code 1: one was."""
     with private_settings() as settings:
-        checkpoint = CheckpointFile(settings.audit_checkpoint, hasher_of(settings)).read()
+        hasher = hasher_of(settings)
+        checkpoint = CheckpointFile(settings.audit_checkpoint, hasher).read()
         with opened_for_reading(settings) as (_, session), progress_bar("verifying") as progress:
-            report = verify_log(session, checkpoint, progress)
+            report = verify_log(session, checkpoint, Prunings(hasher), progress)
     if json:
         flaws = [{"sequence": flaw.sequence, "what": flaw.what} for flaw in report.flaws]
         found = {"records": report.records, "last": report.last, "pruned": report.pruned}

@@ -69,12 +69,18 @@ def backend_of(url: str) -> str:
 
 
 def _parse(url: str) -> URL:
+    """Take a URL apart; nothing of it is shown where that fails: any part may be of a password."""
     try:
-        return make_url(url)
-    except SQLAlchemyError as error:
+        parsed = make_url(url)
+        is_cut = "@" in (parsed.host or "")  # then the password ended at an @ of its own, and the rest is the host
+    except (SQLAlchemyError, ValueError):  # the latter where the port is no number
+        is_cut = True
+    if is_cut:
         raise StoreError(
-            "The database URL cannot be used.", value=error, remedy="Check MATCHKA_DATABASE_URL."
-        ) from error
+            "The database URL cannot be taken apart.",
+            remedy="Check MATCHKA_DATABASE_URL; in a user's name and password write @ as %40, : as %3A and / as %2F.",
+        ) from None
+    return parsed
 
 
 def _database_at(url: URL) -> Database:

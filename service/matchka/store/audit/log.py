@@ -1,7 +1,9 @@
 """The log in the database: appended to in the transaction of a change, read a page at a time, and pruned."""
 
+import re
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any, Final
@@ -13,6 +15,7 @@ from matchka.errors import StorageDamagedError
 from matchka.runtime.audited_request import COMMAND, current_request
 from matchka.store.audit.chain import BEGINNING, Link, linked
 from matchka.store.audit.cursors import Cursors
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import FIELDS, AuditRecord, Event, Outcome, record_of
 from matchka.store.schema import AuditHeadRow, AuditRow
 from matchka.store.subject_hash import SubjectHasher
@@ -20,6 +23,7 @@ from matchka.store.subject_hash import SubjectHasher
 PRUNED_AT_ONCE: Final = 5_000  # a transaction that others wait for takes some 20 ms
 UNSYNCHRONISED: Final = {"synchronize_session": False}
 ROWS_AT_ONCE: Final = 1_000
+HASH: Final = re.compile(r"[0-9a-f]{64}")
 COLUMNS: Final = tuple(getattr(AuditRow, name) for name in FIELDS)
 CURSOR_PURPOSE: Final = "audit-cursor-1"
 OWN_CALL: Final = "audit"  # what the log records of itself
@@ -83,6 +87,8 @@ class AuditLog:
             events: with the times at which they happened.
 
         Returns: the place of the last one.
+
+        Raises: StorageDamagedError: the head's hash is none.
         """
         step = update(AuditHeadRow).values(sequence=AuditHeadRow.sequence + len(events))
         row = session.execute(
@@ -90,6 +96,10 @@ class AuditLog:
         ).one_or_none()
         before = _renewed_head(session, len(events)) if row is None else Link(row.sequence - len(events), row.hash)
         sequence, place = before.sequence, before.hash
+        if not HASH.fullmatch(place):
+            raise StorageDamagedError(
+                "The head of the audit log was changed.", value=place, remedy="Restore a backup to a new data folder."
+            )
         rows = []
         for event, at in events:
             sequence += 1
@@ -112,13 +122,15 @@ class AuditLog:
             after: sequence.
             subject_id: of whom they have to be; of all by default.
             with_nobodys: also those of no tenant: of callers without a valid key, and of the log itself.
+
+        Raises: StorageDamagedError: the time of one is none.
         """
         whose = AuditRow.tenant == tenant
         query = select(*COLUMNS).where(whose | AuditRow.tenant.is_(None) if with_nobodys else whose)
         query = query.where(AuditRow.sequence > after)
         if subject_id is not None:
             query = query.where(AuditRow.subject == self.hashed(tenant, subject_id))
-        with self.engine.connect() as connection:
+        with self.engine.connect() as connection, _readable():
             return [to_record(row) for row in connection.execute(query.order_by(AuditRow.sequence).limit(limit))]
 
     def prune(self, session: Session, before: datetime) -> int:
@@ -126,17 +138,23 @@ class AuditLog:
 
         One whose time is later, since a clock was wrong, keeps those behind it.
 
-        Returns: how many; PRUNED_AT_ONCE where there may be more.
+        Returns: how many; PRUNED_AT_ONCE where there may be more, 0 where nothing can sign it.
+
+        Raises: StorageDamagedError: the time of one is none.
         """
+        if self.hasher is None:
+            return 0
         _lock_head(session)  # before the first look: replicas may prune at the same time
         start = pruned_place(session).sequence
         query = select(AuditRow.sequence, AuditRow.hash, AuditRow.at).where(AuditRow.sequence > start)
-        oldest = session.execute(query.order_by(AuditRow.sequence).limit(PRUNED_AT_ONCE)).all()
+        with _readable():
+            oldest = session.execute(query.order_by(AuditRow.sequence).limit(PRUNED_AT_ONCE)).all()
         old = list(takewhile(lambda row: row.at < before, oldest))
         if not old:
             return 0
         last = old[-1]
-        event = Event(Outcome.PRUNED, OWN_CALL, detail=str(last.sequence), count=len(old))
+        signed = Prunings(self.hasher).write(Link(last.sequence, last.hash))
+        event = Event(Outcome.PRUNED, OWN_CALL, detail=signed, count=len(old))
         self.append(session, [(event, datetime.now(UTC))])
         pruned = update(AuditHeadRow).values(pruned_sequence=last.sequence, pruned_hash=last.hash)
         session.execute(pruned, execution_options=UNSYNCHRONISED)
@@ -150,6 +168,20 @@ class AuditLog:
         return self.hasher.hash_of(tenant, subject_id)
 
 
+def lift_head(session: Session) -> Link:
+    """Move a head that lies behind the last record, or whose hash is none, to that record: somebody has changed it.
+
+    Returns: the place of the head.
+    """
+    _lock_head(session)
+    head, last = head_place(session), last_place(session)
+    if head.sequence >= last.sequence and HASH.fullmatch(head.hash):
+        return head
+    values = update(AuditHeadRow).values(sequence=last.sequence, hash=last.hash)
+    session.execute(values, execution_options=UNSYNCHRONISED)
+    return last
+
+
 def pruned_place(session: Session) -> Link:
     """The place of the last record that was pruned."""
     row = session.execute(select(AuditHeadRow.pruned_sequence, AuditHeadRow.pruned_hash)).one_or_none()
@@ -160,6 +192,22 @@ def head_place(session: Session) -> Link:
     """The place of the last record, in one look; what is written meanwhile comes behind it."""
     row = session.execute(select(AuditHeadRow.sequence, AuditHeadRow.hash)).one_or_none()
     return BEGINNING if row is None else Link(row.sequence, row.hash)
+
+
+def last_place(session: Session) -> Link:
+    """The place of the last record that is there, whatever the head says."""
+    query = select(AuditRow.sequence, AuditRow.hash).order_by(AuditRow.sequence.desc()).limit(1)
+    last = session.execute(query).one_or_none()
+    return BEGINNING if last is None else Link(last.sequence, last.hash)
+
+
+def is_pruning_genuine(session: Session, prunings: Prunings) -> bool:
+    """Whether the last pruning that the log records is the one that its head names, and signed by the key at hand."""
+    said = select(AuditRow.detail).where(AuditRow.outcome == Outcome.PRUNED).order_by(AuditRow.sequence.desc()).limit(1)
+    # in one look: others may prune meanwhile
+    query = select(AuditHeadRow.pruned_sequence, AuditHeadRow.pruned_hash, said.scalar_subquery())
+    row = session.execute(query).one_or_none()
+    return row is not None and prunings.read(row[2]) == Link(row[0], row[1])
 
 
 def hash_at(session: Session, sequence: int) -> str | None:
@@ -202,10 +250,16 @@ def records_in(
         *([] if subject is None else [AuditRow.subject == subject]),
     ]
     query = select(*COLUMNS, AuditRow.hash).where(*conditions).order_by(AuditRow.sequence)
-    try:
+    with _readable():
         for row in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
             yield to_record(row), row.hash
-    except ValueError as error:
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:  # SQLite keeps anything in any column
         raise StorageDamagedError(
             "A record of the audit log cannot be read.", value=error, remedy="Restore a backup to a new data folder."
         ) from error
@@ -218,9 +272,7 @@ def _lock_head(session: Session) -> None:
 
 def _renewed_head(session: Session, count: int) -> Link:
     """Make the head anew, moved on by some records: somebody deleted its row. Returns: the place of the last record."""
-    query = select(AuditRow.sequence, AuditRow.hash).order_by(AuditRow.sequence.desc()).limit(1)
-    last = session.execute(query).one_or_none()
-    place = BEGINNING if last is None else Link(last.sequence, last.hash)
+    place = last_place(session)
     session.add(AuditHeadRow(sequence=place.sequence + count, hash=place.hash))
     session.flush()
     return place

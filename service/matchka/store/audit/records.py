@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     BEGUN = "begun"
     REFUSED = "refused"  # `detail` has the problem's code
     RESTORED = "restored"
-    PRUNED = "pruned"  # records of the log itself; `detail` is the sequence of the last one
+    PRUNED = "pruned"  # records of the log itself; `detail` is the place of the last one, signed
     UNANCHORED = "unanchored"  # the log went on without the checkpoint that should have been there
     BROKEN = "broken"  # the log is not the one that was checkpointed
 

@@ -7,9 +7,10 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from matchka.store.audit.chain import Flaw, Link, flaws_of
+from matchka.store.audit.chain import BEGINNING, Flaw, Link, flaws_of
 from matchka.store.audit.checkpoint import Checkpoint
 from matchka.store.audit.log import ROWS_AT_ONCE, pruned_place, records_in
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import AuditRecord, Outcome
 from matchka.store.schema import AuditHeadRow, AuditRow
 
@@ -42,18 +43,22 @@ class AuditReport:
 class _Seen:
     """What is noted of records while their chain is followed."""
 
-    def __init__(self) -> None:
+    def __init__(self, prunings: Prunings) -> None:
         self.records = 0
-        self.pruned_to = 0
-        self.broken: list[Flaw] = []  # that the service found while it ran
+        self.pruned_to = BEGINNING
+        self.broken: list[Flaw] = []  # that the service found while it ran, and forged ones of prunings
         self.notices: list[str] = []
+        self._prunings = prunings
 
     def note(self, record: AuditRecord) -> None:
         """Take one more record in."""
         self.records += 1
         if record.outcome == Outcome.PRUNED:
-            pruned = record.detail or ""
-            self.pruned_to = max(self.pruned_to, int(pruned) if pruned.isdecimal() else 0)
+            place = self._prunings.read(record.detail)
+            if place is None:
+                self.broken.append(Flaw(record.sequence, "this pruning has not the signature of the key at hand"))
+            elif place.sequence > self.pruned_to.sequence:
+                self.pruned_to = place
         elif record.outcome == Outcome.BROKEN:
             what = f"the service noted at {record.at:%Y-%m-%d %H:%M}: {record.detail}"
             self.broken.append(Flaw(record.sequence, what))
@@ -66,19 +71,20 @@ def chain_flaws(session: Session) -> Iterator[Flaw]:
     return (found for found in flaws_of(pruned_place(session), records_in(session)) if isinstance(found, Flaw))
 
 
-def verify_log(session: Session, checkpoint: Checkpoint | None, progress: Progress) -> AuditReport:
+def verify_log(session: Session, checkpoint: Checkpoint | None, prunings: Prunings, progress: Progress) -> AuditReport:
     """Check every record, and that none is missing.
 
     Args:
         session: reads one unchanging state (store/engine.py, reading).
         checkpoint: read before that state was: the log may have gone on since, and never goes back.
+        prunings: reads what the log says of its own beginning.
         progress: called with the records checked, of how many.
     """
     here = start = pruned_place(session)
     total = session.scalar(select(func.count()).select_from(AuditRow)) or 0
     named = None if checkpoint is None else checkpoint.place.sequence
     at_checkpoint = start.hash if named == start.sequence else None
-    seen, flaws, count = _Seen(), list[Flaw](), 0
+    seen, flaws, count = _Seen(prunings), list[Flaw](), 0
 
     def noted() -> Iterator[tuple[AuditRecord, str]]:
         for record, stored in records_in(session):
@@ -110,11 +116,10 @@ def _of_head(session: Session, last: Link) -> Iterator[Flaw]:
         yield Flaw(last.sequence, f"the log ends here, and its head says that it ends at record {head.sequence}")
 
 
-def _of_pruned(start: Link, pruned_to: int) -> Iterator[Flaw]:
-    if start.sequence != pruned_to:
-        yield Flaw(
-            start.sequence, f"the log begins behind this record, and says itself that it was pruned to {pruned_to}"
-        )
+def _of_pruned(start: Link, pruned_to: Link) -> Iterator[Flaw]:
+    if start != pruned_to:
+        what = f"the log begins behind this record, and says itself that it was pruned to {pruned_to.sequence}"
+        yield Flaw(start.sequence, what)
 
 
 def _of_checkpoint(checkpoint: Checkpoint | None, last: Link, found: str | None) -> Iterator[Flaw]:

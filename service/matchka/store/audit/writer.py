@@ -18,7 +18,17 @@ from sqlalchemy.orm import Session
 from matchka.errors import MatchkaError
 from matchka.store.audit.chain import BEGINNING, Link
 from matchka.store.audit.checkpoint import CheckpointFile
-from matchka.store.audit.log import OWN_CALL, PRUNED_AT_ONCE, AuditLog, hash_at, head_place, pruned_place
+from matchka.store.audit.log import (
+    OWN_CALL,
+    PRUNED_AT_ONCE,
+    AuditLog,
+    hash_at,
+    head_place,
+    is_pruning_genuine,
+    lift_head,
+    pruned_place,
+)
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.refusals import RefusalCounts
 
@@ -62,6 +72,7 @@ class AuditWriter:
         self._engine = log.engine
         self._log = log
         self._checkpoint = checkpoint
+        self._prunings = None if log.hasher is None else Prunings(log.hasher)
         self._known: Link | None = None  # the checkpoint's place, once it was looked at
         self._keep = timedelta(days=keep_days)
         self._most_waiting = most_waiting
@@ -161,6 +172,7 @@ class AuditWriter:
         if doubt is not None:
             (LOGGER.critical if doubt.outcome == Outcome.BROKEN else LOGGER.warning)("audit log: %s", doubt.detail)
             with Session(self._engine) as session, session.begin():
+                lift_head(session)  # else nothing could be appended, where it names a record that has successors
                 head = self._log.append(session, [(doubt, datetime.now(UTC))])
         self._move_checkpoint(head)
 
@@ -176,11 +188,16 @@ class AuditWriter:
                 return Event(Outcome.BROKEN, OWN_CALL, detail=what)
             self._known = found.place
         known = self._known or BEGINNING
-        is_pruned = known.sequence < pruned_place(session).sequence
-        if is_pruned or hash_at(session, known.sequence) == known.hash:
+        if known.sequence <= head.sequence and self._is_held(session, known):
             return None
         what = f"the checkpoint named record {known.sequence}, and the log ended at {head.sequence} or was another one"
         return Event(Outcome.BROKEN, OWN_CALL, detail=what)
+
+    def _is_held(self, session: Session, known: Link) -> bool:
+        """Whether the log has a record still, or has pruned it."""
+        if known.sequence < pruned_place(session).sequence:
+            return self._prunings is not None and is_pruning_genuine(session, self._prunings)
+        return hash_at(session, known.sequence) == known.hash
 
     def _move_checkpoint(self, place: Link) -> None:
         if self._checkpoint is not None and place != self._known:

@@ -9,6 +9,7 @@ from matchka.errors import StorageDamagedError
 from matchka.store.audit.chain import Link
 from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import PRUNED_AT_ONCE
+from matchka.store.audit.records import Event, Outcome
 from matchka.store.subject_hash import SubjectHasher
 from tests.factories.audit_logs import EVENTS, START, LogFile
 
@@ -96,6 +97,36 @@ def test_beginning_said_to_be_pruned_that_was_not_is_found(ten: LogFile):
     assert ten.flaws() == [(3, "the log begins behind this record, and says itself that it was pruned to 0")]
 
 
+@pytest.mark.parametrize("signature", ["", f" {'0' * 64}"])
+def test_beginning_cut_off_behind_a_forged_record_of_a_pruning_is_found(ten: LogFile, signature: str):
+    (last,) = ten.rows("SELECT hash FROM audit_log WHERE sequence = 3")[0]
+    ten.append([Event(Outcome.PRUNED, "audit", detail=f"3 {last}{signature}", count=3)])  # whoever writes can do so
+    ten.change("DELETE FROM audit_log WHERE sequence < 4", f"{HEAD} pruned_sequence = 3, pruned_hash = '{last}'")
+    assert ten.flaws() == [
+        (11, "this pruning has not the signature of the key at hand"),
+        (3, "the log begins behind this record, and says itself that it was pruned to 0"),
+    ]
+
+
+@pytest.mark.parametrize("value", ["''", "'zz'", "x'00ff'", "7"])
+def test_hash_that_is_none_is_found_where_it_is(ten: LogFile, value: str):
+    ten.change(f"UPDATE audit_log SET hash = {value} WHERE sequence = 4")
+    assert [sequence for sequence, _ in ten.flaws()] == [4, 5]
+
+
+@pytest.mark.parametrize("field", ["outcome", "detail", "subject", "threshold", "count"])
+def test_field_of_another_kind_is_found_where_it_is(ten: LogFile, field: str):
+    ten.change(f"UPDATE audit_log SET {field} = x'00ff' WHERE sequence = 4")
+    assert [sequence for sequence, _ in ten.flaws()] == [4]
+
+
+def test_head_whose_hash_is_none_is_found_and_named_by_who_appends(ten: LogFile):
+    ten.change(f"{HEAD} hash = 'zz'")
+    assert ten.flaws() == [(10, "the log ends here, and its head says that it ends at record 10")]
+    with pytest.raises(StorageDamagedError, match="head of the audit log was changed"):
+        ten.append(EVENTS[:1])
+
+
 def test_chain_made_anew_is_found_by_the_checkpoint(ten: LogFile):
     ten.change("DELETE FROM audit_log", f"{HEAD} sequence = 0, hash = '{'0' * 64}'")
     before = ten.checkpoint.path.read_bytes()
@@ -173,7 +204,9 @@ def test_pruned_log_begins_behind_what_was_pruned_and_has_no_flaw(ten: LogFile):
     assert pruned(ten, 5) == 10
     report = ten.verified()
     assert (report.records, report.pruned, report.last, report.flaws) == (3, 10, 13, ())
-    assert ten.rows("SELECT outcome, detail, count FROM audit_log WHERE sequence = 13") == [("pruned", "10", 10)]
+    assert ten.rows("SELECT outcome, substr(detail, 1, 3), count FROM audit_log WHERE sequence = 13") == [
+        ("pruned", "10 ", 10)
+    ]
     assert pruned(ten, 5) == 0
 
 

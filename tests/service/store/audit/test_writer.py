@@ -74,6 +74,38 @@ def test_log_that_is_changed_while_the_service_runs_says_so(ten: LogFile, until:
     assert [sequence for sequence, _ in ten.flaws()] == [1]
 
 
+@pytest.mark.parametrize("hash_of_7", [True, False])
+def test_head_that_is_set_back_does_not_take_the_checkpoint_with_it(ten: LogFile, until: Until, hash_of_7: bool):
+    """Else records could be cut off unnoticed behind a checkpoint that had followed the head to where it was set."""
+    (last,) = ten.rows("SELECT hash FROM audit_log WHERE sequence = 7")[0]
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
+        ten.change(f"UPDATE audit_head SET sequence = 7, hash = '{last if hash_of_7 else 'zz'}'")
+        until(lambda: ("broken", 1) in outcomes(ten))
+        until(lambda: (found := ten.checkpoint.read()) is not None and found.place.sequence == 11)
+    assert [sequence for sequence, _ in ten.flaws()] == [11]
+    assert ten.verified().records == 11
+
+
+def test_checkpoint_does_not_follow_a_head_that_says_more_was_pruned_than_was(ten: LogFile, until: Until):
+    (first,) = ten.rows("SELECT hash FROM audit_log WHERE sequence = 1")[0]
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):
+        ten.change(
+            "DELETE FROM audit_log WHERE sequence > 1",
+            f"UPDATE audit_head SET sequence = 1, hash = '{first}', pruned_sequence = 20",
+        )
+        until(lambda: ("broken", 1) in outcomes(ten))
+        ten.change(f"UPDATE audit_head SET pruned_sequence = 0, pruned_hash = '{'0' * 64}'")
+    assert "the checkpoint named record 10" in ten.flaws()[-1][1]
+
+
+def test_record_whose_time_is_none_does_not_end_the_writing_of_others(ten: LogFile, caplog: pytest.LogCaptureFixture):
+    ten.change("UPDATE audit_log SET at = 'never' WHERE sequence = 1")
+    with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS) as writer:  # which looks for what is old at its start
+        writer.submit(EVENTS[0])
+    assert len(outcomes(ten)) == 11
+    assert "A record of the audit log cannot be read" in caplog.text
+
+
 def test_log_without_its_checkpoint_goes_on_and_says_so(ten: LogFile):
     ten.checkpoint.path.unlink()
     with writing_audit(ten.log, ten.checkpoint.path, KEEP_DAYS):

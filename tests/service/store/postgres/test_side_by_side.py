@@ -24,6 +24,7 @@ from matchka.errors import (
 )
 from matchka.store.audit.checkpoint import CheckpointFile
 from matchka.store.audit.log import records_in
+from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.verification import verify_log
 from matchka.store.audit.writer import writing_audit
@@ -361,7 +362,7 @@ def test_log_that_several_processes_append_to_at_once_is_one_whole_chain(url: st
     with reading(engine) as session:
         outcomes = Counter(record.outcome for record, _ in records_in(session))
         checkpoints = [CheckpointFile(tmp_path / f"checkpoint-{n}", hasher).read() for n in range(PROCESSES)]
-        reports = [verify_log(session, checkpoint, ignore) for checkpoint in checkpoints]
+        reports = [verify_log(session, checkpoint, Prunings(hasher), ignore) for checkpoint in checkpoints]
         thresholds = {record.threshold for record, _ in records_in(session) if record.outcome == "match"}
     engine.dispose()
     assert thresholds == {1 / 3}
@@ -380,7 +381,7 @@ def test_log_on_postgresql_that_was_changed_or_cut_is_found(url: str, tmp_path: 
 
         def flaws() -> list[str]:
             with reading(engine) as session:
-                return [flaw.what for flaw in verify_log(session, checkpoint, ignore).flaws]
+                return [flaw.what for flaw in verify_log(session, checkpoint, Prunings(hasher), ignore).flaws]
 
         assert flaws() == []
         with engine.begin() as connection:
