@@ -57,9 +57,12 @@ def test_view_has_no_violation_of_wcag_2_2_aa(
 
 @pytest.mark.usefixtures("enrolled")
 @pytest.mark.parametrize("view", VIEWS)
-def test_view_fits_a_narrow_screen(browser: Browser, service: RunningServer, view: str) -> None:
+def test_view_fits_a_narrow_screen(browser: Browser, service: RunningServer, voice_samples: Path, view: str) -> None:
     with opened(browser.new_context(viewport=PHONE), f"{service.url}/#{view.lower()}") as found:
         expect(found.page.get_by_role("heading", level=1, name=view)).to_be_visible(timeout=WAIT_MS)
+        if view == "People":
+            found.page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0930.wav")
+            expect(found.page.locator("ul.samples audio")).to_be_visible(timeout=WAIT_MS)
         widths = found.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
         assert widths[0] <= widths[1]
 
