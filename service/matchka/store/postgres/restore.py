@@ -24,6 +24,7 @@ from matchka.store.statistics import statistics_of
 from matchka.store.transfer.archive import Advance
 from matchka.store.transfer.left_behind import LeftBehind, finish_erasures_of, left_behind
 
+FIRST_WITH_AUDIT_LOG: Final = 8
 LOG_TABLES: Final = frozenset({AuditRow.__tablename__, AuditHeadRow.__tablename__})
 OTHERS: Final = """
     SELECT count(*) FROM pg_stat_activity
@@ -50,7 +51,8 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
     server = open_engine(url)
     try:
         left = LeftBehind()
-        is_replaced = version_of_tables(server) is not None
+        version = version_of_tables(server)
+        is_replaced = version is not None
         if is_replaced:
             _require_replaceable(server, plan)
             left = left_behind(url, may_lose_deletions=plan.may_lose_deletions)
@@ -68,7 +70,8 @@ def restore_into_server(url: str, plan: RestorePlan, advance: Advance, progress:
                 expiries=left.expiries,
             )
             report = restore(staged_plan, advance, progress)
-            log = AuditLog(server, is_on=plan.is_audited) if is_replaced else None
+            has_log = version is not None and version >= FIRST_WITH_AUDIT_LOG
+            log = AuditLog(server, is_on=plan.is_audited) if has_log else None
             _put(staged, server, left.keys, log, report, progress)
         if is_replaced:  # nothing in clear is left
             plan.vault.accept_only_sealed()

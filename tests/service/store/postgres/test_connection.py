@@ -1,6 +1,7 @@
 """A server that is away, says no or says nothing: every wait ends by a named error, and nothing needs a restart."""
 
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from tests.factories.unit_vectors import unit_vectors
 
 OF_ONE = ("t", "ada", "voice", "1")
 HURRIED = Limits(pool_size=2, pool_wait_s=0.2, connect_s=2, statement_s=0.2)
+PASSWORD = "SECRET"
 ENDS_S = 60.0  # of a wait that would otherwise last for ever
 
 
@@ -124,6 +126,41 @@ def test_database_that_is_not_there_is_named(cluster: Cluster):
 def test_url_of_another_driver_is_refused():
     with pytest.raises(StoreError, match="psycopg 3"):
         open_engine("postgresql+psycopg2://host/db")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "u:SEC@RET@127.0.0.1:1/db",  # as people write it: everything behind the first @ is the host
+        "u:SEC@RET:x@127.0.0.1/db",  # and the port
+        "u:SEC:RET@127.0.0.1:one/db",
+        "u:SECRET@127.0.0.1:1/db",
+        "u:SECRET@127.0.0.1:99999999/db",
+        "u:SECRET@127.0.0.1:1/db?nonsense=1",
+        "u:SECRET@127.0.0.1:1/db?sslmode=nonsense",
+        "u@127.0.0.1:1/db?password=SECRET",
+        "u:SECRET@/db?host=/nowhere&options=-c%20nonsense",
+    ],
+)
+def test_password_of_a_url_that_leads_nowhere_is_in_no_error(address: str, caplog: pytest.LogCaptureFixture):
+    with pytest.raises(StoreError) as refused:
+        Store(f"postgresql://{address}")
+    told = "".join(traceback.format_exception(refused.value)) + str(refused.value.value) + caplog.text
+    assert not [part for part in ("SEC", "RET") if part in told]
+
+
+def test_password_that_the_server_refuses_is_in_no_error(cluster: Cluster, caplog: pytest.LogCaptureFixture):
+    known, unknown = (
+        cluster.url("nowhere").replace("matchka@", f"{user}:{PASSWORD}@") for user in ("matchka", "nobody")
+    )
+    assert PASSWORD in known
+    with pytest.raises(StoreError) as refused:
+        Store(known)
+    with failing() as met, open_engine(unknown).connect():
+        pass
+    told = "".join(traceback.format_exception(refused.value)) + str(met[0]) + caplog.text
+    assert '"nowhere" does not exist' in told
+    assert PASSWORD not in told
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ from matchka.store.audit.verification import verify_log
 from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.engine import changing_tables, open_engine, reading
+from matchka.store.enrolment_review import Review
 from matchka.store.integrity.check import check_store
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.keys.records import KeySpec
+from matchka.store.records import Reference
 from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store
 from matchka.store.subject_hash import SubjectHasher
@@ -368,6 +370,29 @@ def test_log_that_several_processes_append_to_at_once_is_one_whole_chain(url: st
     assert thresholds == {1 / 3}
     assert [outcomes[name] for name in ("enrolled", "deleted", "match", "created")] == [80, 80, 80, 8]
     assert [report.flaws for report in reports] == [()] * PROCESSES
+
+
+def test_enrolment_in_the_place_of_an_expired_subject_holds_the_log_for_its_last_step_only(url: str):
+    """Others wait for who holds the log's head, and names are locked, and samples judged, before that."""
+    other = open_engine(url)
+    looks = 0
+
+    def look(_reference: Reference) -> None:
+        nonlocal looks
+        with other.begin() as connection:
+            connection.exec_driver_sql("SELECT sequence FROM audit_head FOR UPDATE NOWAIT")
+        looks += 1
+
+    with closing(Store(url, hasher=HASHER, is_audited=True)) as store:
+        first = store.add_templates(*OF_ONE, "voice", "1", some(1))
+        with other.begin() as connection:
+            connection.exec_driver_sql("UPDATE subjects SET expires_at = '2001-01-01'")
+        found = store.add_templates(*OF_ONE, "voice", "1", some(2), review=Review(accept=look))
+    with reading(other) as session:
+        outcomes = [(record.outcome, record.count) for record, _ in records_in(session)]
+    other.dispose()
+    assert (found.replaced, looks) == (first.reference.subject_key, 1)
+    assert outcomes == [("enrolled", 1), ("deleted", 1), ("enrolled", 1)]
 
 
 def test_log_on_postgresql_that_was_changed_or_cut_is_found(url: str, tmp_path: Path):

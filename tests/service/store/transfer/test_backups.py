@@ -3,18 +3,27 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy.orm import Session
 
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
-from matchka.store.engine import open_engine, reading
+from matchka.store.audit.chain import Link
+from matchka.store.audit.checkpoint import Checkpoint
+from matchka.store.audit.log import head_place
+from matchka.store.audit.prunings import Prunings
+from matchka.store.audit.verification import verify_log
+from matchka.store.engine import changing_tables, open_engine, reading
 from matchka.store.integrity.check import check_store
 from matchka.store.keys.records import KeySpec
+from matchka.store.migrations import migrate
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport
 from matchka.store.store import Store, opened_store
+from matchka.store.subject_hash import SubjectHasher
 from matchka.store.transfer.backups import backups_of
 from matchka.store.vault.open_vault import opened_vault
 from matchka.store.vault.vault import CLEAR, Vault
@@ -24,6 +33,7 @@ from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import vault_folder
 
 units = partial(unit_vectors, dim=6)
+HASHER = SubjectHasher(b"h" * 32)
 
 
 def ignore(_done: int, _total: int) -> None:
@@ -182,6 +192,96 @@ def test_backup_of_a_database_without_a_store_is_refused(postgres_url: str, tmp_
     assert not (tmp_path / "a.backup").exists()
 
 
+def audited(url: str, *subjects: str) -> Link:
+    """Enrol subjects in a store with an audit log. Returns: the last record's place."""
+    with opened_store(url, hasher=HASHER, is_audited=True) as store:
+        for number, subject in enumerate(subjects):
+            store.add_templates("t", subject, "voice", "1", units(1, number))
+        with reading(store.audit.engine) as session:
+            return head_place(session)
+
+
+def log_of(database: UnderTest) -> list[tuple[object, ...]]:
+    return database.rows("SELECT outcome, count, hash FROM audit_log ORDER BY sequence")
+
+
+def flaws_of_log(database: UnderTest, at_checkpoint: Link) -> list[str]:
+    engine = open_engine(database.url)
+    with reading(engine) as session:
+        report = verify_log(session, Checkpoint(at_checkpoint, is_genuine=True), Prunings(HASHER), ignore)
+    engine.dispose()
+    return [flaw.what for flaw in report.flaws]
+
+
+def test_restore_over_a_store_keeps_its_audit_log_and_records_itself(database: UnderTest, tmp_path: Path):
+    audited(database.url, "eva")
+    file = backed_up(database, tmp_path / "a.backup")
+    last = audited(database.url, "ada", "ida")
+    before = log_of(database)
+    restored(file, database, tmp_path / "data", replace=True, is_audited=True)
+    after = log_of(database)
+    assert (after[:-1], after[-1][:2]) == (before, ("restored", 1))
+    ((detail,),) = database.rows("SELECT detail FROM audit_log WHERE outcome = 'restored'")
+    assert str(detail).endswith("log of the store before")
+    assert flaws_of_log(database, last) == []
+    assert audited(database.url, "ada").sequence == 5
+    assert flaws_of_log(database, last) == []
+
+
+def test_restore_of_a_pruned_store_keeps_where_its_audit_log_begins(database: UnderTest, tmp_path: Path):
+    audited(database.url, "eva", "ada")
+    with (
+        opened_store(database.url, hasher=HASHER, is_audited=True) as store,
+        Session(store.audit.engine) as session,
+        session.begin(),
+    ):
+        assert store.audit.prune(session, datetime.now(UTC) + timedelta(days=1)) == 2
+    file = backed_up(database, tmp_path / "a.backup")
+    last = audited(database.url, "ida")
+    restored(file, database, tmp_path / "data", replace=True, is_audited=True)
+    assert [row[0] for row in log_of(database)] == ["pruned", "enrolled", "restored"]
+    assert flaws_of_log(database, last) == []
+
+
+def test_restore_into_an_empty_database_goes_on_with_the_audit_log_of_the_backup(
+    database: UnderTest, target: UnderTest, tmp_path: Path
+):
+    last = audited(database.url, "eva", "ada")
+    restored(backed_up(database, tmp_path / "a.backup"), target, tmp_path / "data", is_audited=True)
+    assert [row[:2] for row in log_of(target)] == [("enrolled", 1), ("enrolled", 1), ("restored", 1)]
+    ((detail,),) = target.rows("SELECT detail FROM audit_log WHERE outcome = 'restored'")
+    assert str(detail).endswith("log of the backup")
+    audited(target.url, "ida")
+    assert flaws_of_log(target, last) == []
+
+
+def test_restore_that_is_not_to_be_recorded_leaves_the_audit_log_as_it_is(database: UnderTest, tmp_path: Path):
+    audited(database.url, "eva")
+    file = backed_up(database, tmp_path / "a.backup")
+    last = audited(database.url, "ada")
+    before = log_of(database)
+    restored(file, database, tmp_path / "data", replace=True)
+    assert log_of(database) == before
+    assert flaws_of_log(database, last) == []
+
+
+def test_restore_over_tables_from_before_there_was_an_audit_log_takes_that_of_the_backup(
+    database: UnderTest, target: UnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    last = audited(database.url, "eva")
+    file = backed_up(database, tmp_path / "a.backup")
+    if isinstance(target, FileUnderTest):
+        target.path.parent.mkdir()
+    older = open_engine(target.url)
+    with monkeypatch.context() as patched, changing_tables(older) as connection:
+        patched.setattr(migrate, "SCHEMA_VERSION", 7)
+        migrate.upgrade(connection)
+    older.dispose()
+    restored(file, target, tmp_path / "data", replace=True, is_audited=True)
+    assert [row[0] for row in log_of(target)] == ["enrolled", "restored"]
+    assert flaws_of_log(target, last) == []
+
+
 @contextmanager
 def connected(url: str) -> Iterator[None]:
     """Somebody who keeps a connection, as services do."""
@@ -210,8 +310,9 @@ def test_restore_that_fails_in_the_server_changes_nothing(postgres_url: str, tmp
     file = backed_up(database, tmp_path / "a.backup")
     with opened_store(postgres_url) as store:
         store.delete_subject("t", "s2")
-    before, counts = everything(database), row_counts(database)
+    audited(postgres_url, "s9")
+    before, counts, log = everything(database), row_counts(database), log_of(database)
     database.refuse("INSERT", "subject_references", "refused", "53100")
     with pytest.raises(BackupError, match="nothing of it was changed"):
-        restored(file, database, tmp_path / "data", replace=True)
-    assert (everything(database), row_counts(database)) == (before, counts)
+        restored(file, database, tmp_path / "data", replace=True, is_audited=True)
+    assert (everything(database), row_counts(database), log_of(database)) == (before, counts, log)
