@@ -27,7 +27,9 @@ ROOMS = (
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
     "service/matchka/api/findings.py",
-    "service/matchka/api/forms.py",
+    "service/matchka/api/forms/decisions.py",
+    "service/matchka/api/forms/enrolment.py",
+    "service/matchka/api/forms/fields.py",
     "service/matchka/api/openapi.py",
     "service/matchka/api/routes/decisions.py",
     "service/matchka/api/routes/docs.py",  # a policy for images
