@@ -223,7 +223,11 @@ class Settings(BaseSettings):
         description="Failed verifications of a subject with one key that are free of a wait.",
     )
     longest_lockout_s: float = Field(
-        3600.0, ge=0, le=86400, allow_inf_nan=False, description="Longest wait after too many failures; it doubles."
+        3600.0,
+        ge=0,
+        le=86400,
+        allow_inf_nan=False,
+        description="Longest wait for one failure beyond those that are free; it doubles.",
     )
     deletion_log_days: int = Field(
         400,

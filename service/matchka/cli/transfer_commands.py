@@ -108,7 +108,7 @@ def import_command(
         }
         with (
             unlocked_vault(settings) as vault,
-            opened_for_writing(settings, vault) as (engine, hasher),
+            opened_for_writing(settings, vault, hasher := read_hasher(vault, settings.subject_hash_key)) as engine,
             progress_bar("checking", True) as advance,
             progress_bar("importing") as progress,
         ):
@@ -137,7 +137,7 @@ def prune(
         current = _current(settings, model).manifest.version
         with (
             unlocked_vault(settings) as vault,
-            opened_for_writing(settings, vault) as (engine, hasher),
+            opened_for_writing(settings, vault, hasher := read_hasher(vault, settings.subject_hash_key)) as engine,
             progress_bar("encrypting") as progress,
         ):
             encrypt_first(engine, vault, progress)
@@ -153,19 +153,18 @@ def prune(
 
 
 @contextmanager
-def opened_for_writing(settings: Settings, vault: Vault) -> Iterator[tuple[Engine, SubjectHasher]]:
-    """The store of a data folder that this process owns, its tables brought up to date, and its hasher.
+def opened_for_writing(settings: Settings, vault: Vault, hasher: SubjectHasher | None = None) -> Iterator[Engine]:
+    """The store of a data folder that this process owns, its tables brought up to date.
 
     Raises:
         StoreError: the database cannot be opened or written.
         VaultLockedError: the vault does not open what it holds.
     """
-    hasher = read_hasher(vault, settings.subject_hash_key)
     engine = open_engine(settings.effective_database_url)
     try:
         bring_up_to_date(engine, hasher)
         require_keys(engine, vault)
-        yield engine, hasher
+        yield engine
     except SQLAlchemyError as error:
         raise StoreError(
             "The database cannot be written.", value=error, remedy="Check MATCHKA_DATABASE_URL and the disk."

@@ -85,7 +85,7 @@ def encrypt(json: JsonOption = False) -> None:
         _require_service_with_vault(settings)
         with (
             opened_by_key(settings) as vault,
-            opened_for_writing(settings, vault) as (engine, _),
+            opened_for_writing(settings, vault) as engine,
             progress_bar("encrypting") as progress,
         ):
             note_command(settings, Outcome.BEGUN)

@@ -17,6 +17,7 @@ from matchka.tasks.embedding.expiry import MOST_AT_ONCE, MOST_FORGOTTEN, ClockWa
 from matchka.tasks.embedding.verifier import Verifier
 from tests.factories.samples import sample
 
+QUIETLY = EnrolmentRules(tells_similar=False)
 TENANT = "default"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEPT = timedelta(days=30)
@@ -37,9 +38,7 @@ def database(settings: Settings) -> Path:
 
 def enrol(verifier: Verifier, name: str, person: int, take: int = 0) -> None:
     terms = TermsChange(expires_at=datetime(2090, 1, 1, tzinfo=UTC))
-    verifier.enroll(
-        TENANT, "voice", name, [sample(person, take)], rules=EnrolmentRules(tells_similar=False), terms=terms
-    )
+    verifier.enroll(TENANT, "voice", name, [sample(person, take)], rules=QUIETLY, terms=terms)
 
 
 def expire(database: Path, where: str) -> None:
