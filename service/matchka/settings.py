@@ -223,11 +223,7 @@ class Settings(BaseSettings):
         description="Failed verifications of a subject with one key that are free of a wait.",
     )
     longest_lockout_s: float = Field(
-        3600.0,
-        ge=0,
-        le=86400,
-        allow_inf_nan=False,
-        description="Longest wait for one failure beyond those that are free; it doubles.",
+        3600.0, ge=0, le=86400, allow_inf_nan=False, description="Longest wait for each of too many failures."
     )
     deletion_log_days: int = Field(
         400,
