@@ -20,6 +20,7 @@ from rich.table import Table
 
 from loadtests.torture.attack.append import append_without_the_scope
 from loadtests.torture.attack.attack import Attack, Plan, Result
+from loadtests.torture.attack.audit_log import change_audit_log
 from loadtests.torture.attack.recovery import recover_by_decisions, recover_by_scores
 from loadtests.torture.attack.starving import starve
 from loadtests.torture.attack.tampering import (
@@ -40,6 +41,7 @@ ATTACKS: Final = (
     Attack("changed database rows", tamper_with_rows),
     Attack("exchanged names in the database", tamper_with_names, "threat model: subject ids are not bound"),
     Attack("changed key store", tamper_with_key_store),
+    Attack("changed audit log", change_audit_log),
 )
 
 

@@ -96,6 +96,7 @@ def names_are_not_bound(rows: dict[str, dict]) -> None:
         ("database rows", all_is_refused),
         ("exchanged names", names_are_not_bound),
         ("key store", nothing_leaked),
+        ("audit log", all_is_refused),
     ],
 )
 def test_attack_in_small_leaks_nothing_but_the_known_limits(
