@@ -63,8 +63,9 @@ run: bundles
 	echo "Open $(URL) in a browser, with a microphone or a camera (its calls: $(URL)/docs); stop with Ctrl-C."; \
 	wait $$server
 
-test: test-unit
-	$(BIN)/python -m pytest -m slow
+# the default models first: tests in two processes would build them twice
+test: test-unit bundles
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 test-unit: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
