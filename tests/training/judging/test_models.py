@@ -30,12 +30,15 @@ def test_open_model_of_a_voice_bundle_computes_what_its_graph_computes(models_di
     ]
 
 
-def test_open_model_of_a_face_bundle_names_its_detector_by_the_hashes_of_the_three_graphs(models_dir: Path) -> None:
-    (detector,) = open_model(models_dir / "face").backbone.auxiliary
-    assert detector.name == "detector"
-    graphs = [(models_dir / "face" / f"{name}.onnx").read_bytes() for name in ("pnet", "rnet", "onet")]
-    joined = "".join(hashlib.sha256(graph).hexdigest() for graph in graphs)
-    assert detector.sha256 == hashlib.sha256(joined.encode()).hexdigest()
+@pytest.mark.parametrize(("part", "graphs"), [("detector", ("pnet", "rnet", "onet")), ("enhancer", ("sr",))])
+def test_open_model_of_a_face_bundle_names_its_parts_by_the_hashes_of_their_graphs(
+    models_dir: Path, part: str, graphs: tuple[str, ...]
+) -> None:
+    parts = {one.name: one.sha256 for one in open_model(models_dir / "face").backbone.auxiliary}
+    assert parts.keys() == {"detector", "enhancer"}
+    files = [(models_dir / "face" / f"{name}.onnx").read_bytes() for name in graphs]
+    joined = "".join(hashlib.sha256(file).hexdigest() for file in files)
+    assert parts[part] == hashlib.sha256(joined.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "report.json"])
