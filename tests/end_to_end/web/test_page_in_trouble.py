@@ -59,7 +59,6 @@ def test_key_is_asked_for_kept_in_the_tab_and_asked_for_again_once_it_is_revoked
         expect(page.locator(".verdict")).not_to_contain_text("NaN")
         expect(page.locator(".verdict")).not_to_contain_text("null")
         server.client(KEY).revoke_key(made.key_id)
-        wait_until_refused(server, made.key)
         page.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0890.wav")
         expect(page.get_by_role("dialog")).to_contain_text("not known", timeout=WAIT_MS)
     far = f"http://{FAR}:{server.url.rpartition(':')[2]}"  # by plain http, where browsers hold some things back
@@ -68,14 +67,6 @@ def test_key_is_asked_for_kept_in_the_tab_and_asked_for_again_once_it_is_revoked
         enter_key(another.page, KEY)
         another.page.get_by_role("button", name="Record", exact=True).click()
         expect(another.page.locator(".problem")).to_contain_text("only to pages over https", timeout=WAIT_MS)
-
-
-def wait_until_refused(server: RunningServer, key: str) -> None:
-    """Until a revocation holds."""
-    headers, deadline = {"Authorization": f"Bearer {key}"}, time.monotonic() + WAIT_MS / 1000
-    while requests.get(f"{server.url}/v1/models", headers=headers, timeout=WAIT_MS / 1000).status_code != 401:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_page_goes_on_when_a_service_that_went_away_is_back(

@@ -46,6 +46,7 @@ class KeyRing:
         self._read_when = 0.0
         self._used: set[str] = set()
         self._noted: dict[str, float] = {}
+        self._reading = threading.Lock()  # or of two that read at once the one with the older answer may be the last
 
     @property
     def is_keyless(self) -> bool:
@@ -75,9 +76,10 @@ class KeyRing:
 
     def read(self, keys: Keys) -> None:
         """Take over what has changed in the store since the last time."""
-        asked_when = self._clock()
-        snapshot = keys.read(self._revision)
-        self._take(snapshot, asked_when)
+        with self._reading:
+            asked_when = self._clock()
+            snapshot = keys.read(self._revision)
+            self._take(snapshot, asked_when)
 
     def note_used(self, keys: Keys) -> None:
         """Write down which keys were used, each at most once a minute."""

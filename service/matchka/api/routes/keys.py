@@ -9,7 +9,7 @@ from matchka.api.dependencies import CallerDep
 from matchka.api.forms import KeyForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import KeyAnswer, KeysAnswer, NewKeyAnswer
-from matchka.store.keys.keys import CEILINGS
+from matchka.store.keys.keys import CEILINGS, NewKey
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import read_scopes, write_scopes
 
@@ -25,7 +25,10 @@ async def list_keys(caller: CallerDep) -> KeysAnswer:
 
 @router.post("/v1/keys", status_code=201, openapi_extra=body_schema(KeyForm), summary="Make an API key")
 async def create_key(caller: CallerDep, form: Annotated[KeyForm, Depends(reads(KeyForm))]) -> NewKeyAnswer:
-    """A key of the caller's tenant, in force within a second. Its secret is in this answer and nowhere else."""
+    """A key of the caller's tenant, in force here at once, and everywhere within a second.
+
+    Its secret is in this answer and nowhere else.
+    """
     spec = KeySpec(
         form.name,
         caller.tenant,
@@ -33,14 +36,25 @@ async def create_key(caller: CallerDep, form: Annotated[KeyForm, Depends(reads(K
         Ceilings(**{name: getattr(form, name) for name in CEILINGS}),
         None if form.lifetime_s is None else timedelta(seconds=form.lifetime_s),
     )
-    made = await caller.run(lambda: caller.verifier.keys.create(spec))
+
+    def create() -> NewKey:
+        made = caller.verifier.keys.create(spec)
+        caller.state.keys.read(caller.verifier.keys)
+        return made
+
+    made = await caller.run(create)
     return NewKeyAnswer(key=made.secret, **_described(made.key))
 
 
 @router.delete("/v1/keys/{key_id}", status_code=204, summary="Revoke an API key")
 async def revoke_key(caller: CallerDep, key_id: str) -> Response:
-    """The key opens nothing any more within a second; it stays in the list."""
-    await caller.run(lambda: caller.verifier.keys.revoke(key_id, caller.tenant))
+    """The key opens nothing any more: here at once, and everywhere within a second; it stays in the list."""
+
+    def revoke() -> None:
+        caller.verifier.keys.revoke(key_id, caller.tenant)
+        caller.state.keys.read(caller.verifier.keys)
+
+    await caller.run(revoke)
     return Response(status_code=204)
 
 
