@@ -25,6 +25,7 @@ from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.key_ring import KeyRing, following
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
 from matchka.api.openapi import DescribedApi
+from matchka.api.position import POSITION_HEADER
 from matchka.api.routes import (
     audit,
     challenges,
@@ -67,7 +68,8 @@ from matchka.tasks.challenges.challenger import Challenger
 from matchka.tasks.challenges.head_turn import HeadTurnChallenge
 from matchka.tasks.challenges.kind import ChallengeKind
 from matchka.tasks.challenges.phrase import PhraseChallenge
-from matchka.tasks.embedding.expiry import ExpirySweeper
+from matchka.tasks.embedding.expiry import ExpirySweeper, Kept
+from matchka.tasks.embedding.following.follower import FollowerRules
 from matchka.tasks.embedding.verifier import Verifier
 from matchka.tasks.speech.speech import Speech
 
@@ -99,7 +101,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
             app.state.service.audit = writer = stack.enter_context(writing)
             if writer is not None:
                 telemetry.watch_audit(writer.counts)
-            sweeper = ExpirySweeper(opened, timedelta(days=settings.deletion_log_days))
+            kept = Kept(timedelta(days=settings.deletion_log_days), timedelta(hours=settings.feed.kept_hours))
+            sweeper = ExpirySweeper(opened, kept)
             stack.callback(sweeper.close)
             loading = asyncio.create_task(_load(app.state.service, opened, settings, sweeper))
             try:
@@ -169,7 +172,8 @@ def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing) -> None:
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", POSITION_HEADER],
+            expose_headers=[POSITION_HEADER],
         )
 
 
@@ -209,7 +213,12 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         telemetry.watch_erasures(lambda: store.erasures_waiting)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
-        yield Verifier(models, store, fusions, galleries)
+        feed = settings.feed
+        rules = FollowerRules(feed.poll_ms / 1000, feed.wait_s, feed.stale_s)
+        verifier = Verifier(models, store, fusions, galleries, rules)
+        stack.callback(verifier.close)
+        telemetry.watch_following(lambda: verifier.following)
+        yield verifier
 
 
 def _fusions_of(bundles: list[Bundle], settings: Settings, trusted: TrustedKeys) -> list[Fusion]:

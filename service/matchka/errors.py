@@ -117,6 +117,10 @@ class InvalidSubjectIdError(MatchkaError):
     """A subject_id that is too long or has characters it may not have."""
 
 
+class PositionError(MatchkaError):
+    """A position that is none, or that is of another store."""
+
+
 class UntrainedDimError(MatchkaError):
     """A dim the bundle was not trained and validated for."""
 
@@ -131,6 +135,10 @@ class UnknownDescriptorError(MatchkaError):
 
 class NotReadyError(MatchkaError):
     """The models are not warm or the gallery is not loaded yet."""
+
+
+class GalleryStaleError(MatchkaError):
+    """This process does not know yet what was changed in the store: its galleries have fallen behind."""
 
 
 class OverloadedError(MatchkaError):

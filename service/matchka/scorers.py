@@ -46,7 +46,7 @@ class Scorer(Protocol):
 
     @property
     def is_cosine(self) -> bool:
-        """Whether the similarity is the cosine, so that what a gallery finds needs no second look."""
+        """Whether the similarity is the cosine, by which galleries rank."""
         ...
 
     def similarities(self, a: CountedEmbeddings, b: CountedEmbeddings, dim: int) -> FloatArray:

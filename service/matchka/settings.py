@@ -17,7 +17,7 @@ SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a netw
 ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 SECTION_MARK: Final = "__"  # between a modality, or another section, and one of its settings
-SECTIONS: Final = frozenset({"audit", "database"})  # that are no modalities
+SECTIONS: Final = frozenset({"audit", "database", "feed"})  # that are no modalities
 RENAMED: Final = {
     "max_audio_s": "audio__max_s",
     "min_speech_s": "audio__min_speech_s",
@@ -109,6 +109,28 @@ class AuditSettings(BaseModel):
 
     enabled: bool = Field(True, description="Keep an audit log: who asked for what, and what was decided.")
     days: float = Field(90.0, gt=0, le=36500, allow_inf_nan=False, description="Days that its records are kept.")
+
+
+class FeedSettings(BaseModel):
+    """How galleries follow the store, by the variables MATCHKA_FEED__ + a name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    poll_ms: float = Field(
+        50.0, ge=1, le=60_000, description="Milliseconds between two looks at the store's changes, at most."
+    )
+    wait_s: float = Field(
+        2.0, gt=0, allow_inf_nan=False, description="Longest wait of one call until the gallery shows a change."
+    )
+    stale_s: float = Field(
+        10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="For so long may the gallery fail to follow the store before /readyz answers 503.",
+    )
+    kept_hours: float = Field(
+        24.0, gt=0, le=8760, description="For so long changes are kept; whoever slept longer fills its gallery anew."
+    )
 
 
 class Settings(BaseSettings):
@@ -234,6 +256,7 @@ class Settings(BaseSettings):
     enrolment_requires: Annotated[tuple[Literal["consent", "purpose"], ...], BeforeValidator(_read_names)] = Field(
         (), description="What every enrolment has to state, separated by commas: consent, purpose."
     )
+    feed: FeedSettings = FeedSettings()
     audit: AuditSettings = Field(AuditSettings(), description="The audit log: MATCHKA_AUDIT__<NAME>.")
     on_duplicate: str = Field(
         "report",

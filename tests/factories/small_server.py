@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from matchka.app import create_app
 from matchka.client import Client
@@ -26,6 +27,7 @@ class SmallServer:
 
     url: str
     settings: Settings
+    app: FastAPI
 
     def client(self, api_key: str | None = None, timeout_s: float = 20.0) -> Client:
         return Client(self.url, api_key, timeout_s)
@@ -34,7 +36,8 @@ class SmallServer:
 @contextlib.contextmanager
 def serving(settings: Settings, wait: bool = True) -> Iterator[SmallServer]:
     """Serve an application on a free port until the end of the block, which begins when it is ready; or answers."""
-    config = uvicorn.Config(create_app(settings), port=0, log_level="critical", ws="none", lifespan="on")
+    app = create_app(settings)
+    config = uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -43,7 +46,7 @@ def serving(settings: Settings, wait: bool = True) -> Iterator[SmallServer]:
             assert thread.is_alive(), "the server ended before it started"
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        running = SmallServer(f"http://127.0.0.1:{port}", settings)
+        running = SmallServer(f"http://127.0.0.1:{port}", settings, app)
         key = settings.api_key.get_secret_value() if settings.api_key else None
         if wait:
             running.client(key).wait_until_ready(20)

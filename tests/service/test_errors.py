@@ -38,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallServer]:
     folder = tmp_path_factory.mktemp("errors")
     write_bundle(folder / "older" / "voice", version="0.9.0")
     with opened_verifier(small_settings(folder, models_dir=folder / "older")) as older:
+        older.load()
         older.enroll("default", "voice", "old", [sample(1)])
     write_bundle(folder / "models" / "voice")
     make_fragile(write_bundle(folder / "models" / "fragile", "fragile"))
@@ -88,6 +89,15 @@ NAN[100] = np.nan
 FORM = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nvoice\r\n--x--\r\n'
 CASES = [
+    Case(
+        errors.PositionError,
+        "POST",
+        "/v1/identify",
+        "0f0f0f0f-007",
+        {"model": "voice"},
+        [file(GOOD)],
+        headers={"Matchka-Position": "0f0f0f0f-007"},
+    ),
     Case(errors.UnknownPathError, "GET", "/v1/nothing", "GET /v1/nothing"),
     Case(errors.MethodNotAllowedError, "POST", "/", "POST /"),
     Case(errors.MethodNotAllowedError, "GET", "/v1/embed", "GET /v1/embed"),
@@ -214,6 +224,7 @@ ELSEWHERE = {
     errors.StorageFullError,
     errors.StorageDamagedError,
     errors.StorageFailedError,
+    errors.GalleryStaleError,  # tests/service/api/test_position.py
     # samples that are no clips: tests/service/modalities and tests/end_to_end
     *(kind for known in MODALITIES.values() if known.name != "audio" for kind in known.errors),
 }

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from matchka.errors import KeyRequiredError, SettingsError
 from matchka.modalities import read_limits
-from matchka.settings import DatabaseSettings, Settings, read_settings
+from matchka.settings import DatabaseSettings, FeedSettings, Settings, read_settings
 
 KEY = "0123456789abcdef"
 KINDS = {"audio": "audio", "face": "image"}  # of manifests, by the name in settings
@@ -73,13 +73,14 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_ON_DUPLICATE": "refuse",
         "MATCHKA_LOG_LEVEL": "warning",
     }
-    of_sections = {"modalities", "audit", "database"}
+    of_sections = {"modalities", "audit", "database", "feed"}
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - of_sections
     settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
     read = {name: getattr(settings, name) for name in Settings.model_fields}
     assert read.pop("api_key").get_secret_value() == KEY
     assert read.pop("modalities") == {}
     assert read.pop("database") == DatabaseSettings()
+    assert read.pop("feed") == FeedSettings()
     assert read.pop("audit").model_dump() == {"enabled": True, "days": 90.0}
     assert read == {
         "host": "0.0.0.0",

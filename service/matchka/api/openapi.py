@@ -37,7 +37,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"max_fmr", "model"}), (errors.CeilingError,)),
     (frozenset({"max_fpir", "model"}), (errors.CeilingError,)),
     *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify", "/v1/enroll")),
-    (frozenset({"/readyz"}), (errors.NotReadyError, errors.VaultLockedError)),
+    (frozenset({"/readyz"}), (errors.NotReadyError, errors.GalleryStaleError, errors.VaultLockedError)),
     (
         frozenset({"work"}),
         (
@@ -109,6 +109,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.DiffersFromSubjectError,
             errors.SamplesDifferError,
             errors.LikelyDuplicateError,
+            errors.GalleryStaleError,
             errors.QuotaReachedError,
             errors.StorageFullError,
         ),
@@ -124,7 +125,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.NonFiniteEmbeddingError,
         ),
     ),
-    (frozenset({"/v1/identify"}), (errors.TooManyFacesError,)),
+    (frozenset({"/v1/identify"}), (errors.TooManyFacesError, errors.PositionError, errors.GalleryStaleError)),
 )
 
 

@@ -129,7 +129,7 @@ class EnrollAnswer(Answer):
 
     `similar_subjects` is null where that is not told: without the scope `identify`, and for a while after too many
     enrolments that resembled nobody. `skipped`: with `on_error=skip` the files that were left out; `faces` are those
-    of the others.
+    of the others. `position`: a search that is sent it as Matchka-Position shows what was enrolled.
     """
 
     subject_id: str
@@ -141,6 +141,7 @@ class EnrollAnswer(Answer):
     similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
     skipped: list[SkippedFileAnswer] = Field(default_factory=list)  # no older service of version 1 tells it
+    position: str | None = None
 
 
 class PhraseAnswer(Answer):
@@ -328,6 +329,7 @@ class IdentifyAnswer(Answer):
     """A 1:N decision: `match` is null where no candidate reaches the threshold.
 
     `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
+    `position`: all that was in the store then was searched.
     """
 
     match: str | None
@@ -341,6 +343,7 @@ class IdentifyAnswer(Answer):
     version: str
     face: FaceAnswer | None = None
     faces: list[IdentifiedFaceAnswer] | None = None
+    position: str | None = None
 
     @property
     def failed_tries(self) -> int:

@@ -14,6 +14,7 @@ from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
 from matchka.runtime.stage_timer import StageMetrics
 from matchka.store.audit.writer import AuditCounts
+from matchka.tasks.embedding.following.follower import FollowerStatus
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -58,6 +59,10 @@ class Telemetry:
     def watch_audit(self, counts: Callable[[], AuditCounts]) -> None:
         """Report what became of the audit log's records whenever the metrics are read."""
         self._registry.register(_AuditCollector(counts))
+
+    def watch_following(self, status: Callable[[], FollowerStatus]) -> None:
+        """Report how closely the galleries follow the store whenever the metrics are read."""
+        self._registry.register(_FollowingCollector(status))
 
     def exposition(self, tenant: str | None = None) -> bytes:
         """The metrics in Prometheus' text format.
@@ -127,6 +132,22 @@ class _GalleryCollector(Collector):
         for labels, count in self._searches().items():
             searches.add_metric(list(labels), count)
         yield searches
+
+
+class _FollowingCollector(Collector):
+    def __init__(self, status: Callable[[], FollowerStatus]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._status()
+        lag = "All that was committed so many seconds ago is in the galleries"
+        yield GaugeMetricFamily("matchka_feed_lag_seconds", lag, value=status.lag_s)
+        position = "The store's next transaction, as the last look found it"
+        yield GaugeMetricFamily("matchka_feed_position", position, value=status.transaction)
+        pending = "Changes that were read and are not in the galleries yet"
+        yield GaugeMetricFamily("matchka_feed_pending_changes", pending, value=status.pending)
+        filled = "References put while galleries were filled"
+        yield CounterMetricFamily("matchka_gallery_filled_references", filled, value=status.filled)
 
 
 class _AuditCollector(Collector):

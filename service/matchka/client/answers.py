@@ -86,6 +86,7 @@ class EnrollAnswer(Answer):
     similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
     skipped: list[SkippedFileAnswer] = []  # no older service of version 1 tells it
+    position: str | None = None  # likewise
 
 
 class PhraseAnswer(Answer):
@@ -249,6 +250,7 @@ class IdentifyAnswer(Answer):
     version: str
     face: FaceAnswer | None = None
     faces: list[IdentifiedFaceAnswer] | None = None
+    position: str | None = None  # no older service of version 1 tells it
 
 
 class ClassAnswer(Answer):

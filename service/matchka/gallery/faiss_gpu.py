@@ -111,6 +111,11 @@ class GpuGallery:
         """Searches made so far, by method."""
         return {"gpu": self._searches}
 
+    def count_of(self, subject_keys: SubjectKeys) -> int:
+        """How many of some subjects are here."""
+        wanted = np.asarray(subject_keys, np.int64)
+        return sum(shard.block.count_of(wanted) for shard in list(self._shards))
+
     def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add or replace references, (subjects, full_dim); every shard that is touched is rebuilt on the GPU."""
         rows = truncate_and_normalise_or_zero(references, self._full_dim)

@@ -38,6 +38,10 @@ class Gallery(Protocol):
         """Searches made so far, by the method that the policy chose."""
         ...
 
+    def count_of(self, subject_keys: SubjectKeys) -> int:
+        """How many of some subjects are in the gallery."""
+        ...
+
     def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add references, replacing those of subjects already there.
 

@@ -1,6 +1,6 @@
 """What the store asks of the database it lies in: one implementation for each, in sqlite/ and postgres/."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -72,12 +72,46 @@ class Erasure(Protocol):
         ...
 
 
+class Hints(Protocol):
+    """Tells of changes sooner than looking at the feed does. They may be lost: only looking is sure."""
+
+    def start(self, heard: Callable[[], None]) -> None:
+        """Begin to call `heard`, from a thread of its own, whenever another process tells of changes."""
+        ...
+
+    def tell(self) -> None:
+        """Tell the others that there are changes, if that can be done now."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
 class Database(Protocol):
     """A kind of database."""
 
     @property
     def now(self) -> str:
         """SQL: its time, as its columns write times."""
+        ...
+
+    @property
+    def transaction(self) -> str:
+        """SQL: the number of the transaction that writes; what commits later has no number seen as finished before."""
+        ...
+
+    @property
+    def snapshot(self) -> str:
+        """SQL: which transactions a statement sees, in the form of matchka.store.feed.snapshot.Snapshot.parse()."""
+        ...
+
+    def most_writers(self, limits: Limits) -> int:
+        """How many transactions of one process may write templates at once."""
+        ...
+
+    def hints(self, engine: Engine) -> Hints:
+        """What tells other processes of changes, and is told by them; the caller starts and closes it."""
         ...
 
     def open(self, url: URL, limits: Limits) -> Engine:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, null, select
 from sqlalchemy.orm import Session
 
 from matchka.errors import RestoreRefusedError
+from matchka.store.feed.changes import note_changes
 from matchka.store.queries import recompute_reference
 from matchka.store.schema import (
     AttemptRow,
@@ -183,8 +184,11 @@ def remove_templates(session: Session, template_ids: Iterable[str], vault: Vault
     session.flush()
     for keys in in_chunks({key for key, _, _ in touched}):
         has_templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key)
-        query = select(SubjectRow.key, SubjectRow.key_id).where(SubjectRow.key.in_(keys), ~has_templates.exists())
+        columns = (SubjectRow.key, SubjectRow.key_id, SubjectRow.tenant)
+        query = select(*columns).where(SubjectRow.key.in_(keys), ~has_templates.exists())
         dropped = session.execute(query).all()
+        for tenant in {row.tenant for row in dropped}:
+            note_changes(session, tenant, [row.key for row in dropped if row.tenant == tenant])
         note_key_erasures(session, [row.key_id for row in dropped])
         empty = [row.key for row in dropped]
         session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key.in_(empty)))

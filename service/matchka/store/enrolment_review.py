@@ -49,12 +49,15 @@ class Review:
         files: that the templates are made of; all of the call's where None.
         compare: new templates with those of the same version that the subject has, and with each other.
         accept: raises where the reference that they make may not be stored.
+        is_exclusive: whether it accepts while no other review of the same tenant and model does: of two that look at
+            once, neither would see what the other one stores.
         skips: whether those that are refused are left out; otherwise the first of them refuses all.
     """
 
     files: Files | None = None
     compare: Compare = _agree_always
     accept: Callable[[Reference], None] = _accept_always
+    is_exclusive: bool = False
     skips: bool = False
 
     def refused(

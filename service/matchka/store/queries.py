@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from matchka.errors import UnknownSubjectError
 from matchka.store.clock import Now
 from matchka.store.engine import lock_name
+from matchka.store.feed.changes import note_changes
 from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
 from matchka.store.records import Reference, StoredEmbedding, Subject, Template
-from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import ChangeRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.vault.sealed import Binding
 from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.vectors import mean_reference
@@ -89,14 +90,22 @@ def require_subject(
     return subject
 
 
-def summaries_query() -> Executable:
-    """Key, id, time of enrolment and template count of some subjects: of_tenant, keys, of_model, of_version."""
-    return (
-        select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
-        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
+def deleted_query() -> Executable:
+    """Keys of changed subjects that hold no reference: of_tenant, of_model, of_version, next_id, running.
+
+    Of the transactions of these numbers, and those from the next one on: see matchka.store.feed.snapshot.Snapshot.
+    """
+    changed = ChangeRow.transaction_id
+    held = (
+        select(ReferenceRow.subject_key)
+        .where(ReferenceRow.subject_key == ChangeRow.subject_key)
         .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
-        .where(unexpired())
+    )
+    return (
+        select(ChangeRow.subject_key)
+        .where(or_(changed >= bindparam("next_id"), changed.in_(bindparam("running", expanding=True))))
+        .where(ChangeRow.tenant == bindparam("of_tenant"), ~held.exists())
+        .distinct()
     )
 
 
@@ -111,11 +120,12 @@ def references_query() -> Executable:
 
 
 def versions_query() -> Executable:
-    """What to_references() needs of all versions of one subject, and whose it is: of_key, of_model."""
+    """What to_references() needs of all versions of some subjects: keys, of_model."""
     return (
-        select(*_REFERENCE_COLUMNS, SubjectRow.tenant, ReferenceRow.version)
+        select(*_REFERENCE_COLUMNS, ReferenceRow.version)
         .join(SubjectRow, ReferenceRow.subject_key == SubjectRow.key)
-        .where(ReferenceRow.subject_key == bindparam("of_key"), ReferenceRow.model == bindparam("of_model"))
+        .where(ReferenceRow.subject_key.in_(bindparam("keys", expanding=True)))
+        .where(ReferenceRow.model == bindparam("of_model"))
     )
 
 
@@ -177,6 +187,7 @@ def write_reference(
     vault: Vault = CLEAR,
 ) -> Reference | None:
     """Store the mean of all of a subject's templates as its reference; without any, there is none."""
+    note_changes(session, subject.tenant, [subject.key], model)
     row = session.get(ReferenceRow, (subject.key, model, version))
     if not templates:
         if row is not None:

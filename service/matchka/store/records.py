@@ -73,13 +73,11 @@ class Enrolment:
 
     Attributes:
         refused: why some templates were left out, by their place among those that were given.
-        replaced: key of a subject of the same id that had expired and is deleted now; None where none had.
     """
 
     template_ids: tuple[str, ...]
     reference: Reference
     refused: Mapping[int, MatchkaError] = field(default_factory=dict)
-    replaced: int | None = None
 
 
 @dataclass(frozen=True)

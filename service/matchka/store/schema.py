@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 9
+SCHEMA_VERSION: Final = 10
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -166,6 +166,32 @@ class DeletionHorizonRow(Base):
 
     __tablename__ = "deletion_horizon"
     forgotten_until: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+
+
+class ChangeRow(Base):
+    """A change of what galleries show of a subject, written in the transaction that makes it (store/feed/changes.py).
+
+    It names whom to look at again, and says nothing of what was or is there. `transaction_id` is the database's own
+    number of the transaction; `model` is null where every model of the subject is meant, because it is gone say.
+    """
+
+    __tablename__ = "changes"
+    __table_args__ = (Index("changes_by_transaction", "transaction_id", "number"), {"sqlite_autoincrement": True})
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    transaction_id: Mapped[int] = mapped_column(BigInteger)
+    tenant: Mapped[str] = mapped_column(String(64))
+    subject_key: Mapped[int] = mapped_column(Integer)
+    model: Mapped[str | None] = mapped_column(String(64))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ChangeHorizonRow(Base):
+    """At most one row: no change of a later transaction was ever removed because of its age."""
+
+    __tablename__ = "change_horizon"
+    transaction_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
 class KeyStoreNameRow(Base):

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 from matchka.errors import NotEnrolledError, OtherVersionError, StoreError, UnknownTemplateError
 from matchka.store.attempts import Attempts
@@ -20,26 +20,27 @@ from matchka.store.challenges import Challenges
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.deletions import note_deletions
-from matchka.store.engine import database_of, disposed_on_failure, open_engine, reading
+from matchka.store.deletions import in_chunks, note_deletions
+from matchka.store.engine import database_of, disposed_on_failure, lock_name, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import NO_REVIEW, Review
+from matchka.store.feed.feed import ChangeFeed
+from matchka.store.feed.snapshot import Snapshot
 from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.keys.keys import Keys
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.queries import (
+    deleted_query,
     find_or_make_subject,
     read_templates,
     recompute_reference,
     reference_query,
     references_query,
     require_subject,
-    summaries_query,
     to_references,
     to_subject,
     unexpired,
-    versions_query,
     write_reference,
 )
 from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
@@ -63,6 +64,7 @@ from matchka.store.vault.subject_keys import (
     subjects_in_clear,
 )
 from matchka.store.vault.vault import CLEAR, Plain, Vault
+from matchka.store.writer_turns import WriterTurns
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka.store")
@@ -93,10 +95,10 @@ class Store:
         self._vault = vault
         self._hasher = hasher
         self._engine = open_engine(url, limits)
+        self._turns = WriterTurns(database_of(self._engine).most_writers(limits))
         self._sessions = sessionmaker(self._engine)
         # made once: each verify asks the first and each identify another, and making them takes longer than they
-        self._reference, self._references, self._summaries = reference_query(), references_query(), summaries_query()
-        self._versions = versions_query()
+        self._reference, self._references, self._deleted = reference_query(), references_query(), deleted_query()
         try:
             with disposed_on_failure(self._engine):
                 bring_up_to_date(self._engine, hasher)
@@ -113,11 +115,13 @@ class Store:
         self.attempts = Attempts(self._engine)
         self.rights = Rights(self._engine, vault, hasher, self.audit)
         self._erasure = database_of(self._engine).erasure(self._engine)
+        self.feed = ChangeFeed(self._engine, vault, limits)
         self._erasure.request()  # of what a process that was killed had deleted and not yet erased
 
     def close(self) -> None:
         """Close every connection."""
         self._erasure.close()
+        self.feed.close()
         self._engine.dispose()
 
     @repeated_on_conflict
@@ -159,7 +163,7 @@ class Store:
         ids = tuple(uuid.uuid4().hex for _ in embeddings)
         binding = Binding(tenant, model, version)
         self._vault.make_ready(tenant)
-        with self._sessions.begin() as session, new_key_destroyed_on_failure(self._vault) as made:
+        with self._changing() as session, new_key_destroyed_on_failure(self._vault) as made:
             subject = find_or_make_subject(session, tenant, subject_id, now)
             replaced = erase_expired(session, subject, self._hasher)
             if replaced is not None:
@@ -196,6 +200,8 @@ class Store:
             reference = write_reference(session, subject, model, version, templates, self._vault)
             if reference is None:
                 raise StoreError("An enrolment needs at least one template.", remedy="Send at least one sample.")
+            if review.is_exclusive:
+                lock_name(session, f"{tenant}//{model}")  # a subject's name has one slash, and is locked before
             review.accept(reference)
             kept = tuple(one for place, one in enumerate(ids) if place not in refused)
             if replaced is not None:
@@ -203,7 +209,7 @@ class Store:
             self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(kept))
         if replaced is not None:
             self._erase(ERASE_WAIT_S)
-        return Enrolment(kept, reference, refused, None if replaced is None else replaced.subject_key)
+        return Enrolment(kept, reference, refused)
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
         """The reference of one subject.
@@ -240,32 +246,26 @@ class Store:
             remedy="Enrol it with this model first.",
         )
 
-    def summaries_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, SubjectSummary]:
-        """Subject id and template count for each of some subject keys; keys that are gone are left out."""
-        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
-        with self._engine.connect() as connection:
-            rows = connection.execute(self._summaries, values).all()
-        return {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
-
-    def references_of_keys(self, tenant: str, keys: list[int], model: str, version: str) -> dict[int, Reference]:
+    def references_of_keys(self, tenant: str, keys: Sequence[int], model: str, version: str) -> dict[int, Reference]:
         """The reference of each of some subject keys; keys that are gone are left out.
 
         Raises: StorageDamagedError: one is not what was stored.
         """
-        values = {"of_tenant": tenant, "keys": keys, "of_model": model, "of_version": version}
-        with self._engine.connect() as connection:
-            rows = connection.execute(self._references, values).all()
-        found = to_references(rows, Binding(tenant, model, version), self._vault)
-        return {reference.subject_key: reference for reference in found}
+        found: dict[int, Reference] = {}
+        for chunk in in_chunks(keys):
+            values = {"of_tenant": tenant, "keys": chunk, "of_model": model, "of_version": version}
+            with self._engine.connect() as connection:
+                rows = connection.execute(self._references, values).all()
+            references = to_references(rows, Binding(tenant, model, version), self._vault)
+            found |= {reference.subject_key: reference for reference in references}
+        return found
 
-    def references_by_version(self, subject_key: int, model: str) -> dict[str, FloatArray]:
-        """A subject's references for a model, float32, (full_dim,), by version."""
+    def deleted_since(self, snapshot: Snapshot, tenant: str, model: str, version: str) -> list[int]:
+        """Keys of subjects that have lost their reference in a transaction that a snapshot did not see."""
+        values = {"of_tenant": tenant, "of_model": model, "of_version": version}
+        seen = {"next_id": snapshot.next_id, "running": sorted(snapshot.running)}
         with self._engine.connect() as connection:
-            rows = connection.execute(self._versions, {"of_key": subject_key, "of_model": model}).all()
-        found = {
-            row.version: to_references([row], Binding(row.tenant, model, row.version), self._vault) for row in rows
-        }
-        return {version: references[0].embedding for version, references in found.items() if references}
+            return list(connection.scalars(self._deleted, values | seen))
 
     def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
         """Tenant and key of each subject that has templates of a model, but none of this version."""
@@ -328,7 +328,7 @@ class Store:
 
     @repeated_on_conflict
     def _delete_subject(self, tenant: str, subject_id: str) -> Erasure:
-        with self._sessions.begin() as session:
+        with self._changing() as session:
             subject = require_subject(session, tenant, subject_id, to_change=True, even_expired=True)
             erasure = erase_subject(session, subject, self._hasher)
             self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(erasure.template_ids))
@@ -341,7 +341,7 @@ class Store:
 
         Args: most: subjects, in one transaction.
         """
-        with self._sessions.begin() as session:
+        with self._changing() as session:
             found = (erase_expired(session, subject, self._hasher) for subject in expired_subjects(session, most))
             erased = [one for one in found if one is not None]
             for one in erased:
@@ -370,7 +370,7 @@ class Store:
 
     @repeated_on_conflict
     def _delete_template(self, tenant: str, template_id: str) -> Removal:
-        with self._sessions.begin() as session:
+        with self._changing() as session:
             subject = session.scalar(
                 select(SubjectRow)
                 .join(TemplateRow, SubjectRow.key == TemplateRow.subject_key)
@@ -447,6 +447,13 @@ class Store:
         """The random name of this store, 32 hexadecimal digits; a restored store has a new one."""
         with self._sessions() as session:
             return session.scalars(select(IdentityRow.identity)).one()
+
+    @contextmanager
+    def _changing(self) -> Iterator[Session]:
+        """A transaction that changes templates, when it is its turn."""
+        with self._turns.turn(), self._sessions.begin() as session:
+            database_of(self._engine).begin_writing(session.connection())
+            yield session
 
     def _erase(self, wait_s: float) -> None:
         self._erasure.request()

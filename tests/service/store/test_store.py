@@ -146,9 +146,9 @@ def test_references_of_keys_leave_out_the_gone_the_foreign_and_the_other_version
     foreign = enrol(store, "ada", units(1), tenant="other").reference.subject_key
     newer = enrol(store, "newer", units(1), version="2").reference.subject_key
     store.delete_subject("t", "gone")
-    found = store.summaries_of_keys("t", [ada, gone, foreign, newer, 10**6], "voice", "1")
+    found = store.references_of_keys("t", [ada, gone, foreign, newer, 10**6], "voice", "1")
     assert {key: (s.subject_id, s.template_count) for key, s in found.items()} == {ada: ("ada", 2)}
-    assert store.summaries_of_keys("t", [], "voice", "1") == {}
+    assert store.references_of_keys("t", [], "voice", "1") == {}
 
 
 def test_reference_of_a_subject_nobody_enrolled_is_unknown(store: Store):

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Response
 
 from matchka.api.challenge_answers import head_turn_of, phrase_of
 from matchka.api.dependencies import Caller, CallerDep
 from matchka.api.findings import face_answer, faces_answer
 from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, probes_of, reads
+from matchka.api.position import ANSWERED, PositionDep, headers_of, text_of
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     CandidateAnswer,
@@ -20,6 +21,7 @@ from matchka.api.schemas import (
 from matchka.api.tries import hide_waiting
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import InvalidFieldError
+from matchka.store.feed.snapshot import Position
 from matchka.tasks.challenges.kind import Attempt, Judged
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 
@@ -51,14 +53,21 @@ async def compare(caller: CallerDep, form: Annotated[CompareForm, Depends(reads(
     return _answer(caller, "compare", result)
 
 
-@router.post("/v1/identify", openapi_extra=body_schema(IdentifyForm), summary="Who is this, if anybody known?")
-async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(reads(IdentifyForm))]) -> IdentifyAnswer:
+@router.post(
+    "/v1/identify",
+    openapi_extra=body_schema(IdentifyForm),
+    responses={200: {"headers": ANSWERED}},
+    summary="Who is this, if anybody known?",
+)
+async def identify(
+    caller: CallerDep,
+    sent: PositionDep,
+    response: Response,
+    form: Annotated[IdentifyForm, Depends(reads(IdentifyForm))],
+) -> IdentifyAnswer:
     """Search the gallery; `match` is null where no candidate reaches the threshold."""
-    found = await caller.run(
-        lambda: caller.verifier.identify_each(
-            caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.options
-        )
-    )
+    found, position = await caller.run(lambda: _identified(caller, form, sent))
+    response.headers.update(headers_of(position))
     found = await hide_waiting(caller, found)
     for result in found:
         _count(caller, "identify", result.manifest.name, result.match is not None)
@@ -75,7 +84,19 @@ async def identify(caller: CallerDep, form: Annotated[IdentifyForm, Depends(read
         version=first.manifest.version,
         face=face_answer(first.finding),
         faces=[_identified_face(result) for result in found] if form.face == "all" else None,
+        position=text_of(position),
     )
+
+
+def _identified(caller: Caller, form: IdentifyForm, sent: Position | None) -> tuple[list[Identified], Position]:
+    """The decisions, and what they show at least: all that the caller has seen."""
+    if sent is not None:
+        caller.verifier.wait_for(sent)
+    position = caller.verifier.position
+    found = caller.verifier.identify_each(
+        caller.tenant, form.model, form.file, form.top_k, form.dim, form.max_fpir, form.options
+    )
+    return found, position
 
 
 def _verified(

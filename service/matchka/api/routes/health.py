@@ -23,6 +23,8 @@ async def healthz() -> HealthAnswer:
 async def readyz(request: Request) -> ReadyAnswer:
     """200 when the models are warm and the gallery is loaded; 503 before, or with the reason why that cannot be.
 
+    Also while the gallery does not follow the store.
+
     Where keys are in force, /v1/models tells each tenant its own counts, and this call nobody any.
     """
     state = service_state(request)
@@ -30,6 +32,7 @@ async def readyz(request: Request) -> ReadyAnswer:
     if verifier is None:
         raise state.not_ready
     await state.require_database()
+    verifier.require_fresh()
     counts = verifier.subjects_to_reenroll() if state.keys.is_keyless else {}
     return ReadyAnswer(status="ready", subjects_to_reenroll=counts)
 

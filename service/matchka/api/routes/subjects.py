@@ -12,6 +12,7 @@ from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, SubjectForm, body_schema, reads
 from matchka.api.lookalikes import Lookalikes, looking
+from matchka.api.position import ANSWERED, headers_of, text_of
 from matchka.api.problems import status_and_code
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
@@ -39,8 +40,16 @@ MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 router = GuardedRouter()
 
 
-@router.post("/v1/enroll", status_code=201, openapi_extra=body_schema(EnrollForm), summary="Enrol samples of a subject")
-async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]) -> EnrollAnswer:
+@router.post(
+    "/v1/enroll",
+    status_code=201,
+    openapi_extra=body_schema(EnrollForm),
+    responses={201: {"headers": ANSWERED}},
+    summary="Enrol samples of a subject",
+)
+async def enroll(
+    caller: CallerDep, response: Response, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]
+) -> EnrollAnswer:
     """Store one template for each file, all or none unless bad ones are skipped; searchable when this answers."""
     if form.force and not caller.may(Scope.ADMIN):
         raise missing_scope(Scope.ADMIN)
@@ -48,6 +57,7 @@ async def enroll(caller: CallerDep, form: Annotated[EnrollForm, Depends(reads(En
     async with looking(caller, form.model, refuses) as lookalikes:
         rules = EnrolmentRules(not form.force, form.on_error == "skip", refuses, lookalikes.tells)
         enrolled, similar = await caller.run(lambda: _enrolled(caller, form, rules, lookalikes), samples=len(form.file))
+    response.headers.update(headers_of(enrolled.position))
     return _answer(form.subject_id, enrolled, similar)
 
 
@@ -88,6 +98,7 @@ def _answer(subject_id: str, enrolled: Enrolled, similar: list[SubjectSimilarity
         ],
         faces=faces_answer(enrolled.findings),
         skipped=[_skipped_answer(one) for one in enrolled.skipped],
+        position=text_of(enrolled.position),
     )
 
 
@@ -147,7 +158,10 @@ async def change_subject(
 @router.delete(
     "/v1/subjects/{subject_id}",
     status_code=204,
-    responses={200: {"model": Receipt, "description": "Deleted; the signed receipt that was asked for."}},
+    responses={
+        200: {"model": Receipt, "description": "Deleted; the signed receipt that was asked for.", "headers": ANSWERED},
+        204: {"headers": ANSWERED},
+    },
     summary="Delete a subject everywhere",
 )
 async def delete_subject(
@@ -158,10 +172,10 @@ async def delete_subject(
     """Deletes its templates of every model; it is in no answer that begins after this one."""
     checked = check_subject_id(subject_id)
     if not receipt:
-        await caller.run(lambda: caller.verifier.delete_subject(caller.tenant, checked))
-        return Response(status_code=204)
-    signed = await caller.run(lambda: caller.verifier.receipt_of_deletion(caller.tenant, checked))
-    return Response(signed.model_dump_json(), media_type=JSON)
+        position = await caller.run(lambda: caller.verifier.delete_subject(caller.tenant, checked))
+        return Response(status_code=204, headers=headers_of(position))
+    signed, position = await caller.run(lambda: caller.verifier.receipt_of_deletion(caller.tenant, checked))
+    return Response(signed.model_dump_json(), media_type=JSON, headers=headers_of(position))
 
 
 @router.get("/v1/receipt-key", summary="The public key of receipts of deletions")
@@ -178,11 +192,16 @@ async def export_subject(caller: CallerDep, subject_id: str) -> SubjectExportAns
     return SubjectExportAnswer(format="matchka-subject-export-1", **asdict(person))
 
 
-@router.delete("/v1/templates/{template_id}", status_code=204, summary="Delete one template")
+@router.delete(
+    "/v1/templates/{template_id}",
+    status_code=204,
+    responses={204: {"headers": ANSWERED}},
+    summary="Delete one template",
+)
 async def delete_template(caller: CallerDep, template_id: str) -> Response:
     """The subject's reference is recomputed at once; with its last template the subject goes."""
-    await caller.run(lambda: caller.verifier.delete_template(caller.tenant, template_id))
-    return Response(status_code=204)
+    position = await caller.run(lambda: caller.verifier.delete_template(caller.tenant, template_id))
+    return Response(status_code=204, headers=headers_of(position))
 
 
 def _to_cursor(subject_id: str) -> str:

@@ -130,6 +130,11 @@ class Block:
         with self.lock.shared():
             return bool(np.any(self.keys == key))
 
+    def count_of(self, keys: Keys) -> int:
+        """How many of some subjects are in this block."""
+        with self.lock.shared():
+            return int(np.isin(self.keys, keys).sum())
+
     def rows(self) -> FloatArray:
         """A copy of all rows, (n, full_dim)."""
         return np.concatenate([segment[: self._size] for segment in self._segments], axis=1)

@@ -68,6 +68,11 @@ class CpuGallery:
         """Searches made so far, by method."""
         return dict(self._searches)
 
+    def count_of(self, subject_keys: SubjectKeys) -> int:
+        """How many of some subjects are here."""
+        wanted = np.asarray(subject_keys, np.int64)
+        return sum(block.count_of(wanted) for block in self._blocks)
+
     def put(self, subject_keys: SubjectKeys, references: FloatArray) -> None:
         """Add or replace references, (subjects, full_dim), in parts of ROWS_AT_ONCE rows."""
         keys = np.asarray(subject_keys, np.int64)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
-from matchka.store.database import Limits, Trouble
+from matchka.store.database import Hints, Limits, Trouble
 from matchka.store.schema import Base
 
 # By the beginning of SQLSTATE, the longest that fits (https://www.postgresql.org/docs/current/errcodes-appendix.html)
@@ -61,6 +61,18 @@ class Postgres:
     """A server."""
 
     now = "clock_timestamp()"
+    transaction = "pg_current_xact_id()::text::bigint"
+    snapshot = "pg_current_snapshot()::text"
+
+    def most_writers(self, limits: Limits) -> int:
+        """Half of the connections: an enrolment that looks for similar subjects needs a second one."""
+        return max(1, limits.pool_size // 2)
+
+    def hints(self, engine: Engine) -> Hints:
+        """NOTIFY, and a connection that listens."""
+        from matchka.store.postgres.notifications import Notifications  # needs psycopg
+
+        return Notifications(engine)
 
     def open(self, url: URL, limits: Limits) -> Engine:
         """Prepare connections to a server, which is not asked yet."""

@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from matchka.store.deletions import note_deletions, note_key_erasures
+from matchka.store.feed.changes import note_changes
 from matchka.store.queries import unexpired
 from matchka.store.schema import AttemptRow, Base, ChallengeRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
 from matchka.store.subject_hash import SubjectHasher
@@ -46,6 +47,7 @@ def erase_subject(session: Session, subject: SubjectRow, hasher: SubjectHasher |
     ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == key)).all()
     note_deletions(session, subject, ids, now, hasher)
     note_key_erasures(session, [subject.key_id])
+    note_changes(session, subject.tenant, [key])
     rows = {table: _deleted(session, table, key) for table in (ReferenceRow, ChallengeRow, AttemptRow, TermsRow)}
     _deleted(session, TemplateRow, key)
     erasure = Erasure(

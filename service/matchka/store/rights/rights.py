@@ -13,6 +13,7 @@ from matchka.store.clock import time_of
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.deletions import forget_old_deletions
 from matchka.store.engine import reading
+from matchka.store.feed.feed import forget_old_changes
 from matchka.store.queries import require_subject
 from matchka.store.rights.erasure import Erasure
 from matchka.store.rights.person import Person, read_person
@@ -102,6 +103,11 @@ class Rights:
         """Take the oldest deletions off the log, at most so many, by the database's clock; how many it were."""
         with Session(self._engine) as session, session.begin():
             return forget_old_deletions(session, time_of(session) - older_than, most)
+
+    def forget_old_changes(self, older_than: timedelta, most: int) -> int:
+        """Take the oldest changes off the change feed, at most so many, by the database's clock; how many it were."""
+        with Session(self._engine) as session, session.begin():
+            return forget_old_changes(session, older_than, most)
 
     @property
     def time(self) -> datetime:

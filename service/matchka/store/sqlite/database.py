@@ -1,7 +1,7 @@
 """SQLite as the store's database: a file that one service owns, with one writer at a time."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -31,13 +31,38 @@ TROUBLES: Final = {
 # Writing or growing a file failed for another reason than ENOSPC: a quota, or a limit on the size of files.
 IOERR_OF_WRITING: Final = {778, 1546, 4874}  # IOERR_WRITE, IOERR_TRUNCATE, IOERR_SHMSIZE
 
+# A count of the feed's rows, in the order of the commits: there is one writer, and a number is never given twice.
+NEXT: Final = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'changes')"
 UNIQUE: Final = (1555, 2067)  # CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE
+
+
+class NoHints:
+    """Who is in the same process is told without it, and who looks at a file finds a change as soon as it is told."""
+
+    def start(self, heard: Callable[[], None]) -> None:
+        """Nobody will tell."""
+
+    def tell(self) -> None:
+        """Nobody listens."""
+
+    def close(self) -> None:
+        """There is nothing to stop."""
 
 
 class Sqlite:
     """A file."""
 
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
+    transaction = NEXT
+    snapshot = f"(SELECT '0:' || {NEXT} || ':')"
+
+    def most_writers(self, limits: Limits) -> int:  # noqa: ARG002 - of the protocol
+        """One: the others would ask again and again, in no order, and for longer than their requests last."""
+        return 1
+
+    def hints(self, engine: Engine) -> NoHints:  # noqa: ARG002 - of the protocol
+        """None."""
+        return NoHints()
 
     def open(self, url: URL, limits: Limits) -> Engine:  # noqa: ARG002 - nothing is waited for but other writers
         """Open a file, which is made where it is missing."""

@@ -27,6 +27,7 @@ from matchka.store.deletions import (
     require_younger,
 )
 from matchka.store.engine import open_engine, reading
+from matchka.store.feed.feed import forget_feed
 from matchka.store.integrity.check import IntegrityProblem, check_store
 from matchka.store.keys.copies import keys_in, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date
@@ -198,6 +199,7 @@ def _prepare(
             keep_expiries(session, (*plan.expiries, *left.expiries))
             # whatever was derived from the store that was copied, a snapshot of an index say, is not of this one
             forget_challenges(session)
+            forget_feed(session)
             old_keys = 0
             if left.keys is not None and left.keys.keys:
                 replace_keys(session, left.keys)

@@ -27,6 +27,7 @@ from matchka.store.deletions import (
     remove_templates,
     require_younger,
 )
+from matchka.store.feed.changes import note_changes
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digests
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.queries import lowest_condition, total_rows
@@ -229,6 +230,7 @@ class _Importer:
         owners = [subject for subject, _, _, _ in wanted]
         bindings = [binding.of_reference(subject.key) for subject in owners]
         self.session.execute(insert(ReferenceRow), self._with_vectors(references, means, owners, bindings))
+        note_changes(self.session, self.report.tenant, [subject.key for subject in owners], of["model"])
         self.report.subjects += len(wanted)
         self.report.templates += len(templates)
 

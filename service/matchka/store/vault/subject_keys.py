@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from matchka.errors import VaultLockedError
 from matchka.store.deletions import in_chunks, note_deletions
 from matchka.store.engine import lock_name
+from matchka.store.feed.changes import note_changes
 from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.rights.terms import terms_binding
 from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
@@ -216,6 +217,7 @@ def drop_unreadable(session: Session, subject: SubjectRow, hasher: SubjectHasher
     """Delete templates that nothing opens any more, and note that they are deleted."""
     ids = session.scalars(select(TemplateRow.template_id).where(TemplateRow.subject_key == subject.key)).all()
     note_deletions(session, subject, ids, datetime.now(UTC), hasher)
+    note_changes(session, subject.tenant, [subject.key])
     session.execute(delete(TemplateRow).where(TemplateRow.subject_key == subject.key))
     session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == subject.key))
     session.execute(delete(TermsRow).where(TermsRow.subject_key == subject.key))

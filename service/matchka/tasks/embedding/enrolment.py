@@ -1,7 +1,6 @@
 """Enrolment: samples -> templates of one subject, after a look at whether they are its own and nobody else's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,16 +18,19 @@ from matchka.errors import (
     UnknownSubjectError,
     ZeroVectorError,
 )
+from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import Files, Review
+from matchka.store.feed.snapshot import Position
 from matchka.store.records import Enrolment, Reference, StoredEmbedding
 from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
 from matchka.tasks.embedding.agreement import at_odds, differing, mean_of
 from matchka.tasks.embedding.embedding import Embedded, embed, joined
-from matchka.tasks.embedding.follower import GalleryFollower
+from matchka.tasks.embedding.following.follower import Follower, stale
+from matchka.tasks.embedding.following.galleries import ServedGalleries
 from matchka.tasks.embedding.identification import Identifier, SimilarSubjects, observe_with_version
 from matchka.tasks.embedding.results import Enrolled, Skipped
 from matchka.vectors import truncate_and_normalise
@@ -63,24 +65,24 @@ class Enroller:
     Args:
         models: those that embed.
         store: the system of record.
-        follower: of the galleries.
+        galleries: of these models.
+        follower: of the store, into the galleries.
         identifier: looks for others who may be the same person.
-        writing: entered while the store is changed and the galleries follow, by one at a time.
     """
 
     def __init__(
         self,
         models: ModelRegistry,
         store: Store,
-        follower: GalleryFollower,
+        galleries: ServedGalleries,
+        follower: Follower,
         identifier: Identifier,
-        writing: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._models = models
         self._store = store
+        self._galleries = galleries
         self._follower = follower
         self._identifier = identifier
-        self._writing = writing
 
     def enroll(
         self,
@@ -112,32 +114,29 @@ class Enroller:
             MatchkaError: a sample is not usable, or the enrolment is beyond the limits.
         """
         read = read_files(model, samples, model.options_for("enrolment", given), rules.skips_bad)
-        look = _Look(self._identifier, tenant, model, self._follower)
+        look = _Look(self._identifier, self._follower, tenant, model, self._galleries.of(tenant, model))
         review = Review(files=read.files, skips=rules.skips_bad)
         if rules.must_agree:
             foreign = self._foreign_to_older(tenant, model, subject_id, read, given)
             review = replace(review, compare=_Comparison(model, subject_id, read.files, foreign).refusals)
         if rules.refuses_duplicates:
-            review = replace(review, accept=look.require_nobody)
-        with self._writing():
-            with model.times.timed("store"):
-                enrolment = self._store.add_templates(
-                    tenant,
-                    subject_id,
-                    model.manifest.name,
-                    model.manifest.version,
-                    read.seen.vectors,
-                    read.seen.row_counts,
-                    read.seen.conditions,
-                    limits,
-                    review,
-                    terms,
-                )
-            if enrolment.replaced is not None:
-                self._follower.remove(tenant, enrolment.replaced)
-            self._follower.apply_change(tenant, enrolment.reference.subject_key, model.manifest.name)
+            review = replace(review, accept=look.require_nobody, is_exclusive=True)
+        with model.times.timed("store"):
+            enrolment = self._store.add_templates(
+                tenant,
+                subject_id,
+                model.manifest.name,
+                model.manifest.version,
+                read.seen.vectors,
+                read.seen.row_counts,
+                read.seen.conditions,
+                limits,
+                review,
+                terms,
+            )
+            position = self._follower.position_now()
         similar = look.at(enrolment.reference) if rules.tells_similar or rules.refuses_duplicates else None
-        return _result(model, read, enrolment, similar)
+        return _result(model, read, enrolment, similar, position)
 
     def _foreign_to_older(
         self, tenant: str, model: Model, subject_id: str, read: "ReadFiles", given: Mapping[str, str]
@@ -269,21 +268,28 @@ class _Look:
     """A look for others who may be the same person, at a reference that is stored or about to be."""
 
     identifier: Identifier
+    follower: Follower
     tenant: str
     model: Model
-    follower: GalleryFollower
+    gallery: Gallery
     found: SimilarSubjects | None = None
 
     def at(self, reference: Reference) -> SimilarSubjects:
         """What was found, or is now."""
         if self.found is None:
-            gallery = self.follower.of(self.tenant, self.model)
-            self.found = self.identifier.similar_subjects(self.tenant, self.model, gallery, reference)
+            self.found = self.identifier.similar_subjects(self.tenant, self.model, self.gallery, reference)
         return self.found
 
     def require_nobody(self, reference: Reference) -> None:
-        """Refuse a reference that may be another subject's person. Raises: LikelyDuplicateError: it may."""
+        """Refuse a reference that may be another subject's person.
+
+        Raises:
+            LikelyDuplicateError: it may.
+            GalleryStaleError: the gallery lacks who was enrolled until now.
+        """
         self.found = None  # of a transaction that had to be repeated
+        if not self.follower.catch_up():
+            raise stale()
         similar, near = self.at(reference)
         if similar:
             raise LikelyDuplicateError(
@@ -294,11 +300,13 @@ class _Look:
             )
 
 
-def _result(model: Model, read: ReadFiles, enrolment: Enrolment, similar: SimilarSubjects | None) -> Enrolled:
+def _result(
+    model: Model, read: ReadFiles, enrolment: Enrolment, similar: SimilarSubjects | None, position: Position | None
+) -> Enrolled:
     findings = tuple(one for place, one in enumerate(read.seen.findings) if place not in enrolment.refused)
     refused = {read.files.numbers[place]: error for place, error in enrolment.refused.items()}
     skipped = tuple(Skipped(number, error) for number, error in sorted({**read.skipped, **refused}.items()))
     full_dim = model.manifest.output(EmbeddingOutput).full_dim
     stored = (model.manifest, full_dim, enrolment.template_ids, enrolment.reference.template_count)
     found, near = (None, ()) if similar is None else similar
-    return Enrolled(*stored, found, findings, near, skipped)
+    return Enrolled(*stored, found, findings, near, skipped, position)

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Condition, Thread
 from typing import Final, Protocol
@@ -15,7 +16,7 @@ from matchka.errors import MatchkaError
 ROUND_S: Final = 60.0
 BUSY_ROUND_S: Final = 1.0  # while more are due than one round deletes
 MOST_AT_ONCE: Final = 100  # subjects of one transaction, which others wait for
-MOST_FORGOTTEN: Final = 1_000  # entries of the deletion log in one transaction
+MOST_FORGOTTEN: Final = 1_000  # entries of a log in one transaction
 MOST_AHEAD: Final = timedelta(minutes=5)  # of a clock that is set right now and then
 BELIEVED_AFTER_S: Final = 3600.0
 LOGGER: Final = logging.getLogger("matchka.tasks.embedding.expiry")
@@ -36,6 +37,18 @@ class Expiring(Protocol):
     def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
         """Take the oldest deletions off the deletion log; how many it were."""
         ...
+
+    def forget_old_changes(self, older_than: timedelta, most: int) -> int:
+        """Take the oldest changes off the change feed; how many it were."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """For how long entries are kept. Attributes: deletions: of the deletion log. changes: of the change feed."""
+
+    deletions: timedelta
+    changes: timedelta
 
 
 class ClockWatch:
@@ -74,11 +87,11 @@ class ExpirySweeper:
 
     Args:
         subjects: to be swept.
-        kept: for how long the deletion log keeps an entry.
+        kept: what is not kept for ever.
         clock: monotonic seconds.
     """
 
-    def __init__(self, subjects: Expiring, kept: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, subjects: Expiring, kept: Kept, clock: Callable[[], float] = time.monotonic) -> None:
         self._subjects = subjects
         self._kept = kept
         self._clock = clock
@@ -106,8 +119,11 @@ class ExpirySweeper:
         deleted = self._subjects.delete_expired(MOST_AT_ONCE)
         if deleted:
             LOGGER.info("%d subjects expired and are deleted", deleted)
-        forgotten = self._subjects.forget_old_deletions(self._kept, MOST_FORGOTTEN)
-        return BUSY_ROUND_S if deleted == MOST_AT_ONCE or forgotten == MOST_FORGOTTEN else ROUND_S
+        forgotten = (
+            self._subjects.forget_old_deletions(self._kept.deletions, MOST_FORGOTTEN),
+            self._subjects.forget_old_changes(self._kept.changes, MOST_FORGOTTEN),
+        )
+        return BUSY_ROUND_S if deleted == MOST_AT_ONCE or MOST_FORGOTTEN in forgotten else ROUND_S
 
     def _run(self) -> None:
         wait_s = 0.0

@@ -1,4 +1,4 @@
-"""Fills galleries with every reference of the store, at start."""
+"""Fills galleries with every reference of the store."""
 
 import logging
 import time
@@ -17,7 +17,11 @@ LOGGER: Final = logging.getLogger("matchka")
 
 
 def load_galleries(
-    store: Store, manifest: Manifest, gallery_of: Callable[[str], Gallery], unless: Sequence[str] = ()
+    store: Store,
+    manifest: Manifest,
+    gallery_of: Callable[[str], Gallery],
+    unless: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda _references: None,
 ) -> int:
     """Put every reference of a model into its tenants' galleries: one thread reads, another checks and puts.
 
@@ -26,6 +30,7 @@ def load_galleries(
         manifest: the model's.
         gallery_of: the gallery of a tenant.
         unless: versions; subjects that have a reference of one of them are left out.
+        progress: called with references as they are put, how many more.
 
     Returns: references put.
 
@@ -37,6 +42,7 @@ def load_galleries(
 
     def put(batch: StoredReferences) -> None:
         gallery_of(batch.tenant).put(batch.keys, batch.rows())
+        progress(len(batch.keys))
 
     with ThreadPoolExecutor(1, thread_name_prefix="fill") as putter:
         for batch in store.all_references(manifest.name, manifest.version, unless):

@@ -1,27 +1,30 @@
 """1:N decisions: candidates of a gallery against the threshold that keeps the FPIR."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.gallery.gallery import Gallery, SearchHit
+from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
 from matchka.scorers import LEAST_SHORTLIST, SHORTLIST_FACTOR, CountedEmbeddings, counted
+from matchka.store.feed.snapshot import Snapshot
 from matchka.store.records import Reference
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
 from matchka.tasks.embedding.thresholds import Report, Threshold, identification_threshold
+from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 DEFAULT_MAX_FPIR: Final = 1e-2
 NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
 MOST_LENIENT: Final = 0.5
 LEAST_RANKED: Final = 16  # subjects that are ranked: near misses show whatever number of candidates is asked for
 RANKED_FACTOR: Final = 4  # and so many times as many while all of them are near
+REFILL_FACTOR: Final = 4  # as many more are proposed where some of those before are gone
 
 # the most similar first, and near misses: see Identifier.similar_subjects()
 SimilarSubjects: TypeAlias = tuple[list[SubjectSimilarity], tuple[str, ...]]
@@ -44,11 +47,6 @@ class Search:
     def embedding(self) -> EmbeddingOutput:
         """What the bundle states."""
         return self.model.manifest.output(EmbeddingOutput)
-
-    @property
-    def ranks_by_cosine(self) -> bool:
-        """Whether the gallery's order is final: similarities are cosines, and all have one threshold."""
-        return self.model.scorer.is_cosine and self.embedding.condition is None
 
     def shortlist(self, top_k: int) -> int:
         """How many the gallery has to find so that those that lie highest above their thresholds are among them."""
@@ -110,11 +108,14 @@ class Ranked(SubjectSimilarity):
 class Identifier:
     """Searches galleries and names what was found.
 
-    Args: store: the system of record; a candidate that it no longer holds is left out.
+    Args:
+        store: the system of record; a candidate that it no longer holds is left out.
+        seen: what of the store is in the galleries.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, seen: Callable[[], Snapshot]) -> None:
         self._store = store
+        self._seen = seen
 
     def identify(
         self, tenant: str, searches: Sequence[Search], finding: Finding | None, top_k: int, max_fpir: float
@@ -134,7 +135,7 @@ class Identifier:
 
         Raises: InvalidFieldError: max_fpir out of range.
         """
-        gallery_size = sum(len(search.gallery) for search in searches)
+        gallery_size = sum(self._size(tenant, search) for search in searches)
         by_subject: dict[str, Candidate] = {}
         near: set[str] = set()
         for search in searches:
@@ -167,7 +168,7 @@ class Identifier:
         embedding = model.manifest.output(EmbeddingOutput)
         own = counted(reference.embedding[None, :], [reference.row_count])
         search = Search(model, embedding.full_dim, gallery, own, reference.condition)
-        rates = (DEFAULT_MAX_FPIR, len(gallery), reference.template_count)
+        rates = (DEFAULT_MAX_FPIR, self._size(tenant, search), reference.template_count)
         found, near = self._ranked(tenant, search, LEAST_RANKED, *rates)
         # both sides are references, so the larger of the two counts sets the threshold
         thresholds = search.thresholds(found, *rates)
@@ -193,37 +194,50 @@ class Identifier:
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.
 
-        The gallery ranks by cosine; what another scorer may think of the best of these is settled here.
+        The gallery proposes, by cosine; what it has may be older than what the store holds, which is compared here.
         """
-        hits = search.gallery.search(search.probe.vectors[0], search.dim, search.shortlist(top_k))
-        if search.ranks_by_cosine:
-            return self._by_cosine(tenant, search, hits)[:top_k]
-        ranked = self._by_scorer(tenant, search, hits)
+        found = self._living(tenant, search, search.shortlist(top_k))
+        if not found:
+            return []
+        references = counted(np.stack([one.embedding for one in found]), [one.row_count for one in found])
+        cosines = _cosines(references.vectors, search.probe.vectors, search.dim)
+        similarities = cosines
+        if not search.model.scorer.is_cosine:
+            similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
+        ranked = [
+            Ranked(one.subject_id, similarity, cosine, one.template_count, one.condition)
+            for one, similarity, cosine in zip(found, similarities, cosines, strict=True)
+        ]
+        ranked.sort(key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
         return ranked if search.embedding.condition else ranked[:top_k]  # thresholds may still change the order
 
-    def _by_cosine(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
+    def _living(self, tenant: str, search: Search, wanted: int) -> list[Reference]:
+        """What the store holds of those that the gallery proposes: so many, unless the gallery has no more of them."""
         manifest = search.model.manifest
-        known = self._store.summaries_of_keys(
-            tenant, [hit.subject_key for hit in hits], manifest.name, manifest.version
-        )
-        held = ((known[hit.subject_key], hit) for hit in hits if hit.subject_key in known)
-        return [Ranked(one.subject_id, hit.similarity, hit.similarity, one.template_count, None) for one, hit in held]
+        held: dict[int, Reference | None] = {}
+        count = wanted
+        while True:
+            hits = search.gallery.search(search.probe.vectors[0], search.dim, count)
+            new = [hit.subject_key for hit in hits if hit.subject_key not in held]
+            known = self._store.references_of_keys(tenant, new, manifest.name, manifest.version)
+            held |= {key: known.get(key) for key in new}
+            living = [one for hit in hits if (one := held[hit.subject_key]) is not None]
+            if len(living) >= wanted or len(hits) < count:
+                return living[:wanted]
+            count *= REFILL_FACTOR
 
-    def _by_scorer(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
+    def _size(self, tenant: str, search: Search) -> int:
+        """Subjects that a search compares with, without those that the store is known to hold no more."""
         manifest = search.model.manifest
-        known = self._store.references_of_keys(
-            tenant, [hit.subject_key for hit in hits], manifest.name, manifest.version
-        )
-        held = [(known[hit.subject_key], hit) for hit in hits if hit.subject_key in known]
-        if not held:
-            return []
-        references = counted(np.stack([one.embedding for one, _ in held]), [one.row_count for one, _ in held])
-        similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
-        ranked = [
-            Ranked(one.subject_id, similarity, hit.similarity, one.template_count, one.condition)
-            for (one, hit), similarity in zip(held, similarities, strict=True)
-        ]
-        return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
+        gone = self._store.deleted_since(self._seen(), tenant, manifest.name, manifest.version)
+        outdated = search.gallery.count_of(gone) if gone else 0
+        return max(0, len(search.gallery) - outdated)
+
+
+def _cosines(references: FloatArray, probe: FloatArray, dim: int) -> list[float]:
+    """Cosines of references with one probe; 0, as in a gallery, where a reference has no direction at the dim."""
+    products = truncate_and_normalise_or_zero(references, dim) @ truncate_and_normalise(probe, dim)[0]
+    return [float(one) for one in np.clip(products, -1.0, 1.0)]
 
 
 def _highest(reports: Sequence[Report], template_count: int, max_fpir: float, gallery_size: int) -> Threshold:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from matchka.bundles.manifest import Manifest
 from matchka.errors import MatchkaError
 from matchka.modalities.modality import Finding
+from matchka.store.feed.snapshot import Position
 from matchka.tasks.embedding.fusion import Require
 from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
@@ -68,6 +69,7 @@ class Enrolled:
         findings: of the files that were stored.
         near: subjects that would be similar at a much higher rate, and those that are, but the most similar one.
         skipped: files that were left out, in their order.
+        position: where the store is then; None where it could not be asked.
     """
 
     manifest: Manifest
@@ -78,6 +80,7 @@ class Enrolled:
     findings: Findings
     near: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    position: Position | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
 """The Verifier: enrol, verify, identify. Its calls block; routes run them on worker threads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
-from threading import Lock
 from types import MappingProxyType
 from typing import Final
 
@@ -19,28 +18,29 @@ from matchka.gallery.galleries import GalleryOpener
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
-from matchka.runtime.deadline import current_deadline
 from matchka.scorers import CountedEmbeddings, counted
 from matchka.store.attempts import Attempts
 from matchka.store.audit.log import AuditLog
 from matchka.store.challenges import Challenges
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
+from matchka.store.feed.snapshot import Position
 from matchka.store.keys.keys import Keys
 from matchka.store.records import Reference, Subject, SubjectSummary
-from matchka.store.rights.erasure import Erasure
 from matchka.store.rights.receipt import Receipt
 from matchka.store.rights.rights import Rights
 from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
 from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules
-from matchka.tasks.embedding.follower import GalleryFollower
+from matchka.tasks.embedding.following.follower import Follower, FollowerRules, FollowerStatus
+from matchka.tasks.embedding.following.galleries import ServedGalleries
 from matchka.tasks.embedding.fusion import decide_jointly
 from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, Report, decide, strictest
 from matchka.vectors import cosine_similarity, truncate_and_normalise
 
+FOLLOWS: Final = FollowerRules()
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})  # of how samples are read: by default
 
 
@@ -49,9 +49,10 @@ class Verifier:
 
     Args:
         models: the served models.
-        store: the system of record; the galleries are rebuilt from it by load().
+        store: the system of record; the galleries are filled from it by load(), and follow it until close().
         fusions: of served models, in the versions that are served.
         galleries: opens them; on the CPU by default.
+        rules: how closely the galleries follow the store.
 
     Where a method takes `given`, these are the caller's choices of how samples are read, by the names of the options of
     the model's modality; InvalidFieldError refuses what does not apply.
@@ -63,19 +64,19 @@ class Verifier:
         store: Store,
         fusions: Iterable[Fusion] = (),
         galleries: GalleryOpener | None = None,
+        rules: FollowerRules = FOLLOWS,
     ) -> None:
         self._registry = ModelRegistry(models)
         self._fusions = tuple(fusions)
         self._store = store
         self._embedding = ModelRegistry(model for model in self._registry if embeds(model))
-        self._follower = GalleryFollower(self._embedding, store, galleries)
-        self._identifier = Identifier(store)
-        # One writer at a time: what the store commits and what the gallery shows change in the same order.
-        self._write_lock = Lock()
-        self._enroller = Enroller(self._embedding, store, self._follower, self._identifier, self._writing)
+        self._galleries = ServedGalleries(self._embedding, store, galleries)
+        self._follower = Follower(store.feed, self._galleries, rules)
+        self._identifier = Identifier(store, lambda: self._follower.state.snapshot)
+        self._enroller = Enroller(self._embedding, store, self._galleries, self._follower, self._identifier)
 
     def load(self) -> None:
-        """Warm every model and fill the galleries from the store.
+        """Warm every model, fill the galleries from the store, and follow it from then on.
 
         Raises:
             StorageDamagedError: the store does not hold what was written.
@@ -87,9 +88,38 @@ class Verifier:
             page_check = beside.submit(self._store.require_sound_pages)
             for model in self._registry:
                 model.warm_up()
-            for model in self._embedding:
-                self._follower.fill(model)
+            self._follower.start()
             page_check.result()
+
+    def close(self) -> None:
+        """Follow the store no more."""
+        self._follower.close()
+
+    @property
+    def following(self) -> FollowerStatus:
+        """How closely the galleries follow the store."""
+        return self._follower.status
+
+    def require_fresh(self) -> None:
+        """Refuse to be ready while the galleries have fallen behind. Raises: GalleryStaleError: they have."""
+        self._follower.require_fresh()
+
+    @property
+    def position(self) -> Position:
+        """The state of the store that a search shows, at least.
+
+        Raises: GalleryStaleError: the galleries are not filled yet.
+        """
+        return self._follower.state.position
+
+    def wait_for(self, position: Position) -> None:
+        """Wait until a search shows all that a position names.
+
+        Raises:
+            PositionError: it is of another store.
+            GalleryStaleError: it takes too long.
+        """
+        self._follower.wait_for(position)
 
     @property
     def models(self) -> ModelRegistry:
@@ -133,7 +163,7 @@ class Verifier:
 
     def versions(self, tenant: str) -> list[ModelVersion]:
         """Every served bundle, in the order of `manifests`, and whom it answers for."""
-        outdated = self._follower.subjects_to_reenroll()
+        outdated = self._galleries.subjects_to_reenroll()
         found = []
         for model in self._registry:
             size, gallery_bytes = self._gallery_size(tenant, model)
@@ -147,18 +177,18 @@ class Verifier:
         """Subjects of a tenant's gallery and its bytes; a model without embeddings has none."""
         if not embeds(model):
             return 0, 0
-        gallery = self._follower.of(tenant, model)
+        gallery = self._galleries.of(tenant, model)
         return len(gallery), gallery.memory_bytes
 
     def subjects_compared_with(self, tenant: str, model_name: str) -> int:
         """How many subjects a search of a tenant's galleries of a model goes through."""
         versions = self._embedding.versions(model_name)
-        return sum(len(self._follower.of(tenant, model)) for model in versions)
+        return sum(len(self._galleries.of(tenant, model)) for model in versions)
 
     def subjects_to_reenroll(self) -> dict[str, int]:
         """Subjects of all tenants without a template of the current version of a model, by model."""
         totals = dict.fromkeys(self._registry.names, 0)
-        for (_, model), count in self._follower.subjects_to_reenroll().items():
+        for (_, model), count in self._galleries.subjects_to_reenroll().items():
             totals[model] += count
         return totals
 
@@ -320,18 +350,18 @@ class Verifier:
         older = [
             (other, require_dim(other.manifest, dim))
             for other in self._embedding.versions(model_name)[1:]
-            if len(self._follower.of(tenant, other))
+            if len(self._galleries.of(tenant, other))
         ]
         seen = embed(model, [sample], options)
         seen_by_older = [(other, other_dim, observe_with_version(other, sample, options)) for other, other_dim in older]
         found = []
         for number, finding in enumerate(seen.findings):
-            own = self._follower.of(tenant, model)
+            own = self._galleries.of(tenant, model)
             searches = [Search(model, model_dim, own, seen.one(number), seen.conditions[number])]
             for other, other_dim, again in seen_by_older:
                 place = None if again is None else counterpart(again.findings, finding, number)
                 if again is not None and place is not None:
-                    gallery = self._follower.of(tenant, other)
+                    gallery = self._galleries.of(tenant, other)
                     searches.append(Search(other, other_dim, gallery, again.one(place), again.conditions[place]))
             with model.times.timed("search"):  # and the store's rows of what was found
                 found.append(self._identifier.identify(tenant, searches, finding, top_k, max_fpir))
@@ -345,67 +375,59 @@ class Verifier:
         """A page of subjects in the order of their ids."""
         return self._store.subjects(tenant, limit, after)
 
-    def delete_subject(self, tenant: str, subject_id: str) -> None:
-        """Delete a subject with the templates of every model; it is out of every answer when this returns."""
-        self._erase_subject(tenant, subject_id)
+    def delete_subject(self, tenant: str, subject_id: str) -> Position | None:
+        """Delete a subject with the templates of every model; it is out of every answer when this returns.
 
-    def receipt_of_deletion(self, tenant: str, subject_id: str) -> Receipt:
-        """Delete a subject as delete_subject() does. Returns: the signed receipt."""
-        return self.rights.receipt(*self._erase_subject(tenant, subject_id))
+        Returns: where the store is then; None where it could not be asked.
+        """
+        self._store.delete_subject(tenant, subject_id, wait_s=0.0)
+        return self._after_deletion()[0]
 
-    def _erase_subject(self, tenant: str, subject_id: str) -> tuple[Erasure, bool]:
-        """What was erased, and whether nothing of it is left in write-ahead logs."""
-        with self._writing():
-            erasure = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
-            self._follower.remove(tenant, erasure.subject_key)
-        return erasure, self._store.wait_until_erased()  # not under the lock: others may write meanwhile
+    def receipt_of_deletion(self, tenant: str, subject_id: str) -> tuple[Receipt, Position | None]:
+        """Delete a subject as delete_subject() does. Returns: the signed receipt, and where the store is then."""
+        erasure = self._store.delete_subject(tenant, subject_id, wait_s=0.0)
+        position, is_erased = self._after_deletion()
+        return self.rights.receipt(erasure, is_erased), position
+
+    def delete_template(self, tenant: str, template_id: str) -> Position | None:
+        """Delete one template; the subject's reference is the mean of those that remain when this returns.
+
+        Returns: where the store is then; None where it could not be asked.
+        """
+        self._store.delete_template(tenant, template_id, wait_s=0.0)
+        return self._after_deletion()[0]
+
+    def _after_deletion(self) -> tuple[Position | None, bool]:
+        """Where the store is, and whether nothing of what was deleted is left in write-ahead logs."""
+        return self._follower.position_now(), self._store.wait_until_erased()
+
+    def delete_expired(self, most: int) -> int:
+        """Delete some of the subjects whose time is over, of any tenant, as delete_subject() does; how many it were."""
+        erased = self._store.delete_expired(most)
+        if erased:
+            self._after_deletion()
+        return len(erased)
 
     def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
         """Take the oldest deletions off the deletion log; how many it were."""
         return self.rights.forget_old_deletions(older_than, most)
 
-    def delete_expired(self, most: int) -> int:
-        """Delete some of the subjects whose time is over, of any tenant, as delete_subject() does; how many it were."""
-        with self._writing():
-            erased = self._store.delete_expired(most)
-            for one in erased:
-                self._follower.remove(one.tenant, one.subject_key)
-        if erased:
-            self._store.wait_until_erased()
-        return len(erased)
+    def forget_old_changes(self, older_than: timedelta, most: int) -> int:
+        """Take the oldest changes off the change feed; how many it were."""
+        return self.rights.forget_old_changes(older_than, most)
 
     @property
     def database_time(self) -> datetime:
         """The time by which subjects expire."""
         return self.rights.time
 
-    def delete_template(self, tenant: str, template_id: str) -> None:
-        """Delete one template; the subject's reference is the mean of those that remain when this returns."""
-        with self._writing():
-            removal = self._store.delete_template(tenant, template_id, wait_s=0.0)
-            self._follower.apply_change(tenant, removal.subject_key, removal.model)
-        self._store.wait_until_erased()  # not under the lock: others may write meanwhile
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Be the one writer; who is not so by the request's deadline gives up: nobody waits for what it would write."""
-        deadline = current_deadline()
-        remaining_s = deadline.remaining_s
-        if not self._write_lock.acquire(timeout=-1 if remaining_s is None else remaining_s):
-            raise deadline.deadline_error
-        try:
-            deadline.require()
-            yield
-        finally:
-            self._write_lock.release()
-
     def gallery_sizes(self) -> dict[tuple[str, str], int]:
         """Subjects in each gallery, keyed by tenant and model."""
-        return self._follower.sizes()
+        return self._galleries.sizes()
 
     def gallery_searches(self) -> dict[tuple[str, str, Method], int]:
         """Searches in each gallery, keyed by tenant, model and the method that was chosen."""
-        return self._follower.searches()
+        return self._galleries.searches()
 
     def _current(self, name: str) -> Model:
         """The current version of a model.

@@ -51,8 +51,10 @@ WITHOUT_PEOPLE = {
     "key_erasures",
     "api_keys",
     "audit_head",
+    "change_horizon",
 }
-ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon", "audit_log"}
+# of changes there are only the numbers of subjects, which are never given again
+ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon", "audit_log", "changes"}
 
 
 @contextmanager

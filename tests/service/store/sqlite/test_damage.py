@@ -111,7 +111,7 @@ def answers(store: Store) -> list[tuple[str, np.ndarray]]:
     names = {summary.subject_id for summary in store.subjects("t", 100, None)}
     for batch in store.all_references("voice", "1"):
         keys = batch.keys.tolist()
-        by_key = store.summaries_of_keys("t", keys, "voice", "1")
+        by_key = store.references_of_keys("t", keys, "voice", "1")
         found += [(by_key[key].subject_id, row) for key, row in zip(keys, batch.rows(), strict=True)]
     found += [(name, store.reference("t", name, "voice", "1").embedding) for name in sorted(names)]
     return found

@@ -197,6 +197,8 @@ def test_fusion_takes_the_calibration_of_all_bands_that_it_was_learned_with(tmp_
             stack.callback(model.close)
         store = stack.enter_context(opened_store(f"sqlite:///{tmp_path}/store"))
         verifier = Verifier(models, store, [fusion])
+        stack.callback(verifier.close)
+        verifier.load()
         enrolled = {"voice": sample(1), "radio": recording(2, 10)}
         for name, data in enrolled.items():
             verifier.enroll("default", name, "ada", [data])

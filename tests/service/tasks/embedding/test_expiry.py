@@ -13,14 +13,14 @@ from matchka.errors import StorageFailedError, UnknownSubjectError
 from matchka.settings import Settings
 from matchka.store.rights.terms import TermsChange
 from matchka.tasks.embedding.enrolment import EnrolmentRules
-from matchka.tasks.embedding.expiry import MOST_AT_ONCE, MOST_FORGOTTEN, ClockWatch, ExpirySweeper
+from matchka.tasks.embedding.expiry import MOST_AT_ONCE, MOST_FORGOTTEN, ClockWatch, ExpirySweeper, Kept
 from matchka.tasks.embedding.verifier import Verifier
 from tests.factories.samples import sample
 
 QUIETLY = EnrolmentRules(tells_similar=False)
 TENANT = "default"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-KEPT = timedelta(days=30)
+KEPT = Kept(deletions=timedelta(days=30), changes=timedelta(hours=24))
 WAIT_S = 60.0
 
 
@@ -102,9 +102,9 @@ def test_enrolment_of_an_expired_id_takes_the_old_one_out_of_the_gallery(verifie
 class Subjects:
     """Subjects to be swept, with a clock that is set by hand."""
 
-    def __init__(self, due: int, old: int = 0) -> None:
+    def __init__(self, due: int, old: int = 0, changes: int = 0) -> None:
         self.database_time = NOON
-        self.due, self.old = due, old
+        self.due, self.old, self.changes = due, old, changes
         self.failures = 0
         self.calls = 0
         self.is_done = threading.Event()
@@ -121,10 +121,22 @@ class Subjects:
         return done
 
     def forget_old_deletions(self, older_than: timedelta, most: int) -> int:
-        assert older_than == KEPT
+        assert older_than == KEPT.deletions
         done = min(most, self.old)
         self.old -= done
         return done
+
+    def forget_old_changes(self, older_than: timedelta, most: int) -> int:
+        assert older_than == KEPT.changes
+        done = min(most, self.changes)
+        self.changes -= done
+        return done
+
+
+def test_round_takes_old_changes_off_the_feed_and_the_next_one_comes_soon_while_there_are_more():
+    subjects = Subjects(due=0, changes=MOST_FORGOTTEN + 1)
+    sweeper = ExpirySweeper(subjects, KEPT, lambda: 0.0)
+    assert [(sweeper.sweep(), subjects.changes) for _ in range(2)] == [(1.0, 1), (60.0, 0)]
 
 
 def test_round_deletes_no_more_than_a_bound_and_the_next_one_comes_soon_while_more_is_due():

@@ -227,14 +227,16 @@ def test_verify_on_both_when_the_subject_changes_meanwhile_uses_the_count_of_wha
     with contextlib.ExitStack() as stack:
         for model in opened.values():
             stack.callback(model.close)
-        with opened_store(f"sqlite:///{tmp_path}/store") as store:
-            verifier = Verifier([opened["voice"], changing], store, list(read_fusions(settings.models_dir).values()))
-            for name in SEEDS:
-                verifier.enroll(TENANT, name, "ada", [sample(1)])
-            waiting.append(verifier)  # from here on, the next face that is read finds the voice enrolled again
-            probes = {"voice": sample(2, 5), "face": sample(1, 6)}
-            found = verifier.verify_jointly(TENANT, "voice+face", "ada", probes, 1e-3, 1e-2)
-            assert store.reference(TENANT, "ada", "voice", VERSION).template_count == 3
+        store = stack.enter_context(opened_store(f"sqlite:///{tmp_path}/store"))
+        verifier = Verifier([opened["voice"], changing], store, list(read_fusions(settings.models_dir).values()))
+        stack.callback(verifier.close)
+        verifier.load()
+        for name in SEEDS:
+            verifier.enroll(TENANT, name, "ada", [sample(1)])
+        waiting.append(verifier)  # from here on, the next face that is read finds the voice enrolled again
+        probes = {"voice": sample(2, 5), "face": sample(1, 6)}
+        found = verifier.verify_jointly(TENANT, "voice+face", "ada", probes, 1e-3, 1e-2)
+        assert store.reference(TENANT, "ada", "voice", VERSION).template_count == 3
     assert found.parts["voice"].template_count == 1
     similarities = {name: part.decision.similarity for name, part in found.parts.items()}
     assert similarities == pytest.approx(expected_parts(2, 1), abs=5e-5)

@@ -68,7 +68,7 @@ def check(store: Store, manifests: list[Manifest], held: Held, generator: np.ran
         probe = generator.normal(size=DIM)
         expected = brute_force(held, tenant, model, probe)
         found = gallery.search(probe.astype(np.float32), DIM, 100)
-        names = store.summaries_of_keys(tenant, [c.subject_key for c in found], model, VERSION)
+        names = store.references_of_keys(tenant, [c.subject_key for c in found], model, VERSION)
         assert len(gallery) == len(expected)
         similarities = {names[c.subject_key].subject_id: c.similarity for c in found}
         assert similarities == pytest.approx(expected, abs=2e-6)

@@ -1,0 +1,187 @@
+"""Reading the change feed, and the references of whoever changed, on connections of its own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Engine, delete, func, literal_column, select, tuple_
+from sqlalchemy.orm import Session
+
+from matchka.errors import StorageDamagedError
+from matchka.store.clock import time_of
+from matchka.store.database import Hints, Limits
+from matchka.store.deletions import in_chunks
+from matchka.store.engine import database_of, open_engine
+from matchka.store.feed.snapshot import IDENTITY_DIGITS, Position, Snapshot
+from matchka.store.queries import to_references, versions_query
+from matchka.store.schema import ChangeHorizonRow, ChangeRow, IdentityRow
+from matchka.store.vault.sealed import Binding
+from matchka.store.vault.vault import Vault
+from matchka.vectors import FloatArray
+
+CHANGES_AT_ONCE: Final = 2_000
+CONNECTIONS: Final = 2  # the follower's; and one for whoever asks beside it
+
+# subject key -> version -> reference, float32, (full_dim,); None where what is stored cannot be used
+References: TypeAlias = Mapping[int, Mapping[str, FloatArray] | None]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Whom to look at again. Attributes: model: of which model; None for every one."""
+
+    tenant: str
+    subject_key: int
+    model: str | None
+
+
+@dataclass(frozen=True)
+class FeedState:
+    """What one look at the store finds.
+
+    Attributes:
+        identity: the store's name.
+        forgotten: up to which transaction changes may be missing because of their age; None where none is.
+    """
+
+    identity: str
+    snapshot: Snapshot
+    forgotten: int | None
+
+    @property
+    def position(self) -> Position:
+        """What callers are told of it."""
+        return Position(self.identity[:IDENTITY_DIGITS], self.snapshot)
+
+    def follows(self, before: "FeedState") -> bool:
+        """Whether the feed has every change since a state before: else galleries have to be filled anew.
+
+        It has not where the store was replaced, where the database lost transactions as a standby was promoted, and
+        where changes were forgotten that had not been seen.
+        """
+        is_known = self.forgotten is None or self.forgotten < before.snapshot.horizon
+        return self.identity == before.identity and is_known and self.snapshot.includes(before.snapshot)
+
+
+class ChangeFeed:
+    """The changes of one store, for one follower.
+
+    Args:
+        engine: of the store.
+        vault: of the store.
+        limits: of the waits for a database server.
+    """
+
+    def __init__(self, engine: Engine, vault: Vault, limits: Limits) -> None:
+        bounds = Limits(CONNECTIONS, limits.pool_wait_s, limits.connect_s, limits.statement_s)
+        # a busy pool must not keep the galleries from following
+        self._engine = open_engine(engine.url.render_as_string(hide_password=False), bounds)
+        self._vault = vault
+        self._database = database_of(engine)
+        snapshot: ColumnElement[str] = literal_column(self._database.snapshot)
+        identity = select(IdentityRow.identity).scalar_subquery()
+        self._state = select(snapshot, identity, select(func.max(ChangeHorizonRow.transaction_id)).scalar_subquery())
+        self._versions = versions_query()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def state(self) -> FeedState:
+        """What the store holds now."""
+        with self._engine.connect() as connection:
+            snapshot, identity, forgotten = connection.execute(self._state).one()
+        return FeedState(identity, Snapshot.parse(snapshot), forgotten)
+
+    def changes(self, since: Snapshot, until: Snapshot) -> Iterator[tuple[Sequence[Change], int]]:
+        """What has changed between two snapshots, some thousands at a time, and how many more there are.
+
+        What came later may be among it. To apply a change is to read what is there now, so that neither their order nor
+        a repetition does harm.
+        """
+        late = since.running - until.running  # they had their numbers, and have ended meanwhile
+        if late:
+            yield from self._pages(ChangeRow.transaction_id.in_(late))
+        if until.next_id > since.next_id:
+            yield from self._pages(ChangeRow.transaction_id >= since.next_id)
+
+    def references(self, tenant: str, subject_keys: Sequence[int], model: str) -> References:
+        """The references of some subjects for a model by version; subjects that have none are left out."""
+        found: dict[int, dict[str, FloatArray] | None] = {}
+        for keys in in_chunks(subject_keys):
+            try:
+                found |= self._references(tenant, keys, model)
+            except StorageDamagedError:
+                found |= {key: self._usable(tenant, key, model) for key in keys}
+        return found
+
+    def hints(self) -> Hints:
+        """What tells of changes sooner than looking does; the caller starts and closes it."""
+        return self._database.hints(self._engine)
+
+    def _usable(self, tenant: str, subject_key: int, model: str) -> dict[str, FloatArray] | None:
+        try:
+            return self._references(tenant, [subject_key], model).get(subject_key, {})
+        except StorageDamagedError:
+            return None
+
+    def _references(self, tenant: str, subject_keys: Sequence[int], model: str) -> dict[int, dict[str, FloatArray]]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(self._versions, {"keys": subject_keys, "of_model": model}).all()
+        found: dict[int, dict[str, FloatArray]] = {}
+        for version in sorted({row.version for row in rows}):
+            of_version = [row for row in rows if row.version == version]
+            for reference in to_references(of_version, Binding(tenant, model, version), self._vault):
+                found.setdefault(reference.subject_key, {})[version] = reference.embedding
+        return found
+
+    def _pages(self, wanted: ColumnElement[bool]) -> Iterator[tuple[Sequence[Change], int]]:
+        """Changes in the order of an index, without reading those before them."""
+        place = (ChangeRow.transaction_id, ChangeRow.number)
+        query = select(*place, ChangeRow.tenant, ChangeRow.subject_key, ChangeRow.model).where(wanted)
+        page = query = query.order_by(*place).limit(CHANGES_AT_ONCE)
+        left: int | None = None
+        while True:
+            with self._engine.connect() as connection:
+                rows = connection.execute(page).all()
+                if left is None and len(rows) == CHANGES_AT_ONCE:
+                    left = connection.scalar(select(func.count()).select_from(ChangeRow).where(wanted))
+            left = max(0, (left or 0) - len(rows))
+            if rows:
+                # an enrolment that replaces somebody names a subject twice
+                yield list(dict.fromkeys(Change(row.tenant, row.subject_key, row.model) for row in rows)), left
+            if len(rows) < CHANGES_AT_ONCE:
+                return
+            page = query.where(tuple_(*place) > (rows[-1].transaction_id, rows[-1].number))
+
+
+def forget_old_changes(session: Session, older_than: timedelta, most: int) -> int:
+    """Remove the oldest changes, and note up to which: a follower that has slept for longer has to fill anew.
+
+    Args:
+        session: in a transaction.
+        older_than: by the database's clock.
+        most: at most so many.
+
+    Returns: how many it were.
+    """
+    columns = (ChangeRow.number, ChangeRow.transaction_id, ChangeRow.changed_at)
+    oldest = session.execute(select(*columns).order_by(ChangeRow.number).limit(most)).all()
+    before = time_of(session) - older_than
+    old = [row for row in oldest if row.changed_at < before]
+    if old:
+        for numbers in in_chunks(row.number for row in old):
+            session.execute(delete(ChangeRow).where(ChangeRow.number.in_(numbers)))
+        highest = max(row.transaction_id for row in old)
+        known = session.scalar(select(ChangeHorizonRow.transaction_id))
+        if known is None or highest > known:
+            session.execute(delete(ChangeHorizonRow))
+            session.add(ChangeHorizonRow(transaction_id=highest))
+    return len(old)
+
+
+def forget_feed(session: Session) -> None:
+    """Remove all changes: of a copy, which is another store than the one whose followers knew them."""
+    for table in (ChangeRow, ChangeHorizonRow):
+        session.execute(delete(table))

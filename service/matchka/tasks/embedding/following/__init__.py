@@ -1,0 +1,1 @@
+"""Following the store: its changes -> galleries."""

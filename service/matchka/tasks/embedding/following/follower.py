@@ -1,0 +1,256 @@
+"""The follower: a thread that reads the change feed, and is the only one that changes galleries."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition, Lock, Thread
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from matchka.errors import GalleryStaleError, MatchkaError
+from matchka.runtime.deadline import current_deadline
+from matchka.store.feed.feed import ChangeFeed, FeedState
+from matchka.store.feed.snapshot import Position, not_a_position
+from matchka.tasks.embedding.following.galleries import ServedGalleries
+
+FIRST_PAUSE_S: Final = 0.1  # before the next look, where one has failed; twice as long after each
+LONGEST_PAUSE_S: Final = 2.0
+LOGGER: Final = logging.getLogger("matchka")
+
+
+@dataclass(frozen=True)
+class FollowerRules:
+    """How closely the store is followed.
+
+    Attributes:
+        poll_s: between two looks at the feed, where nothing tells of a change.
+        wait_s: longest wait of one call for the galleries.
+        stale_s: for so long may they fall behind without any progress before they are stale.
+    """
+
+    poll_s: float = 0.05
+    wait_s: float = 2.0
+    stale_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class FollowerStatus:
+    """How closely the store is followed now.
+
+    Attributes:
+        lag_s: all that was committed so many seconds ago is in the galleries; what is younger may be.
+        transaction: the next one, as the last look found it.
+        pending: changes that were read and are not applied yet.
+        filled: references put while the galleries were filled, since the process started.
+        is_stale: whether the galleries have fallen behind for too long, or are those of another store.
+    """
+
+    lag_s: float
+    transaction: int
+    pending: int
+    filled: int
+    is_stale: bool
+
+
+class Follower:
+    """Looks at the feed in rounds. A round that begins now applies all that is committed by now.
+
+    Args:
+        feed: of the store; the caller closes it.
+        galleries: to be changed.
+        rules: how closely.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        feed: ChangeFeed,
+        galleries: ServedGalleries,
+        rules: FollowerRules,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.applying = Lock()  # held for every round: who holds it keeps the galleries as they are
+        self._feed = feed
+        self._galleries = galleries
+        self._rules = rules
+        self._clock = clock
+        self._hints = feed.hints()
+        self._changed = Condition()
+        self._asked = self._done = 0
+        self._is_hinted = self._has_news = self._is_closing = False
+        self._state: FeedState | None = None
+        self._is_replaced = False
+        self._in_step_since = self._progress_at = clock()
+        self._pending = self._filled = 0
+        self._thread = Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Fill the galleries, then follow.
+
+        Raises:
+            StorageDamagedError: the store does not hold what was written.
+            SQLAlchemyError: it cannot be read.
+        """
+        self._fill(self._feed.state())
+        self._hints.start(self._hear)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the round that is under way."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._hints.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def state(self) -> FeedState:
+        """What is in the galleries: all that this state has seen, and perhaps some that came later.
+
+        Raises: GalleryStaleError: they are not filled yet.
+        """
+        if self._state is None:
+            raise stale()
+        return self._state
+
+    @property
+    def status(self) -> FollowerStatus:
+        """How closely the store is followed."""
+        now = self._clock()
+        transaction = 0 if self._state is None else self._state.snapshot.next_id
+        is_stale = self._is_replaced or now - self._progress_at > self._rules.stale_s
+        return FollowerStatus(now - self._in_step_since, transaction, self._pending, self._filled, is_stale)
+
+    def require_fresh(self) -> None:
+        """Refuse to serve from galleries that have fallen behind. Raises: GalleryStaleError: they have."""
+        if self.status.is_stale:
+            raise stale()
+
+    def catch_up(self, *, has_written: bool = False) -> bool:
+        """Wait until all that is committed by now is in the galleries: as long as the rules and the deadline say.
+
+        Args: has_written: whether the caller has just changed the store, which others are told then.
+
+        Returns: whether it is; at once, and no, where the galleries are being filled anew.
+        """
+        remaining_s = current_deadline().remaining_s
+        timeout_s = self._rules.wait_s if remaining_s is None else min(self._rules.wait_s, remaining_s)
+        with self._changed:
+            if self._state is None:
+                return False
+            self._asked += 1
+            ticket = self._asked
+            self._has_news |= has_written
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._done >= ticket or self._is_lost, timeout_s)
+            return self._done >= ticket
+
+    def position_now(self) -> Position | None:
+        """Wait for the galleries after a change, and say where they are; or else the store, if it can be asked."""
+        if self.catch_up(has_written=True):
+            return self.state.position
+        try:
+            return self._feed.state().position
+        except (SQLAlchemyError, MatchkaError):  # what was written is written, and the answer says so
+            return None
+
+    def wait_for(self, position: Position) -> None:
+        """Wait until the galleries show all that a position names.
+
+        Raises:
+            PositionError: it is of another store.
+            GalleryStaleError: they do not, in the time that the rules and the deadline leave.
+        """
+        if self._has(position):
+            return
+        self.catch_up()  # looks at once: the store shows what was committed before somebody could be told of it
+        if not self._has(position):
+            raise stale()
+
+    def _has(self, position: Position) -> bool:
+        own = self.state.position
+        if position.store != own.store:
+            raise not_a_position(str(position))
+        return own.snapshot.includes(position.snapshot)
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._is_replaced or self._is_closing
+
+    @property
+    def _is_called(self) -> bool:
+        return self._asked > self._done or self._is_hinted or self._is_closing
+
+    def _hear(self) -> None:
+        with self._changed:
+            self._is_hinted = True
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        failed_pause_s = 0.0
+        while True:
+            with self._changed:
+                if failed_pause_s:
+                    self._changed.wait_for(lambda: self._is_closing, failed_pause_s)
+                else:
+                    self._changed.wait_for(lambda: self._is_called, self._rules.poll_s)
+                if self._is_closing:
+                    return
+                ticket, has_news = self._asked, self._has_news
+                self._is_hinted = self._has_news = False
+            try:
+                if has_news:
+                    self._hints.tell()
+                with self.applying:
+                    self._round()
+            except Exception as error:  # whatever it is, the next round tries again, and /readyz tells of it
+                is_known = isinstance(error, (SQLAlchemyError, MatchkaError))
+                LOGGER.warning("the galleries do not follow the store: %s", error, exc_info=not is_known)
+                failed_pause_s = min(2 * failed_pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+                continue
+            failed_pause_s = 0.0
+            with self._changed:
+                self._done = ticket
+                self._changed.notify_all()
+
+    def _round(self) -> None:
+        began = self._clock()
+        state = self._feed.state()
+        before = self.state
+        if not state.follows(before):
+            LOGGER.warning("the feed does not go on where it was left: the galleries are filled anew")
+            with self._changed:
+                self._is_replaced = True
+                self._changed.notify_all()
+            self._fill(state)
+            return
+        for changes, left in self._feed.changes(before.snapshot, state.snapshot):
+            self._pending = len(changes) + left
+            self._galleries.apply(changes)
+            self._pending = left
+            self._progress_at = self._clock()
+        self._state = state
+        self._in_step_since, self._progress_at = began, self._clock()
+
+    def _fill(self, state: FeedState) -> None:
+        """Fill with what the store holds; what changes since the state, which was read before, is applied again."""
+        began = self._clock()
+        self._galleries.fill(self._count_filled)
+        self._state = state
+        self._is_replaced = False
+        self._in_step_since, self._progress_at = began, self._clock()
+
+    def _count_filled(self, references: int) -> None:
+        self._filled += references
+        self._progress_at = self._clock()
+
+
+def stale() -> GalleryStaleError:
+    """The error for galleries that have fallen behind."""
+    return GalleryStaleError(
+        "The galleries of this process do not show yet what was changed in the store.",
+        remedy="Ask again in a moment, or another replica.",
+    )
