@@ -130,6 +130,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     app.state.service = ServiceState(
         ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules, refuses
     )
+    telemetry.watch_draining(lambda: app.state.service.drain.is_draining)
     for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, audit, health):
         app.include_router(part.router)
     if settings.page:
@@ -264,6 +265,7 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings, swe
     state.speech = Speech(verifier.models)
     state.challenger = _challenger_of(verifier, settings)
     state.verifier = verifier
+    state.drain.grace_s = settings.drain_s  # before, nobody was told that it is ready
     sweeper.start()
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 

@@ -141,6 +141,10 @@ class GalleryStaleError(MatchkaError):
     """This process does not know yet what was changed in the store: its galleries have fallen behind."""
 
 
+class DrainingError(MatchkaError):
+    """The service is about to stop; what it was sent is still answered, but it is no longer ready."""
+
+
 class OverloadedError(MatchkaError):
     """More requests in flight than the service accepts, or more rows waiting for a model than its queue holds."""
 

@@ -143,6 +143,13 @@ class Settings(BaseSettings):
     health_port: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
         None, ge=1, le=65535, description="Port of a second listener with /healthz, /readyz and /metrics only."
     )
+    drain_s: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="Time from SIGTERM on for which requests are still taken while /readyz answers 503.",
+    )
     tls_certificate: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
         None, description="PEM file of the certificate chain for https; read again when it changes."
     )

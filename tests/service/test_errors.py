@@ -189,6 +189,7 @@ ELSEWHERE = {
     errors.UnauthorizedError,
     errors.OverloadedError,
     errors.NotReadyError,
+    errors.DrainingError,  # tests/end_to_end/test_stopping.py
     errors.UploadTimeoutError,
     errors.ZeroVectorError,
     errors.OutOfMemoryError,  # tests/service/api/test_memory.py

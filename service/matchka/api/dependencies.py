@@ -19,6 +19,7 @@ from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, Overl
 from matchka.inference.registry import ModelRegistry
 from matchka.runtime.audited_request import AuditedRequest, current_request, working_on
 from matchka.runtime.deadline import Deadline, working_for
+from matchka.runtime.drain import Drain
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.store.attempts import AttemptRules, Target
@@ -61,6 +62,7 @@ class ServiceState:
     audit: AuditWriter | None = None
     has_failed: bool = False
     refusal: MatchkaError | None = None
+    drain: Drain = field(default_factory=Drain)
     database_health: DatabaseHealth | None = None
 
     async def require_database(self) -> None:

@@ -37,7 +37,10 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"max_fmr", "model"}), (errors.CeilingError,)),
     (frozenset({"max_fpir", "model"}), (errors.CeilingError,)),
     *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify", "/v1/enroll")),
-    (frozenset({"/readyz"}), (errors.NotReadyError, errors.GalleryStaleError, errors.VaultLockedError)),
+    (
+        frozenset({"/readyz"}),
+        (errors.NotReadyError, errors.DrainingError, errors.GalleryStaleError, errors.VaultLockedError),
+    ),
     (
         frozenset({"work"}),
         (

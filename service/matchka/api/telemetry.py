@@ -56,6 +56,12 @@ class Telemetry:
             "matchka_erasures_waiting", "Deletions whose bytes are still in the database's log", registry=self._registry
         ).set_function(waiting)
 
+    def watch_draining(self, is_draining: Callable[[], bool]) -> None:
+        """Report whether the process is leaving."""
+        Gauge("matchka_draining", "1 while the service is about to stop", registry=self._registry).set_function(
+            is_draining
+        )
+
     def watch_audit(self, counts: Callable[[], AuditCounts]) -> None:
         """Report what became of the audit log's records whenever the metrics are read."""
         self._registry.register(_AuditCollector(counts))

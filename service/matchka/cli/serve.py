@@ -18,6 +18,7 @@ from matchka.api.telemetry import Telemetry
 from matchka.app import create_app, create_health_app, opened_verifier
 from matchka.cli.client_commands import FAILED, reported_errors
 from matchka.errors import OverloadedError, SettingsError
+from matchka.runtime.drain import ClosingAnswers, Drain, DrainingServer
 from matchka.runtime.health_listener import serving_beside
 from matchka.runtime.http_protocol import (
     ANSWER_HEADERS,
@@ -67,10 +68,11 @@ def serve(
             application = create_app(settings, verifier, telemetry)
             state = application.state.service
             signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
-            server = uvicorn.Server(_server_config(application, settings, settings.max_connections, certificate))
+            config = _server_config(application, settings, settings.max_connections, certificate, state.drain)
+            server = DrainingServer(config, state.drain)
             if beside:
                 health = create_health_app(settings, state)
-                config = _server_config(health, settings, HEALTH_CONNECTIONS, certificate)
+                config = _server_config(health, settings, HEALTH_CONNECTIONS, certificate, state.drain)
                 stack.enter_context(serving_beside(config, beside))
             LOGGER.info("listening on %s", _address(settings, is_secured=certificate is not None))
             server.run(sockets=[listener])
@@ -95,11 +97,15 @@ def _address(settings: Settings, is_secured: bool) -> str:
 
 
 def _server_config(
-    application: FastAPI, settings: Settings, max_connections: int, certificate: ServerCertificate | None = None
+    application: FastAPI,
+    settings: Settings,
+    max_connections: int,
+    certificate: ServerCertificate | None = None,
+    drain: Drain | None = None,
 ) -> uvicorn.Config:
     tls = None if certificate is None else certificate.context
     return uvicorn.Config(
-        RequestWatch(application),
+        RequestWatch(ClosingAnswers(application, drain or Drain())),
         # uvloop would be used where it is installed, and takes one new connection in each of its rounds: under a flood,
         # when a round is long, /healthz waited for a quarter of a minute to be accepted
         loop="asyncio",

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.runtime.open_connections import ConnectionStanding, OpenConnections
 from matchka.runtime.request_connection import EXTENSION
+from matchka.runtime.unread_body import LINGER_S
 
 LARGEST_HEAD: Final = 64 << 10  # bytes; the parser itself would take any number
 MOST_DROPPED: Final = 1 << 20  # bytes of a body without a length that may still come after its answer
@@ -31,7 +32,6 @@ MOST_TURNED_AWAY: Final = 256  # connections beyond the bound that are open unti
 # that came and were not taken yet, is extensions of chunks or trailers, which the server would keep without a bound.
 FRAMING: Final = 6
 FRAMING_SLACK: Final = 1 << 20
-LINGER_S: Final = 5.0  # a client that is refused while it still sends gets this long to finish and read that
 TOO_LARGE: Final = "The request's head is too large."
 # On every answer: what is said of a person is for the caller alone, and is not what a browser guesses it to be.
 ANSWER_HEADERS: Final = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]

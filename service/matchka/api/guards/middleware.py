@@ -3,7 +3,6 @@
 What is refused is decided by the request's head alone where it can be, and holds nothing while it is answered.
 """
 
-import asyncio
 import math
 from collections import Counter
 from typing import Final
@@ -18,9 +17,9 @@ from matchka.api.problems import note_problem, problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.fairness.account import Account
 from matchka.runtime.fairness.shares import has_room
-from matchka.runtime.http_protocol import LINGER_S
 from matchka.runtime.load_shedding import LoadShedder
 from matchka.runtime.request_connection import connection_of
+from matchka.runtime.unread_body import drop_rest
 
 LINGER_BODIES: Final = 4  # and may send this many times the limit, read and thrown away
 MIB: Final = 1 << 20
@@ -94,7 +93,7 @@ class Refusals:
                 await send({**message, "headers": [*message["headers"], (b"connection", b"close")]})
                 return
             await send({**message, "more_body": True})
-            await _drain(receive, most_drained_bytes)
+            await drop_rest(receive, most_drained_bytes)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         return send_then_end
@@ -249,16 +248,3 @@ def _needs_to_linger(headers: Headers, http_version: str) -> bool:
     is_closed = http_version == "1.0" or "close" in headers.get("connection", "").lower()
     # who waits for "100 Continue" never sends the body, and the server would take the next request for it
     return announced > LEFT_TO_SERVER_BYTES or (announced > 0 and (is_closed or "expect" in headers))
-
-
-async def _drain(receive: Receive, most_bytes: int) -> None:
-    drained = 0
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while drained < most_bytes:
-                message = await receive()
-                drained += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return

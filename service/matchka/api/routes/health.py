@@ -23,11 +23,12 @@ async def healthz() -> HealthAnswer:
 async def readyz(request: Request) -> ReadyAnswer:
     """200 when the models are warm and the gallery is loaded; 503 before, or with the reason why that cannot be.
 
-    Also while the gallery does not follow the store.
+    Also while the gallery does not follow the store, and from when the service is told to stop, while it still answers.
 
     Where keys are in force, /v1/models tells each tenant its own counts, and this call nobody any.
     """
     state = service_state(request)
+    state.drain.require_serving()
     verifier = state.verifier
     if verifier is None:
         raise state.not_ready

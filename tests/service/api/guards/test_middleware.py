@@ -15,6 +15,7 @@ from matchka.api.guards.account import note_tenant
 from matchka.api.guards.middleware import LINGER_BODIES, MIB, Refusals
 from matchka.api.guards.refusal_pace import RefusalPace
 from matchka.errors import OverloadedError
+from matchka.runtime import unread_body
 from matchka.runtime.load_shedding import LoadShedder
 
 LIMIT = MIB  # of every body_limit below
@@ -174,7 +175,7 @@ def test_refusal_of_a_request_whose_body_was_read_ends_at_once_and_keeps_the_con
 
 
 def test_refused_client_that_goes_silent_is_answered_after_the_linger(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(middleware, "LINGER_S", 0.05)
+    monkeypatch.setattr(unread_body, "LINGER_S", 0.05)
     connection = Connection([bytes(LIMIT + 1)], CHUNKED, hangs_after=True)
     connection.run(body_limit(CountingApp(), 1.0))
     refusal(connection)
@@ -348,7 +349,7 @@ def test_refusal_closes_the_connection_where_the_server_cannot_be_left_with_the_
 
 def test_refusal_that_lingers_holds_no_place_and_is_not_counted(monkeypatch: pytest.MonkeyPatch):
     """Bodies that are announced, or stream, beyond the limit, and whose clients go silent."""
-    monkeypatch.setattr(middleware, "LINGER_S", 60.0)
+    monkeypatch.setattr(unread_body, "LINGER_S", 60.0)
 
     async def scenario() -> None:
         app = CountingApp()
