@@ -24,6 +24,8 @@ from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.key_ring import KeyRing, following
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
+from matchka.api.idempotency import HEADER as IDEMPOTENCY_HEADER
+from matchka.api.idempotency import REPLAYED
 from matchka.api.openapi import DescribedApi
 from matchka.api.position import POSITION_HEADER
 from matchka.api.routes import (
@@ -101,7 +103,11 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
             app.state.service.audit = writer = stack.enter_context(writing)
             if writer is not None:
                 telemetry.watch_audit(writer.counts)
-            kept = Kept(timedelta(days=settings.deletion_log_days), timedelta(hours=settings.feed.kept_hours))
+            kept = Kept(
+                deletions=timedelta(days=settings.deletion_log_days),
+                changes=timedelta(hours=settings.feed.kept_hours),
+                answers=timedelta(hours=settings.idempotency_hours),
+            )
             sweeper = ExpirySweeper(opened, kept)
             stack.callback(sweeper.close)
             loading = asyncio.create_task(_load(app.state.service, opened, settings, sweeper))
@@ -173,8 +179,8 @@ def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing) -> None:
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", POSITION_HEADER],
-            expose_headers=[POSITION_HEADER],
+            allow_headers=["Authorization", "Content-Type", IDEMPOTENCY_HEADER, POSITION_HEADER],
+            expose_headers=[POSITION_HEADER, *REPLAYED],
         )
 
 

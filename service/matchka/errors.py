@@ -331,6 +331,14 @@ class AlreadyEnrolledError(MatchkaError):
     """The subject has templates of this model, and the call was to begin a new one."""
 
 
+class IdempotencyKeyReusedError(MatchkaError):
+    """Another request was sent with the same Idempotency-Key."""
+
+
+class EnrolmentUndoneError(MatchkaError):
+    """The enrolment with this Idempotency-Key was done, and its subject is deleted or has expired since."""
+
+
 class DiffersFromSubjectError(MatchkaError):
     """A sample that does not agree with the templates of the subject that it is to be added to."""
 

@@ -260,6 +260,13 @@ class Settings(BaseSettings):
         le=36_500,
         description="Days for which the deletion log keeps an entry: longer than any backup is kept.",
     )
+    idempotency_hours: float = Field(
+        24.0,
+        gt=0,
+        le=8760,
+        allow_inf_nan=False,
+        description="Hours for which an enrolment that is sent again with its Idempotency-Key is answered as it was.",
+    )
     enrolment_requires: Annotated[tuple[Literal["consent", "purpose"], ...], BeforeValidator(_read_names)] = Field(
         (), description="What every enrolment has to state, separated by commas: consent, purpose."
     )

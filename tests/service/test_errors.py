@@ -207,6 +207,9 @@ ELSEWHERE = {
     errors.TooManyRequestsError,
     errors.TooManyAttemptsError,
     errors.QuotaReachedError,
+    # tests/service/api/test_idempotency.py
+    errors.IdempotencyKeyReusedError,
+    errors.EnrolmentUndoneError,
     # tests/service/api/test_enrolment.py
     errors.AlreadyEnrolledError,
     errors.DiffersFromSubjectError,

@@ -10,7 +10,7 @@ from matchka.api.tries import SUBJECTS_PER_TRY, Tries, tries_of
 from matchka.errors import LikelyDuplicateError
 from matchka.store.attempts import Searches
 from matchka.store.keys.scopes import Scope
-from matchka.tasks.embedding.results import Enrolled, SubjectSimilarity
+from matchka.tasks.embedding.results import SubjectSimilarity
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,18 @@ class Lookalikes:
     refuses: bool
     tells: bool
 
-    def told(self, enrolled: Enrolled) -> list[SubjectSimilarity] | None:
+    def told(self, found: list[SubjectSimilarity] | None, near: Collection[str]) -> list[SubjectSimilarity] | None:
         """Those who were found and may be named, the most similar first; None where nothing may be told.
 
         All who are near count as tries of theirs, and a search that found nobody as one of the gallery.
+
+        Args:
+            found: by the search; None where nobody searched.
+            near: see Enrolled.
         """
-        found = enrolled.similar_subjects
         if found is None:
             return None
-        names = self._open({one.subject_id for one in found}, enrolled.near)
+        names = self._open({one.subject_id for one in found}, near)
         found = [one for one in found if one.subject_id in names]
         if self.tries is not None and not found:
             self.tries.count_failed(1)

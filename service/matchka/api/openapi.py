@@ -107,6 +107,8 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.NoSpeechError,
             errors.DuplicateSampleError,
             errors.AlreadyEnrolledError,
+            errors.IdempotencyKeyReusedError,
+            errors.EnrolmentUndoneError,
             errors.UnknownSubjectError,
             errors.NotEnrolledError,
             errors.DiffersFromSubjectError,

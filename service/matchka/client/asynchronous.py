@@ -17,6 +17,7 @@ from matchka.client import calls
 from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import DEFAULT_TIMEOUT_S, connection_to
 from matchka.client.readiness import POLL_S, ReadinessDeadline
+from matchka.client.retries import Retries
 from matchka.client.transport import answer_in, documented, failures_reported, request_of
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
@@ -108,6 +109,16 @@ class AsyncClient:
 
     async def _send(self, call: Call[AnswerT], timeout_s: float | None = None) -> AnswerT:
         limit_s = timeout_s or self._connection.timeout_s
-        with failures_reported(self._connection, limit_s):
-            response = await self._http.request(**request_of(call, limit_s))
-        return answer_in(response, call)
+        retries, request = Retries(call), request_of(call, limit_s)
+        while True:
+            with failures_reported(self._connection, limit_s):
+                try:
+                    response = await self._http.request(**request)
+                except httpx2.RequestError as error:
+                    pause_s = retries.pause_after_error(error)
+                else:
+                    told_s = retries.pause_after_answer(response)
+                    if told_s is None:
+                        return answer_in(response, call)
+                    pause_s = told_s
+            await asyncio.sleep(pause_s)

@@ -1,11 +1,12 @@
 """The calls of HTTP v1: each function describes one, and says how its answer is read. Nothing is sent here."""
 
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from matchka.client.answers import (
@@ -38,6 +39,8 @@ Sample: TypeAlias = Path | str | bytes | Mapping[str, float]
 Part: TypeAlias = tuple[str, tuple[str, bytes]]
 Value: TypeAlias = str | int | float | None
 AnswerT = TypeVar("AnswerT")
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+KEY_BYTES: Final = 24  # random ones, which no two calls share
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Call(Generic[AnswerT]):
         read: makes the answer of the body; raises pydantic's ValidationError where it is none.
         fields: of the query of a GET, else of the form.
         files: of the form: (field, (file name, content)).
+        headers: beside those of every call.
     """
 
     method: str
@@ -57,6 +61,12 @@ class Call(Generic[AnswerT]):
     read: Callable[[bytes], AnswerT]
     fields: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Part, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_known_again(self) -> bool:
+        """Whether the service does it once, however often it is sent."""
+        return IDEMPOTENCY_KEY in self.headers
 
 
 def embed(
@@ -85,8 +95,11 @@ def enroll(
     purpose: str | None = None,
     expires_at: datetime | None = None,
     metadata: Mapping[str, str | int | float] | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[EnrollAnswer]:
     """Store one template for each sample, all or none unless bad ones are skipped.
+
+    Sent again, up to four times, where its connection breaks or the service has no room; it is stored once.
 
     Args:
         subject_id: whom the samples are of.
@@ -102,11 +115,14 @@ def enroll(
         purpose: what the enrolment is for.
         expires_at: with its zone; from then on the subject is in no answer, and is deleted.
         metadata: texts and numbers by name.
+        idempotency_key: by which the service knows this enrolment again, 1 to 255 visible ASCII characters; a random
+            one by default. Who keeps it with the samples can send them again after a crash of its own.
     """
     fields: dict[str, Value] = {"model": model, "subject_id": subject_id, "face": face, "sample_format": sample_format}
     fields |= {"mode": mode, "on_duplicate": on_duplicate, "on_error": on_error, "force": "true" if force else None}
     fields |= _terms(consent, purpose, expires_at, metadata)
-    return _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
+    call = _form("enroll", EnrollAnswer.model_validate_json, fields, _files("file", samples))
+    return replace(call, headers={IDEMPOTENCY_KEY: idempotency_key or secrets.token_urlsafe(KEY_BYTES)})
 
 
 def verify(

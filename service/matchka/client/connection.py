@@ -35,7 +35,7 @@ class Connection:
     ca_file: str | None = None
 
     def open(self, kind: Callable[..., HttpT]) -> HttpT:
-        """An HTTP client of the library, which connects when it is first used. It repeats no request.
+        """An HTTP client of the library, which connects when it is first used. It repeats no request by itself.
 
         Raises: SettingsError: the environment names a proxy or a file of authorities that cannot be used.
         """

@@ -17,6 +17,7 @@ from matchka.client import calls
 from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import DEFAULT_TIMEOUT_S, connection_to
 from matchka.client.readiness import POLL_S, ReadinessDeadline
+from matchka.client.retries import Retries
 from matchka.client.transport import answer_in, documented, failures_reported, request_of
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
@@ -35,7 +36,9 @@ def _sent(describe: Callable[P, Call[AnswerT]]) -> "Callable[Concatenate[Client,
 class Client:
     """A client of a running service, whose connections stay open between calls. Threads may share it.
 
-    No call is repeated: whoever enrols or deletes knows whether it was done, or that nobody can say.
+    Enrolments are sent again, a few times, where no answer came or the service has no room: each has a key by which it
+    is stored once (matchka.client.retries). No other call is repeated: whoever deletes knows whether it was done, or
+    that nobody can say.
 
     Args:
         url: where the service is; MATCHKA_URL by default.
@@ -117,6 +120,16 @@ class Client:
 
     def _send(self, call: Call[AnswerT], timeout_s: float | None = None) -> AnswerT:
         limit_s = timeout_s or self._connection.timeout_s
-        with failures_reported(self._connection, limit_s):
-            response = self._http.request(**request_of(call, limit_s))
-        return answer_in(response, call)
+        retries, request = Retries(call), request_of(call, limit_s)
+        while True:
+            with failures_reported(self._connection, limit_s):
+                try:
+                    response = self._http.request(**request)
+                except httpx2.RequestError as error:
+                    pause_s = retries.pause_after_error(error)
+                else:
+                    told_s = retries.pause_after_answer(response)
+                    if told_s is None:
+                        return answer_in(response, call)
+                    pause_s = told_s
+            time.sleep(pause_s)

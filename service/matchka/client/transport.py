@@ -25,7 +25,7 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 def request_of(call: Call[Any], timeout_s: float) -> Mapping[str, Any]:
     """The arguments of the HTTP library's `request`."""
-    request = {"method": call.method, "url": call.path, "timeout": timeout_s}
+    request = {"method": call.method, "url": call.path, "timeout": timeout_s, "headers": call.headers}
     if call.method == "GET":
         return {**request, "params": call.fields}
     # fields as parts: without a file, the library would send them as a content type that the service does not take

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from matchka.store.integrity.digest import digest_of
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 LONGEST_SUBJECT_ID: Final = 256  # characters, fixed by the HTTP interface
 TEMPLATE_ID: Final = "[0-9a-f]{32}"  # a regular expression: what uuid4().hex makes
 
@@ -226,6 +226,29 @@ class ChallengeRow(Base):
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class IdempotencyKeyRow(Base):
+    """A request that its caller gave a key: digests of whose key it is and of what was asked for (store/idempotency/).
+
+    It names nobody, and stays where the subject is deleted.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("idempotency_keys_by_time", "created_at"),)
+    name: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class EnrolmentAnswerRow(Base):
+    """What an enrolment with such a key was answered; encrypted where its subject has a key, and gone with it."""
+
+    __tablename__ = "enrolment_answers"
+    __table_args__ = (Index("enrolment_answers_of_subject", "subject_key"),)
+    name: Mapped[bytes] = mapped_column(ForeignKey("idempotency_keys.name", ondelete="CASCADE"), primary_key=True)
+    subject_key: Mapped[int] = mapped_column(ForeignKey("subjects.key", ondelete="CASCADE"))
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class KeyRow(Base):

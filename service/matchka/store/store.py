@@ -26,6 +26,7 @@ from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import NO_REVIEW, Review
 from matchka.store.feed.feed import ChangeFeed
 from matchka.store.feed.snapshot import Snapshot
+from matchka.store.idempotency.answers import NO_RECORDING, RecordedAnswers, Recording
 from matchka.store.integrity.page_check import require_sound_pages
 from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.keys.keys import Keys
@@ -113,6 +114,7 @@ class Store:
         self.audit = AuditLog(self._engine, hasher, is_audited)
         self.keys = Keys(self._engine, self.audit)
         self.attempts = Attempts(self._engine)
+        self.answers = RecordedAnswers(self._engine, vault, hasher)
         self.rights = Rights(self._engine, vault, hasher, self.audit)
         self._erasure = database_of(self._engine).erasure(self._engine)
         self.feed = ChangeFeed(self._engine, vault, limits)
@@ -137,6 +139,7 @@ class Store:
         limits: EnrolmentLimits = NO_LIMITS,
         review: Review = NO_REVIEW,
         terms: TermsChange = NO_CHANGE,
+        recording: Recording = NO_RECORDING,
     ) -> Enrolment:
         """Store templates and recompute the subject's reference; all or nothing, but for what a review leaves out.
 
@@ -151,8 +154,10 @@ class Store:
             limits: of what the caller may add.
             review: looks at what is stored before it is committed.
             terms: what to change of the subject's.
+            recording: lets a request that is sent again be done once.
 
         Raises:
+            EnrolmentRepeated: it was done before; see Recording.begin().
             DuplicateSampleError: one is that of a sample which is stored already, or twice among them.
             ConsentRequiredError: it lacks what the limits require.
             MatchkaError: it is beyond the limits (see EnrolmentLimits.require_room), or the review refuses it.
@@ -164,6 +169,7 @@ class Store:
         binding = Binding(tenant, model, version)
         self._vault.make_ready(tenant)
         with self._changing() as session, new_key_destroyed_on_failure(self._vault) as made:
+            recording.begin(session, self._vault)
             subject = find_or_make_subject(session, tenant, subject_id, now)
             replaced = erase_expired(session, subject, self._hasher)
             if replaced is not None:
@@ -207,9 +213,11 @@ class Store:
             if replaced is not None:
                 self.audit.note(session, Outcome.DELETED, tenant, subject_id, count=len(replaced.template_ids))
             self.audit.note(session, Outcome.ENROLLED, tenant, subject_id, model, version, count=len(kept))
+            enrolment = Enrolment(kept, reference, refused)
+            recording.finish(session, self._vault, subject, enrolment)
         if replaced is not None:
             self._erase(ERASE_WAIT_S)
-        return Enrolment(kept, reference, refused)
+        return enrolment
 
     def reference(self, tenant: str, subject_id: str, model: str, version: str) -> Reference:
         """The reference of one subject.

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 
-from matchka.client import AsyncClient, Client
+from matchka.client import AsyncClient, Client, calls, retries
 from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError, SettingsError
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import embedding_of
@@ -29,18 +30,22 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 Ask = Callable[..., Any]
 
 
-def asked(url: str, call: str, *arguments: Any, **options: Any) -> Any:
+def asked(url: str, call: str, *arguments: Any, idempotency_key: str | None = None, **options: Any) -> Any:
     """One call of a client of its own."""
+    given = {"idempotency_key": idempotency_key} if idempotency_key else {}
     with Client(url, **options) as client:
-        return getattr(client, call)(*arguments)
+        return getattr(client, call)(*arguments, **given)
 
 
-def asked_asynchronously(url: str, call: str, *arguments: Any, **options: Any) -> Any:
+def asked_asynchronously(
+    url: str, call: str, *arguments: Any, idempotency_key: str | None = None, **options: Any
+) -> Any:
     """One call of an asynchronous client of its own."""
+    given = {"idempotency_key": idempotency_key} if idempotency_key else {}
 
     async def ask() -> Any:
         async with AsyncClient(url, **options) as client:
-            return await getattr(client, call)(*arguments)
+            return await getattr(client, call)(*arguments, **given)
 
     return asyncio.run(ask())
 
@@ -59,6 +64,7 @@ class Peer:
     idle_s: float | None = None
     connections: int = 0
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)  # of idempotency
     url: str = ""
 
 
@@ -84,6 +90,7 @@ def listening(recorded: Peer, host: str, tls: ssl.SSLContext | None) -> Iterator
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             recorded.requests.append((self.command, self.path, self.headers["Authorization"]))
+            recorded.keys.append(self.headers["Idempotency-Key"])
             if len(recorded.requests) > recorded.answers:
                 self.close_connection = True
                 return
@@ -188,13 +195,72 @@ def test_connection_that_the_service_closed_in_between_is_replaced(peer: Peer):
 @both_clients
 @pytest.mark.parametrize(
     ("call", "arguments"),
-    [("enroll", ("a", [b"x"])), ("delete_subject", ("a",)), ("delete_template", ("t",)), ("models", ())],
+    [("embed", ([b"x"],)), ("delete_subject", ("a",)), ("delete_template", ("t",)), ("models", ())],
 )
 def test_call_without_an_answer_is_not_sent_again(peer: Peer, ask: Ask, call: str, arguments: tuple[Any, ...]):
     peer.answers = 0
     with pytest.raises(ServiceUnreachableError, match="does not answer"):
         ask(peer.url, call, *arguments)
     assert len(peer.requests) == 1
+
+
+@both_clients
+def test_enrolment_without_an_answer_is_sent_again_under_one_key_and_only_so_often(
+    peer: Peer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
+    peer.answers = 0
+    for _ in range(2):
+        with pytest.raises(ServiceUnreachableError, match="does not answer"):
+            ask(peer.url, "enroll", "a", [b"x"])
+    assert len(peer.requests) == 2 * retries.MOST_TRIES
+    assert {path for _, path, _ in peer.requests} == {"/v1/enroll"}
+    first, second = set(peer.keys[: retries.MOST_TRIES]), set(peer.keys[retries.MOST_TRIES :])
+    assert len(first) == len(second) == len(first ^ second) - 1 == 1
+    assert all(key and len(key) >= 32 for key in first | second)
+
+
+@both_clients
+def test_enrolment_is_sent_again_when_there_is_no_room_and_after_the_time_it_is_told(
+    peer: Peer, ask: Ask, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(retries, "LONGEST_PAUSE_S", 0.05)  # in place of the second of Retry-After
+    problem = {"type": "about:blank", "title": "", "code": "draining", "detail": "", "value": None, "remedy": ""}
+    peer.status, peer.body = 503, json.dumps(problem | {"status": 503}).encode()
+    peer.headers = {"Retry-After": "1"}
+    with pytest.raises(RequestFailedError) as refused:
+        ask(peer.url, "enroll", "a", [b"x"], idempotency_key="mine")
+    assert (refused.value.status, refused.value.code) == (503, "draining")
+    assert peer.keys == ["mine"] * retries.MOST_TRIES
+
+
+@both_clients
+@pytest.mark.parametrize("status", [409, 422, 500])
+def test_enrolment_that_is_refused_is_not_sent_again(peer: Peer, ask: Ask, status: int):
+    problem = {"type": "about:blank", "title": "", "code": "refused", "detail": "", "value": None, "remedy": ""}
+    peer.status, peer.body = status, json.dumps(problem | {"status": status}).encode()
+    with pytest.raises(RequestFailedError):
+        ask(peer.url, "enroll", "a", [b"x"])
+    assert len(peer.requests) == 1
+
+
+def test_pauses_grow_by_halves_at_most_follow_the_service_and_end():
+    response = httpx2.Response(503, headers={"Retry-After": "3"})
+    for _ in range(20):
+        tries = retries.Retries(calls.enroll("a", [b"x"]))
+        first, second = (tries.pause_after_error(httpx2.ConnectError("refused")) for _ in range(2))
+        assert 0.1 <= first <= 0.2 <= 2 * second <= 0.8
+        assert tries.pause_after_answer(response) == 3.0
+        assert tries.pause_after_answer(httpx2.Response(503, headers={"Retry-After": "3600"})) == 5.0
+        assert tries.pause_after_answer(response) is None
+        with pytest.raises(httpx2.ConnectError):
+            tries.pause_after_error(httpx2.ConnectError("refused"))
+
+
+def test_enrolment_that_took_too_long_is_not_sent_again():
+    with pytest.raises(httpx2.ReadTimeout):
+        retries.Retries(calls.enroll("a", [b"x"])).pause_after_error(httpx2.ReadTimeout("slow"))
 
 
 @both_clients

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -11,8 +12,9 @@ from matchka.api.bodies.json_object import JSON
 from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, SubjectForm, body_schema, reads
+from matchka.api.idempotency import REPLAYED, REPLAYED_HEADER, IdempotencyKey, named
 from matchka.api.lookalikes import Lookalikes, looking
-from matchka.api.position import ANSWERED, headers_of, text_of
+from matchka.api.position import ANSWERED, POSITION_HEADER, headers_of, text_of
 from matchka.api.problems import status_and_code
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
@@ -28,11 +30,19 @@ from matchka.api.schemas import (
     TemplateAnswer,
 )
 from matchka.api.tries import tries_of
-from matchka.errors import InvalidFieldError, InvalidSubjectIdError, LikelyDuplicateError, MatchkaError
+from matchka.errors import (
+    InvalidFieldError,
+    InvalidSubjectIdError,
+    LikelyDuplicateError,
+    MatchkaError,
+    NotEnrolledError,
+    OtherVersionError,
+)
+from matchka.store.idempotency.answers import EnrolmentRepeated
 from matchka.store.keys.scopes import Scope, missing_scope
 from matchka.store.rights.receipt import Receipt
 from matchka.store.subject_id import check_subject_id
-from matchka.tasks.embedding.enrolment import EnrolmentRules
+from matchka.tasks.embedding.enrolment import EnrolmentRules, Once
 from matchka.tasks.embedding.results import Enrolled, Skipped, SubjectSimilarity
 
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
@@ -44,11 +54,14 @@ router = GuardedRouter()
     "/v1/enroll",
     status_code=201,
     openapi_extra=body_schema(EnrollForm),
-    responses={201: {"headers": ANSWERED}},
+    responses={201: {"headers": {**ANSWERED, **REPLAYED_HEADER}}},
     summary="Enrol samples of a subject",
 )
 async def enroll(
-    caller: CallerDep, response: Response, form: Annotated[EnrollForm, Depends(reads(EnrollForm))]
+    caller: CallerDep,
+    response: Response,
+    key: IdempotencyKey,
+    form: Annotated[EnrollForm, Depends(reads(EnrollForm))],
 ) -> EnrollAnswer:
     """Store one template for each file, all or none unless bad ones are skipped; searchable when this answers."""
     if form.force and not caller.may(Scope.ADMIN):
@@ -56,21 +69,31 @@ async def enroll(
     refuses = form.on_duplicate == "refuse" or (caller.state.refuses_duplicates and not form.force)
     async with looking(caller, form.model, refuses) as lookalikes:
         rules = EnrolmentRules(not form.force, form.on_error == "skip", refuses, lookalikes.tells)
-        enrolled, similar = await caller.run(lambda: _enrolled(caller, form, rules, lookalikes), samples=len(form.file))
-    response.headers.update(headers_of(enrolled.position))
-    return _answer(form.subject_id, enrolled, similar)
+        answer, is_repeated = await caller.run(
+            lambda: _enrolled(caller, form, rules, lookalikes, key), samples=len(form.file)
+        )
+    response.headers.update({POSITION_HEADER: answer.position} if answer.position else {})
+    response.headers.update(REPLAYED if is_repeated else {})
+    return answer
 
 
 def _enrolled(
-    caller: Caller, form: EnrollForm, rules: EnrolmentRules, lookalikes: Lookalikes
-) -> tuple[Enrolled, list[SubjectSimilarity] | None]:
-    """Enrol, and count what that tells: here, because who leaves now may look later what was stored."""
+    caller: Caller, form: EnrollForm, rules: EnrolmentRules, lookalikes: Lookalikes, key: str | None
+) -> tuple[EnrollAnswer, bool]:
+    """Enrol, and count what that tells: here, because who leaves now may look later what was stored.
+
+    Returns: the answer, and whether it is that of an enrolment that was done before.
+    """
     tries = tries_of(caller, form.target, form.model)
     limits = caller.enrolment_limits(form.mode)
+    request = named(caller, key, form)
+    once = None if request is None else Once(request, _kept_of)
     try:
         enrolled = caller.verifier.enroll(
-            caller.tenant, form.model, form.subject_id, form.file, form.options, limits, rules, form.terms
+            caller.tenant, form.model, form.subject_id, form.file, form.options, limits, rules, form.terms, once
         )
+    except EnrolmentRepeated as repeated:
+        return _answered_before(caller, form, lookalikes, repeated.answer), True
     except LikelyDuplicateError as error:
         raise lookalikes.refusal(error) from error
     except MatchkaError as error:
@@ -80,10 +103,42 @@ def _enrolled(
     failed = sum(one.error.failed_tries for one in enrolled.skipped)
     if tries is not None and failed:
         tries.count_failed(failed)
-    return enrolled, lookalikes.told(enrolled)
+    similar = lookalikes.told(enrolled.similar_subjects, enrolled.near)
+    return _answer(form.subject_id, enrolled).model_copy(update={"similar_subjects": _similar_answer(similar)}), False
 
 
-def _answer(subject_id: str, enrolled: Enrolled, similar: list[SubjectSimilarity] | None) -> EnrollAnswer:
+def _kept_of(enrolled: Enrolled) -> bytes:
+    """What is kept of an answer: nothing of it names a subject, this one or others."""
+    return _answer("", enrolled).model_dump_json(exclude={"subject_id", "similar_subjects", "position"}).encode()
+
+
+def _answered_before(caller: Caller, form: EnrollForm, lookalikes: Lookalikes, kept: bytes) -> EnrollAnswer:
+    """The answer of an enrolment that was done before; who may be the same person is looked up as of now.
+
+    The position is that of now, too: what is sent it is shown the enrolment, and perhaps what came later.
+    """
+    now = {"subject_id": form.subject_id, "similar_subjects": None, "position": text_of(caller.verifier.position_now())}
+    before = EnrollAnswer.model_validate({**json.loads(kept), **now})
+    if not lookalikes.tells:
+        return before
+    try:
+        found, near = caller.verifier.similar_subjects(caller.tenant, form.model, form.subject_id)
+    except (NotEnrolledError, OtherVersionError):  # its templates are deleted, or another version is served by now
+        return before
+    return before.model_copy(update={"similar_subjects": _similar_answer(lookalikes.told(found, near))})
+
+
+def _similar_answer(similar: list[SubjectSimilarity] | None) -> list[SubjectSimilarityAnswer] | None:
+    if similar is None:
+        return None
+    return [
+        SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine)
+        for s in similar[:MOST_SIMILAR_SUBJECTS]
+    ]
+
+
+def _answer(subject_id: str, enrolled: Enrolled) -> EnrollAnswer:
+    """What was stored; who is similar is not told here."""
     return EnrollAnswer(
         subject_id=subject_id,
         model=enrolled.manifest.name,
@@ -91,11 +146,7 @@ def _answer(subject_id: str, enrolled: Enrolled, similar: list[SubjectSimilarity
         dim=enrolled.dim,
         template_ids=list(enrolled.template_ids),
         template_count=enrolled.template_count,
-        similar_subjects=similar
-        and [
-            SubjectSimilarityAnswer(subject_id=s.subject_id, similarity=s.similarity, cosine=s.cosine)
-            for s in similar[:MOST_SIMILAR_SUBJECTS]
-        ],
+        similar_subjects=None,
         faces=faces_answer(enrolled.findings),
         skipped=[_skipped_answer(one) for one in enrolled.skipped],
         position=text_of(enrolled.position),

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from matchka.errors import BackupError, StoreError
 from matchka.store.engine import reading
 from matchka.store.migrations.migrate import version_of_tables
-from matchka.store.schema import SCHEMA_VERSION, ChallengeRow
+from matchka.store.schema import SCHEMA_VERSION, ChallengeRow, EnrolmentAnswerRow, IdempotencyKeyRow
 from matchka.store.sqlite.staging import DATABASE_NAME
 from matchka.store.statistics import StoreStatistics, statistics_of
 from matchka.store.transfer.archive import Advance, ArchiveManifest, new_archive
@@ -110,7 +110,7 @@ def archive_copy(make_copy: Callable[[Path], None], target: Path, advance: Advan
         created_at = datetime.now(UTC)
         make_copy(copy)
         statistics = _statistics_of_file(copy)
-        _forget_challenges(copy)
+        _forget_requests(copy)
         writer.add_file(DATABASE_NAME, copy, advance)
         manifest = BackupManifest(
             format="matchka-backup-1",
@@ -195,12 +195,16 @@ def _statistics_of_file(database: Path) -> StoreStatistics:
         engine.dispose()
 
 
-def _forget_challenges(copy: Path) -> None:
-    """Remove what subjects were asked, and its bytes: whoever reads a backup could answer in their place."""
+def _forget_requests(copy: Path) -> None:
+    """Remove what subjects were asked, and its bytes: whoever reads a backup could answer in their place.
+
+    Answers that are kept for a day for whoever asks again go as well: a backup is for longer.
+    """
     try:
         with closing(sqlite3.connect(copy)) as connection, connection:
             connection.execute("PRAGMA secure_delete=ON")
-            connection.execute(f"DELETE FROM {ChallengeRow.__tablename__}")  # noqa: S608 - a constant
+            for table in (ChallengeRow, EnrolmentAnswerRow, IdempotencyKeyRow):
+                connection.execute(f"DELETE FROM {table.__tablename__}")  # noqa: S608 - a constant
     except sqlite3.Error as error:
         raise BackupError("The copy cannot be written.", value=error, remedy="Check the disk's space.") from error
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from matchka.errors import VaultError
 from matchka.store.engine import database_of
-from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow, TermsRow
+from matchka.store.schema import EnrolmentAnswerRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.subject_keys import new_key_destroyed_on_failure, seal_subjects, subjects_in_clear
 
@@ -107,7 +107,7 @@ def _tenant(subject: SubjectRow) -> str:
 
 def _erase_free_space(engine: Engine) -> None:
     """Write the database's files anew, without what was in clear; others cannot write meanwhile."""
-    database_of(engine).erase_free_space(engine, (TemplateRow, ReferenceRow, TermsRow))
+    database_of(engine).erase_free_space(engine, (TemplateRow, ReferenceRow, TermsRow, EnrolmentAnswerRow))
 
 
 def _empty_log(engine: Engine) -> None:

@@ -57,6 +57,11 @@ class Binding:
         return subject_key.to_bytes(8) + bytes.fromhex(template_id) + self._common
 
 
+def answer_binding(subject_key: int, tenant: str) -> bytes:
+    """Associated data of the encrypted answer of an enrolment: of whose it is."""
+    return subject_key.to_bytes(8) + NO_TEMPLATE + b"matchka-enrolment-answer-1" + tenant.encode()
+
+
 def new_key_ids(count: int) -> list[bytes]:
     """Ids that nobody has, which rise with the time: keys that are read together lie together.
 

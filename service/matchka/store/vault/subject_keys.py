@@ -14,9 +14,17 @@ from matchka.store.engine import lock_name
 from matchka.store.feed.changes import note_changes
 from matchka.store.integrity.stored_embeddings import require_digest
 from matchka.store.rights.terms import terms_binding
-from matchka.store.schema import KeyErasureRow, KeyStoreNameRow, ReferenceRow, SubjectRow, TemplateRow, TermsRow
+from matchka.store.schema import (
+    EnrolmentAnswerRow,
+    KeyErasureRow,
+    KeyStoreNameRow,
+    ReferenceRow,
+    SubjectRow,
+    TemplateRow,
+    TermsRow,
+)
 from matchka.store.subject_hash import SubjectHasher
-from matchka.store.vault.sealed import Binding, embedding_in_clear
+from matchka.store.vault.sealed import Binding, answer_binding, embedding_in_clear
 from matchka.store.vault.vault import Plain, Vault
 
 SUBJECTS_AT_ONCE: Final = 1_000
@@ -105,6 +113,7 @@ def seal_subjects(session: Session, vault: Vault, subjects: Sequence[SubjectRow]
         for row, sealed in zip(rows, vault.seal(plain), strict=True):
             row.embedding = sealed
         _seal_terms(session, vault, owners, accepts_clear)
+        _seal_answers(session, vault, owners)
         session.flush()
         count += len(rows)
     return count
@@ -121,6 +130,17 @@ def _seal_terms(session: Session, vault: Vault, owners: Mapping[int, SubjectRow]
     ]
     for row, sealed in zip(rows, vault.seal(plain), strict=True):
         row.content = sealed
+
+
+def _seal_answers(session: Session, vault: Vault, owners: Mapping[int, SubjectRow]) -> None:
+    rows = session.scalars(select(EnrolmentAnswerRow).where(EnrolmentAnswerRow.subject_key.in_(owners))).all()
+    subjects = [owners[row.subject_key] for row in rows]
+    plain = [
+        Plain(subject.key_id, answer_binding(subject.key, subject.tenant), row.answer)
+        for subject, row in zip(subjects, rows, strict=True)
+    ]
+    for row, sealed in zip(rows, vault.seal(plain), strict=True):
+        row.answer = sealed
 
 
 def finish_erasures(engine: Engine, vault: Vault) -> bool:
@@ -221,4 +241,5 @@ def drop_unreadable(session: Session, subject: SubjectRow, hasher: SubjectHasher
     session.execute(delete(TemplateRow).where(TemplateRow.subject_key == subject.key))
     session.execute(delete(ReferenceRow).where(ReferenceRow.subject_key == subject.key))
     session.execute(delete(TermsRow).where(TermsRow.subject_key == subject.key))
+    session.execute(delete(EnrolmentAnswerRow).where(EnrolmentAnswerRow.subject_key == subject.key))
     subject.expires_at = None

@@ -1,7 +1,8 @@
 """Enrolment: samples -> templates of one subject, after a look at whether they are its own and nobody else's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from matchka.bundles.outputs.embedding import EmbeddingOutput
@@ -24,6 +25,8 @@ from matchka.inference.registry import ModelRegistry
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import Files, Review
 from matchka.store.feed.snapshot import Position
+from matchka.store.idempotency.answers import NO_RECORDING, OnceRecording, Recording
+from matchka.store.idempotency.requests import NamedRequest
 from matchka.store.records import Enrolment, Reference, StoredEmbedding
 from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
@@ -57,6 +60,14 @@ class EnrolmentRules:
 
 
 DEFAULT_RULES: Final = EnrolmentRules()
+
+
+@dataclass(frozen=True)
+class Once:
+    """An enrolment whose request may be sent again. Attributes: answer: what is kept to answer that with."""
+
+    request: NamedRequest
+    answer: Callable[[Enrolled], bytes]
 
 
 class Enroller:
@@ -94,6 +105,7 @@ class Enroller:
         limits: EnrolmentLimits = NO_LIMITS,
         rules: EnrolmentRules = DEFAULT_RULES,
         terms: TermsChange = NO_CHANGE,
+        once: Once | None = None,
     ) -> Enrolled:
         """Store a template for each sample; all of them or, where one fails, none, unless the rules skip it.
 
@@ -106,13 +118,17 @@ class Enroller:
             limits: of what the caller may add.
             rules: what is asked of the samples.
             terms: what to change of the subject's.
+            once: the request, where it may be sent again.
 
         Raises:
+            EnrolmentRepeated: it was done before; see matchka.store.idempotency.answers.Recording.begin().
             DiffersFromSubjectError: a sample does not agree with what the subject has.
             SamplesDifferError: samples do not agree with each other.
             LikelyDuplicateError: somebody else may be the same person, which the rules refuse.
             MatchkaError: a sample is not usable, or the enrolment is beyond the limits.
         """
+        if once is not None:
+            self._store.answers.require_new(once.request)  # again in the transaction: this only spares the embedding
         read = read_files(model, samples, model.options_for("enrolment", given), rules.skips_bad)
         look = _Look(self._identifier, self._follower, tenant, model, self._galleries.of(tenant, model))
         review = Review(files=read.files, skips=rules.skips_bad)
@@ -121,6 +137,9 @@ class Enroller:
             review = replace(review, compare=_Comparison(model, subject_id, read.files, foreign).refusals)
         if rules.refuses_duplicates:
             review = replace(review, accept=look.require_nobody, is_exclusive=True)
+        recording: Recording = NO_RECORDING
+        if once is not None:
+            recording = OnceRecording(once.request, partial(_described, once, model, read))
         with model.times.timed("store"):
             enrolment = self._store.add_templates(
                 tenant,
@@ -133,10 +152,21 @@ class Enroller:
                 limits,
                 review,
                 terms,
+                recording,
             )
             position = self._follower.position_now()
         similar = look.at(enrolment.reference) if rules.tells_similar or rules.refuses_duplicates else None
         return _result(model, read, enrolment, similar, position)
+
+    def position_now(self) -> Position | None:
+        """What a search shows at least that is sent it; it shows all that was enrolled before."""
+        return self._follower.position_now()
+
+    def similar_to(self, tenant: str, model: Model, subject_id: str) -> SimilarSubjects:
+        """Others who may be the same person as a subject that has templates of the model's current version."""
+        reference = self._store.reference(tenant, subject_id, model.manifest.name, model.manifest.version)
+        look = _Look(self._identifier, self._follower, tenant, model, self._galleries.of(tenant, model))
+        return look.at(reference)
 
     def _foreign_to_older(
         self, tenant: str, model: Model, subject_id: str, read: "ReadFiles", given: Mapping[str, str]
@@ -298,6 +328,10 @@ class _Look:
                 similar=[one.subject_id for one in similar],
                 near=near,
             )
+
+
+def _described(once: Once, model: Model, read: ReadFiles, enrolment: Enrolment) -> bytes:
+    return once.answer(_result(model, read, enrolment, None, None))
 
 
 def _result(

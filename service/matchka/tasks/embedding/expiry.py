@@ -1,4 +1,7 @@
-"""Deletes subjects when their time is over, and forgets old entries of the deletion log, by the database's clock."""
+"""Deletes subjects when their time is over, and forgets old entries of the deletion log and old answers.
+
+All of it by the database's clock.
+"""
 
 import logging
 import math
@@ -42,13 +45,24 @@ class Expiring(Protocol):
         """Take the oldest changes off the change feed; how many it were."""
         ...
 
+    def forget_old_answers(self, older_than: timedelta, most: int) -> int:
+        """Forget the oldest answers that are kept for requests that are sent again; how many it were."""
+        ...
+
 
 @dataclass(frozen=True)
 class Kept:
-    """For how long entries are kept. Attributes: deletions: of the deletion log. changes: of the change feed."""
+    """For how long entries are kept.
+
+    Attributes:
+        deletions: of the deletion log.
+        changes: of the change feed.
+        answers: of enrolments, for requests that are sent again.
+    """
 
     deletions: timedelta
     changes: timedelta
+    answers: timedelta
 
 
 class ClockWatch:
@@ -122,6 +136,7 @@ class ExpirySweeper:
         forgotten = (
             self._subjects.forget_old_deletions(self._kept.deletions, MOST_FORGOTTEN),
             self._subjects.forget_old_changes(self._kept.changes, MOST_FORGOTTEN),
+            self._subjects.forget_old_answers(self._kept.answers, MOST_FORGOTTEN),
         )
         return BUSY_ROUND_S if deleted == MOST_AT_ONCE or MOST_FORGOTTEN in forgotten else ROUND_S
 

@@ -24,6 +24,7 @@ from matchka.store.audit.log import AuditLog
 from matchka.store.challenges import Challenges
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.feed.snapshot import Position
+from matchka.store.idempotency.answers import RecordedAnswers
 from matchka.store.keys.keys import Keys
 from matchka.store.records import Reference, Subject, SubjectSummary
 from matchka.store.rights.receipt import Receipt
@@ -31,11 +32,17 @@ from matchka.store.rights.rights import Rights
 from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
-from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules
+from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules, Once
 from matchka.tasks.embedding.following.follower import Follower, FollowerRules, FollowerStatus
 from matchka.tasks.embedding.following.galleries import ServedGalleries
 from matchka.tasks.embedding.fusion import decide_jointly
-from matchka.tasks.embedding.identification import Identifier, Search, counterpart, observe_with_version
+from matchka.tasks.embedding.identification import (
+    Identifier,
+    Search,
+    SimilarSubjects,
+    counterpart,
+    observe_with_version,
+)
 from matchka.tasks.embedding.results import Embeddings, Enrolled, FusedVerified, Identified, ModelVersion, Verified
 from matchka.tasks.embedding.thresholds import Decision, Report, decide, strictest
 from matchka.vectors import cosine_similarity, truncate_and_normalise
@@ -147,6 +154,11 @@ class Verifier:
         return self._store.attempts
 
     @property
+    def answers(self) -> RecordedAnswers:
+        """What enrolments were answered whose requests may be sent again."""
+        return self._store.answers
+
+    @property
     def databases(self) -> tuple[Engine, ...]:
         """Every database that a request may need."""
         return self._store.engines
@@ -212,10 +224,19 @@ class Verifier:
         limits: EnrolmentLimits = NO_LIMITS,
         rules: EnrolmentRules = DEFAULT_RULES,
         terms: TermsChange = NO_CHANGE,
+        once: Once | None = None,
     ) -> Enrolled:
         """Store templates of the current version; see Enroller.enroll()."""
         model = self._current(model_name)
-        return self._enroller.enroll(tenant, model, subject_id, samples, given, limits, rules, terms)
+        return self._enroller.enroll(tenant, model, subject_id, samples, given, limits, rules, terms, once)
+
+    def position_now(self) -> Position | None:
+        """What a search shows at least that is sent it; it shows all that was enrolled before."""
+        return self._enroller.position_now()
+
+    def similar_subjects(self, tenant: str, model_name: str, subject_id: str) -> SimilarSubjects:
+        """Others who may be the same person as a subject; see Enroller.similar_to()."""
+        return self._enroller.similar_to(tenant, self._current(model_name), subject_id)
 
     def verify(
         self,
@@ -415,6 +436,10 @@ class Verifier:
     def forget_old_changes(self, older_than: timedelta, most: int) -> int:
         """Take the oldest changes off the change feed; how many it were."""
         return self.rights.forget_old_changes(older_than, most)
+
+    def forget_old_answers(self, older_than: timedelta, most: int) -> int:
+        """Forget the oldest answers that are kept for requests that are sent again; how many it were."""
+        return self.answers.forget_old(older_than, most)
 
     @property
     def database_time(self) -> datetime:

@@ -20,7 +20,7 @@ from tests.factories.samples import sample
 QUIETLY = EnrolmentRules(tells_similar=False)
 TENANT = "default"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-KEPT = Kept(deletions=timedelta(days=30), changes=timedelta(hours=24))
+KEPT = Kept(deletions=timedelta(days=30), changes=timedelta(hours=24), answers=timedelta(hours=12))
 WAIT_S = 60.0
 
 
@@ -105,6 +105,7 @@ class Subjects:
     def __init__(self, due: int, old: int = 0, changes: int = 0) -> None:
         self.database_time = NOON
         self.due, self.old, self.changes = due, old, changes
+        self.old_answers = 0
         self.failures = 0
         self.calls = 0
         self.is_done = threading.Event()
@@ -132,6 +133,12 @@ class Subjects:
         self.changes -= done
         return done
 
+    def forget_old_answers(self, older_than: timedelta, most: int) -> int:
+        assert older_than == KEPT.answers
+        done = min(most, self.old_answers)
+        self.old_answers -= done
+        return done
+
 
 def test_round_takes_old_changes_off_the_feed_and_the_next_one_comes_soon_while_there_are_more():
     subjects = Subjects(due=0, changes=MOST_FORGOTTEN + 1)
@@ -148,6 +155,13 @@ def test_round_deletes_no_more_than_a_bound_and_the_next_one_comes_soon_while_mo
         (60.0, 0, 0),
         (60.0, 0, 0),
     ]
+
+
+def test_round_forgets_no_more_answers_than_a_bound_and_the_next_one_comes_soon():
+    subjects = Subjects(due=0)
+    subjects.old_answers = MOST_FORGOTTEN + 1
+    sweeper = ExpirySweeper(subjects, KEPT, lambda: 0.0)
+    assert [(sweeper.sweep(), subjects.old_answers) for _ in range(2)] == [(1.0, 1), (60.0, 0)]
 
 
 def test_nothing_is_deleted_until_a_clock_that_jumped_ahead_has_stayed_for_an_hour():
