@@ -24,6 +24,7 @@ from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.key_ring import KeyRing, following
 from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
+from matchka.api.guards.rates import RequestRates
 from matchka.api.idempotency import HEADER as IDEMPOTENCY_HEADER
 from matchka.api.idempotency import REPLAYED
 from matchka.api.openapi import DescribedApi
@@ -55,6 +56,7 @@ from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.fairness.shares import most_held
 from matchka.runtime.fairness.turns import Turns
 from matchka.runtime.load_shedding import LoadShedder
+from matchka.runtime.processes.siblings import NoSiblings, Siblings
 from matchka.settings import Settings
 from matchka.store.attempts import AttemptRules
 from matchka.store.audit.writer import writing_audit
@@ -80,7 +82,12 @@ LOAD_SHEDDING_SHARE: Final = 0.5  # of the time to an answer: what is foretold m
 LOGGER: Final = logging.getLogger("matchka")
 
 
-def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: Telemetry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    verifier: Verifier | None = None,
+    telemetry: Telemetry | None = None,
+    siblings: Siblings | None = None,
+) -> FastAPI:
     """Build the service.
 
     Args:
@@ -88,8 +95,9 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
         verifier: an opened one (see opened_verifier) that the caller closes; opened at start-up where none is given.
             Its models are warmed and its galleries filled in the background, until which /readyz answers 503.
         telemetry: that of the verifier, where there is one.
+        siblings: the other processes of the service; none by default.
     """
-    telemetry = telemetry or Telemetry()
+    telemetry, siblings = telemetry or Telemetry(), siblings or NoSiblings()
     ring = KeyRing(settings)
 
     @asynccontextmanager
@@ -99,7 +107,8 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
             stack.enter_context(following(ring, opened.keys))
             health = stack.enter_context(closing(DatabaseHealth(opened.databases)))
             app.state.service.database_health = health
-            writing = writing_audit(opened.audit, settings.audit_checkpoint, settings.audit.days)
+            checkpoint = settings.audit_checkpoint if siblings.is_first else None  # one file has one writer
+            writing = writing_audit(opened.audit, checkpoint, settings.audit.days)
             app.state.service.audit = writer = stack.enter_context(writing)
             if writer is not None:
                 telemetry.watch_audit(writer.counts)
@@ -134,7 +143,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     required = frozenset(settings.enrolment_requires)
     refuses = settings.on_duplicate == "refuse"
     app.state.service = ServiceState(
-        ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules, refuses
+        ring, workers, settings.request_timeout_s, load_shedder, telemetry, required, rules, refuses, siblings=siblings
     )
     telemetry.watch_draining(lambda: app.state.service.drain.is_draining)
     for part in (embeddings, classes, parameters, decisions, challenges, speech, subjects, models, keys, audit, health):
@@ -146,7 +155,7 @@ def create_app(settings: Settings, verifier: Verifier | None = None, telemetry: 
     # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
-    _add_guards(app, settings, ring)
+    _add_guards(app, settings, ring, siblings)
     app.add_middleware(AuditTrail, writer=lambda: app.state.service.audit)
     app.add_middleware(RequestTimer, telemetry=telemetry)
     add_error_handlers(app)
@@ -164,14 +173,16 @@ def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.service = state
     app.include_router(health.router)
-    _add_guards(app, settings, state.keys)
+    _add_guards(app, settings, state.keys, state.siblings)
     add_error_handlers(app)
     return app
 
 
-def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing) -> None:
+def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing, siblings: Siblings) -> None:
     """Look at who asks; what is refused here or further in holds nothing while it is answered."""
-    app.add_middleware(KeyGate, keys=ring, failed=FailedKeys(), guards_docs=settings.docs == "key")
+    failed = FailedKeys(dues=siblings.refused_networks)
+    rates = RequestRates(moments=siblings.request_rates)
+    app.add_middleware(KeyGate, keys=ring, failed=failed, guards_docs=settings.docs == "key", rates=rates)
     app.add_middleware(HostGuard, is_keyless=lambda: ring.is_keyless)
     app.add_middleware(Refusals, max_body_mib=settings.max_body_mib)
     if settings.allowed_origins:
@@ -185,12 +196,15 @@ def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing) -> None:
 
 
 @contextmanager
-def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> Iterator[Verifier]:
+def opened_verifier(
+    settings: Settings, telemetry: Telemetry | None = None, siblings: Siblings | None = None
+) -> Iterator[Verifier]:
     """Check and open all that the service needs; closed at the end of the block.
 
     Args:
         settings: as of the application.
         telemetry: told what its parts do; one that nobody reads by default.
+        siblings: the other processes of the service, whose parent owns the data folder; none by default.
 
     Raises:
         BundleError: a bundle does not check out, or lacks a signature that it needs.
@@ -208,7 +222,8 @@ def opened_verifier(settings: Settings, telemetry: Telemetry | None = None) -> I
         for bundle in bundles:
             models.append(open_model(bundle, settings, turns, telemetry.stages))
             stack.callback(models[-1].close)
-        stack.enter_context(owned_data_dir(settings.data_dir))
+        if siblings is None or siblings.is_alone:
+            stack.enter_context(owned_data_dir(settings.data_dir))
         remove_unfinished_restores(restored_file(settings))
         limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
@@ -257,6 +272,7 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings, swe
             LOGGER.critical("The service serves nothing: %s", known)
             # the log alone names the key's place: anybody may ask /readyz
             state.refusal = VaultLockedError(known.detail, remedy=known.remedy)
+            state.siblings.note_loaded()
             return
         if isinstance(known, MatchkaError):
             LOGGER.critical("The service cannot load and stops: %s", known)
@@ -272,7 +288,9 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings, swe
     state.challenger = _challenger_of(verifier, settings)
     state.verifier = verifier
     state.drain.grace_s = settings.drain_s  # before, nobody was told that it is ready
-    sweeper.start()
+    state.siblings.note_loaded()
+    if state.siblings.is_first:
+        sweeper.start()
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))
 
 

@@ -1,5 +1,6 @@
 """Settings: one frozen value, and the only reader of the environment."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ GONE: Final = frozenset(
 )
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -218,9 +219,16 @@ class Settings(BaseSettings):
         30.0, gt=0, allow_inf_nan=False, description="Longest time from a body's arrival to the answer."
     )
     cores: int = Field(
-        default_factory=_cores,
+        default_factory=usable_cores,
         ge=1,
         description="Cores for decoding, models and searches; all of the process by default.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="Processes that serve one port and one store; they share cores and limits, and each has models and "
+        "galleries in its own memory.",
     )
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
     gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
@@ -316,6 +324,33 @@ class Settings(BaseSettings):
     def subject_hash_key(self) -> Path:
         """Where the key that hashes subject ids is kept in force, while there is no key store."""
         return self.subject_hash_key_file or self.data_dir / "subject-hash.key"
+
+    def of_process(self, number: int) -> "Settings":
+        """Those of one of several processes: its share of cores, memory, places and connections.
+
+        Args: number: 1..processes.
+        """
+        cores, more = divmod(self.cores, self.processes)
+        return self.model_copy(
+            update={
+                "cores": max(1, cores + (number <= more)),
+                "max_in_flight": math.ceil(self.max_in_flight / self.processes),
+                "max_bodies_mib": max(self.max_body_mib, self.max_bodies_mib / self.processes),
+                "max_connections": math.ceil(self.max_connections / self.processes),
+            }
+        )
+
+    def require_cpu_for_processes(self) -> None:
+        """Refuse several processes on a GPU, each of which would keep models and galleries in its memory.
+
+        Raises: SettingsError: there would be.
+        """
+        if self.processes > 1 and self.device == "gpu":
+            raise SettingsError(
+                "Several processes would each keep models and galleries in the GPU's memory, and one keeps it busy.",
+                value=f"{self.processes} processes",
+                remedy="Unset MATCHKA_PROCESSES, or set MATCHKA_DEVICE=cpu.",
+            )
 
     def require_one_master_key(self) -> None:
         """Refuse settings by which keys would lie with what they encrypt, or come from two places.

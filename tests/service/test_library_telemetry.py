@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow
     [
         "matchka.cli.main",
         "matchka.cli.serve",
+        "matchka.cli.server",
         "matchka.app",
         "matchka_export.__main__",
         "matchka_train.__main__",

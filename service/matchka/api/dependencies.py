@@ -22,6 +22,7 @@ from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.drain import Drain
 from matchka.runtime.fairness.account import Account, working_as
 from matchka.runtime.load_shedding import LoadShedder
+from matchka.runtime.processes.siblings import NoSiblings, Siblings
 from matchka.store.attempts import AttemptRules, Target
 from matchka.store.audit.writer import AuditWriter
 from matchka.store.enrolment_limits import EnrolmentLimits, Mode
@@ -43,6 +44,7 @@ class ServiceState:
     `refuses_duplicates`: whether an enrolment is refused whose person another subject may be.
     `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
     they never will be; `refusal` says why the service stays without them. `audit` is None where no log is kept.
+    `siblings`: the other processes of the service.
     """
 
     keys: KeyRing
@@ -64,6 +66,7 @@ class ServiceState:
     refusal: MatchkaError | None = None
     drain: Drain = field(default_factory=Drain)
     database_health: DatabaseHealth | None = None
+    siblings: Siblings = field(default_factory=NoSiblings)
 
     async def require_database(self) -> None:
         """Ask the database whether it answers.
@@ -79,6 +82,16 @@ class ServiceState:
             answer.add_done_callback(lambda late: late.exception())  # somebody has to have looked at it
             raise does_not_answer()
         answer.result()
+
+    def require_siblings(self) -> None:
+        """Refuse to be ready before every process of the service was once: whoever begins to ask shall find all.
+
+        Raises: NotReadyError: one is still loading.
+        """
+        if not self.siblings.all_loaded:
+            raise NotReadyError(
+                "Not all processes of the service are loaded yet.", remedy="Wait until /readyz answers 200."
+            )
 
     @property
     def not_ready(self) -> MatchkaError:

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
+from matchka.runtime.processes.siblings import ServiceCounts
+from matchka.runtime.processes.snapshots import Snapshot, merged, total
 from matchka.runtime.stage_timer import StageMetrics
 from matchka.store.audit.writer import AuditCounts
 from matchka.tasks.embedding.following.follower import FollowerStatus
@@ -70,12 +72,27 @@ class Telemetry:
         """Report how closely the galleries follow the store whenever the metrics are read."""
         self._registry.register(_FollowingCollector(status))
 
-    def exposition(self, tenant: str | None = None) -> bytes:
+    def snapshot(self) -> Snapshot:
+        """The metrics of this process as plain values."""
+        return [
+            {
+                "name": family.name,
+                "documentation": family.documentation,
+                "type": family.type,
+                "samples": [[sample.name, sample.labels, sample.value] for sample in family.samples],
+            }
+            for family in self._registry.collect()
+        ]
+
+    def exposition(self, tenant: str | None = None, service: ServiceCounts | None = None) -> bytes:
         """The metrics in Prometheus' text format.
 
-        Args: tenant: whose samples are shown, of those that are kept by tenant; all tenants' by default.
+        Args:
+            tenant: whose samples are shown, of those that are kept by tenant; all tenants' by default.
+            service: what is known of all processes; only this one is there by default.
         """
-        return generate_latest(self._registry if tenant is None else _OfTenant(self._registry, tenant))
+        shown: Collector = self._registry if service is None else _ServiceCollector(service)
+        return generate_latest(shown if tenant is None else _OfTenant(shown, tenant))
 
 
 class RequestTimer:
@@ -109,17 +126,41 @@ class RequestTimer:
 
 
 class _OfTenant(Collector):
-    """The metrics of a registry without the samples of other tenants."""
+    """Metrics without the samples of other tenants."""
 
-    def __init__(self, registry: CollectorRegistry, tenant: str) -> None:
-        self._registry = registry
+    def __init__(self, metrics: Collector, tenant: str) -> None:
+        self._metrics = metrics
         self._tenant = tenant
 
     def collect(self) -> Iterable[Metric]:
-        for family in self._registry.collect():
+        for family in self._metrics.collect():
             own = copy(family)
             own.samples = [one for one in family.samples if one.labels.get("tenant", self._tenant) == self._tenant]
             yield own
+
+
+class _ServiceCollector(Collector):
+    """The metrics of all processes of a service as those of one, and what there is to say of the processes."""
+
+    def __init__(self, service: ServiceCounts) -> None:
+        self._service = service
+
+    def collect(self) -> Iterable[Metric]:
+        for family in merged([self._service.ended, *self._service.running.values()]):
+            metric = Metric(family["name"], family["documentation"], family["type"])
+            for name, labels, value in family["samples"]:
+                metric.add_sample(name, labels, value)
+            yield metric
+        yield GaugeMetricFamily("matchka_processes", "Processes that serve", value=self._service.ready)
+        yield CounterMetricFamily(
+            "matchka_process_replacements", "Processes that ended and were replaced", value=self._service.replaced
+        )
+        requests = CounterMetricFamily(
+            "matchka_process_requests", "Requests answered by each process that runs", labels=["process"]
+        )
+        for number, snapshot in sorted(self._service.running.items()):
+            requests.add_metric([str(number)], total(snapshot, "matchka_requests_total"))
+        yield requests
 
 
 class _GalleryCollector(Collector):

@@ -1,7 +1,8 @@
-"""Settings of the process: turns of threads and freed memory (docs/decisions/053), and no core dumps."""
+"""Settings of the process: turns of threads and freed memory (docs/decisions/053), no core dumps, no orphans."""
 
 import ctypes
 import platform
+import signal
 import sys
 from typing import Final
 
@@ -13,6 +14,7 @@ M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 MOST_HEAPS: Final = 4  # that threads share; by default eight for each core, each of which would keep as much
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 KEPT_MIB: Final = 64  # free memory at the end of a heap that is not given back
 OWN_BLOCK_MIB: Final = 32  # blocks from this size on are given back at once; glibc takes no larger figure
 
@@ -23,6 +25,12 @@ def forbid_core_dumps() -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it ends, however that ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def tune_process() -> None:

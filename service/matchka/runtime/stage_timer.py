@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 # enhance: small faces, before they are embedded. run: one run of the graph, shared or not. decide: vectors to a
 # decision. store, search: as they say.
 Stage: TypeAlias = Literal["decode", "prepare", "enhance", "queue", "run", "decide", "store", "search"]
+NATIVE: Final = frozenset({"decode", "prepare", "enhance", "run"})  # others may wait, for a database say
 STAGE_BUCKETS_S: Final = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -26,6 +27,11 @@ class StageMetrics:
             "matchka_stage_seconds", "Seconds of a stage", labels, buckets=STAGE_BUCKETS_S, registry=registry
         )
         self.cpu_seconds = Counter("matchka_stage_cpu_seconds", "CPU seconds of a stage", labels, registry=registry)
+        self.under_way: dict[TimedStage, float] = {}  # those in native code, and when they began
+
+    def longest_s(self) -> float:
+        """Seconds that the longest stage in native code has taken that is under way now."""
+        return time.perf_counter() - min(list(self.under_way.values()), default=time.perf_counter())
 
 
 class StageTimes:
@@ -39,6 +45,7 @@ class StageTimes:
     def __init__(self, metrics: StageMetrics | None = None, model: str = "") -> None:
         self._metrics = metrics or StageMetrics()
         self._model = model
+        self.under_way = self._metrics.under_way
         # to look a metric up by its labels costs twice as much as to observe something
         self._found: dict[Stage, tuple[Histogram, Counter]] = {}
 
@@ -73,8 +80,11 @@ class TimedStage:
 
     def __enter__(self) -> None:
         self._begun, self._cpu_begun = time.perf_counter(), time.thread_time()
+        if self._stage in NATIVE:
+            self._times.under_way[self] = self._begun
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
+        self._times.under_way.pop(self, None)
         self._times.add(self._stage, time.perf_counter() - self._begun, time.thread_time() - self._cpu_begun)

@@ -35,14 +35,22 @@ class KeyGate:
         keys: those in force.
         failed: what is remembered of refused callers.
         guards_docs: whether /docs and /openapi.json need a key as well.
+        rates: counts the requests of keys.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, failed: FailedKeys, guards_docs: bool = True) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: KeyRing,
+        failed: FailedKeys,
+        guards_docs: bool = True,
+        rates: RequestRates | None = None,
+    ) -> None:
         self._app = app
         self._keys = keys
         self._failed = failed
         self._guards_docs = guards_docs
-        self._rates = RequestRates()
+        self._rates = rates or RequestRates()
         self._waiting: Counter[str] = Counter()  # by network
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from matchka.errors import shorten
+from matchka.runtime.processes.moments import Moments, OwnMoments
 
 FREE: Final = 10  # refusals in a row that are not slowed: a wrong key is mostly a mistake
 INTERVAL_S: Final = 0.2  # between two refusals of one address from then on
@@ -21,7 +22,6 @@ LOGGER: Final = logging.getLogger("matchka.api.guards.auth")
 
 @dataclass
 class _Refused:
-    due: float  # when the last refusal went out, or will
     logged_at: float = float("-inf")
     since: int = 0  # refusals that are not in the log yet
 
@@ -31,10 +31,12 @@ class FailedKeys:
 
     Args:
         clock: monotonic seconds.
+        dues: when the last refusal of each network went out, or will; shared where several processes count together.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, dues: Moments | None = None) -> None:
         self._clock = clock
+        self._dues = dues or OwnMoments(MOST_ADDRESSES)
         self._refused: OrderedDict[str, _Refused] = OrderedDict()
 
     def note(self, address: str) -> float:
@@ -46,17 +48,20 @@ class FailedKeys:
         Returns: seconds that the refusal should wait, 0 to 5.
         """
         now, network = self._clock(), network_of(address)
-        refused = self._refused.setdefault(network, _Refused(now - FREE * INTERVAL_S))
+        refused = self._refused.setdefault(network, _Refused())
         self._refused.move_to_end(network)
         if len(self._refused) > MOST_ADDRESSES:
             self._refused.popitem(last=False)
-        due = max(refused.due, now - FREE * INTERVAL_S) + INTERVAL_S
-        refused.due = min(due, now + LONGEST_S)
+
+        def next_due(last: float) -> float:
+            return min(max(last, now - FREE * INTERVAL_S) + INTERVAL_S, now + LONGEST_S)
+
+        due = next_due(self._dues.change(network, next_due))
         refused.since += 1
         if now - refused.logged_at >= LOG_EVERY_S:
             LOGGER.warning("%d requests without a valid key from %s", refused.since, network)
             refused.logged_at, refused.since = now, 0
-        return max(0.0, refused.due - now)
+        return max(0.0, due - now)
 
 
 def network_of(address: str) -> str:

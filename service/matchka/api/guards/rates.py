@@ -2,20 +2,26 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from matchka.errors import TooManyRequestsError
+from matchka.runtime.processes.moments import Moments, OwnMoments
 from matchka.store.keys.records import Grant
+
+SLACK_S: Final = 1e-9  # the sum of many reciprocals is not exact
 
 
 class RequestRates:
     """Counts the requests of keys that have such a ceiling; a second's worth may come at once, and always one.
 
-    Args: clock: monotonic seconds.
+    Args:
+        clock: monotonic seconds.
+        moments: when the bucket of each key will be full again; shared where several processes count together.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, moments: Moments | None = None) -> None:
         self._clock = clock
-        self._full_at: dict[str, float] = {}  # by key: when its bucket will be full again
+        self._moments = moments or OwnMoments()
 
     def take(self, grant: Grant) -> None:
         """Count one request.
@@ -26,13 +32,18 @@ class RequestRates:
         if rate is None or grant.key_id is None:
             return
         now = self._clock()
-        full_at = max(self._full_at.get(grant.key_id, now), now)
-        wait = full_at + 1 / rate - now - max(1.0, 1 / rate)
-        if wait > 1e-9:  # the sum of many reciprocals is not exact
+
+        def wait_s(full_at: float) -> float:
+            return max(full_at, now) + 1 / rate - now - max(1.0, 1 / rate)
+
+        def charged(full_at: float) -> float:
+            return full_at if wait_s(full_at) > SLACK_S else max(full_at, now) + 1 / rate
+
+        wait = wait_s(self._moments.change(grant.key_id, charged))
+        if wait > SLACK_S:
             raise TooManyRequestsError(
                 f"The key may send {rate:g} requests a second.",
                 value=grant.key_id,
                 remedy="Try again after the seconds in Retry-After, or use a key with a higher ceiling.",
                 retry_after_s=wait,
             )
-        self._full_at[grant.key_id] = full_at + 1 / rate

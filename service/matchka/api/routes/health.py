@@ -32,6 +32,7 @@ async def readyz(request: Request) -> ReadyAnswer:
     verifier = state.verifier
     if verifier is None:
         raise state.not_ready
+    state.require_siblings()
     await state.require_database()
     verifier.require_fresh()
     counts = verifier.subjects_to_reenroll() if state.keys.is_keyless else {}
@@ -45,6 +46,11 @@ async def readyz(request: Request) -> ReadyAnswer:
     responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request, grant: Annotated[Grant, Depends(authorised)]) -> Response:
-    """Counters and histograms in Prometheus' text format; of other tenants nothing, but to who runs the service."""
+    """Counters and histograms in Prometheus' text format; of other tenants nothing, but to who runs the service.
+
+    Those of a service of several processes are told by each of them as those of the whole.
+    """
     tenant = None if grant.is_operator else grant.tenant
-    return Response(service_state(request).telemetry.exposition(tenant), media_type=CONTENT_TYPE_LATEST)
+    state = service_state(request)
+    counts = await state.siblings.counts()
+    return Response(state.telemetry.exposition(tenant, counts), media_type=CONTENT_TYPE_LATEST)

@@ -55,7 +55,7 @@ class AuditWriter:
 
     Args:
         log: what is written to.
-        checkpoint: the file beside it; None where nothing can sign it.
+        checkpoint: the file beside it; None where nothing can sign it, or another process keeps it.
         keep_days: after which records are pruned.
         most_waiting: events that may wait.
         clock: monotonic seconds.
@@ -215,12 +215,20 @@ class AuditWriter:
 
 
 @contextmanager
-def writing_audit(log: AuditLog, checkpoint_file: Path, keep_days: float) -> Iterator[AuditWriter | None]:
-    """What writes calls that change nothing, closed at the end of the block; None where the log is off."""
+def writing_audit(log: AuditLog, checkpoint_file: Path | None, keep_days: float) -> Iterator[AuditWriter | None]:
+    """What writes calls that change nothing, closed at the end of the block; None where the log is off.
+
+    Args:
+        log: what is written to.
+        checkpoint_file: beside it; None where another process keeps it.
+        keep_days: after which records are pruned.
+    """
     if not log.is_on:
         yield None
         return
-    checkpoint = None if log.hasher is None else CheckpointFile(checkpoint_file, log.hasher)
+    checkpoint = None
+    if log.hasher is not None and checkpoint_file is not None:
+        checkpoint = CheckpointFile(checkpoint_file, log.hasher)
     writer = AuditWriter(log, checkpoint, keep_days)
     try:
         yield writer
