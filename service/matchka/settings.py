@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -340,11 +341,17 @@ class Settings(BaseSettings):
             }
         )
 
-    def require_cpu_for_processes(self) -> None:
-        """Refuse several processes on a GPU, each of which would keep models and galleries in its memory.
+    def require_room_for_processes(self) -> None:
+        """Refuse several processes where they cannot be: on Windows, and on a GPU, whose memory each would fill.
 
         Raises: SettingsError: there would be.
         """
+        if self.processes > 1 and sys.platform == "win32":
+            raise SettingsError(
+                "On Windows no process can hand connections to another.",
+                value=f"{self.processes} processes",
+                remedy="Unset MATCHKA_PROCESSES.",
+            )
         if self.processes > 1 and self.device == "gpu":
             raise SettingsError(
                 "Several processes would each keep models and galleries in the GPU's memory, and one keeps it busy.",

@@ -1,6 +1,7 @@
 """Settings: every variable is known, in range, or refused by its name."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -312,6 +313,44 @@ def test_master_key_from_two_places_is_refused():
     with pytest.raises(SettingsError, match="both set"):
         read_settings(two).require_one_master_key()
     read_settings({**two, "MATCHKA_MASTER_KEY_COMMAND": ""}).require_one_master_key()
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "129", "two", "1.5"])
+def test_number_of_processes_out_of_range_is_refused_by_name(count: str):
+    with pytest.raises(SettingsError, match="MATCHKA_PROCESSES"):
+        read_settings({"MATCHKA_PROCESSES": count})
+
+
+@pytest.mark.parametrize(("processes", "cores"), [(1, 4), (2, 4), (3, 4), (4, 4), (3, 7), (4, 2)])
+def test_processes_share_cores_places_and_memory(processes: int, cores: int):
+    whole = read_settings({"MATCHKA_PROCESSES": str(processes), "MATCHKA_CORES": str(cores)})
+    parts = [whole.of_process(number) for number in range(1, processes + 1)]
+    assert sum(part.cores for part in parts) == max(cores, processes)
+    assert max(part.cores for part in parts) - min(part.cores for part in parts) <= 1
+    for name in ("max_in_flight", "max_connections", "max_bodies_mib"):
+        shares = [getattr(part, name) for part in parts]
+        assert getattr(whole, name) <= sum(shares) < getattr(whole, name) + processes
+    assert {part.processes for part in parts} == {processes}
+
+
+def test_process_has_room_for_one_body_at_least():
+    whole = read_settings({"MATCHKA_PROCESSES": "64", "MATCHKA_MAX_BODY_MIB": "20"})
+    assert whole.of_process(1).max_bodies_mib == 20
+
+
+def test_several_processes_on_a_gpu_are_refused():
+    read_settings({"MATCHKA_PROCESSES": "1", "MATCHKA_DEVICE": "gpu"}).require_room_for_processes()
+    with pytest.raises(SettingsError, match="GPU"):
+        read_settings({"MATCHKA_PROCESSES": "2", "MATCHKA_DEVICE": "gpu"}).require_room_for_processes()
+
+
+def test_several_processes_on_windows_are_refused(monkeypatch: pytest.MonkeyPatch):
+    several = read_settings({"MATCHKA_PROCESSES": "2"})
+    several.require_room_for_processes()
+    monkeypatch.setattr(sys, "platform", "win32")
+    read_settings({"MATCHKA_PROCESSES": "1"}).require_room_for_processes()
+    with pytest.raises(SettingsError, match="Windows"):
+        several.require_room_for_processes()
 
 
 def test_database_settings_are_a_section_of_their_own():

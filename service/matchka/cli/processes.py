@@ -61,7 +61,13 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
     listeners = [listener] if beside is None else [listener, beside]
     with owned_data_dir(settings.data_dir):
         hang_s = max(HANG_S, 2 * settings.request_timeout_s)
-        return asyncio.run(Supervisor(settings.processes, start, listeners, STOP_S, hang_s).run())
+        return asyncio.run(_supervise(Supervisor(settings.processes, start, listeners, settings.drain_s + STOP_S, hang_s)))
+
+
+async def _supervise(supervisor: Supervisor) -> int:
+    for told in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(told, supervisor.stop)
+    return await supervisor.run()
 
 
 class InheritedFiles:
@@ -98,7 +104,7 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
     from matchka.cli.server import run_server  # only here: the parent would have to load it all
 
     logging.basicConfig(level=own.log_level.upper(), format=f"%(levelname)s %(name)s (process {number}): %(message)s")
-    listener, *beside = (HandedConnections(fileno=end.detach()) for end in ends.listeners)
+    listener, *beside = (HandedConnections(end.detach()) for end in ends.listeners)
     rates, refused = (SharedMoments(file) for file in shared.files)
 
     def join(telemetry: "Telemetry") -> Link:

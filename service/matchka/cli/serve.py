@@ -42,7 +42,7 @@ def serve(
     with reported_errors():
         settings = read_settings(host=host, port=port, models=models, processes=processes)
         settings.require_key_beyond_loopback()
-        settings.require_cpu_for_processes()
+        settings.require_room_for_processes()
         certificate_of(settings)
         run = _runner(settings)
         allow_many_connections()

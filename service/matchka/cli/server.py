@@ -65,7 +65,6 @@ def run_server(
         config = _server_config(application, settings, settings.max_connections, certificate, state.drain)
         config.callback_notify, config.timeout_notify = siblings.beat, 0  # about once a second
         server = DrainingServer(config, state.drain)
-        siblings.watch(lambda: len(server.server_state.connections))
         if beside:
             health = create_health_app(settings, state)
             config = _server_config(health, settings, HEALTH_CONNECTIONS, certificate, state.drain)

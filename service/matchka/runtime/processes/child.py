@@ -9,6 +9,7 @@ from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
+from matchka.runtime.processes.handing_over import Hand
 from matchka.runtime.processes.snapshots import Snapshot
 
 METRICS_S: Final = 2.0  # for which the metrics of a process are waited for; then those of the last time are told
@@ -23,7 +24,7 @@ class Child:
         number: from 1.
         process: started.
         channel: of the link.
-        ends: to hand connections over, one for each listener of the service.
+        hands: to hand connections over, one for each listener of the service.
         on_change: called when it says that it is open or loaded, and when it ends.
         on_asked: called when it asks for the counts of all.
     """
@@ -33,12 +34,12 @@ class Child:
         number: int,
         process: SpawnProcess,
         channel: socket.socket,
-        ends: Sequence[socket.socket],
+        hands: Sequence[Hand],
         on_change: Callable[[], None],
         on_asked: Callable[["Child"], None],
     ) -> None:
         self.number = number
-        self.ends = ends
+        self.hands = hands
         self.is_open = False
         self.loaded_at: float | None = None
         self.metrics: Snapshot = []
@@ -49,7 +50,6 @@ class Child:
         self._on_change = on_change
         self._on_asked = on_asked
         self._writer: asyncio.StreamWriter | None = None
-        self._reported = self._handed = 0  # connections: as it said last, and since
         self._busy_s = self._silent_s = 0.0
         self._asked_at: float | None = None  # and not answered yet
         self._looked_at = time.monotonic()
@@ -70,15 +70,6 @@ class Child:
     def is_loaded(self) -> bool:
         """Whether it serves, or has said that it will not."""
         return self.loaded_at is not None
-
-    @property
-    def preference(self) -> tuple[bool, int]:
-        """See handing_over.Taker."""
-        return not self.is_loaded, self._reported + self._handed
-
-    def note_handed(self) -> None:
-        """See handing_over.Taker."""
-        self._handed += 1
 
     def look(self) -> float:
         """Ask how it is. Returns: seconds for which it has not answered, or has been at one piece of work."""
@@ -122,7 +113,6 @@ class Child:
     def _take(self, message: dict[str, Any]) -> None:
         if "state" in message:
             state = message["state"]
-            self._reported, self._handed = state["connections"], 0
             self._busy_s, self.resident_mib = state["busy_s"], state["resident"] / (1 << 20)
             self._asked_at = None
         elif "metrics" in message:
@@ -143,8 +133,8 @@ class Child:
         asyncio.get_running_loop().remove_reader(self._process.sentinel)
         self._process.join()  # at once: it has ended
         self.is_open = False
-        for end in self.ends:
-            end.close()
+        for hand in self.hands:
+            hand.close()
         if self._writer is not None:
             self._writer.close()
         if self._metrics_come is not None and not self._metrics_come.done():

@@ -6,15 +6,24 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
-MARK: Final = b"c"  # a descriptor travels with at least one byte
+HANDED: Final = b"c"  # a descriptor travels with at least one byte
+ENDED: Final = b"e"  # goes back for each connection that has ended
+READ_BYTES: Final = 1 << 16
 ACCEPTED_AT_ONCE: Final = 64  # before anything else of the parent's has its turn
 PAUSE_S: Final = 0.05  # where no child takes a connection, or the system has no descriptors left
 
 
 class HandedConnections(socket.socket):
-    """The child's end: a listener to asyncio, whose connections the parent has accepted."""
+    """The child's end: a listener to asyncio, whose connections the parent has accepted.
+
+    Args: file: descriptor of the end.
+    """
+
+    def __init__(self, file: int) -> None:
+        super().__init__(fileno=file)
+        self._untold = 0  # connections that have ended
 
     def accept(self) -> tuple[socket.socket, object]:
         """The next connection, and its peer's address.
@@ -23,11 +32,13 @@ class HandedConnections(socket.socket):
             BlockingIOError: there is none now.
             ConnectionAbortedError: its peer has gone.
         """
-        data, files, *_ = socket.recv_fds(self, len(MARK), 1)
+        data, files, *_ = socket.recv_fds(self, len(HANDED), 1)
+        if not data:
+            raise BlockingIOError
         if not files:
-            raise ConnectionAbortedError(errno.ECONNABORTED, "no descriptor came") if data else BlockingIOError
-        # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named
-        connection = socket.socket(proto=socket.IPPROTO_TCP, fileno=files[0])
+            self.note_ended()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "no descriptor came")
+        connection = _Connection(self, files[0])
         try:
             return connection, connection.getpeername()
         except OSError as error:
@@ -37,22 +48,58 @@ class HandedConnections(socket.socket):
     def listen(self, backlog: int = 0) -> None:
         """The parent listens."""
 
+    def note_ended(self) -> None:
+        """Tell the parent that a connection has ended; later where it does not take that now."""
+        self._untold += 1
+        with suppress(OSError):
+            self._untold -= self.send(ENDED * self._untold)
 
-class Taker(Protocol):
-    """A child, as whoever hands connections to it sees it."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it takes connections."""
-        ...
+class _Connection(socket.socket):
+    """One that was handed over."""
 
-    @property
-    def preference(self) -> tuple[bool, int]:
-        """Those with the least are preferred: whether it is not loaded yet, and how many connections it has."""
-        ...
+    def __init__(self, listener: HandedConnections, file: int) -> None:
+        # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named
+        super().__init__(proto=socket.IPPROTO_TCP, fileno=file)
+        self._listener = listener
 
-    def note_handed(self) -> None:
-        """It was handed one more."""
+    def close(self) -> None:
+        """End it."""
+        if self.fileno() >= 0:
+            self._listener.note_ended()
+        super().close()
+
+
+class Hand:
+    """The parent's end of HandedConnections, which counts those that are open.
+
+    Args: end: the socket.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._end.setblocking(False)
+        self._open = 0
+
+    def count(self) -> int:
+        """Connections that the child has now."""
+        with suppress(OSError):
+            while ended := self._end.recv(READ_BYTES):
+                self._open -= len(ended)
+        return self._open
+
+    def is_given(self, connection: socket.socket) -> bool:
+        """Hand a connection over; whether the child may take it: it has not ended, and not many wait for it."""
+        try:
+            socket.send_fds(self._end, [HANDED], [connection.fileno()])
+        except OSError:
+            return False
+        self._open += 1
+        return True
+
+    def close(self) -> None:
+        """The child has ended."""
+        self._end.close()
 
 
 class Front:
@@ -62,23 +109,23 @@ class Front:
 
     Args:
         listener: bound and listening.
-        takers: each child with the parent's end of its HandedConnections.
+        hands: of each child that takes connections whether it is loaded, and its end; others have none while one is.
     """
 
-    def __init__(self, listener: socket.socket, takers: Callable[[], Iterable[tuple[Taker, socket.socket]]]) -> None:
+    def __init__(self, listener: socket.socket, hands: Callable[[], Iterable[tuple[bool, Hand]]]) -> None:
         self._listener = listener
         self._listener.setblocking(False)
-        self._takers = takers
+        self._hands = hands
         self._kept: deque[socket.socket] = deque()  # accepted, and taken by no child yet
         self._is_listening = False
         self._is_closed = False
 
     def look(self) -> None:
         """Begin to accept where a child takes connections, or stop; to be called when children change."""
-        has_takers = not self._is_closed and any(taker.is_open for taker, _ in self._takers())
-        while has_takers and self._kept and self._is_handed(self._kept[0]):
+        has_hands = not self._is_closed and any(True for _ in self._hands())
+        while has_hands and self._kept and self._is_handed(self._kept[0]):
             self._kept.popleft().close()
-        wants = has_takers and not self._kept
+        wants = has_hands and not self._kept
         if wants and not self._is_listening:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
         elif self._is_listening and not wants:
@@ -110,13 +157,8 @@ class Front:
                 return
 
     def _is_handed(self, connection: socket.socket) -> bool:
-        for taker, end in sorted(self._takers(), key=lambda pair: pair[0].preference):
-            if taker.is_open:
-                with suppress(OSError):  # it has just ended, takes no more, or has not taken many that it was handed
-                    socket.send_fds(end, [MARK], [connection.fileno()])
-                    taker.note_handed()
-                    return True
-        return False
+        ranked = [(not is_loaded, hand.count(), place, hand) for place, (is_loaded, hand) in enumerate(self._hands())]
+        return any(hand.is_given(connection) for *_, hand in sorted(ranked))
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()

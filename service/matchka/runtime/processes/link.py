@@ -50,16 +50,11 @@ class Link:
         self._channel = channel
         self._snapshot = snapshot
         self._longest_work_s = longest_work_s
-        self._connections: Callable[[], int] = int
         self._beaten: float | None = None
         self._asked: list[Future[ServiceCounts]] = []
         self._writing = Lock()
         self._asking = Lock()
         Thread(target=self._listen, name="matchka-link", daemon=True).start()
-
-    def watch(self, connections: Callable[[], int]) -> None:
-        """Let the parent ask how many connections are open."""
-        self._connections = connections
 
     async def beat(self) -> None:
         """The event loop of the server goes round; the first time says that it takes connections."""
@@ -98,7 +93,7 @@ class Link:
             beaten = self._beaten
             behind_s = 0.0 if beaten is None else time.monotonic() - beaten
             busy_s = max(behind_s, self._longest_work_s())
-            self._send({"state": {"connections": self._connections(), "busy_s": busy_s, "resident": resident_bytes()}})
+            self._send({"state": {"busy_s": busy_s, "resident": resident_bytes()}})
         elif message.get("ask") == "metrics":
             self._send({"metrics": self._snapshot()})
         elif message.get("tell") == "all loaded":

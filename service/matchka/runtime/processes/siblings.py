@@ -1,6 +1,5 @@
 """What one process of a service has to do with the others; nothing where it is the only one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,9 +52,6 @@ class Siblings(Protocol):
         """Whether every process has been loaded once."""
         ...
 
-    def watch(self, connections: Callable[[], int]) -> None:
-        """Let the parent ask how many connections are open."""
-
     async def beat(self) -> None:
         """The event loop of the server goes round; the first time says that it takes connections."""
 
@@ -80,9 +76,6 @@ class NoSiblings:
     all_loaded: bool = True
     request_rates: Moments | None = None
     refused_networks: Moments | None = None
-
-    def watch(self, connections: Callable[[], int]) -> None:
-        """There is nobody who asks."""
 
     async def beat(self) -> None:
         """There is nobody who listens."""

@@ -5,7 +5,6 @@ It loads no model and opens no database: there is little that it could fail at. 
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from socket import socket, socketpair
 from typing import Final
 
 from matchka.runtime.processes.child import Child
-from matchka.runtime.processes.handing_over import Front, Taker
+from matchka.runtime.processes.handing_over import Front, Hand
 from matchka.runtime.processes.snapshots import Snapshot, lasting, merged
 
 LOOK_S: Final = 1.0
@@ -57,21 +56,17 @@ class Supervisor:
         self._start = start
         self._stop_s = stop_s
         self._hang_s = hang_s
-        self._listeners = listeners
+        self._fronts = [Front(one, self._hands_at(place)) for place, one in enumerate(listeners)]
         self._children: dict[int, Child] = {}
         self._ended: Snapshot = []
         self._replaced = 0
         self._status = 0
         self._were_loaded = False  # all of them
+        self._stopping = asyncio.Event()
+        self._first_is_open = asyncio.Event()
 
     async def run(self) -> int:
         """Run them. Returns: 0, or the exit status of the one that could not start."""
-        self._stopping = asyncio.Event()
-        self._first_is_open = asyncio.Event()
-        self._fronts = [Front(one, self._takers_at(place)) for place, one in enumerate(self._listeners)]
-        loop = asyncio.get_running_loop()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(told, self._stop)
         async with asyncio.TaskGroup() as keepers:
             for number in range(1, self._count + 1):
                 keepers.create_task(self._keep(number))
@@ -80,6 +75,15 @@ class Supervisor:
         for front in self._fronts:
             front.close()
         return self._status
+
+    def stop(self) -> None:
+        """End all of them by SIGTERM; by one more each time it is called, which means more haste."""
+        for child in self._children.values():
+            child.terminate()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._first_is_open.set()  # who waits to start the others need not
+            asyncio.get_running_loop().call_later(self._stop_s, self._kill)
 
     async def _keep(self, number: int) -> None:
         pause_s = 0.0
@@ -115,20 +119,19 @@ class Supervisor:
                 *(child.number, _how(status), self._count),
             )
         self._status = status if status > 0 else FAILED
-        self._stop()
+        self.stop()
         return False
 
     async def _started(self, number: int) -> Child:
         channel, its_channel = socketpair()
-        pairs = [socketpair() for _ in self._listeners]
-        for own, its in pairs:
-            own.setblocking(False)
+        pairs = [socketpair() for _ in self._fronts]
+        for _, its in pairs:
             its.setblocking(False)
         ends = ChildEnds(its_channel, tuple(its for _, its in pairs))
         process = self._start(number, ends)
         for its in (its_channel, *ends.listeners):
             its.close()
-        child = Child(number, process, channel, [own for own, _ in pairs], self._look, self._tell_counts)
+        child = Child(number, process, channel, [Hand(own) for own, _ in pairs], self._look, self._tell_counts)
         await child.connect()
         self._children[number] = child
         return child
@@ -156,8 +159,8 @@ class Supervisor:
         for front in self._fronts:
             front.look()
 
-    def _takers_at(self, place: int) -> Callable[[], Iterable[tuple[Taker, socket]]]:
-        return lambda: [(child, child.ends[place]) for child in self._children.values() if child.is_open]
+    def _hands_at(self, place: int) -> Callable[[], Iterable[tuple[bool, Hand]]]:
+        return lambda: [(child.is_loaded, child.hands[place]) for child in self._children.values() if child.is_open]
 
     def _tell_counts(self, child: Child) -> None:
         self._telling = asyncio.get_running_loop().create_task(self._tell_counts_to(child))
@@ -169,15 +172,6 @@ class Supervisor:
         ready = sum(child.is_loaded for child in children)
         counts = {"ended": self._ended, "running": running, "ready": ready, "replaced": self._replaced}
         asking.tell({"counts": counts})
-
-    def _stop(self) -> None:
-        """End all of them; also as a handler of signals, of which each is handed on: a second one means more haste."""
-        for child in self._children.values():
-            child.terminate()
-        if not self._stopping.is_set():
-            self._stopping.set()
-            self._first_is_open.set()  # who waits to start the others need not
-            asyncio.get_running_loop().call_later(self._stop_s, self._kill)
 
     def _kill(self) -> None:
         for child in self._children.values():
