@@ -1,7 +1,7 @@
 """Bulk read of a model's references, for filling galleries at start."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -48,7 +48,7 @@ class StoredReferences:
 
 def read_references(
     engine: Engine, model: str, version: str, unless: Sequence[str] = (), vault: Vault = CLEAR
-) -> Iterator[StoredReferences]:
+) -> Generator[StoredReferences, None, None]:
     """Every reference of a model and version in the order of the subjects' keys, a few thousand at a time.
 
     The rows are neither made into objects nor sorted by tenant: either takes longer than reading them.
@@ -70,10 +70,9 @@ def read_references(
         query = query.where(~has_version(model, unless))
     with unsealing() as elsewhere:
         opener = partial(vault.opener, elsewhere=elsewhere)
-        for rows in database_of(engine).rows(engine, query, ROWS_AT_ONCE):
-            for tenant in [only] if only is not None else sorted({row[3] for row in rows}):
-                of_tenant = rows if tenant == only else [row for row in rows if row[3] == tenant]
-                yield from _batch(Binding(tenant, model, version), of_tenant, opener(stored_in(of_tenant)))
+        for columns in database_of(engine).columns(engine, query, ROWS_AT_ONCE):
+            for tenant, rows in [(only, _Rows(*columns))] if only is not None else _by_tenant(columns):
+                yield from _batch(Binding(tenant, model, version), rows, opener(rows.embeddings))
 
 
 def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ...]]:
@@ -87,16 +86,37 @@ def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ..
     return query
 
 
-def stored_in(rows: Sequence[Sequence[Any]]) -> list[bytes]:
-    """The embeddings of rows, as they are stored."""
-    return [row[1] for row in rows]
+@dataclass(frozen=True)
+class _Rows:
+    """Columns of references of one tenant."""
+
+    keys: Sequence[int]
+    embeddings: Sequence[bytes]
+    digests: Sequence[int | None]
+
+    def at(self, places: Sequence[int]) -> "_Rows":
+        """Some of them."""
+        return _Rows(
+            [self.keys[place] for place in places],
+            [self.embeddings[place] for place in places],
+            [self.digests[place] for place in places],
+        )
 
 
-def _batch(binding: Binding, rows: Sequence[Sequence[Any]], opener: Opener) -> Iterator[StoredReferences]:
-    readable = [row for row in rows if not opener.lacks(row[1])] if opener.is_incomplete else rows
-    if len(readable) < len(rows):
-        LOGGER.warning("%d subjects of an older copy were deleted since: nothing opens them", len(rows) - len(readable))
-    if readable:
-        keys, embeddings, digests, *_ = zip(*readable, strict=True)
-        opening = opener.begin(embeddings, binding.of_references(keys))
-        yield StoredReferences(binding.tenant, np.asarray(keys, np.int64), embeddings, digests, opening)
+def _by_tenant(columns: Sequence[Sequence[Any]]) -> Iterator[tuple[str, _Rows]]:
+    *values, tenants = columns
+    rows = _Rows(*values)
+    for tenant in sorted(set(tenants)):
+        yield tenant, rows.at([place for place, other in enumerate(tenants) if other == tenant])
+
+
+def _batch(binding: Binding, rows: _Rows, opener: Opener) -> Iterator[StoredReferences]:
+    found = len(rows.keys)
+    if opener.is_incomplete:
+        rows = rows.at([place for place, one in enumerate(rows.embeddings) if not opener.lacks(one)])
+        lost = found - len(rows.keys)
+        LOGGER.warning("%d subjects of an older copy were deleted since: nothing opens them", lost)
+    if len(rows.keys):
+        keys = np.asarray(rows.keys, np.int64)
+        opening = opener.begin(rows.embeddings, binding.of_references(keys.tolist()))
+        yield StoredReferences(binding.tenant, keys, rows.embeddings, rows.digests, opening)

@@ -3,7 +3,7 @@
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -280,7 +280,9 @@ class Store:
         with reading(self._engine) as session:  # all of them
             return subjects_without(session, model, version)
 
-    def all_references(self, model: str, version: str, unless: Sequence[str] = ()) -> Iterator[StoredReferences]:
+    def all_references(
+        self, model: str, version: str, unless: Sequence[str] = ()
+    ) -> Generator[StoredReferences, None, None]:
         """Every reference of a model and version, a few thousand of one tenant at a time, by their keys.
 
         Args:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from matchka.errors import StorageDamagedError
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digest_of, digests
+from matchka.store.integrity.packed_bytes import packed
 from matchka.vectors import FloatArray
 
 
@@ -41,21 +42,34 @@ def verified_rows(
         stored = [
             digest if one is plain else None for one, plain, digest in zip(embeddings, opened, stored, strict=True)
         ]
-    embeddings = opened
+    together = packed(opened)
+    if together is None or together.array.shape[1] % LITTLE_ENDIAN_FLOAT32.itemsize:
+        raise _damaged_reference(keys[_odd_one(opened)])
+    rows = together.array.view(LITTLE_ENDIAN_FLOAT32).astype(np.float32, copy=False)
+    now = digests(rows)
+    is_damaged = _known(stored, now) != now
+    if np.any(is_damaged):
+        raise _damaged_reference(keys[int(is_damaged.argmax())])
+    return rows
+
+
+def _known(stored: Sequence[int | None], now: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Stored digests; one that there is none of cannot be judged, and is taken to be what it is now."""
+    if isinstance(stored, np.ndarray):
+        return stored
+    return np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)], np.int64)
+
+
+def _odd_one(embeddings: Sequence[bytes]) -> int:
+    """The place of the first whose length is not the commonest, or no embedding's."""
     sizes = np.fromiter(map(len, embeddings), np.int64, len(embeddings))
     values, counts = np.unique(sizes, return_counts=True)
-    size = int(values[counts.argmax()])  # the commonest, so that the odd one out is named
-    is_damaged = (sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0)
-    if not np.any(is_damaged):
-        rows = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32)
-        rows = rows.reshape(len(embeddings), -1).astype(np.float32, copy=False)
-        if any(one is not None for one in stored):
-            now = digests(rows)
-            # one without a digest cannot be judged
-            is_damaged = np.asarray([n if s is None else s for s, n in zip(stored, now.tolist(), strict=True)]) != now
-    if np.any(is_damaged):
-        raise damaged(f"the reference of subject number {keys[int(is_damaged.argmax())]}")
-    return rows
+    size = int(values[counts.argmax()])
+    return int(((sizes != size) | (size % LITTLE_ENDIAN_FLOAT32.itemsize != 0) | (sizes == 0)).argmax())
+
+
+def _damaged_reference(key: int) -> StorageDamagedError:
+    return damaged(f"the reference of subject number {key}")
 
 
 def damaged(what: str) -> StorageDamagedError:

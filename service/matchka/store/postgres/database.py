@@ -140,11 +140,17 @@ class Postgres:
                 if is_alone:
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
 
-    def rows(self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int) -> Iterator[Sequence[Sequence[Any]]]:
-        """Through a cursor of the server's, so that not all rows are sent at once."""
+    def columns(
+        self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """By COPY."""
+        from matchka.store.postgres.copying import copied_columns  # needs psycopg
+
         with engine.connect() as connection:
             self.unhurried(connection)  # sorting a million rows before the first is sent
-            yield from connection.execution_options(yield_per=at_once).execute(query).partitions()
+            # psycopg locks it for as long as the copy lasts, so that a pool that got it back would wait for ever
+            connection.detach()
+            yield from copied_columns(connection, query, at_once)
 
     def erasure(self, engine: Engine) -> Nothing:  # noqa: ARG002 - of the protocol
         """Nothing to erase."""

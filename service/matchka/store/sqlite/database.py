@@ -119,7 +119,9 @@ class Sqlite:
         finally:
             lock.release()
 
-    def rows(self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int) -> Iterator[Sequence[Sequence[Any]]]:
+    def columns(
+        self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int
+    ) -> Iterator[Sequence[Sequence[Any]]]:
         """The driver's tuples as they are: SQLAlchemy's rows take longer than SQLite's reading."""
         statement = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
         connection = engine.raw_connection()
@@ -127,7 +129,7 @@ class Sqlite:
             cursor = connection.cursor()
             cursor.execute(statement)
             while rows := cursor.fetchmany(at_once):
-                yield rows
+                yield list(zip(*rows, strict=True))
         except sqlite3.Error as error:
             raise DatabaseError(statement, None, error) from error
         finally:

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Final
 
 from matchka.bundles.manifest import Manifest
@@ -44,8 +45,11 @@ def load_galleries(
         gallery_of(batch.tenant).put(batch.keys, batch.rows())
         progress(len(batch.keys))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="fill") as putter:
-        for batch in store.all_references(manifest.name, manifest.version, unless):
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="fill") as putter,
+        closing(store.all_references(manifest.name, manifest.version, unless)) as batches,
+    ):
+        for batch in batches:
             waiting.append(putter.submit(put, batch))
             count += len(batch.keys)
             if len(waiting) > MOST_WAITING:
