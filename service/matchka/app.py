@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from matchka.api.dependencies import ServiceState, authorised
@@ -45,6 +46,8 @@ from matchka.api.routes import (
     subjects,
 )
 from matchka.api.telemetry import RequestTimer, Telemetry
+from matchka.api.tracing.request_ids import REQUEST_ID, RequestIds
+from matchka.api.tracing.traces import opened_traces
 from matchka.bundles.bundle import Bundle
 from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_with
 from matchka.bundles.repository import read_bundles
@@ -79,6 +82,9 @@ from matchka.tasks.speech.speech import Speech
 
 ALWAYS_TAKEN: Final = 64  # requests in flight that the interface promises to take by default, however slow they are
 LOAD_SHEDDING_SHARE: Final = 0.5  # of the time to an answer: what is foretold may be wrong by a factor of two
+# The framework's own telemetry, which an environment variable or any library that sets a global provider switches on,
+# would send paths with subject ids and the words of exceptions (docs/decisions/185)
+NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -104,6 +110,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             opened = verifier or stack.enter_context(opened_verifier(settings, telemetry))
+            app.state.service.traces = stack.enter_context(opened_traces(settings.traces_url))
             stack.enter_context(following(ring, opened.keys))
             health = stack.enter_context(closing(DatabaseHealth(opened.databases)))
             app.state.service.database_health = health
@@ -133,6 +140,7 @@ def create_app(
         lifespan=lifespan,
         openapi_url=None,  # routes/docs.py has the document and the page
         redirect_slashes=False,  # a redirect would go wherever the caller's Host says
+        telemetry=NO_TELEMETRY,
     )
     app.state.settings = settings
     # one for every request that is let in: most wait for their turn or a batch, and a queue here would know no accounts
@@ -152,12 +160,13 @@ def create_app(
         app.include_router(page.router)
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised)] if settings.docs == "key" else [])
-    # The last one added is the first one entered: timing, who may ask, how many are in flight, the size of the body.
+    # The last one added is the first one entered: ids, timing, who asks, how many are in flight, the size of the body.
     app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
     app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
     _add_guards(app, settings, ring, siblings)
     app.add_middleware(AuditTrail, writer=lambda: app.state.service.audit)
     app.add_middleware(RequestTimer, telemetry=telemetry)
+    app.add_middleware(RequestIds, traces=lambda: app.state.service.traces)
     add_error_handlers(app)
     add_framework_error_handlers(app)
     return app
@@ -170,10 +179,11 @@ def create_health_app(settings: Settings, state: ServiceState) -> FastAPI:
         settings: as of that service.
         state: that service's own.
     """
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, redirect_slashes=False, telemetry=NO_TELEMETRY)
     app.state.service = state
     app.include_router(health.router)
     _add_guards(app, settings, state.keys, state.siblings)
+    app.add_middleware(RequestIds)
     add_error_handlers(app)
     return app
 
@@ -190,8 +200,8 @@ def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing, siblings: Sibli
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", IDEMPOTENCY_HEADER, POSITION_HEADER],
-            expose_headers=[POSITION_HEADER, *REPLAYED],
+            allow_headers=["Authorization", "Content-Type", IDEMPOTENCY_HEADER, POSITION_HEADER, REQUEST_ID],
+            expose_headers=[POSITION_HEADER, REQUEST_ID, *REPLAYED],
         )
 
 

@@ -18,6 +18,7 @@ PREFIX: Final = "MATCHKA_"
 SHORTEST_KEY: Final = 16  # characters; a shorter one can be guessed over a network
 ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+OTLP_PATH: Final = "/v1/traces"  # of traces, below a collector's address
 SECTION_MARK: Final = "__"  # between a modality, or another section, and one of its settings
 SECTIONS: Final = frozenset({"audit", "database", "feed"})  # that are no modalities
 RENAMED: Final = {
@@ -287,6 +288,12 @@ class Settings(BaseSettings):
         description="What an enrolment does whose person another subject may be: report it, or refuse the enrolment.",
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+    log_format: Literal["text", "json"] = Field("text", description="The log as lines for people, or of JSON.")
+    traces_url: Annotated[str | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
+        pattern="^https?://",
+        description="Where traces are posted, by OTLP over HTTP; OTEL_EXPORTER_OTLP_ENDPOINT/v1/traces by default.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -449,6 +456,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     given.update({name: sections.pop(name) for name in SECTIONS & sections.keys()})
     if sections:
         given["modalities"] = sections
+    given.setdefault("traces_url", _standard_traces_url(variables))
     given.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return Settings(**given)
@@ -456,6 +464,18 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         first = error.errors()[0]
         name = PREFIX + SECTION_MARK.join(str(part) for part in first["loc"]).upper()
         raise SettingsError(f"{name}: {first['msg']}.", value=first["input"], remedy="Correct the variable.") from error
+
+
+def _standard_traces_url(variables: Mapping[str, str]) -> str | None:
+    """Where OpenTelemetry's standard variables have traces sent, if anywhere.
+
+    >>> _standard_traces_url({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"})
+    'http://collector:4318/v1/traces'
+    """
+    if variables.get("OTEL_SDK_DISABLED", "").lower() == "true" or variables.get("OTEL_TRACES_EXPORTER") == "none":
+        return None
+    base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (base and f"{base.rstrip('/')}{OTLP_PATH}")
 
 
 def _refuse_unknown(names: set[str]) -> None:

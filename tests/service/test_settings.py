@@ -76,6 +76,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_ENROLMENT_REQUIRES": "consent, purpose",
         "MATCHKA_ON_DUPLICATE": "refuse",
         "MATCHKA_LOG_LEVEL": "warning",
+        "MATCHKA_LOG_FORMAT": "json",
+        "MATCHKA_TRACES_URL": "http://collector:4318/v1/traces",
     }
     of_sections = {"modalities", "audit", "database", "feed"}
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - of_sections
@@ -135,6 +137,8 @@ def test_read_settings_takes_every_field_from_its_variable():
         "enrolment_requires": ("consent", "purpose"),
         "on_duplicate": "refuse",
         "log_level": "warning",
+        "log_format": "json",
+        "traces_url": "http://collector:4318/v1/traces",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
 
@@ -145,6 +149,23 @@ def test_read_settings_of_the_audit_log_are_its_sections():
     )
     assert settings.audit.model_dump() == {"enabled": False, "days": 7.5}
     assert settings.modalities == {"face": {"max_faces": "3"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/x"}, "http://t/x"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "MATCHKA_TRACES_URL": "http://own/x"}, "http://own/x"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "MATCHKA_TRACES_URL": ""}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "TRUE"}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, None),
+    ],
+)
+def test_traces_url_is_ours_or_that_of_the_standard_variables(given: dict[str, str], url: str | None):
+    assert read_settings(given).traces_url == url
 
 
 @pytest.mark.parametrize("name", ["AUDIT__DAYZ", "AUDIT__DAYS", "AUDIT__ENABLED"])
@@ -200,6 +221,8 @@ def test_read_settings_with_an_unknown_variable_is_refused(name: str):
         ("REQUEST_TIMEOUT_S", "0"),
         ("CORES", "0"),
         ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("TRACES_URL", "collector:4317"),
     ],
 )
 def test_read_settings_with_a_value_out_of_range_names_the_variable_and_the_value(name: str, value: str):

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 from weakref import WeakValueDictionary
@@ -15,9 +16,9 @@ from matchka.api.guards.account import account_of
 from matchka.api.guards.key_ring import KeyRing
 from matchka.api.guards.middleware import Refused
 from matchka.api.telemetry import Telemetry
+from matchka.api.tracing.traces import Traces
 from matchka.errors import InvalidFieldError, MatchkaError, NotReadyError, OverloadedError, UnknownFieldError
 from matchka.inference.registry import ModelRegistry
-from matchka.runtime.audited_request import AuditedRequest, current_request, working_on
 from matchka.runtime.deadline import Deadline, working_for
 from matchka.runtime.drain import Drain
 from matchka.runtime.fairness.account import Account, working_as
@@ -42,6 +43,7 @@ class ServiceState:
     """What an application holds while it runs.
 
     `refuses_duplicates`: whether an enrolment is refused whose person another subject may be.
+    `traces`: where requests are traced, if anywhere.
     `verifier`, `speech` and `challenger` are None until models are warm and galleries are loaded; `has_failed` where
     they never will be; `refusal` says why the service stays without them. `audit` is None where no log is kept.
     `siblings`: the other processes of the service.
@@ -62,6 +64,7 @@ class ServiceState:
     speech: Speech | None = None
     challenger: Challenger | None = None
     audit: AuditWriter | None = None
+    traces: Traces | None = None
     has_failed: bool = False
     refusal: MatchkaError | None = None
     drain: Drain = field(default_factory=Drain)
@@ -153,12 +156,12 @@ class Caller:
 
     async def on_worker(self, call: Callable[[], T]) -> T:
         """Run a short blocking call, which is no work that is charged or shed, on a worker thread to its end."""
-        return await asyncio.get_running_loop().run_in_executor(self.state.workers, call)
+        return await asyncio.get_running_loop().run_in_executor(self.state.workers, copy_context().run, call)
 
     async def _run(self, call: Callable[[], T], account: Account) -> T:
         deadline = Deadline(self.state.request_timeout_s)
         work = asyncio.get_running_loop().run_in_executor(
-            self.state.workers, _work, deadline, account, current_request(), call
+            self.state.workers, copy_context().run, _work, deadline, account, call
         )
         leaving = asyncio.ensure_future(self._client_leaves())
         try:
@@ -179,8 +182,8 @@ class Caller:
             pass
 
 
-def _work(deadline: Deadline, account: Account, asked: AuditedRequest | None, call: Callable[[], T]) -> T:
-    with working_for(deadline), working_as(account), working_on(asked):
+def _work(deadline: Deadline, account: Account, call: Callable[[], T]) -> T:
+    with working_for(deadline), working_as(account):
         return call()
 
 

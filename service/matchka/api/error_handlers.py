@@ -17,7 +17,6 @@ from matchka.errors import (
     MatchkaError,
     MethodNotAllowedError,
     OutOfMemoryError,
-    UnexpectedError,
     UnknownPathError,
 )
 from matchka.store.database_errors import as_matchka_error
@@ -35,15 +34,16 @@ def add_error_handlers(app: FastAPI) -> None:
         if code == INTERNAL_ERROR:
             LOGGER.error("a request failed", exc_info=error)
         elif code.startswith("storage_"):
-            LOGGER.error("a request failed: %s", error)
+            LOGGER.error("a request failed: %s", error.detail)  # the value may name whose template is damaged
         return problem_response(error)
 
     @app.exception_handler(SQLAlchemyError)
-    async def failed_database(request: Request, error: SQLAlchemyError) -> Response:
+    async def failed_database(_request: Request, error: SQLAlchemyError) -> Response:
         problem = as_matchka_error(error)
         if problem is None:
             raise error
-        return await known(request, problem)
+        LOGGER.error("a request failed: %s", problem)  # with the driver's name for it
+        return problem_response(problem)
 
     @app.exception_handler(MemoryError)
     async def exhausted(_request: Request, error: MemoryError) -> Response:
@@ -57,7 +57,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def add_framework_error_handlers(app: FastAPI) -> None:
-    """Handle the framework's refusals and unexpected errors."""
+    """Handle the framework's refusals; RequestIds answers what nobody expected."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
@@ -81,8 +81,3 @@ def add_framework_error_handlers(app: FastAPI) -> None:
     async def gone(_request: Request, _error: ClientDisconnect) -> Response:
         note_problem(ClientGoneError("The client closed the connection.", remedy="Wait for the answer."))
         return Response(status_code=CLIENT_GONE)  # nobody reads it; the metrics tell it from a failure
-
-    @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _error: Exception) -> Response:
-        # The server logs the traceback; the caller learns nothing of it.
-        return problem_response(UnexpectedError("The service failed.", remedy="Report this with the server's log."))

@@ -69,7 +69,7 @@ from matchka.errors import (
     ZeroVectorError,
 )
 from matchka.modalities import MODALITIES
-from matchka.runtime.audited_request import current_request
+from matchka.runtime.telemetry.served_request import served_request
 
 RETRY_AFTER_S: Final = "1"
 MEDIA_TYPE: Final = "application/problem+json"
@@ -84,6 +84,7 @@ def problem_response(error: MatchkaError) -> Response:
     """The reply to an error; 401, 429 and 503 carry the headers that their statuses call for."""
     status, code = status_and_code(error)
     note_problem(error)
+    served = served_request()
     problem = Problem(
         type=f"urn:matchka:problem:{code}",
         title=code.replace("_", " ").capitalize(),
@@ -92,16 +93,18 @@ def problem_response(error: MatchkaError) -> Response:
         detail=error.detail,
         value=error.value,
         remedy=error.remedy,
+        request_id=None if served is None else served.request_id,
     )
     known = {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
-    return Response(problem.model_dump_json(), status, {**HEADERS.get(status, {}), **known}, MEDIA_TYPE)
+    without = {"request_id"} if served is None else None
+    return Response(problem.model_dump_json(exclude=without), status, {**HEADERS.get(status, {}), **known}, MEDIA_TYPE)
 
 
 def note_problem(error: MatchkaError) -> None:
-    """Say in the audit log what the request that is served is answered with."""
-    asked = current_request()
-    if asked is not None:
-        asked.problem = status_and_code(error)[1]
+    """Say in logs and metrics what the request that is served is answered with."""
+    served = served_request()
+    if served is not None:
+        served.problem = status_and_code(error)[1]
 
 
 INTERNAL_ERROR: Final = "internal_error"  # the code of every error that no caller should ever meet

@@ -21,6 +21,7 @@ from matchka.runtime.processes.handing_over import HandedConnections
 from matchka.runtime.processes.link import Link
 from matchka.runtime.processes.moments import SharedMoments, shared_file
 from matchka.runtime.processes.supervisor import HANG_S, ChildEnds, Supervisor
+from matchka.runtime.telemetry.logs import configure_logging
 from matchka.settings import Settings, usable_cores
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
     own = settings.of_process(number)
     from matchka.cli.server import run_server  # only here: the parent would have to load it all
 
-    logging.basicConfig(level=own.log_level.upper(), format=f"%(levelname)s %(name)s (process {number}): %(message)s")
+    configure_logging(own.log_level, own.log_format, number)
     listener, *beside = (HandedConnections(end.detach()) for end in ends.listeners)
     rates, refused = (SharedMoments(file) for file in shared.files)
 

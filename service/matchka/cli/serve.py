@@ -1,6 +1,5 @@
 """`matchka serve`: run the service, in this process or in several. What one process alone needs is imported there."""
 
-import logging
 import os
 import signal
 import socket
@@ -15,6 +14,7 @@ from matchka.cli.client_commands import reported_errors
 from matchka.errors import SettingsError
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps
+from matchka.runtime.telemetry.logs import configure_logging
 from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
 
@@ -48,7 +48,7 @@ def serve(
         allow_many_connections()
         forbid_core_dumps()
         os.umask(0o077)  # templates are biometric data: what the service writes is its own user's
-        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        configure_logging(settings.log_level, settings.log_format)
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
         with ExitStack() as stack:

@@ -93,7 +93,7 @@ def _server_config(
         # uvloop would be used where it is installed, and takes one new connection in each of its rounds: under a flood,
         # when a round is long, /healthz waited for a quarter of a minute to be accepted
         loop="asyncio",
-        log_level=settings.log_level,
+        log_config=None,  # its lines are the process's
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),

@@ -680,3 +680,4 @@ class Problem(Answer):
     detail: str
     value: str | None
     remedy: str
+    request_id: str | None = None

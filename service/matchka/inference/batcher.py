@@ -24,6 +24,7 @@ from matchka.runtime.deadline import Deadline, current_deadline
 from matchka.runtime.fairness.account import Account, current_account
 from matchka.runtime.fairness.shares import FairClock, has_room
 from matchka.runtime.stage_timer import StageTimes
+from matchka.runtime.telemetry.served_request import ServedRequest, served_request
 
 LOGGER: Final = logging.getLogger("matchka")
 SHUTDOWN_S: Final = 5.0  # a run takes well under a second
@@ -52,6 +53,7 @@ class _Waiter:
     account: Account
     deadline: Deadline
     queued_at: float
+    request: ServedRequest | None
     outputs: NamedArrays = field(default_factory=dict)
     taken: int = 0
     runs: int = 0  # that its rows are in now
@@ -163,7 +165,7 @@ class Batcher:
         """
         deadline = current_deadline()
         deadline.require()
-        waiter = _Waiter(rows, current_account(), deadline, self._clock())
+        waiter = _Waiter(rows, current_account(), deadline, self._clock(), served_request())
         self._enqueue(waiter)
         while not waiter.done.wait(deadline.remaining_s):
             with self._changed:
@@ -264,7 +266,7 @@ class Batcher:
             waiter = self._next(alike)
             start, stop = waiter.taken, min(len(waiter.inputs), waiter.taken + most_rows)
             if start == 0:
-                self._times.add("queue", self._clock() - waiter.queued_at)
+                self._times.add("queue", self._clock() - waiter.queued_at, requests=[waiter.request])
             parts.append(_Part(waiter, start, stop))
             waiter.taken = stop
             waiter.runs += 1
@@ -315,7 +317,7 @@ class Batcher:
     def _run_joined(self, run: _Run) -> NamedArrays:
         rows = [part.waiter.inputs[part.start : part.stop] for part in run.parts]
         joined = rows[0] if len(rows) == 1 else cast(InputArray, np.concatenate(rows))
-        with self._times.timed("run"):
+        with self._times.timed("run", [part.waiter.request for part in run.parts]):
             outputs = run.session.run(joined)
         for name, array in outputs.items():
             if len(array) != len(joined):

@@ -33,7 +33,6 @@ class AuditedRequest:
         call: method and path pattern, or the command.
         key_id: of the key that asks; `first`, `keyless` or `command` where it has no id; None until it is known.
         decided: what its answer decides; one entry for each of several faces.
-        problem: the code of the problem that it is answered with.
         is_recorded: whether a change was recorded with it, in its own transaction.
     """
 
@@ -44,7 +43,6 @@ class AuditedRequest:
     subject_id: str | None = None
     model: str | None = None
     decided: list[Decided] = field(default_factory=list)
-    problem: str | None = None
     is_recorded: bool = False
 
 

@@ -1,10 +1,13 @@
 """Seconds and CPU seconds of each stage of a request, as Prometheus metrics."""
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from matchka.runtime.telemetry.served_request import ServedRequest, served_request
 
 # decode: bytes to samples or pixels. prepare: to windows, or to the chips of faces. queue: rows wait for a run.
 # enhance: small faces, before they are embedded. run: one run of the graph, shared or not. decide: vectors to a
@@ -49,17 +52,29 @@ class StageTimes:
         # to look a metric up by its labels costs twice as much as to observe something
         self._found: dict[Stage, tuple[Histogram, Counter]] = {}
 
-    def timed(self, stage: Stage) -> "TimedStage":
-        """A context manager whose block is one occurrence of the stage; one that raises counts as well."""
-        return TimedStage(self, stage)
+    def timed(self, stage: Stage, requests: Iterable[ServedRequest | None] | None = None) -> "TimedStage":
+        """A context manager whose block is one occurrence of the stage; one that raises counts as well.
 
-    def add(self, stage: Stage, seconds: float, cpu_seconds: float = 0.0) -> None:
+        Args:
+            stage: which.
+            requests: as of add().
+        """
+        return TimedStage(self, stage, requests)
+
+    def add(
+        self,
+        stage: Stage,
+        seconds: float,
+        cpu_seconds: float = 0.0,
+        requests: Iterable[ServedRequest | None] | None = None,
+    ) -> None:
         """Note one occurrence of a stage.
 
         Args:
             stage: which.
             seconds: that it took.
             cpu_seconds: CPU time of the thread that did it; helpers inside a library are not seen.
+            requests: in whose traces it belongs; that which this thread works for by default.
         """
         found = self._found.get(stage)
         if found is None:
@@ -68,14 +83,18 @@ class StageTimes:
             self._found[stage] = found
         found[0].observe(seconds)
         found[1].inc(cpu_seconds)
+        for request in (served_request(),) if requests is None else requests:
+            if request is not None:
+                request.note_stage(self._model, stage, seconds)
 
 
 class TimedStage:
     """Times one occurrence of a stage. A class, because a generator's context manager costs several times as much."""
 
-    def __init__(self, times: StageTimes, stage: Stage) -> None:
+    def __init__(self, times: StageTimes, stage: Stage, requests: Iterable[ServedRequest | None] | None = None) -> None:
         self._times = times
         self._stage: Stage = stage
+        self._requests = requests
         self._begun = self._cpu_begun = 0.0
 
     def __enter__(self) -> None:
@@ -87,4 +106,5 @@ class TimedStage:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._times.under_way.pop(self, None)
-        self._times.add(self._stage, time.perf_counter() - self._begun, time.thread_time() - self._cpu_begun)
+        seconds, cpu_seconds = time.perf_counter() - self._begun, time.thread_time() - self._cpu_begun
+        self._times.add(self._stage, seconds, cpu_seconds, self._requests)

@@ -25,6 +25,12 @@ def as_matchka_error(error: Exception) -> MatchkaError | None:
     return _failed(type(error.orig).__name__) if error.connection_invalidated else None
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, for the log: never in the words of a driver, which may quote a row."""
+    known = error if isinstance(error, MatchkaError) else as_matchka_error(error)
+    return type(error).__name__ if known is None else str(known)
+
+
 def _full(value: str) -> StorageFullError:
     return StorageFullError(
         "The database cannot be written: the disk, or what may be used of it, is full. Nothing was stored.",

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from matchka.api.error_handlers import add_framework_error_handlers
 from matchka.api.guards.audit_trail import AuditTrail, note_caller
+from matchka.api.tracing.request_ids import RequestIds
 from matchka.client.answers import AuditRecordAnswer
 from matchka.errors import RequestFailedError
 from matchka.store.audit.chain import START, linked
@@ -123,6 +124,14 @@ def test_request_id_of_an_answer_is_that_of_its_record(server: SmallServer):
     found = {one.request_id: one.outcome for one in records(server, 2)}
     assert found[answer.headers["Matchka-Request-Id"]] == "done"
     assert found[missing.headers["Matchka-Request-Id"]] == "refused"
+
+
+def test_id_that_a_caller_chose_is_in_the_answer_and_never_in_the_record(server: SmallServer):
+    given = {"Authorization": f"Bearer {FIRST_KEY}", "X-Request-ID": "ada@example.org"}
+    answer = requests.get(f"{server.url}/v1/models", headers=given, timeout=TIMEOUT_S)
+    assert answer.headers["X-Request-ID"] == "ada@example.org"
+    (record,) = records(server, 1)
+    assert record.request_id == answer.headers["Matchka-Request-Id"] != "ada@example.org"
 
 
 def test_refusals_are_recorded_with_their_codes(server: SmallServer):
@@ -279,7 +288,7 @@ def test_call_whose_client_left_is_recorded_as_that():
     async def nothing(*_: object) -> dict[str, object]:
         return {"type": "http.request", "body": b""}
 
-    asyncio.run(AuditTrail(app, Writer)(asked, nothing, nothing))
+    asyncio.run(RequestIds(AuditTrail(app, Writer))(asked, nothing, nothing))
     assert log == [("refused", "keyless", "client_gone")]
 
 

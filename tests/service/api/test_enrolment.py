@@ -117,7 +117,7 @@ def test_refusal_tells_no_score_to_anybody(service: Service, tenant: str):
         headers={"Authorization": f"Bearer {key}"},
         timeout=TIMEOUT_S,
     )
-    assert answer.json().keys() == {"type", "title", "status", "code", "detail", "value", "remedy"}
+    assert answer.json().keys() == {"type", "title", "status", "code", "detail", "value", "remedy", "request_id"}
     assert answer.json()["value"] == "ada"
     assert "." not in answer.json()["detail"].removesuffix(".")
 

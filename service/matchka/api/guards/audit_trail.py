@@ -1,15 +1,15 @@
-"""The middleware that gives each request an id, and has the audit log record it when it is answered."""
+"""The middleware that has the audit log record each request when it is answered."""
 
-import uuid
 from collections.abc import Callable
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from matchka.api.guards.failed_keys import network_of
+from matchka.api.problems import INTERNAL_ERROR
 from matchka.api.scopes import SCOPES
 from matchka.runtime.audited_request import KEYLESS, AuditedRequest, Decided, current_request, working_on
+from matchka.runtime.telemetry.served_request import served_request
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.writer import AuditWriter
 from matchka.store.keys.records import Grant
@@ -18,12 +18,13 @@ AUDITED_PREFIX: Final = "/v1/"
 # refusals that are recorded elsewhere as well, at /metrics say
 OF_CALLERS: Final = frozenset({"unauthorized", "missing_scope", "too_many_requests", "forbidden_host", "cross_site"})
 NO_CALL: Final = "unknown"  # a path of the caller's own making is not kept
-REQUEST_ID: Final = "Matchka-Request-Id"
 LONGEST_NETWORK: Final = 64
 
 
 class AuditTrail:
     """ASGI middleware: outside of all that refuses, so that every request is recorded once, with what came of it.
+
+    RequestIds is outside of it.
 
     A change that was recorded in its own transaction is not recorded again.
 
@@ -38,27 +39,21 @@ class AuditTrail:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        served = served_request()
+        if scope["type"] != "http" or served is None:
             await self._app(scope, receive, send)
             return
-        asked = AuditedRequest(uuid.uuid4().hex, NO_CALL)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID] = asked.request_id or ""
-            await send(message)
-
+        asked = AuditedRequest(served.audit_id, _call_of(scope["method"], scope["path"]))
         with working_on(asked):
-            asked.call = _call_of(scope["method"], scope["path"])
             try:
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, receive, send)
             except BaseException:  # also one that is cancelled: it is not answered
-                asked.problem = asked.problem or "internal_error"
+                served.problem = served.problem or INTERNAL_ERROR
                 raise
             finally:
                 writer = self._writer()
                 if writer is not None:
-                    for event in _events_of(asked, scope):
+                    for event in _events_of(asked, served.problem, scope):
                         writer.submit(event)
 
 
@@ -73,16 +68,16 @@ def _call_of(method: str, path: str) -> str:
     return f"{method} {path}" if (method, path) in SCOPES else NO_CALL
 
 
-def _events_of(asked: AuditedRequest, scope: Scope) -> list[Event]:
+def _events_of(asked: AuditedRequest, problem: str | None, scope: Scope) -> list[Event]:
     is_call = scope["path"].startswith(AUDITED_PREFIX)
     is_answered = asked.key_id is not None  # not by whom nobody asked for a key: a browser before a call (CORS)
-    if asked.problem is None and (not is_call or not is_answered or asked.is_recorded):
+    if problem is None and (not is_call or not is_answered or asked.is_recorded):
         return []
-    if asked.problem is not None and not is_call and asked.problem not in OF_CALLERS:
+    if problem is not None and not is_call and problem not in OF_CALLERS:
         return []
-    if asked.problem is not None:
+    if problem is not None:
         refused = Decided(Outcome.REFUSED)
-        return [_event(asked, refused, asked.problem, None if asked.key_id else _network(scope))]
+        return [_event(asked, refused, problem, None if asked.key_id else _network(scope))]
     return [_event(asked, one) for one in asked.decided or [Decided(Outcome.DONE)]]
 
 

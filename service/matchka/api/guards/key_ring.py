@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import MatchkaError, UnauthorizedError
 from matchka.settings import Settings
+from matchka.store.database_errors import reason_of
 from matchka.store.keys.keys import Keys, KeySnapshot
 from matchka.store.keys.records import FIRST, KEYLESS, ApiKey, Grant, digest_of
 
@@ -121,7 +122,7 @@ def following(ring: KeyRing, keys: Keys) -> Iterator[None]:
                 is_failing = False
             except (SQLAlchemyError, MatchkaError) as error:
                 if not is_failing:
-                    LOGGER.error("%s: %s", problem, error)
+                    LOGGER.error("%s: %s", problem, reason_of(error))
                 is_failing = True
 
     steps = [

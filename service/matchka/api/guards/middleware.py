@@ -8,12 +8,11 @@ from collections import Counter
 from typing import Final
 
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from matchka.api.guards.account import account_of, tenant_of
 from matchka.api.guards.refusal_pace import RefusalPace
-from matchka.api.problems import note_problem, problem_response
+from matchka.api.problems import problem_response
 from matchka.errors import BodyTooLargeError, MatchkaError, OverloadedError
 from matchka.runtime.fairness.account import Account
 from matchka.runtime.fairness.shares import has_room
@@ -32,14 +31,12 @@ class Refused(BaseException):  # an Exception would be caught by the handlers of
 
     Args:
         error: what the caller is told.
-        response: the same as a response, where it was made before.
         hangs_up: the connection is to be ended without an answer; one that cannot be gets it, and is closed.
     """
 
-    def __init__(self, error: MatchkaError, response: Response | None = None, hangs_up: bool = False) -> None:
+    def __init__(self, error: MatchkaError, hangs_up: bool = False) -> None:
         super().__init__(str(error))
-        self.response = response or problem_response(error)
-        note_problem(error)  # also where the response was made before
+        self.response = problem_response(error)
         self.hangs_up = hangs_up
 
 
@@ -207,7 +204,6 @@ class InFlightLimit:
             "ask as well.",
             remedy="Try again after the seconds in Retry-After.",
         )
-        self._is_full_response = problem_response(self._is_full)  # made once: it is sent when there is least time
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -226,7 +222,7 @@ class InFlightLimit:
 
     def _require_room(self, account: Account) -> None:
         if not has_room(self._in_flight, account, 1, self._max_in_flight):
-            raise Refused(self._is_full, self._is_full_response)
+            raise Refused(self._is_full)
         if self._load_shedder is not None:
             try:
                 self._load_shedder.require_room(account=account)

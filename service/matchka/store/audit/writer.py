@@ -31,6 +31,7 @@ from matchka.store.audit.log import (
 from matchka.store.audit.prunings import Prunings
 from matchka.store.audit.records import Event, Outcome
 from matchka.store.audit.refusals import RefusalCounts
+from matchka.store.database_errors import reason_of
 
 GATHER_S: Final = 0.75  # a group is written within a second or so, the writing included
 PRUNE_EVERY_S: Final = 3600.0
@@ -138,8 +139,7 @@ class AuditWriter:
             self._prune()
         except (SQLAlchemyError, MatchkaError, OSError) as error:
             if not self._is_failing:
-                cause = getattr(error, "orig", None) or error  # without the statement's values
-                LOGGER.error("the audit log cannot be written; what it may lose is counted in the metrics: %s", cause)
+                LOGGER.error("the audit log cannot be written; the metrics count what it loses: %s", reason_of(error))
             self._is_failing = True
             return
         if self._is_failing:

@@ -158,7 +158,8 @@ class Keys:
                 found |= self._keys_of(query.where(KeyRow.revision == revision))
             except UNREADABLE as error:
                 self._require_readable()
-                LOGGER.error("an API key (of revision %d) cannot be read, and opens nothing: %s", revision, error)
+                reason = type(error).__name__
+                LOGGER.error("an API key (of revision %d) cannot be read, and opens nothing: %s", revision, reason)
         return found
 
     def _keys_of(self, query: Select[Any]) -> dict[str, ApiKey]:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import MatchkaError
+from matchka.store.database_errors import reason_of
 
 ROUND_S: Final = 60.0
 BUSY_ROUND_S: Final = 1.0  # while more are due than one round deletes
@@ -149,5 +150,5 @@ class ExpirySweeper:
             try:
                 wait_s = self.sweep()
             except (SQLAlchemyError, MatchkaError) as error:  # a busy database, say: the next round does it
-                LOGGER.warning("what expired could not be deleted, and is tried again: %s", error)
+                LOGGER.warning("what expired could not be deleted, and is tried again: %s", reason_of(error))
                 wait_s = ROUND_S

@@ -1,0 +1,1 @@
+"""Each request's ids, and its trace."""

@@ -1,0 +1,1 @@
+"""What is told about the process and its requests: their ids, and log lines."""
