@@ -24,7 +24,7 @@ from matchka.api.guards.auth import KeyGate
 from matchka.api.guards.failed_keys import FailedKeys
 from matchka.api.guards.hosts import HostGuard
 from matchka.api.guards.key_ring import KeyRing, following
-from matchka.api.guards.middleware import BodyLimit, InFlightLimit, Refusals
+from matchka.api.guards.middleware import MIB, BodyLimit, InFlightLimit, Refusals
 from matchka.api.guards.rates import RequestRates
 from matchka.api.idempotency import HEADER as IDEMPOTENCY_HEADER
 from matchka.api.idempotency import REPLAYED
@@ -161,8 +161,19 @@ def create_app(
     if settings.docs != "off":
         app.include_router(docs.router, dependencies=[Depends(authorised)] if settings.docs == "key" else [])
     # The last one added is the first one entered: ids, timing, who asks, how many are in flight, the size of the body.
-    app.add_middleware(BodyLimit, max_body_mib=settings.max_body_mib, max_bodies_mib=settings.max_bodies_mib)
-    app.add_middleware(InFlightLimit, max_in_flight=settings.max_in_flight, load_shedder=load_shedder)
+    app.add_middleware(
+        BodyLimit,
+        max_body_mib=settings.max_body_mib,
+        max_bodies_mib=settings.max_bodies_mib,
+        gauge=telemetry.in_flight_body_bytes,
+    )
+    app.add_middleware(
+        InFlightLimit,
+        max_in_flight=settings.max_in_flight,
+        load_shedder=load_shedder,
+        gauge=telemetry.in_flight_requests,
+    )
+    telemetry.state_limits(settings.max_in_flight, settings.max_bodies_mib * MIB)
     _add_guards(app, settings, ring, siblings)
     app.add_middleware(AuditTrail, writer=lambda: app.state.service.audit)
     app.add_middleware(RequestTimer, telemetry=telemetry)
@@ -243,6 +254,9 @@ def opened_verifier(
         )
         store = stack.enter_context(opened)
         telemetry.watch_erasures(lambda: store.erasures_waiting)
+        telemetry.watch_pools(store.pools)
+        telemetry.watch_disk(settings.data_dir)
+        telemetry.state_bundles(bundle.manifest for bundle in bundles)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
         galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
         feed = settings.feed
@@ -299,6 +313,7 @@ async def _load(state: ServiceState, verifier: Verifier, settings: Settings, swe
     state.verifier = verifier
     state.drain.grace_s = settings.drain_s  # before, nobody was told that it is ready
     state.siblings.note_loaded()
+    state.telemetry.ready.set(1)
     if state.siblings.is_first:
         sweeper.start()
     LOGGER.info("ready: %s", ", ".join(f"{m.name} {m.version}" for m in verifier.manifests))

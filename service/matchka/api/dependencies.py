@@ -78,7 +78,15 @@ class ServiceState:
         """
         if self.database_health is None:
             return
-        asked, remaining_s = self.database_health.ask()
+        try:
+            await self._ask_database(self.database_health)
+        except MatchkaError:
+            self.telemetry.database_up.set(0)
+            raise
+        self.telemetry.database_up.set(1)
+
+    async def _ask_database(self, health: DatabaseHealth) -> None:
+        asked, remaining_s = health.ask()
         answer = asyncio.wrap_future(asked)
         await asyncio.wait([answer], timeout=remaining_s)
         if not answer.done():

@@ -1,8 +1,13 @@
-"""Prometheus metrics of the service."""
+"""Prometheus metrics of the service: docs/observability.md has a table of them."""
 
+import math
+import platform
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -10,15 +15,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matchka.api.tracing.request_ids import route_of
+from matchka.bundles.manifest import Manifest
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.inference.batcher import BatchCounts
 from matchka.runtime.processes.siblings import ServiceCounts
 from matchka.runtime.processes.snapshots import Snapshot, merged, total
 from matchka.runtime.stage_timer import StageMetrics
+from matchka.runtime.telemetry.served_request import served_request
 from matchka.store.audit.writer import AuditCounts
+from matchka.store.connections.pool import MeasuredPool
 from matchka.tasks.embedding.following.follower import FollowerStatus
 
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WAIT_BUCKETS_S: Final = (1e-4, 1e-3, 0.01, 0.05, 0.25, 1.0, 5.0)
+SIMILARITY_BUCKETS: Final = tuple(step / 20 for step in range(-4, 21))  # -0.2 to 1; what is below does not matter
+# Two readings tell the similarity of a call between them, which only the scope `scores` may see, whoever called
+OF_OPERATOR: Final = frozenset({"matchka_similarity"})
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 BatchesOfModels = Callable[[], dict[str, BatchCounts]]
 GallerySizes = Callable[[], dict[tuple[str, str], int]]
@@ -42,7 +55,65 @@ class Telemetry:
         self.decisions = Counter(
             "matchka_decisions", "Decisions made", ["tenant", "call", "model", "match"], registry=self._registry
         )
+        self.problems = Counter(
+            "matchka_problems", "Requests answered with a problem, by its code", ["code"], registry=self._registry
+        )
+        self.similarity = Histogram(
+            "matchka_similarity",
+            "Similarity of verified probes, by the decision on it",
+            ["model", "version", "match"],
+            buckets=SIMILARITY_BUCKETS,
+            registry=self._registry,
+        )
+        self.ready = self._gauge("ready", "Whether models are warm and galleries are loaded")
+        self.database_up = self._gauge("database_up", "Whether the databases answered when they were last asked")
+        self.in_flight_requests = self._gauge("in_flight_requests", "Requests that are let in and not answered")
+        self.in_flight_body_bytes = self._gauge("in_flight_body_bytes", "Bytes of their bodies")
+        self._limits = self._gauge("in_flight_limit", "Most of these for one key", "of")
+        self._bundles = self._gauge("bundle_info", "1 for each bundle that is served", "model", "version", "digest")
+        build = self._gauge("build_info", "1", "version", "python")
+        build.labels(version("matchka"), platform.python_version()).set(1)
         self.stages = StageMetrics(self._registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"matchka_{name}", meaning, labels, registry=self._registry)
+
+    def state_limits(self, max_in_flight: int, max_body_bytes: float) -> None:
+        """Say how much of one key's may be in flight, as settings have it."""
+        self._limits.labels("requests").set(max_in_flight)
+        self._limits.labels("body_bytes").set(max_body_bytes)
+
+    def state_bundles(self, manifests: Iterable[Manifest]) -> None:
+        """Say what is served."""
+        for manifest in manifests:
+            self._bundles.labels(manifest.name, manifest.version, manifest.content_digest or "").set(1)
+
+    def watch_pools(self, pools: Mapping[str, MeasuredPool]) -> None:
+        """Report the connections to databases, by names of these."""
+        in_use = self._gauge("database_connections", "Connections to a database that are in use", "database")
+        most = self._gauge("database_connections_limit", "Most of them at once", "database")
+        waited = Histogram(
+            "matchka_database_wait_seconds",
+            "Seconds until a connection was at hand",
+            ["database"],
+            buckets=WAIT_BUCKETS_S,
+            registry=self._registry,
+        )
+        for name, pool in pools.items():
+            in_use.labels(name).set_function(pool.checkedout)
+            most.labels(name).set(pool.most)
+            pool.on_waited = waited.labels(name).observe
+
+    def watch_disk(self, folder: Path) -> None:
+        """Report the room that is left where a folder is."""
+
+        def free_bytes() -> float:
+            try:
+                return shutil.disk_usage(folder).free
+            except OSError:
+                return math.nan
+
+        self._gauge("data_free_bytes", "Room left on the disk of the data folder").set_function(free_bytes)
 
     def watch_galleries(self, sizes: GallerySizes, searches: GallerySearches) -> None:
         """Report the galleries' sizes, and how they were searched, whenever the metrics are read."""
@@ -119,14 +190,16 @@ class RequestTimer:
         try:
             await self._app(scope, receive, noting_send)
         finally:
-            # The pattern, never the path itself: subject ids must not become labels.
-            path = getattr(scope.get("route"), "path", "unknown")
+            path = route_of(scope)
             self._telemetry.requests.labels(path, str(status)).inc()
+            served = served_request()
+            if served is not None and served.problem is not None:
+                self._telemetry.problems.labels(served.problem).inc()
             self._telemetry.seconds.labels(path).observe(time.perf_counter() - started)
 
 
 class _OfTenant(Collector):
-    """Metrics without the samples of other tenants."""
+    """Metrics without the samples of other tenants, and without what is the operator's alone."""
 
     def __init__(self, metrics: Collector, tenant: str) -> None:
         self._metrics = metrics
@@ -134,6 +207,8 @@ class _OfTenant(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for family in self._metrics.collect():
+            if family.name in OF_OPERATOR:
+                continue
             own = copy(family)
             own.samples = [one for one in family.samples if one.labels.get("tenant", self._tenant) == self._tenant]
             yield own

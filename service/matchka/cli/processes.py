@@ -62,7 +62,8 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
     listeners = [listener] if beside is None else [listener, beside]
     with owned_data_dir(settings.data_dir):
         hang_s = max(HANG_S, 2 * settings.request_timeout_s)
-        return asyncio.run(_supervise(Supervisor(settings.processes, start, listeners, settings.drain_s + STOP_S, hang_s)))
+        stop_s = settings.drain_s + STOP_S
+        return asyncio.run(_supervise(Supervisor(settings.processes, start, listeners, stop_s, hang_s)))
 
 
 async def _supervise(supervisor: Supervisor) -> int:

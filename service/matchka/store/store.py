@@ -18,6 +18,7 @@ from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
 from matchka.store.challenges import Challenges
 from matchka.store.conflicts import repeated_on_conflict
+from matchka.store.connections.pool import MeasuredPool
 from matchka.store.database import UNHURRIED, Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.deletions import in_chunks, note_deletions
@@ -68,6 +69,7 @@ from matchka.store.vault.vault import CLEAR, Plain, Vault
 from matchka.store.writer_turns import WriterTurns
 from matchka.vectors import FloatArray
 
+DATABASE_NAMES: Final = ("templates", "keys")  # of its engines
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -451,6 +453,12 @@ class Store:
     def engines(self) -> tuple[Engine, ...]:
         """Of every database that a request may need: this one, and the key store's where there is one."""
         return (self._engine, *self._vault.engines)
+
+    @property
+    def pools(self) -> dict[str, MeasuredPool]:
+        """The connections to each of them, by what lies there."""
+        pools = [engine.pool for engine in self.engines]
+        return {name: pool for name, pool in zip(DATABASE_NAMES, pools, strict=False) if isinstance(pool, MeasuredPool)}
 
     @property
     def identity(self) -> str:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from typing import Final
 
+from prometheus_client import Gauge
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -106,13 +107,17 @@ class BodyLimit:
         app: what is behind it.
         max_body_mib: largest body.
         max_bodies_mib: largest sum of the bodies of one account at once; one body is always let in.
+        gauge: shows the bytes of all bodies that are here.
     """
 
-    def __init__(self, app: ASGIApp, max_body_mib: float, max_bodies_mib: float = math.inf) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_mib: float, max_bodies_mib: float = math.inf, gauge: Gauge | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = int(max_body_mib * MIB)
         self._max_body_mib = max_body_mib
         self._max_all_bytes = max_bodies_mib * MIB
+        self._gauge = gauge or Gauge("bytes", "Shown nowhere", registry=None)
         self._arrived: Counter[Account] = Counter()  # bytes
         self._expected: Counter[Account] = Counter()  # the same, or the announced length of a body that is longer
 
@@ -132,7 +137,9 @@ class BodyLimit:
             size = received + len(message.get("body", b""))
             if size > self._max_bytes:
                 raise self._too_large(f"more than {self._max_bytes}")
-            received = self._grown(self._arrived, account, received, size)
+            self._grown(self._arrived, account, received, size)
+            self._gauge.inc(size - received)
+            received = size
             expected = self._grown(self._expected, account, expected, max(expected, size))
             return message
 
@@ -140,6 +147,7 @@ class BodyLimit:
             expected = self._grown(self._expected, account, 0, announced)
             await self._app(scope, counted_receive, send)
         finally:
+            self._gauge.dec(received)
             for bytes_by_account, size in ((self._arrived, received), (self._expected, expected)):
                 bytes_by_account[account] -= size
                 if not bytes_by_account[account]:
@@ -192,12 +200,16 @@ class InFlightLimit:
         app: what is behind it.
         max_in_flight: most requests of one account; some places more are kept for others (has_room).
         load_shedder: says what would wait too long.
+        gauge: shows how many are in flight.
     """
 
-    def __init__(self, app: ASGIApp, max_in_flight: int, load_shedder: LoadShedder | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, max_in_flight: int, load_shedder: LoadShedder | None = None, gauge: Gauge | None = None
+    ) -> None:
         self._app = app
         self._max_in_flight = max_in_flight
         self._load_shedder = load_shedder
+        self._gauge = gauge or Gauge("requests", "Shown nowhere", registry=None)
         self._in_flight: Counter[Account] = Counter()  # requests
         self._is_full = OverloadedError(
             f"As many requests of this key are in flight as the service accepts: {max_in_flight}, or less while others "
@@ -213,9 +225,11 @@ class InFlightLimit:
         account = account_of(scope)
         self._require_room(account)
         self._in_flight[account] += 1
+        self._gauge.inc()
         try:
             await self._app(scope, receive, send)
         finally:
+            self._gauge.dec()
             self._in_flight[account] -= 1
             if not self._in_flight[account]:
                 del self._in_flight[account]

@@ -151,6 +151,8 @@ def _candidates(result: Identified) -> list[CandidateAnswer]:
 def _answer(caller: Caller, call: str, result: Verified, judged: Judged | None = None) -> VerifyAnswer:
     answer = _verify_answer(result, judged)
     _count(caller, call, result.manifest.name, answer.match)
+    if call == "verify":
+        _note_similarity(caller, result)
     return answer
 
 
@@ -175,6 +177,8 @@ def _verify_answer(result: Verified, judged: Judged | None = None) -> VerifyAnsw
 def _fused_answer(caller: Caller, result: FusedVerified, judged: Judged | None) -> FusedVerifyAnswer:
     fused, match = result.fused, result.match and _passes(judged)
     _count(caller, "verify", result.name, match)
+    for part in result.parts.values():
+        _note_similarity(caller, part)
     return FusedVerifyAnswer(
         match=match,
         similarity=fused.similarity,
@@ -196,6 +200,12 @@ def _fused_answer(caller: Caller, result: FusedVerified, judged: Judged | None) 
 def _passes(judged: Judged | None) -> bool:
     """Person and challenge are two conditions, never one sum: a good voice must not make up for a wrong phrase."""
     return judged is None or judged.done.match
+
+
+def _note_similarity(caller: Caller, result: Verified) -> None:
+    manifest, decision = result.manifest, result.decision
+    labels = (manifest.name, manifest.version, str(decision.match).lower())
+    caller.state.telemetry.similarity.labels(*labels).observe(decision.similarity)
 
 
 def _count(caller: Caller, call: str, model: str, match: bool) -> None:

@@ -1,5 +1,6 @@
 """GET /healthz, /readyz and /metrics."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -8,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from matchka.api.dependencies import authorised, service_state
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import HealthAnswer, ReadyAnswer
+from matchka.errors import MatchkaError
 from matchka.store.keys.records import Grant
 
 router = GuardedRouter()
@@ -50,7 +52,8 @@ async def metrics(request: Request, grant: Annotated[Grant, Depends(authorised)]
 
     Those of a service of several processes are told by each of them as those of the whole.
     """
-    tenant = None if grant.is_operator else grant.tenant
-    state = service_state(request)
+    tenant, state = None if grant.is_operator else grant.tenant, service_state(request)
+    with suppress(MatchkaError):  # matchka_database_up says it
+        await state.require_database()
     counts = await state.siblings.counts()
     return Response(state.telemetry.exposition(tenant, counts), media_type=CONTENT_TYPE_LATEST)

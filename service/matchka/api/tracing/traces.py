@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from threading import Thread
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from starlette.types import Scope
 
@@ -56,7 +56,7 @@ def opened_traces(url: str | None) -> Iterator[Traces | None]:
         from matchka.api.tracing.spans import Spans
     own = Resource({"service.name": "matchka", "service.version": version("matchka")})
     provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(endpoint=url)
+    exporter: Any = OTLPSpanExporter(endpoint=url)  # a method of it has no types
     provider.add_span_processor(BatchSpanProcessor(exporter))
     try:
         yield Spans(provider.get_tracer("matchka", version("matchka")))

@@ -12,6 +12,10 @@ LASTING: Final = ("counter", "histogram", "summary")  # what stays true of a pro
 # Gauges that are the same fact, seen by each process; all others are parts of a sum.
 LARGEST: Final = frozenset(
     {
+        "matchka_build_info",
+        "matchka_bundle_info",
+        "matchka_data_free_bytes",
+        "matchka_draining",
         "matchka_feed_lag_seconds",
         "matchka_feed_pending_changes",
         "matchka_gallery_subjects",
@@ -19,7 +23,9 @@ LARGEST: Final = frozenset(
         "process_virtual_memory_max_bytes",
     }
 )
-LEAST: Final = frozenset({"matchka_feed_position", "process_start_time_seconds"})
+LEAST: Final = frozenset(
+    {"matchka_database_up", "matchka_feed_position", "matchka_ready", "process_start_time_seconds"}
+)
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:

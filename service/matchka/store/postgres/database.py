@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
+from matchka.store.connections.pool import MeasuredPool
 from matchka.store.database import Hints, Limits, Trouble
 from matchka.store.schema import Base
 
@@ -90,6 +91,7 @@ class Postgres:
         engine = create_engine(
             url.set(drivername=DRIVER).difference_update_query(["options"]),
             hide_parameters=True,  # an error that is logged has no subject ids
+            poolclass=MeasuredPool,
             pool_size=limits.pool_size,
             max_overflow=0,
             pool_timeout=limits.pool_wait_s,

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import Session
 
 from matchka.errors import StoreError
+from matchka.store.connections.pool import MeasuredPool
 from matchka.store.database import Limits, Trouble
 from matchka.store.schema import Base, SubjectRow
 from matchka.store.sqlite.file import begin_file, configure_connection
@@ -75,7 +76,9 @@ class Sqlite:
             )
         if not name.startswith("file:"):
             begin_file(Path(name))
-        engine = create_engine(url, hide_parameters=True)  # an error that is logged has no subject ids
+        engine = create_engine(
+            url, hide_parameters=True, poolclass=MeasuredPool
+        )  # an error that is logged has no subject ids
         event.listen(engine, "connect", configure_connection)
         return engine
 

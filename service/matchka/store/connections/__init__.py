@@ -1,0 +1,1 @@
+"""Connections to databases, and how long they are waited for."""
