@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from matchka.api.problems import INTERNAL_ERROR, STATUS_AND_CODE
 from matchka.api.tracing.request_ids import route_of
 from matchka.bundles.manifest import Manifest
 from matchka.gallery.faiss_cpu.policy import Method
@@ -58,6 +59,8 @@ class Telemetry:
         self.problems = Counter(
             "matchka_problems", "Requests answered with a problem, by its code", ["code"], registry=self._registry
         )
+        for _, code in (*STATUS_AND_CODE.values(), (500, INTERNAL_ERROR)):
+            self.problems.labels(code)  # from 0 on: what appears at 1 has not grown for Prometheus
         self.similarity = Histogram(
             "matchka_similarity",
             "Similarity of verified probes, by the decision on it",

@@ -126,9 +126,9 @@ def test_problems_are_counted_by_their_codes_and_answers_without_one_are_not():
     for problem in ("silence", "silence", "overloaded", None):
         with serving(ServedRequest("a", "b", problem)):
             request(telemetry, {"type": "http", "path": "/x"}, 422)
-    counted = {
-        labels: value for (name, labels), value in samples(telemetry).items() if name == "matchka_problems_total"
-    }
+    found = {labels: value for (name, labels), value in samples(telemetry).items() if name == "matchka_problems_total"}
+    assert found[(("code", "storage_damaged"),)] == found[(("code", "internal_error"),)] == 0  # before it happens
+    counted = {labels: value for labels, value in found.items() if value}
     assert counted == {(("code", "silence"),): 2.0, (("code", "overloaded"),): 1.0}
 
 

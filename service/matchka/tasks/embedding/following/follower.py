@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import GalleryStaleError, MatchkaError
 from matchka.runtime.deadline import current_deadline
+from matchka.store.database_errors import reason_of
 from matchka.store.feed.feed import ChangeFeed, FeedState
 from matchka.store.feed.snapshot import Position, not_a_position
 from matchka.tasks.embedding.following.galleries import ServedGalleries
@@ -208,7 +209,7 @@ class Follower:
                     self._round()
             except Exception as error:  # whatever it is, the next round tries again, and /readyz tells of it
                 is_known = isinstance(error, (SQLAlchemyError, MatchkaError))
-                LOGGER.warning("the galleries do not follow the store: %s", error, exc_info=not is_known)
+                LOGGER.warning("the galleries do not follow the store: %s", reason_of(error), exc_info=not is_known)
                 failed_pause_s = min(2 * failed_pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
                 continue
             failed_pause_s = 0.0
