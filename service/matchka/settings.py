@@ -21,6 +21,7 @@ DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 OTLP_PATH: Final = "/v1/traces"  # of traces, below a collector's address
 SECTION_MARK: Final = "__"  # between a modality, or another section, and one of its settings
 SECTIONS: Final = frozenset({"audit", "database", "feed"})  # that are no modalities
+IN_FILES: Final = ("api_key", "database_url", "key_database_url")  # or by MATCHKA_<NAME>_FILE, as secrets are mounted
 RENAMED: Final = {
     "max_audio_s": "audio__max_s",
     "min_speech_s": "audio__min_speech_s",
@@ -448,6 +449,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     given: dict[str, Any] = {
         name[len(PREFIX) :].lower(): value for name, value in variables.items() if name.upper().startswith(PREFIX)
     }
+    _read_secret_files(given)
     sections: dict[str, dict[str, object]] = {}
     for name in [name for name in given if SECTION_MARK in name]:
         modality, _, limit = name.partition(SECTION_MARK)
@@ -478,6 +480,27 @@ def _standard_traces_url(variables: Mapping[str, str]) -> str | None:
     return variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (base and f"{base.rstrip('/')}{OTLP_PATH}")
 
 
+def _read_secret_files(given: dict[str, Any]) -> None:
+    """Put what the named files hold in the place of their names."""
+    for name in IN_FILES:
+        path = given.pop(f"{name}_file", "")
+        if not path:
+            continue
+        variable = f"{PREFIX}{name.upper()}_FILE"
+        if given.get(name):
+            raise SettingsError(
+                "A secret and the file that holds it are both set.", value=variable, remedy="Unset one of the two."
+            )
+        try:
+            given[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"{variable} cannot be read.", value=path, remedy="Name a text file that the service's user may read."
+            ) from error
+        if not given[name]:
+            raise SettingsError(f"{variable} names an empty file.", value=path, remedy="Write the secret into it.")
+
+
 def _refuse_unknown(names: set[str]) -> None:
     renamed = sorted(names & RENAMED.keys())
     if renamed:
@@ -494,6 +517,7 @@ def _refuse_unknown(names: set[str]) -> None:
             remedy=f"Unset it; {PREFIX}CORES says how many cores may be kept busy.",
         )
     known = [name for name in Settings.model_fields if name not in {"modalities", *SECTIONS}]
+    known += [f"{name}_file" for name in IN_FILES]
     unknown = sorted(names - set(known))
     if unknown:
         raise SettingsError(

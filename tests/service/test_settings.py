@@ -397,3 +397,37 @@ def test_database_settings_are_a_section_of_their_own():
 def test_database_setting_out_of_range_or_unknown_is_named(name: str, value: str):
     with pytest.raises(SettingsError, match=f"MATCHKA_DATABASE__{name}"):
         read_settings({f"MATCHKA_DATABASE__{name}": value})
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "DATABASE_URL", "KEY_DATABASE_URL"])
+def test_secret_in_a_file_is_read_from_it(tmp_path: Path, name: str):
+    file = tmp_path / "secret"
+    file.write_text(f"  postgresql://u:p@db/{KEY}\n")
+    given = {f"MATCHKA_{name}_FILE": str(file), f"MATCHKA_{name}": ""}  # emptied: an image may set a default
+    found = getattr(read_settings(given), name.lower())
+    assert (found.get_secret_value() if name == "API_KEY" else found) == f"postgresql://u:p@db/{KEY}"
+
+
+@pytest.mark.parametrize(
+    ("content", "beside", "named"),
+    [
+        (None, {}, "MATCHKA_API_KEY_FILE cannot be read"),
+        (b"\xff\xfe", {}, "MATCHKA_API_KEY_FILE cannot be read"),
+        (b" \n", {}, "empty file"),
+        (KEY.encode(), {"MATCHKA_API_KEY": KEY}, "both set"),
+    ],
+)
+def test_secret_file_that_is_none_or_beside_the_secret_is_refused(
+    tmp_path: Path, content: bytes | None, beside: dict[str, str], named: str
+):
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=named) as refused:
+        read_settings({"MATCHKA_API_KEY_FILE": str(file), **beside})
+    assert KEY not in str(refused.value)
+
+
+def test_file_of_a_setting_that_is_no_secret_is_unknown():
+    with pytest.raises(SettingsError, match="no such setting"):
+        read_settings({"MATCHKA_HOST_FILE": "/host"})
