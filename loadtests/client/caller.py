@@ -2,7 +2,8 @@
 
 import http.client
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from urllib3.filepost import encode_multipart_formdata
@@ -10,6 +11,7 @@ from urllib3.filepost import encode_multipart_formdata
 from loadtests.server import HOST
 
 TIMEOUT_S = 60.0
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class ConnectionLostError(Exception):
@@ -18,10 +20,11 @@ class ConnectionLostError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A status and the JSON that came with it."""
+    """A status, the JSON that came with it, and the headers by their names in small letters."""
 
     status: int
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Caller:
@@ -32,31 +35,32 @@ class Caller:
         self._authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.requests = 0
 
-    def post(self, call: str, files: list[bytes], **fields: str) -> Answer:
+    def post(self, call: str, files: list[bytes], headers: Mapping[str, str] = NO_HEADERS, **fields: str) -> Answer:
         """A form with files to /v1/`call`."""
         parts: list[tuple[str, Any]] = [*fields.items(), *(("file", ("sample", data)) for data in files)]
         body, content_type = encode_multipart_formdata(parts)
-        return self._send("POST", f"/v1/{call}", body, {"Content-Type": content_type})
+        return self._send("POST", f"/v1/{call}", body, {**headers, "Content-Type": content_type})
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """GET /v1/`path`."""
-        return self._send("GET", f"/v1/{path}", None, {})
+        return self._send("GET", f"/v1/{path}", None, headers)
 
-    def delete(self, path: str) -> Answer:
+    def delete(self, path: str, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
         """DELETE /v1/`path`."""
-        return self._send("DELETE", f"/v1/{path}", None, {})
+        return self._send("DELETE", f"/v1/{path}", None, headers)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
-    def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         self.requests += 1
         try:
-            self._connection.request(method, path, body, headers | self._authorization)
+            self._connection.request(method, path, body, {**headers, **self._authorization})
             answer = self._connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise ConnectionLostError(f"{method} {path}: {error!r}") from error
-        return Answer(answer.status, json.loads(content) if content else None)
+        received = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, json.loads(content) if content else None, received)
