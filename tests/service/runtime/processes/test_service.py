@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import requests
 from typer.testing import CliRunner
 
 from loadtests.server import _group, free_port, status_of
+from matchka.api.position import POSITION_HEADER
 from matchka.cli.client_commands import FAILED
 from matchka.cli.main import app
 from tests.factories.bundles import write_bundle
@@ -142,6 +144,30 @@ def test_subject_enrolled_or_deleted_by_one_process_is_so_for_both(pair: Pair):
     pair.server.client(KEY).delete_subject("person-1")
     for _ in range(4):
         assert pair.get("/v1/subjects/person-1")[0] == 404
+
+
+def test_subject_enrolled_or_deleted_by_one_process_is_so_in_the_galleries_of_both(pair: Pair):
+    def call(method: str, path: str, position: str = "", **given: object) -> requests.Response:
+        headers = {"Authorization": f"Bearer {KEY}"} | ({POSITION_HEADER: position} if position else {})
+        answer = requests.request(method, f"{pair.server.url}{path}", headers=headers, timeout=BOUND_S, **given)
+        assert answer.ok, answer.text
+        return answer
+
+    def candidates(person: int, position: str) -> list[str]:
+        files, fields = {"file": ("a", sample(person, 1))}, {"model": "voice", "top_k": "100"}
+        found = call("POST", "/v1/identify", position, data=fields, files=files).json()
+        return [one["subject_id"] for one in found["candidates"]]
+
+    for person in range(100, 106):
+        fields = {"model": "voice", "subject_id": f"s{person}"}
+        enrolled = call("POST", "/v1/enroll", data=fields, files={"file": ("a", sample(person, 1))})
+        for _ in range(4):
+            assert candidates(person, enrolled.headers[POSITION_HEADER])[0] == f"s{person}"
+        if person % 2:
+            deleted = call("DELETE", f"/v1/subjects/s{person}")
+            for _ in range(4):
+                assert f"s{person}" not in candidates(person, deleted.headers[POSITION_HEADER])
+    wait_until(lambda: pair.metrics()["matchka_feed_pending_changes"] == 0)
 
 
 def test_rate_of_a_key_holds_over_both_processes(pair: Pair):
