@@ -29,6 +29,9 @@ from matchka_train.weights.source import WeightSource
 BASE_VERSION: Final = "1.0.0"  # raised by hand when code changes what an embedding is (docs/decisions/031)
 # imported when a bundle is written, and not before: torch takes seconds, and a bundle that is current needs none of it
 LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "torch")
+EXPORTER: Final = "matchka-export"
+# raised by hand when graphs are written in another way: bundles of before are then built again, under the same version
+EXPORTER_REVISION: Final = "2"
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 
 
@@ -101,7 +104,7 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         projection=facts.projection,
         datasets=facts.datasets,
         files=files,
-        libraries=library_versions(),
+        libraries=library_versions() | {EXPORTER: EXPORTER_REVISION},
         accepted_worse=facts.accepted_worse,
         content_digest=None,
     )

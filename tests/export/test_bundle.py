@@ -35,7 +35,7 @@ def test_staged_bundle_when_sealed_reads_back_with_the_hash_of_every_file(toy_gr
         "report.json": hashlib.sha256(REPORT.encode()).hexdigest(),
     }
     assert manifest["content_digest"] == digest_of(manifest)
-    assert set(manifest["libraries"]) == {"numpy", "onnx", "onnxruntime", "torch"}
+    assert set(manifest["libraries"]) == {"matchka-export", "numpy", "onnx", "onnxruntime", "torch"}
     assert read_bundle(tmp_path / "models" / "toy").manifest.output(EmbeddingOutput).dims == (4, 8)
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["toy"]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from matchka.bundles.bundle import Bundle, sha256_of
 from matchka.bundles.manifest import REPORT_NAME
-from matchka_export.bundle import BASE_VERSION
+from matchka_export.bundle import BASE_VERSION, EXPORTER, EXPORTER_REVISION
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class DefaultModel(ABC):
             manifest.content_digest is not None
             and manifest.name == self.name
             and manifest.version.startswith(f"{BASE_VERSION}+")
+            and manifest.libraries.get(EXPORTER) == EXPORTER_REVISION
             and sorted(source.sha256 for source in [manifest.backbone, *auxiliary]) == sorted(self.weights)
             and manifest.projection.sha256 == sha256_of(self.fitted)
             and manifest.files.get(REPORT_NAME) == sha256_of(self.evidence)

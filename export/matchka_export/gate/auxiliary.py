@@ -11,7 +11,8 @@ from matchka.inference.session import open_ort_session
 from matchka.modalities.modality import GraphInput, InputArray
 from matchka_export.bundle import as_source
 from matchka_export.errors import ParityError
-from matchka_export.graph.trace import tidy_graph, trace_graph
+from matchka_export.graph.rewrite import rewrite_exactly
+from matchka_export.graph.trace import trace_graph
 from matchka_train.backbones.auxiliary import ExportablePart, RequiredPart, TracedNetwork
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.served_graph import AUXILIARY_THREADS
@@ -61,7 +62,7 @@ def _require_exportable(part: RequiredPart) -> ExportablePart:
 
 def _write_traced(network: TracedNetwork, path: Path) -> None:
     trace_graph(network.module, network.input, path, network.outputs, network.free_axes, network.further_inputs)
-    tidy_graph(path)
+    rewrite_exactly(path)
     session = open_ort_session(path, AUXILIARY_THREADS)
     generator = np.random.default_rng(0)
     for shape in network.proven_shapes:

@@ -7,6 +7,7 @@ import torch
 from matchka_export.errors import ParityError
 from matchka_export.graph.compose import compose_graph
 from matchka_export.graph.float16 import rounded_to_float16, store_as_float16
+from matchka_export.graph.rewrite import rewrite_exactly
 from matchka_export.graph.trace import OUTPUT_NAME, RowsToEmbeddings, RowsToOutputs, export_graph
 from matchka_train.backbones.backbone import Backbone, HeadedBackbone, heads_of
 from matchka_train.backbones.onnx_file import OnnxFile
@@ -39,5 +40,7 @@ def build_graph(backbone: Backbone, projection: torch.nn.Module, path: Path, flo
     model = kind(rounded_to_float16(frozen) if float16 else frozen, projection)
     export_graph(model, backbone.input.graph_input(), path, (OUTPUT_NAME, *heads_of(backbone)))
     if float16:
-        store_as_float16(path, model)
+        store_as_float16(path, model)  # and nothing else: folding would widen the weights again
+    else:
+        rewrite_exactly(path)
     return model
