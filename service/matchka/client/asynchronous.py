@@ -16,9 +16,10 @@ import httpx2
 from matchka.client import calls
 from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import DEFAULT_TIMEOUT_S, connection_to
+from matchka.client.positions import Positions
 from matchka.client.readiness import POLL_S, ReadinessDeadline
 from matchka.client.retries import Retries
-from matchka.client.transport import answer_in, documented, failures_reported, request_of
+from matchka.client.transport import answer_in, documented, failures_reported, refused_position, request_of
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
 P = ParamSpec("P")
@@ -51,6 +52,7 @@ class AsyncClient:
     ) -> None:
         self._connection = connection_to(url, api_key, timeout_s, ca_file)
         self._http = self._connection.open(httpx2.AsyncClient)
+        self._positions = Positions()
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -109,14 +111,19 @@ class AsyncClient:
 
     async def _send(self, call: Call[AnswerT], timeout_s: float | None = None) -> AnswerT:
         limit_s = timeout_s or self._connection.timeout_s
-        retries, request = Retries(call), request_of(call, limit_s)
+        retries = Retries(call)
         while True:
             with failures_reported(self._connection, limit_s):
                 try:
-                    response = await self._http.request(**request)
+                    response = await self._http.request(**request_of(call, limit_s, self._positions.headers))
                 except httpx2.RequestError as error:
                     pause_s = retries.pause_after_error(error)
                 else:
+                    self._positions.note(response)
+                    refused = refused_position(response)
+                    if refused is not None:
+                        self._positions.forget(refused)
+                        continue
                     told_s = retries.pause_after_answer(response)
                     if told_s is None:
                         return answer_in(response, call)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from matchka.client.answers import Problem
 from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import Connection
+from matchka.client.positions import HEADER, REFUSED
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
 # where the service can only speak of headers and paths, which who calls it by this client never sees
@@ -20,12 +21,14 @@ REMEDIES: Final = {
     "unauthorized": "Set MATCHKA_API_KEY to the service's key, or give it to Client(api_key=…).",
     "unknown_path": "Set MATCHKA_URL to the service's root, without /v1; client and service have to be of one version.",
 }
+REFUSED_STATUS: Final = 422
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
-def request_of(call: Call[Any], timeout_s: float) -> Mapping[str, Any]:
+def request_of(call: Call[Any], timeout_s: float, positions: Mapping[str, str]) -> Mapping[str, Any]:
     """The arguments of the HTTP library's `request`."""
-    request = {"method": call.method, "url": call.path, "timeout": timeout_s, "headers": call.headers}
+    headers = {**call.headers, **positions}
+    request = {"method": call.method, "url": call.path, "timeout": timeout_s, "headers": headers}
     if call.method == "GET":
         return {**request, "params": call.fields}
     # fields as parts: without a file, the library would send them as a content type that the service does not take
@@ -47,6 +50,15 @@ def failures_reported(connection: Connection, timeout_s: float) -> Iterator[None
             value=connection.url,
             remedy="Start it with `matchka serve`, or set MATCHKA_URL to where it runs.",
         ) from error
+
+
+def refused_position(response: httpx2.Response) -> str | None:
+    """The position that was sent and refused before anything was done: that of a store which was replaced since."""
+    if response.status_code != REFUSED_STATUS or HEADER not in response.request.headers:
+        return None
+    problem = _problem(response)
+    sent: str = response.request.headers[HEADER]
+    return sent if problem is not None and problem.code == REFUSED else None
 
 
 def answer_in(response: httpx2.Response, call: Call[AnswerT]) -> AnswerT:
@@ -88,9 +100,8 @@ def _what_failed(error: httpx2.RequestError, timeout_s: float) -> str:
 
 
 def _failure(response: httpx2.Response) -> RequestFailedError | ServiceUnreachableError:
-    try:
-        problem = Problem.model_validate_json(response.content)
-    except ValidationError:
+    problem = _problem(response)
+    if problem is None:
         return ServiceUnreachableError(
             f"What answered with status {response.status_code} is not a matchka service.",
             value=response.url,
@@ -103,3 +114,10 @@ def _failure(response: httpx2.Response) -> RequestFailedError | ServiceUnreachab
         status=problem.status,
         code=problem.code,
     )
+
+
+def _problem(response: httpx2.Response) -> Problem | None:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return None

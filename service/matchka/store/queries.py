@@ -12,7 +12,7 @@ from matchka.errors import UnknownSubjectError
 from matchka.store.clock import Now
 from matchka.store.engine import lock_name
 from matchka.store.feed.changes import note_changes
-from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, to_bytes
+from matchka.store.integrity.stored_embeddings import from_bytes, require_digest, require_digests, to_bytes
 from matchka.store.records import Reference, StoredEmbedding, Subject, Template
 from matchka.store.schema import ChangeRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.vault.sealed import Binding
@@ -90,22 +90,34 @@ def require_subject(
     return subject
 
 
-def deleted_query() -> Executable:
-    """Keys of changed subjects that hold no reference: of_tenant, of_model, of_version, next_id, running.
+def summaries_query() -> Executable:
+    """Key, id, time of enrolment and template count of some subjects: of_tenant, keys, of_model, of_version."""
+    return (
+        select(SubjectRow.key, SubjectRow.subject_id, SubjectRow.created_at, ReferenceRow.template_count)
+        .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
+        .where(SubjectRow.tenant == bindparam("of_tenant"), SubjectRow.key.in_(bindparam("keys", expanding=True)))
+        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+        .where(unexpired())
+    )
+
+
+def unseen_query() -> Executable:
+    """Changed subjects and whether each has a reference: of_tenant, of_model, of_version, next_id, running, most.
 
     Of the transactions of these numbers, and those from the next one on: see matchka.store.feed.snapshot.Snapshot.
     """
     changed = ChangeRow.transaction_id
-    held = (
-        select(ReferenceRow.subject_key)
-        .where(ReferenceRow.subject_key == ChangeRow.subject_key)
-        .where(ReferenceRow.model == bindparam("of_model"), ReferenceRow.version == bindparam("of_version"))
+    is_of = (
+        (ReferenceRow.subject_key == ChangeRow.subject_key)
+        & (ReferenceRow.model == bindparam("of_model"))
+        & (ReferenceRow.version == bindparam("of_version"))
     )
     return (
-        select(ChangeRow.subject_key)
+        select(ChangeRow.subject_key, ReferenceRow.subject_key.is_not(None).label("is_held"))
+        .outerjoin(ReferenceRow, is_of)
         .where(or_(changed >= bindparam("next_id"), changed.in_(bindparam("running", expanding=True))))
-        .where(ChangeRow.tenant == bindparam("of_tenant"), ~held.exists())
-        .distinct()
+        .where(ChangeRow.tenant == bindparam("of_tenant"))
+        .limit(bindparam("most"))
     )
 
 
@@ -244,8 +256,8 @@ def to_references(rows: Sequence[Row[Any]], binding: Binding, vault: Vault = CLE
 
     Raises: StorageDamagedError: one is not what was stored.
     """
-    for row in rows:
-        require_digest(row.embedding, row.digest, f"the reference of {row.subject_id}")
+    names = [f"the reference of {row.subject_id}" for row in rows]
+    require_digests([row.embedding for row in rows], [row.digest for row in rows], names)
     opener = vault.opener([row.embedding for row in rows])
     rows = [row for row in rows if not opener.lacks(row.embedding)]
     bindings = [binding.of_reference(row.subject_key) for row in rows]

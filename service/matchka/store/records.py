@@ -81,6 +81,28 @@ class Enrolment:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """Subjects of a tenant that have changed since a state of the store, as far as a model and version go.
+
+    Attributes:
+        is_held: by their keys whether they have a reference now.
+        is_complete: whether these are all that have changed.
+    """
+
+    is_held: Mapping[int, bool]
+    is_complete: bool
+
+    @property
+    def gone(self) -> list[int]:
+        """Those that have no reference."""
+        return [key for key, is_held in self.is_held.items() if not is_held]
+
+    def may_have(self, subject_key: int) -> bool:
+        """Whether a subject may be one of those that have changed."""
+        return subject_key in self.is_held or not self.is_complete
+
+
+@dataclass(frozen=True)
 class Removal:
     """What deleting a template left: the reference of its model and version now, or None if that is gone."""
 

@@ -33,19 +33,20 @@ from matchka.store.integrity.stored_embeddings import to_bytes
 from matchka.store.keys.keys import Keys
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.queries import (
-    deleted_query,
     find_or_make_subject,
     read_templates,
     recompute_reference,
     reference_query,
     references_query,
     require_subject,
+    summaries_query,
     to_references,
     to_subject,
     unexpired,
+    unseen_query,
     write_reference,
 )
-from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary
+from matchka.store.records import Enrolment, Reference, Removal, Subject, SubjectSummary, Unseen
 from matchka.store.references import StoredReferences, read_references
 from matchka.store.rights.erasure import Erasure, erase_expired, erase_subject, expired_subjects
 from matchka.store.rights.rights import Rights
@@ -70,6 +71,7 @@ from matchka.store.writer_turns import WriterTurns
 from matchka.vectors import FloatArray
 
 DATABASE_NAMES: Final = ("templates", "keys")  # of its engines
+MOST_UNSEEN: Final = 10_000  # changes that a search looks at, while an import is under way say
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -101,7 +103,8 @@ class Store:
         self._turns = WriterTurns(database_of(self._engine).most_writers(limits))
         self._sessions = sessionmaker(self._engine)
         # made once: each verify asks the first and each identify another, and making them takes longer than they
-        self._reference, self._references, self._deleted = reference_query(), references_query(), deleted_query()
+        self._reference, self._references = reference_query(), references_query()
+        self._summaries, self._unseen = summaries_query(), unseen_query()
         try:
             with disposed_on_failure(self._engine):
                 bring_up_to_date(self._engine, hasher)
@@ -270,12 +273,25 @@ class Store:
             found |= {reference.subject_key: reference for reference in references}
         return found
 
-    def deleted_since(self, snapshot: Snapshot, tenant: str, model: str, version: str) -> list[int]:
-        """Keys of subjects that have lost their reference in a transaction that a snapshot did not see."""
-        values = {"of_tenant": tenant, "of_model": model, "of_version": version}
-        seen = {"next_id": snapshot.next_id, "running": sorted(snapshot.running)}
+    def unseen(self, snapshot: Snapshot, tenant: str, model: str, version: str) -> Unseen:
+        """Which subjects of a tenant were changed by transactions that a snapshot did not see."""
+        values: dict[str, object] = {"of_tenant": tenant, "of_model": model, "of_version": version}
+        values |= {"next_id": snapshot.next_id, "running": sorted(snapshot.running), "most": MOST_UNSEEN}
         with self._engine.connect() as connection:
-            return list(connection.scalars(self._deleted, values | seen))
+            rows = connection.execute(self._unseen, values).all()
+        return Unseen({row.subject_key: row.is_held for row in rows}, len(rows) < MOST_UNSEEN)
+
+    def summaries_of_keys(
+        self, tenant: str, keys: Sequence[int], model: str, version: str
+    ) -> dict[int, SubjectSummary]:
+        """Subject id and template count for each of some subject keys; keys that are gone are left out."""
+        found: dict[int, SubjectSummary] = {}
+        for chunk in in_chunks(keys):
+            values = {"of_tenant": tenant, "keys": chunk, "of_model": model, "of_version": version}
+            with self._engine.connect() as connection:
+                rows = connection.execute(self._summaries, values).all()
+            found |= {row.key: SubjectSummary(row.subject_id, row.created_at, row.template_count) for row in rows}
+        return found
 
     def subjects_without(self, model: str, version: str) -> list[tuple[str, int]]:
         """Tenant and key of each subject that has templates of a model, but none of this version."""

@@ -1,11 +1,23 @@
 """Reading the change feed, and the references of whoever changed, on connections of its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Engine, delete, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import Session
 
 from matchka.errors import StorageDamagedError
@@ -79,32 +91,81 @@ class ChangeFeed:
         self._engine = open_engine(engine.url.render_as_string(hide_password=False), bounds)
         self._vault = vault
         self._database = database_of(engine)
-        snapshot: ColumnElement[str] = literal_column(self._database.snapshot)
-        identity = select(IdentityRow.identity).scalar_subquery()
-        self._state = select(snapshot, identity, select(func.max(ChangeHorizonRow.transaction_id)).scalar_subquery())
-        self._versions = versions_query()
+        self._queries = _Queries.of(self._database.snapshot)
 
     def close(self) -> None:
         """Close its connections."""
         self._engine.dispose()
 
+    @contextmanager
+    def look(self) -> Iterator["FeedLook"]:
+        """A look at the store; each question that is asked in it sees what is committed by then."""
+        with self._engine.connect() as connection:
+            yield FeedLook(connection.execution_options(isolation_level="AUTOCOMMIT"), self._vault, self._queries)
+
     def state(self) -> FeedState:
         """What the store holds now."""
-        with self._engine.connect() as connection:
-            snapshot, identity, forgotten = connection.execute(self._state).one()
+        with self.look() as look:
+            return look.state()
+
+    def hints(self) -> Hints:
+        """What tells of changes sooner than looking does; the caller starts and closes it."""
+        return self._database.hints(self._engine)
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """Made once: to make them takes longer than most of them do."""
+
+    state: Executable
+    new: Executable
+    late: Executable
+    versions: Executable
+
+    @classmethod
+    def of(cls, snapshot: str) -> "_Queries":
+        shown: ColumnElement[str] = literal_column(snapshot)
+        identity = select(IdentityRow.identity).scalar_subquery()
+        state = select(shown, identity, select(func.max(ChangeHorizonRow.transaction_id)).scalar_subquery())
+        place = tuple_(ChangeRow.transaction_id, ChangeRow.number)
+        behind = place > tuple_(bindparam("last_id"), bindparam("last_number"))
+        columns = (ChangeRow.transaction_id, ChangeRow.number, ChangeRow.tenant, ChangeRow.subject_key, ChangeRow.model)
+        page = select(*columns).where(behind).order_by(ChangeRow.transaction_id, ChangeRow.number)
+        page = page.limit(CHANGES_AT_ONCE)  # in the order of an index, without reading those before them
+        late = page.where(ChangeRow.transaction_id.in_(bindparam("late", expanding=True)))
+        return cls(state, page.where(ChangeRow.transaction_id >= bindparam("next_id")), late, versions_query())
+
+
+class FeedLook:
+    """One connection's look at the feed.
+
+    Args:
+        connection: to the store; each statement is a transaction.
+        vault: of the store.
+        queries: made once.
+    """
+
+    def __init__(self, connection: Connection, vault: Vault, queries: _Queries) -> None:
+        self._connection = connection
+        self._vault = vault
+        self._queries = queries
+
+    def state(self) -> FeedState:
+        """What the store holds now."""
+        snapshot, identity, forgotten = self._connection.execute(self._queries.state).one()
         return FeedState(identity, Snapshot.parse(snapshot), forgotten)
 
     def changes(self, since: Snapshot, until: Snapshot) -> Iterator[tuple[Sequence[Change], int]]:
-        """What has changed between two snapshots, some thousands at a time, and how many more there are.
+        """What has changed between two snapshots, some thousands at a time, and how many more there are at least.
 
         What came later may be among it. To apply a change is to read what is there now, so that neither their order nor
         a repetition does harm.
         """
         late = since.running - until.running  # they had their numbers, and have ended meanwhile
         if late:
-            yield from self._pages(ChangeRow.transaction_id.in_(late))
+            yield from self._pages(self._queries.late, {"late": sorted(late)})
         if until.next_id > since.next_id:
-            yield from self._pages(ChangeRow.transaction_id >= since.next_id)
+            yield from self._pages(self._queries.new, {"next_id": since.next_id})
 
     def references(self, tenant: str, subject_keys: Sequence[int], model: str) -> References:
         """The references of some subjects for a model by version; subjects that have none are left out."""
@@ -116,10 +177,6 @@ class ChangeFeed:
                 found |= {key: self._usable(tenant, key, model) for key in keys}
         return found
 
-    def hints(self) -> Hints:
-        """What tells of changes sooner than looking does; the caller starts and closes it."""
-        return self._database.hints(self._engine)
-
     def _usable(self, tenant: str, subject_key: int, model: str) -> dict[str, FloatArray] | None:
         try:
             return self._references(tenant, [subject_key], model).get(subject_key, {})
@@ -127,8 +184,7 @@ class ChangeFeed:
             return None
 
     def _references(self, tenant: str, subject_keys: Sequence[int], model: str) -> dict[int, dict[str, FloatArray]]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(self._versions, {"keys": subject_keys, "of_model": model}).all()
+        rows = self._connection.execute(self._queries.versions, {"keys": subject_keys, "of_model": model}).all()
         found: dict[int, dict[str, FloatArray]] = {}
         for version in sorted({row.version for row in rows}):
             of_version = [row for row in rows if row.version == version]
@@ -136,24 +192,24 @@ class ChangeFeed:
                 found.setdefault(reference.subject_key, {})[version] = reference.embedding
         return found
 
-    def _pages(self, wanted: ColumnElement[bool]) -> Iterator[tuple[Sequence[Change], int]]:
-        """Changes in the order of an index, without reading those before them."""
-        place = (ChangeRow.transaction_id, ChangeRow.number)
-        query = select(*place, ChangeRow.tenant, ChangeRow.subject_key, ChangeRow.model).where(wanted)
-        page = query = query.order_by(*place).limit(CHANGES_AT_ONCE)
-        left: int | None = None
+    def _pages(self, query: Executable, given: Mapping[str, object]) -> Iterator[tuple[Sequence[Change], int]]:
+        last_id, last_number = 0, 0
         while True:
-            with self._engine.connect() as connection:
-                rows = connection.execute(page).all()
-                if left is None and len(rows) == CHANGES_AT_ONCE:
-                    left = connection.scalar(select(func.count()).select_from(ChangeRow).where(wanted))
-            left = max(0, (left or 0) - len(rows))
+            values = {**given, "last_id": last_id, "last_number": last_number}
+            rows = self._connection.execute(query, values).all()
             if rows:
+                last_id, last_number = rows[-1].transaction_id, rows[-1].number
+                is_full = len(rows) == CHANGES_AT_ONCE
                 # an enrolment that replaces somebody names a subject twice
-                yield list(dict.fromkeys(Change(row.tenant, row.subject_key, row.model) for row in rows)), left
+                changes = list(dict.fromkeys(Change(row.tenant, row.subject_key, row.model) for row in rows))
+                yield changes, self._behind(last_number) if is_full else 0
             if len(rows) < CHANGES_AT_ONCE:
                 return
-            page = query.where(tuple_(*place) > (rows[-1].transaction_id, rows[-1].number))
+
+    def _behind(self, number: int) -> int:
+        """How many changes have higher numbers, nearly: by the highest of them, which is found at once."""
+        highest = self._connection.scalar(select(func.max(ChangeRow.number)))
+        return max(0, (highest or 0) - number)
 
 
 def forget_old_changes(session: Session, older_than: timedelta, most: int) -> int:

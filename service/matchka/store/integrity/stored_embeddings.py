@@ -20,6 +20,25 @@ def require_digest(embedding: bytes, digest: int | None, what: str) -> None:
         raise damaged(what)
 
 
+def require_digests(embeddings: Sequence[bytes], stored: Sequence[int | None], names: Sequence[str]) -> None:
+    """Refuse embeddings of which one does not have its digest, as require_digest() does; together, which is faster.
+
+    Args:
+        embeddings: as they are stored.
+        stored: the digest of each, or None.
+        names: what each is called, should it be damaged.
+
+    Raises: StorageDamagedError: one is not what was stored.
+    """
+    sizes = {len(one) for one in embeddings}
+    if len(sizes) == 1 and not max(sizes) % LITTLE_ENDIAN_FLOAT32.itemsize and None not in stored:
+        words = np.frombuffer(b"".join(embeddings), LITTLE_ENDIAN_FLOAT32).reshape(len(embeddings), -1)
+        if digests(words).tolist() == list(stored):
+            return
+    for embedding, digest, name in zip(embeddings, stored, names, strict=True):  # which one it is
+        require_digest(embedding, digest, name)
+
+
 def verified_rows(
     keys: npt.NDArray[np.int64],
     embeddings: Sequence[bytes],

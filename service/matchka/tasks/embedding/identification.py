@@ -1,18 +1,18 @@
 """1:N decisions: candidates of a gallery against the threshold that keeps the FPIR."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.gallery.gallery import Gallery
+from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.inference.model import Model
 from matchka.modalities.modality import Finding
 from matchka.scorers import LEAST_SHORTLIST, SHORTLIST_FACTOR, CountedEmbeddings, counted
 from matchka.store.feed.snapshot import Snapshot
-from matchka.store.records import Reference
+from matchka.store.records import Reference, Unseen
 from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
@@ -24,6 +24,7 @@ NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
 MOST_LENIENT: Final = 0.5
 LEAST_RANKED: Final = 16  # subjects that are ranked: near misses show whatever number of candidates is asked for
 RANKED_FACTOR: Final = 4  # and so many times as many while all of them are near
+NOTHING_UNSEEN: Final = Unseen({}, is_complete=True)
 REFILL_FACTOR: Final = 4  # as many more are proposed where some of those before are gone
 
 # the most similar first, and near misses: see Identifier.similar_subjects()
@@ -34,7 +35,9 @@ SimilarSubjects: TypeAlias = tuple[list[SubjectSimilarity], tuple[str, ...]]
 class Search:
     """One gallery to be searched, and the one probe as its version embeds it.
 
-    Attributes: condition: of the probe; None where the bundle has no such condition, or it was not kept.
+    Attributes:
+        condition: of the probe; None where the bundle has no such condition, or it was not kept.
+        unseen: what has changed and is not in the gallery yet.
     """
 
     model: Model
@@ -42,6 +45,19 @@ class Search:
     gallery: Gallery
     probe: CountedEmbeddings
     condition: float | None
+    unseen: Unseen = NOTHING_UNSEEN
+
+    @property
+    def size(self) -> int:
+        """Subjects that are compared, without those that the store is known to hold no more."""
+        gone = self.unseen.gone
+        outdated = self.gallery.count_of(gone) if gone else 0
+        return max(0, len(self.gallery) - outdated)
+
+    @property
+    def ranks_by_cosine(self) -> bool:
+        """Whether the gallery's order is final: similarities are cosines, and all have one threshold."""
+        return self.model.scorer.is_cosine and self.embedding.condition is None
 
     @property
     def embedding(self) -> EmbeddingOutput:
@@ -135,7 +151,8 @@ class Identifier:
 
         Raises: InvalidFieldError: max_fpir out of range.
         """
-        gallery_size = sum(self._size(tenant, search) for search in searches)
+        searches = [replace(search, unseen=self._unseen(tenant, search.model)) for search in searches]
+        gallery_size = sum(search.size for search in searches)
         by_subject: dict[str, Candidate] = {}
         near: set[str] = set()
         for search in searches:
@@ -167,8 +184,9 @@ class Identifier:
         """
         embedding = model.manifest.output(EmbeddingOutput)
         own = counted(reference.embedding[None, :], [reference.row_count])
-        search = Search(model, embedding.full_dim, gallery, own, reference.condition)
-        rates = (DEFAULT_MAX_FPIR, self._size(tenant, search), reference.template_count)
+        unseen = self._unseen(tenant, model)
+        search = Search(model, embedding.full_dim, gallery, own, reference.condition, unseen)
+        rates = (DEFAULT_MAX_FPIR, search.size, reference.template_count)
         found, near = self._ranked(tenant, search, LEAST_RANKED, *rates)
         # both sides are references, so the larger of the two counts sets the threshold
         thresholds = search.thresholds(found, *rates)
@@ -194,50 +212,59 @@ class Identifier:
     def _candidates(self, tenant: str, search: Search, top_k: int) -> list[Ranked]:
         """The most similar subjects that the store still holds, the most similar first.
 
-        The gallery proposes, by cosine; what it has may be older than what the store holds, which is compared here.
+        The gallery proposes: it ranks by cosine. The store disposes: where it holds nothing of some, more are proposed;
+        and what another scorer may think of the best is settled here.
         """
-        found = self._living(tenant, search, search.shortlist(top_k))
-        if not found:
-            return []
-        references = counted(np.stack([one.embedding for one in found]), [one.row_count for one in found])
-        cosines = _cosines(references.vectors, search.probe.vectors, search.dim)
-        similarities = cosines
-        if not search.model.scorer.is_cosine:
-            similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
-        ranked = [
-            Ranked(one.subject_id, similarity, cosine, one.template_count, one.condition)
-            for one, similarity, cosine in zip(found, similarities, cosines, strict=True)
-        ]
-        ranked.sort(key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
-        return ranked if search.embedding.condition else ranked[:top_k]  # thresholds may still change the order
-
-    def _living(self, tenant: str, search: Search, wanted: int) -> list[Reference]:
-        """What the store holds of those that the gallery proposes: so many, unless the gallery has no more of them."""
-        manifest = search.model.manifest
-        held: dict[int, Reference | None] = {}
-        count = wanted
+        compare = self._by_cosine if search.ranks_by_cosine else self._by_scorer
+        wanted = count = search.shortlist(top_k)
         while True:
             hits = search.gallery.search(search.probe.vectors[0], search.dim, count)
-            new = [hit.subject_key for hit in hits if hit.subject_key not in held]
-            known = self._store.references_of_keys(tenant, new, manifest.name, manifest.version)
-            held |= {key: known.get(key) for key in new}
-            living = [one for hit in hits if (one := held[hit.subject_key]) is not None]
-            if len(living) >= wanted or len(hits) < count:
-                return living[:wanted]
+            ranked = compare(tenant, search, hits)
+            if len(ranked) >= wanted or len(hits) < count:
+                return ranked if search.embedding.condition else ranked[:top_k]  # thresholds may change the order
             count *= REFILL_FACTOR
 
-    def _size(self, tenant: str, search: Search) -> int:
-        """Subjects that a search compares with, without those that the store is known to hold no more."""
+    def _by_cosine(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
         manifest = search.model.manifest
-        gone = self._store.deleted_since(self._seen(), tenant, manifest.name, manifest.version)
-        outdated = search.gallery.count_of(gone) if gone else 0
-        return max(0, len(search.gallery) - outdated)
+        keys = [hit.subject_key for hit in hits]
+        known = self._store.summaries_of_keys(tenant, keys, manifest.name, manifest.version)
+        changed = [key for key in keys if key in known and search.unseen.may_have(key)]
+        if not changed:
+            living = ((known[hit.subject_key], hit.similarity) for hit in hits if hit.subject_key in known)
+            return [Ranked(one.subject_id, cosine, cosine, one.template_count, None) for one, cosine in living]
+        now = self._store.references_of_keys(tenant, changed, manifest.name, manifest.version)
+        cosines = {hit.subject_key: hit.similarity for hit in hits if hit.subject_key in known.keys() - changed}
+        cosines |= {key: _cosine(one.embedding, search.probe.vectors, search.dim) for key, one in now.items()}
+        best = sorted(cosines, key=lambda key: (-cosines[key], key))
+        return [
+            Ranked(known[key].subject_id, cosines[key], cosines[key], known[key].template_count, None) for key in best
+        ]
+
+    def _by_scorer(self, tenant: str, search: Search, hits: Sequence[SearchHit]) -> list[Ranked]:
+        manifest = search.model.manifest
+        keys = [hit.subject_key for hit in hits]
+        known = self._store.references_of_keys(tenant, keys, manifest.name, manifest.version)
+        held = [known[key] for key in keys if key in known]
+        if not held:
+            return []
+        references = counted(np.stack([one.embedding for one in held]), [one.row_count for one in held])
+        similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
+        ranked = [
+            Ranked(one.subject_id, similarity, _cosine(one.embedding, search.probe.vectors, search.dim), *rest)
+            for one, similarity in zip(held, similarities, strict=True)
+            for rest in [(one.template_count, one.condition)]
+        ]
+        return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
+
+    def _unseen(self, tenant: str, model: Model) -> Unseen:
+        manifest = model.manifest
+        return self._store.unseen(self._seen(), tenant, manifest.name, manifest.version)
 
 
-def _cosines(references: FloatArray, probe: FloatArray, dim: int) -> list[float]:
-    """Cosines of references with one probe; 0, as in a gallery, where a reference has no direction at the dim."""
-    products = truncate_and_normalise_or_zero(references, dim) @ truncate_and_normalise(probe, dim)[0]
-    return [float(one) for one in np.clip(products, -1.0, 1.0)]
+def _cosine(reference: FloatArray, probe: FloatArray, dim: int) -> float:
+    """The cosine of a reference and a probe; 0, as in a gallery, where the reference has no direction at the dim."""
+    product = truncate_and_normalise_or_zero(reference[None, :], dim)[0] @ truncate_and_normalise(probe, dim)[0]
+    return float(np.clip(product, -1.0, 1.0))
 
 
 def _highest(reports: Sequence[Report], template_count: int, max_fpir: float, gallery_size: int) -> Threshold:

@@ -219,20 +219,22 @@ class Follower:
 
     def _round(self) -> None:
         began = self._clock()
-        state = self._feed.state()
         before = self.state
-        if not state.follows(before):
+        with self._feed.look() as look:
+            state = look.state()
+            is_continued = state.follows(before)
+            for changes, left in look.changes(before.snapshot, state.snapshot) if is_continued else ():
+                self._pending = len(changes) + left
+                self._galleries.apply(changes, look)
+                self._pending = left
+                self._progress_at = self._clock()
+        if not is_continued:
             LOGGER.warning("the feed does not go on where it was left: the galleries are filled anew")
             with self._changed:
                 self._is_replaced = True
                 self._changed.notify_all()
             self._fill(state)
             return
-        for changes, left in self._feed.changes(before.snapshot, state.snapshot):
-            self._pending = len(changes) + left
-            self._galleries.apply(changes)
-            self._pending = left
-            self._progress_at = self._clock()
         self._state = state
         self._in_step_since, self._progress_at = began, self._clock()
 

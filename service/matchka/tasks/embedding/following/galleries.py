@@ -14,7 +14,7 @@ from matchka.gallery.galleries import GalleryOpener, TenantGalleries
 from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
-from matchka.store.feed.feed import Change
+from matchka.store.feed.feed import Change, FeedLook
 from matchka.store.store import Store
 from matchka.tasks.embedding.gallery_loading import load_galleries
 from matchka.vectors import FloatArray
@@ -63,10 +63,14 @@ class ServedGalleries:
         """The gallery of a tenant and model."""
         return _of(self._galleries, model, tenant)
 
-    def apply(self, changes: Iterable[Change]) -> None:
+    def apply(self, changes: Iterable[Change], look: FeedLook) -> None:
         """Put subjects that have changed into the gallery of the newest served version they have, and into no other.
 
         What the store holds of them now is read again, so that to apply a change twice, or late, does no harm.
+
+        Args:
+            changes: of subjects of any tenant.
+            look: at the store.
         """
         by_model: dict[tuple[str, str], dict[int, None]] = defaultdict(dict)
         for change in changes:
@@ -74,11 +78,11 @@ class ServedGalleries:
                 by_model[change.tenant, name][change.subject_key] = None
         for (tenant, name), keys in by_model.items():
             if self._registry.versions(name):  # templates of a model that is not served are in no gallery
-                self._apply(tenant, name, list(keys))
+                self._apply(tenant, name, list(keys), look)
 
-    def _apply(self, tenant: str, name: str, keys: Sequence[int]) -> None:
+    def _apply(self, tenant: str, name: str, keys: Sequence[int], look: FeedLook) -> None:
         versions = self._registry.versions(name)
-        found = self._store.feed.references(tenant, keys, name)
+        found = look.references(tenant, keys, name)
         damaged = [key for key in keys if found.get(key, {}) is None]
         if damaged:
             LOGGER.error("%d references of %s are not what was stored; they are found no more", len(damaged), name)

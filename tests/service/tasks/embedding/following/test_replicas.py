@@ -123,7 +123,7 @@ def test_failure_between_commit_and_gallery_is_made_good_by_itself(another: Open
         wait_until(lambda replica=replica: names(identify(replica, 1)) == ["ada"])
 
 
-def _fail(_changes: object) -> None:
+def _fail(_changes: object, _look: object) -> None:
     raise RuntimeError("no memory left, say")
 
 
