@@ -21,7 +21,7 @@ from tests.factories.server_process import START_S, start, wait_until_ready
 
 CLIENTS = 8
 ANSWERS = 200  # of all clients, before the first server is told to stop, and after it ended
-GRACE_S = 3.0
+GRACE_S = 600.0  # that no test waits for: a second signal ends it
 TIMEOUT_S = 120.0
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def answers_of(clients: list[Client], place: int) -> int:
 @pytest.mark.parametrize("is_secured", [False, True])
 def test_server_told_to_stop_under_load_costs_no_client_an_error(tmp_path: Path, is_secured: bool):
     write_bundle(tmp_path / "models" / "voice")
-    settings: dict[str, object] = {"drain_s": GRACE_S}
+    settings: dict[str, object] = {}
     verify: bool | str = True
     if is_secured:
         certificate, key = made().write(tmp_path)
@@ -111,9 +111,10 @@ def test_server_told_to_stop_under_load_costs_no_client_an_error(tmp_path: Path,
 
     servers: list[ServerProcess] = []
     with ExitStack() as stack:
-        for name in ("a", "b"):
-            log = tmp_path / f"{name}.log"
-            servers.append(start_server(free_port(), tmp_path / name, tmp_path / "models", log, **settings))
+        for name, grace_s in (("a", GRACE_S), ("b", 0.0)):
+            log, data_dir = tmp_path / f"{name}.log", tmp_path / name
+            given = {**settings, "drain_s": grace_s}
+            servers.append(start_server(free_port(), data_dir, tmp_path / "models", log, **given))
             stack.callback(servers[-1].end)
         for server in servers:
             server.wait_until_ready(START_S, is_ready)
@@ -122,6 +123,8 @@ def test_server_told_to_stop_under_load_costs_no_client_an_error(tmp_path: Path,
         with asking(urls, verify) as clients:
             wait_until(lambda: answers_of(clients, 0) >= ANSWERS or any(client.errors for client in clients))
             first.process.terminate()
+            wait_until(lambda: all(client.answered[1] or client.errors for client in clients))
+            first.process.terminate()  # everybody has left: the grace period is ended, however busy this machine is
             first.process.wait(TIMEOUT_S)
             wait_until(lambda: answers_of(clients, 1) >= ANSWERS or any(client.errors for client in clients))
         assert [error for client in clients for error in client.errors] == []
@@ -141,7 +144,7 @@ def test_health_listener_says_that_the_server_leaves_until_the_last_request_is_a
         with held_request(server.port) as (finish, connection):
             server.process.terminate()
             wait_until(lambda: status_of(health_port, "/readyz") == 503)
-            for port in (server.port, health_port):  # of the first one within the grace period
+            for port in (server.port, health_port):
                 answer = requests.get(f"http://{HOST}:{port}/readyz", timeout=TIMEOUT_S)
                 assert answer.status_code == 503
                 assert answer.json()["code"] == "draining"
@@ -149,7 +152,8 @@ def test_health_listener_says_that_the_server_leaves_until_the_last_request_is_a
                 assert answer.headers["connection"] == "close"
                 assert status_of(port, "/healthz") == 200
             assert "matchka_draining 1.0" in metrics(health_port)
-            wait_until(lambda: status_of(server.port, "/healthz") == 0)  # the grace period is over
+            server.process.terminate()  # the grace period is ended
+            wait_until(lambda: status_of(server.port, "/healthz") == 0)
             assert status_of(health_port, "/readyz") == 503
             assert status_of(health_port, "/healthz") == 200
             finish()
@@ -175,7 +179,7 @@ def held_request(port: int) -> Iterator[tuple[Callable[[], None], socket.socket]
 
 def test_interrupt_of_a_terminal_waits_for_no_grace_period(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
-    server = start(tmp_path / "models", tmp_path / "data", None, True, {"MATCHKA_DRAIN_S": "600"})
+    server = start(tmp_path / "models", tmp_path / "data", None, True, {"MATCHKA_DRAIN_S": str(GRACE_S)})
     server.process.send_signal(signal.SIGINT)
     server.process.wait(TIMEOUT_S)
     assert "Traceback" not in server.log.read_text()
@@ -183,9 +187,17 @@ def test_interrupt_of_a_terminal_waits_for_no_grace_period(tmp_path: Path):
 
 def test_second_signal_ends_the_grace_period(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
-    server = start(tmp_path / "models", tmp_path / "data", None, True, {"MATCHKA_DRAIN_S": "600"})
+    server = start(tmp_path / "models", tmp_path / "data", None, True, {"MATCHKA_DRAIN_S": str(GRACE_S)})
     server.process.terminate()
     port = int(server.url.rpartition(":")[2])
     wait_until(lambda: status_of(port, "/readyz") == 503)
     server.process.terminate()
     assert server.process.wait(TIMEOUT_S) == 0
+
+
+def test_server_stops_by_itself_when_the_grace_period_is_over(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    server = start(tmp_path / "models", tmp_path / "data", None, True, {"MATCHKA_DRAIN_S": "0.5"})
+    server.process.terminate()
+    assert server.process.wait(TIMEOUT_S) == 0
+    assert "requests are still taken for 0.5 s" in server.log.read_text()

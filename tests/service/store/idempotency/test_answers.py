@@ -12,14 +12,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from matchka.errors import (
     DuplicateSampleError,
     EnrolmentUndoneError,
     IdempotencyKeyReusedError,
+    StorageFailedError,
     StoreError,
     ZeroVectorError,
 )
+from matchka.store.database import Limits
+from matchka.store.database_errors import as_matchka_error
 from matchka.store.idempotency.answers import EnrolmentRepeated, OnceRecording
 from matchka.store.idempotency.requests import NamedRequest, named_request
 from matchka.store.records import Enrolment
@@ -28,7 +33,7 @@ from matchka.store.sqlite.restore import RestorePlan, restore
 from matchka.store.store import Store, opened_store
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.encryption import encrypt_store
-from tests.factories.databases import UnderTest, row_counts
+from tests.factories.databases import ServerUnderTest, UnderTest, row_counts
 from tests.factories.unit_vectors import unit_vectors
 from tests.factories.vaults import VaultFolder, vault_folder
 
@@ -152,6 +157,26 @@ def test_answer_of_an_enrolment_stays_when_the_subject_changes(store: Store):
     store.add_templates(TENANT, "ada", "voice", "1", units(5)[2:])
     store.delete_template(TENANT, first.split()[0])
     assert enrol(store, request()) == first
+
+
+def test_request_that_waits_too_long_for_the_first_one_is_told_so_and_stores_nothing(postgres_url: str):
+    """The first one is at work in another process, which holds the row of the key until its transaction ends."""
+    database = ServerUnderTest(postgres_url)
+    with opened(postgres_url, limits=Limits(statement_s=0.5)) as store:
+        engine = create_engine(postgres_url)
+        with engine.connect() as other:
+            other.execute(
+                text("INSERT INTO idempotency_keys VALUES (:name, :content, now())"),
+                {"name": request().name, "content": request().content},
+            )
+            with pytest.raises(DBAPIError) as failed:
+                enrol(store, request())
+            assert isinstance(as_matchka_error(failed.value), StorageFailedError)
+            other.rollback()
+        engine.dispose()
+        assert row_counts(database) == (0, 0, 0)
+        enrol(store, request())
+        assert row_counts(database) == (1, 2, 1)
 
 
 def test_old_keys_are_forgotten_a_bounded_number_at_a_time(store: Store, database: UnderTest):
