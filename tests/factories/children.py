@@ -87,3 +87,15 @@ def first_works_for_ever(number: int, ends: ChildEnds, folder: Path) -> None:
     """The first start of the first one is at a piece of native work that does not end; its event loop goes round."""
     is_new = number == 1 and not (folder / "starts of 1").exists()
     obedient(number, ends, folder, (lambda: 1e6) if is_new else float)
+
+
+def seems_busy_at_first(number: int, ends: ChildEnds, folder: Path) -> None:
+    """Says four times in a row that it has been at work for long, goes on, and says so again."""
+    answers = folder / f"answers of {number}"
+
+    def work_s() -> float:
+        with answers.open("a") as file:
+            file.write(".")
+        return 1e6 if answers.stat().st_size % 5 else 0.0
+
+    obedient(number, ends, folder, work_s)

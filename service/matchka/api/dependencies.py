@@ -224,6 +224,7 @@ def caller_with(*parameters: str) -> Callable[..., Awaitable[Caller]]:
         state = service_state(request)
         if state.verifier is None or state.speech is None or state.challenger is None:
             raise state.not_ready
+        state.require_siblings()
         _refuse_stray_parameters(request, parameters)
         return Caller(grant, state.verifier, state.speech, state.challenger, state, request)
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.context import SpawnProcess
@@ -14,6 +15,7 @@ from matchka.runtime.processes.snapshots import Snapshot
 
 METRICS_S: Final = 2.0  # for which the metrics of a process are waited for; then those of the last time are told
 LONGEST_LINE: Final = 64 << 20  # bytes of a message: the metrics of many tenants
+BUSY_ANSWERS: Final = 5  # in a row; one that was paused, with its machine say, needs a moment to go on
 MOST_SILENT_S: Final = 2.0  # that count between two looks: a parent that was stopped itself saw no answers
 
 
@@ -50,7 +52,8 @@ class Child:
         self._on_change = on_change
         self._on_asked = on_asked
         self._writer: asyncio.StreamWriter | None = None
-        self._busy_s = self._silent_s = 0.0
+        self._silent_s = 0.0
+        self._busy_s: deque[float] = deque(maxlen=BUSY_ANSWERS)  # as it said last
         self._asked_at: float | None = None  # and not answered yet
         self._looked_at = time.monotonic()
         self._metrics_come: asyncio.Future[None] | None = None
@@ -71,8 +74,8 @@ class Child:
         """Whether it serves, or has said that it will not."""
         return self.loaded_at is not None
 
-    def look(self) -> float:
-        """Ask how it is. Returns: seconds for which it has not answered, or has been at one piece of work."""
+    def is_hanging(self, hang_s: float) -> bool:
+        """Whether it has not answered, or not gone on with what it does, for so many seconds; asks it how it is."""
         now = time.monotonic()
         if self._asked_at is None:
             self._silent_s = 0.0
@@ -81,7 +84,7 @@ class Child:
         else:
             self._silent_s += min(now - self._looked_at, MOST_SILENT_S)
         self._looked_at = now
-        return max(self._silent_s, self._busy_s)
+        return self._silent_s > hang_s or (len(self._busy_s) == BUSY_ANSWERS and min(self._busy_s) > hang_s)
 
     async def read_metrics(self) -> Snapshot:
         """Its metrics; those of the last time where it does not answer."""
@@ -113,7 +116,7 @@ class Child:
     def _take(self, message: dict[str, Any]) -> None:
         if "state" in message:
             state = message["state"]
-            self._busy_s, self.resident_mib = state["busy_s"], state["resident"] / (1 << 20)
+            self._busy_s.append(state["busy_s"])
             self._asked_at = None
         elif "metrics" in message:
             self.metrics = message["metrics"]
@@ -125,6 +128,7 @@ class Child:
             self._on_change()
         elif message.get("tell") == "loaded":
             self.loaded_at = time.monotonic()
+            self.resident_mib = message["resident_mib"]
             self._on_change()
         elif message.get("ask") == "counts":
             self._on_asked(self)

@@ -16,6 +16,7 @@ from matchka.runtime.processes.moments import Moments
 from matchka.runtime.processes.siblings import ServiceCounts
 from matchka.runtime.processes.snapshots import Snapshot
 
+MIB: Final = 1 << 20
 ANSWER_S: Final = 10.0  # the parent waits for less until it gives a process up
 
 
@@ -64,7 +65,7 @@ class Link:
 
     def note_loaded(self) -> None:
         """Tell the parent."""
-        self._send({"tell": "loaded"})
+        self._send({"tell": "loaded", "resident_mib": resident_mib()})
 
     async def counts(self) -> ServiceCounts | None:
         """Ask the parent."""
@@ -93,7 +94,7 @@ class Link:
             beaten = self._beaten
             behind_s = 0.0 if beaten is None else time.monotonic() - beaten
             busy_s = max(behind_s, self._longest_work_s())
-            self._send({"state": {"busy_s": busy_s, "resident": resident_bytes()}})
+            self._send({"state": {"busy_s": busy_s}})
         elif message.get("ask") == "metrics":
             self._send({"metrics": self._snapshot()})
         elif message.get("tell") == "all loaded":
@@ -108,12 +109,12 @@ class Link:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def resident_bytes() -> int:
+def resident_mib() -> float:
     """Memory that this process holds now; where the system does not say, the most that it has held."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no file of anybody's
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
     except OSError:
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # bytes, where this is not Linux

@@ -133,13 +133,15 @@ class Supervisor:
             its.close()
         child = Child(number, process, channel, [Hand(own) for own, _ in pairs], self._look, self._tell_counts)
         await child.connect()
+        if self._were_loaded:
+            child.tell({"tell": "all loaded"})
         self._children[number] = child
         return child
 
     async def _watch(self, child: Child) -> int:
         """Wait for its end, which comes soon where it hangs."""
         while not child.ended.done():
-            if child.look() > self._hang_s and not self._stopping.is_set():
+            if child.is_hanging(self._hang_s) and not self._stopping.is_set():
                 LOGGER.error("process %d (%s) has hung for %.0f s and is killed", child.number, child.pid, self._hang_s)
                 child.kill()
             await asyncio.wait([child.ended], timeout=LOOK_S)
@@ -152,8 +154,9 @@ class Supervisor:
             self._first_is_open.set()
         if not self._were_loaded and sum(child.is_loaded for child in children) == self._count:
             self._were_loaded = True
-            LOGGER.info("all %d processes are loaded", self._count)
-        if self._were_loaded:
+            held_mib = [child.resident_mib for child in children]
+            what = "all %d processes are loaded and hold %.0f MiB of memory together, the largest of them %.0f"
+            LOGGER.info(what, self._count, sum(held_mib), max(held_mib))
             for child in children:
                 child.tell({"tell": "all loaded"})
         for front in self._fronts:

@@ -198,3 +198,14 @@ def test_counts_of_all_processes_are_told_to_the_one_that_asks(tmp_path: Path):
 
     assert run(children.obedient, tmp_path, story) == 0
     assert told == [ServiceCounts([], {1: children.counter(1), 2: children.counter(2)}, 2, 0)]
+
+
+def test_process_that_goes_on_after_a_pause_is_not_taken_to_hang(tmp_path: Path):
+    async def story(service: Service) -> None:
+        before = await service.all_numbers(2)
+        while len((tmp_path / "answers of 2").read_text()) < 20:
+            await asyncio.sleep(0.05)
+        assert await service.all_numbers(2) == before
+        assert len(starts(tmp_path, 2)) == 1
+
+    assert run(children.seems_busy_at_first, tmp_path, story, hang_s=5) == 0
