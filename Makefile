@@ -141,7 +141,7 @@ build/lock/bin/uv:
 COMPILE := build/lock/bin/uv pip compile --quiet --no-annotate --custom-compile-command 'make lock' --generate-hashes \
     --no-emit-index-url --no-emit-find-links --python-version 3.11 --constraint $(CONSTRAINTS)
 lock: build/lock/bin/uv
-	echo setuptools | $(COMPILE) --python-platform linux pyproject.toml - --extra cpu \
+	echo setuptools | $(COMPILE) --python-platform linux pyproject.toml - --extra cpu --extra postgres \
 	    --output-file .ci/requirements-serve.txt
 	echo setuptools | MACOSX_DEPLOYMENT_TARGET=14.0 $(COMPILE) --python-platform macos pyproject.toml - --extra cpu \
 	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt

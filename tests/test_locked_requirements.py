@@ -78,7 +78,7 @@ def test_lock_beside_the_constraints_has_their_versions(file: str) -> None:
 
 @pytest.mark.parametrize(
     ("files", "extras"),
-    [((SERVE,), ["cpu"]), ((EXPORT, TORCH), ["cpu", "train"]), ((EXPORT, TORCH_CPU), ["cpu", "train"])],
+    [((SERVE,), ["cpu", "postgres"]), ((EXPORT, TORCH), ["cpu", "train"]), ((EXPORT, TORCH_CPU), ["cpu", "train"])],
 )
 def test_lock_beside_the_project_holds_what_it_needs(files: tuple[str, ...], extras: list[str]) -> None:
     project = PROJECT["project"]
