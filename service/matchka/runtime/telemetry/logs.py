@@ -43,7 +43,7 @@ class TextFormatter(logging.Formatter):
         told = []
         for error in _chain(ei[1]):
             words = _words(error)
-            told += traceback.format_tb(error.__traceback__)
+            told += ["Traceback (most recent call last):\n", *traceback.format_tb(error.__traceback__)]
             told.append(f"{_name(error)}: {words}\n" if words else f"{_name(error)}\n")
         return "".join(told).rstrip("\n")
 

@@ -81,7 +81,7 @@ def test_json_exception_is_one_line_with_its_causes_and_places():
 
 def test_text_exception_is_a_traceback():
     lines = failed("text", None).splitlines()
-    assert lines[0] == "ERROR matchka.tests: a step failed"
+    assert lines[:2] == ["ERROR matchka.tests: a step failed", "Traceback (most recent call last):"]
     assert lines[-1] == f"KeyError: '{TELLING}'"
     assert "matchka.errors.SilenceError: The clip is silent." in lines
 
