@@ -28,19 +28,26 @@ from loadtests.torture.replicas.scene import NoProgressError
 from loadtests.torture.replicas.trial import Plan, Result, Trial
 from loadtests.torture.replicas.trials.contention import change_the_same_subjects
 from loadtests.torture.replicas.trials.database_loss import hang_the_database, kill_the_database
+from loadtests.torture.replicas.trials.paused import pause_a_follower
+from loadtests.torture.replicas.trials.position import read_your_writes
 from loadtests.torture.replicas.trials.retries import store_once
 from loadtests.torture.replicas.trials.shards import serve_tenants_in_groups
 from loadtests.torture.replicas.trials.stops import drain_under_load, kill_under_load
+from loadtests.torture.replicas.trials.upgrade import upgrade_one_by_one
 
 MISSING = 2
+SHOWN = 5  # of what is broken in one trial; the report has all
 FAILURES = (ServerFailedError, ConnectionLostError, NoProgressError, subprocess.SubprocessError, RuntimeError)
 TRIALS: Final = (
     Trial("the same subjects at once", "no call fails; database and galleries agree", change_the_same_subjects),
+    Trial("a change here, a question there", "with the position right; without it p99 <= 500 ms", read_your_writes),
+    Trial("a follower paused", "nothing deleted influences an answer; all candidates come", pause_a_follower),
     Trial("SIGTERM under load", "no call fails", drain_under_load),
     Trial("SIGKILL under load", "only what was in flight fails; nothing acknowledged is lost", kill_under_load),
     Trial("database killed under load", "nothing acknowledged is lost; back by itself", kill_the_database),
     Trial("database hung under load", "503 in time; nothing acknowledged is lost; back by itself", hang_the_database),
     Trial("enrolment sent twice by the proxy", "stored once", store_once),
+    Trial("two versions of a model", "known in either; refused by name where only the other is", upgrade_one_by_one),
     Trial("tenants in two groups", "each in its own database", serve_tenants_in_groups),
 )
 
@@ -63,8 +70,10 @@ def main() -> None:
             rows.append((trial, result, time.monotonic() - began))
             verdict = "[red]BROKEN" if result.broken else "held"
             console.print(f"{trial.name}: {verdict}, {rows[-1][2]:.0f} s")
-            for problem in result.broken:
+            for problem in result.broken[:SHOWN]:
                 console.print(f"  {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
+            if len(result.broken) > SHOWN:
+                console.print(f"  and {len(result.broken) - SHOWN} more", style="red")
     write_reports(arguments.out, plan, rows)
     console.print(_table(rows))
     sys.exit(1 if any(result.broken for _, result, _ in rows) else 0)

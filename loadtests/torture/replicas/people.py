@@ -10,6 +10,7 @@ from loadtests.client.caller import NO_HEADERS, Answer, Caller
 from tests.factories.direct_embedder import DIM, sample_of
 
 MODEL = "direct"
+PADDING = 200_000  # bytes; deploy/haproxy.cfg has buffers of 131,072
 NOISE = 0.02  # of a component, beside a standard deviation of 1 / sqrt(DIM): similarities of one person are about 0.97
 
 Vector = npt.NDArray[np.float64]
@@ -30,6 +31,11 @@ def another_sample(seed: int, number: int, repetition: int) -> bytes:
     """A sample of the same person that is not equal to any other."""
     noise = np.random.default_rng([seed, number, repetition]).normal(size=DIM)
     return sample_of(_direction(seed, number) + NOISE * noise)
+
+
+def padded(data: bytes) -> bytes:
+    """The same sample in a request that fits into no buffer of the proxy, which then cannot send it twice."""
+    return data + b" " * PADDING
 
 
 def enrol(caller: Caller, number: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS, **fields: str) -> Answer:
@@ -56,6 +62,11 @@ def candidates_of(answer: Answer) -> set[str]:
     """The subject ids that an answer of identify names."""
     named = {one["subject_id"] for one in answer.body["candidates"]}
     return named | ({answer.body["match"]} - {None})
+
+
+def cosine(seed: int, one: int, other: int) -> float:
+    """How alike two people are."""
+    return float(_direction(seed, one) @ _direction(seed, other))
 
 
 def _direction(seed: int, number: int) -> Vector:

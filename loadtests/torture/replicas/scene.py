@@ -16,7 +16,6 @@ ANSWERED = 50  # calls that have to succeed before anything else happens
 SETTLED_S = (0.3, 1.2)
 BOUND_S = 120.0  # for that
 NOTICED_S = 2.0  # a proxy's look at a replica that is back: rise x fastinter, and an interval
-SHOWN = 5  # of the same kind
 
 
 class NoProgressError(Exception):
@@ -62,7 +61,7 @@ class Scene:
         """Start a replica that ended, and wait until the proxy uses it again."""
         replica.start()
         replica.wait_until_ready()
-        time.sleep(NOTICED_S)
+        wait_until_used()
 
     def finish(self) -> tuple[Journal, list[str]]:
         """End the traffic; what is wrong with its answers, with what is stored, and with the galleries."""
@@ -71,6 +70,11 @@ class Scene:
         lost = lost_writes(caller, journal)
         caller.close()
         return journal, journal.wrong + lost + self.group.disagreements()
+
+
+def wait_until_used() -> None:
+    """Until a proxy sends requests to a replica that is ready again."""
+    time.sleep(NOTICED_S)
 
 
 @contextmanager
@@ -89,7 +93,6 @@ def opened_scene(plan: Plan, name: str, with_keys: bool = True, **settings: obje
 
 
 def result_of(journal: Journal, broken: list[str], note: str) -> Result:
-    """A result by calls; of what is broken, the first few."""
+    """A result by calls."""
     tried = sum(count for kind, count in journal.calls.items() if kind != "answered")
-    more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
-    return Result(tried, journal.calls["answered"], tuple(broken[:SHOWN] + more), note)
+    return Result(tried, journal.calls["answered"] - len(journal.wrong), tuple(broken), note)
