@@ -39,8 +39,8 @@ class Client:
 
     Enrolments are sent again, a few times, where no answer came or the service has no room: each has a key by which it
     is stored once (matchka.client.retries). No other call is repeated: whoever deletes knows whether it was done, or
-    that nobody can say. What was enrolled or deleted by a client shows in all that it asks afterwards, whichever replica
-    of the service answers.
+    that nobody can say. What was enrolled or deleted by a client shows in all that it asks afterwards, whichever
+    replica of the service answers.
 
     Args:
         url: where the service is; MATCHKA_URL by default.
