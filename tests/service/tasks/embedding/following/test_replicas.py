@@ -1,18 +1,29 @@
 """Two replicas on one database show each other's people: at once to who hands over a position, soon to everybody."""
 
+import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import SQLAlchemyError
 
-from matchka.errors import GalleryStaleError, LikelyDuplicateError, PositionError
+from matchka.errors import (
+    DuplicateSampleError,
+    GalleryStaleError,
+    LikelyDuplicateError,
+    PositionError,
+    UnknownSubjectError,
+)
 from matchka.store.feed.snapshot import Position, Snapshot
 from matchka.tasks.embedding.enrolment import EnrolmentRules
 from matchka.tasks.embedding.results import Identified
 from matchka.tasks.embedding.verifier import Verifier
-from tests.factories.databases import UnderTest
+from tests.factories.bundles import VERSION
+from tests.factories.databases import ServerUnderTest, UnderTest
 from tests.factories.replicas import PATIENCE_S, Open, replicas
 from tests.factories.samples import sample
 
@@ -74,17 +85,17 @@ def test_change_of_another_replica_shows_without_a_position_soon(another: Open):
 
 def test_follower_that_is_stopped_shows_nobody_who_was_deleted_and_still_as_many_candidates(another: Open):
     here, there = another(), another()
-    for number in range(60):
+    for number in range(24):
         enrol(here, f"s{number}", number)
     there.wait_for(here.position)
     with there._follower.applying:
-        order = names(identify(there, 3, top_k=60))
-        gone, left = set(order[:50]), order[50:]
+        order = names(identify(there, 3, top_k=24))
+        gone, left = set(order[:18]), order[18:]
         for name in gone:
             here.delete_subject(TENANT, name)
         found = identify(there, 3, top_k=5)
         assert names(found) == left[:5]
-        assert found.gallery_size == 10
+        assert found.gallery_size == 6
         assert found.threshold == identify(here, 3, top_k=5).threshold
 
 
@@ -155,3 +166,128 @@ def test_two_enrolments_of_one_person_at_once_where_duplicates_are_refused_store
             assert sorted(at_once.map(enrolled, both, (1, 2))) == [False, True]
             (stored,) = both[0].subjects(TENANT, 10, None)
             both[0].delete_subject(TENANT, stored.subject_id)
+
+
+def galleries_equal_the_store(*all_replicas: Verifier) -> None:
+    """Hold that each gallery has the store's references, vector by vector."""
+    for replica in all_replicas:
+        assert replica._follower.catch_up()
+        held = {}
+        for batch in replica._store.all_references("voice", VERSION):
+            held |= dict(zip(batch.keys.tolist(), batch.rows(), strict=True))
+        gallery = replica._galleries.of(TENANT, replica.models.current("voice"))
+        assert (len(gallery), gallery.count_of(list(held))) == (len(held), len(held))
+        for key, vector in held.items():
+            assert gallery.search(vector, len(vector), 1)[0].similarity == pytest.approx(1.0, abs=1e-6)
+            assert key in {hit.subject_key for hit in gallery.search(vector, len(vector), 3)}
+
+
+def test_store_of_another_identity_has_the_galleries_filled_anew(another: Open, database: UnderTest):
+    here = another()
+    position = enrol(here, "ada", 1)
+    enrol(here, "ben", 2)
+    for table in ("subject_references", "templates"):  # as a restore does, which notes no changes
+        database.change(f"DELETE FROM {table} WHERE subject_key IN (SELECT min(key) FROM subjects)")
+    database.change("UPDATE store_identity SET identity = '00000000000000000000000000000000'")
+    wait_until(lambda: here.gallery_sizes() == {(TENANT, "voice"): 1})
+    galleries_equal_the_store(here)
+    with pytest.raises(PositionError):
+        here.wait_for(position)
+    assert str(here.position).startswith("00000000-")
+
+
+def test_follower_that_slept_for_longer_than_changes_are_kept_fills_anew(another: Open):
+    here, there = another(), another()
+    with there._follower.applying:
+        for person in range(4):
+            enrol(here, f"p{person}", person)
+        here.delete_subject(TENANT, "p0")
+        assert here.forget_old_changes(timedelta(hours=-1), 1000) == 5
+    wait_until(lambda: there.gallery_sizes() == {(TENANT, "voice"): 3})
+    galleries_equal_the_store(here, there)
+
+
+def test_replica_whose_connections_are_lost_catches_up_when_the_database_is_back(tmp_path: Path, postgres_url: str):
+    with replicas(tmp_path, postgres_url) as another:
+        here, there = another(), another()
+        enrol(here, "ada", 1)
+        database = ServerUnderTest(postgres_url)
+        for person in range(2, 6):
+            database.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'matchka'")
+            wait_until(lambda person=person: _is_enrolled(here, f"p{person}", person))
+        wait_until(lambda: there.gallery_sizes() == {(TENANT, "voice"): 5})
+        galleries_equal_the_store(here, there)
+
+
+def _is_enrolled(replica: Verifier, name: str, person: int) -> bool:
+    with contextlib.suppress(SQLAlchemyError, DuplicateSampleError):  # the latter where the answer alone was lost
+        replica.enroll(TENANT, "voice", name, [sample(person)], rules=QUIETLY)
+    with contextlib.suppress(SQLAlchemyError, UnknownSubjectError):
+        return bool(replica.subject(TENANT, name).templates)
+    return False
+
+
+def test_replica_that_hardly_looks_is_told_by_a_notification(tmp_path: Path, postgres_url: str):
+    with replicas(tmp_path, postgres_url, poll_ms=60_000) as another:
+        here, there = another(), another()
+        begun = time.monotonic()
+        for person in range(3):
+            enrol(here, f"p{person}", person)
+            wait_until(lambda size=person + 1: there.gallery_sizes().get((TENANT, "voice")) == size)
+        assert time.monotonic() - begun < PATIENCE_S  # else a look may have found it
+
+
+def both_change(here: Verifier, there: Verifier, rounds: int) -> None:
+    """Enrol or delete on one, then search on the other with the position, and hold that it is right each time."""
+    chance = random.Random(rounds)
+    held: set[str] = set()
+    for _ in range(rounds):
+        one, other = chance.sample((here, there), 2)
+        person = chance.randrange(20)
+        name = f"p{person}"
+        if name in held:
+            position = one.delete_subject(TENANT, name)
+            held.remove(name)
+        else:
+            position = enrol(one, name, person)
+            held.add(name)
+        assert position is not None
+        other.wait_for(position)
+        found = identify(other, person, top_k=20)
+        assert set(names(found)) == held
+        assert found.gallery_size == len(held)
+
+
+def test_each_change_shows_on_the_other_replica_to_who_knows_its_position(another: Open):
+    here, there = another(), another()
+    both_change(here, there, 40)
+    galleries_equal_the_store(here, there)
+
+
+@pytest.mark.slow
+def test_each_of_a_thousand_changes_shows_on_the_other_replica_to_who_knows_its_position(another: Open):
+    here, there = another(), another()
+    both_change(here, there, 1000)
+    galleries_equal_the_store(here, there)
+
+
+@pytest.mark.slow
+def test_replicas_that_write_at_once_agree_with_the_store_vector_by_vector(another: Open):
+    both = (another(), another())
+
+    def write(writer: int) -> None:
+        chance = random.Random(writer)
+        for number in range(60):
+            name, person = f"p{chance.randrange(12)}", chance.randrange(12)
+            replica = both[number % 2]
+            rules = EnrolmentRules(must_agree=False, tells_similar=False)
+            with contextlib.suppress(UnknownSubjectError, DuplicateSampleError):
+                if chance.random() < 0.6:
+                    take = 100 * writer + number
+                    replica.enroll(TENANT, "voice", name, [sample(person, take)], rules=rules)
+                else:
+                    replica.delete_subject(TENANT, name)
+
+    with ThreadPoolExecutor(6) as writers:
+        list(writers.map(write, range(6)))
+    galleries_equal_the_store(*both)
