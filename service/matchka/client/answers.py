@@ -350,6 +350,13 @@ class ExportedDeletion(Answer):
     deleted_at: datetime
 
 
+class ExportedAnswer(Answer):
+    """What an enrolment was answered, kept for a request that is sent again."""
+
+    answered_at: datetime
+    answer: dict[str, Any]
+
+
 class SubjectExportAnswer(Answer):
     """All that is held about one person, when it was read, in clear; what a newer service adds is kept."""
 
@@ -370,6 +377,7 @@ class SubjectExportAnswer(Answer):
     attempts: list[ExportedAttempts]
     deletions: list[ExportedDeletion]
     audit: list["AuditRecordAnswer"]
+    answers: list[ExportedAnswer] = Field(default_factory=list)
 
 
 class ErasedRows(Answer):

@@ -1,9 +1,10 @@
 """All that the store holds about one person, in clear, at one moment."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,13 +18,15 @@ from matchka.store.schema import (
     AttemptRow,
     ChallengeRow,
     DeletionRow,
+    EnrolmentAnswerRow,
+    IdempotencyKeyRow,
     IdentityRow,
     ReferenceRow,
     SubjectRow,
     TemplateRow,
 )
 from matchka.store.subject_hash import SubjectHasher
-from matchka.store.vault.sealed import Binding
+from matchka.store.vault.sealed import Binding, answer_binding
 from matchka.store.vault.vault import Vault
 
 NO_ID: Final = ""  # of a reference
@@ -81,6 +84,14 @@ class HeldDeletion:
 
 
 @dataclass(frozen=True)
+class HeldAnswer:
+    """What an enrolment was answered, kept for a request that is sent again: see EnrolmentAnswerRow."""
+
+    answered_at: datetime
+    answer: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Person:
     """All that is held. Attributes: subject_hash: names the person where its id is not kept; None without a key."""
 
@@ -98,6 +109,7 @@ class Person:
     attempts: list[HeldAttempts] = field(default_factory=list)
     deletions: list[HeldDeletion] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
+    answers: list[HeldAnswer] = field(default_factory=list)
 
 
 def read_person(session: Session, vault: Vault, hasher: SubjectHasher | None, subject: SubjectRow) -> Person:
@@ -139,7 +151,18 @@ def read_person(session: Session, vault: Vault, hasher: SubjectHasher | None, su
         ],
         deletions=[HeldDeletion(row.template_id, row.deleted_at) for row in session.scalars(deletions)],
         audit=[] if subject_hash is None else _audit(session, subject.tenant, subject_hash),
+        answers=_answers(session, vault, subject),
     )
+
+
+def _answers(session: Session, vault: Vault, subject: SubjectRow) -> list[HeldAnswer]:
+    query = select(IdempotencyKeyRow.created_at, EnrolmentAnswerRow.answer).join(EnrolmentAnswerRow)
+    query = query.where(EnrolmentAnswerRow.subject_key == subject.key).order_by(IdempotencyKeyRow.created_at)
+    rows = session.execute(query).all()
+    stored = [row.answer for row in rows]
+    binding = answer_binding(subject.key, subject.tenant)
+    opened = vault.opener(stored).open(stored, [binding] * len(stored))
+    return [HeldAnswer(row.created_at, json.loads(plain)) for row, plain in zip(rows, opened, strict=True)]
 
 
 def _audit(session: Session, tenant: str, subject_hash: str) -> list[AuditRecord]:

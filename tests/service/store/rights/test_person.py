@@ -1,5 +1,6 @@
 """An export of one person against the database, read past the program."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import pytest
 
 from matchka.store.attempts import AttemptRules
 from matchka.store.challenges import ChallengeLimits
+from matchka.store.idempotency.answers import OnceRecording
+from matchka.store.idempotency.requests import named_request
 from matchka.store.rights.person import Person
 from matchka.store.rights.terms import TermsChange
 from matchka.store.store import Store, opened_store
@@ -52,9 +55,10 @@ WITHOUT_PEOPLE = {
     "api_keys",
     "audit_head",
     "change_horizon",
+    "idempotency_keys",  # their times are told with the answers
 }
 # of changes there are only the numbers of subjects, which are never given again
-ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon", "audit_log", "changes"}
+ELSEWHERE = {"subjects", "subject_terms", "deletions", "deletion_horizon", "audit_log", "changes", "enrolment_answers"}
 
 
 @contextmanager
@@ -71,11 +75,18 @@ def opened(folder: VaultFolder, sealed: bool) -> Iterator[Store]:
         yield store
 
 
+def answered(name: str) -> OnceRecording:
+    request = named_request(HASHER, "t", "first", name, b"")
+    return OnceRecording(
+        request, lambda enrolment: json.dumps({"of": name, "kept": len(enrolment.template_ids)}).encode()
+    )
+
+
 def fill(store: Store) -> None:
     terms = TermsChange("form 7", "doors", datetime(2090, 1, 1, tzinfo=UTC), {"badge": 7})
     store.add_templates("t", "ada", "voice", "1", units(3), [4, 5, 6], terms=terms)
-    store.add_templates("t", "ada", "radio", "2", units(2, 1), [7, None], [1.5, -2.0])
-    store.add_templates("t", "ben", "voice", "1", units(2, 5), terms=TermsChange("form 8"))
+    store.add_templates("t", "ada", "radio", "2", units(2, 1), [7, None], [1.5, -2.0], recording=answered("ada"))
+    store.add_templates("t", "ben", "voice", "1", units(2, 5), terms=TermsChange("form 8"), recording=answered("ben"))
     store.add_templates("u", "ada", "voice", "1", units(2, 6), terms=TermsChange("form 9"))
     for name in ("ada", "ben"):
         store.challenges.issue("t", name, "phrase", ChallengeLimits(60.0, 9, 20), lambda _: ("one", "two"))
@@ -137,6 +148,10 @@ def test_export_tells_every_row_of_the_person_and_none_of_others(tmp_path: Path,
     ).fetchall()
     assert cells(list(person.audit), OF_AUDIT) == sorted(audited, key=repr)
     assert [one.outcome for one in person.audit] == ["enrolled", "enrolled", "deleted"]
+    (answer,) = person.answers
+    assert answer.answer == {"of": "ada", "kept": 2}
+    times = connection.execute("SELECT created_at FROM idempotency_keys").fetchall()
+    assert cells(person.answers, ("answered_at",))[0] in times
     connection.close()
 
 
@@ -163,4 +178,5 @@ def test_no_table_or_column_was_added_that_an_export_does_not_tell(tmp_path: Pat
     assert {name for name in tables if not name.startswith("sqlite_")} == TOLD.keys() | WITHOUT_PEOPLE | ELSEWHERE
     assert {table: columns[table] - set(TOLD[table]) for table in TOLD} == NOT_TOLD
     assert columns["subjects"] == OF_SUBJECTS
+    assert columns["enrolment_answers"] == {"name", "subject_key", "answer"}
     assert columns["audit_log"] - set(OF_AUDIT) == {"hash"}
