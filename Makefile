@@ -7,6 +7,8 @@
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
 # make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, send it hostile input for HOSTILE_S=120 s,
 #              then attack what is enrolled (RECOVERY_CALLS=1000); reports in build/torture/
+# make torture REPLICAS=2  instead: that many replicas on one PostgreSQL behind HAProxy contend, stop, die and lose their
+#              database under load (PAIRS=10000 CALLS=1000 DRAINS=20 PAUSE_S=30); build/torture/replicas.md
 # make accuracy  EER of the served embeddings (DATA=../shared/data)
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
@@ -94,12 +96,22 @@ KILLS ?= 200
 SEED ?= 1
 HOSTILE_S ?= 120
 RECOVERY_CALLS ?= 1000
+PAIRS ?= 10000
+CALLS ?= 1000
+DRAINS ?= 20
+PAUSE_S ?= 30
+ifdef REPLICAS
+torture: $(VENV)/.test
+	$(BIN)/python -m loadtests.torture.replicas --replicas $(REPLICAS) --pairs $(PAIRS) --calls $(CALLS) --drains $(DRAINS) \
+	    --pause-s $(PAUSE_S) --seed $(SEED)
+else
 torture: $(VENV)/.test bundles
 	$(BIN)/python -m loadtests.torture.durability --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python -m loadtests.torture.overload --seconds 60
 	$(BIN)/python -m loadtests.torture.starvation
 	$(BIN)/python -m loadtests.torture.hostile --seconds $(HOSTILE_S) --seed $(SEED)
 	$(BIN)/python -m loadtests.torture.attack --recovery-calls $(RECOVERY_CALLS) --seed $(SEED)
+endif
 
 accuracy: $(VENV)/.test bundles
 	@$(BESIDE_SERVER) --out build/accuracy -- $(BIN)/python -m loadtests.bench.served_accuracy \

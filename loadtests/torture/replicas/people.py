@@ -10,7 +10,8 @@ from loadtests.client.caller import NO_HEADERS, Answer, Caller
 from tests.factories.direct_embedder import DIM, sample_of
 
 MODEL = "direct"
-PADDING = 200_000  # bytes; deploy/haproxy.cfg has buffers of 131,072
+LARGE = 32 * 5_000  # bytes of a request that fits into no buffer of deploy/haproxy.cfg, and is never sent twice
+FILES = 32
 NOISE = 0.02  # of a component, beside a standard deviation of 1 / sqrt(DIM): similarities of one person are about 0.97
 
 Vector = npt.NDArray[np.float64]
@@ -33,11 +34,6 @@ def another_sample(seed: int, number: int, repetition: int) -> bytes:
     return sample_of(_direction(seed, number) + NOISE * noise)
 
 
-def padded(data: bytes) -> bytes:
-    """The same sample in a request that fits into no buffer of the proxy, which then cannot send it twice."""
-    return data + b" " * PADDING
-
-
 def enrol(caller: Caller, number: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS, **fields: str) -> Answer:
     """Enrol somebody."""
     return caller.post("enroll", [data], headers, model=MODEL, subject_id=subject_of(number), **fields)
@@ -51,6 +47,12 @@ def identify(caller: Caller, data: bytes, headers: Mapping[str, str] = NO_HEADER
 def verify(caller: Caller, number: int, data: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
     """Ask whether a sample is of somebody."""
     return caller.post("verify", [data], headers, model=MODEL, subject_id=subject_of(number))
+
+
+def embed_many(caller: Caller, data: bytes) -> Answer:
+    """Have a sample embedded many times, in a request that the proxy cannot send twice."""
+    filled = data + b" " * max(0, LARGE // FILES - len(data))
+    return caller.post("embed", [filled] * FILES, model=MODEL)
 
 
 def delete(caller: Caller, number: int, headers: Mapping[str, str] = NO_HEADERS) -> Answer:

@@ -109,16 +109,8 @@ class Client(threading.Thread):
         elif len(held) >= MOST_HELD:
             self._delete_one()
         else:
-            self._rng.choice(
-                (
-                    self._enrol_one,
-                    self._delete_one,
-                    self._verify_one,
-                    self._verify_one,
-                    self._identify_one,
-                    self._identify_one,
-                )
-            )()
+            often = (self._verify_one, self._identify_one)
+            self._rng.choice((self._enrol_one, self._delete_one, self._embed_one, *often, *often))()
 
     def _enrol_one(self) -> None:
         number, self._next = self._next, self._next + self._step
@@ -140,10 +132,15 @@ class Client(threading.Thread):
 
     def _verify_one(self) -> None:
         number = self._somebody()
-        large = people.padded(self._of(number))
-        answer = self._call("verify", number, 200, lambda: people.verify(self._caller, number, large))
+        answer = self._call("verify", number, 200, lambda: people.verify(self._caller, number, self._of(number)))
         if answer is not None and not answer.body["match"]:
             self.journal.wrong.append(f"verify of {subject_of(number)}: no match")
+
+    def _embed_one(self) -> None:
+        number = self._next
+        answer = self._call("embed", number, 200, lambda: people.embed_many(self._caller, self._of(number)))
+        if answer is not None and len(answer.body["embeddings"]) != people.FILES:
+            self.journal.wrong.append(f"embed answered {len(answer.body['embeddings'])} embeddings")
 
     def _identify_one(self) -> None:
         number = self._somebody()

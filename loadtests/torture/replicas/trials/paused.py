@@ -36,6 +36,7 @@ def pause_a_follower(plan: Plan) -> Result:
             for number in deleted:
                 people.delete(writer, number)
                 people.enrol(writer, PEOPLE + number, people.sample(plan.seed, PEOPLE + number))
+            reader.close()  # as below: it was idle meanwhile
             end = time.monotonic() + plan.pause_s
             while time.monotonic() < end:
                 probe = asked % PEOPLE
@@ -74,18 +75,20 @@ def differences(seed: int, probe: int, held: Sequence[int], answer: Answer) -> l
         wrong.append(f"{subject_of(probe)} resembles {list(candidates)}, and not {expected}")
     elif any(abs(candidates[name] - likeness[name]) > TOLERANCE for name in expected):
         wrong.append(f"cosines of {subject_of(probe)} differ: {candidates}")
-    match = subject_of(probe) if probe in held else None
-    if answer.body["match"] != match:
-        wrong.append(f"{subject_of(probe)} is {answer.body['match']}, and not {match}")
+    # one search in a hundred for somebody who is not enrolled may find another: the rate that is promised
+    right = {subject_of(probe)} if probe in held else {None, *expected}
+    if answer.body["match"] not in right:
+        wrong.append(f"{subject_of(probe)} is {answer.body['match']}")
     return wrong
 
 
 def _is_unseen(plan: Plan, reader: Caller, number: int) -> bool:
-    return people.identify(reader, people.sample(plan.seed, number)).body["match"] is None
+    return people.identify(reader, people.sample(plan.seed, number)).body["match"] != subject_of(number)
 
 
 def _wait_until_found(plan: Plan, reader: Caller, number: int) -> None:
     """Until a replica identifies somebody. Raises: RuntimeError: it does not."""
+    reader.close()  # a connection that was idle for long may be closed by now; the next request opens another
     deadline = time.monotonic() + BACK_BOUND_S
     while _is_unseen(plan, reader, number):
         if time.monotonic() > deadline:
