@@ -21,6 +21,7 @@ from tests.factories.direct_embedder import write_direct_bundle
 FIRST_KEY = "first-" + "k" * 32
 START_S = 180.0
 COMMAND_S = 600.0
+DRAIN_S = 3  # longer than the proxy takes to notice: fall x fastinter, and an interval
 DISAGREES = 1  # exit status of `matchka gallery verify`
 
 
@@ -146,6 +147,7 @@ def opened_group(folder: Path, cluster: Cluster, count: int, name: str = "one", 
             "master_key_file": master,
             "failed_tries_per_hour": 1_000_000,  # who was deleted is looked for again and again
             "cores": 1,
+            "drain_s": DRAIN_S,
             **settings,
         }
         replicas = [
