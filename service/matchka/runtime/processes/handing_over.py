@@ -74,9 +74,12 @@ class Hand:
     """The parent's end of HandedConnections, which counts those that are open.
 
     Args: end: the socket.
+
+    Attributes: turn: when it was last given one; among equals those go first that wait for longest.
     """
 
     def __init__(self, end: socket.socket) -> None:
+        self.turn = 0
         self._end = end
         self._end.setblocking(False)
         self._open = 0
@@ -117,6 +120,7 @@ class Front:
         self._listener.setblocking(False)
         self._hands = hands
         self._kept: deque[socket.socket] = deque()  # accepted, and taken by no child yet
+        self._turn = 0
         self._is_listening = False
         self._is_closed = False
 
@@ -157,8 +161,12 @@ class Front:
                 return
 
     def _is_handed(self, connection: socket.socket) -> bool:
-        ranked = [(not is_loaded, hand.count(), place, hand) for place, (is_loaded, hand) in enumerate(self._hands())]
-        return any(hand.is_given(connection) for *_, hand in sorted(ranked))
+        hands = [(not is_loaded, hand.count(), hand) for is_loaded, hand in self._hands()]
+        for *_, hand in sorted(hands, key=lambda ranked: (*ranked[:2], ranked[2].turn)):
+            if hand.is_given(connection):
+                hand.turn = self._turn = self._turn + 1
+                return True
+        return False
 
     def _pause(self) -> None:
         loop = asyncio.get_running_loop()

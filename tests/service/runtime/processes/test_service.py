@@ -24,6 +24,7 @@ from matchka.api.position import POSITION_HEADER
 from matchka.cli.client_commands import FAILED
 from matchka.cli.main import app
 from tests.factories.bundles import write_bundle
+from tests.factories.certificates import made
 from tests.factories.postgres import fresh_database
 from tests.factories.samples import sample
 from tests.factories.server_process import RunningServer, start, stop
@@ -101,11 +102,14 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "vault", "postgresql"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     with contextlib.ExitStack() as stack:
         variables = {}
+        if request.param == "vault":
+            variables["MATCHKA_MASTER_KEY_FILE"] = str(folder / "master.key")
+            variables["MATCHKA_CREATE_MASTER_KEY"] = "true"
         if request.param == "postgresql":
             variables["MATCHKA_DATABASE_URL"] = stack.enter_context(fresh_database(request.getfixturevalue("cluster")))
         yield stack.enter_context(running_pair(folder, **variables))
@@ -286,6 +290,27 @@ def test_service_of_processes_that_cannot_start_says_why_once_and_exits_2(
     server = start(tmp_path / "models", tmp_path / "data", wait=False, variables=given)
     assert server.process.wait(BOUND_S) == FAILED
     assert len(re.findall(re.escape(said), server.log.read_text())) == 1
+
+
+def test_processes_secure_their_connections_with_one_certificate(tmp_path: Path):
+    certificate, key = made().write(tmp_path)
+    variables = {"MATCHKA_TLS_CERTIFICATE": str(certificate), "MATCHKA_TLS_KEY": str(key), "MATCHKA_PROCESSES": "2"}
+    write_bundle(tmp_path / "models" / "voice")
+    server = start(tmp_path / "models", tmp_path / "data", wait=False, variables=variables)
+    url = server.url.replace("http:", "https:")
+
+    def is_ready() -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(f"{url}/readyz", timeout=BOUND_S, verify=str(certificate)).ok
+        return False
+
+    try:
+        wait_until(is_ready)
+        for _ in range(4):
+            lines = requests.get(f"{url}/metrics", timeout=BOUND_S, verify=str(certificate)).text.splitlines()
+        assert all(not line.endswith(" 0.0") for line in lines if line.startswith("matchka_process_requests_total"))
+    finally:
+        assert stop(server.process) == 0
 
 
 def test_service_whose_processes_cannot_load_ends_with_2(tmp_path: Path):
