@@ -18,6 +18,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 START_BOUND_S = 60.0  # a start that takes longer is not clean, however busy the machine
 STOP_BOUND_S = 45.0
+ORPHANS_BOUND_S = 10.0  # the kernel kills them at once, and takes their memory back
 POLL_S = 0.01
 LOG_LINES = 20  # of the log's end, in errors
 FIRST_PORT = 10_000  # below it services have their places
@@ -78,7 +79,7 @@ class ServerProcess:
         raise ServerFailedError(f"the server was not ready after {bound_s:g} s:\n{self.log_tail()}")
 
     def kill(self) -> None:
-        """SIGKILL to the process alone.
+        """SIGKILL to the process alone; those that it started have to end with it, in a moment.
 
         Raises: ServerFailedError: it was dead already, or another process of its group outlived it.
         """
@@ -86,7 +87,10 @@ class ServerProcess:
             raise ServerFailedError(f"the server died by itself with {self.process.returncode}:\n{self.log_tail()}")
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(STOP_BOUND_S)
-        if left := _group(self.process.pid):
+        killed = time.monotonic()
+        while (left := _group(self.process.pid)) and time.monotonic() - killed < ORPHANS_BOUND_S:
+            time.sleep(POLL_S)
+        if left:
             raise ServerFailedError(f"processes outlived the server: {left}")
 
     def stop(self) -> int:
