@@ -31,13 +31,14 @@ from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
-from matchka.store.engine import open_engine
+from matchka.store.engine import file_of, open_engine
 from matchka.store.migrations.migrate import bring_up_to_date
 from matchka.store.statistics import statistics_of
 from matchka.store.subject_hash import SubjectHasher, read_hasher
 from matchka.store.transfer.deletions_file import read_deletions
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
+from matchka.store.transfer.import_plan import Existing, ImportPlan
+from matchka.store.transfer.importer import import_archive
 from matchka.store.transfer.prune import prune_templates
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.subject_keys import finish_erasures, require_keys
@@ -95,10 +96,13 @@ def import_command(
     deletions_file: DeletionsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Take an export into the store, all or nothing; the service must be stopped."""
+    """Take an export into the store; beside services on a database server, else the service must be stopped.
+
+    An import that was cut short is finished by the same command.
+    """
     if existing not in ("fail", "skip", "replace"):
         raise typer.BadParameter("one of fail, skip, replace", param_hint="--existing")
-    with private_settings() as settings, owned_data_dir(settings.data_dir):
+    with private_settings() as settings, _owned_file(settings):
         deletions = tuple(read_deletions(deletions_file)) if deletions_file else ()
         plan = ImportPlan(file, tenant, cast(Existing, existing), resurrect, deletions)
         full_dims = {
@@ -117,14 +121,14 @@ def import_command(
             report = import_archive(engine, plan, full_dims, advance, progress, vault, audit, hasher)
     counts = {
         name: getattr(report, name)
-        for name in ("tenant", "subjects", "templates", "skipped", "replaced", "kept_out", "removed")
+        for name in ("tenant", "subjects", "templates", "skipped", "replaced", "present", "kept_out", "removed")
     }
     if json:
         typer.echo(json_format.dumps(counts))
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{report.subjects} subjects, {report.templates} templates are now of {report.tenant}")
-    console.print(f"{report.skipped} subjects were skipped, {report.replaced} replaced")
+    console.print(f"{report.skipped} subjects were skipped, {report.replaced} replaced, {report.present} there already")
     console.print(f"{report.kept_out} templates that were deleted stayed out, {report.removed} more were deleted here")
 
 
@@ -150,6 +154,16 @@ def prune(
         typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))
     else:
         Console().print(f"{removed} templates of versions before {model} {current} are gone", highlight=False)
+
+
+@contextmanager
+def _owned_file(settings: Settings) -> Iterator[None]:
+    """Own the data folder where the store is a file, which has one service; a server's has many."""
+    if file_of(settings.effective_database_url) is None:
+        yield
+        return
+    with owned_data_dir(settings.data_dir):
+        yield
 
 
 @contextmanager

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from matchka.bundles.outputs.embedding import EmbeddingOutput
+from matchka.bundles.repository import list_bundles
 from matchka.cli.main import app
+from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import read_settings
 from matchka.store.key_store.master_key import create_key_file
 from matchka.store.store import opened_store
 from matchka.store.vault.open_vault import VaultPlan, opened_vault
+from tests.factories.bundles import write_bundle
 from tests.factories.postgres import Cluster, fresh_database
 from tests.factories.unit_vectors import unit_vectors
 
@@ -64,3 +68,22 @@ def test_store_is_encrypted_backed_up_restored_without_the_deleted_and_verified(
     assert (verified["sound"], verified["subjects"], verified["templates"]) == (True, 2, 4)
     assert run("gallery", "status")["subjects"] == 2
     assert run("vault", "rotate", "--tenant", "default")["keys"] == 2
+
+
+def test_import_runs_beside_a_service_that_holds_the_data_folder(run: Run, environment: dict[str, str], tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    (manifest,) = [bundle.manifest for bundle in list_bundles(tmp_path / "models")]
+    dim = manifest.output(EmbeddingOutput).full_dim
+    with opened_store(environment["MATCHKA_DATABASE_URL"]) as store:
+        for number in range(3):
+            rows = unit_vectors(2, number, dim=dim)
+            store.add_templates("default", f"s{number}", "voice", manifest.version, rows)
+    run("vault", "encrypt")
+    run("gallery", "export", tmp_path / "a.export", "--model", "voice", "--in-clear")
+    plan = VaultPlan.of(read_settings(environment))
+    with opened_vault(plan) as vault, opened_store(environment["MATCHKA_DATABASE_URL"], vault) as store:
+        store.delete_subject("default", "s1")
+    with owned_data_dir(Path(environment["MATCHKA_DATA_DIR"])):
+        report = run("gallery", "import", tmp_path / "a.export", "--resurrect")
+    assert (report["subjects"], report["templates"], report["present"]) == (1, 2, 2)
+    assert run("gallery", "verify")["findings"] == []

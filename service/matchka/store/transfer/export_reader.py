@@ -11,14 +11,15 @@ from matchka.errors import BackupError, InvalidSubjectIdError
 from matchka.store.integrity.check import UNIT_TOLERANCE
 from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32
 from matchka.store.subject_id import check_subject_id
-from matchka.store.transfer.exporter import EMBEDDINGS_NAME, ROWS_AT_ONCE, SUBJECTS_NAME, ExportManifest, SubjectLine
+from matchka.store.transfer.exporter import EMBEDDINGS_NAME, SUBJECTS_NAME, ExportManifest, SubjectLine
 from matchka.vectors import FloatArray, squared_lengths
 
 GET_ANOTHER: Final = "Export again."
+TEMPLATES_AT_ONCE: Final = 1_000  # stored in one transaction, for which enrolments and the change feed wait: some 0.1 s
 
 
 def batches_of(archive: zipfile.ZipFile, manifest: ExportManifest) -> Iterator[tuple[list[SubjectLine], FloatArray]]:
-    """Subjects, some thousand templates at once.
+    """Subjects, some thousand templates at once; of one subject all of them.
 
     Yields: lines, and their templates' embeddings, float32, (templates, full_dim), of unit length.
 
@@ -60,7 +61,7 @@ def _groups(lines: IO[bytes]) -> Iterator[list[SubjectLine]]:
             )
         group.append(line)
         count += len(line.templates)
-        if count >= ROWS_AT_ONCE:
+        if count >= TEMPLATES_AT_ONCE:
             yield group
             group, count = [], 0
     if group:

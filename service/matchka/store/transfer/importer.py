@@ -1,38 +1,32 @@
-"""Importing an export: fully checked, in one transaction, without templates that any deletion log calls deleted."""
+"""Importing an export: checked whole, then stored in pieces, without templates that any deletion log calls deleted.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+A piece is a transaction of some hundred subjects, so that neither enrolments nor the change feed wait long for it. An
+import that is cut short is finished by the same command: what is there already is left.
+"""
 
-import numpy as np
-from sqlalchemy import Engine, delete, insert, select
-from sqlalchemy.exc import IntegrityError
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from matchka.errors import BackupError, RestoreRefusedError
+from matchka.errors import BackupError
 from matchka.store.audit.log import AuditLog
 from matchka.store.audit.records import Outcome
 from matchka.store.conflicts import repeated_on_conflict
 from matchka.store.deletions import (
     Deletion,
-    deleted_among,
     forget_deletions,
     horizon_in,
     in_chunks,
     living_deletions,
     merge_deletions,
-    note_deletions,
     remove_templates,
     require_younger,
 )
-from matchka.store.feed.changes import note_changes
-from matchka.store.integrity.digest import LITTLE_ENDIAN_FLOAT32, digests
-from matchka.store.integrity.stored_embeddings import to_bytes
-from matchka.store.queries import lowest_condition, total_rows
-from matchka.store.rights.terms import Terms, write_terms
-from matchka.store.schema import ReferenceRow, SubjectRow, TemplateRow
+from matchka.store.schema import TemplateRow
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.transfer.archive import Advance, copy_member, opened_archive
 from matchka.store.transfer.deletions_file import deletions_of
@@ -45,212 +39,71 @@ from matchka.store.transfer.exporter import (
     ExportManifest,
     SubjectLine,
 )
-from matchka.store.vault.sealed import Binding
-from matchka.store.vault.subject_keys import finish_erasures, give_key, new_key_destroyed_on_failure
-from matchka.store.vault.vault import CLEAR, Plain, Vault
-from matchka.vectors import FloatArray, mean_reference
+from matchka.store.transfer.import_check import require_room
+from matchka.store.transfer.import_piece import ImportPiece
+from matchka.store.transfer.import_plan import ImportPlan, ImportReport
+from matchka.store.vault.subject_keys import finish_erasures, new_key_destroyed_on_failure
+from matchka.store.vault.vault import CLEAR, Vault
+from matchka.vectors import FloatArray
 
-Existing: TypeAlias = Literal["fail", "skip", "replace"]
 GET_ANOTHER: Final = "Export again."
 
 
 @dataclass(frozen=True)
-class ImportPlan:
-    """What to import, and how.
+class _Import:
+    """One import: each of its methods that writes is one transaction, or several of them."""
 
-    Attributes:
-        archive: the export.
-        tenant: whose it becomes; the one that it names where None.
-        existing: what to do with a subject that has templates of this model and version already.
-        resurrect: whether templates come back that a deletion log calls deleted.
-        deletions: of another deletion log, to be respected besides those of the store and of the export.
-    """
-
-    archive: Path
-    tenant: str | None = None
-    existing: Existing = "fail"
-    resurrect: bool = False
-    deletions: tuple[Deletion, ...] = ()
-
-
-@dataclass
-class ImportReport:
-    """What an import did. Attributes: removed: templates of the store that its deletion logs name."""
-
+    engine: Engine
+    plan: ImportPlan
     manifest: ExportManifest
     tenant: str
-    subjects: int = 0
-    templates: int = 0
-    skipped: int = 0
-    replaced: int = 0
-    kept_out: int = 0
-    removed: int = 0
-
-
-@dataclass
-class _Importer:
-    """State of one import."""
-
-    session: Session
-    plan: ImportPlan
-    report: ImportReport
     vault: Vault
-    made: list[bytes]
+    audit: AuditLog | None
     hasher: SubjectHasher | None
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def add(self, lines: list[SubjectLine], rows: FloatArray) -> None:
-        """Store some subjects; `rows` are their templates', one after the other."""
-        starts = np.cumsum([0, *(len(line.templates) for line in lines)]).tolist()
-        known = self._known(lines)
-        dead = self._dead(lines)
-        wanted: list[tuple[SubjectLine, list[int], FloatArray]] = []
-        for line, start in zip(lines, starts, strict=False):
-            living = [n for n, entry in enumerate(line.templates) if entry.template_id not in dead]
-            self.report.kept_out += len(line.templates) - len(living)
-            if living and (line.subject_id not in known or self._may_take(known[line.subject_id], line)):
-                wanted.append((line, living, rows[start + np.asarray(living)]))
-        new = {line.subject_id: self._new_subject(line) for line, _, _ in wanted if line.subject_id not in known}
-        self._give_keys(list(new.values()))
-        self.session.add_all(new.values())
-        self.session.flush()  # where an enrolment has made one of them meanwhile, the import is repeated
-        try:
-            subjects = known | new
-            for line, _, _ in wanted:
-                if line.subject_id in known:
-                    give_key(self.session, self.vault, known[line.subject_id], self.made, self.hasher)
-            for line, _, _ in wanted:
-                if line.terms is not None and (line.subject_id in new or self.plan.existing == "replace"):
-                    terms = Terms(**dict(line.terms))
-                    write_terms(self.session, self.vault, subjects[line.subject_id], terms)
-            self.session.flush()
-            if wanted:
-                self._store([(subjects[line.subject_id], line, living, rows) for line, living, rows in wanted])
-        except IntegrityError as error:
-            raise RestoreRefusedError(
-                "A template of this export is there already, of another subject or tenant; nothing was imported.",
-                value=error.orig,
-                remedy="Import it where it is not, or delete it there first.",
-            ) from error
-        self.session.expunge_all()
+    def new_report(self) -> ImportReport:
+        return ImportReport(self.manifest, self.tenant)
 
-    def _give_keys(self, subjects: list[SubjectRow]) -> None:
-        key_ids = self.vault.make_keys(self.report.tenant, len(subjects))
-        for subject, key_id in zip(subjects, key_ids, strict=True):
-            subject.key_id = key_id
-        self.made += [key_id for key_id in key_ids if key_id is not None]
+    def deletions(self, archive: zipfile.ZipFile) -> Iterator[Deletion]:
+        """Those that are brought along."""
+        with archive.open(DELETIONS_NAME) as lines:
+            yield from deletions_of(lines, DELETIONS_NAME)
+        yield from self.plan.deletions
 
-    def _new_subject(self, line: SubjectLine) -> SubjectRow:
-        created_at = line.created_at.astimezone(UTC)
-        return SubjectRow(tenant=self.report.tenant, subject_id=line.subject_id, created_at=created_at)
+    @repeated_on_conflict
+    def honour(self, template_ids: Sequence[str], deletions: Sequence[Deletion] = ()) -> ImportReport:
+        """Delete templates that the deletion log names, or take them off it again.
 
-    def _known(self, lines: list[SubjectLine]) -> dict[str, SubjectRow]:
-        found: dict[str, SubjectRow] = {}
-        for chunk in in_chunks(line.subject_id for line in lines):
-            query = select(SubjectRow).where(SubjectRow.tenant == self.report.tenant, SubjectRow.subject_id.in_(chunk))
-            query = query.order_by(SubjectRow.key).with_for_update()  # enrolments of them wait until this ends
-            found.update({row.subject_id: row for row in self.session.scalars(query)})
-        return found
-
-    def _dead(self, lines: list[SubjectLine]) -> set[str]:
-        if self.plan.resurrect:
-            return set()
-        return deleted_among(self.session, (entry.template_id for line in lines for entry in line.templates))
-
-    def _may_take(self, subject: SubjectRow, line: SubjectLine) -> bool:
-        """Whether a subject that is there gets the line's templates; makes room for them where they replace others."""
-        mine = (
-            TemplateRow.subject_key == subject.key,
-            TemplateRow.model == self.report.manifest.model,
-            TemplateRow.version == self.report.manifest.version,
-        )
-        held = self.session.scalars(select(TemplateRow.template_id).where(*mine)).all()
-        if not held:
-            return True
-        if self.plan.existing == "fail":
-            raise RestoreRefusedError(
-                "A subject has templates of this model and version already; nothing was imported.",
-                value=subject.subject_id,
-                remedy="Say --existing skip or --existing replace.",
-            )
-        if self.plan.existing == "skip":
-            self.report.skipped += 1
-            return False
-        self.report.replaced += 1
-        coming = {entry.template_id for entry in line.templates}
-        note_deletions(self.session, subject, (old for old in held if old not in coming), self.now, self.hasher)
-        self.session.execute(delete(TemplateRow).where(*mine))
-        self.session.execute(
-            delete(ReferenceRow).where(
-                ReferenceRow.subject_key == subject.key,
-                ReferenceRow.model == self.report.manifest.model,
-                ReferenceRow.version == self.report.manifest.version,
-            )
-        )
-        return True
-
-    def _store(self, wanted: list[tuple[SubjectRow, SubjectLine, list[int], FloatArray]]) -> None:
-        """Store templates and their means; the subjects have no others of this model and version.
-
-        The rows go past the objects that would give them their digests one by one: that took nearly twice as long.
+        Args:
+            template_ids: which, whether they are there or not.
+            deletions: entered into the log before.
         """
-        of = {"model": self.report.manifest.model, "version": self.report.manifest.version}
-        templates = [
-            {
-                "template_id": line.templates[place].template_id,
-                "subject_key": subject.key,
-                "created_at": line.templates[place].created_at.astimezone(UTC),
-                "row_count": line.templates[place].row_count,
-                "condition": line.templates[place].condition,
-                **of,
-            }
-            for subject, line, living, _ in wanted
-            for place in living
-        ]
-        vectors = np.concatenate([rows for _, _, _, rows in wanted])
-        binding = Binding(self.report.tenant, of["model"], of["version"])
-        owners = [subject for subject, _, living, _ in wanted for _ in living]
-        bindings = [
-            binding.of_template(subject.key, line.templates[place].template_id)
-            for subject, line, living, _ in wanted
-            for place in living
-        ]
-        self.session.execute(insert(TemplateRow), self._with_vectors(templates, vectors, owners, bindings))
-        references = [
-            {
-                "subject_key": subject.key,
-                "template_count": len(living),
-                "row_count": total_rows(line.templates[place].row_count for place in living),
-                "condition": lowest_condition(line.templates[place].condition for place in living),
-                **of,
-            }
-            for subject, line, living, _ in wanted
-        ]
-        means = np.stack([mean_reference(rows) for _, _, _, rows in wanted])
-        owners = [subject for subject, _, _, _ in wanted]
-        bindings = [binding.of_reference(subject.key) for subject in owners]
-        self.session.execute(insert(ReferenceRow), self._with_vectors(references, means, owners, bindings))
-        note_changes(self.session, self.report.tenant, [subject.key for subject in owners], of["model"])
-        self.report.subjects += len(wanted)
-        self.report.templates += len(templates)
+        report = self.new_report()
+        with Session(self.engine) as session, session.begin():
+            merge_deletions(session, deletions)
+            if self.plan.resurrect:
+                is_one = TemplateRow.template_id.in_(template_ids)
+                forget_deletions(session, session.scalars(select(TemplateRow.template_id).where(is_one)).all())
+                return report
+            report.removed = remove_templates(session, template_ids, self.vault)
+            if self.audit is not None and report.removed:
+                self.audit.note(session, Outcome.DELETED, detail="import", count=report.removed)
+        return report
 
-    def _with_vectors(
-        self, rows: list[dict[str, Any]], vectors: FloatArray, owners: list[SubjectRow], bindings: list[bytes]
-    ) -> list[dict[str, Any]]:
-        """Rows with their embeddings as they are stored, and the digests of these bytes, which are of one length."""
-        plain = [
-            Plain(owner.key_id, binding, to_bytes(vector))
-            for owner, binding, vector in zip(owners, bindings, vectors, strict=True)
-        ]
-        stored = self.vault.seal(plain)
-        words = np.frombuffer(b"".join(stored), LITTLE_ENDIAN_FLOAT32).reshape(len(stored), -1)
-        return [
-            row | {"embedding": embedding, "digest": digest}
-            for row, embedding, digest in zip(rows, stored, digests(words).tolist(), strict=True)
-        ]
+    @repeated_on_conflict
+    def store(self, lines: list[SubjectLine], rows: FloatArray) -> ImportReport:
+        """Store some subjects."""
+        report = self.new_report()
+        with Session(self.engine) as session, session.begin(), new_key_destroyed_on_failure(self.vault) as made:
+            ImportPiece(session, self.plan, report, self.vault, made, self.hasher).add(lines, rows)
+            if self.plan.resurrect:
+                forget_deletions(session, (entry.template_id for line in lines for entry in line.templates))
+            if self.audit is not None and report.templates:
+                names = (self.tenant, None, self.manifest.model, self.manifest.version)
+                self.audit.note(session, Outcome.ENROLLED, *names, detail="import", count=report.templates)
+        return report
 
 
-@repeated_on_conflict
 def import_archive(
     engine: Engine,
     plan: ImportPlan,
@@ -261,21 +114,24 @@ def import_archive(
     audit: AuditLog | None = None,
     hasher: SubjectHasher | None = None,
 ) -> ImportReport:
-    """Import an export in one transaction; the caller owns the data folder.
+    """Import an export; of a file of SQLite the caller owns the data folder.
+
+    Nothing is stored before all of the export has been checked, and compared with what is there.
 
     Args:
         engine: of a store of today's tables.
         plan: what and how.
         full_dims: components of an embedding by model and version, of the bundles that are there.
         advance: called with the bytes checked, of how many.
-        progress: called with the templates stored, of how many.
+        progress: called with the templates compared, and then with those stored, of how many.
         vault: of the store.
-        audit: records it in its transaction.
+        audit: records each piece in its transaction.
         hasher: of the deletion log.
 
     Raises:
-        BackupError: the export does not check out, or is of a version of which no bundle is there.
-        RestoreRefusedError: a subject or a template is there already, or the export is older than the deletion log.
+        BackupError: the export does not check out, or is of a version of which no bundle is there; nothing is stored.
+        RestoreRefusedError: a subject or a template is there already, or the export is older than the deletion log:
+            nothing is stored, unless a service has enrolled the subject since.
     """
     with opened_archive(plan.archive, MANIFEST_NAME, ExportManifest) as (archive, manifest):
         _require_version(manifest, full_dims)
@@ -283,30 +139,34 @@ def import_archive(
             raise BackupError("The export names other files.", value=sorted(manifest.members), remedy=GET_ANOTHER)
         for name, member in manifest.members.items():
             copy_member(archive, name, member, None, advance)
-        report = ImportReport(manifest, plan.tenant or manifest.tenant)
-        with Session(engine) as session, session.begin(), new_key_destroyed_on_failure(vault) as made:
-            with archive.open(DELETIONS_NAME) as lines:
-                merge_deletions(session, deletions_of(lines, DELETIONS_NAME))
-            merge_deletions(session, plan.deletions)
-            if not plan.resurrect:
-                if not plan.deletions:
-                    require_younger(manifest.created_at, horizon_in(session))
-                report.removed = remove_templates(session, living_deletions(session), vault)
-            importer = _Importer(session, plan, report, vault, made, hasher)
-            taken = 0
-            for lines_taken, rows in batches_of(archive, manifest):
-                importer.add(lines_taken, rows)
-                taken += len(rows)
-                progress(taken, manifest.templates)
-            if plan.resurrect:
-                forget_deletions(session, living_deletions(session))
-            if audit is not None and report.removed:
-                audit.note(session, Outcome.DELETED, detail="import", count=report.removed)
-            if audit is not None:
-                names = (report.tenant, None, manifest.model, manifest.version)
-                audit.note(session, Outcome.ENROLLED, *names, detail="import", count=report.templates)
+        work = _Import(engine, plan, manifest, plan.tenant or manifest.tenant, vault, audit, hasher)
+        with Session(engine) as session:
+            if not plan.resurrect and not plan.deletions:
+                require_younger(manifest.created_at, horizon_in(session))
+            batches = _counted(batches_of(archive, manifest), manifest, progress)
+            require_room(session, plan, work.tenant, manifest, batches, lambda: work.deletions(archive))
+        report = work.new_report()
+        for deletions in in_chunks(work.deletions(archive)):
+            report.add(work.honour([deletion.template_id for deletion in deletions], deletions))
+        with Session(engine) as session:
+            living = living_deletions(session)  # what the store's own log names
+        for template_ids in in_chunks(living):
+            report.add(work.honour(template_ids))
+        for lines, rows in _counted(batches_of(archive, manifest), manifest, progress):
+            report.add(work.store(lines, rows))
         finish_erasures(engine, vault)
     return report
+
+
+def _counted(
+    batches: Iterator[tuple[list[SubjectLine], FloatArray]], manifest: ExportManifest, progress: Advance
+) -> Iterator[tuple[list[SubjectLine], FloatArray]]:
+    """The same, told to the progress bar when the next is asked for."""
+    done = 0
+    for lines, rows in batches:
+        yield lines, rows
+        done += len(rows)
+        progress(done, manifest.templates)
 
 
 def _require_version(manifest: ExportManifest, full_dims: Mapping[tuple[str, str], int]) -> None:

@@ -39,7 +39,8 @@ from matchka.store.rights.terms import Terms, TermsChange
 from matchka.store.store import Store
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import ImportPlan, import_archive
+from matchka.store.transfer.import_plan import ImportPlan
+from matchka.store.transfer.importer import import_archive
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault, VaultPlan, opened_vault
 from matchka.store.vault.rotation import rotate_tenant

@@ -17,7 +17,8 @@ from matchka.store.sqlite.backup import write_backup
 from matchka.store.sqlite.restore import RestorePlan, restore
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import ImportPlan, import_archive
+from matchka.store.transfer.import_plan import ImportPlan
+from matchka.store.transfer.importer import import_archive
 from tests.factories.unit_vectors import unit_vectors
 
 units = partial(unit_vectors, dim=8)

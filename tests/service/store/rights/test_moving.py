@@ -18,7 +18,8 @@ from matchka.store.store import opened_store
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.transfer.backups import backups_of
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import Existing, ImportPlan, import_archive
+from matchka.store.transfer.import_plan import Existing, ImportPlan
+from matchka.store.transfer.importer import import_archive
 from matchka.store.vault.open_vault import opened_vault
 from matchka.store.vault.vault import CLEAR
 from tests.factories.databases import UnderTest

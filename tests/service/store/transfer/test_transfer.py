@@ -17,7 +17,8 @@ from matchka.store.deletions import Deletion
 from matchka.store.engine import open_engine, reading
 from matchka.store.store import Store, opened_store
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.importer import ImportPlan, ImportReport, import_archive
+from matchka.store.transfer.import_plan import ImportPlan, ImportReport
+from matchka.store.transfer.importer import import_archive
 from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
