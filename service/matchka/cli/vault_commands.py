@@ -1,8 +1,8 @@
-"""`matchka vault`: make keys, encrypt a store, rotate keys, copy the key store, and see how it stands."""
+"""`matchka vault`: make keys, encrypt a store, rotate keys, copy the key store, put it back, and see how it stands."""
 
 import json as json_format
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy import select
 
 from matchka.cli.audited import note_command
 from matchka.cli.gallery_commands import (
@@ -25,9 +26,13 @@ from matchka.errors import VaultError
 from matchka.runtime.data_dir import is_owned
 from matchka.settings import Settings
 from matchka.store.audit.records import Outcome
-from matchka.store.engine import file_of
+from matchka.store.engine import file_of, open_engine
 from matchka.store.key_store.backup import write_key_backup
+from matchka.store.key_store.key_store import KeyStore
 from matchka.store.key_store.master_key import MasterKeySource, create_key_file
+from matchka.store.key_store.restore import restore_key_backup
+from matchka.store.migrations.migrate import version_of_tables
+from matchka.store.schema import SubjectRow
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.rotation import rotate_master, rotate_tenant
@@ -140,8 +145,46 @@ def rotate(
 def backup(target: Annotated[Path, typer.Argument(help="The copy; the one that is there is replaced.")]) -> None:
     """Copy the key store, while the service serves; keep one copy only, and never with those of the templates."""
     with private_settings() as settings, opened_by_key(settings) as vault:
-        write_key_backup(vault.keys.file, target)
+        write_key_backup(vault.keys.engine, target)
     Console(highlight=False, soft_wrap=True).print(f"{escape(str(target))}: a copy of the key store")
+
+
+@vault_commands.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A copy that `matchka vault backup` wrote.")], json: JsonOption = False
+) -> None:
+    """Put a copy into an empty key store, without the keys of whoever was deleted since; no service may run."""
+    with private_settings() as settings:
+        held = _held_key_ids(settings)
+        with closing(KeyStore(settings.effective_key_database_url)) as keys:
+            restored = restore_key_backup(source, keys, held)
+        with opened_by_key(settings) as vault:  # refused where the master key is not the one of these keys
+            name = vault.master.name
+        if held:  # else there is no store yet that could note it
+            note_command(settings, Outcome.RESTORED, detail="key store")
+    if json:
+        typer.echo(json_format.dumps(asdict(restored) | {"master": name}))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{restored.keys} keys are back, which the master key {name} opens")
+    console.print(f"{restored.left_out} keys of nobody in the store were left out")
+
+
+def _held_key_ids(settings: Settings) -> set[bytes]:
+    """The keys that the store's subjects have; none where there is no store yet."""
+    url = settings.effective_database_url
+    file = file_of(url)
+    if file is not None and not file.exists():
+        return set()
+    engine = open_engine(url)
+    try:
+        is_there = version_of_tables(engine) is not None
+    finally:
+        engine.dispose()
+    if not is_there:
+        return set()
+    with opened_for_reading(settings) as (_, session):
+        return {key_id for key_id in session.scalars(select(SubjectRow.key_id)) if key_id is not None}
 
 
 def _require_service_with_vault(settings: Settings) -> None:

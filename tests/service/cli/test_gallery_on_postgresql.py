@@ -87,3 +87,26 @@ def test_import_runs_beside_a_service_that_holds_the_data_folder(run: Run, envir
         report = run("gallery", "import", tmp_path / "a.export", "--resurrect")
     assert (report["subjects"], report["templates"], report["present"]) == (1, 2, 2)
     assert run("gallery", "verify")["findings"] == []
+
+
+def test_key_store_is_rotated_copied_and_put_back_without_the_keys_of_the_deleted(
+    run: Run, environment: dict[str, str], cluster: Cluster, tmp_path: Path
+):
+    url = environment["MATCHKA_DATABASE_URL"]
+    with opened_store(url) as store:
+        for number in range(3):
+            store.add_templates("default", f"s{number}", "voice", "1", units(2, number))
+    run("vault", "encrypt")
+    run("vault", "rotate", "--tenant", "default")
+    done = CliRunner(env=environment).invoke(app, ["vault", "backup", str(tmp_path / "keys.copy")])
+    assert done.exit_code == 0, done.output
+    with opened_vault(VaultPlan.of(read_settings(environment))) as vault, opened_store(url, vault) as store:
+        store.delete_subject("default", "s1")
+    assert "has keys already" in run("vault", "restore", tmp_path / "keys.copy", code=2)["said"]
+    with fresh_database(cluster) as new:
+        environment["MATCHKA_KEY_DATABASE_URL"] = new
+        report = run("vault", "restore", tmp_path / "keys.copy")
+        assert (report["keys"], report["left_out"]) == (2, 1)
+        status = run("vault", "status")
+        assert (status["subjects"], status["without_key"], status["unused_keys"]) == (2, 0, 0)
+        assert run("gallery", "verify")["findings"] == []

@@ -1,67 +1,82 @@
 """The one copy of the key store: written anew soon after each change, so that destroyed keys leave it too."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Final
 
 from filelock import FileLock
+from sqlalchemy import Engine
 
 from matchka.errors import BackupError, MatchkaError, VaultError
 from matchka.runtime.atomic_file import atomic_file
+from matchka.store.key_store.tables import KeyBase
+from matchka.store.postgres.backup import copy_to_file
 from matchka.store.sqlite.backup import copy_database
 
 GATHER_S: Final = 10.0  # changes that one copy is written for; SECURITY.md promises a minute
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
-def write_key_backup(file: Path | None, target: Path) -> None:
-    """Copy a key store in an SQLite file over the copy that was there.
+def write_key_backup(engine: Engine, target: Path) -> None:
+    """Copy a key store into a file of SQLite, over the copy that was there.
 
     Args:
-        file: of the key store; None where it is in another database.
+        engine: of the key store.
         target: the copy; its folder is made where it is missing.
 
-    Raises:
-        VaultError: the key store is in another database.
-        BackupError: the copy cannot be written.
+    Raises: BackupError: the key store cannot be read, or the copy not be written.
     """
-    source = require_key_file(file)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # by the service and by each command that opens the vault; who comes last copies the latest state
         with FileLock(target.with_name(f".{target.name}.lock")), atomic_file(target) as partial:
             partial.unlink(missing_ok=True)
-            copy_database(source, partial, lambda _done, _total: None)
+            _COPIES[engine.dialect.name](engine, partial)
     except OSError as error:
         raise BackupError(
             "The copy of the key store cannot be written.", value=error, remedy="Check its folder and the disk."
         ) from error
 
 
-def require_key_file(file: Path | None) -> Path:
-    """The file of a key store.
+def _copy_file(engine: Engine, target: Path) -> None:
+    copy_database(Path(str(engine.url.database)), target, _unseen)
 
-    Raises: VaultError: it is in another database.
+
+def _copy_server(engine: Engine, target: Path) -> None:
+    copy_to_file(engine, target, KeyBase.metadata, _unseen)
+
+
+def _unseen(_done: int, _total: int) -> None:
+    """Keys are few and small: nobody waits for their copy."""
+
+
+_COPIES: Final[Mapping[str, Callable[[Engine, Path], None]]] = {"sqlite": _copy_file, "postgresql": _copy_server}
+
+
+def require_key_file(file: Path | None) -> None:
+    """Refuse to keep a copy up to date of what other services change, too.
+
+    Raises: VaultError: the key store is no file.
     """
     if file is None:
         raise VaultError(
-            "Copies of the key store are of SQLite files.",
-            remedy="Use that database's own dumps, one at a time, and keep no older one.",
+            "A service keeps a copy of its own file only: other services change the keys in a server, too.",
+            remedy="Leave MATCHKA_KEY_BACKUP_FILE out, and let a timer run `matchka vault backup FILE` each minute.",
         )
-    return file
 
 
 class KeyBackups:
     """Writes the copy in the background, and a last time when it is closed.
 
     Args:
-        file: of the key store.
+        engine: of the key store.
         target: the copy.
     """
 
-    def __init__(self, file: Path, target: Path) -> None:
-        self._file = file
+    def __init__(self, engine: Engine, target: Path) -> None:
+        self._engine = engine
         self._target = target
         self._changed = Condition()
         self._is_due = True  # a process that was killed may have owed one
@@ -95,7 +110,7 @@ class KeyBackups:
 
     def _is_written(self) -> bool:
         try:
-            write_key_backup(self._file, self._target)
+            write_key_backup(self._engine, self._target)
         except MatchkaError as error:
             LOGGER.error("the copy of the key store is not up to date, and is tried again: %s", error)
             return False

@@ -48,6 +48,8 @@ class KeyStore:
 
     def __init__(self, url: str, backup_file: Path | None = None, limits: Limits = UNHURRIED) -> None:
         file = file_of(url)
+        if backup_file is not None:
+            require_key_file(file)
         try:
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE)
@@ -64,7 +66,7 @@ class KeyStore:
             ) from error
         self._erasure = database_of(self.engine).erasure(self.engine)
         self._erasure.request()  # of what a process that was killed had destroyed and not yet erased
-        self._backups = None if backup_file is None else KeyBackups(require_key_file(self.file), backup_file)
+        self._backups = None if backup_file is None else KeyBackups(self.engine, backup_file)
         columns = select(SubjectKeyRow.key_id, SubjectKeyRow.tenant_key, SubjectKeyRow.wrapped)
         self._one = columns.where(SubjectKeyRow.key_id == bindparam("id"))
         self._some = columns.where(SubjectKeyRow.key_id.in_(bindparam("ids", expanding=True)))

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Table, create_engine, func, insert, select
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import BackupError, StoreError
@@ -58,13 +58,37 @@ def require_server_store(url: str) -> None:
 
 
 def _copy(url: str, target: Path, advance: Advance) -> None:
-    server, file = open_engine(url), create_engine(f"sqlite:///{target}", hide_parameters=True)
+    server = open_engine(url)
     try:
         require_current_tables(server)
-        Base.metadata.create_all(file)
+        copy_to_file(server, target, Base.metadata, advance)
+    finally:
+        server.dispose()
+
+
+def copy_to_file(server: Engine, target: Path, metadata: MetaData, advance: Advance) -> None:
+    """Copy the rows of one snapshot into a new file of SQLite with the same tables, and count them there.
+
+    Args:
+        server: what is copied.
+        target: the file.
+        metadata: of the tables.
+        advance: called with the rows done, of how many.
+
+    Raises: BackupError: the server cannot be read, or the file not be written.
+    """
+    file = create_engine(f"sqlite:///{target}", hide_parameters=True)
+    try:
+        metadata.create_all(file)
+        tables = metadata.sorted_tables
         with reading(server) as session, file.begin() as copy:
-            copy_rows(session.connection(), copy, advance)
-            sequences = {table.name: last_number(session.connection(), table) for table in numbered_tables()}
+            source = session.connection()
+            copy_rows(source, copy, advance, tables)
+            sequences = {table.name: last_number(source, table) for table in numbered_tables(metadata)}
+            if row_counts_of(copy, tables) != row_counts_of(source, tables):
+                raise BackupError(
+                    "The copy does not hold what the database does.", value=target, remedy="Check this disk."
+                )
         with closing(sqlite3.connect(target)) as connection, connection:
             for name, number in sequences.items():
                 connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
@@ -74,8 +98,12 @@ def _copy(url: str, target: Path, advance: Advance) -> None:
             "The database cannot be copied.", value=error, remedy="Check the database server, and this disk's space."
         ) from error
     finally:
-        server.dispose()
         file.dispose()
+
+
+def row_counts_of(connection: Connection, tables: Sequence[Table]) -> list[int]:
+    """How many rows each table has."""
+    return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
 
 
 def copy_rows(
@@ -89,7 +117,7 @@ def copy_rows(
         advance: called with the rows done, of how many.
         tables: all by default.
     """
-    total = sum(source.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
+    total = sum(row_counts_of(source, tables))
     done = 0
     for table in tables:
         with source.execution_options(yield_per=ROWS_AT_ONCE).execute(select(table)) as found:
@@ -99,9 +127,9 @@ def copy_rows(
                 advance(done, total)
 
 
-def numbered_tables() -> list[Table]:
+def numbered_tables(metadata: MetaData = Base.metadata) -> list[Table]:
     """The tables whose keys the database counts, and never gives twice."""
-    return [table for table in Base.metadata.sorted_tables if table.autoincrement_column is not None]
+    return [table for table in metadata.sorted_tables if table.autoincrement_column is not None]
 
 
 def last_number(connection: Connection, table: Table) -> int:
@@ -109,6 +137,13 @@ def last_number(connection: Connection, table: Table) -> int:
     sequence = sequence_of(connection, table)
     number, is_given = connection.exec_driver_sql(f"SELECT last_value, is_called FROM {sequence}").one()  # noqa: S608
     return int(number) if is_given else 0
+
+
+def go_on_behind(connection: Connection, table: Table, number: int) -> None:
+    """Let the server give keys above a number next."""
+    connection.exec_driver_sql(
+        "SELECT setval(%s, %s, %s)", (sequence_of(connection, table), max(1, number), number > 0)
+    )
 
 
 def sequence_of(connection: Connection, table: Table) -> str:

@@ -15,7 +15,7 @@ from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import changing_tables, open_engine
 from matchka.store.keys.copies import KeyCopy, replace_keys
 from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
-from matchka.store.postgres.backup import copy_rows, last_number, numbered_tables, sequence_of
+from matchka.store.postgres.backup import copy_rows, go_on_behind, last_number, numbered_tables
 from matchka.store.postgres.database import APPLICATION
 from matchka.store.schema import AuditHeadRow, AuditRow, Base
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore, restored_from
@@ -127,10 +127,7 @@ def _put(
             target.exec_driver_sql(f"TRUNCATE {', '.join(table.name for table in tables)}")
             copy_rows(source, target, progress, tables)
             for table in numbered_tables():
-                number = numbers[table.name]
-                target.exec_driver_sql(
-                    "SELECT setval(%s, %s, %s)", (sequence_of(target, table), max(1, number), number > 0)
-                )
+                go_on_behind(target, table, numbers[table.name])
             with Session(target) as session:
                 if keys is not None and keys.keys:
                     replace_keys(session, keys)

@@ -110,10 +110,10 @@ def test_copy_of_the_key_store_opens_the_templates_and_replaces_the_one_before(f
     with folder.opened() as (store, vault):
         for number, name in enumerate(("ada", "bob")):
             store.add_templates("t", name, "voice", "1", units(1, number))
-        write_key_backup(vault.keys.file, copy)
+        write_key_backup(vault.keys.engine, copy)
         before = key_ids(copy)
         store.delete_subject("t", "bob")
-        write_key_backup(vault.keys.file, copy)
+        write_key_backup(vault.keys.engine, copy)
         (gone,) = before - key_ids(copy)
         assert gone not in copy.read_bytes()
     folder.key_database.unlink()
@@ -122,15 +122,16 @@ def test_copy_of_the_key_store_opens_the_templates_and_replaces_the_one_before(f
         assert store.reference("t", "ada", "voice", "1").template_count == 1
 
 
-def test_copy_of_a_key_store_in_another_database_is_refused(tmp_path: Path):
-    with pytest.raises(VaultError, match="SQLite"):
-        write_key_backup(None, tmp_path / "copy")
+def test_copy_that_a_service_would_keep_of_a_key_store_in_a_server_is_refused(tmp_path: Path):
+    with pytest.raises(VaultError, match="its own file") as refused:
+        KeyStore("postgresql://nobody@/nowhere", tmp_path / "copy")
+    assert "vault backup" in refused.value.remedy
 
 
 def test_copy_that_cannot_be_written_is_said(folder: VaultFolder):
     (folder.path / "file").touch()
     with folder.opened() as (_, vault), pytest.raises(BackupError):
-        write_key_backup(vault.keys.file, folder.path / "file" / "copy")
+        write_key_backup(vault.keys.engine, folder.path / "file" / "copy")
 
 
 def test_service_writes_the_copy_anew_after_a_deletion(folder: VaultFolder, monkeypatch: pytest.MonkeyPatch):
@@ -152,7 +153,7 @@ def test_copies_written_by_several_at_once_are_all_whole(folder: VaultFolder):
     with folder.opened() as (_, vault):
         made = {key_id for key_id in vault.make_keys("t", 20_000) if key_id is not None}
         with ThreadPoolExecutor(4) as pool:
-            for writing in [pool.submit(write_key_backup, vault.keys.file, copy) for _ in range(24)]:
+            for writing in [pool.submit(write_key_backup, vault.keys.engine, copy) for _ in range(24)]:
                 writing.result()
                 assert key_ids(copy) == made
 
