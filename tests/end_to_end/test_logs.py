@@ -77,6 +77,16 @@ def test_json_log_of_a_service_that_fails_in_every_way_holds_no_subject_no_metad
         assert secret not in log
 
 
+def test_json_log_of_a_service_that_cannot_start_is_json_to_its_end(tmp_path: Path):
+    write_bundle(tmp_path / "models" / "voice")
+    settings = {"MATCHKA_LOG_FORMAT": "json", "MATCHKA_MODELS": "nose"}
+    server = start(tmp_path / "models", tmp_path / "data", wait=False, variables=settings)
+    assert server.process.wait(TIMEOUT_S) == 2
+    *_, last = [json.loads(line) for line in server.log.read_text(encoding="utf-8").splitlines()]
+    assert last["level"] == "critical"
+    assert "no bundle of a model that is to be served" in last["message"]
+
+
 def errors_of(found: list[dict[str, Any]], answer: requests.Response) -> list[dict[str, Any]]:
     """What is said of a request as an error."""
     of_request = [line for line in found if line.get("request_id") == answer.headers["X-Request-ID"]]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from matchka.cli.client_commands import reported_errors
+from matchka.cli.serve import refusal_logged
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import end_with_parent, forbid_core_dumps
@@ -113,7 +114,7 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
         return Link(ends.channel, number, rates, refused, telemetry.snapshot, telemetry.stages.longest_s)
 
     try:
-        with reported_errors():
+        with reported_errors(), refusal_logged(own.log_format):
             status = run_server(own, listener, beside[0] if beside else None, join)
     except typer.Exit as ending:
         status = ending.exit_code

@@ -4,21 +4,22 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Final
 
 import typer
 
-from matchka.cli.client_commands import reported_errors
-from matchka.errors import SettingsError
+from matchka.cli.client_commands import FAILED, reported_errors
+from matchka.errors import MatchkaError, SettingsError
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps
-from matchka.runtime.telemetry.logs import configure_logging
+from matchka.runtime.telemetry.logs import LogFormat, configure_logging
 from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
 
 BACKLOG: Final = 2048  # connections the kernel holds while the loop is busy
+LOGGER: Final = logging.getLogger("matchka")
 
 serve_command = typer.Typer(add_completion=False)
 
@@ -51,7 +52,7 @@ def serve(
         configure_logging(settings.log_level, settings.log_format)
         # the server hands SIGTERM on when it has drained; leaving by an exception closes the store and the socket
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
-        with ExitStack() as stack:
+        with refusal_logged(settings.log_format), ExitStack() as stack:
             listener = stack.enter_context(_bound_socket(settings.host, settings.port))
             beside = settings.health_port and stack.enter_context(_bound_socket(settings.host, settings.health_port))
             status = run(settings, listener, beside or None)
@@ -68,6 +69,18 @@ def _runner(settings: Settings) -> Callable[[Settings, socket.socket, socket.soc
     from matchka.cli.server import run_server
 
     return run_server
+
+
+@contextmanager
+def refusal_logged(log_format: LogFormat) -> Iterator[None]:
+    """In a log of JSON an error that ends the service is a line of its own; else reported_errors tells it to people."""
+    try:
+        yield
+    except MatchkaError as error:
+        if log_format == "text":
+            raise
+        LOGGER.critical("%s", error)
+        raise typer.Exit(FAILED) from error
 
 
 def certificate_of(settings: Settings) -> ServerCertificate | None:

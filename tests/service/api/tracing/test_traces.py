@@ -1,6 +1,9 @@
 """Traces, as a collector of OpenTelemetry receives them."""
 
 import asyncio
+import io
+import json
+import logging
 import socket
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from matchka.api.tracing.request_ids import RequestIds
 from matchka.api.tracing.traces import opened_traces
 from matchka.errors import MissingPackageError
+from matchka.runtime.telemetry.logs import JsonFormatter
 from tests.factories.bundles import write_bundle
 from tests.factories.otlp_collector import Collector, attributes_of, collecting
 from tests.factories.samples import sample
@@ -135,7 +139,14 @@ def test_path_that_no_route_has_is_not_told(models: Path, collector: Collector):
     assert WHO.encode() not in b"".join(collector.bodies)
 
 
-def test_span_of_a_failure_of_the_service_has_failed(collector: Collector):
+def test_span_of_a_failure_of_the_service_has_failed_and_its_log_line_has_its_ids(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+):
+    logged = io.StringIO()
+    handler = logging.StreamHandler(logged)
+    handler.setFormatter(JsonFormatter())
+    monkeypatch.setattr(logging.getLogger("matchka.requests"), "handlers", [handler])
+
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ZeroDivisionError(WHO)
 
@@ -147,6 +158,9 @@ def test_span_of_a_failure_of_the_service_has_failed(collector: Collector):
         asyncio.run(RequestIds(broken, lambda: traces)(scope, ignored, ignored))
     (span,) = collector.spans
     assert (span.status.code, attributes_of(span)["http.response.status_code"]) == (ERROR, 500)
+    line = json.loads(logged.getvalue())
+    assert (line["trace_id"], line["span_id"]) == (span.trace_id.hex(), span.span_id.hex())
+    assert line["request_id"] == attributes_of(span)["matchka.request_id"]
     assert attributes_of(span)["error.type"] == "internal_error"
     assert WHO.encode() not in b"".join(collector.bodies)
 
