@@ -1,5 +1,6 @@
 """`matchka serve`: run the service, in this process or in several. What one process alone needs is imported there."""
 
+import logging
 import os
 import signal
 import socket
