@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from matchka.store.postgres.database import APPLICATION, KEEPALIVES
 
 CHANNEL: Final = "matchka_changes"
-LISTEN_S: Final = 1.0  # of one wait, after which it is looked whether this has been closed
+LISTEN_S: Final = 0.25  # of one wait, after which it is looked whether this has been closed
 PAUSE_S: Final = 5.0  # before the next try to listen, where there is no connection
 CONNECT_S: Final = 5
 LOGGER: Final = logging.getLogger("matchka.store")

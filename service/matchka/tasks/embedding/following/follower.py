@@ -18,6 +18,7 @@ from matchka.tasks.embedding.following.galleries import ServedGalleries
 
 FIRST_PAUSE_S: Final = 0.1  # before the next look, where one has failed; twice as long after each
 LONGEST_PAUSE_S: Final = 2.0
+AGAIN_S: Final = 0.02  # between two looks for a position, which may ask for others' transactions that run still
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -137,8 +138,7 @@ class Follower:
 
         Returns: whether it is; at once, and no, where the galleries are being filled anew.
         """
-        remaining_s = current_deadline().remaining_s
-        timeout_s = self._rules.wait_s if remaining_s is None else min(self._rules.wait_s, remaining_s)
+        timeout_s = self._longest_wait_s
         with self._changed:
             if self._state is None:
                 return False
@@ -165,17 +165,27 @@ class Follower:
             PositionError: it is of another store.
             GalleryStaleError: they do not, in the time that the rules and the deadline leave.
         """
-        if self._has(position):
-            return
-        self.catch_up()  # looks at once: the store shows what was committed before somebody could be told of it
-        if not self._has(position):
-            raise stale()
+        ends_at = self._clock() + self._longest_wait_s
+        while not self._has(position):
+            # looks at once: the store shows what was committed before somebody could be told of it
+            if not self.catch_up():
+                raise stale()
+            if self._has(position):
+                return
+            if position.store != self.state.position.store:
+                raise not_a_position(str(position))
+            if self._clock() >= ends_at:
+                raise stale()
+            time.sleep(AGAIN_S)
 
     def _has(self, position: Position) -> bool:
         own = self.state.position
-        if position.store != own.store:
-            raise not_a_position(str(position))
-        return own.snapshot.includes(position.snapshot)
+        return position.store == own.store and own.snapshot.includes(position.snapshot)
+
+    @property
+    def _longest_wait_s(self) -> float:
+        remaining_s = current_deadline().remaining_s
+        return self._rules.wait_s if remaining_s is None else min(self._rules.wait_s, remaining_s)
 
     @property
     def _is_lost(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import (
@@ -291,3 +292,19 @@ def test_replicas_that_write_at_once_agree_with_the_store_vector_by_vector(anoth
     with ThreadPoolExecutor(6) as writers:
         list(writers.map(write, range(6)))
     galleries_equal_the_store(*both)
+
+
+def test_position_that_asks_for_a_running_transaction_is_reached_when_that_ends(tmp_path: Path, postgres_url: str):
+    with replicas(tmp_path, postgres_url) as another, ThreadPoolExecutor(1) as elsewhere:
+        here = another()
+        engine = create_engine(postgres_url)
+        with engine.connect() as running:
+            running.exec_driver_sql("SELECT pg_current_xact_id()")
+            told = enrol(here, "ada", 1)
+            assert told.snapshot.running
+            waiting = elsewhere.submit(here.wait_for, Position(told.store, Snapshot(told.snapshot.next_id)))
+            wait_until(lambda: here._follower._asked > 1)
+            assert not waiting.done()
+            running.rollback()
+            waiting.result(PATIENCE_S)
+        engine.dispose()
