@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
@@ -15,6 +16,7 @@ from matchka.runtime.processes.handing_over import HandedConnections
 from matchka.runtime.processes.link import Link
 from matchka.runtime.processes.supervisor import ChildEnds
 
+SLOW_S = 16.0
 Child = Callable[[int, ChildEnds, Path], None]
 
 
@@ -87,6 +89,15 @@ def first_works_for_ever(number: int, ends: ChildEnds, folder: Path) -> None:
     """The first start of the first one is at a piece of native work that does not end; its event loop goes round."""
     is_new = number == 1 and not (folder / "starts of 1").exists()
     obedient(number, ends, folder, (lambda: 1e6) if is_new else float)
+
+
+def slow(number: int, ends: ChildEnds, folder: Path) -> None:
+    """Loads for long."""
+    with (folder / f"starts of {number}").open("a") as file:
+        file.write("begun\n")
+    time.sleep(SLOW_S)
+    link = Link(ends.channel, number, None, None, lambda: counter(number), float)
+    asyncio.run(serve(number, HandedConnections(ends.listeners[0].detach()), link))
 
 
 def seems_busy_at_first(number: int, ends: ChildEnds, folder: Path) -> None:

@@ -54,7 +54,7 @@ class Child:
         self._writer: asyncio.StreamWriter | None = None
         self._silent_s = 0.0
         self._busy_s: deque[float] = deque(maxlen=BUSY_ANSWERS)  # as it said last
-        self._asked_at: float | None = None  # and not answered yet
+        self._is_asked = False  # and has not answered yet
         self._looked_at = time.monotonic()
         self._metrics_come: asyncio.Future[None] | None = None
 
@@ -75,13 +75,15 @@ class Child:
         return self.loaded_at is not None
 
     def is_hanging(self, hang_s: float) -> bool:
-        """Whether it has not answered, or not gone on with what it does, for so many seconds; asks it how it is."""
+        """Whether it has not answered, or not gone on with what it does, for so many seconds; asks it how it is.
+
+        One that has never answered is loading libraries, which takes as long as it takes.
+        """
         now = time.monotonic()
-        if self._asked_at is None:
-            self._silent_s = 0.0
-            self._asked_at = now
+        if not self._is_asked:
+            self._is_asked = True
             self.tell({"ask": "state"})
-        else:
+        elif self._busy_s:
             self._silent_s += min(now - self._looked_at, MOST_SILENT_S)
         self._looked_at = now
         return self._silent_s > hang_s or (len(self._busy_s) == BUSY_ANSWERS and min(self._busy_s) > hang_s)
@@ -117,7 +119,7 @@ class Child:
         if "state" in message:
             state = message["state"]
             self._busy_s.append(state["busy_s"])
-            self._asked_at = None
+            self._is_asked, self._silent_s = False, 0.0
         elif "metrics" in message:
             self.metrics = message["metrics"]
             if self._metrics_come is not None:

@@ -62,6 +62,7 @@ class Supervisor:
         self._replaced = 0
         self._status = 0
         self._were_loaded = False  # all of them
+        self._telling: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._first_is_open = asyncio.Event()
 
@@ -166,7 +167,9 @@ class Supervisor:
         return lambda: [(child.is_loaded, child.hands[place]) for child in self._children.values() if child.is_open]
 
     def _tell_counts(self, child: Child) -> None:
-        self._telling = asyncio.get_running_loop().create_task(self._tell_counts_to(child))
+        telling = asyncio.get_running_loop().create_task(self._tell_counts_to(child))
+        self._telling.add(telling)  # a loop remembers its tasks weakly
+        telling.add_done_callback(self._telling.discard)
 
     async def _tell_counts_to(self, asking: Child) -> None:
         children = [child for child in self._children.values() if child.is_open]

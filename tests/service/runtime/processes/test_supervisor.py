@@ -169,7 +169,7 @@ def test_process_whose_native_work_does_not_end_is_killed_and_replaced(tmp_path:
             await asyncio.sleep(0.05)
         await service.all_numbers(2)
 
-    assert run(children.first_works_for_ever, tmp_path, story, hang_s=5) == 0
+    assert run(children.first_works_for_ever, tmp_path, story) == 0
     assert len(starts(tmp_path, 2)) == 1
 
 
@@ -200,6 +200,14 @@ def test_counts_of_all_processes_are_told_to_the_one_that_asks(tmp_path: Path):
     assert told == [ServiceCounts([], {1: children.counter(1), 2: children.counter(2)}, 2, 0)]
 
 
+def test_process_that_takes_long_to_start_is_not_taken_to_hang(tmp_path: Path):
+    async def story(service: Service) -> None:
+        await service.connect()
+        assert len(starts(tmp_path, 1)) == 1
+
+    assert run(children.slow, tmp_path, story, hang_s=children.SLOW_S / 2) == 0
+
+
 def test_process_that_goes_on_after_a_pause_is_not_taken_to_hang(tmp_path: Path):
     async def story(service: Service) -> None:
         before = await service.all_numbers(2)
@@ -208,4 +216,4 @@ def test_process_that_goes_on_after_a_pause_is_not_taken_to_hang(tmp_path: Path)
         assert await service.all_numbers(2) == before
         assert len(starts(tmp_path, 2)) == 1
 
-    assert run(children.seems_busy_at_first, tmp_path, story, hang_s=5) == 0
+    assert run(children.seems_busy_at_first, tmp_path, story) == 0
