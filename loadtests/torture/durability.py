@@ -1,8 +1,10 @@
 """Kill the server again and again under traffic, and compare what it holds with what it acknowledged.
 
     python -m loadtests.torture.durability --kills 200
+    python -m loadtests.torture.durability --kills 50 --database postgresql --name durability-postgresql
 
-Needs a bundle of faces (make bundles). Exit status 1: a promise was broken; the report says which.
+On PostgreSQL, a temporary one, the database is killed as well, under a server that lives on. Needs a bundle of faces
+(make bundles). Exit status 1: a promise was broken; the report says which.
 """
 
 import argparse
@@ -21,10 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from loadtests.client.caller import Caller
-from loadtests.server import ServerFailedError, ServerProcess, free_port, start_server, started_server
+from loadtests.server import START_BOUND_S, ServerFailedError, ServerProcess, free_port, start_server, started_server
 from loadtests.torture.checks import check_quiet_server
 from loadtests.torture.chips import MODEL, ChipPool, draw_chips, embed_chips
 from loadtests.torture.journal import Journal
+from loadtests.torture.records import RECORDS, Record
 from loadtests.torture.scan import Vectors, scan_folder
 from loadtests.torture.traffic import Client
 
@@ -49,6 +52,7 @@ class Run:
     rng: random.Random
     journal: Journal
     pool: ChipPool
+    record: Record
     compared: Counter[str] = field(default_factory=Counter)
     starts_s: list[float] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
@@ -62,18 +66,25 @@ class Run:
 
     def start(self) -> ServerProcess:
         """Start the server."""
-        self.server = start_server(self.port, self.data_dir, self.models_dir, self.folder / "server.log")
+        self.server = start_server(
+            self.port, self.data_dir, self.models_dir, self.folder / "server.log", **self.record.settings
+        )
         return self.server
 
 
 def main() -> None:
     """Run, report, and exit with 1 where a promise was broken."""
     arguments = _arguments()
-    console = Console(stderr=True)
     folder = arguments.out / "work"
     shutil.rmtree(folder, ignore_errors=True)
+    with RECORDS[arguments.database]() as record:
+        sys.exit(_tortured(arguments, folder, record))
+
+
+def _tortured(arguments: argparse.Namespace, folder: Path, record: Record) -> int:
+    console = Console(stderr=True)
     started = time.monotonic()
-    run = _prepare(arguments, folder)
+    run = _prepare(arguments, folder, record)
     failure = ""
     try:
         with Progress(
@@ -100,7 +111,7 @@ def main() -> None:
     path = arguments.out / f"{arguments.name}.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     console.print_json(json.dumps(report))
-    sys.exit(1 if report["broken"] else 0)
+    return 1 if report["broken"] else 0
 
 
 def live_and_die(run: Run, number: int) -> None:
@@ -121,24 +132,40 @@ def live_and_die(run: Run, number: int) -> None:
     check_quiet_server(run.port, run.journal, run.pool, run.rng, probes, run.compared)
     scan(run, number, with_controls=True)
     names = sorted(run.journal.subjects)
+    is_database_killed = run.rng.random() < run.record.share_killed
     clients = [
-        Client(run.port, names[c::CLIENTS], run.journal, run.pool, run.rng.getrandbits(32)) for c in range(CLIENTS)
+        Client(run.port, names[c::CLIENTS], run.journal, run.pool, run.rng.getrandbits(32), is_database_killed)
+        for c in range(CLIENTS)
     ]
     for client in clients:
         client.start()
     time.sleep(run.rng.uniform(0.02, LONGEST_TRAFFIC_S))
+    if is_database_killed:
+        run.record.kill()
+        _join(run, clients)
+        run.kills["the database"] += 1
+        run.record.start()
+        server.wait_until_ready(time.monotonic() - server.started + START_BOUND_S)  # without being started again
+        server.kill()
+        return
     server.kill()
     run.kills["under traffic"] += 1
+    _join(run, clients)
+    scan(run, number, with_controls=False)
+
+
+def _join(run: Run, clients: list[Client]) -> None:
     for client in clients:
         client.finish.set()
         client.join()
         run.compared += client.compared
         run.compared["requests"] += client.requests
-    scan(run, number, with_controls=False)
 
 
 def scan(run: Run, turn: int, with_controls: bool) -> None:
     """Look for vectors that were deleted in every file, and for some that are held, which must be there."""
+    if not run.record.is_scanned:
+        return
     absent = sorted(run.journal.absent().items())
     if len(absent) > MOST_NEEDLES:
         absent = run.rng.sample(absent, MOST_NEEDLES)
@@ -183,7 +210,7 @@ def _last_life(run: Run) -> None:
     scan(run, 1, with_controls=True)
 
 
-def _prepare(arguments: argparse.Namespace, folder: Path) -> Run:
+def _prepare(arguments: argparse.Namespace, folder: Path, record: Record) -> Run:
     """A models folder with the faces alone, which starts sooner, and what the model makes of each chip."""
     models_dir = folder / "models"
     models_dir.mkdir(parents=True)
@@ -193,7 +220,7 @@ def _prepare(arguments: argparse.Namespace, folder: Path) -> Run:
         pool = embed_chips(caller, draw_chips(arguments.samples, arguments.seed), CHIPS)
         caller.close()
     names = [f"s{number:03d}" for number in range(CLIENTS * SUBJECTS_OF_EACH)]
-    return Run(free_port(), folder, models_dir, random.Random(arguments.seed), Journal(names, CHIPS), pool)
+    return Run(free_port(), folder, models_dir, random.Random(arguments.seed), Journal(names, CHIPS), pool, record)
 
 
 def _report(run: Run, arguments: argparse.Namespace, seconds: float, failure: str) -> dict[str, object]:
@@ -204,6 +231,7 @@ def _report(run: Run, arguments: argparse.Namespace, seconds: float, failure: st
     return {
         "seed": arguments.seed,
         "kills": sum(run.kills.values()),
+        "database": arguments.database,
         "killed": dict(run.kills),
         "seconds": round(seconds, 1),
         "writes_acknowledged": dict(run.journal.acknowledged),
@@ -222,6 +250,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("--samples", type=Path, default=Path("build/samples/face"))
     parser.add_argument("--out", type=Path, default=Path("build/torture"))
+    parser.add_argument("--database", choices=tuple(RECORDS), default="sqlite")
     parser.add_argument("--name", default="durability", help="of the report")
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()

@@ -26,15 +26,19 @@ class Client(Thread):
         journal: shared with all other clients.
         pool: the chips.
         seed: of its choices.
+        ends_with_outage: whether a 503 is taken for a lost connection: what it asked for happened, or did not.
     """
 
-    def __init__(self, port: int, own: list[str], journal: Journal, pool: ChipPool, seed: int) -> None:
+    def __init__(
+        self, port: int, own: list[str], journal: Journal, pool: ChipPool, seed: int, ends_with_outage: bool = False
+    ) -> None:
         super().__init__(daemon=True)
         self._caller = Caller(port)
         self._own = own
         self._journal = journal
         self._pool = pool
         self._rng = random.Random(seed)
+        self._ends_with_outage = ends_with_outage
         self.finish = Event()
         self.lost: ConnectionLostError | None = None
         self.compared: Counter[str] = Counter()
@@ -142,6 +146,8 @@ class Client(Thread):
         return self._rng.choice(held) if held else None
 
     def _require(self, answer: Answer, status: int, what: str) -> bool:
+        if answer.status == 503 and self._ends_with_outage:
+            raise ConnectionLostError(f"{what}: {answer.body}")
         if answer.status != status:
             self._journal.note_violation(f"{what}: {answer.status} instead of {status}: {answer.body}")
         return answer.status == status
