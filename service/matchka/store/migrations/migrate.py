@@ -88,7 +88,13 @@ def require_only_tables_of(connection: Connection, metadata: MetaData) -> None:
 
     Raises: StoreError: it has.
     """
-    others = set(inspect(connection).get_table_names()) - metadata.tables.keys()
+    inspector = inspect(connection)
+    others = {
+        name
+        for name in inspector.get_table_names()
+        if name not in metadata.tables
+        or {column["name"] for column in inspector.get_columns(name)} != set(metadata.tables[name].columns.keys())
+    }
     if others:
         raise _of_another_application(", ".join(sorted(others)))
 

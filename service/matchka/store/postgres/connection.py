@@ -10,8 +10,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from matchka.errors import StoreError
 from matchka.store.database import Limits
 
+OLDEST_SERVER: Final = 130_000  # pg_snapshot and xid8 came with 13
 IDLE_S: Final = 1.0  # a connection that was used since is taken to be alive
 PING_S: Final = 2.0
 GRACE_S: Final = 1.0  # the server ends a statement itself, and says so, before the client gives up
@@ -52,13 +54,34 @@ class BoundedConnection(Connection[Any]):
             return result
 
 
+def require_supported(version: int) -> None:
+    """Refuse a server that lacks what the change feed reads: pg_current_snapshot() and its like.
+
+    Args: version: as the server says it, 150004 for 15.4.
+
+    Raises: StoreError: it is too old.
+    """
+    if version < OLDEST_SERVER:
+        raise StoreError(
+            f"The database server is older than PostgreSQL {OLDEST_SERVER // 10_000}.",
+            value=f"{version // 10_000}.{version % 10_000}",
+            remedy="Use a newer one: matchka is tested with 15.",
+        )
+
+
 def bound(engine: Engine, limits: Limits) -> None:
     """Bound every answer of an engine's connections, and look at each that was idle before it is used."""
     answer_s = None if limits.statement_s is None else limits.statement_s + GRACE_S
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: ConnectionPoolEntry, given: list[Any], named: dict[str, Any]) -> Any:
-        return BoundedConnection.connect(*given, **named)
+        connection = BoundedConnection.connect(*given, **named)
+        try:
+            require_supported(connection.info.server_version)
+        except StoreError:
+            connection.close()
+            raise
+        return connection
 
     @event.listens_for(engine, "checkin")
     def note(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
