@@ -1,6 +1,7 @@
 """HAProxy with the configuration of deploy/, before small servers of which the test knows what they were asked."""
 
 import json
+import re
 import shutil
 import ssl
 import threading
@@ -231,6 +232,14 @@ def test_problems_in_the_configuration_are_whole():
         problem = json.loads(line.partition("string '")[2].split("'")[0])
         assert f"status {problem['status']} " in line
         assert Problem.model_validate(problem).type == f"urn:matchka:problem:{problem['code']}"
+
+
+def test_variables_of_the_configuration_are_those_of_the_page():
+    text = (DEPLOY / "haproxy.cfg").read_text()
+    known = set(re.findall(r"\$\{(PROXY_\w+)", text)) | set(re.findall(r"defined\((PROXY_\w+)\)", text))
+    page = (DEPLOY.parent / "docs" / "replicas.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `PROXY_")]
+    assert {name for row in rows for name in re.findall(r"PROXY_\w+", row)} == known
 
 
 def test_body_beyond_the_limit_is_refused_before_it_is_sent(site: Site):
