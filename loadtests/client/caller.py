@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from urllib3.filepost import encode_multipart_formdata
 from loadtests.server import HOST
 
 TIMEOUT_S = 60.0
+IDLE_S = 3.0  # after which a connection is not used again: services close those that are idle, by default after 10
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -34,6 +36,7 @@ class Caller:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
         self._authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         self.requests = 0
+        self._used = time.monotonic()
 
     def post(self, call: str, files: list[bytes], headers: Mapping[str, str] = NO_HEADERS, **fields: str) -> Answer:
         """A form with files to /v1/`call`."""
@@ -55,6 +58,8 @@ class Caller:
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         self.requests += 1
+        if time.monotonic() - self._used > IDLE_S:
+            self._connection.close()  # the next request opens it again
         try:
             self._connection.request(method, path, body, {**headers, **self._authorization})
             answer = self._connection.getresponse()
@@ -62,5 +67,7 @@ class Caller:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise ConnectionLostError(f"{method} {path}: {error!r}") from error
+        finally:
+            self._used = time.monotonic()
         received = {name.lower(): value for name, value in answer.getheaders()}
         return Answer(answer.status, json.loads(content) if content else None, received)

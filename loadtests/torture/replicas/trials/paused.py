@@ -36,7 +36,6 @@ def pause_a_follower(plan: Plan) -> Result:
             for number in deleted:
                 people.delete(writer, number)
                 people.enrol(writer, PEOPLE + number, people.sample(plan.seed, PEOPLE + number))
-            reader.close()  # as below: it was idle meanwhile
             end = time.monotonic() + plan.pause_s
             while time.monotonic() < end:
                 probe = asked % PEOPLE
@@ -88,7 +87,6 @@ def _is_unseen(plan: Plan, reader: Caller, number: int) -> bool:
 
 def _wait_until_found(plan: Plan, reader: Caller, number: int) -> None:
     """Until a replica identifies somebody. Raises: RuntimeError: it does not."""
-    reader.close()  # a connection that was idle for long may be closed by now; the next request opens another
     deadline = time.monotonic() + BACK_BOUND_S
     while _is_unseen(plan, reader, number):
         if time.monotonic() > deadline:
