@@ -155,8 +155,10 @@ class Identifier:
         gallery_size = sum(search.size for search in searches)
         by_subject: dict[str, Candidate] = {}
         near: set[str] = set()
-        for search in searches:
-            found, missed = self._ranked(tenant, search, max(top_k, LEAST_RANKED), max_fpir, gallery_size)
+        # the oldest is searched first: who moves to a newer one meanwhile is entered there before being removed here
+        least = max(top_k, LEAST_RANKED)
+        ranked_of = [self._ranked(tenant, search, least, max_fpir, gallery_size) for search in reversed(searches)]
+        for search, (found, missed) in zip(searches, reversed(ranked_of), strict=True):
             for one, threshold in zip(found, search.thresholds(found, max_fpir, gallery_size), strict=True):
                 manifest = search.model.manifest
                 # one that is just moving to a newer version is in both; it counts in the newer

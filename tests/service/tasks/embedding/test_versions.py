@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +90,26 @@ def test_enrolments_go_to_the_current_version_and_the_rest_are_counted(verifier:
     assert {t.version for t in verifier.subject(TENANT, "fresh").templates} == {NEW}
     # the old ones are kept until somebody says otherwise: going back is possible
     assert [t.version for t in verifier.subject(TENANT, "p1").templates] == [OLD, NEW]
+
+
+def test_subject_who_moves_to_the_new_version_during_a_search_is_found(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+):
+    """Between the searches of the two galleries, whichever comes first."""
+    waiting = [1, 2]
+    for model in verifier._embedding.versions("voice"):
+        gallery = verifier._galleries.of(TENANT, model)
+
+        def search_and_move(*args: Any, search: Any = gallery.search) -> Any:
+            hits = search(*args)
+            if waiting:
+                reenrol(verifier, waiting.pop())
+            return hits
+
+        monkeypatch.setattr(gallery, "search", search_and_move)
+    for person in (2, 1):
+        (found,) = verifier.identify_each(TENANT, "voice", sample(person), 6, None, 1e-1)
+        assert f"p{person}" in {candidate.subject_id for candidate in found.candidates}
 
 
 def test_first_templates_of_a_new_version_have_to_agree_with_those_of_the_old_one(verifier: Verifier):
