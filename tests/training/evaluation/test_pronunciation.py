@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from matchka_train.errors import NoTrialsError
-from matchka_train.evaluation.pronunciation import agreement, fit_line, text_scores
+from matchka_train.evaluation.pronunciation import agreement, agreement_intervals, fit_line, text_scores
 
 
 def test_agreement_counts_pairs_of_a_low_and_a_higher_mark_that_the_score_orders() -> None:
@@ -23,6 +23,33 @@ def test_agreement_counts_pairs_of_a_low_and_a_higher_mark_that_the_score_orders
 def test_agreement_with_a_score_that_is_no_number_raises() -> None:
     with pytest.raises(NoTrialsError):
         agreement(np.array([-np.inf, 1.0]), np.array([7.0, 9.0]), np.array([True, False]), ["a", "b"])
+
+
+def test_agreement_intervals_of_independent_clips_are_those_of_fisher() -> None:
+    generator = np.random.default_rng(3)
+    marks = generator.normal(0, 1, 400)
+    scores = 0.6 * marks + 0.8 * generator.normal(0, 1, 400)
+    speakers = [str(number) for number in range(400)]  # a clip each
+    found = agreement_intervals(scores, marks, marks < 0, speakers, seed=0)
+    z, half = np.arctanh(np.corrcoef(scores, marks)[0, 1]), 1.96 / np.sqrt(397)
+    assert found.pearson == pytest.approx((np.tanh(z - half), np.tanh(z + half)), abs=0.03)
+    auc = agreement(scores, marks, marks < 0, speakers).auc
+    assert found.auc[0] < auc < found.auc[1]
+
+
+def test_agreement_intervals_of_clips_that_come_in_speakers_are_wider() -> None:
+    generator = np.random.default_rng(4)
+    level = np.repeat(generator.normal(0, 1, 20), 20)  # of a speaker
+    marks = level + 0.2 * generator.normal(0, 1, 400)
+    scores = level + generator.normal(0, 1, 20).repeat(20)
+    whole = agreement_intervals(scores, marks, marks < 0, [str(number // 20) for number in range(400)], seed=0)
+    apart = agreement_intervals(scores, marks, marks < 0, [str(number) for number in range(400)], seed=0)
+    assert whole.pearson[1] - whole.pearson[0] > 2 * (apart.pearson[1] - apart.pearson[0])
+
+
+def test_agreement_intervals_without_a_low_mark_raise() -> None:
+    with pytest.raises(NoTrialsError, match="draw"):
+        agreement_intervals(np.arange(4.0), np.arange(4.0), np.zeros(4, bool), list("aabb"), seed=0)
 
 
 def test_fit_line_of_marks_on_a_line_finds_it_without_error() -> None:

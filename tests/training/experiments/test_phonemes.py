@@ -3,20 +3,26 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from scipy import stats
 from typer.testing import CliRunner
 
 from matchka_train.cli.train import app
 from matchka_train.datasets.phones import PHONES
 from matchka_train.errors import DatasetError
+from matchka_train.evaluation.pronunciation import MarkLine
+from matchka_train.experiments.phonemes.claims import CLAIMS, claim_rows
+from matchka_train.experiments.phonemes.figures import draw_arms, draw_marks
 from matchka_train.experiments.phonemes.page import arm_rows, confusion_rows, late_rows
 from matchka_train.experiments.phonemes.people import by_age, read_marks
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
-from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun
+from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
+from matchka_train.heads.phones.recipe import HeadRecipe
 from tests.factories.voice_folders import write_voices
 
 
@@ -25,16 +31,61 @@ def arm_run(seed: int, per: float) -> ArmRun:
 
 
 def test_rows_of_an_arm_hold_the_mean_and_the_range_of_its_seeds() -> None:
-    found = Benchmark((arm_run(0, 0.4), arm_run(1, 0.44)), (), (LateRun(("early", "log-mel"), 0.5, 0.93, 0.45),))
+    late = [LateRun(("early", "log-mel"), seed, 0.5, 0.93, per) for seed, per in ((0, 0.45), (1, 0.47))]
+    found = Benchmark((arm_run(0, 0.4), arm_run(1, 0.44)), (), tuple(late))
     assert arm_rows(found)[1] == [
         *("early", "1000", "2", "0.420 (0.400-0.440)", "0.440 (0.420-0.460)", "0.400 (0.380-0.420)", "80%"),
     ]
-    assert late_rows(found)[1] == ["early + log-mel", "0.5", "0.930", "0.450"]
+    assert late_rows(found)[1] == ["early + log-mel", "0.5", "2", "0.930 (0.930-0.930)", "0.460 (0.450-0.470)"]
     assert confusion_rows(found) == [
         ["to be read", "decoded by early", "times"],
         ["AH", "IH", "9"],
         ["-", "S", "4"],
     ]
+
+
+def test_claims_are_tried_on_the_seeds_that_both_sides_have() -> None:
+    rates = {"log-mel": (0.6, 0.62, 0.61), "gated": (0.4, 0.42, 0.43), "early": (0.5, 0.53), "ge2e-normalised": (0.7,)}
+    runs = [replace(arm_run(seed, per), arm=arm) for arm, pers in rates.items() for seed, per in enumerate(pers)]
+    late = [
+        LateRun(("ge2e-normalised", "log-mel"), 0, weight, frame, sequence)
+        for weight, frame, sequence in ((0.1, 0.9, 0.58), (0.5, 0.8, 0.6))
+    ]
+    rows = {row[0]: row[1:] for row in claim_rows(Benchmark(tuple(runs), (), tuple(late)))[1:]}
+    mel = rows["encoders of mel spectra fail (PER above .8)"]
+    interval = stats.ttest_1samp([-20.0, -18.0, -19.0], 0).confidence_interval(0.95)
+    assert mel == ["3", "-19.0", f"{interval.low:+.1f} to {interval.high:+.1f}", "contradicted"]
+    gated = rows["gated fusion fails: worse than early"]
+    assert gated[:2] == ["2", "-10.5"]
+    by_frame = rows["late fusion by frame gains a little over the better part (best weight)"]
+    assert by_frame == ["1", "-20.0", "-", "not decided"]  # .6 alone, .8 at its best weight
+    by_sequence = rows["ours: late fusion by sequence gains over the better part (best weight)"]
+    assert by_sequence[1] == "+2.0"
+    assert "the last layer transcribes best: better than the middle one" not in rows  # neither arm was run
+
+
+def test_every_arm_of_a_claim_is_one_of_the_benchmark() -> None:
+    recipe = BenchmarkRecipe()
+    runs = [ArmRun(arm.name, seed, 0.5, None, None, 0.8, 1, [], []) for arm in recipe.arms for seed in recipe.seeds]
+    late = [LateRun(pair, seed, at, 0.5, 0.5) for pair in recipe.late for seed in (0, 1, 2) for at in (0.5, 0.7)]
+    rows = claim_rows(Benchmark(tuple(runs), (), tuple(late)))[1:]
+    assert [row[0] for row in rows] == [claim.text for claim in CLAIMS]
+
+
+def test_figures_of_arms_late_fusion_and_marks_are_drawn(tmp_path: Path) -> None:
+    line = MarkLine(slope=0.4, offset=9.5, low=7.0, high=10.0, error=0.7, constant_error=0.9)
+    head = HeadRecipe()
+    marked = MarkedRun(
+        *("early", head, (), 0.4, 0.5, 0.8, 0.4, 0.7, 4, 2),
+        line=line,
+        scores=[-1.0, -2.0, -0.5, -0.6],
+        marks=[7.0, 7.0, 8.0, 10.0],
+    )
+    late = [LateRun(("early", "log-mel"), 0, weight, 0.93, 0.45) for weight in (0.1, 0.5)]
+    draw_arms(Benchmark((arm_run(0, 0.4), arm_run(1, 0.44)), (), tuple(late)), tmp_path / "arms.png")
+    draw_marks(Benchmark((), (marked,), ()), tmp_path / "marks.png")
+    for name in ("arms.png", "marks.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_read_marks_of_a_file_without_them_raises(tmp_path: Path) -> None:
@@ -119,11 +170,22 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(
     assert (marked["arm"], marked["clips"], marked["speakers"]) == ("only-marked", 24, 8)
     assert marked["line"]["low"] == 7
     assert marked["line"]["high"] == 10
+    assert marked["pearson_interval"][0] <= marked["pearson"] <= marked["pearson_interval"][1]
+    assert (len(marked["scores"]), len(marked["marks"])) == (24, 24)
+    for figure in ("phonemes.png", "phonemes-marks.png"):
+        assert (tmp_path / "found" / figure).stat().st_size > 1000
+    folds = sorted((tmp_path / "found" / "runs").rglob("only-marked-fold-*.safetensors"))
+    assert [path.stem for path in folds] == ["only-marked-fold-0", "only-marked-fold-1"]
+    folds[1].unlink()  # as an interruption leaves them: one part is done
+    next((tmp_path / "found" / "runs").rglob("marks-only-marked.json")).unlink()
+    done_at = folds[0].stat().st_mtime_ns
     (kept,) = (tmp_path / "found" / "runs").rglob("eight-seed-0.json")
     kept.write_text(kept.read_text().replace('"seed": 0', '"seed": 77'))
     assert CliRunner().invoke(app, arguments).exit_code == 0
     again = json.loads((tmp_path / "found" / "phonemes.json").read_text())
     assert again["runs"][0]["seed"] == 77  # what was finished is not computed again
+    assert again["marked"][0]["scores"] == marked["scores"]
+    assert (folds[0].stat().st_mtime_ns, folds[1].is_file()) == (done_at, True)
     without_folds = [value for value in arguments if not value.startswith(("mark_folds=", "marked_arms="))]
     without_folds = [*without_folds[:-2], "--set", "mark_folds=null", "--set", "marked_arms=[eight]"]
     assert CliRunner().invoke(app, without_folds).exit_code == 0

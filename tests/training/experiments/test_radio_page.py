@@ -6,8 +6,9 @@ from scipy import stats
 
 from matchka_train.experiments.radio.arms import ARMS, CLAIMS
 from matchka_train.experiments.radio.figures import draw_confusion, draw_radio
-from matchka_train.experiments.radio.page import band_rows, claim_rows, paired_interval, radio_page
+from matchka_train.experiments.radio.page import band_rows, claim_rows, radio_page
 from matchka_train.experiments.radio.radio import Radio, RadioRecipe, RadioRun, training_of
+from matchka_train.experiments.seeds import paired_interval
 from matchka_train.fitting.network.accuracy import NetworkAccuracy
 
 SNRS = (-10.0, 0.0, 12.0)

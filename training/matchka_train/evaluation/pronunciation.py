@@ -9,7 +9,9 @@ import numpy.typing as npt
 from matchka.phrases.scores import phrase_score
 from matchka.vectors import FloatArray
 from matchka_train.errors import NoTrialsError
+from matchka_train.metrics.bootstrap import RESAMPLES
 from matchka_train.metrics.error_rates import det_curve
+from matchka_train.metrics.pairs import number_subjects
 
 Values = npt.NDArray[np.float64]
 
@@ -29,6 +31,14 @@ class Agreement:
     auc: float
     clips: int
     speakers: int
+
+
+@dataclass(frozen=True)
+class AgreementIntervals:
+    """Where 95 % of draws of speakers lie. Attributes: pearson: lowest and highest. auc: lowest and highest."""
+
+    pearson: tuple[float, float]
+    auc: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,41 @@ def agreement(scores: Values, marks: Values, is_low: npt.NDArray[np.bool_], spea
     auc = float(np.trapezoid(1.0 - curve.fnmr, curve.fmr))
     pearson = float(np.corrcoef(scores, marks)[0, 1])
     return Agreement(round(pearson, 12), auc, len(scores), len(set(speakers)))
+
+
+def agreement_intervals(
+    scores: Values,
+    marks: Values,
+    is_low: npt.NDArray[np.bool_],
+    speakers: Sequence[str],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> AgreementIntervals:
+    """How far the agreement moves as speakers are drawn anew, with all their clips.
+
+    Args:
+        scores: (clips,), higher is better.
+        marks: (clips,), of people.
+        is_low: (clips,), the clips that should be found.
+        speakers: of each clip.
+        seed: the same seed draws the same speakers.
+        resamples: draws, >= 1; one without a clip to be found, or without any other, is left out.
+
+    Raises: NoTrialsError: no draw is left, or a score is not a number.
+    """
+    numbers, count = number_subjects(list(speakers))
+    clips_of = [np.flatnonzero(numbers == number) for number in range(count)]
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(resamples):
+        drawn = np.concatenate([clips_of[number] for number in generator.integers(0, count, count)])
+        if 0 < np.count_nonzero(is_low[drawn]) < len(drawn):
+            one = agreement(scores[drawn], marks[drawn], is_low[drawn], speakers)
+            found.append((one.pearson, one.auc))
+    if not found:
+        raise NoTrialsError("No draw of speakers has low marks and others.", value=count, remedy="Give more speakers.")
+    low, high = np.quantile(found, [0.025, 0.975], axis=0).tolist()
+    return AgreementIntervals((low[0], high[0]), (low[1], high[1]))
 
 
 def fit_line(scores: Values, marks: Values, folds: npt.NDArray[np.int64]) -> MarkLine:

@@ -19,6 +19,8 @@ from matchka_train.experiments.enhancer.run import LowResolution, run_low_resolu
 from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, run_equalizer
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
+from matchka_train.experiments.phonemes.claims import claim_rows as phoneme_claim_rows
+from matchka_train.experiments.phonemes.figures import draw_arms, draw_marks
 from matchka_train.experiments.phonemes.page import arm_rows as phoneme_arm_rows
 from matchka_train.experiments.phonemes.page import confusion_rows, late_rows, marked_age_rows, marked_rows
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
@@ -230,7 +232,9 @@ def phonemes_command(
     with show_progress() as progress:
         found = BenchmarkRun(base, wanted, out, progress).run()
     _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
-    tables = (phoneme_arm_rows, late_rows, marked_rows, marked_age_rows, confusion_rows)
+    draw_arms(found, out / "phonemes.png")
+    draw_marks(found, out / "phonemes-marks.png")
+    tables = (phoneme_arm_rows, phoneme_claim_rows, late_rows, marked_rows, marked_age_rows, confusion_rows)
     for rows in tables:
         Console().print(_table(rows(found)))
     for name, reason in found.absent.items():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark
+from matchka_train.experiments.seeds import mean_and_range
 
 
 def arm_rows(found: Benchmark) -> list[list[str]]:
@@ -29,6 +30,8 @@ def marked_rows(found: Benchmark) -> list[list[str]]:
     for run in found.marked:
         rates = [run.per, run.pearson, run.auc, run.error_pearson, run.error_auc, run.line.error]
         shown = [f"{rate:.3f}" for rate in (*rates, run.line.constant_error)]
+        shown[1] += _interval(run.pearson_interval)
+        shown[2] += _interval(run.auc_interval)
         rows.append([run.arm, *shown, str(run.clips), str(run.speakers)])
     return rows
 
@@ -44,10 +47,11 @@ def marked_age_rows(found: Benchmark) -> list[list[str]]:
 
 def late_rows(found: Benchmark) -> list[list[str]]:
     """Two arms joined behind their posteriors, by the weight of the first; the header first."""
-    rows = [["arms", "weight", "PER by frame", "PER by sequence"]]
-    for run in found.late:
-        shown = [f"{run.frame_per:.3f}", f"{run.sequence_per:.3f}"]
-        rows.append([" + ".join(run.arms), f"{run.weight:g}", *shown])
+    rows = [["arms", "weight", "seeds", "PER by frame", "PER by sequence"]]
+    for arms, weight in dict.fromkeys((run.arms, run.weight) for run in found.late):
+        runs = [run for run in found.late if (run.arms, run.weight) == (arms, weight)]
+        shown = [_mean([run.frame_per for run in runs]), _mean([run.sequence_per for run in runs])]
+        rows.append([" + ".join(arms), f"{weight:g}", str(len(runs)), *shown])
     return rows
 
 
@@ -65,7 +69,8 @@ def _known(runs: Sequence[ArmRun], field: str) -> list[float]:
 
 
 def _mean(rates: Sequence[float]) -> str:
-    if not rates:
-        return "-"
-    mean = f"{np.mean(rates):.3f}"
-    return mean if len(rates) == 1 else f"{mean} ({min(rates):.3f}-{max(rates):.3f})"
+    return mean_and_range(rates, 3, "-") if rates else "-"
+
+
+def _interval(edges: tuple[float, float] | None) -> str:
+    return "" if edges is None else f" ({edges[0]:.3f}-{edges[1]:.3f})"

@@ -44,11 +44,10 @@ def _arms() -> tuple[ArmRecipe, ...]:
     rows: list[tuple[str, list[dict[str, str]], dict[str, object], dict[str, object]]] = [
         ("pocketsphinx", [states], plain, {}),
         ("log-mel", [log_mel], plain, {}),
-        ("ge2e-layer-1", [ge2e], plain | {"layers": 0}, {}),
-        ("ge2e-layer-3", [ge2e], plain | {"layers": 2}, {}),
-        ("ge2e-weighted", [ge2e], plain, {}),
+        *((f"ge2e-layer-{1 + layer}", [ge2e], gated | {"layers": layer}, {}) for layer in range(3)),
         ("ge2e-normalised", [ge2e], gated, {}),
-        ("ge2e-weighted-linear", [ge2e], {"context": {"kind": "linear"}}, {}),
+        ("ge2e-weighted", [ge2e], plain, {}),
+        ("ge2e-linear", [ge2e], gated | {"context": {"kind": "linear"}}, {}),
         ("early", both, plain, {}),
         ("gated", both, gated, {}),
         ("gated-shuffled", both, gated, {"seeds": [0], "shuffled": True}),
@@ -75,8 +74,12 @@ class BenchmarkRecipe(StrictModel):
 
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     arms: tuple[ArmRecipe, ...] = Field(default_factory=_arms, min_length=1)
-    late: tuple[tuple[str, str], ...] = (("ge2e-weighted", "log-mel"), ("gated", "log-mel"))
+    late: tuple[tuple[str, str], ...] = (
+        ("ge2e-normalised", "log-mel"),
+        ("gated", "log-mel"),
+        ("gated", "pocketsphinx"),
+    )
     late_weights: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     marks: Path | None = Path("../shared/data/speech/scores.csv")
     mark_folds: Annotated[int, Field(ge=2)] | None = 5
-    marked_arms: tuple[str, ...] = ("log-mel", "ge2e-weighted", "early", "gated", "gated-bilstm")
+    marked_arms: tuple[str, ...] = ("log-mel", "ge2e-normalised", "early", "gated", "gated-bilstm")

@@ -49,6 +49,10 @@ class MarkedRun:
         clips: with a mark.
         speakers: who said them.
         line: from the ratio to marks.
+        pearson_interval: of `pearson`, 95 % of draws of speakers; nothing where it was not drawn.
+        auc_interval: the same of `auc`.
+        scores: the ratio of each clip.
+        marks: of each clip.
         ages: the same agreement of the ratio within groups of age, where a group has clips on both sides of the mark.
     """
 
@@ -63,21 +67,27 @@ class MarkedRun:
     clips: int
     speakers: int
     line: MarkLine
+    pearson_interval: tuple[float, float] | None = None
+    auc_interval: tuple[float, float] | None = None
+    scores: list[float] = field(default_factory=list)
+    marks: list[float] = field(default_factory=list)
     ages: dict[str, Agreement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LateRun:
-    """Two arms joined behind their posteriors, with one seed.
+    """Two arms joined behind their posteriors, both of one seed.
 
     Attributes:
         arms: the two.
+        seed: of both.
         weight: of the first.
         frame_per: where log-posteriors are averaged frame by frame.
         sequence_per: where whole sequences are chosen.
     """
 
     arms: tuple[str, str]
+    seed: int
     weight: float
     frame_per: float
     sequence_per: float

@@ -1,9 +1,9 @@
 """Runs the benchmark: every arm with every seed, people's marks by folds of speakers, and late fusion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from matchka_train.datasets.splits import flat
 from matchka_train.datasets.transcripts import read_transcripts
 from matchka_train.errors import EncoderAbsentError, RecipeError
 from matchka_train.evaluation.late_fusion import by_frame, by_sequence
-from matchka_train.evaluation.pronunciation import agreement, fit_line, text_scores
-from matchka_train.experiments.phonemes.people import ADULT_AGE, LOW_MARK, by_age, read_ages, read_marks
+from matchka_train.experiments.phonemes.marked import marked_run
+from matchka_train.experiments.phonemes.people import ADULT_AGE, Values, read_ages, read_marks
 from matchka_train.experiments.phonemes.recipe import ArmRecipe, BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
 from matchka_train.experiments.results import RunFolder
@@ -37,8 +37,6 @@ from matchka_train.run.phonemes.run import shuffle_transcripts
 
 MOST_CONFUSIONS: Final = 20
 LINE_FOLDS: Final = 5  # of the speakers that a line is fitted to and tried on
-
-Values: TypeAlias = npt.NDArray[np.float64]
 
 
 class _NoStore:
@@ -64,10 +62,11 @@ class BenchmarkRun:
     def __init__(self, base: PhonemeRecipe, recipe: BenchmarkRecipe, output_dir: Path, progress: Progress) -> None:
         self._base, self._recipe, self._progress = base, recipe, progress
         # an arm that is added, or another number of seeds, leaves finished runs as they are
-        self._folder = RunFolder(output_dir, base, BenchmarkRecipe(mark_folds=recipe.mark_folds))
+        self._folder = RunFolder(output_dir, base, BenchmarkRecipe(marks=recipe.marks, mark_folds=recipe.mark_folds))
         self._data: DataSets = read_data(base.data, AUDIO.copies, base.data.cache_dir, progress)
         self._ages = read_ages(base.data.validation, self._data.validation)
         self._prepared_by: dict[str, PreparedClips] = {}
+        self._posteriors_by: dict[tuple[str, int], list[FloatArray]] = {}
 
     def run(self) -> Benchmark:
         """All of it.
@@ -83,8 +82,13 @@ class BenchmarkRun:
             if arm.name not in absent
         ]
         late = [
-            keep(f"late-{first}-{second}-{round(100 * weight)}", LateRun, partial(self._late, first, second, weight))
+            keep(
+                f"late-{first}-{second}-{round(100 * weight)}-seed-{seed}",
+                LateRun,
+                partial(self._late, (first, second), seed, weight),
+            )
             for first, second in self._recipe.late
+            for seed in self._recipe.seeds
             for weight in self._recipe.late_weights
             if not absent.keys() & {first, second}
         ]
@@ -128,16 +132,21 @@ class BenchmarkRun:
             confusions=[(names[one], names[other], count) for (one, other), count in wrong[:MOST_CONFUSIONS]],
         )
 
-    def _late(self, first: str, second: str, weight: float) -> LateRun:
-        seed = self._recipe.seeds[0]
-        arms = [self._arm_named(name) for name in (first, second)]
-        parts = [read_clips(self._trained(arm, seed), self._reported(arm)) for arm in arms]
-        read = [said.phones for said in self._reported(arms[0]).transcripts]
+    def _late(self, arms: tuple[str, str], seed: int, weight: float) -> LateRun:
+        first, second = (self._posteriors(name, seed) for name in arms)
+        read = [said.phones for said in self._reported(self._arm_named(arms[0])).transcripts]
         rates = [
-            _rate([join(one, other, weight) for one, other in zip(*parts, strict=True)], read)
+            _rate([join(one, other, weight) for one, other in zip(first, second, strict=True)], read)
             for join in (by_frame, by_sequence)
         ]
-        return LateRun((first, second), weight, *rates)
+        return LateRun(arms, seed, weight, *rates)
+
+    def _posteriors(self, name: str, seed: int) -> list[FloatArray]:
+        """What an arm reads in the reported clips; several weights of late fusion take the same."""
+        if (name, seed) not in self._posteriors_by:
+            arm = self._arm_named(name)
+            self._posteriors_by[name, seed] = read_clips(self._trained(arm, seed), self._reported(arm))
+        return self._posteriors_by[name, seed]
 
     def _marked(self, arm: ArmRecipe, marks: Path) -> MarkedRun:
         """Speakers who did not train a head are judged by it."""
@@ -151,26 +160,15 @@ class BenchmarkRun:
         else:
             folds = self._folds(clips, self._recipe.mark_folds)
             found = self._read_by_others(arm, clips, folds)
-        read = [said.phones for said in clips.transcripts]
-        errors = phone_errors(found, read, clips.subjects)
-        is_low = values < LOW_MARK
-        scores = text_scores(found, read)
-        ratio = agreement(scores, values, is_low, clips.subjects)
-        share = agreement(1.0 - errors.errors / errors.phones, values, is_low, clips.subjects)
-        good = errors.select(~is_low)
-        return MarkedRun(
-            arm=arm.name,
-            head=arm.head,
-            encoders=tuple(encoder.sha256 for encoder in self._info(arm).encoders),
-            per=good.rate,
-            pearson=ratio.pearson,
-            auc=ratio.auc,
-            error_pearson=share.pearson,
-            error_auc=share.auc,
-            clips=ratio.clips,
-            speakers=ratio.speakers,
-            line=fit_line(scores, values, folds),
-            ages=by_age(scores, values, clips.subjects, read_ages(self._base.data.train, self._data.train)),
+        return marked_run(
+            arm,
+            tuple(encoder.sha256 for encoder in self._info(arm).encoders),
+            clips,
+            values,
+            found,
+            folds,
+            read_ages(self._base.data.train, self._data.train),
+            self._base.seed,
         )
 
     def _folds(self, clips: SpokenClips, count: int) -> npt.NDArray[np.int64]:
@@ -185,8 +183,10 @@ class BenchmarkRun:
         posteriors: dict[int, FloatArray] = {}
         for fold in np.unique(folds):
             inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
-            head = self._fit_last(arm, self._recipe.seeds[0], clips.select(outside), clips.select(inside))
-            posteriors |= dict(zip(inside, read_clips(head, clips.select(inside)), strict=True))
+            judged = clips.select(inside)
+            fit = partial(self._fit_last, arm, self._recipe.seeds[0], clips.select(outside), judged)
+            head = self._kept_head(f"{arm.name}-fold-{fold}", arm, fit)
+            posteriors |= dict(zip(inside, read_clips(head, judged), strict=True))
         return [posteriors[number] for number in range(len(clips))]
 
     def _marked_clips(self, arm: ArmRecipe, given: dict[str, float]) -> tuple[SpokenClips, Values]:
@@ -226,12 +226,19 @@ class BenchmarkRun:
 
     def _trained(self, arm: ArmRecipe, seed: int) -> PhoneHead:
         """The arm's head, from an earlier run where there was one."""
-        path = self._folder.path / f"{arm.name}-seed-{seed}.safetensors"
+
+        def fit() -> PhoneHead:
+            prepared = self._prepared(arm)
+            clips = shuffle_transcripts(prepared.train, seed) if arm.shuffled else prepared.train
+            return self._fit(arm, seed, clips, prepared.held_out)
+
+        return self._kept_head(f"{arm.name}-seed-{seed}", arm, fit)
+
+    def _kept_head(self, name: str, arm: ArmRecipe, fit: Callable[[], PhoneHead]) -> PhoneHead:
+        path = self._folder.path / f"{name}.safetensors"
         if path.is_file():
             return load_head(path)[0]
-        prepared = self._prepared(arm)
-        clips = shuffle_transcripts(prepared.train, seed) if arm.shuffled else prepared.train
-        head = self._fit(arm, seed, clips, prepared.held_out)
+        head = fit()
         path.parent.mkdir(parents=True, exist_ok=True)
         save_head(path, head, self._info(arm))
         return head

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from matchka_train.experiments.radio.arms import ARMS, CLAIMS
 from matchka_train.experiments.radio.radio import Radio
+from matchka_train.experiments.seeds import CONFIDENCE, mean_and_range, paired_interval, verdict
 from matchka_train.fitting.network.accuracy import BANDS
 
-CONFIDENCE: Final = 0.95
 SNR_RANGE_DB: Final = (-10.0, 14.0)
 CLEAR_SNR_DB: Final = 12.0  # at which the denoiser's error is shown
 
@@ -20,14 +19,14 @@ def band_rows(found: Radio) -> list[list[str]]:
     rows = [["arm", *(f"{band} %" for band in BANDS), "SNR error dB", f"denoised at {CLEAR_SNR_DB:g} dB"]]
     for arm in ARMS:
         runs = found.of(arm)
-        rates = [_mean_and_range([100 * run.accuracy(band) for run in runs]) for band in BANDS]
-        errors = _mean_and_range([run.snr_error(*SNR_RANGE_DB) for run in runs], 2)
+        rates = [mean_and_range([100 * run.accuracy(band) for run in runs]) for band in BANDS]
+        errors = mean_and_range([run.snr_error(*SNR_RANGE_DB) for run in runs], 2)
         left = [
             run.denoising_error_db[run.snrs_db.index(CLEAR_SNR_DB)]
             for run in runs
             if run.denoising_error_db and CLEAR_SNR_DB in run.snrs_db
         ]
-        rows.append([arm, *rates, errors, _mean_and_range(left) if left else "-"])
+        rows.append([arm, *rates, errors, mean_and_range(left) if left else "-"])
     return rows
 
 
@@ -39,21 +38,8 @@ def claim_rows(found: Radio) -> list[list[str]]:
         differences = [100 * (run.accuracy(band) - other.accuracy(band)) for run, other in pairs]
         low, high = paired_interval(differences)
         shown = "-" if np.isnan(low) else f"{low:+.1f} to {high:+.1f}"
-        rows.append([text, band, f"{np.mean(differences):+.2f}", shown, _verdict(low, high, claimed)])
+        rows.append([text, band, f"{np.mean(differences):+.2f}", shown, verdict(low, high, claimed)])
     return rows
-
-
-def paired_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Where the mean of differences lies, of Student's t; nowhere known from a single one.
-
-    >>> [round(edge, 2) for edge in paired_interval([1.0, 2.0, 3.0])]
-    [-0.48, 4.48]
-    """
-    count = len(differences)
-    if count < 2:
-        return float("nan"), float("nan")
-    half = student_t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(differences, ddof=1) / np.sqrt(count)
-    return float(np.mean(differences) - half), float(np.mean(differences) + half)
 
 
 def radio_page(found: Radio) -> str:
@@ -96,17 +82,6 @@ def radio_page(found: Radio) -> str:
     )
 
 
-def _verdict(low: float, high: float, claimed: float) -> str:
-    if low > claimed:
-        return "holds"
-    return "contradicted" if high < claimed else "not decided"
-
-
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     header, *others = rows
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *others)]
-
-
-def _mean_and_range(values: Sequence[float], digits: int = 1) -> str:
-    mean = f"{np.mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
