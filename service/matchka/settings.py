@@ -234,6 +234,11 @@ class Settings(BaseSettings):
         "galleries in its own memory.",
     )
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
+    graph: str = Field(
+        "float",
+        pattern="^(auto|float)$",
+        description="Which graph of a bundle runs: the one in 32 bits, or (auto) the cheapest that suits the CPU.",
+    )
     gpu_half_precision: bool = Field(False, description="Keep galleries on the GPU as 16-bit numbers.")
     modalities: Mapping[str, Mapping[str, object]] = Field(
         {}, description="Limits by the names of modality and limit: MATCHKA_<MODALITY>__<LIMIT>; it checks them itself."

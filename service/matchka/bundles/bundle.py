@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from matchka.bundles.content import refuse_links, require_digest
-from matchka.bundles.manifest import GRAPH_NAME, MANIFEST_NAME, REPORT_NAME, Manifest
+from matchka.bundles.manifest import MANIFEST_NAME, REPORT_NAME, Manifest
 from matchka.bundles.schema_1 import ManifestOfSchema1
 from matchka.bundles.signature import NO_KEYS, SIGNATURE_NAME, TrustedKeys
 from matchka.errors import BundleError
@@ -32,8 +32,8 @@ class Bundle:
 
     @property
     def graph_path(self) -> Path:
-        """The ONNX graph."""
-        return self.path / GRAPH_NAME
+        """The bundle's own ONNX graph, or the first variant of a bundle without one."""
+        return self.path / self.manifest.graphs[0]
 
     def require_files(self) -> None:
         """Verify every file anew: what was opened since the bundle was read is then what its manifest names.

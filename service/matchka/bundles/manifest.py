@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from matchka.bundles.content import Sha256
 from matchka.bundles.outputs import AnyOutput, OutputT, kind_of
-from matchka.bundles.outputs.output import FrozenModel, Output
+from matchka.bundles.outputs.output import FrozenModel, Output, is_absent
 from matchka.bundles.outputs.value import ValueOutput
+from matchka.bundles.variant import Variant
 from matchka.errors import OutputNotAvailableError
 from matchka.modalities import AnyInputSpec
 
@@ -67,12 +68,17 @@ class Manifest(ManifestBase):
         auxiliary: graphs beside the bundle's own, by the names that the input gives them.
         outputs: what the graph returns, by the names that the graph gives them; of a kind that calls ask for, one at
             most.
+        variants: graphs that compute nearly the same in other arithmetic, by file; all there is, where GRAPH_NAME is
+            not among `files`.
+        left_out: variants that were not written, by file, and why.
         content_digest: of all the rest, by matchka.bundles.content; None where the file is of schema 1, which had none.
     """
 
     schema_version: Literal[2]
     auxiliary: dict[str, AuxiliaryPart] = Field(default_factory=dict)
     outputs: dict[Annotated[str, Field(min_length=1)], AnyOutput] = Field(min_length=1)
+    variants: dict[str, Variant] = Field(default_factory=dict, exclude_if=is_absent)
+    left_out: dict[str, str] = Field(default_factory=dict, exclude_if=is_absent)
     content_digest: Sha256 | None
 
     @model_validator(mode="after")
@@ -91,7 +97,9 @@ class Manifest(ManifestBase):
 
     @model_validator(mode="after")
     def _has_outputs_that_fit(self) -> "Manifest":
-        graphs = {GRAPH_NAME, *self.auxiliary_files}
+        graphs = {*self.auxiliary_files, *self.variants, *(variant.examples for variant in self.variants.values())}
+        if not self.variants:
+            graphs.add(GRAPH_NAME)
         if not graphs <= set(self.files):
             raise ValueError(f"files must hold the sha256 of {', '.join(sorted(graphs))}")
         if unlisted := {file for output in self.outputs.values() for file in output.files} - set(self.files):
@@ -109,6 +117,11 @@ class Manifest(ManifestBase):
         if unknown := measured - self.input.measurements():
             raise ValueError(f"an input of the kind {self.input.kind} does not measure {', '.join(sorted(unknown))}")
         return self
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """Files of the bundle's own graph, if it has one, and of its variants."""
+        return (*([GRAPH_NAME] if GRAPH_NAME in self.files else []), *self.variants)
 
     @property
     def auxiliary_files(self) -> frozenset[str]:

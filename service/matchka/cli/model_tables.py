@@ -13,7 +13,7 @@ SHOWN_FMR: Final = 1e-3
 
 def memory_of(model: ModelAnswer) -> str:
     """A model's name and version, and what it takes."""
-    memory = f"graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
+    memory = f"{model.graph} graph; graphs {model.graph_bytes / 1e6:.1f} MB, gallery {model.gallery_bytes / 1e6:.1f} MB"
     return f"{model.name} {model.version}{'' if model.current else ' (older)'}: {memory}"
 
 

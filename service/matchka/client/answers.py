@@ -573,6 +573,8 @@ class ModelAnswer(Answer):
     Two measures of its memory: `graph_bytes`, what the weights of its graphs take, which is the size of their files,
     each as often as it is opened; `gallery_bytes`, what the references of `subjects` take, with all that searches keep
     beside them. What runs and requests need while they last is in neither, nor what a GPU holds of a gallery.
+
+    `graph` is what the graph that runs here computes in: `float`, or `int8` where the bundle has one for this CPU.
     """
 
     name: str
@@ -593,6 +595,7 @@ class ModelAnswer(Answer):
     subjects_to_reenroll: int
     graph_bytes: int = 0
     gallery_bytes: int = 0
+    graph: str = "float"
 
 
 class ParametersAnswer(Answer):

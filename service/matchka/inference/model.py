@@ -11,9 +11,11 @@ from matchka.bundles.bundle import Bundle
 from matchka.bundles.manifest import Manifest
 from matchka.bundles.phrase_words import PhraseWords, open_phrase_words
 from matchka.bundles.scorers import open_scorer
-from matchka.errors import MatchkaError
+from matchka.errors import BundleError, MatchkaError
 from matchka.inference.batch_policy import MANY_ROWS, policy_for
 from matchka.inference.batcher import Batcher
+from matchka.inference.graphs.choice import FLOAT, Candidate, Machine, candidates, log_choice, reproduces_examples
+from matchka.inference.graphs.cpu import cpu_features
 from matchka.inference.session import NamedArrays, OrtSession, Session, open_ort_session
 from matchka.modalities import MODALITIES, options_for, read_limits
 from matchka.modalities.modality import Finding, Modality, Observation, OpenedGraph, Purpose, Reader
@@ -48,6 +50,7 @@ class Model:
         is_current: false for an older version that is served beside a newer.
         graph_bytes: of the files of its graphs, each as often as it is opened: what their weights take, in the memory
             of the machine or of its GPU. What runs need beside them depends on the size of their batches.
+        graph: what its graph computes in: `float`, or the arithmetic of a variant.
         scorer: compares its embeddings, if it has any.
         phrase_words: the words that it knows, if it hears phones.
         turns: at reading files. Threads that only wait for their batch are many, for batches to fill; cores that
@@ -60,6 +63,7 @@ class Model:
     times: StageTimes = field(default_factory=StageTimes)
     is_current: bool = True
     graph_bytes: int = 0
+    graph: str = FLOAT
     scorer: Scorer = COSINE
     phrase_words: PhraseWords | None = None
     turns: Turns = field(default_factory=lambda: Turns(1))
@@ -176,7 +180,8 @@ def open_model(
         stages: told what its stages take; not exported by default.
 
     Raises:
-        BundleError: a graph, the scorer or a lexicon does not match the manifest, or was replaced meanwhile.
+        BundleError: a graph, the scorer or a lexicon does not match the manifest, or was replaced meanwhile; no graph
+            may run on this machine.
         SettingsError: the limits of a modality are not valid.
     """
     scorer = open_scorer(bundle.path, bundle.manifest)
@@ -185,18 +190,19 @@ def open_model(
     modality, limits = MODALITIES[spec.kind], read_limits(settings.modalities)[spec.kind]
     use_gpu = settings.device == "gpu"
     policy = policy_for(use_gpu, settings.cores, modality.least_parallel_rows)
-    session = _open_graph(bundle, settings, RUN_THREADS)
+    chosen, session = _open_chosen(bundle, settings)
     # one run on all cores is for lone requests; a GPU or one core leaves nothing to gain
-    parallel = _open_graph(bundle, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
+    parallel = _open_graph(bundle, chosen, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
     graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
     bundle.require_files()  # ONNX Runtime opened them by their paths, after they were verified
     turns = turns or Turns(settings.cores)
     name = bundle.manifest.name
     batcher = Batcher(session, policy, name=name, times=times, parallel=parallel, keep_share=turns.keep_share)
-    opened = [*graphs.opened, bundle.graph_path, *([bundle.graph_path] if parallel else [])]
-    graph_bytes = sum(path.stat().st_size for path in opened)
-    return Model(bundle.manifest, batcher, reader, times, bundle.is_current, graph_bytes, scorer, phrase_words, turns)
+    opened = [*graphs.opened, *[bundle.path / chosen.file] * (2 if parallel else 1)]
+    memory = sum(path.stat().st_size for path in opened)
+    parts = (chosen.arithmetic, scorer, phrase_words, turns)
+    return Model(bundle.manifest, batcher, reader, times, bundle.is_current, memory, *parts)
 
 
 def _joined(parts: list[NamedArrays]) -> NamedArrays:
@@ -209,10 +215,25 @@ def _label_of(manifest: Manifest, is_current: bool) -> str:
     return manifest.name if is_current else f"{manifest.name} {manifest.version}"
 
 
-def _open_graph(bundle: Bundle, settings: Settings, threads: int) -> Session:
+def _open_chosen(bundle: Bundle, settings: Settings) -> tuple[Candidate, Session]:
+    """The first of the graphs that may run here and reproduces the bundle's examples."""
+    machine = Machine(cpu_features(), settings.device == "gpu", settings.graph == FLOAT)
+    for candidate in candidates(bundle.manifest, machine):
+        session = _open_graph(bundle, candidate, settings, RUN_THREADS)
+        if candidate.variant is None or reproduces_examples(session, bundle, candidate.variant):
+            log_choice(bundle.manifest, machine, candidate)
+            return candidate, session
+    raise BundleError(
+        f"No graph of {bundle.manifest.name} {bundle.manifest.version} is right on this CPU.",
+        value=list(bundle.manifest.graphs),
+        remedy="Build the bundle with its own graph, in 32 bits.",
+    )
+
+
+def _open_graph(bundle: Bundle, candidate: Candidate, settings: Settings, threads: int) -> Session:
     spec = bundle.manifest.input.graph_input()
     return OrtSession(
-        bundle.graph_path,
+        bundle.path / candidate.file,
         spec.name,
         spec.shape,
         {name: output.row_shape for name, output in bundle.manifest.outputs.items()},

@@ -37,4 +37,5 @@ def _answer(version: ModelVersion) -> ModelAnswer:
         subjects_to_reenroll=version.subjects_to_reenroll,
         graph_bytes=version.graph_bytes,
         gallery_bytes=version.gallery_bytes,
+        graph=version.graph,
     )

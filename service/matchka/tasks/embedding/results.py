@@ -179,6 +179,7 @@ class ModelVersion:
         is_current: enrolments go to it.
         subjects: in its gallery.
         subjects_to_reenroll: of the current version, subjects without a template of it; of any other, `subjects`.
+        graph: what its graph computes in; see matchka.inference.model.Model.
         graph_bytes: memory of its graphs' weights; see matchka.inference.model.Model.
         gallery_bytes: memory of its gallery of that tenant; see matchka.gallery.gallery.Gallery.memory_bytes.
     """
@@ -189,3 +190,4 @@ class ModelVersion:
     subjects_to_reenroll: int
     graph_bytes: int
     gallery_bytes: int
+    graph: str

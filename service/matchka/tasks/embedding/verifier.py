@@ -182,7 +182,7 @@ class Verifier:
             is_newest = model in self._embedding.versions(model.manifest.name)[:1]  # of those that embed
             waiting = outdated.get((tenant, model.manifest.name), 0) if is_newest else size
             memory = (model.graph_bytes, gallery_bytes)
-            found.append(ModelVersion(model.manifest, model.is_current, size, waiting, *memory))
+            found.append(ModelVersion(model.manifest, model.is_current, size, waiting, *memory, model.graph))
         return found
 
     def _gallery_size(self, tenant: str, model: Model) -> tuple[int, int]:

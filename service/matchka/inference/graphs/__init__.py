@@ -1,0 +1,1 @@
+"""Which of a bundle's graphs runs on this machine."""
