@@ -177,6 +177,31 @@ def enhancer(
 
 
 @app.command()
+def quantise(
+    recipe: Annotated[
+        Path, typer.Argument(help="The model's recipe, which names the people who trained and who judge.")
+    ],
+    models_dir: ModelsDir = MODELS_DIR,
+    out: Annotated[Path, typer.Option(help="Folder for NAME.int8.json.")] = Path("export/matchka_export/defaults"),
+) -> None:
+    """Judge a bundle's graph in 8 bits beside its own, and keep what `defaults` needs to write it."""
+    console = Console(stderr=True)
+    console.width = max(console.width, 120)
+    with console.status("Loading torch"):
+        from matchka.bundles.bundle import read_bundle
+        from matchka_export.quantised.evidence import write_quantised
+        from matchka_export.quantised.files import quantised_path
+        from matchka_export.quantised.measure import measure_quantised
+        from matchka_train.run.recipe import read_recipe
+    wanted = read_recipe(recipe)
+    command = f"matchka-export quantise {recipe.as_posix()}"
+    evidence = measure_quantised(read_bundle(models_dir / wanted.name), wanted, command, console)
+    path = quantised_path(out / f"{wanted.name}.json")
+    write_quantised(path, evidence)
+    console.print(f"Wrote {path}.", highlight=False)
+
+
+@app.command()
 def fuse(
     models_dir: ModelsDir = MODELS_DIR,
     out: Annotated[Path, typer.Option(help="Folder for NAME+NAME.json.")] = Path("export/matchka_export/defaults"),

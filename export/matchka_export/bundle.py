@@ -22,6 +22,7 @@ from matchka.bundles.manifest import (
 )
 from matchka.bundles.outputs.output import Output
 from matchka.bundles.signature import SIGNATURE_NAME
+from matchka.bundles.variant import Variant
 from matchka.modalities.modality import InputSpec
 from matchka_train.backbones.backbone import Backbone, plain_of
 from matchka_train.weights.source import WeightSource
@@ -52,6 +53,8 @@ class Facts:
     datasets: tuple[DatasetUse, ...]
     accepted_worse: str | None = None
     auxiliary: dict[str, AuxiliaryPart] = field(default_factory=dict)
+    variants: dict[str, Variant] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -100,6 +103,8 @@ def seal(folder: Path, facts: Facts) -> Manifest:
         input=facts.input,
         auxiliary=facts.auxiliary,
         outputs=facts.outputs,
+        variants=facts.variants,
+        left_out=facts.left_out,
         backbone=facts.backbone,
         projection=facts.projection,
         datasets=facts.datasets,

@@ -28,6 +28,10 @@ class SigningKeyError(MatchkaError):
     """A key that cannot be written, or cannot sign bundles."""
 
 
+class QuantisationError(MatchkaError):
+    """A graph that cannot be written in 8 bits, or samples that say nothing about its ranges."""
+
+
 class UndecidableError(GateError):
     """Too few people or pairs to say that a graph is not worse; that is not a pass."""
 

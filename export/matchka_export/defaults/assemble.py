@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -17,17 +17,21 @@ from matchka_export.gate.auxiliary import write_auxiliary
 from matchka_export.gate.evidence import Evidence, read_evidence, require_belongs, require_measured_pass
 from matchka_export.gate.parity import deal_batches, made_rows, real_rows, require_parity
 from matchka_export.graph.build import build_graph
+from matchka_export.quantised.evidence import read_quantised, require_quantised_of
+from matchka_export.quantised.files import INT8_NAME, QUANTISED_NAME, quantised_path
+from matchka_export.quantised.write import GraphForm, write_variant
 from matchka_export.run import bundle_facts, shipped_name
 from matchka_train.backbones.backbone import Backbone, heads_of
 from matchka_train.backbones.served_graph import serve_graph
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities import open_reader
-from matchka_train.modalities.modality import join_rows
+from matchka_train.modalities.modality import Rows, join_rows
 from matchka_train.progress import show_progress
 from matchka_train.projections.storage import ProjectionInfo, load_projection
 
-STEPS: Final = 4
+STEPS: Final = 5
 NOTES: Final = (".txt", ".md")
+COMPARED_ROWS: Final = 64  # of the 8-bit graph beside the other one
 
 
 def assemble(
@@ -68,24 +72,46 @@ def assemble(
         model = build_graph(backbone, projection, folder / GRAPH_NAME, evidence.float16)
         auxiliary = write_auxiliary(backbone, folder, downloads)
         progress.update(task, advance=1, description=f"Building {target.name}: comparing the graph with torch")
-        _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
+        rows = _require_parity(model, folder / GRAPH_NAME, backbone, evidence.full_dim, samples_dir)
+        progress.update(task, advance=1, description=f"Building {target.name}: the 8-bit graph")
+        variants = _write_variant(folder, backbone, evidence, quantised_path(evidence_path), rows, console)
         progress.update(task, advance=1, description=f"Building {target.name}: writing")
         shutil.copyfile(evidence_path, folder / REPORT_NAME)
         for name, path in scorer_files.items():
             shutil.copyfile(path, folder / name)
         facts = bundle_facts(target.name, backbone, evidence, auxiliary, accepted_worse=None)
-        seal(folder, replace(facts, datasets=(*facts.datasets, *datasets_of_enhancer(backbone))))
-        progress.update(task, advance=STEPS - 2, description=f"Building {target.name}: done")
+        seal(folder, replace(facts, datasets=(*facts.datasets, *datasets_of_enhancer(backbone)), **variants))
+        progress.update(task, advance=STEPS - 3, description=f"Building {target.name}: done")
     return read_bundle(target)
 
 
-def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> None:
-    """On made samples everywhere, and on real ones where they have been fetched."""
+def _require_parity(model: torch.nn.Module, graph: Path, backbone: Backbone, full_dim: int, samples_dir: Path) -> Rows:
+    """On made samples everywhere, and on real ones where they have been fetched. Returns: the rows of all of them."""
     served = serve_graph(graph, backbone.input, full_dim, heads_of(backbone))
     reader = open_reader(served, limits={}, view=None)
     files = sorted(path for path in samples_dir.rglob("*") if path.is_file() and path.suffix not in NOTES)
     real = real_rows(reader, [Sample(path, "", "") for path in files])
-    require_parity(model, served.session, deal_batches(join_rows([made_rows(backbone.input), *real])))
+    rows = join_rows([made_rows(backbone.input), *real])
+    require_parity(model, served.session, deal_batches(rows))
+    return rows
+
+
+def _write_variant(
+    folder: Path, backbone: Backbone, evidence: Evidence, shipped: Path, rows: Rows, console: Console
+) -> dict[str, Any]:
+    """The 8-bit graph of a model that ships its numbers. Returns: what the manifest says of it."""
+    if not shipped.is_file():
+        return {}
+    quantised = read_quantised(shipped)
+    require_quantised_of(quantised, evidence.backbone_sha256, evidence.projection_sha256)
+    form = GraphForm(backbone.input, evidence.full_dim, heads_of(backbone))
+    written = write_variant(folder, folder / GRAPH_NAME, form, quantised, rows[:COMPARED_ROWS])
+    shutil.copyfile(shipped, folder / QUANTISED_NAME)
+    if written.refusal is not None:
+        console.print(f"[yellow]note:[/] no 8-bit graph beside the one in 32 bits: {written.refusal}", highlight=False)
+        return {"left_out": {INT8_NAME: written.refusal}}
+    console.print(f"The 8-bit graph beside the one in 32 bits: {written.beside}", highlight=False)
+    return {"variants": {INT8_NAME: written.variant}}
 
 
 def _scorer_files(evidence: Evidence, evidence_path: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_export.defaults.equalizer import EqualizerModel
 from matchka_export.defaults.model import DefaultModel
 from matchka_export.gate.evidence import read_evidence
+from matchka_export.quantised.files import QUANTISED_NAME, quantised_path
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, GE2E_WEIGHTS, MTCNN_WEIGHTS, SPEECH_ACTIVITY_GRAPH
 
@@ -37,12 +38,14 @@ class EmbeddingModel(DefaultModel):
         return assemble(target, backbone, self.fitted, self.evidence, downloads, samples / self.name, console)
 
     def is_current(self, bundle: Bundle) -> bool:
-        """Also whether embeddings are compared as they were measured."""
+        """Also whether embeddings are compared as they were measured, and whether its 8-bit graph is that one."""
         measured = read_evidence(self.evidence)
         files = bundle.manifest.files
+        quantised = quantised_path(self.evidence)
         return (
             super().is_current(bundle)
             and bundle.manifest.output(EmbeddingOutput).scorer == measured.scorer
+            and files.get(QUANTISED_NAME) == (sha256_of(quantised) if quantised.is_file() else None)
             and all(files.get(file) == sha256 for file, sha256 in measured.scorer_sha256.items())
         )
 
