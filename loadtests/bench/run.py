@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
     "serving-phrase": (("serving.comparison", "--workload", "phrase"),),
     "serving-voice": (("serving.comparison", "--workload", "voice"),),
     "serving-chip": (("serving.comparison", "--workload", "chip"),),
+    "graphs": (("graphs.graph_rows",),),
     "one-request": (("serving.one_request",),),
     "protected": (("serving.protected",),),
     "sustained": (("serving.sustained",),),
