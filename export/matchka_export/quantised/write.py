@@ -92,7 +92,7 @@ def write_variant(
     beside = put_beside(
         *sessions, EMBEDDINGS, rows if len(rows) >= FULL_RUN else np.resize(rows, (FULL_RUN, *rows.shape[1:]))
     )
-    refusal = beside.refusal(evidence.quantiser.least_cosine)
+    refusal = beside.refusal(evidence.quantiser.least_cosine_made)
     if refusal is not None:
         path.unlink()
         return WrittenVariant(None, refusal, beside)
@@ -101,7 +101,7 @@ def write_variant(
     variant = Variant(
         arithmetic="int8",
         cpu_features=VNNI,
-        least_cosine=evidence.quantiser.least_cosine,
+        least_cosine=evidence.quantiser.least_cosine_made,
         examples=EXAMPLES_NAME,
         interchange=evidence.interchange,
         speed=evidence.speed,
