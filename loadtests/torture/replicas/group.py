@@ -147,6 +147,7 @@ def opened_group(folder: Path, cluster: Cluster, count: int, name: str = "one", 
             "master_key_file": master,
             "failed_tries_per_hour": 1_000_000,  # who was deleted is looked for again and again
             "cores": 1,
+            "request_timeout_s": 60,  # nobody is refused because the machine is busy with other work
             "drain_s": DRAIN_S,
             **settings,
         }

@@ -10,8 +10,8 @@ from loadtests.client.caller import NO_HEADERS, Answer, Caller
 from tests.factories.direct_embedder import DIM, sample_of
 
 MODEL = "direct"
-LARGE = 32 * 5_000  # bytes of a request that fits into no buffer of deploy/haproxy.cfg, and is never sent twice
-FILES = 32
+FILES = 8
+LARGE = FILES * 20_000  # bytes of a request that fits into no buffer of deploy/haproxy.cfg, and is never sent twice
 NOISE = 0.02  # of a component, beside a standard deviation of 1 / sqrt(DIM): similarities of one person are about 0.97
 
 Vector = npt.NDArray[np.float64]
