@@ -110,7 +110,7 @@ def _write_variant(
     if written.refusal is not None:
         console.print(f"[yellow]note:[/] no 8-bit graph beside the one in 32 bits: {written.refusal}", highlight=False)
         return {"left_out": {INT8_NAME: written.refusal}}
-    console.print(f"The 8-bit graph beside the one in 32 bits: {written.beside}", highlight=False)
+    console.print(f"The 8-bit graph of {folder.name} is {written.beside}.", highlight=False)
     return {"variants": {INT8_NAME: written.variant}}
 
 

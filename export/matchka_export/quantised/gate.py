@@ -33,6 +33,15 @@ class BesideFloat:
     company: float
     speed: dict[int, float]
 
+    def __str__(self) -> str:
+        """In words.
+
+        >>> str(BesideFloat(0.999, 0.0, {1: 1.6, 6: 1.5}))
+        '1.60 times as fast in runs of 1, 1.50 times as fast in runs of 6, lowest cosine 0.99900'
+        """
+        speeds = [f"{speed:.2f} times as fast in runs of {rows}" for rows, speed in self.speed.items()]
+        return ", ".join([*speeds, f"lowest cosine {self.least_cosine:.5f}"])
+
     def refusal(self, least_cosine: float) -> str | None:
         """Why the graph must not ship, or None.
 

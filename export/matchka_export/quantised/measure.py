@@ -88,7 +88,7 @@ def measure_quantised(bundle: Bundle, recipe: Recipe, command: str, console: Con
         variant = replace(own, name="8-bit graph", source=source, session=measuring.form.open(path))
         found = _interchange(measuring, variant, Path(scratch), progress)
     console.print(interchange_table(found))
-    console.print(f"Beside the graph in 32 bits: {beside}", highlight=False)
+    console.print(f"The 8-bit graph is {beside}.", highlight=False)
     require_interchangeable(found, quantiser.least_cosine)
     if (refusal := beside.refusal(quantiser.least_cosine)) is not None:
         raise GateError(f"The 8-bit graph does not ship: {refusal}.", remedy="Nothing was written.")
