@@ -52,7 +52,7 @@ def _draw_late(axes: Axes, found: Benchmark) -> None:
     axes.set(xlabel="weight of the first", ylabel="PER, mean of the seeds")
     axes.grid(alpha=0.3)
     if found.late:
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _save(figure: Figure, path: Path) -> None:
