@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.exc import StaleDataError
 
 from matchka.store.engine import DATABASES
 
@@ -18,7 +19,9 @@ T = TypeVar("T")
 
 
 def repeated_on_conflict(transaction: Callable[P, T]) -> Callable[P, T]:
-    """Repeat what is one transaction, whole, where it lost against another: a deadlock, or a row that both have made.
+    """Repeat what is one transaction, whole, where it lost against another.
+
+    That is: a deadlock, a row that both have made, or one that the other has deleted since it was read here.
 
     Row locks and locked names keep nearly all from meeting; an import, which locks no names, does not.
     """
@@ -29,6 +32,8 @@ def repeated_on_conflict(transaction: Callable[P, T]) -> Callable[P, T]:
         for _ in range(MOST_TRIES - 1):
             try:
                 return transaction(*args, **options)
+            except StaleDataError:
+                pass
             except DBAPIError as error:
                 if not is_conflict(error):
                     raise
