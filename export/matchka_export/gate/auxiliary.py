@@ -62,7 +62,7 @@ def _require_exportable(part: RequiredPart) -> ExportablePart:
 
 def _write_traced(network: TracedNetwork, path: Path) -> None:
     trace_graph(network.module, network.input, path, network.outputs, network.free_axes, network.further_inputs)
-    rewrite_exactly(path)
+    rewrite_exactly(path, to_the_bit=True)  # rounding moves a box by a pixel's hundredth, and with it every crop
     session = open_ort_session(path, AUXILIARY_THREADS)
     generator = np.random.default_rng(0)
     for shape in network.proven_shapes:

@@ -57,10 +57,14 @@ def operations(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(str(path)).graph.node)
 
 
-def largest_difference(model: nn.Module, rows: np.ndarray, path: Path) -> float:
+def outputs(path: Path, rows: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: rows})
-    return float(np.abs(found - model(torch.from_numpy(rows)).numpy()).max())
+    return np.asarray(found)
+
+
+def largest_difference(model: nn.Module, rows: np.ndarray, path: Path) -> float:
+    return float(np.abs(outputs(path, rows) - model(torch.from_numpy(rows)).numpy()).max())
 
 
 @pytest.mark.parametrize("slopes", [[0.25, -0.5, 1.0, 0.0], [0.25, 1.5, -2.0, 1.0]], ids=["below 1", "above 1"])
@@ -71,6 +75,19 @@ def test_rewrite_of_prelu_when_done_equals_torch_without_one(slopes: list[float]
     assert (before["PRelu"], after["PRelu"]) == (1, 0)
     chips = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), dtype=np.uint8)
     assert largest_difference(model, chips, path) <= 1e-6
+
+
+@pytest.mark.parametrize("slopes", [[0.25, -0.5, 1.0, 0.0], [0.25, 1.5, -2.0, 1.0]], ids=["below 1", "above 1"])
+def test_rewrite_to_the_bit_when_done_gives_the_very_numbers_of_the_graph_before(
+    slopes: list[float], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    export_graph(Network(slopes, torch.tensor(127.5)), PIXELS, tmp_path / "model.onnx")
+    chips = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3), dtype=np.uint8)
+    before = outputs(tmp_path / "model.onnx", chips)
+    rewrite_exactly(tmp_path / "model.onnx", to_the_bit=True)
+    assert operations(tmp_path / "model.onnx")["PRelu"] == 0
+    np.testing.assert_array_equal(outputs(tmp_path / "model.onnx", chips), before)
 
 
 @pytest.mark.parametrize("mean", [torch.tensor(127.5), torch.tensor([122.8, 117.0, 104.3]).reshape(1, 3, 1, 1)])
