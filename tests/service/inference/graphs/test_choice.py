@@ -11,7 +11,7 @@ from matchka.errors import BundleError
 from matchka.inference.graphs.choice import Machine, candidates
 from matchka.inference.model import open_model
 from tests.factories.bundles import edit_bundle, write_bundle
-from tests.factories.small_server import small_settings
+from tests.factories.small_server import serving, small_settings
 from tests.factories.variants import EXAMPLES, VARIANT, sha256_of, write_variant_bundle
 
 VNNI = ("avx512_vnni", "avx_vnni")
@@ -117,3 +117,18 @@ def test_open_model_of_a_variant_whose_examples_are_none_is_refused(tmp_path: Pa
     edit_bundle(folder, lambda manifest: manifest["files"].update({EXAMPLES: sha256_of(folder / EXAMPLES)}))
     with pytest.raises(BundleError, match="does not hold rows and their embeddings"):
         opened_graph(folder, tmp_path)
+
+
+def test_models_of_a_service_say_which_graph_runs(tmp_path: Path) -> None:
+    write_variant_bundle(tmp_path / "models" / "voice")
+    with serving(small_settings(tmp_path, graph="auto")) as server:
+        (model,) = server.client().models().models
+    assert model.graph == "int8"
+
+
+@pytest.mark.parametrize("missing", [VARIANT, EXAMPLES])
+def test_read_bundle_of_a_variant_whose_file_is_not_listed_is_refused(missing: str, tmp_path: Path) -> None:
+    folder = write_variant_bundle(tmp_path / "voice")
+    edit_bundle(folder, lambda manifest: manifest["files"].pop(missing))
+    with pytest.raises(BundleError, match=f"files must hold the sha256 of .*{missing}"):
+        read_bundle(folder)
