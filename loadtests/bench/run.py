@@ -30,7 +30,6 @@ GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("search.start_rows", "--store", str(MILLION)),
         ("search.identify_rows", "--store", str(MILLION)),
     ),
-    "challenge": (("challenge_rows",),),
     "training": (("training_rows",),),
 }
 

@@ -2,20 +2,23 @@
 
 A redemption is on the disk before anything is computed, so what it takes by the clock is what one synchronous write of
 that disk takes: such a write is measured beside it, in turns.
+
+    python -m tests.service.tasks.challenges.measure_cost
 """
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
-from rich.console import Console
 
-from loadtests.bench.rows import Row, alone, compared, write_rows
 from matchka.bundles.bundle import read_bundle
 from matchka.inference.model import open_model
 from matchka.settings import read_settings
@@ -35,24 +38,42 @@ PAGE = bytes(4096)
 MS = 1e3
 
 
+@dataclass(frozen=True)
+class Redemptions:
+    """What each took, in ms. Attributes: cpu, clock: of a redemption. bare: one page and one fdatasync beside it."""
+
+    cpu: list[float]
+    clock: list[float]
+    bare: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Median of how many bare writes a redemption takes by the clock."""
+        return median(one / other for one, other in zip(self.clock, self.bare, strict=True))
+
+
 def main() -> None:
-    """Measure both and write the rows."""
+    """Measure both and print medians, with the least and the most."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--bundle", type=Path, default=Path("models/phonemes"))
     parser.add_argument("--folder", type=Path, default=Path("build"), help="on the disk that redemptions wait for")
     parser.add_argument("--repeats", type=int, default=200)
     arguments = parser.parse_args()
-    if not (arguments.models / "phonemes").is_dir():
-        Console(stderr=True).print(f"challenge: no bundle phonemes in {arguments.models}, so this group is left out")
-        return
-    found = [*hearing_rows(arguments.models / "phonemes", arguments.repeats)]
+    hear, decide = measure_hearing(arguments.bundle, arguments.repeats)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        found += redeeming_rows(Path(folder), arguments.repeats)
-    write_rows(arguments.output, found)
+        redeem = measure_redeeming(Path(folder), arguments.repeats)
+    for what, values in (
+        (f"phones of a clip of {CLIP_S:g} s, CPU, one thread", hear),
+        (f"deciding about {WORDS} words, CPU", decide),
+        ("redeeming, CPU", redeem.cpu),
+        ("redeeming, by the clock", redeem.clock),
+        ("one page and one fdatasync", redeem.bare),
+    ):
+        sys.stdout.write(f"{what:44s} median {median(values):6.2f} ms ({min(values):.2f} to {max(values):.2f})\n")
+    sys.stdout.write(f"redeeming beside the bare write, by the clock: {redeem.ratio:.1f} times\n")
 
 
-def hearing_rows(bundle: Path, repeats: int) -> list[Row]:
+def measure_hearing(bundle: Path, repeats: int) -> tuple[list[float], list[float]]:
     """The posteriors of a clip, and what a phrase is to them: processor time of all threads, in ms."""
     recogniser = recogniser_of(open_model(read_bundle(bundle), read_settings({})))
     rng = np.random.default_rng(0)
@@ -61,38 +82,29 @@ def hearing_rows(bundle: Path, repeats: int) -> list[Row]:
     text = recogniser.text(draw_phrase(recogniser.words.vocabulary, WORDS, []))
     heard = recogniser.log_posteriors(clip)
     hear = _cpu_ms(lambda: recogniser.log_posteriors(clip), repeats)
-    decide = _cpu_ms(lambda: decide_phrase(heard, text, recogniser.output, MAX_FAR), repeats)
-    return [
-        alone("challenge/hearing", f"phones of a clip of {CLIP_S:g} s, CPU", hear, "ms", "one thread", "<= 30"),
-        alone("challenge/deciding", f"a phrase of {WORDS} words, CPU", decide, "ms", "beside the phones of the clip"),
-    ]
+    return hear, _cpu_ms(lambda: decide_phrase(heard, text, recogniser.output, MAX_FAR), repeats)
 
 
-def redeeming_rows(folder: Path, repeats: int) -> list[Row]:
+def measure_redeeming(folder: Path, repeats: int) -> Redemptions:
     """Redemptions on a store in a folder, and bare synchronous writes of a page beside them, in turns."""
-    cpu_ms, wall_ms, bare_ms = [], [], []
+    found = Redemptions([], [], [])
     with closing(Store(f"sqlite:///{folder / 'store.db'}")) as store, (folder / "page").open("wb") as page:
-        unit = np.array([[1.0, 0.0]], np.float32)
-        store.add_templates(*OWNER[:2], "voice", "1", unit)
+        store.add_templates(*OWNER[:2], "voice", "1", np.array([[1.0, 0.0]], np.float32))
         for repeat in range(WARM_UP + repeats):
             asked = store.challenges.issue(*OWNER, UNLIMITED, lambda _: ("now",))
-            begun = time.perf_counter(), time.process_time()
+            begun, begun_cpu = time.perf_counter(), time.process_time()
             store.challenges.redeem(*OWNER[:2], asked.challenge_id, OWNER[2])
-            taken = time.perf_counter() - begun[0], time.process_time() - begun[1]
-            begun_at = time.perf_counter()
+            clock, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
+            begun = time.perf_counter()
             page.write(PAGE)
             page.flush()
             os.fdatasync(page.fileno())
-            bare = time.perf_counter() - begun_at
+            bare = time.perf_counter() - begun
             if repeat >= WARM_UP:
-                wall_ms.append(MS * taken[0])
-                cpu_ms.append(MS * taken[1])
-                bare_ms.append(MS * bare)
-    note = "redeeming by the clock: the reference is one page and one fdatasync on the same disk, in turns"
-    return [
-        alone("challenge/redeeming", "redeeming a challenge, CPU", cpu_ms, "ms", "SQLite, full sync", "<= 2"),
-        compared("challenge/redeeming/clock", "redeeming, by the clock", wall_ms, bare_ms, "ms", note),
-    ]
+                found.cpu.append(MS * cpu)
+                found.clock.append(MS * clock)
+                found.bare.append(MS * bare)
+    return found
 
 
 def _cpu_ms(work: Callable[[], object], repeats: int) -> list[float]:
