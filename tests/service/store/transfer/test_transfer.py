@@ -318,7 +318,7 @@ def test_export_with_a_changed_byte_is_refused(archive: Path, target: UnderTest)
 def test_names_of_many_subjects_survive(
     tmp_path: Path, target: UnderTest, databases: Callable[[str], UnderTest], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("matchka.store.transfer.export_reader.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("matchka.store.transfer.export_reader.TEMPLATES_AT_ONCE", 3)
     many = databases("many")
     names = ["中", "é", "a@b.c", "x" * 256, "0", "Ω"]
     with opened_store(many.url) as store:
