@@ -109,7 +109,9 @@ def test_list_of_models_says_what_each_returns(server: SmallServer):
 def test_command_models_lists_a_bundle_that_does_not_embed(server: SmallServer):
     done = run(server, "models")
     assert done.exit_code == 0, done.output
-    assert re.search(r"sorter 1\.0\.0: graphs [\d.]+ MB, gallery 0\.0 MB; class; no embedding", done.output)
+    assert re.search(
+        r"sorter 1\.0\.0: float graph; graphs [\d.]+ MB, gallery 0\.0 MB; class; no embedding", done.output
+    )
     assert "both 1.0.0" in done.output
 
 

@@ -14,6 +14,7 @@ class MeasuredPool(QueuePool):
     Attributes: on_waited: told the seconds until a connection was at hand or none was to be had; nobody by default.
     """
 
+    _sqla_logger_namespace = "sqlalchemy.pool.MeasuredPool"  # or its lines would count as ours, and be in the log
     on_waited: Callable[[float], None] | None = None
 
     @property

@@ -8,6 +8,8 @@ from tests.factories.samples import sample
 
 TABLES = ("subjects", "templates", "deletions", "store_identity", "audit_log")
 BACK_TO_9 = (
+    "DROP TABLE enrolment_answers",
+    "DROP TABLE idempotency_keys",
     "DROP TABLE changes",
     "DROP TABLE change_horizon",
     "UPDATE schema_version SET version = 9",
