@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -463,7 +464,8 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: obj
     given.update({name: sections.pop(name) for name in SECTIONS & sections.keys()})
     if sections:
         given["modalities"] = sections
-    given.setdefault("traces_url", _standard_traces_url(variables))
+    if _has_exporter():
+        given.setdefault("traces_url", _standard_traces_url(variables))
     given.update({name: value for name, value in overrides.items() if value is not None})
     try:
         return Settings(**given)
@@ -478,11 +480,23 @@ def _standard_traces_url(variables: Mapping[str, str]) -> str | None:
 
     >>> _standard_traces_url({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"})
     'http://collector:4318/v1/traces'
+    >>> _standard_traces_url({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})  # of gRPC, for other programs
     """
     if variables.get("OTEL_SDK_DISABLED", "").lower() == "true" or variables.get("OTEL_TRACES_EXPORTER") == "none":
         return None
+    if not variables.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").startswith("http/"):
+        return None
     base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (base and f"{base.rstrip('/')}{OTLP_PATH}")
+    url = variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or (base and f"{base.rstrip('/')}{OTLP_PATH}")
+    return url if url and url.startswith(("http://", "https://")) else None
+
+
+def _has_exporter() -> bool:
+    """Whether the extra [otel] is installed: variables that a platform sets for all programs do not ask for it."""
+    try:
+        return bool(distribution("opentelemetry-exporter-otlp-proto-http"))
+    except PackageNotFoundError:
+        return False
 
 
 def _read_secret_files(given: dict[str, Any]) -> None:

@@ -176,12 +176,20 @@ def test_request_that_may_be_sent_twice_goes_to_the_other_replica(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/v1/enroll"), ("DELETE", "/v1/subjects/eva"), ("POST", "/v1/keys")]
+    ("method", "path", "headers"),
+    [
+        ("POST", "/v1/enroll", {}),
+        ("DELETE", "/v1/subjects/eva", {}),
+        ("POST", "/v1/keys", {}),
+        ("POST", "/v1/keys", {"Idempotency-Key": "9"}),  # of which the service knows nothing: two keys would be made
+    ],
 )
 @pytest.mark.parametrize(("status", "answered"), [(0, 502), (503, 503)])
-def test_change_without_a_key_is_sent_once(site: Site, method: str, path: str, status: int, answered: int):
+def test_change_that_is_not_known_again_is_sent_once(
+    site: Site, method: str, path: str, headers: dict[str, str], status: int, answered: int
+):
     site.a.status = site.b.status = status
-    assert site.ask(method, path, {}, b"x" * 1000)[0] == answered
+    assert site.ask(method, path, headers, b"x" * 1000)[0] == answered
     assert len(site.a.asked) + len(site.b.asked) == 1
 
 

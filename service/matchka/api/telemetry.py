@@ -31,8 +31,16 @@ from matchka.tasks.embedding.following.follower import FollowerStatus
 LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WAIT_BUCKETS_S: Final = (1e-4, 1e-3, 0.01, 0.05, 0.25, 1.0, 5.0)
 SIMILARITY_BUCKETS: Final = tuple(step / 20 for step in range(-4, 21))  # -0.2 to 1; what is below does not matter
-# Two readings tell the similarity of a call between them, which only the scope `scores` may see, whoever called
-OF_OPERATOR: Final = frozenset({"matchka_similarity"})
+# Two readings tell the similarity of a call between them, which only the scope `scores` may see, whoever called; of the
+# feed they tell how many people all tenants have, and how busy they are.
+OF_OPERATOR: Final = frozenset(
+    {
+        "matchka_feed_pending_changes",
+        "matchka_feed_position",
+        "matchka_gallery_filled_references",
+        "matchka_similarity",
+    }
+)
 BATCH_BUCKETS_ROWS: Final = (1, 2, 4, 8, 16, 32, 64)
 BatchesOfModels = Callable[[], dict[str, BatchCounts]]
 GallerySizes = Callable[[], dict[tuple[str, str], int]]

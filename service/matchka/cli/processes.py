@@ -64,7 +64,8 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
     with owned_data_dir(settings.data_dir):
         hang_s = max(HANG_S, 2 * settings.request_timeout_s)
         stop_s = settings.drain_s + STOP_S
-        return asyncio.run(_supervise(Supervisor(settings.processes, start, listeners, stop_s, hang_s)))
+        supervisor = Supervisor(settings.processes, start, listeners, stop_s, hang_s, settings.drain_s)
+        return asyncio.run(_supervise(supervisor))
 
 
 async def _supervise(supervisor: Supervisor) -> int:

@@ -63,8 +63,7 @@ def run_server(
         state = application.state.service
         signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(FAILED if state.has_failed else 0))
         config = _server_config(application, settings, settings.max_connections, certificate, state.drain)
-        config.callback_notify, config.timeout_notify = siblings.beat, 0  # about once a second
-        server = DrainingServer(config, state.drain)
+        server = DrainingServer(config, state.drain, siblings.beat)
         if beside:
             health = create_health_app(settings, state)
             config = _server_config(health, settings, HEALTH_CONNECTIONS, certificate, state.drain)

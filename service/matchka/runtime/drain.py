@@ -10,6 +10,7 @@ import logging
 import math
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final
 
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from matchka.errors import DrainingError
 from matchka.runtime.unread_body import drop_rest
 
+TICKS_PER_BEAT: Final = 10  # of the server: a second
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -105,11 +107,13 @@ class DrainingServer(uvicorn.Server):
     Args:
         config: its application has ClosingAnswers of the same drain around it.
         drain: of the process.
+        beat: called about once a second while the event loop goes round, whatever the wall clock does.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, beat: Callable[[], Awaitable[None]] | None = None) -> None:
         super().__init__(config)
         self._drain = drain
+        self._beat = beat
         self._is_announced = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -126,4 +130,6 @@ class DrainingServer(uvicorn.Server):
         elif self._drain.is_draining and not self._is_announced:
             self._is_announced = True
             LOGGER.info("leaving: not ready any more, and requests are still taken for %g s", self._drain.grace_s)
+        if self._beat is not None and counter % TICKS_PER_BEAT == 0:
+            await self._beat()
         return await super().on_tick(counter)

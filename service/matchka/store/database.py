@@ -106,6 +106,11 @@ class Database(Protocol):
         """SQL: which transactions a statement sees, in the form of matchka.store.feed.snapshot.Snapshot.parse()."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """SQL: a text that is another where numbers of transactions may be given again to others."""
+        ...
+
     def most_writers(self, limits: Limits) -> int:
         """How many transactions of one process may write templates at once."""
         ...

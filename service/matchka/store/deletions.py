@@ -179,8 +179,9 @@ def remove_templates(session: Session, template_ids: Iterable[str], vault: Vault
         session.execute(delete(TemplateRow).where(TemplateRow.template_id.in_(chunk)))
     for key, model, version in sorted(touched):
         # locked in one order, so that neither two of these nor an enrolment wait for each other
-        subject = session.get_one(SubjectRow, key, with_for_update=True)
-        recompute_reference(session, subject, model, version, vault)
+        subject = session.get(SubjectRow, key, with_for_update=True)
+        if subject is not None:  # else somebody has deleted it meanwhile
+            recompute_reference(session, subject, model, version, vault)
     session.flush()
     for keys in in_chunks({key for key, _, _ in touched}):
         has_templates = select(TemplateRow.subject_key).where(TemplateRow.subject_key == SubjectRow.key)

@@ -197,7 +197,11 @@ def test_metrics_of_a_tenant_are_its_own_and_of_the_first_key_all(service: Servi
     seen = service.get("/metrics", service.key(frozenset({Scope.METRICS}), "third")).text
     assert 'tenant="third"' in seen
     assert 'tenant="another"' not in seen
-    assert 'tenant="another"' in service.get("/metrics", FIRST_KEY).text
+    whole = service.get("/metrics", FIRST_KEY).text
+    assert 'tenant="another"' in whole
+    for of_everybody in ("matchka_similarity", "matchka_feed_position", "matchka_gallery_filled_references"):
+        assert of_everybody not in seen
+        assert of_everybody in whole
 
 
 SCORES = {"similarity", "cosine", "probability", "threshold", "llr", "accuracy"}

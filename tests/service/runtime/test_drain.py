@@ -200,3 +200,23 @@ def test_request_in_flight_is_waited_for_until_a_further_signal():
         running.server.handle_exit(signal.SIGTERM, None)
         running.thread.join(TIMEOUT_S)
         assert not running.thread.is_alive()
+
+
+def test_server_beats_once_a_second_whatever_the_wall_clock_does(monkeypatch: pytest.MonkeyPatch):
+    beats: list[int] = []
+
+    async def beat() -> None:
+        beats.append(len(beats))
+
+    async def nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        pass
+
+    async def scenario() -> None:
+        server = DrainingServer(uvicorn.Config(nothing, log_config=None), Drain(), beat)
+        now = time.time()
+        for tick in range(31):
+            monkeypatch.setattr(time, "time", lambda tick=tick: now - 60 * tick)
+            await server.on_tick(tick)
+
+    asyncio.run(scenario())
+    assert beats == [0, 1, 2, 3]

@@ -121,7 +121,7 @@ class Child:
             self._busy_s.append(state["busy_s"])
             self._is_asked, self._silent_s = False, 0.0
         elif "metrics" in message:
-            self.metrics = message["metrics"]
+            self.metrics = message["metrics"] or self.metrics
             if self._metrics_come is not None:
                 self._metrics_come.set_result(None)
                 self._metrics_come = None

@@ -123,6 +123,7 @@ class Front:
         self._turn = 0
         self._is_listening = False
         self._is_closed = False
+        self._again: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
         """Begin to accept where a child takes connections, or stop; to be called when children change."""
@@ -135,6 +136,8 @@ class Front:
         elif self._is_listening and not wants:
             asyncio.get_running_loop().remove_reader(self._listener)
         self._is_listening = wants
+        if has_hands and self._kept:  # they take none yet
+            self._look_later()
 
     def close(self) -> None:
         """Accept no more."""
@@ -173,4 +176,12 @@ class Front:
         if self._is_listening:
             loop.remove_reader(self._listener)
             self._is_listening = False
-        loop.call_later(PAUSE_S, self.look)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(PAUSE_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self.look()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from matchka.runtime.processes.siblings import ServiceCounts
 from matchka.runtime.processes.snapshots import Snapshot
 
 MIB: Final = 1 << 20
+LOGGER: Final = logging.getLogger("matchka.runtime.processes")
 ANSWER_S: Final = 10.0  # the parent waits for less until it gives a process up
 
 
@@ -96,13 +98,20 @@ class Link:
             busy_s = max(behind_s, self._longest_work_s())
             self._send({"state": {"busy_s": busy_s}})
         elif message.get("ask") == "metrics":
-            self._send({"metrics": self._snapshot()})
+            self._send({"metrics": self._metrics()})
         elif message.get("tell") == "all loaded":
             self.all_loaded = True
         elif "counts" in message:
             counts = message["counts"]
             running = {int(number): snapshot for number, snapshot in counts["running"].items()}
             self._asked.pop(0).set_result(ServiceCounts(counts["ended"], running, counts["ready"], counts["replaced"]))
+
+    def _metrics(self) -> Snapshot:
+        try:
+            return self._snapshot()
+        except Exception:  # whatever a collector meets: what was read last is told, and the process goes on
+            LOGGER.exception("the metrics of this process cannot be read")
+            return []
 
     def _send(self, message: dict[str, Any]) -> None:
         with self._writing:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from socket import socket, socketpair
@@ -47,14 +48,22 @@ class Supervisor:
         listeners: bound; whose connections are handed to them.
         stop_s: they are killed when they have not ended so long after SIGTERM.
         hang_s: one that does not answer for so long is killed and replaced.
+        grace_s: connections are taken for so long after SIGTERM, but for those of the listeners behind the first.
     """
 
     def __init__(
-        self, count: int, start: StartProcess, listeners: Sequence[socket], stop_s: float, hang_s: float = HANG_S
+        self,
+        count: int,
+        start: StartProcess,
+        listeners: Sequence[socket],
+        stop_s: float,
+        hang_s: float = HANG_S,
+        grace_s: float = 0.0,
     ) -> None:
         self._count = count
         self._start = start
         self._stop_s = stop_s
+        self._grace_s = grace_s
         self._hang_s = hang_s
         self._fronts = [Front(one, self._hands_at(place)) for place, one in enumerate(listeners)]
         self._children: dict[int, Child] = {}
@@ -84,12 +93,26 @@ class Supervisor:
         if not self._stopping.is_set():
             self._stopping.set()
             self._first_is_open.set()  # who waits to start the others need not
-            asyncio.get_running_loop().call_later(self._stop_s, self._kill)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._stop_s, self._kill)
+            # later connections would wait for the last request in flight, and then be reset
+            loop.call_later(self._grace_s if self._were_loaded else 0.0, self._fronts[0].close)
+        else:
+            self._fronts[0].close()
 
     async def _keep(self, number: int) -> None:
         pause_s = 0.0
         while not self._stopping.is_set():
-            child = await self._started(number)
+            try:
+                child = await self._started(number)
+            except OSError as error:  # no process, no memory, no descriptor is to be had
+                if not self._were_loaded:
+                    raise
+                pause_s = min(max(LOOK_S, 2 * pause_s), LONGEST_PAUSE_S)
+                LOGGER.error("process %d cannot be started: %s; again in %.0f s", number, error.strerror, pause_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause_s)
+                continue
             if self._stopping.is_set():  # meanwhile
                 child.terminate()
             status = await self._watch(child)
@@ -129,9 +152,15 @@ class Supervisor:
         for _, its in pairs:
             its.setblocking(False)
         ends = ChildEnds(its_channel, tuple(its for _, its in pairs))
-        process = self._start(number, ends)
-        for its in (its_channel, *ends.listeners):
-            its.close()
+        try:
+            process = self._start(number, ends)
+        except OSError:
+            for own in (channel, *(own for own, _ in pairs)):
+                own.close()
+            raise
+        finally:
+            for its in (its_channel, *ends.listeners):
+                its.close()
         child = Child(number, process, channel, [Hand(own) for own, _ in pairs], self._look, self._tell_counts)
         await child.connect()
         if self._were_loaded:

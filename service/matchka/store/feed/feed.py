@@ -54,12 +54,14 @@ class FeedState:
 
     Attributes:
         identity: the store's name.
+        origin: where its transactions get their numbers from: a promoted standby goes on with those it has lost.
         forgotten: up to which transaction changes may be missing because of their age; None where none is.
     """
 
     identity: str
     snapshot: Snapshot
     forgotten: int | None
+    origin: str = ""
 
     @property
     def position(self) -> Position:
@@ -72,8 +74,13 @@ class FeedState:
         It has not where the store was replaced, where the database lost transactions as a standby was promoted, and
         where changes were forgotten that had not been seen.
         """
-        is_known = self.forgotten is None or self.forgotten < before.snapshot.horizon
-        return self.identity == before.identity and is_known and self.snapshot.includes(before.snapshot)
+        # what runs still has committed nothing, so that nothing of it can have been forgotten
+        ended = before.snapshot.running - self.snapshot.running
+        is_known = self.forgotten is None or (
+            self.forgotten < before.snapshot.next_id and all(one > self.forgotten for one in ended)
+        )
+        is_same = (self.identity, self.origin) == (before.identity, before.origin)
+        return is_same and is_known and self.snapshot.includes(before.snapshot)
 
 
 class ChangeFeed:
@@ -91,7 +98,7 @@ class ChangeFeed:
         self._engine = open_engine(engine.url.render_as_string(hide_password=False), bounds)
         self._vault = vault
         self._database = database_of(engine)
-        self._queries = _Queries.of(self._database.snapshot)
+        self._queries = _Queries.of(self._database.snapshot, self._database.origin)
 
     def close(self) -> None:
         """Close its connections."""
@@ -123,17 +130,19 @@ class _Queries:
     versions: Executable
 
     @classmethod
-    def of(cls, snapshot: str) -> "_Queries":
+    def of(cls, snapshot: str, origin: str) -> "_Queries":
         shown: ColumnElement[str] = literal_column(snapshot)
+        numbered: ColumnElement[str] = literal_column(origin)
         identity = select(IdentityRow.identity).scalar_subquery()
-        state = select(shown, identity, select(func.max(ChangeHorizonRow.transaction_id)).scalar_subquery())
+        state = select(shown, identity, select(func.max(ChangeHorizonRow.transaction_id)).scalar_subquery(), numbered)
         place = tuple_(ChangeRow.transaction_id, ChangeRow.number)
         behind = place > tuple_(bindparam("last_id"), bindparam("last_number"))
         columns = (ChangeRow.transaction_id, ChangeRow.number, ChangeRow.tenant, ChangeRow.subject_key, ChangeRow.model)
         page = select(*columns).where(behind).order_by(ChangeRow.transaction_id, ChangeRow.number)
         page = page.limit(CHANGES_AT_ONCE)  # in the order of an index, without reading those before them
         late = page.where(ChangeRow.transaction_id.in_(bindparam("late", expanding=True)))
-        return cls(state, page.where(ChangeRow.transaction_id >= bindparam("next_id")), late, versions_query())
+        between = (ChangeRow.transaction_id >= bindparam("next_id"), ChangeRow.transaction_id < bindparam("end_id"))
+        return cls(state, page.where(*between), late, versions_query())
 
 
 class FeedLook:
@@ -152,20 +161,20 @@ class FeedLook:
 
     def state(self) -> FeedState:
         """What the store holds now."""
-        snapshot, identity, forgotten = self._connection.execute(self._queries.state).one()
-        return FeedState(identity, Snapshot.parse(snapshot), forgotten)
+        snapshot, identity, forgotten, origin = self._connection.execute(self._queries.state).one()
+        return FeedState(identity, Snapshot.parse(snapshot), forgotten, origin)
 
     def changes(self, since: Snapshot, until: Snapshot) -> Iterator[tuple[Sequence[Change], int]]:
         """What has changed between two snapshots, some thousands at a time, and how many more there are at least.
 
-        What came later may be among it. To apply a change is to read what is there now, so that neither their order nor
-        a repetition does harm.
+        What came later may be among it. A feed that grows meanwhile is not followed to its end. To apply a change is to
+        read what is there now, so that neither their order nor a repetition does harm.
         """
         late = since.running - until.running  # they had their numbers, and have ended meanwhile
         if late:
             yield from self._pages(self._queries.late, {"late": sorted(late)})
         if until.next_id > since.next_id:
-            yield from self._pages(self._queries.new, {"next_id": since.next_id})
+            yield from self._pages(self._queries.new, {"next_id": since.next_id, "end_id": until.next_id})
 
     def references(self, tenant: str, subject_keys: Sequence[int], model: str) -> References:
         """The references of some subjects for a model by version; subjects that have none are left out."""

@@ -64,6 +64,11 @@ class Postgres:
     now = "clock_timestamp()"
     transaction = "pg_current_xact_id()::text::bigint"
     snapshot = "pg_current_snapshot()::text"
+    # the cluster, and its timeline: a standby that is promoted begins a new one
+    origin = (
+        "((SELECT system_identifier FROM pg_control_system())::text"
+        " || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"
+    )
 
     def most_writers(self, limits: Limits) -> int:
         """Half of the connections: an enrolment that looks for similar subjects needs a second one."""

@@ -56,6 +56,7 @@ class Sqlite:
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
     transaction = NEXT
     snapshot = f"(SELECT '0:' || {NEXT} || ':')"
+    origin = "''"
 
     def most_writers(self, limits: Limits) -> int:  # noqa: ARG002 - of the protocol
         """One: the others would ask again and again, in no order, and for longer than their requests last."""

@@ -19,7 +19,6 @@ from matchka.errors import (
     UnknownSubjectError,
     ZeroVectorError,
 )
-from matchka.gallery.gallery import Gallery
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
@@ -130,7 +129,7 @@ class Enroller:
         if once is not None:
             self._store.answers.require_new(once.request)  # again in the transaction: this only spares the embedding
         read = read_files(model, samples, model.options_for("enrolment", given), rules.skips_bad)
-        look = _Look(self._identifier, self._follower, tenant, model, self._galleries.of(tenant, model))
+        look = _Look(self._identifier, self._follower, tenant, model, self._galleries)
         review = Review(files=read.files, skips=rules.skips_bad)
         if rules.must_agree:
             foreign = self._foreign_to_older(tenant, model, subject_id, read, given)
@@ -165,7 +164,7 @@ class Enroller:
     def similar_to(self, tenant: str, model: Model, subject_id: str) -> SimilarSubjects:
         """Others who may be the same person as a subject that has templates of the model's current version."""
         reference = self._store.reference(tenant, subject_id, model.manifest.name, model.manifest.version)
-        look = _Look(self._identifier, self._follower, tenant, model, self._galleries.of(tenant, model))
+        look = _Look(self._identifier, self._follower, tenant, model, self._galleries)
         return look.at(reference)
 
     def _foreign_to_older(
@@ -301,13 +300,14 @@ class _Look:
     follower: Follower
     tenant: str
     model: Model
-    gallery: Gallery
+    galleries: ServedGalleries
     found: SimilarSubjects | None = None
 
     def at(self, reference: Reference) -> SimilarSubjects:
         """What was found, or is now."""
         if self.found is None:
-            self.found = self.identifier.similar_subjects(self.tenant, self.model, self.gallery, reference)
+            gallery = self.galleries.of(self.tenant, self.model)  # now: galleries that are filled anew are others
+            self.found = self.identifier.similar_subjects(self.tenant, self.model, gallery, reference)
         return self.found
 
     def require_nobody(self, reference: Reference) -> None:

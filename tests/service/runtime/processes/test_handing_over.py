@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from matchka.runtime.processes.handing_over import Front, Hand, HandedConnections
+from matchka.runtime.processes.handing_over import PAUSE_S, Front, Hand, HandedConnections
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process hands connections over on Windows")
 
@@ -127,3 +127,27 @@ def test_connections_that_come_while_nobody_takes_any_wait_for_one_that_does(soc
             return found
 
     assert asyncio.run(scenario()) == b"late"
+
+
+def test_connection_that_a_busy_child_does_not_take_is_given_to_it_when_it_goes_on(sockets: Sockets):
+    """No child comes, goes or loads meanwhile: nobody tells the front to look again."""
+
+    async def scenario() -> socket.socket:
+        hand, child = sockets.hand_and_child()
+        _, other = sockets.connected()
+        while hand.is_given(other):
+            pass
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            front = Front(listener, lambda: [(True, hand)])
+            front.look()
+            client = sockets.stack.enter_context(socket.create_connection(listener.getsockname()))
+            await asyncio.sleep(3 * PAUSE_S)  # it is looked for room twice at least, in vain
+            while True:
+                with suppress(BlockingIOError):
+                    connection, peer = sockets.taken(child)
+                    if peer == client.getsockname():
+                        front.close()
+                        return connection
+                await asyncio.sleep(0)
+
+    assert asyncio.run(asyncio.wait_for(scenario(), TIMEOUT_S)).fileno() > 0

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
@@ -169,3 +170,21 @@ def test_feed_of_another_store_does_not_go_on_here(store_and_state: tuple[Store,
 def store_and_state(database: UnderTest) -> Iterator[tuple[Store, FeedState]]:
     with opened_store(database.url) as store:
         yield store, store.feed.state()
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (Snapshot(732, frozenset({728})), True),  # 728 runs still: nothing of it can have been forgotten
+        (Snapshot(733), False),  # it ended meanwhile, and may have been
+        (Snapshot(733, frozenset({728})), True),
+    ],
+)
+def test_feed_whose_old_changes_were_forgotten_goes_on_unless_one_was_not_seen(now: Snapshot, expected: bool):
+    before = FeedState("0" * 32, Snapshot(732, frozenset({728})), None)
+    assert FeedState("0" * 32, now, 730).follows(before) is expected
+
+
+def test_feed_of_a_promoted_standby_does_not_go_on(store_and_state: tuple[Store, FeedState]):
+    store, state = store_and_state
+    assert not store.feed.state().follows(replace(state, origin="another timeline"))

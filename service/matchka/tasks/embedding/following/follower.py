@@ -232,7 +232,7 @@ class Follower:
         before = self.state
         with self._feed.look() as look:
             state = look.state()
-            is_continued = state.follows(before)
+            is_continued = not self._is_replaced and state.follows(before)  # replaced still: filling has failed
             for changes, left in look.changes(before.snapshot, state.snapshot) if is_continued else ():
                 self._pending = len(changes) + left
                 self._galleries.apply(changes, look)
