@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from matchka.cli.client_commands import FAILED, reported_errors
-from matchka.errors import MatchkaError, SettingsError
+from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps
 from matchka.runtime.telemetry.logs import LogFormat, configure_logging
@@ -67,8 +67,8 @@ def _runner(settings: Settings) -> Callable[[Settings, socket.socket, socket.soc
         from matchka.cli.processes import run_processes  # loads none of what serves: that is for its processes
 
         return run_processes
-    from matchka.cli.server import run_server
-
+    with extra_required("cpu"):
+        from matchka.cli.server import run_server
     return run_server
 
 
