@@ -15,6 +15,7 @@ import typer
 
 from matchka.cli.client_commands import reported_errors
 from matchka.cli.serve import refusal_logged
+from matchka.errors import extra_required
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import end_with_parent, forbid_core_dumps
@@ -105,9 +106,6 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
     forbid_core_dumps()
     allow_many_connections()
     own = settings.of_process(number)
-    from matchka.cli.server import run_server  # only here: the parent would have to load it all
-
-    configure_logging(own.log_level, own.log_format, number)
     listener, *beside = (HandedConnections(end.detach()) for end in ends.listeners)
     rates, refused = (SharedMoments(file) for file in shared.files)
 
@@ -116,6 +114,9 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
 
     try:
         with reported_errors(), refusal_logged(own.log_format):
+            with extra_required("cpu"):
+                from matchka.cli.server import run_server  # only here: the parent would have to load it all
+            configure_logging(own.log_level, own.log_format, number)
             status = run_server(own, listener, beside[0] if beside else None, join)
     except typer.Exit as ending:
         status = ending.exit_code

@@ -151,6 +151,37 @@ def test_replacement_that_cannot_start_is_tried_again_while_another_one_serves(t
     assert run(children.second_cannot_start_again, tmp_path, story) == 0
 
 
+def test_replacement_for_which_the_system_has_no_room_is_tried_again_while_another_one_serves(tmp_path: Path):
+    attempts: list[int] = []
+
+    async def scenario() -> int:
+        start = children.starter(children.obedient, tmp_path)
+
+        def start_twice(number: int, ends: children.ChildEnds) -> children.SpawnProcess:
+            attempts.append(number)
+            if len(attempts) in (3, 4):
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return start(number, ends)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            supervisor = Supervisor(2, start_twice, [listener], STOP_S)
+            running = asyncio.create_task(supervisor.run())
+            service = Service(supervisor, listener.getsockname())
+            before = await asyncio.wait_for(service.all_numbers(2), BOUND_S)
+            os.kill(before[2], signal.SIGKILL)
+            async with asyncio.timeout(BOUND_S):
+                while len(attempts) < 5:
+                    await service.all_numbers(1)  # the other one answers
+                assert (await service.all_numbers(2))[1] == before[1]
+            supervisor.stop()
+            for writer in service.open:
+                writer.close()
+            return await asyncio.wait_for(running, BOUND_S)
+
+    assert asyncio.run(scenario()) == 0
+    assert attempts == [1, 2, 2, 2, 2]
+
+
 def test_process_that_is_stopped_in_its_tracks_is_killed_and_replaced(tmp_path: Path):
     async def story(service: Service) -> None:
         before = await service.all_numbers(2)
