@@ -39,7 +39,11 @@ class Service:
     async def connect(self) -> tuple[int, int]:
         """A connection that stays open. Returns: number and process id of who answers it."""
         reader, writer = await asyncio.open_connection(*self.address)
-        number, pid = (await reader.readline()).split()
+        try:
+            number, pid = (await reader.readline()).split()
+        except (ConnectionError, ValueError):
+            writer.close()
+            raise
         self.open.append(writer)
         self.answered.append(int(number))
         return int(number), int(pid)
