@@ -163,7 +163,7 @@ class BundleGraphs:
     def open(self, file: str, threads: int | None = None) -> OpenedGraph:
         """Open a graph that the bundle has; see matchka.modalities.modality.Graphs.open."""
         path = self.bundle.path / file
-        graph: OpenedGraph = open_ort_session(path, self.threads if threads is None else threads)
+        graph: OpenedGraph = open_ort_session(path, self.threads if threads is None else threads, any_length=True)
         self.opened.append(path)
         return graph
 
