@@ -45,7 +45,8 @@ ALLOWED = {
     "service/matchka/client/answers/__init__.py",
     "service/matchka/client/answers/decisions.py",
     "service/matchka/client/answers/enrolment.py",
-    "service/matchka/client/calls.py",
+    "service/matchka/client/calls/decisions.py",
+    "service/matchka/client/calls/enrolment.py",
     # names that settings had
     "service/matchka/settings.py",
     # where the published weights and data sets of one modality lie, and how these are laid out
