@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,16 @@ from typer.testing import CliRunner
 from matchka_train.cli.train import app
 from matchka_train.datasets.phones import PHONES
 from matchka_train.errors import DatasetError
-from matchka_train.evaluation.pronunciation import MarkLine
+from matchka_train.evaluation.pronunciation import Agreement, MarkLine
 from matchka_train.experiments.phonemes.claims import CLAIMS, claim_rows
 from matchka_train.experiments.phonemes.figures import draw_arms, draw_marks
-from matchka_train.experiments.phonemes.page import arm_rows, confusion_rows, late_rows
+from matchka_train.experiments.phonemes.page import (
+    arm_rows,
+    confusion_rows,
+    late_rows,
+    marked_group_rows,
+    phonemes_page,
+)
 from matchka_train.experiments.phonemes.people import by_age, read_marks
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark, LateRun, MarkedRun
@@ -42,6 +49,40 @@ def test_rows_of_an_arm_hold_the_mean_and_the_range_of_its_seeds() -> None:
         ["AH", "IH", "9"],
         ["-", "S", "4"],
     ]
+
+
+def marked_run(**others: Any) -> MarkedRun:
+    line = MarkLine(slope=0.4, offset=9.5, low=7.0, high=10.0, error=0.7, constant_error=0.9)
+    return MarkedRun("early", HeadRecipe(), (), 0.4, 0.5, 0.8, 0.4, 0.7, 4, 2, line=line, **others)
+
+
+def test_rows_of_groups_hold_ages_and_parts_of_the_speakers() -> None:
+    marked = marked_run(ages={"below 18": Agreement(0.25, 0.75, 40, 2)}, parts={"part 1": Agreement(0.5, 0.875, 60, 3)})
+    assert marked_group_rows(Benchmark((), (marked,), ()))[1:] == [
+        ["early", "below 18", "0.250", "0.750", "40", "2"],
+        ["early", "part 1", "0.500", "0.875", "60", "3"],
+    ]
+
+
+def test_page_of_a_run_without_arms_writes_marks_and_leaves_everything_else() -> None:
+    page = "A\n<!-- rows: arms -->\nolder\n<!-- end -->\nB\n<!-- rows: marks -->\nolder\n<!-- end -->\nC\n"
+    written = phonemes_page(page, Benchmark((), (marked_run(pearson_interval=(0.4, 0.6)),), ()))
+    before, after = written.split("<!-- rows: marks -->\n")
+    assert before == "A\n<!-- rows: arms -->\nolder\n<!-- end -->\nB\n"
+    header, line, row, rest = after.split("\n", 3)
+    assert header.startswith("| arm | PER, mark 8 and above | Pearson |")
+    assert line == "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    assert row == "| early | 0.400 | 0.500 (0.400-0.600) | 0.800 | 0.400 | 0.700 | 0.700 | 0.900 | 4 | 2 |"
+    assert rest == "<!-- end -->\nC\n"
+
+
+def test_page_that_lacks_a_table_gets_it_at_its_end() -> None:
+    written = phonemes_page("# A page\n", Benchmark((arm_run(0, 0.4),), (), ()))
+    assert written.startswith("# A page\n\n<!-- rows: arms -->\n| arm | parameters |")
+    assert "| early | 1000 | 1 | 0.400 | 0.420 | 0.380 | 80% |\n<!-- end -->\n" in written
+    assert "<!-- rows: confusions -->" in written
+    assert "marks" not in written
+    assert phonemes_page(written, Benchmark((arm_run(0, 0.4),), (), ())) == written
 
 
 def test_claims_are_tried_on_the_seeds_that_both_sides_have() -> None:
@@ -73,14 +114,7 @@ def test_every_arm_of_a_claim_is_one_of_the_benchmark() -> None:
 
 
 def test_figures_of_arms_late_fusion_and_marks_are_drawn(tmp_path: Path) -> None:
-    line = MarkLine(slope=0.4, offset=9.5, low=7.0, high=10.0, error=0.7, constant_error=0.9)
-    head = HeadRecipe()
-    marked = MarkedRun(
-        *("early", head, (), 0.4, 0.5, 0.8, 0.4, 0.7, 4, 2),
-        line=line,
-        scores=[-1.0, -2.0, -0.5, -0.6],
-        marks=[7.0, 7.0, 8.0, 10.0],
-    )
+    marked = marked_run(scores=[-1.0, -2.0, -0.5, -0.6], marks=[7.0, 7.0, 8.0, 10.0])
     late = [LateRun(("early", "log-mel"), 0, weight, 0.93, 0.45) for weight in (0.1, 0.5)]
     draw_arms(Benchmark((arm_run(0, 0.4), arm_run(1, 0.44)), (), tuple(late)), tmp_path / "arms.png")
     draw_marks(Benchmark((), (marked,), ()), tmp_path / "marks.png")
@@ -172,8 +206,13 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(
     assert marked["line"]["high"] == 10
     assert marked["pearson_interval"][0] <= marked["pearson"] <= marked["pearson_interval"][1]
     assert (len(marked["scores"]), len(marked["marks"])) == (24, 24)
+    assert {name: (part["clips"], part["speakers"]) for name, part in marked["parts"].items()} == {
+        "part 1": (12, 4),
+        "part 2": (12, 4),
+    }
     for figure in ("phonemes.png", "phonemes-marks.png"):
         assert (tmp_path / "found" / figure).stat().st_size > 1000
+    assert "| eight | " in (tmp_path / "found" / "phonemes.md").read_text()
     folds = sorted((tmp_path / "found" / "runs").rglob("only-marked-fold-*.safetensors"))
     assert [path.stem for path in folds] == ["only-marked-fold-0", "only-marked-fold-1"]
     folds[1].unlink()  # as an interruption leaves them: one part is done
@@ -191,3 +230,15 @@ def test_command_on_made_clips_compares_two_arms_and_keeps_what_was_finished(
     assert CliRunner().invoke(app, without_folds).exit_code == 0
     (own,) = json.loads((tmp_path / "found" / "phonemes.json").read_text())["marked"]
     assert (own["arm"], own["clips"], own["speakers"]) == ("eight", 6, 2)  # a quarter of 8 people chose the epoch
+    alone = arms.rpartition(", {name")
+    changed = {f"arms=[{arms}]": f"arms=[{{name{alone[2]}]", "late=[[eight, six]]": "late=[]"}
+    changed |= {"marked_arms=[only-marked, states]": "marked_arms=[only-marked]"}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "phonemes.md").write_text("# Phones\n")
+    marks_alone = [*(changed.get(value, value) for value in arguments), "--page", str(tmp_path / "docs")]
+    done = CliRunner().invoke(app, marks_alone)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "docs" / "phonemes.md").read_text()
+    assert page.startswith("# Phones\n\n<!-- rows: marks -->\n")
+    assert "<!-- rows: arms -->" not in page
+    assert {file.name for file in (tmp_path / "docs").iterdir()} == {"phonemes.md", "phonemes-marks.png"}

@@ -19,10 +19,8 @@ from matchka_train.experiments.enhancer.run import LowResolution, run_low_resolu
 from matchka_train.experiments.equalizer import EqualizerRecipe, EqualizerRuns, run_equalizer
 from matchka_train.experiments.face_heads import FaceHeads, FaceHeadsRecipe, run_face_heads
 from matchka_train.experiments.figures import draw_equalizer, draw_face_heads, draw_promises, draw_two_stage
-from matchka_train.experiments.phonemes.claims import claim_rows as phoneme_claim_rows
 from matchka_train.experiments.phonemes.figures import draw_arms, draw_marks
-from matchka_train.experiments.phonemes.page import arm_rows as phoneme_arm_rows
-from matchka_train.experiments.phonemes.page import confusion_rows, late_rows, marked_age_rows, marked_rows
+from matchka_train.experiments.phonemes.page import TABLES, phonemes_page
 from matchka_train.experiments.phonemes.recipe import BenchmarkRecipe
 from matchka_train.experiments.phonemes.results import Benchmark
 from matchka_train.experiments.phonemes.run import BenchmarkRun
@@ -223,6 +221,10 @@ def phonemes_command(
     overrides: Overrides = None,
     values: Values = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = EXPERIMENTS / "phonemes",
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Folder of phonemes.md, its marked tables written anew, and its figures; by default --out."),
+    ] = None,
     threads: Threads = 2,
 ) -> None:
     """Which encoder, layer and fusion reads phones best; see docs/experiments/phonemes.md."""
@@ -232,14 +234,19 @@ def phonemes_command(
     with show_progress() as progress:
         found = BenchmarkRun(base, wanted, out, progress).run()
     _write(TypeAdapter(Benchmark).dump_json(found, indent=1), out / "phonemes.json")
-    draw_arms(found, out / "phonemes.png")
-    draw_marks(found, out / "phonemes-marks.png")
-    tables = (phoneme_arm_rows, phoneme_claim_rows, late_rows, marked_rows, marked_age_rows, confusion_rows)
-    for rows in tables:
+    folder = out if page is None else page
+    if found.runs:
+        draw_arms(found, folder / "phonemes.png")
+    if found.marked:
+        draw_marks(found, folder / "phonemes-marks.png")
+    path = folder / "phonemes.md"
+    known = path.read_text(encoding="utf-8") if path.is_file() else ""
+    _write(phonemes_page(known, found).encode(), path)
+    for rows in TABLES.values():
         Console().print(_table(rows(found)))
     for name, reason in found.absent.items():
         Console().print(f"{name} was left out: {reason}")
-    sys.stdout.write(f"{out / 'phonemes.json'}\n")
+    sys.stdout.write(f"{path}\n")
 
 
 def _recipe(kind: type[AnyRecipe], values: Sequence[str]) -> AnyRecipe:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from matchka.vectors import FloatArray
 from matchka_train.evaluation.pronunciation import agreement, agreement_intervals, fit_line, text_scores
-from matchka_train.experiments.phonemes.people import LOW_MARK, Values, by_age
+from matchka_train.experiments.phonemes.people import LOW_MARK, Values, by_age, by_group
 from matchka_train.experiments.phonemes.recipe import ArmRecipe
 from matchka_train.experiments.phonemes.results import MarkedRun
 from matchka_train.fitting.ctc.clips import SpokenClips
@@ -62,4 +62,5 @@ def marked_run(
         scores=scores.tolist(),
         marks=marks.tolist(),
         ages=by_age(scores, marks, clips.subjects, ages),
+        parts=by_group(scores, marks, clips.subjects, {f"part {1 + fold}": folds == fold for fold in np.unique(folds)}),
     )

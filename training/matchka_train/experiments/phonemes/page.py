@@ -1,11 +1,17 @@
 """What the benchmark found, as rows for a terminal and for docs/experiments; means over seeds, and their range."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from matchka_train.experiments.phonemes.claims import claim_rows
 from matchka_train.experiments.phonemes.results import ArmRun, Benchmark
 from matchka_train.experiments.seeds import mean_and_range
+
+Rows: TypeAlias = list[list[str]]
+BLOCK: Final = re.compile(r"<!-- rows: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def arm_rows(found: Benchmark) -> list[list[str]]:
@@ -36,11 +42,11 @@ def marked_rows(found: Benchmark) -> list[list[str]]:
     return rows
 
 
-def marked_age_rows(found: Benchmark) -> list[list[str]]:
-    """The same within groups of age; the header first."""
+def marked_group_rows(found: Benchmark) -> list[list[str]]:
+    """The same within groups of age and within the parts of the speakers; the header first."""
     rows = [["arm", "readers", "Pearson", "AUC", "clips", "speakers"]]
     for run in found.marked:
-        for name, part in run.ages.items():
+        for name, part in (run.ages | run.parts).items():
             rows.append([run.arm, name, f"{part.pearson:.3f}", f"{part.auc:.3f}", str(part.clips), str(part.speakers)])
     return rows
 
@@ -57,11 +63,43 @@ def late_rows(found: Benchmark) -> list[list[str]]:
 
 def confusion_rows(found: Benchmark) -> list[list[str]]:
     """The most frequent confusions of the run with the fewest errors; the header first."""
-    run = min(found.runs, key=lambda run: run.per)
-    return [
-        ["to be read", f"decoded by {run.arm}", "times"],
-        *([one or "-", other or "-", str(n)] for one, other, n in run.confusions),
-    ]
+    best = sorted(found.runs, key=lambda run: run.per)[:1]
+    rows = [["to be read", *(f"decoded by {run.arm}" for run in best), "times"]]
+    return rows + [[one or "-", other or "-", str(n)] for run in best for one, other, n in run.confusions]
+
+
+TABLES: Final[Mapping[str, Callable[[Benchmark], Rows]]] = {
+    "arms": arm_rows,
+    "claims": claim_rows,
+    "late": late_rows,
+    "marks": marked_rows,
+    "marks-by-group": marked_group_rows,
+    "confusions": confusion_rows,
+}
+
+
+def phonemes_page(page: str, found: Benchmark) -> str:
+    """The page with its marked tables written anew; what was not run this time stays as it stands.
+
+    A table begins with `<!-- rows: NAME -->` and ends with `<!-- end -->`; one that the page lacks comes to its end.
+
+    Args:
+        page: Markdown; empty where there is none yet.
+        found: rows of its tables.
+    """
+    tables = {name: _markdown(rows) for name, of in TABLES.items() if len(rows := of(found)) > 1}
+
+    def written(block: re.Match[str]) -> str:
+        name = block.group(1)
+        return f"<!-- rows: {name} -->\n{tables.pop(name)}<!-- end -->" if name in tables else block.group()
+
+    page = BLOCK.sub(written, page)
+    return page + "".join(f"\n<!-- rows: {name} -->\n{table}<!-- end -->\n" for name, table in tables.items())
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    header, *others = rows
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *others))
 
 
 def _known(runs: Sequence[ArmRun], field: str) -> list[float]:

@@ -65,8 +65,22 @@ def by_age(scores: Values, marks: Values, subjects: Sequence[str], ages: Mapping
     Returns: by the words of the group.
     """
     is_child = np.array([ages[subject] < ADULT_AGE for subject in subjects])
+    return by_group(scores, marks, subjects, {CHILDREN: is_child, ADULTS: ~is_child})
+
+
+def by_group(
+    scores: Values, marks: Values, subjects: Sequence[str], groups: Mapping[str, npt.NDArray[np.bool_]]
+) -> dict[str, Agreement]:
+    """Agreement with people's marks within each group that has low marks and others.
+
+    Args:
+        scores: (clips,), higher is better.
+        marks: (clips,), of people.
+        subjects: who reads each clip.
+        groups: (clips,), whether a clip belongs to the group of that name.
+    """
     found = {}
-    for name, inside in ((CHILDREN, is_child), (ADULTS, ~is_child)):
+    for name, inside in groups.items():
         low = marks[inside] < LOW_MARK
         if low.any() and not low.all():
             people = [subject for subject, is_in in zip(subjects, inside, strict=True) if is_in]

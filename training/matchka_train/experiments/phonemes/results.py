@@ -54,6 +54,7 @@ class MarkedRun:
         scores: the ratio of each clip.
         marks: of each clip.
         ages: the same agreement of the ratio within groups of age, where a group has clips on both sides of the mark.
+        parts: the same within the parts of the speakers, each of which another head or another line judged.
     """
 
     arm: str
@@ -72,6 +73,7 @@ class MarkedRun:
     scores: list[float] = field(default_factory=list)
     marks: list[float] = field(default_factory=list)
     ages: dict[str, Agreement] = field(default_factory=dict)
+    parts: dict[str, Agreement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from matchka_train.datasets.phones import CLASSES
 from matchka_train.datasets.splits import flat
 from matchka_train.datasets.transcripts import read_transcripts
 from matchka_train.errors import EncoderAbsentError, RecipeError
-from matchka_train.evaluation.late_fusion import by_frame, by_sequence
+from matchka_train.evaluation.late_fusion import SequenceChoice, by_frame, sequence_choice
 from matchka_train.experiments.phonemes.marked import marked_run
 from matchka_train.experiments.phonemes.people import ADULT_AGE, Values, read_ages, read_marks
 from matchka_train.experiments.phonemes.recipe import ArmRecipe, BenchmarkRecipe
@@ -67,6 +67,7 @@ class BenchmarkRun:
         self._ages = read_ages(base.data.validation, self._data.validation)
         self._prepared_by: dict[str, PreparedClips] = {}
         self._posteriors_by: dict[tuple[str, int], list[FloatArray]] = {}
+        self._choices_of: dict[tuple[tuple[str, str], int], list[SequenceChoice]] = {}
 
     def run(self) -> Benchmark:
         """All of it.
@@ -135,11 +136,17 @@ class BenchmarkRun:
     def _late(self, arms: tuple[str, str], seed: int, weight: float) -> LateRun:
         first, second = (self._posteriors(name, seed) for name in arms)
         read = [said.phones for said in self._reported(self._arm_named(arms[0])).transcripts]
-        rates = [
-            _rate([join(one, other, weight) for one, other in zip(first, second, strict=True)], read)
-            for join in (by_frame, by_sequence)
-        ]
-        return LateRun(arms, seed, weight, *rates)
+        frames = [by_frame(one, other, weight) for one, other in zip(first, second, strict=True)]
+        sequences = [choice.at(weight) for choice in self._choices(arms, seed)]
+        return LateRun(arms, seed, weight, _rate(frames, read), _rate(sequences, read))
+
+    def _choices(self, arms: tuple[str, str], seed: int) -> list[SequenceChoice]:
+        """What two arms decode, and how likely both find it; all weights of late fusion take the same."""
+        if (arms, seed) not in self._choices_of:
+            first, second = (self._posteriors(name, seed) for name in arms)
+            pairs = zip(first, second, strict=True)
+            self._choices_of[arms, seed] = [sequence_choice(one, other) for one, other in pairs]
+        return self._choices_of[arms, seed]
 
     def _posteriors(self, name: str, seed: int) -> list[FloatArray]:
         """What an arm reads in the reported clips; several weights of late fusion take the same."""
