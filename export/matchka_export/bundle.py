@@ -32,7 +32,7 @@ BASE_VERSION: Final = "1.0.0"  # raised by hand when code changes what an embedd
 LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "torch")
 EXPORTER: Final = "matchka-export"
 # raised by hand when graphs are written in another way: bundles of before are then built again, under the same version
-EXPORTER_REVISION: Final = "2"
+EXPORTER_REVISION: Final = "3"
 VERSION_DIGITS: Final = 8  # hexadecimal digits of the content in a version: 4 billion before two are likely to meet
 
 

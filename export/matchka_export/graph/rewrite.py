@@ -34,6 +34,21 @@ def rewrite_exactly(path: Path, *, to_the_bit: bool = False) -> None:
     tidy_graph(path)
 
 
+def share_equal_parts(path: Path) -> None:
+    """Let a graph compute once what it was exported with twice: equal constants become one, then equal operations do.
+
+    The same numbers, to the bit.
+
+    Args: path: an exported graph, replaced.
+    """
+    model = ir.serde.deserialize_model(onnx.load(str(path)))
+    once = ir.passes.common
+    for share in (once.DeduplicateHashedInitializersPass(), once.CommonSubexpressionEliminationPass()):
+        share(model)
+    onnx.save_model(ir.serde.serialize_model(model), path, save_as_external_data=False)
+    tidy_graph(path)
+
+
 def _prelu(op: Any, x: ir.Value, slope: ir.Value) -> Any:
     return op.PRelu(x, slope)
 

@@ -13,7 +13,8 @@ from matchka.modalities.audio.level import level_gain
 from matchka.modalities.audio.spec import AudioInputSpec
 from matchka.modalities.modality import GraphInput
 from matchka.vectors import FloatArray
-from matchka_export.graph.trace import tidy_graph, trace_graph
+from matchka_export.graph.rewrite import share_equal_parts
+from matchka_export.graph.trace import trace_graph
 from matchka_train.backbones.frames.encoder import ClipInput
 
 LOG_POSTERIORS: Final = "log_posteriors"
@@ -66,7 +67,7 @@ def export_posteriors(model: ClipsToPosteriors, spec: AudioInputSpec, path: Path
     """
     traced = GraphInput(spec.graph_input().name, (TRACED_SAMPLES,), "float32")
     trace_graph(model, traced, path, (LOG_POSTERIORS,), free_axes=(1,))
-    tidy_graph(path)
+    share_equal_parts(path)  # encoders of one front end transform a clip once
     graph_file = onnx.load(str(path))
     # the exporter writes down how many frames the traced clip had; nothing that computes depends on it
     frames = graph_file.graph.output[0].type.tensor_type.shape.dim[1]

@@ -1,6 +1,9 @@
 """The graph of a head: whole clips of any length, and the posteriors that torch computes."""
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -20,17 +23,21 @@ from matchka_train.heads.phones.recipe import ConvolutionContextRecipe, HeadReci
 
 pytestmark = pytest.mark.slow  # tracing a network takes seconds
 
-BANDS = 8
+BANDS = (8, 6)  # of two front ends that differ in their bands alone
 CLASSES = 5
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipsToPosteriors, OrtSession]:
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graph") / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def exported(path: Path) -> tuple[ClipsToPosteriors, OrtSession]:
     torch.manual_seed(0)
     context = ConvolutionContextRecipe(kind="convolution", width=4, layers=1)
-    head = PhoneHead(HeadRecipe(context=context), [EncoderShape(1, 3 * BANDS)], CLASSES)
-    model = ClipsToPosteriors([LogMelFrames(BANDS, 3)], head.eval())
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    head = PhoneHead(HeadRecipe(context=context), [EncoderShape(1, 3 * bands) for bands in BANDS], CLASSES)
+    model = ClipsToPosteriors([LogMelFrames(bands, 3) for bands in BANDS], head.eval())
     spec = clip_spec(ClipInput())
     export_posteriors(model, spec, path)
     given = spec.graph_input()
@@ -58,3 +65,12 @@ def test_exported_graph_gives_a_clip_the_same_alone_and_in_company(
     together = exported[1].run(clips)[LOG_POSTERIORS]
     alone = [exported[1].run(clip[None])[LOG_POSTERIORS][0] for clip in clips]
     assert np.abs(together - np.stack(alone)).max() < 1e-5
+
+
+@pytest.mark.usefixtures("exported")
+def test_exported_graph_of_two_front_ends_transforms_a_clip_once(path: Path) -> None:
+    graph = onnx.load(str(path)).graph
+    known = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    transforms = [known[node.input[1]] for node in graph.node if node.op_type == "Conv"]
+    assert transforms.count([402, 1, 400]) == 1  # real and imaginary parts of 201 bins of 400 samples
+    assert sum(dims == [402, 1, 400] for dims in known.values()) == 1
