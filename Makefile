@@ -49,7 +49,7 @@ $(VENV)/.run: pyproject.toml $(CONSTRAINTS) $(INTERRUPTED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(INSTALL) -e '.[$(EXTRA),train,test]'
+	$(INSTALL) -e '.[$(EXTRA),train,test,lint]'
 	@touch $@
 
 run: bundles
@@ -77,6 +77,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/yamllint --strict --config-file .ci/yamllint.yaml compose.yaml deploy tests
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/compose.scale.yaml
 
 types: $(VENV)/.test
 	$(BIN)/mypy
