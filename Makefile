@@ -3,7 +3,8 @@
 # make test    the tests
 # make test-unit  those without real data, default bundles, whole programs and long training: a few minutes
 # make check   lint, types and tests: what CI runs
-# make load    load test against a server it starts; report in build/load/ (USERS=16 DURATION=60s)
+# make load    load test of one scenario against a server it starts, or HOST=http://…; report in build/load/, exit status 1 where
+#              a bound is not kept (SCENARIO=steady USERS=16 DURATION=60s WORKERS=0; docs/capacity.md has the scenarios)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; about 35 min)
 # make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, send it hostile input for HOSTILE_S=120 s,
 #              then attack what is enrolled (RECOVERY_CALLS=1000); reports in build/torture/
@@ -89,11 +90,12 @@ check: lint types test
 BESIDE_SERVER := $(BIN)/python -m loadtests.with_server --port $(LOAD_PORT)
 USERS ?= 16
 DURATION ?= 60s
+SCENARIO ?= steady
+WORKERS ?= 0
+# LOAD: further options of loadtests/locustfile.py, such as --max-p99-ms 500
 load: $(VENV)/.test bundles
-	@$(BESIDE_SERVER) --out build/load -- $(BIN)/locust --locustfile loadtests/locustfile.py --headless \
-	    --host $(LOAD_URL) --users $(USERS) --spawn-rate $(USERS) \
-	    --run-time $(DURATION) --stop-timeout 10 --only-summary --html build/load/report.html --csv build/load/report
-	@echo "report: build/load/report.html"
+	@$(BIN)/python -m loadtests.scenarios --scenario $(SCENARIO) $(if $(HOST),--host $(HOST),--port $(LOAD_PORT)) \
+	    --users $(USERS) --duration $(DURATION) --workers $(WORKERS) $(LOAD)
 
 KILLS ?= 200
 SEED ?= 1

@@ -1,103 +1,173 @@
-"""A mix of calls against a running service: 10 % enrol, 50 % verify, 25 % identify, 15 % embed.
+"""Load by scenario against a running service, with locust: what `python -m loadtests.scenarios` starts.
 
-A share of FACE_SHARE (0.3 by default) sends a picture, the others a clip of 1 to 21 s; LOAD_SAMPLES names the folder
-of samples, by default what `matchka-export samples` fetched.
+    locust --locustfile loadtests/locustfile.py --headless --host http://127.0.0.1:8000 --scenario spike --users 16
+
+Exit status 1: a bound of the scenario was not kept; 2: no such scenario; 3: the host does not answer, or lacks what is
+needed.
 """
 
 import itertools
-import os
 import random
+import sys
 import uuid
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import gevent
-from locust import FastHttpUser, constant, events, task
+from locust import FastHttpUser, LoadTestShape, constant, events, task
 from locust.env import Environment
-from payloads import Payload, form, read_samples
+from locust.runners import MasterRunner, Runner, WorkerRunner
 
-SAMPLES = Path(os.environ.get("LOAD_SAMPLES", "build/samples"))
-FACE_SHARE = float(os.environ.get("FACE_SHARE", "0.3"))
-PEOPLE = {"voice": read_samples(SAMPLES / "voice"), "face": read_samples(SAMPLES / "face")}
-RUN = uuid.uuid4().hex[:8]  # several processes, or a second run, enrol under names of their own
-ENROLMENTS = {model: itertools.count() for model in PEOPLE}
-SUBJECTS_KEPT = 500  # enrolments beyond this go to the first subjects again, so that the gallery stays bounded
-ALREADY_ENROLLED = 409  # by the caller who came first
+from loadtests.bench.table import machine
+from loadtests.scenarios.calls import Converse, Request
+from loadtests.scenarios.material import Material, read_material
+from loadtests.scenarios.options import add_options, chosen_scenario, given_keys
+from loadtests.scenarios.preparation import HostFailedError, Service, authorization, prepare
+from loadtests.scenarios.report import Run, add_to_html, as_lines, write_json
+from loadtests.scenarios.verdict import PERCENTILES, Counted, Row, judge
 
-
-def any_model() -> str:
-    """The model of the next call."""
-    return "face" if random.random() < FACE_SHARE else "voice"
-
-
-def fresh_enrolment(model: str) -> tuple[str, bytes]:
-    """A subject and a sample that it was never sent before: the service refuses duplicates."""
-    samples = [sample for person in sorted(PEOPLE[model]) for sample in PEOPLE[model][person]]
-    turn, subject = divmod(next(ENROLMENTS[model]), SUBJECTS_KEPT)
-    generation, number = divmod(turn, len(samples))
-    return f"load:{RUN}:{generation}:{subject}", samples[(number + subject) % len(samples)]
+DURATION_S = 60
+NOT_KEPT, HOST_FAILED = 1, 3  # exit statuses; argparse has 2
+REJECTED = (429, 503)
+PHASE = "phase"  # what those who send are told when another phase begins
+NO_KEY = (None,)
 
 
 class Caller(FastHttpUser):
-    """Someone who calls without a pause."""
+    """Someone who calls without a pause, also after a rejection."""
 
     wait_time = constant(0)
     connection_timeout = 30.0
     network_timeout = 60.0
+    phase = ""  # of the run, for all callers of this process
+    keys: itertools.cycle = itertools.cycle(NO_KEY)
+    mix: Sequence[Converse] = ()  # each as often as its weight
 
     def on_start(self) -> None:
-        """Enrol everybody, so that verify finds them."""
-        self.verify_payloads: dict[str, list[Payload]] = {}
-        self.search_payloads: dict[str, list[Payload]] = {}
-        for model, people in PEOPLE.items():
-            for person, samples in people.items():
-                first = form(samples[0], model=model, subject_id=f"load:{person}")
-                self._send("enroll", first, (201, ALREADY_ENROLLED), "set-up")
-            self.verify_payloads[model] = [
-                form(sample, model=model, subject_id=f"load:{person}") for person in people for sample in people[person]
-            ]
-            self.search_payloads[model] = [form(sample, model=model) for person in people for sample in people[person]]
+        """Belong to one tenant."""
+        self.authorization = authorization(next(self.keys))
 
-    @task(10)
-    def enroll(self) -> None:
-        """Enrol one sample under a fresh name."""
-        model = any_model()
-        subject, sample = fresh_enrolment(model)
-        fields = {"model": model, "subject_id": subject, "force": "true"}  # a subject gets the samples of anybody
-        self._send("enroll", form(sample, **fields), (201,), f"enroll {model}")
+    @task
+    def converse(self) -> None:
+        """One conversation of the mix: each answer leads to the next request."""
+        conversation, answer = random.choice(self.mix)(), None
+        try:
+            while True:
+                answer = self._send(conversation.send(answer))
+        except StopIteration:
+            pass
 
-    @task(50)
-    def verify(self) -> None:
-        """Verify a sample against its own person."""
-        model = any_model()
-        self._send("verify", random.choice(self.verify_payloads[model]), (200,), f"verify {model}")
-
-    @task(25)
-    def identify(self) -> None:
-        """Search a sample in the gallery."""
-        model = any_model()
-        self._send("identify", random.choice(self.search_payloads[model]), (200,), f"identify {model}")
-
-    @task(15)
-    def embed(self) -> None:
-        """Embed a sample."""
-        model = any_model()
-        self._send("embed", random.choice(self.search_payloads[model]), (200,), f"embed {model}")
-
-    def _send(self, call: str, payload: Payload, expected: tuple[int, ...], name: str) -> None:
+    def _send(self, request: Request) -> bytes | None:
+        row = Row(self.phase, request.name)
+        headers = {**request.payload.headers, **self.authorization}
         with self.client.post(
-            f"/v1/{call}", data=payload.body, headers=payload.headers, name=name, catch_response=True
+            request.path, data=request.payload.body, headers=headers, name=row.name, catch_response=True
         ) as answer:
-            if answer.status_code not in expected:
+            if answer.status_code == request.expected:
+                answer.success()
+                return answer.content
+            if answer.status_code in REJECTED and "Retry-After" in answer.headers:
+                answer.request_meta["name"] = replace(row, is_rejected=True).name
+                answer.success()
+            else:
                 answer.failure(f"{answer.status_code}: {(answer.text or '')[:200]}")
+        return None
+
+
+class Phases(LoadTestShape):
+    """As many callers as the scenario's phase has; those who send are told its name."""
+
+    use_common_options = True
+    runner: Runner
+
+    def tick(self) -> tuple[int, float] | None:
+        """Callers, and as many of them begin a second; None at the end."""
+        options = self.runner.environment.parsed_options
+        phase = chosen_scenario(options).phase_at(self.get_run_time(), _duration_s(options))
+        if phase is None:
+            return None
+        callers = max(1, round(phase.load * (options.num_users or 1)))
+        self.runner.send_message(PHASE, phase.name)
+        return callers, callers
+
+
+@events.init_command_line_parser.add_listener
+def _(parser: ArgumentParser) -> None:
+    add_options(parser)
 
 
 @events.init.add_listener
-def forget_the_set_up(environment: Environment, **_: object) -> None:
-    """Start counting when every caller has enrolled its people."""
+def begin(environment: Environment, runner: Runner, **_: object) -> None:
+    """Enrol everybody, uncounted, where the run is led; get ready to send elsewhere."""
+    options = environment.parsed_options
+    scenario = chosen_scenario(options)
+    material = read_material(Path(options.samples), run=uuid.uuid4().hex[:8])
+    if not isinstance(runner, WorkerRunner):
+        try:
+            service = prepare(environment.host or "", given_keys(options), scenario, material)
+        except HostFailedError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(HOST_FAILED)
+        environment.events.quitting.add_listener(_judging(service, datetime.now(UTC)))
+    if not isinstance(runner, MasterRunner):
+        runner.register_message(PHASE, _enter)
+        environment.events.test_start.add_listener(_sending(material))
 
-    def reset() -> None:
-        gevent.sleep(5)
-        if environment.runner is not None:
-            environment.runner.stats.reset_all()
 
-    gevent.spawn(reset)
+def _enter(msg: Any, **_: object) -> None:
+    Caller.phase = msg.data
+
+
+def _sending(material: Material) -> Callable[..., None]:
+    """Options of the one who leads the run have arrived when it starts."""
+
+    def start(environment: Environment, **_: object) -> None:
+        options = environment.parsed_options
+        Caller.keys = itertools.cycle(given_keys(options) or NO_KEY)
+        mix = [[kind.prepare(material)] * weight for kind, weight in chosen_scenario(options).mix]
+        Caller.mix = list(itertools.chain.from_iterable(mix))
+
+    return start
+
+
+def _judging(service: Service, began: datetime) -> Callable[..., None]:
+    def finish(environment: Environment, **_: object) -> None:
+        options, runner = environment.parsed_options, environment.runner
+        scenario = chosen_scenario(options)
+        run = Run(
+            scenario=scenario,
+            service=service,
+            host=environment.host or "",
+            users=options.num_users or 1,
+            duration_s=_duration_s(options),
+            began=f"{began:%Y-%m-%d %H:%M} UTC",
+            workers=options.expect_workers if isinstance(runner, MasterRunner) else 0,
+            machine=machine(),
+            findings=judge(scenario, _counted(runner)),
+        )
+        sys.stdout.write("\n".join(as_lines(run)) + "\n")
+        is_whole = run.is_passed and not runner.exceptions
+        environment.process_exit_code = 0 if is_whole else options.exit_code_on_error or NOT_KEPT
+        if options.html_file and Path(options.html_file).is_file():
+            add_to_html(run, Path(options.html_file))
+            write_json(run, Path(options.html_file).with_suffix(".json"))
+
+    return finish
+
+
+def _counted(runner: Runner) -> dict[Row, Counted]:
+    return {
+        Row.named(entry.name): Counted(
+            entry.num_requests,
+            entry.num_failures,
+            {name: entry.get_response_time_percentile(share) for name, share in PERCENTILES.items()},
+        )
+        for entry in runner.stats.entries.values()
+    }
+
+
+def _duration_s(options: Namespace) -> float:
+    return options.run_time or DURATION_S

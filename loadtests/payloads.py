@@ -1,5 +1,6 @@
 """Request bodies made once, before the load starts, so that the client's own work does not blur the measurement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,10 @@ class Payload:
         return {"Content-Type": self.content_type}
 
 
-def form(sample: bytes, **fields: str) -> Payload:
-    """A form with one file."""
-    parts: dict[str, str | tuple[str, bytes]] = {**fields, "file": ("sample", sample)}
+def form(files: bytes | Mapping[str, bytes], **fields: str) -> Payload:
+    """A form with files by their fields; a file alone is `file`."""
+    named = {"file": files} if isinstance(files, bytes) else files
+    parts: dict[str, str | tuple[str, bytes]] = {**fields, **{name: ("sample", data) for name, data in named.items()}}
     body, content_type = encode_multipart_formdata(parts)
     return Payload(body, content_type)
 

@@ -6,10 +6,12 @@ The server's log and data go to `--out`. When the server dies, the command is st
 """
 
 import argparse
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -29,26 +31,50 @@ def main() -> NoReturn:
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    if status_of(arguments.port, "/readyz"):
-        sys.exit(f"A service already answers on port {arguments.port}; choose another with PORT=")
-    shutil.rmtree(arguments.out, ignore_errors=True)
-    log = arguments.out / "server.log"
+    sys.exit(status_beside_server(arguments.port, arguments.out, arguments.models_dir, arguments.command))
+
+
+def status_beside_server(
+    port: int,
+    out: Path,
+    models_dir: Path,
+    command: list[str],
+    before: Callable[[], Mapping[str, str]] = dict,
+    **settings: object,
+) -> int:
+    """The exit status of a command that runs beside a server.
+
+    Args:
+        port: of the server.
+        out: emptied first; the server's log and data go there.
+        models_dir: bundles.
+        command: to run.
+        before: what has to be done before the server starts; returns variables for the command.
+        settings: of the server, see loadtests.server.start_server.
+
+    Exits with 1 where the server did not start, or did not live as long.
+    """
+    if status_of(port, "/readyz"):
+        sys.exit(f"A service already answers on port {port}; choose another with PORT=")
+    shutil.rmtree(out, ignore_errors=True)
+    log = out / "server.log"
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(TERMINATED))
-    server = start_server(arguments.port, arguments.out / "data", arguments.models_dir, log)
+    environment = {**os.environ, **before()}
+    server = start_server(port, out / "data", models_dir, log, **settings)
     try:
         server.wait_until_ready(START_BOUND_S)
         _say(f"ready after {server.ready_after_s:.1f} s; before, {_memory(server)}")
-        status = _run_beside(server, arguments.command)
+        status = _run_beside(server, command, environment)
         _say(f"after, {_memory(server)}")
+        return status
     except ServerFailedError as error:
         sys.exit(str(error))
     finally:
         server.end()
-    sys.exit(status)
 
 
-def _run_beside(server: ServerProcess, command: list[str]) -> int:
-    with subprocess.Popen(command) as task:
+def _run_beside(server: ServerProcess, command: list[str], environment: Mapping[str, str]) -> int:
+    with subprocess.Popen(command, env=environment) as task:
         try:
             while task.poll() is None:
                 if server.process.poll() is not None:

@@ -108,7 +108,17 @@ def test_torch_index_of_make_may_be_an_address_or_a_folder(given: str, option: s
     assert option in make("-B", "setup", f"TORCH_INDEX_URL={given}")
 
 
-@pytest.mark.parametrize("target", ["load", "accuracy", "fusion", "identification"])
+def test_load_of_make_starts_a_server_on_its_port_or_asks_a_host() -> None:
+    said = make("load", "PORT=18123", "SCENARIO=spike", "WORKERS=2", "LOAD=--max-p99-ms 500")
+    assert "loadtests.scenarios --scenario spike --port 18123 " in said
+    assert "--workers 2 --max-p99-ms 500" in said
+    said = make("load", "HOST=https://matchka.example")
+    assert "loadtests.scenarios --scenario steady --host https://matchka.example " in said
+    assert "--port" not in said
+    assert "--port 8009 " in make("load")
+
+
+@pytest.mark.parametrize("target", ["accuracy", "fusion", "identification"])
 def test_port_of_make_is_the_one_that_the_measured_server_gets(target: str) -> None:
     said = make(target, "PORT=18123")
     assert "loadtests.with_server --port 18123 " in said

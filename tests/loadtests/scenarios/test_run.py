@@ -1,0 +1,77 @@
+"""Whole runs against real servers: what passes, what does not, and what cannot begin."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.scenarios.table import SCENARIOS
+from loadtests.server import free_port
+from matchka.client import Client
+from tests.factories.checkout import ROOT
+from tests.factories.server_process import RunningServer
+
+TIMEOUT_S = 180.0
+# a run of seconds on a machine that others use says nothing about tails
+LENIENT = ("--max-p50-ratio", "1e6", "--max-p95-ratio", "1e6", "--max-p99-ratio", "1e6")
+
+
+def run(out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    options = ["--out", str(out), "--users", "2", "--duration", "5s", *words]
+    command = [sys.executable, "-m", "loadtests.scenarios", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.mark.usefixtures("voice_samples")
+def test_spike_of_two_workers_that_breaks_a_bound_exits_with_1_and_reports_all(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    bound = ("--max-p99-ms", "0.001")
+    done = run(tmp_path, "--scenario", "spike", "--host", server.url, "--workers", "2", *LENIENT, *bound)
+    assert done.returncode == 1, done.stdout + done.stderr
+    report = json.loads((tmp_path / "spike.json").read_text())
+    broken = [bound for bound in report["bounds"] if not bound["kept"]]
+    assert broken
+    assert all(bound["what"].endswith("p99 in ms") for bound in broken)  # and nothing has failed
+    assert "spike: FAILED" in done.stdout
+    assert report["workers"] == 2
+    shares = {bound["phase"]: bound["value"] for bound in report["bounds"] if bound["what"] == "share of failures"}
+    assert shares == dict.fromkeys(("before", "spike", "after"), 0.0)
+    page = (tmp_path / "spike.html").read_text()
+    with Client(server.url) as client:
+        told = [f"{model.name} {model.version}" for model in client.models().models]
+    assert all(bundle in page for bundle in told)
+    machine = report["machine"]
+    assert f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB" in page
+    assert SCENARIOS["spike"].what in page
+    assert all(f"{phase} / verify voice" in page for phase in shares)
+
+
+@pytest.mark.usefixtures("models_dir", "voice_samples")
+def test_tenants_with_keys_of_their_own_server_pass(tmp_path: Path) -> None:
+    done = run(tmp_path, "--scenario", "tenants", "--port", str(free_port()), "--users", "4", *LENIENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tenants: passed" in done.stdout
+    report = json.loads((tmp_path / "tenants.json").read_text())
+    assert report["passed"]
+    assert {bound["value"] for bound in report["bounds"] if "share" in bound["what"]} == {0.0}
+
+
+def test_host_that_does_not_answer_is_told_and_exits_with_3(tmp_path: Path) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        done = run(tmp_path, "--scenario", "radio", "--host", url)
+    assert done.returncode == 3
+    assert f"{url} does not answer" in done.stderr
+    assert not (tmp_path / "radio.html").exists()
+
+
+def test_unknown_scenario_is_refused_before_a_server_starts(tmp_path: Path) -> None:
+    done = run(tmp_path / "out", "--scenario", "hammer")
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in SCENARIOS)
+    assert not (tmp_path / "out").exists()
