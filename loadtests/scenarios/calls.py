@@ -11,9 +11,13 @@ from loadtests.payloads import Payload, form
 from loadtests.scenarios.material import Enrolment, Material, subject_of
 
 SUBJECTS_KEPT: Final = 500  # enrolments beyond this go to the first subjects again, so that the gallery stays bounded
-BREATH_BYTES: Final = 130_000  # 4 s of 16 kHz: what answers a challenge
+BREATH_BYTES: Final = (0, 130_000)  # of clips up to 4 s
+ANSWER_BYTES: Final = (150_000, 300_000)  # of 5 to 9 s: what may answer a phrase of WORDS words
+WORDS: Final = 4
+SUBJECTS_ASKED: Final = 50  # a subject may be asked some tens of times an hour
 WORD: Final = "warm"  # one that the default bundle knows
 JOINT: Final = "load:both"
+CHALLENGED: Final = "load:asked"
 
 
 @dataclass(frozen=True)
@@ -128,20 +132,25 @@ def challenge() -> CallKind:
     """Ask for a phrase, and answer with a clip: it says something else, which costs as much to find out."""
     name = "verify with a challenge"
 
+    def enrolments(material: Material) -> tuple[Enrolment, ...]:
+        clips = _clips(material, ANSWER_BYTES)
+        return tuple(Enrolment(f"{CHALLENGED}:{n}", "voice", (clips[n % len(clips)],)) for n in range(SUBJECTS_ASKED))
+
     def prepare(material: Material) -> Converse:
-        people = [(person, clip) for person, clip in material.samples("voice") if len(clip) <= BREATH_BYTES]
+        people = enrolments(material)
 
         def converse() -> Conversation:
-            person, clip = random.choice(people)
-            asked = Payload(json.dumps({"subject_id": subject_of(person)}).encode(), "application/json")
-            given = yield Request("challenge", "/v1/challenges", asked, 201)
+            person = random.choice(people)
+            asked = {"subject_id": person.subject_id, "words": WORDS}
+            body = Payload(json.dumps(asked).encode(), "application/json")
+            given = yield Request("challenge", "/v1/challenges", body, 201)
             if given is not None:
-                fields = {"subject_id": subject_of(person), "challenge_id": json.loads(given)["challenge_id"]}
-                yield Request(name, "/v1/verify", form(clip, model="voice", **fields))
+                fields = {"subject_id": person.subject_id, "challenge_id": json.loads(given)["challenge_id"]}
+                yield Request(name, "/v1/verify", form(person.samples[0], model="voice", **fields))
 
         return converse
 
-    return CallKind(name, ("voice", "phonemes"), prepare, lambda material: material.enrolments("voice"))
+    return CallKind(name, ("voice", "phonemes"), prepare, enrolments)
 
 
 def classify_radio() -> CallKind:
@@ -158,7 +167,7 @@ def transcribe() -> CallKind:
     """The phones of a clip."""
 
     def prepare(material: Material) -> Converse:
-        clips = [clip for _, clip in material.samples("voice") if len(clip) <= BREATH_BYTES]
+        clips = _clips(material, BREATH_BYTES)
         return _any_of("transcribe", "/v1/transcribe", [form(clip) for clip in clips])
 
     return CallKind("transcribe", ("phonemes",), prepare)
@@ -174,6 +183,13 @@ def generate() -> CallKind:
         return _any_of("generate", "/v1/generate", bodies)
 
     return CallKind("generate", ("equalizer",), prepare)
+
+
+def _clips(material: Material, size: tuple[int, int]) -> list[bytes]:
+    """Of so many bytes; all, where none is."""
+    clips = [clip for _, clip in material.samples("voice")]
+    low, high = size
+    return [clip for clip in clips if low <= len(clip) <= high] or clips
 
 
 def _of_samples(name: str, path: str, model: str) -> Callable[[Material], Converse]:
