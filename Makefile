@@ -146,7 +146,7 @@ build/bench/engines/.installed:
 	@touch $@
 
 bench: bundles build/bench/litserve/.installed $(if $(filter-out search%,$(ONLY)),,build/bench/engines/.installed)
-	@$(BIN)/python -m loadtests.bench.run --only "$(ONLY)"
+	@$(BIN)/python -m loadtests.bench.run --only "$(ONLY)" --cores "$(CORES)"
 
 # uv asks its own settings for the package index (UV_DEFAULT_INDEX), not pip's. The hashes are of all platforms' files. What
 # builds the bundles is resolved for macOS, where the index's torch brings no CUDA packages. PyTorch's CPU wheels lie in

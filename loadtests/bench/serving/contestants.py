@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench.serving.load import call_once
+from loadtests.bench.serving.plain_handler import FLOAT
 from loadtests.client.load import Call
 from loadtests.server import SERVE, ServerFailedError, ServerProcess, free_port, start_process
 
@@ -41,32 +42,42 @@ def matchka(*environment: tuple[str, str]) -> Contestant:
     return Contestant("matchka", settings or "its defaults", SERVE, environment, takes_own_fields=True)
 
 
-def plain(threads: int, workers: int) -> Contestant:
-    """The plain handler: threads of one run (0: one per core), server processes."""
+def process_counts(cores: int) -> list[int]:
+    """Numbers of our processes among which the best is searched: few, half of the cores, and all.
+
+    >>> process_counts(1), process_counts(4), process_counts(16)
+    ([1], [1, 2, 3, 4], [1, 2, 3, 4, 8, 16])
+    """
+    return sorted({count for count in (1, 2, 3, 4, cores // 2, cores) if 1 <= count <= cores})
+
+
+def plain(threads: int, workers: int, graph: str = FLOAT) -> Contestant:
+    """The plain handler: threads of one run (0: one per core), server processes, and the graph (plain_handler)."""
     uvicorn = ("-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--workers", str(workers))
     command = (sys.executable, *uvicorn, "--factory", f"{SERVING}.plain_handler:create_app", "--port")
     return Contestant(
-        "plain", f"{workers} process(es), runs of {threads} thread(s)", command, (("PLAIN_THREADS", str(threads)),)
+        "plain",
+        f"{workers} process(es), runs of {threads} thread(s)",
+        command,
+        (("PLAIN_THREADS", str(threads)), ("PLAIN_GRAPH", graph)),
     )
 
 
-def litserve(batch: int, workers: int, threads: int) -> Contestant:
-    """LitServe: requests of one batch (1: no batching), inference processes, threads of one run."""
+def litserve(batch: int, workers: int, threads: int, graph: str = FLOAT) -> Contestant:
+    """LitServe: requests of one batch (1: no batching), inference processes, threads of one run, and the graph."""
     if not (LITSERVE / "litserve").is_dir():
         sys.exit("LitServe is not installed; `make bench` does that before it measures")
     path = os.pathsep.join([str(LITSERVE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = (("LIT_BATCH", batch), ("LIT_WORKERS", workers), ("PLAIN_THREADS", threads), ("PYTHONPATH", path))
+    environment = (
+        ("LIT_BATCH", batch),
+        ("LIT_WORKERS", workers),
+        ("PLAIN_THREADS", threads),
+        ("PLAIN_GRAPH", graph),
+        ("PYTHONPATH", path),
+    )
     settings = f"batches of {batch}, {workers} inference process(es), runs of {threads} thread(s)"
     command = (sys.executable, "-m", f"{SERVING}.litserve_server", "--port")
     return Contestant("litserve", settings, command, tuple((name, str(value)) for name, value in environment))
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A contestant that runs."""
-
-    contestant: Contestant
-    server: ServerProcess
 
 
 @contextmanager

@@ -3,19 +3,19 @@
     python -m loadtests.bench.serving.litserve_server --port 8011
 
 LIT_BATCH names the most requests of one batch (1: no batching), LIT_WORKERS the inference processes, LIT_WAIT_MS the
-longest wait for company, PLAIN_THREADS the threads of one run. `make bench` installs LitServe beside everything else.
+longest wait for company; PLAIN_THREADS and PLAIN_GRAPH are the plain handler's. `make bench` installs LitServe beside
+everything else.
 """
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 import litserve
 import numpy as np
 from fastapi import Request
 
-from loadtests.bench.serving.plain_handler import FloatArray, PlainModel, chip, windows
+from loadtests.bench.serving.plain_handler import FloatArray, chip, models_of_environment, windows
 
 
 class Embedding(litserve.LitAPI):
@@ -24,9 +24,7 @@ class Embedding(litserve.LitAPI):
     def setup(self, device: str) -> None:
         """Load every bundle; once in each inference process."""
         del device
-        models_dir = Path(os.environ.get("MATCHKA_MODELS_DIR", "models"))
-        threads = int(os.environ.get("PLAIN_THREADS", "1"))
-        self.models = {path.parent.name: PlainModel(path.parent, threads) for path in models_dir.glob("*/model.onnx")}
+        self.models = models_of_environment()
 
     def decode_request(self, request: Request) -> tuple[str, Any]:
         """Read a form's file into the model's rows."""

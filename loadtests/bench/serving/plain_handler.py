@@ -5,7 +5,8 @@ with none of the checks: no limits, no problems, no keys, no metrics, no batches
 
     uvicorn --factory loadtests.bench.serving.plain_handler:create_app --port 8010 --log-level warning
 
-MATCHKA_MODELS_DIR names the folder of bundles (models), PLAIN_THREADS the threads of one run (1; 0 = one per core).
+MATCHKA_MODELS_DIR names the folder of bundles (models), PLAIN_THREADS the threads of one run (1; 0 = one per core),
+PLAIN_GRAPH the graph as MATCHKA_GRAPH does: `float` (the bundle's own, by default) or `auto` (its 8-bit one).
 """
 
 import io
@@ -22,20 +23,34 @@ import soxr
 from fastapi import FastAPI, Form, UploadFile
 from PIL import Image
 
+from matchka.inference.graphs.cpu import cpu_features
+
 FloatArray = npt.NDArray[np.float32]
+FLOAT = "float"
+CHEAPEST = "auto"
+
+
+def graphs_of(folder: Path) -> dict[str, str]:
+    """PLAIN_GRAPH -> the file of a bundle; its own first, and its first variant that this CPU has the features for."""
+    content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    here = cpu_features()
+    suited = [file for file, variant in content.get("variants", {}).items() if here & set(variant["cpu_features"])]
+    return {FLOAT: "model.onnx", **({CHEAPEST: suited[0]} if suited else {})}
 
 
 class PlainModel:
     """A bundle's graph, and the numbers of its manifest that a sample's preparation needs."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, graph: str = FLOAT) -> None:
         self.spec: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["input"]
+        files = graphs_of(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", os.environ.get("PLAIN_SPINNING", "0"))
         providers = ["CPUExecutionProvider"]
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=providers)
+        file = str(folder / files.get(graph, files[FLOAT]))
+        self.session = onnxruntime.InferenceSession(file, options, providers=providers)
 
     def embed(self, data: bytes) -> list[float]:
         """The unit-length embedding of a file."""
@@ -68,11 +83,16 @@ def chip(data: bytes, spec: dict[str, Any]) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize(side, Image.Resampling.BILINEAR))[None]
 
 
+def models_of_environment() -> dict[str, PlainModel]:
+    """Every bundle by its name, opened as the environment says."""
+    models_dir = Path(os.environ.get("MATCHKA_MODELS_DIR", "models"))
+    threads, graph = int(os.environ.get("PLAIN_THREADS", "1")), os.environ.get("PLAIN_GRAPH", FLOAT)
+    return {path.parent.name: PlainModel(path.parent, threads, graph) for path in models_dir.glob("*/model.onnx")}
+
+
 def create_app() -> FastAPI:
     """Load the bundles and serve them."""
-    models_dir = Path(os.environ.get("MATCHKA_MODELS_DIR", "models"))
-    threads = int(os.environ.get("PLAIN_THREADS", "1"))
-    models = {path.parent.name: PlainModel(path.parent, threads) for path in models_dir.glob("*/model.onnx")}
+    models = models_of_environment()
     application = FastAPI()
 
     @application.post("/v1/embed")
