@@ -180,7 +180,7 @@ def start_process(
 
 
 def start_server(port: int, data_dir: Path, models_dir: Path, log: Path, **settings: object) -> ServerProcess:
-    """Start `matchka serve`.
+    """Start `matchka serve`, in one process unless told otherwise: what is looked at from outside is the leader.
 
     Args:
         port: to listen on.
@@ -191,7 +191,7 @@ def start_server(port: int, data_dir: Path, models_dir: Path, log: Path, **setti
     """
     data_dir = data_dir.resolve()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
-    given = {"data_dir": data_dir, "models_dir": models_dir.resolve(), **settings}
+    given = {"processes": 1, "data_dir": data_dir, "models_dir": models_dir.resolve(), **settings}
     environment = {f"MATCHKA_{name.upper()}": str(value) for name, value in given.items()}
     return start_process(SERVE, port, log, environment, cwd=data_dir.parent)
 

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -227,12 +227,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Cores for decoding, models and searches; all of the process by default.",
     )
-    processes: int = Field(
-        1,
+    processes: Annotated[int | None, BeforeValidator(_none_if_empty)] = Field(
+        None,
         ge=1,
         le=128,
         description="Processes that serve one port and one store; they share cores and limits, and each has models and "
-        "galleries in its own memory.",
+        "galleries in its own memory. By default as many as suit cores and memory.",
     )
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
     graph: str = Field(
@@ -321,9 +321,14 @@ class Settings(BaseSettings):
         return None if key is None else SecretStr(key.get_secret_value().strip())
 
     @property
+    def own_database(self) -> Path:
+        """The file of the database in the data folder, which holds what is enrolled unless another one is named."""
+        return self.data_dir / "matchka.sqlite"
+
+    @property
     def effective_database_url(self) -> str:
         """The database URL in force."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'matchka.sqlite'}"
+        return self.database_url or f"sqlite:///{self.own_database}"
 
     @property
     def effective_key_database_url(self) -> str:
@@ -345,28 +350,41 @@ class Settings(BaseSettings):
 
         Args: number: 1..processes.
         """
-        cores, more = divmod(self.cores, self.processes)
+        processes = self.processes or 1
+        cores, more = divmod(self.cores, processes)
         return self.model_copy(
             update={
                 "cores": max(1, cores + (number <= more)),
-                "max_in_flight": math.ceil(self.max_in_flight / self.processes),
-                "max_bodies_mib": max(self.max_body_mib, self.max_bodies_mib / self.processes),
-                "max_connections": math.ceil(self.max_connections / self.processes),
+                "max_in_flight": math.ceil(self.max_in_flight / processes),
+                "max_bodies_mib": max(self.max_body_mib, self.max_bodies_mib / processes),
+                "max_connections": math.ceil(self.max_connections / processes),
             }
         )
+
+    def with_processes(self, count: Callable[["Settings"], int]) -> "Settings":
+        """The same with a number of processes, where none is said.
+
+        Args: count: of processes that suit this machine. It is asked where several were measured to be better: on
+            Linux, with graphs on the CPU and a database of the service's own; elsewhere there is one.
+        """
+        if self.processes is not None:
+            return self
+        is_suited = sys.platform == "linux" and self.device == "cpu" and self.database_url is None
+        return self.model_copy(update={"processes": count(self) if is_suited else 1})
 
     def require_room_for_processes(self) -> None:
         """Refuse several processes where they cannot be: on Windows, and on a GPU, whose memory each would fill.
 
         Raises: SettingsError: there would be.
         """
-        if self.processes > 1 and sys.platform == "win32":
+        several = (self.processes or 1) > 1
+        if several and sys.platform == "win32":
             raise SettingsError(
                 "On Windows no process can hand connections to another.",
                 value=f"{self.processes} processes",
                 remedy="Unset MATCHKA_PROCESSES.",
             )
-        if self.processes > 1 and self.device == "gpu":
+        if several and self.device == "gpu":
             raise SettingsError(
                 "Several processes would each keep models and galleries in the GPU's memory, and one keeps it busy.",
                 value=f"{self.processes} processes",

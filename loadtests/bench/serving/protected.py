@@ -63,12 +63,13 @@ def services(folder: Path) -> dict[str, tuple[Contestant, str | None]]:
     master.touch(0o600)
     master.write_text(secrets.token_hex(32))
     vault, first = ("MATCHKA_MASTER_KEY_FILE", str(master)), ("MATCHKA_API_KEY", FIRST_KEY)
-    unaudited = ("MATCHKA_AUDIT__ENABLED", "false")
+    # a key that was made is known everywhere within a second, and at once where there is one process
+    alone, unaudited = ("MATCHKA_PROCESSES", "1"), ("MATCHKA_AUDIT__ENABLED", "false")
     return {
-        PLAIN: (matchka(unaudited), None),
-        "vault": (matchka(unaudited, vault), None),
-        "vault and keys": (matchka(unaudited, vault, first), FIRST_KEY),
-        "vault, keys and audit log": (matchka(vault, first), FIRST_KEY),
+        PLAIN: (matchka(alone, unaudited), None),
+        "vault": (matchka(alone, unaudited, vault), None),
+        "vault and keys": (matchka(alone, unaudited, vault, first), FIRST_KEY),
+        "vault, keys and audit log": (matchka(alone, vault, first), FIRST_KEY),
     }
 
 

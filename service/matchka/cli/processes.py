@@ -45,8 +45,9 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
 
     Raises: DataDirInUseError: another process owns the data folder.
     """
-    if settings.processes > usable_cores():
-        LOGGER.warning("%d processes share %d cores: fewer would do", settings.processes, usable_cores())
+    count = settings.processes or 1
+    if count > usable_cores():
+        LOGGER.warning("%d processes share %d cores: fewer would do", count, usable_cores())
     # fork would copy locks that threads of libraries hold: numpy alone starts some when it is imported
     context = multiprocessing.get_context("spawn")
     shared = (shared_file(), shared_file())
@@ -65,7 +66,7 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
     with owned_data_dir(settings.data_dir):
         hang_s = max(HANG_S, 2 * settings.request_timeout_s)
         stop_s = settings.drain_s + STOP_S
-        supervisor = Supervisor(settings.processes, start, listeners, stop_s, hang_s, settings.drain_s)
+        supervisor = Supervisor(count, start, listeners, stop_s, hang_s, settings.drain_s)
         return asyncio.run(_supervise(supervisor))
 
 

@@ -15,6 +15,7 @@ from matchka.cli.client_commands import FAILED, reported_errors
 from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps
+from matchka.runtime.processes.count import suitable_count, usable_memory_mib
 from matchka.runtime.telemetry.logs import LogFormat, configure_logging
 from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
@@ -36,13 +37,14 @@ def serve(
         int | None,
         typer.Option(
             help="Processes on one port and one store, each with models and galleries in its own memory; "
-            "MATCHKA_PROCESSES or 1 by default."
+            "MATCHKA_PROCESSES or as many as suit cores and memory by default."
         ),
     ] = None,
 ) -> None:
     """Run the service until it is stopped."""
     with reported_errors():
         settings = read_settings(host=host, port=port, models=models, processes=processes)
+        settings = settings.with_processes(_suitable_processes)
         settings.require_key_beyond_loopback()
         settings.require_room_for_processes()
         certificate_of(settings)
@@ -63,13 +65,20 @@ def serve(
 
 def _runner(settings: Settings) -> Callable[[Settings, socket.socket, socket.socket | None], int]:
     """What runs the service, imported before anything is logged: libraries tell how they are loaded."""
-    if settings.processes > 1:
+    if settings.processes != 1:
         from matchka.cli.processes import run_processes  # loads none of what serves: that is for its processes
 
         return run_processes
     with extra_required("cpu"):
         from matchka.cli.server import run_server
     return run_server
+
+
+def _suitable_processes(settings: Settings) -> int:
+    """How many processes this machine suits, with what is enrolled now."""
+    database = settings.own_database
+    enrolled_mib = database.stat().st_size / 2**20 if database.is_file() else 0.0
+    return suitable_count(settings.cores, usable_memory_mib(), enrolled_mib)
 
 
 @contextmanager

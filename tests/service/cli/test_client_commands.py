@@ -135,7 +135,7 @@ def test_serve_that_cannot_start_exits_2_with_the_reason(
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     arguments = [] if "MATCHKA_PORT" in variables else ["--port", port]
-    done = run(small_server, "serve", *arguments, **variables)
+    done = run(small_server, "serve", *arguments, MATCHKA_PROCESSES="1", **variables)
     assert done.exit_code == FAILED
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []

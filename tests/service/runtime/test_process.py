@@ -119,7 +119,7 @@ def serving_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=tmp_path_factory.mktemp("serving"),
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MATCHKA_PROCESSES": "1"},
         preexec_fn=allow_core_dumps,
     )
     content: dict[str, Any] = json.loads(done.stdout)
