@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, MetaData, insert, inspect, select
 
 from matchka.errors import StoreError
-from matchka.store.engine import changing_tables
+from matchka.store.engine import changing_tables, reading
 from matchka.store.schema import (
     SCHEMA_VERSION,
     AuditHeadRow,
@@ -55,7 +55,8 @@ def bring_up_to_date(engine: Engine, hasher: SubjectHasher | None = None) -> Non
 
     Raises: StoreError: the tables are of a version that this program does not know, or of another application.
     """
-    with engine.connect() as connection:
+    with reading(engine) as session:  # of one moment: another process may be making the tables
+        connection = session.connection()
         if _version(connection) == SCHEMA_VERSION and _revision(connection) == str(SCHEMA_VERSION):
             return
         _require_known(connection)

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
 from matchka.errors import StoreError
-from matchka.store.schema import SCHEMA_VERSION
+from matchka.store.engine import open_engine
+from matchka.store.migrations.migrate import bring_up_to_date, version_of_tables
+from matchka.store.schema import SCHEMA_VERSION, SchemaVersion
 from matchka.store.store import Store, opened_store
+from tests.factories.databases import UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 # as the first release made them
@@ -124,3 +128,21 @@ def test_database_of_an_unknown_version_is_refused_and_left_alone(old: Path, ver
         Store(f"sqlite:///{old}")
     assert rows(old, "SELECT name FROM sqlite_master WHERE name = 'deletions'") == []
     assert len(old.read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_tables_that_another_process_makes_during_the_first_look_are_no_error(database: UnderTest, moment: int):
+    engine = open_engine(database.url)
+    looks: list[str] = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def make(_connection: object, _cursor: object, statement: str, parameters: object, *_more: object) -> None:
+        if SchemaVersion.__tablename__ in f"{statement} {parameters}":
+            looks.append(statement)
+            if len(looks) == moment:
+                Store(database.url).close()
+
+    bring_up_to_date(engine)
+    assert len(looks) > moment
+    assert version_of_tables(engine) == SCHEMA_VERSION
+    engine.dispose()
