@@ -22,7 +22,7 @@ from loadtests.bench.serving.comparison.rows import Measured, rows_of, scaling_r
 from loadtests.bench.serving.comparison.turns import OURS, TRIES, Best, Track, Turn, Who
 from loadtests.bench.serving.contestants import Contestant, litserve, matchka, plain, process_counts
 from loadtests.bench.serving.inputs import read_workload
-from loadtests.bench.serving.plain_handler import graphs_of
+from loadtests.bench.serving.plain_handler import FLOAT, graphs_of
 from loadtests.bench.serving.raw_graph import RawGraph
 
 
@@ -85,7 +85,7 @@ def measure(track: Track, models: Path, rounds: int, seconds: float, progress: P
     with track.started([one for each in best.values() for one in (each.many, each.one)]) as servers:
         for _ in progress.track(range(rounds), description=f"Taking turns ({workload.name}, {cores} core(s))"):
             with on_cores(track.placement.servers):
-                turn = Turn(raw[graphs[0]].preparation_cpu_s())
+                turn = Turn(raw[FLOAT].preparation_cpu_s())
                 turn.raw = {graph: each.cost(settings[graph], seconds / 2) for graph, each in raw.items()}
             track.take_turn(best, servers, seconds, turn)
             turns.append(turn)
