@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import FastHttpUser, LoadTestShape, constant, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
@@ -32,7 +33,10 @@ from loadtests.scenarios.verdict import PERCENTILES, Counted, Row, judge
 DURATION_S = 60
 NOT_KEPT, HOST_FAILED = 1, 3  # exit statuses; argparse has 2
 REJECTED = (429, 503)
-PHASE = "phase"  # what those who send are told when another phase begins
+# Messages to those who send, when another phase begins and at the end; and theirs then, how many requests they counted.
+# Without it workers are left half a second for answers that are under way, and their statistics.
+PHASE, FINISH, SENT = "phase", "finish", "sent"
+REPORT_S = 60.0  # longest wait for the last statistics of workers, who report every three seconds
 NO_KEY = (None,)
 
 
@@ -45,6 +49,7 @@ class Caller(FastHttpUser):
     phase = ""  # of the run, for all callers of this process
     keys: itertools.cycle = itertools.cycle(NO_KEY)
     mix: Sequence[Converse] = ()  # each as often as its weight
+    sent = 0  # requests of this process that are in its statistics
 
     def on_start(self) -> None:
         """Belong to one tenant."""
@@ -63,18 +68,20 @@ class Caller(FastHttpUser):
     def _send(self, request: Request) -> bytes | None:
         row = Row(self.phase, request.name)
         headers = {**request.payload.headers, **self.authorization}
+        content = None
         with self.client.post(
             request.path, data=request.payload.body, headers=headers, name=row.name, catch_response=True
         ) as answer:
             if answer.status_code == request.expected:
                 answer.success()
-                return answer.content
-            if answer.status_code in REJECTED and "Retry-After" in answer.headers:
+                content = answer.content
+            elif answer.status_code in REJECTED and "Retry-After" in answer.headers:
                 answer.request_meta["name"] = replace(row, is_rejected=True).name
                 answer.success()
             else:
                 answer.failure(f"{answer.status_code}: {(answer.text or '')[:200]}")
-        return None
+        Caller.sent += 1
+        return content
 
 
 class Phases(LoadTestShape):
@@ -82,16 +89,27 @@ class Phases(LoadTestShape):
 
     use_common_options = True
     runner: Runner
+    told: list[int]  # requests of each process that has finished
 
     def tick(self) -> tuple[int, float] | None:
-        """Callers, and as many of them begin a second; None at the end."""
+        """Callers, and as many of them begin a second; None at the end, when all statistics are there."""
         options = self.runner.environment.parsed_options
         phase = chosen_scenario(options).phase_at(self.get_run_time(), _duration_s(options))
         if phase is None:
+            self._finish()
             return None
         callers = max(1, round(phase.load * (options.num_users or 1)))
         self.runner.send_message(PHASE, phase.name)
         return callers, callers
+
+    def _finish(self) -> None:
+        """Wait for the answers under way and for the statistics of them."""
+        senders = self.runner.worker_count if isinstance(self.runner, MasterRunner) else 1
+        self.told = []
+        self.runner.send_message(FINISH)
+        with gevent.Timeout(REPORT_S, False):
+            while len(self.told) < senders or self.runner.stats.num_requests < sum(self.told):
+                gevent.sleep(0.1)
 
 
 @events.init_command_line_parser.add_listener
@@ -112,13 +130,24 @@ def begin(environment: Environment, runner: Runner, **_: object) -> None:
             sys.stderr.write(f"{error}\n")
             sys.exit(HOST_FAILED)
         environment.events.quitting.add_listener(_judging(service, datetime.now(UTC)))
+        runner.register_message(SENT, _note)
     if not isinstance(runner, MasterRunner):
         runner.register_message(PHASE, _enter)
+        runner.register_message(FINISH, _stop, concurrent=True)
         environment.events.test_start.add_listener(_sending(material))
 
 
 def _enter(msg: Any, **_: object) -> None:
     Caller.phase = msg.data
+
+
+def _stop(environment: Environment, **_: object) -> None:
+    environment.runner.stop()
+    environment.runner.send_message(SENT, Caller.sent)
+
+
+def _note(environment: Environment, msg: Any, **_: object) -> None:
+    environment.shape_class.told.append(msg.data)
 
 
 def _sending(material: Material) -> Callable[..., None]:

@@ -18,7 +18,7 @@ from loadtests.scenarios.table import SCENARIOS
 from loadtests.with_server import status_beside_server
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
-STOP_S = 30  # for the answers under way when callers are stopped
+STOP_S = 10  # for the answers under way when callers are stopped
 COMMAND_S = 60.0
 CREATE_KEY = (sys.executable, "-m", "matchka", "keys", "create", "load", "--scopes", "all")
 # what protects people from guessing would stop callers who repeat a few samples
