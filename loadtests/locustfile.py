@@ -28,6 +28,7 @@ from loadtests.scenarios.material import Material, read_material
 from loadtests.scenarios.options import add_options, chosen_scenario, given_keys
 from loadtests.scenarios.preparation import HostFailedError, Service, authorization, prepare
 from loadtests.scenarios.report import Run, add_to_html, as_lines, write_json
+from loadtests.scenarios.scenario import Phase
 from loadtests.scenarios.verdict import PERCENTILES, Counted, Row, judge
 
 DURATION_S = 60
@@ -89,12 +90,14 @@ class Phases(LoadTestShape):
 
     use_common_options = True
     runner: Runner
+    phase: Phase | None = None
     told: list[int]  # requests of each process that has finished
 
     def tick(self) -> tuple[int, float] | None:
         """Callers, and as many of them begin a second; None at the end, when all statistics are there."""
         options = self.runner.environment.parsed_options
-        phase = chosen_scenario(options).phase_at(self.get_run_time(), _duration_s(options))
+        scenario, elapsed_s = chosen_scenario(options), self.get_run_time()
+        phase = self.phase = scenario.next_phase(self.phase, elapsed_s, _duration_s(options))
         if phase is None:
             self._finish()
             return None
@@ -155,6 +158,7 @@ def _sending(material: Material) -> Callable[..., None]:
 
     def start(environment: Environment, **_: object) -> None:
         options = environment.parsed_options
+        Caller.sent = 0
         Caller.keys = itertools.cycle(given_keys(options) or NO_KEY)
         mix = [[kind.prepare(material)] * weight for kind, weight in chosen_scenario(options).mix]
         Caller.mix = list(itertools.chain.from_iterable(mix))

@@ -15,6 +15,7 @@ VECTOR_BYTES = 4 * 256  # of the default voice bundle
 NOBODY_MIB = re.compile(r"less (\d+) MiB with nobody")  # in the note of the row that measured it
 MEMORY, START, EMPTY = "memory.subject/1000000", "start.store/1000000", "start.empty"
 OF_A_DECISION = ("one-request/phrase/store", "one-request/phrase/decide")  # ms that a verification takes beside embed
+OF_PAGE, PAGE = "serving/phrase/cpu/all", "[performance.md](performance.md)"  # measured on its machine, with two cores
 PROTECTED = "protected/phrase/vault-keys-and-audit-log/cpu"
 DEMAND = Demand()
 PHRASES = "embed, phrases of 1 to 4 s"
@@ -30,14 +31,14 @@ class Bench:
         """A row's median."""
         return float(self.rows[row]["ours"])
 
-    def unit(self, figure: Figure, record_bytes: float) -> Unit:
-        """What a verification and a template take where a request to embed takes what was measured."""
+    def unit(self, embed_ms: float, record_bytes: float) -> Unit:
+        """What a verification and a template take where a request to embed takes so much CPU time."""
         decision_ms = sum(self.value(row) for row in OF_A_DECISION)
         protection = float(self.rows[PROTECTED]["ratio"])
         found = NOBODY_MIB.search(self.rows[MEMORY]["note"])
         if found is None:
             raise ValueError(f"the row {MEMORY} of docs/bench.json does not say what a process with nobody takes")
-        cpu_ms = (figure.cpu_ms + decision_ms) * protection
+        cpu_ms = (embed_ms + decision_ms) * protection
         return Unit(cpu_ms, self.value(MEMORY) * VECTOR_BYTES, record_bytes, float(found.group(1)))
 
 
@@ -89,15 +90,16 @@ def sizes_table(figures: Figures, bench: Bench) -> str:
 
 
 def cost_table(figures: Figures, bench: Bench) -> str:
-    """Of verifications of voices, by the figures of the service whose cores were all at work."""
+    """Of verifications of voices, by figures of processes that had as many cores as those of the demand."""
     if figures.record_bytes is None:
         return "Not measured yet.\n"
-    chosen = [one for one in figures.figures if one.what == PHRASES]
-    rows = []
-    for graph in sorted({one.graph for one in chosen}):
-        best = min((one for one in chosen if one.graph == graph), key=lambda one: (-one.cores, one.cpu_ms))
-        unit = bench.unit(best, figures.record_bytes)
-        rows.append(_cost_row(best, unit, cost(DEMAND, unit)))
+    embeds = {f"float, cores of {PAGE}": bench.value(OF_PAGE)}
+    of_replicas = [one for one in figures.figures if one.cores == one.processes * DEMAND.replica_cores]
+    for one in sorted(of_replicas, key=lambda one: one.cores):
+        if one.what == PHRASES:
+            embeds[one.graph] = one.cpu_ms  # that with the most cores stays
+    units = {name: bench.unit(cpu_ms, figures.record_bytes) for name, cpu_ms in embeds.items()}
+    rows = [_cost_row(name, unit, cost(DEMAND, unit)) for name, unit in units.items()]
     head = [
         *("graph", "CPU ms a verification", "busy cores", f"cores at {DEMAND.utilisation:.0%}", "groups of tenants"),
         *("templates of a group", "GiB of a replica", "GiB of all replicas", "GiB of databases"),
@@ -105,9 +107,9 @@ def cost_table(figures: Figures, bench: Bench) -> str:
     return _table(head, rows)
 
 
-def _cost_row(figure: Figure, unit: Unit, needed: Cost) -> list[str]:
+def _cost_row(name: str, unit: Unit, needed: Cost) -> list[str]:
     return [
-        figure.graph,
+        name,
         f"{unit.cpu_ms:.1f}",
         f"{needed.busy_cores:,.0f}",
         f"{needed.cores:,}",

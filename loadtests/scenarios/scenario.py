@@ -72,12 +72,18 @@ class Scenario:
         """Bundles that have to be served."""
         return frozenset(model for kind, _ in self.mix for model in kind.models)
 
-    def phase_at(self, elapsed_s: float, duration_s: float) -> Phase | None:
-        """The phase of a moment; None when the run is over.
+    def next_phase(self, current: Phase | None, elapsed_s: float, duration_s: float) -> Phase | None:
+        """The phase of a moment; the one behind the current one where its time has passed while callers were started.
 
         Args:
-            elapsed_s: since its start.
+            current: phase; None before the first.
+            elapsed_s: since the start of the run.
             duration_s: of the whole run.
+
+        Returns: a phase; None when the run is over.
         """
-        ends = accumulate(phase.share for phase in self.phases)
-        return next((phase for phase, end in zip(self.phases, ends, strict=True) if elapsed_s < end * duration_s), None)
+        ends = [share * duration_s for share in accumulate(phase.share for phase in self.phases)]
+        due = sum(end <= elapsed_s for end in ends)
+        reachable = 0 if current is None else self.phases.index(current) + 1
+        place = min(due, reachable)
+        return self.phases[place] if place < len(self.phases) else None

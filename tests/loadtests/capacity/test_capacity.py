@@ -35,6 +35,7 @@ def test_later_figures_replace_earlier_ones_of_the_same_key_and_are_read_again(t
 
 def test_page_has_each_figure_with_its_machine_and_day_and_keeps_the_text_around():
     rows = {
+        "serving/phrase/cpu/all": {"ours": 8.0},
         "one-request/phrase/store": {"ours": 0.5},
         "one-request/phrase/decide": {"ours": 0.5},
         "protected/phrase/vault-keys-and-audit-log/cpu": {"ours": 18.0, "ratio": 1.5},
@@ -52,4 +53,5 @@ def test_page_has_each_figure_with_its_machine_and_day_and_keeps_the_text_around
     assert "CPU, 4 cores, 8 GiB, 2026-01-02, 32 callers without pauses" in text
     # (17 + 0.5 + 0.5) * 1.5 = 27 ms; 270 busy cores; 450 at 60 %; 113 groups of four
     assert "| float | 27.0 | 270 | 452 | 113 | 884,956 |" in text
+    assert "| float, cores of [performance.md](performance.md) | 13.5 | 135 | 228 | 57 | 1,754,386 |" in text
     assert filled(text, Figures((FIGURE,), 2700.0), Bench(rows)) == text

@@ -1,6 +1,7 @@
 """The table of scenarios, their phases, and the command line's changes."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 
 import pytest
 
@@ -23,11 +24,25 @@ def test_phases_of_every_scenario_are_the_whole_run_and_begin_with_load_one(name
     assert len({phase.name for phase in phases}) == len(phases)
 
 
-def test_phase_at_each_moment_is_the_one_of_its_share():
-    scenario = Scenario("x", "", (), (Phase("one", 0.25), Phase("two", 0.5, 3.0), Phase("three", 0.25)))
-    at = [scenario.phase_at(second, 40) for second in range(41)]
-    names = [phase.name if phase else None for phase in at]
-    assert names == ["one"] * 10 + ["two"] * 20 + ["three"] * 10 + [None]
+STEPS = Scenario("x", "", (), (Phase("one", 0.25), Phase("two", 0.5, 3.0), Phase("three", 0.25)))
+
+
+def begun(seconds: Iterable[float]) -> list[str | None]:
+    """The phases of 40 s, looked at in these moments."""
+    phase, names = None, []
+    for second in seconds:
+        phase = STEPS.next_phase(phase, second, 40)
+        names.append(phase.name if phase else None)
+    return names
+
+
+def test_phase_of_each_moment_is_the_one_of_its_share():
+    assert begun(range(41)) == ["one"] * 10 + ["two"] * 20 + ["three"] * 10 + [None]
+
+
+def test_phase_whose_time_passes_unseen_is_begun_before_the_next():
+    assert begun([0, 35, 36, 50]) == ["one", "two", "three", None]
+    assert begun([41, 42, 43, 44]) == ["one", "two", "three", None]
 
 
 def test_scenario_that_is_not_there_is_refused_with_those_that_are(capsys: pytest.CaptureFixture[str]):
