@@ -68,6 +68,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     (frozenset({"model"}), (errors.UnknownModelError, errors.OutputNotAvailableError)),
     (frozenset({"descriptor"}), (errors.UnknownDescriptorError,)),
     (frozenset({"dim"}), (errors.UntrainedDimError,)),
+    (frozenset({"dimensions"}), (errors.UntrainedDimError,)),
     (frozenset({"subject_id"}), (errors.InvalidSubjectIdError,)),
     (frozenset({"/v1/audit"}), (errors.InvalidSubjectIdError,)),
     (frozenset({"path", "subject_id"}), (errors.UnknownSubjectError,)),
@@ -192,9 +193,13 @@ def _traits_of(path: str, method: str, operation: dict[str, Any]) -> frozenset[s
     for content in operation.get("requestBody", {}).get("content", {}).values():
         fields = content["schema"]["properties"]
         traits |= {"form", *fields}
-        if any("file" in name or described.get("format") == "binary" for name, described in fields.items()):
+        if any("file" in name or _is_file(described) for name, described in fields.items()):
             traits.add("file")
     return frozenset(traits)
+
+
+def _is_file(described: dict[str, Any]) -> bool:
+    return "binary" in (described.get("format"), described.get("items", {}).get("format"))
 
 
 def _errors_of(traits: frozenset[str]) -> Iterator[type[MatchkaError]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,6 +105,31 @@ class EmbedAnswer(Answer):
     embeddings: list[list[float]] | list[str]
     row_counts: list[int] = Field(default_factory=list)  # no older service of version 1 tells them
     faces: list[FaceAnswer | None] | None = None
+
+
+class OpenAiEmbedding(Answer):
+    """An embedding of unit length, and the place of its sample in `input`, from 0."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class OpenAiUsage(Answer):
+    """What was embedded: rows of the graph's output (windows of a recording), where OpenAI counts tokens."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(Answer):
+    """Embeddings as OpenAI's interface answers them; `version` names their space, which that does not tell."""
+
+    object: Literal["list"] = "list"
+    data: list[OpenAiEmbedding]
+    model: str
+    version: str
+    usage: OpenAiUsage
 
 
 class SubjectSimilarityAnswer(Answer):

@@ -7,6 +7,7 @@ from matchka.store.keys.scopes import Scope
 # None: any key will do, whatever its scopes
 SCOPES: Final[dict[tuple[str, str], Scope | None]] = {
     ("POST", "/v1/embed"): Scope.EMBED,
+    ("POST", "/v1/embeddings"): Scope.EMBED,
     ("POST", "/v1/enroll"): Scope.ENROLL,  # and append, where the subject has templates of the model
     ("POST", "/v1/verify"): Scope.VERIFY,
     ("POST", "/v1/compare"): Scope.VERIFY,

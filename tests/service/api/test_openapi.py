@@ -92,7 +92,7 @@ def good_request(server: SmallServer, method: str, path: str) -> Request:
     model = "phonemes" if of_speech else "tone" if needs_settings else "voice"
     given = {"model": model, "subject_id": "ada", "text": " ".join(PHRASE), "descriptor": "warm", "name": "door"}
     given |= {"consent": "form 7"}
-    files = {name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b")}
+    files = {name: sample(1, next(TAKES)) for name in names if name in ("file", "file_a", "file_b", "input")}
     files |= {name: data for name, data in SETTINGS.items() if name in names}
     return Request(
         method,

@@ -84,6 +84,7 @@ def send(
     settings = {name: json.dumps(SETTING).encode() for name in ("a", "b")}
     bodies: dict[str, tuple[dict[str, str], dict[str, bytes]]] = {
         "/v1/embed": (voice, clip),
+        "/v1/embeddings": (voice, {"input": clip["file"]}),
         "/v1/enroll": ({**voice, "subject_id": subject}, clip),
         "/v1/verify": ({**voice, "subject_id": subject}, clip),
         "/v1/compare": (voice, {"file_a": sample(1, 1), "file_b": sample(1, 2)}),

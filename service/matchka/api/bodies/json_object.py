@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from matchka.api.bodies.fields import LONGEST_TEXT, FieldKind, Fields, require_few_files
+from matchka.api.bodies.fields import LONGEST_TEXT, FieldKind, Fields, StatedFile, require_few_files
 from matchka.errors import InvalidFieldError, MalformedFormError, shorten
 
 JSON: Final = "application/json"
@@ -16,7 +16,9 @@ MOST_OUTSIDE_STRINGS: Final = 64 << 10  # bytes; an object of this interface has
 DEEPEST_FILE: Final = 32  # arrays and objects within each other, of a file that is an object
 # Possessive, and an end for a string that has none: no input is looked at twice.
 STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-DATA_URI: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # RFC 2397
+DATA_URI: Final = re.compile(r"data:([^,;]{0,127})[^,]{0,200};base64,", re.IGNORECASE)  # RFC 2397, type/subtype in 1
+
+MEDIA_TYPE: Final = re.compile(r"[a-z0-9][-a-z0-9!#$&^_.+]*/[a-z0-9][-a-z0-9!#$&^_.+]*")  # RFC 6838, section 4.2
 
 
 class _Number(str):
@@ -121,7 +123,7 @@ def _read(name: str, kind: FieldKind | None, value: object) -> str | bytes:
             f"The field {name} must be {_expected(kind)}.", value=_shown(value), remedy="Correct the value."
         )
     if kind.is_file:
-        return _file(name, value)
+        return _stated_file(name, value) if kind.is_stated else _file(name, value)
     _encoded(name, value)
     return str(value)
 
@@ -173,6 +175,20 @@ def _file(name: str, text: str) -> bytes:
             value=text[:40],
             remedy="Send the file's bytes as base64 (RFC 4648, section 4) in one line, or as a data: URI of it.",
         ) from error
+
+
+def _stated_file(name: str, text: str) -> StatedFile:
+    """The file of a `data:` URI that says what it is, which nothing else can be taken for: no words, no address."""
+    uri = DATA_URI.match(text)
+    media_type = uri[1].strip().lower() if uri else ""
+    if not MEDIA_TYPE.fullmatch(media_type):
+        raise InvalidFieldError(
+            f"The field {name} is no data: URI of base64 that states its media type.",
+            value=text[:40],
+            remedy="Send the sample itself as data:TYPE/SUBTYPE;base64,DATA; words are not embedded, and no address is "
+            "fetched.",
+        )
+    return StatedFile.of(_file(name, text), media_type)
 
 
 def _shown(value: object) -> str:

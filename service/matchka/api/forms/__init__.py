@@ -1,7 +1,7 @@
 """Forms: checked field by field, and described for OpenAPI from the same class."""
 
 from matchka.api.forms.decisions import ChallengeForm, ClassifyForm, CompareForm, IdentifyForm, VerifyForm, probes_of
-from matchka.api.forms.enrolment import EmbedForm, EnrollForm, SubjectForm
+from matchka.api.forms.enrolment import EmbeddingsForm, EmbedForm, EnrollForm, SubjectForm
 from matchka.api.forms.form import Form
 from matchka.api.forms.keys import KeyForm
 from matchka.api.forms.parameters import GenerateForm, MorphForm
@@ -13,6 +13,7 @@ __all__ = [
     "ClassifyForm",
     "CompareForm",
     "EmbedForm",
+    "EmbeddingsForm",
     "EnrollForm",
     "Form",
     "GenerateForm",

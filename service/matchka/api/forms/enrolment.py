@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from matchka.api.forms.fields import Dim, Files, Flag, Notes, OneFace, SampleFormat, SubjectId, Term
+from matchka.api.forms.fields import Dim, Files, Flag, Notes, OneFace, SampleFormat, StatedFiles, SubjectId, Term
 from matchka.api.forms.form import Form, ModelForm
 from matchka.store.attempts import Target
 from matchka.store.enrolment_limits import Mode
@@ -21,6 +21,17 @@ class EmbedForm(ModelForm):
     face: OneFace = None
     sample_format: SampleFormat = None
     encoding: Literal["float", "base64"] = "float"
+
+
+class EmbeddingsForm(ModelForm):
+    """POST /v1/embeddings: what OpenAI's interface calls the fields of POST /v1/embed."""
+
+    input: StatedFiles
+    dimensions: Dim = None
+    encoding_format: Literal["float", "base64"] = "float"
+    user: Annotated[str | None, Field(description="Ignored.")] = None
+    face: OneFace = None
+    sample_format: SampleFormat = None
 
 
 class EnrollForm(ModelForm):

@@ -1,6 +1,7 @@
 """Kinds of fields: how a value is read, and what it is called in the description."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -28,6 +29,11 @@ def read_flag(value: object) -> object:
     raise ValueError("must be true or false")
 
 
+@dataclass(frozen=True)
+class Stated:
+    """Marks a field of files that are `data:` URIs where they are text, whose media types count: see StatedFile."""
+
+
 FileBytes = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 SubjectId = Annotated[str, AfterValidator(check_subject_id)]
 Dim = Annotated[int | None, BeforeValidator(read_number), Field(description="A trained dim; full_dim by default.")]
@@ -47,12 +53,15 @@ Notes = Annotated[
     BeforeValidator(read_metadata),
     WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]}}),
 ]
-Files = Annotated[
+MEDIA_TYPES: Final = " ".join(f"For {known.things}: {', '.join(known.media_types)}." for known in MODALITIES.values())
+Files = Annotated[list[FileBytes], Field(min_length=1, description=f"1 to 32 files. {MEDIA_TYPES}")]
+StatedFiles = Annotated[
     list[FileBytes],
+    Stated(),
     Field(
         min_length=1,
-        description="1 to 32 files. "
-        + " ".join(f"For {known.things}: {', '.join(known.media_types)}." for known in MODALITIES.values()),
+        description="1 to 32 samples, each a data: URI that states its media type, or the sample itself where that is "
+        f"a JSON object. {MEDIA_TYPES}",
     ),
 ]
 

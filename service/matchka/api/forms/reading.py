@@ -11,7 +11,7 @@ from matchka.api.bodies.body import read_body
 from matchka.api.bodies.fields import FieldKind, Fields
 from matchka.api.bodies.json_object import JSON
 from matchka.api.bodies.multipart import MULTIPART
-from matchka.api.forms.fields import LISTS_OF_FILES, FileBytes, given_often, read_flag, read_number
+from matchka.api.forms.fields import LISTS_OF_FILES, FileBytes, Stated, given_often, read_flag, read_number
 from matchka.api.forms.form import Form
 from matchka.errors import InvalidFieldError, MatchkaError, MissingFieldError, UnknownFieldError
 from matchka.store.rights.given_terms import read_metadata
@@ -97,6 +97,7 @@ def _one_or_many(kind: type[Form], name: str, given: list[str | bytes]) -> objec
 def _kind_of(field: FieldInfo) -> FieldKind:
     return FieldKind(
         is_file=field.annotation in (bytes, FileBytes, FileBytes | None, *LISTS_OF_FILES),
+        is_stated=any(isinstance(mark, Stated) for mark in field.metadata),
         is_number=_is_read_by(read_number, field),
         is_flag=_is_read_by(read_flag, field),
         is_list=field.annotation in LISTS_OF_FILES,
