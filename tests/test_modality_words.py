@@ -26,6 +26,7 @@ ROOMS = (
 )
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
+    "service/matchka/api/examples.py",
     "service/matchka/api/findings.py",
     "service/matchka/api/forms/decisions.py",
     "service/matchka/api/forms/enrolment.py",

@@ -28,7 +28,8 @@ from matchka.api.guards.middleware import MIB, BodyLimit, InFlightLimit, Refusal
 from matchka.api.guards.rates import RequestRates
 from matchka.api.idempotency import HEADER as IDEMPOTENCY_HEADER
 from matchka.api.idempotency import REPLAYED
-from matchka.api.openapi import DescribedApi
+from matchka.api.location import LOCATION_HEADER
+from matchka.api.openapi import DescribedApi, operation_id
 from matchka.api.position import POSITION_HEADER
 from matchka.api.routes import (
     audit,
@@ -139,6 +140,7 @@ def create_app(
         version=version("matchka"),
         lifespan=lifespan,
         openapi_url=None,  # routes/docs.py has the document and the page
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,  # a redirect would go wherever the caller's Host says
         telemetry=NO_TELEMETRY,
     )
@@ -212,7 +214,7 @@ def _add_guards(app: FastAPI, settings: Settings, ring: KeyRing, siblings: Sibli
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", IDEMPOTENCY_HEADER, POSITION_HEADER, REQUEST_ID],
-            expose_headers=[POSITION_HEADER, REQUEST_ID, *REPLAYED],
+            expose_headers=[LOCATION_HEADER, POSITION_HEADER, REQUEST_ID, *REPLAYED],
         )
 
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from matchka.api.problems import INTERNAL_ERROR, note_problem, problem_response, status_and_code
+from matchka.api.scopes import methods_of
 from matchka.errors import (
     ClientGoneError,
     InvalidFieldError,
@@ -75,6 +76,9 @@ def add_framework_error_handlers(app: FastAPI) -> None:
         where = f"{request.method} {request.url.path}"
         response = problem_response(kind(f"{error.detail}.", value=where, remedy="See /docs for the calls."))
         response.headers.update(error.headers or {})
+        allowed = methods_of(request.scope["path"]) if error.status_code == 405 else None
+        if allowed:  # the framework knows those of one function only
+            response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
     @app.exception_handler(ClientDisconnect)

@@ -1,11 +1,14 @@
-"""The OpenAPI document: FastAPI's own, with every error that each call may answer."""
+"""The OpenAPI document: FastAPI's own, with every error that each call may answer, and examples."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from matchka import errors
+from matchka.api.bodies.json_object import JSON
+from matchka.api.examples import EXAMPLES
 from matchka.api.problems import HEADERS, MEDIA_TYPE, status_and_code_of
 from matchka.api.schemas import Problem
 from matchka.api.scopes import SCOPES
@@ -135,15 +138,37 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
 )
 
 
+# of calls, by what they are about: generators make a class of each
+TAGS: Final = {
+    "embeddings": "Samples become vectors; nothing is stored.",
+    "decisions": "Is this the subject, are these two the same, who is it; and challenges against recordings.",
+    "subjects": "Enrolment, and what is held of whom.",
+    "analysis": "Classes, phones, pronunciation and settings; nothing is stored.",
+    "models": "What is served, and what was measured of it.",
+    "keys": "API keys of the caller's tenant.",
+    "audit": "Who asked for what, and what was decided.",
+    "operation": "Health, readiness and metrics.",
+}
+
+
+def operation_id(route: APIRoute) -> str:
+    """What generated clients call a call: its function's name, which is part of the interface, in camel case."""
+    first, *others = route.name.split("_")
+    return first + "".join(part.capitalize() for part in others)
+
+
 class DescribedApi(FastAPI):
     """FastAPI with a document that declares the errors of its calls."""
 
     def openapi(self) -> dict[str, Any]:
         """The document, made at the first call."""
         if self.openapi_schema is None:
-            declare_errors(super().openapi())
-        document: dict[str, Any] = super().openapi()
-        return document
+            document = super().openapi()
+            document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
+            declare_errors(document)
+            add_examples(document)
+        described: dict[str, Any] = super().openapi()
+        return described
 
 
 def declare_errors(document: dict[str, Any]) -> None:
@@ -158,6 +183,18 @@ def declare_errors(document: dict[str, Any]) -> None:
         for method in METHODS:
             if method in call:
                 _declare(path, method, call[method])
+
+
+def add_examples(document: dict[str, Any]) -> None:
+    """Add examples of requests and answers to the calls that have some."""
+    operations = [call[method] for call in document["paths"].values() for method in METHODS if method in call]
+    for operation in operations:
+        example = EXAMPLES.get(operation["operationId"])
+        if example is None:
+            continue
+        operation["requestBody"]["content"][JSON]["example"] = example.request
+        succeeded = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+        succeeded["content"][JSON]["example"] = example.answer
 
 
 def _declare(path: str, method: str, operation: dict[str, Any]) -> None:

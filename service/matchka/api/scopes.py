@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from starlette.routing import compile_path
+
 from matchka.store.keys.scopes import Scope
 
 # None: any key will do, whatever its scopes
@@ -33,3 +35,12 @@ SCOPES: Final[dict[tuple[str, str], Scope | None]] = {
     ("GET", "/metrics"): Scope.METRICS,
 }
 OPEN: Final = frozenset({("GET", "/healthz"), ("GET", "/readyz")})  # without a key
+
+
+def methods_of(path: str) -> frozenset[str]:
+    """The methods of the calls of a path; none where that is no call's.
+
+    >>> sorted(methods_of("/v1/subjects/ada"))
+    ['DELETE', 'GET', 'PATCH']
+    """
+    return frozenset(method for method, template in SCOPES.keys() | OPEN if compile_path(template)[0].match(path))

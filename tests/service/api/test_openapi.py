@@ -229,3 +229,28 @@ def test_document_names_nothing_that_it_does_not_describe():
     named = set(references(DOCUMENT))
     described = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
     assert named == described
+
+
+OPERATIONS = {  # names in clients that were generated: they stay
+    "embeddings": {"embed", "createEmbeddings"},
+    "decisions": {"verify", "compare", "identify", "createChallenge"},
+    "subjects": {
+        *("enroll", "listSubjects", "getSubject", "changeSubject", "deleteSubject", "exportSubject"),
+        *("deleteTemplate", "getReceiptKey"),
+    },
+    "analysis": {"classifySample", "transcribe", "pronounce", "generateSetting", "morphSettings"},
+    "models": {"listModels"},
+    "keys": {"listKeys", "createKey", "revokeKey"},
+    "audit": {"readAudit"},
+    "operation": {"healthz", "readyz", "metrics"},
+}
+
+
+def test_every_call_has_one_tag_and_a_name_of_its_own_that_stays():
+    named: dict[str, list[str]] = {}
+    for method, path in CALLS:
+        (tag,) = operation(method, path)["tags"]
+        named.setdefault(tag, []).append(operation(method, path)["operationId"])
+    assert {tag: sorted(ids) for tag, ids in named.items()} == {tag: sorted(ids) for tag, ids in OPERATIONS.items()}
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == list(OPERATIONS)
+    assert all(tag["description"] for tag in DOCUMENT["tags"])

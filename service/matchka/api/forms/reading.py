@@ -31,12 +31,17 @@ FILE_IN_JSON: Final = {
 
 def reads(kind: type[FormT]) -> Callable[[Request], Awaitable[FormT]]:
     """A dependency that reads a request's body as one kind of form."""
-    takes = {name: _kind_of(field) for name, field in kind.model_fields.items()}
+    takes = kinds_of(kind)
 
     async def read(request: Request) -> FormT:
         return check_fields(kind, await read_body(request, takes))
 
     return read
+
+
+def kinds_of(kind: type[Form]) -> dict[str, FieldKind]:
+    """What a form takes, by name."""
+    return {name: _kind_of(field) for name, field in kind.model_fields.items()}
 
 
 def body_schema(kind: type[Form]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import AuditAnswer, AuditRecordAnswer
 from matchka.store.subject_id import check_subject_id
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["audit"])
 
 
 @router.get("/v1/audit", summary="Who asked for what, and what was decided")

@@ -10,7 +10,7 @@ from matchka.api.forms import ChallengeForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ChallengeAnswer, DirectionsAnswer
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["decisions"])
 
 
 @router.post(
@@ -19,7 +19,7 @@ router = GuardedRouter()
     openapi_extra=body_schema(ChallengeForm),
     summary="Give a subject a phrase to say, or directions for its head",
 )
-async def ask(
+async def create_challenge(
     caller: CallerDep, form: Annotated[ChallengeForm, Depends(reads(ChallengeForm))]
 ) -> ChallengeAnswer | DirectionsAnswer:
     """Words or, experimentally, directions drawn at random, for one verification within a minute.

@@ -10,7 +10,7 @@ from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ClassAnswer, ClassifyAnswer
 from matchka.tasks.classification.classification import classify
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["analysis"])
 
 
 @router.post("/v1/classify", openapi_extra=body_schema(ClassifyForm), summary="Of which class is this, if any known?")

@@ -25,7 +25,7 @@ from matchka.store.feed.snapshot import Position
 from matchka.tasks.challenges.kind import Attempt, Judged
 from matchka.tasks.embedding.results import FusedVerified, Identified, Verified
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["decisions"])
 
 
 @router.post("/v1/verify", openapi_extra=body_schema(VerifyForm), summary="Is this the subject?")

@@ -13,7 +13,7 @@ from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import EmbedAnswer, EmbeddingsAnswer, OpenAiEmbedding, OpenAiUsage
 from matchka.tasks.embedding.results import Embeddings
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["embeddings"])
 
 
 @router.post("/v1/embed", openapi_extra=body_schema(EmbedForm), summary="Embed samples at a trained dim")

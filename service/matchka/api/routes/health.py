@@ -12,7 +12,7 @@ from matchka.api.schemas import HealthAnswer, ReadyAnswer
 from matchka.errors import MatchkaError
 from matchka.store.keys.records import Grant
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["operation"])
 
 
 @router.get("/healthz", summary="Is the process alive?")

@@ -7,13 +7,14 @@ from fastapi import Depends, Response
 
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import KeyForm, body_schema, reads
+from matchka.api.location import LOCATION, location_of
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import KeyAnswer, KeysAnswer, NewKeyAnswer
 from matchka.store.keys.keys import CEILINGS, NewKey
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import read_scopes, write_scopes
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["keys"])
 
 
 @router.get("/v1/keys", summary="List the API keys")
@@ -23,8 +24,16 @@ async def list_keys(caller: CallerDep) -> KeysAnswer:
     return KeysAnswer(keys=[KeyAnswer(**_described(key)) for key in found])
 
 
-@router.post("/v1/keys", status_code=201, openapi_extra=body_schema(KeyForm), summary="Make an API key")
-async def create_key(caller: CallerDep, form: Annotated[KeyForm, Depends(reads(KeyForm))]) -> NewKeyAnswer:
+@router.post(
+    "/v1/keys",
+    status_code=201,
+    openapi_extra=body_schema(KeyForm),
+    responses={201: {"headers": LOCATION}},
+    summary="Make an API key",
+)
+async def create_key(
+    caller: CallerDep, response: Response, form: Annotated[KeyForm, Depends(reads(KeyForm))]
+) -> NewKeyAnswer:
     """A key of the caller's tenant, in force here at once, and everywhere within a second.
 
     Its secret is in this answer and nowhere else.
@@ -43,6 +52,7 @@ async def create_key(caller: CallerDep, form: Annotated[KeyForm, Depends(reads(K
         return made
 
     made = await caller.run(create)
+    response.headers.update(location_of("/v1/keys", made.key.key_id))
     return NewKeyAnswer(key=made.secret, **_described(made.key))
 
 

@@ -6,7 +6,7 @@ from matchka.api.schemas import ModelAnswer, ModelsAnswer
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.tasks.embedding.results import ModelVersion
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["models"])
 
 
 @router.get("/v1/models", summary="The served bundles, and what was measured of them")

@@ -10,7 +10,7 @@ from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import ParametersAnswer
 from matchka.tasks.parameters.parameters import Setting, generate, morph
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["analysis"])
 
 
 @router.post("/v1/generate", openapi_extra=body_schema(GenerateForm), summary="What setting does a word stand for?")

@@ -15,7 +15,7 @@ from matchka.api.schemas import (
     TranscribeAnswer,
 )
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["analysis"])
 
 
 @router.post("/v1/pronounce", openapi_extra=body_schema(PronounceForm), summary="How well was this text said?")

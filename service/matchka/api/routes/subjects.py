@@ -13,6 +13,7 @@ from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EnrollForm, SubjectForm, body_schema, reads
 from matchka.api.idempotency import REPLAYED, REPLAYED_HEADER, IdempotencyKey, named
+from matchka.api.location import LOCATION, location_of
 from matchka.api.lookalikes import Lookalikes, looking
 from matchka.api.position import ANSWERED, POSITION_HEADER, headers_of, text_of
 from matchka.api.problems import status_and_code
@@ -47,14 +48,14 @@ from matchka.tasks.embedding.results import Enrolled, Skipped, SubjectSimilarity
 
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
-router = GuardedRouter()
+router = GuardedRouter(tags=["subjects"])
 
 
 @router.post(
     "/v1/enroll",
     status_code=201,
     openapi_extra=body_schema(EnrollForm),
-    responses={201: {"headers": {**ANSWERED, **REPLAYED_HEADER}}},
+    responses={201: {"headers": {**LOCATION, **ANSWERED, **REPLAYED_HEADER}}},
     summary="Enrol samples of a subject",
 )
 async def enroll(
@@ -72,6 +73,7 @@ async def enroll(
         answer, is_repeated = await caller.run(
             lambda: _enrolled(caller, form, rules, lookalikes, key), samples=len(form.file)
         )
+    response.headers.update(location_of("/v1/subjects", form.subject_id))
     response.headers.update({POSITION_HEADER: answer.position} if answer.position else {})
     response.headers.update(REPLAYED if is_repeated else {})
     return answer
