@@ -54,7 +54,7 @@ from matchka.bundles.fusion_file import Fusion, read_fusions, require_learned_wi
 from matchka.bundles.repository import read_bundles
 from matchka.bundles.signature import TrustedKeys
 from matchka.errors import MatchkaError, VaultLockedError
-from matchka.gallery.galleries import GalleryOpener
+from matchka.gallery.backends import opened_backend
 from matchka.inference.model import open_model
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.runtime.fairness.shares import most_held
@@ -234,6 +234,7 @@ def opened_verifier(
         SettingsError: a trusted key is none.
         DataDirInUseError: another process owns the data folder.
         StoreError: the database cannot be opened.
+        GalleryUnavailableError: the galleries' server does not answer.
     """
     telemetry = telemetry or Telemetry()
     trusted = TrustedKeys.parse(settings.trusted_bundle_keys)
@@ -260,7 +261,7 @@ def opened_verifier(
         telemetry.watch_disk(settings.data_dir)
         telemetry.state_bundles(bundle.manifest for bundle in bundles)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
-        galleries = GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
+        galleries = stack.enter_context(opened_backend(settings, is_encrypted=vault.is_sealing))
         feed = settings.feed
         rules = FollowerRules(feed.poll_ms / 1000, feed.wait_s, feed.stale_s)
         verifier = Verifier(models, store, fusions, galleries, rules)

@@ -141,6 +141,10 @@ class GalleryStaleError(MatchkaError):
     """This process does not know yet what was changed in the store: its galleries have fallen behind."""
 
 
+class GalleryUnavailableError(MatchkaError):
+    """The server that holds the galleries does not answer, or refuses; the store does not need it."""
+
+
 class DrainingError(MatchkaError):
     """The service is about to stop; what it was sent is still answered, but it is no longer ready."""
 

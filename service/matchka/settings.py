@@ -21,8 +21,13 @@ ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]
 DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 OTLP_PATH: Final = "/v1/traces"  # of traces, below a collector's address
 SECTION_MARK: Final = "__"  # between a modality, or another section, and one of its settings
-SECTIONS: Final = frozenset({"audit", "database", "feed"})  # that are no modalities
-IN_FILES: Final = ("api_key", "database_url", "key_database_url")  # or by MATCHKA_<NAME>_FILE, as secrets are mounted
+SECTIONS: Final = frozenset({"audit", "database", "feed", "milvus"})  # that are no modalities
+IN_FILES: Final = (
+    "api_key",
+    "database_url",
+    "key_database_url",
+    "milvus__token",
+)  # or by MATCHKA_<NAME>_FILE, as secrets are mounted
 RENAMED: Final = {
     "max_audio_s": "audio__max_s",
     "min_speech_s": "audio__min_speech_s",
@@ -138,6 +143,38 @@ class FeedSettings(BaseModel):
     )
 
 
+class MilvusSettings(BaseModel):
+    """Galleries in Milvus, where MATCHKA_GALLERY=milvus: the variables MATCHKA_MILVUS__ + a name in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(
+        "",
+        pattern=r"^(|https?://.+|.+\.db)$",
+        description="http://HOST:PORT or https://HOST:PORT of the server, or a file NAME.db of Milvus Lite.",
+    )
+    token: SecretStr = Field(SecretStr(""), description="USER:PASSWORD, or a key of the server.")
+    ca_file: Annotated[Path | None, BeforeValidator(_none_if_empty)] = Field(
+        None, description="PEM file of authorities that the server's certificate is checked with."
+    )
+    prefix: str = Field(
+        "matchka",
+        pattern="^[a-z][a-z0-9]{0,31}$",
+        description="What the names of all its collections begin with; each store needs one of its own.",
+    )
+    index: Literal["flat", "hnsw"] = Field(
+        "flat", description="How it searches: every reference is compared, or the likely ones by a graph."
+    )
+    timeout_s: float = Field(
+        5.0, ge=0.1, le=600, allow_inf_nan=False, description="Longest time of a call; then a search is answered 503."
+    )
+    plaintext: Literal["refused", "accepted"] = Field(
+        "refused",
+        description="Whether references may lie there in clear while the store's are encrypted: Milvus can hold no "
+        "others.",
+    )
+
+
 class Settings(BaseSettings):
     """All that can be configured, each by the variable MATCHKA_ + its name in capitals; sections by several."""
 
@@ -235,6 +272,11 @@ class Settings(BaseSettings):
         "galleries in its own memory. By default as many as suit cores and memory.",
     )
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
+    gallery: Literal["faiss", "milvus"] = Field(
+        "faiss",
+        description="Where galleries lie: in the memory of every process, or in Milvus, which all of them share.",
+    )
+    milvus: MilvusSettings = MilvusSettings()
     graph: str = Field(
         "float",
         pattern="^(auto|float)$",
@@ -373,7 +415,9 @@ class Settings(BaseSettings):
         return self.model_copy(update={"processes": count(self) if is_suited else 1})
 
     def require_room_for_processes(self) -> None:
-        """Refuse several processes where they cannot be: on Windows, and on a GPU, whose memory each would fill.
+        """Refuse several processes where they cannot be.
+
+        On Windows, on a GPU, whose memory each would fill, and with a file that one alone may open.
 
         Raises: SettingsError: there would be.
         """
@@ -389,6 +433,12 @@ class Settings(BaseSettings):
                 "Several processes would each keep models and galleries in the GPU's memory, and one keeps it busy.",
                 value=f"{self.processes} processes",
                 remedy="Unset MATCHKA_PROCESSES, or set MATCHKA_DEVICE=cpu.",
+            )
+        if self.processes > 1 and self.gallery == "milvus" and self.milvus.uri.endswith(".db"):
+            raise SettingsError(
+                "A file of Milvus Lite is opened by one process.",
+                value=f"{self.processes} processes",
+                remedy="Unset MATCHKA_PROCESSES, or set MATCHKA_MILVUS__URI to a server.",
             )
 
     def require_one_master_key(self) -> None:

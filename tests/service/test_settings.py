@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from matchka.errors import KeyRequiredError, SettingsError
 from matchka.modalities import read_limits
-from matchka.settings import DatabaseSettings, FeedSettings, Settings, read_settings
+from matchka.settings import DatabaseSettings, FeedSettings, MilvusSettings, Settings, read_settings
 
 KEY = "0123456789abcdef"
 KINDS = {"audio": "audio", "face": "image"}  # of manifests, by the name in settings
@@ -79,8 +79,9 @@ def test_read_settings_takes_every_field_from_its_variable():
         "MATCHKA_LOG_LEVEL": "warning",
         "MATCHKA_LOG_FORMAT": "json",
         "MATCHKA_TRACES_URL": "http://collector:4318/v1/traces",
+        "MATCHKA_GALLERY": "milvus",
     }
-    of_sections = {"modalities", "audit", "database", "feed"}
+    of_sections = {"modalities", "audit", "database", "feed", "milvus"}
     assert {name.removeprefix("MATCHKA_").lower() for name in given} == set(Settings.model_fields) - of_sections
     settings = read_settings({**given, "PATH": "/bin", "XMATCHKA_PORT": "1"})
     read = {name: getattr(settings, name) for name in Settings.model_fields}
@@ -88,6 +89,7 @@ def test_read_settings_takes_every_field_from_its_variable():
     assert read.pop("modalities") == {}
     assert read.pop("database") == DatabaseSettings()
     assert read.pop("feed") == FeedSettings()
+    assert read.pop("milvus") == MilvusSettings()
     assert read.pop("audit").model_dump() == {"enabled": True, "days": 90.0}
     assert read == {
         "host": "0.0.0.0",
@@ -141,8 +143,48 @@ def test_read_settings_takes_every_field_from_its_variable():
         "log_level": "warning",
         "log_format": "json",
         "traces_url": "http://collector:4318/v1/traces",
+        "gallery": "milvus",
     }
     assert settings.effective_database_url == "sqlite:///x.sqlite"
+
+
+def test_read_settings_of_milvus_take_the_token_from_a_file(tmp_path: Path):
+    (tmp_path / "token").write_text("root:a secret\n")
+    settings = read_settings(
+        {
+            "MATCHKA_GALLERY": "milvus",
+            "MATCHKA_MILVUS__URI": "https://milvus:19530",
+            "MATCHKA_MILVUS__TOKEN_FILE": str(tmp_path / "token"),
+            "MATCHKA_MILVUS__CA_FILE": "/ca.pem",
+            "MATCHKA_MILVUS__TIMEOUT_S": "2.5",
+            "MATCHKA_MILVUS__PREFIX": "voices",
+            "MATCHKA_MILVUS__INDEX": "hnsw",
+            "MATCHKA_MILVUS__PLAINTEXT": "accepted",
+        }
+    )
+    assert settings.milvus.token.get_secret_value() == "root:a secret"
+    assert "secret" not in repr(settings)
+    assert settings.milvus.model_dump(exclude={"token"}) == {
+        "uri": "https://milvus:19530",
+        "ca_file": Path("/ca.pem"),
+        "timeout_s": 2.5,
+        "prefix": "voices",
+        "index": "hnsw",
+        "plaintext": "accepted",
+    }
+
+
+@pytest.mark.parametrize("uri", ["milvus:19530", "/data/galleries", "tcp://milvus:19530"])
+def test_read_settings_with_an_address_of_milvus_that_is_none_are_refused(uri: str):
+    with pytest.raises(SettingsError, match="MATCHKA_MILVUS__URI"):
+        read_settings({"MATCHKA_MILVUS__URI": uri})
+
+
+def test_processes_that_would_share_a_file_of_milvus_are_refused():
+    shared = {"MATCHKA_GALLERY": "milvus", "MATCHKA_PROCESSES": "2"}
+    read_settings({**shared, "MATCHKA_MILVUS__URI": "http://milvus:19530"}).require_room_for_processes()
+    with pytest.raises(SettingsError, match="one process"):
+        read_settings({**shared, "MATCHKA_MILVUS__URI": "/data/lite.db"}).require_room_for_processes()
 
 
 def test_read_settings_of_the_audit_log_are_its_sections():

@@ -42,7 +42,13 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
     *((frozenset({path}), (errors.TooManyAttemptsError,)) for path in ("/v1/verify", "/v1/identify", "/v1/enroll")),
     (
         frozenset({"/readyz"}),
-        (errors.NotReadyError, errors.DrainingError, errors.GalleryStaleError, errors.VaultLockedError),
+        (
+            errors.NotReadyError,
+            errors.DrainingError,
+            errors.GalleryStaleError,
+            errors.GalleryUnavailableError,
+            errors.VaultLockedError,
+        ),
     ),
     (
         frozenset({"work"}),
@@ -119,6 +125,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
             errors.SamplesDifferError,
             errors.LikelyDuplicateError,
             errors.GalleryStaleError,
+            errors.GalleryUnavailableError,
             errors.QuotaReachedError,
             errors.StorageFullError,
         ),
@@ -135,6 +142,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         ),
     ),
     (frozenset({"/v1/identify"}), (errors.TooManyFacesError, errors.PositionError, errors.GalleryStaleError)),
+    *((frozenset({path}), (errors.GalleryUnavailableError,)) for path in ("/v1/identify", "/v1/models")),
 )
 
 

@@ -1,8 +1,10 @@
-"""`matchka gallery`: its commands on the store and those on transfers, together."""
+"""`matchka gallery`: its commands on the store, on transfers, and on galleries that are rebuilt, together."""
 
 from matchka.cli.gallery_commands import gallery_commands
+from matchka.cli.gallery_rebuild import rebuild_commands
 from matchka.cli.transfer_commands import transfer_commands
 
 __all__ = ["gallery_commands"]
 
 gallery_commands.add_typer(transfer_commands)
+gallery_commands.add_typer(rebuild_commands)

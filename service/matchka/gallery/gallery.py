@@ -14,6 +14,21 @@ SubjectKeys: TypeAlias = Sequence[int] | npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class GallerySpace:
+    """What the galleries of one version of a model hold, those of all tenants.
+
+    Attributes:
+        newer: versions; subjects that have a reference of one of them are left out.
+        full_dim: components of a reference.
+    """
+
+    model: str
+    version: str
+    newer: tuple[str, ...]
+    full_dim: int
+
+
+@dataclass(frozen=True)
 class SearchHit:
     """A subject found by a search. Attributes: similarity: cosine at the dim searched, in [-1, 1]."""
 

@@ -53,7 +53,7 @@ from matchka.store.rights.rights import Rights
 from matchka.store.rights.terms import NO_CHANGE, TermsChange, renew_terms
 from matchka.store.schema import TEMPLATE_ID, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 from matchka.store.sqlite.wal import ERASE_WAIT_S
-from matchka.store.statistics import subjects_without
+from matchka.store.statistics import subjects_without, tenants_in
 from matchka.store.subject_hash import SubjectHasher
 from matchka.store.vault.open_vault import key_destroyed
 from matchka.store.vault.sealed import Binding
@@ -297,6 +297,11 @@ class Store:
         """Tenant and key of each subject that has templates of a model, but none of this version."""
         with reading(self._engine) as session:  # all of them
             return subjects_without(session, model, version)
+
+    def tenants(self) -> list[str]:
+        """Every tenant that has subjects."""
+        with reading(self._engine) as session:
+            return tenants_in(session)
 
     def all_references(
         self, model: str, version: str, unless: Sequence[str] = ()

@@ -1,6 +1,7 @@
 """Enrolment: samples -> templates of one subject, after a look at whether they are its own and nobody else's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -9,6 +10,7 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import (
     DiffersFromSubjectError,
     EmptyFileError,
+    GalleryUnavailableError,
     LikelyDuplicateError,
     MatchkaError,
     NonFiniteEmbeddingError,
@@ -154,7 +156,10 @@ class Enroller:
                 recording,
             )
             position = self._follower.position_now()
-        similar = look.at(enrolment.reference) if rules.tells_similar or rules.refuses_duplicates else None
+        similar = None
+        if rules.tells_similar or rules.refuses_duplicates:
+            with suppress(GalleryUnavailableError):  # what was stored is stored: the answer tells of nobody
+                similar = look.at(enrolment.reference)
         return _result(model, read, enrolment, similar, position)
 
     def position_now(self) -> Position | None:

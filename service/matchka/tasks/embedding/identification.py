@@ -127,11 +127,13 @@ class Identifier:
     Args:
         store: the system of record; a candidate that it no longer holds is left out.
         seen: what of the store is in the galleries.
+        are_shared: whether other processes change the galleries, too, so that any reference there may be an older one.
     """
 
-    def __init__(self, store: Store, seen: Callable[[], Snapshot]) -> None:
+    def __init__(self, store: Store, seen: Callable[[], Snapshot], *, are_shared: bool = False) -> None:
         self._store = store
         self._seen = seen
+        self._are_shared = are_shared
 
     def identify(
         self, tenant: str, searches: Sequence[Search], finding: Finding | None, top_k: int, max_fpir: float
@@ -230,7 +232,7 @@ class Identifier:
         manifest = search.model.manifest
         keys = [hit.subject_key for hit in hits]
         known = self._store.summaries_of_keys(tenant, keys, manifest.name, manifest.version)
-        changed = [key for key in keys if key in known and search.unseen.may_have(key)]
+        changed = [key for key in keys if key in known and (self._are_shared or search.unseen.may_have(key))]
         if not changed:
             living = ((known[hit.subject_key], hit.similarity) for hit in hits if hit.subject_key in known)
             return [Ranked(one.subject_id, cosine, cosine, one.template_count, None) for one, cosine in living]

@@ -14,7 +14,7 @@ from matchka.bundles.manifest import Manifest
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import OtherVersionError, UnknownModelError
 from matchka.gallery.faiss_cpu.policy import Method
-from matchka.gallery.galleries import GalleryOpener
+from matchka.gallery.galleries import GalleryBackend
 from matchka.inference.model import Model
 from matchka.inference.registry import ModelRegistry
 from matchka.modalities.modality import Purpose
@@ -58,7 +58,7 @@ class Verifier:
         models: the served models.
         store: the system of record; the galleries are filled from it by load(), and follow it until close().
         fusions: of served models, in the versions that are served.
-        galleries: opens them; on the CPU by default.
+        galleries: makes them; in memory, searched on the CPU, by default.
         rules: how closely the galleries follow the store.
 
     Where a method takes `given`, these are the caller's choices of how samples are read, by the names of the options of
@@ -70,7 +70,7 @@ class Verifier:
         models: Iterable[Model],
         store: Store,
         fusions: Iterable[Fusion] = (),
-        galleries: GalleryOpener | None = None,
+        galleries: GalleryBackend | None = None,
         rules: FollowerRules = FOLLOWS,
     ) -> None:
         self._registry = ModelRegistry(models)
@@ -79,7 +79,9 @@ class Verifier:
         self._embedding = ModelRegistry(model for model in self._registry if embeds(model))
         self._galleries = ServedGalleries(self._embedding, store, galleries)
         self._follower = Follower(store.feed, self._galleries, rules)
-        self._identifier = Identifier(store, lambda: self._follower.state.snapshot)
+        self._identifier = Identifier(
+            store, lambda: self._follower.state.snapshot, are_shared=self._galleries.is_shared
+        )
         self._enroller = Enroller(self._embedding, store, self._galleries, self._follower, self._identifier)
 
     def load(self) -> None:
@@ -108,7 +110,12 @@ class Verifier:
         return self._follower.status
 
     def require_fresh(self) -> None:
-        """Refuse to be ready while the galleries have fallen behind. Raises: GalleryStaleError: they have."""
+        """Refuse to be ready while the galleries have fallen behind, or cannot be reached.
+
+        Raises:
+            GalleryStaleError: they have.
+            GalleryUnavailableError: they cannot.
+        """
         self._follower.require_fresh()
 
     @property

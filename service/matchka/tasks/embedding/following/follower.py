@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from matchka.errors import GalleryStaleError, MatchkaError
+from matchka.errors import GalleryStaleError, GalleryUnavailableError, MatchkaError
 from matchka.runtime.deadline import current_deadline
 from matchka.store.database_errors import reason_of
 from matchka.store.feed.feed import ChangeFeed, FeedState
@@ -84,6 +84,7 @@ class Follower:
         self._is_hinted = self._has_news = self._is_closing = False
         self._state: FeedState | None = None
         self._is_replaced = False
+        self._unavailable: GalleryUnavailableError | None = None
         self._in_step_since = self._progress_at = clock()
         self._pending = self._filled = 0
         self._thread = Thread(target=self._run, name="follower", daemon=True)
@@ -94,8 +95,10 @@ class Follower:
         Raises:
             StorageDamagedError: the store does not hold what was written.
             SQLAlchemyError: it cannot be read.
+            GalleryUnavailableError: the galleries cannot be reached.
         """
         self._fill(self._feed.state())
+        self._round()  # what is kept of galleries may be some minutes old
         self._hints.start(self._hear)
         self._thread.start()
 
@@ -127,7 +130,14 @@ class Follower:
         return FollowerStatus(now - self._in_step_since, transaction, self._pending, self._filled, is_stale)
 
     def require_fresh(self) -> None:
-        """Refuse to serve from galleries that have fallen behind. Raises: GalleryStaleError: they have."""
+        """Refuse to serve from galleries that have fallen behind, or cannot be reached.
+
+        Raises:
+            GalleryStaleError: they have.
+            GalleryUnavailableError: they cannot.
+        """
+        if self._unavailable is not None:
+            raise GalleryUnavailableError(self._unavailable.detail, remedy=self._unavailable.remedy)
         if self.status.is_stale:
             raise stale()
 
@@ -219,15 +229,19 @@ class Follower:
                     self._round()
             except Exception as error:  # whatever it is, the next round tries again, and /readyz tells of it
                 is_known = isinstance(error, (SQLAlchemyError, MatchkaError))
+                self._unavailable = error if isinstance(error, GalleryUnavailableError) else None
                 LOGGER.warning("the galleries do not follow the store: %s", reason_of(error), exc_info=not is_known)
                 failed_pause_s = min(2 * failed_pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
                 continue
-            failed_pause_s = 0.0
+            failed_pause_s, self._unavailable = 0.0, None
             with self._changed:
                 self._done = ticket
                 self._changed.notify_all()
 
     def _round(self) -> None:
+        if not self._galleries.are_current():
+            LOGGER.info("the galleries were filled anew, and are taken over")
+            self._fill(self._feed.state())
         began = self._clock()
         before = self.state
         with self._feed.look() as look:
@@ -238,6 +252,8 @@ class Follower:
                 self._galleries.apply(changes, look)
                 self._pending = left
                 self._progress_at = self._clock()
+            if is_continued:
+                self._galleries.settle(look, state)
         if not is_continued:
             LOGGER.warning("the feed does not go on where it was left: the galleries are filled anew")
             with self._changed:
@@ -251,8 +267,10 @@ class Follower:
     def _fill(self, state: FeedState) -> None:
         """Fill with what the store holds; what changes since the state, which was read before, is applied again."""
         began = self._clock()
-        self._galleries.fill(self._count_filled)
-        self._state = state
+        content = self._galleries.finish(self._galleries.fill(state, self._count_filled), state)
+        # before it is shown: whoever searches it asks the store what has changed since
+        self._state = content.state
+        self._galleries.show(content)
         self._is_replaced = False
         self._in_step_since, self._progress_at = began, self._clock()
 

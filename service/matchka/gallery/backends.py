@@ -1,0 +1,60 @@
+"""The kinds of galleries, by the names that MATCHKA_GALLERY has for them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from types import MappingProxyType
+from typing import Final
+
+from matchka.errors import SettingsError
+from matchka.gallery.galleries import GalleryBackend, GalleryOpener
+from matchka.settings import Settings
+
+
+@contextmanager
+def opened_backend(settings: Settings, *, is_encrypted: bool) -> Iterator[GalleryBackend]:
+    """The galleries of a service, until the end of the block.
+
+    Args:
+        settings: as of the application.
+        is_encrypted: whether the store encrypts references.
+
+    Raises:
+        SettingsError: the settings lack what the kind needs, or it keeps in clear what the store encrypts.
+        MissingPackageError: its extra is not installed.
+        GalleryUnavailableError: its server does not answer.
+    """
+    with BACKENDS[settings.gallery](settings, is_encrypted) as backend:
+        yield backend
+
+
+@contextmanager
+def _opened_faiss(settings: Settings, is_encrypted: bool) -> Iterator[GalleryBackend]:  # noqa: ARG001 - memory alone
+    yield GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
+
+
+@contextmanager
+def _opened_milvus(settings: Settings, is_encrypted: bool) -> Iterator[GalleryBackend]:
+    from matchka.gallery.milvus.connection import MilvusAddress, MilvusConnection
+    from matchka.gallery.milvus.galleries import MilvusBackend
+
+    known = settings.milvus
+    if not known.uri:
+        raise SettingsError(
+            "Galleries in Milvus need its address.",
+            value="MATCHKA_MILVUS__URI",
+            remedy="Set it to http://HOST:PORT, https://HOST:PORT or a file NAME.db; or set MATCHKA_GALLERY=faiss.",
+        )
+    if is_encrypted and known.plaintext != "accepted":
+        raise SettingsError(
+            "The store encrypts references, and Milvus would hold them in clear, beyond the reach of a destroyed key.",
+            value="MATCHKA_GALLERY=milvus",
+            remedy="Set MATCHKA_GALLERY=faiss; or MATCHKA_MILVUS__PLAINTEXT=accepted, if that is meant.",
+        )
+    address = MilvusAddress(known.uri, known.token.get_secret_value(), known.ca_file, known.timeout_s)
+    with closing(MilvusConnection(address)) as connection:
+        yield MilvusBackend(connection, known.prefix, known.index)
+
+
+BACKENDS: Final[Mapping[str, Callable[[Settings, bool], AbstractContextManager[GalleryBackend]]]] = MappingProxyType(
+    {"faiss": _opened_faiss, "milvus": _opened_milvus}
+)
