@@ -12,7 +12,9 @@ from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengt
 
 BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader
 FIRST_ROWS: Final = 1_024  # room of a new gallery's block; doubled as it fills, so that small tenants stay small
-FIRST_CUTS: Final = (16, 64)  # then doubling; a cut more would cost every longer dim a pass more
+# The small trained dims, then doubling. FAISS multiplies 8 components at a time the fastest (docs/decisions/189)
+FIRST_CUTS: Final = (8, 16, 32, 64)
+PARTS: Final = 256  # of a block's rows; the best of each part bound the best of all
 NO_KEY: Final = -1
 
 Keys: TypeAlias = npt.NDArray[np.int64]
@@ -36,10 +38,23 @@ class Query:
     shortlist: int | None
 
 
+class Scratch:
+    """Room for the products of one scan, block after block: fresh memory for each takes longer than what fills it."""
+
+    def __init__(self) -> None:
+        self._rooms = np.empty((2, 0), np.float32)
+
+    def of(self, rows: int) -> tuple[FloatArray, FloatArray]:
+        """Two arrays of so many numbers, of any value; those handed out before are given up."""
+        if rows > self._rooms.shape[1]:
+            self._rooms = np.empty((2, rows), np.float32)
+        return self._rooms[0, :rows], self._rooms[1, :rows]
+
+
 class Block:
     """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
 
-    The columns are cut at 16, 64, 128, ... components; each piece is one array. The rows are dense: what is removed is
+    The columns are cut at 8, 16, 32, ... components; each piece is one array. The rows are dense: what is removed is
     overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
 
     Args:
@@ -59,6 +74,7 @@ class Block:
         self._size = 0
         self._keys: Keys = np.empty(0, np.int64)
         self._segments = [np.empty((0, stop - start), np.float32) for start, stop in self._cuts]
+        self._pointers: list[Any] = []  # to the segments: FAISS' checks of an array take as long as a part of a scan
         self._inverse: dict[int, FloatArray] = {full_dim: np.empty(0, np.float32)}
         self._codes = _Codes(prefix_dim, 0) if prefix_dim else None
         self._resize(min(first_rows, most_rows))
@@ -107,21 +123,22 @@ class Block:
             self._keys[last] = NO_KEY
             self._set_size(last)
 
-    def search(self, query: Query, floor: float = -np.inf) -> tuple[FloatArray, Keys]:
+    def search(self, query: Query, floor: float = -np.inf, scratch: Scratch | None = None) -> tuple[FloatArray, Keys]:
         """The most similar rows in no order: similarities and keys, at most query.count.
 
         Args:
             query: the probe.
             floor: rows less similar than this may be left out.
+            scratch: of the scan that goes from block to block; its own by default.
         """
         self._require_inverse(query.dim)
         with self.lock.shared():
             if query.shortlist is None or query.shortlist >= self._size or self._codes is None:
-                similarities = self._all_similarities(query)
+                similarities = self._all_similarities(query, scratch or Scratch())
                 at = _largest(similarities, query.count, floor)
                 return similarities[at], self._keys[at]
             shortlist = self._codes.search(query.vector[: self._prefix_dim], query.shortlist)
-            similarities = self._similarities_at(shortlist, query)
+            similarities = self._similarities_at(shortlist, query, scratch or Scratch())
             best = _largest(similarities, query.count, floor)
             return similarities[best], self._keys[shortlist[best]]
 
@@ -139,31 +156,41 @@ class Block:
         """A copy of all rows, (n, full_dim)."""
         return np.concatenate([segment[: self._size] for segment in self._segments], axis=1)
 
-    def _all_similarities(self, query: Query) -> FloatArray:
-        similarities = np.zeros(self._size, np.float32)
-        products = np.empty(self._size, np.float32)
-        for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
-            if start < query.dim and self._size:
-                part = np.ascontiguousarray(query.vector[start:stop])
-                # one thread, whatever OpenMP and the BLAS library were told: the blocks are what runs in parallel
-                faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]  # its wrapper is generated
-                    faiss.swig_ptr(products),
-                    faiss.swig_ptr(part),
-                    faiss.swig_ptr(segment),
-                    stop - start,
-                    self._size,
-                )
+    def _all_similarities(self, query: Query, scratch: Scratch) -> FloatArray:
+        similarities, products = scratch.of(self._size)
+        for number, (start, stop) in enumerate(self._cuts_below(query.dim)):
+            # one thread, whatever OpenMP and the BLAS library were told: the blocks are what runs in parallel
+            faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]  # its wrapper is generated
+                faiss.swig_ptr(products if number else similarities),
+                faiss.swig_ptr(query.vector[start:stop]),
+                self._pointers[number],
+                stop - start,
+                self._size,
+            )
+            if number:
                 similarities += products
         similarities *= self._inverse[query.dim][: self._size]
         return similarities
 
-    def _similarities_at(self, at: Rows, query: Query) -> FloatArray:
-        similarities = np.zeros(len(at), np.float32)
-        for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
-            if start < query.dim:
-                similarities += segment[at] @ query.vector[start:stop]
+    def _similarities_at(self, at: Rows, query: Query, scratch: Scratch) -> FloatArray:
+        similarities, products = scratch.of(len(at))
+        for number, (start, stop) in enumerate(self._cuts_below(query.dim)):
+            faiss.fvec_inner_products_by_idx(  # type: ignore[attr-defined]  # its wrapper is generated
+                faiss.swig_ptr(products if number else similarities),
+                faiss.swig_ptr(query.vector[start:stop]),
+                self._pointers[number],
+                faiss.swig_ptr(at),
+                stop - start,
+                1,
+                len(at),
+            )
+            if number:
+                similarities += products
         similarities *= self._inverse[query.dim][at]
         return similarities
+
+    def _cuts_below(self, dim: int) -> list[tuple[int, int]]:
+        return [cut for cut in self._cuts if cut[0] < dim]
 
     def _write(self, at: Rows | slice, rows: FloatArray) -> None:
         for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
@@ -197,6 +224,7 @@ class Block:
     def _resize(self, rows: int) -> None:
         self._keys = _resized(self._keys, rows)
         self._segments = [_resized(segment, rows) for segment in self._segments]
+        self._pointers = [faiss.swig_ptr(segment) for segment in self._segments]
         self._inverse = {dim: _resized(inverse, rows) for dim, inverse in self._inverse.items()}
         if self._codes is not None:
             codes = _Codes(self._prefix_dim, rows)
@@ -238,11 +266,20 @@ def _cuts(full_dim: int) -> list[tuple[int, int]]:
 
 
 def _largest(similarities: FloatArray, count: int, floor: float) -> Rows:
-    at: Rows = np.flatnonzero(similarities >= floor)
+    least = _reached(similarities, count) if floor == -np.inf else floor
+    at: Rows = np.flatnonzero(similarities >= least)
     if len(at) <= count:
         return at
     best: Rows = at[np.argpartition(similarities[at], len(at) - count)[len(at) - count :]]
     return best
+
+
+def _reached(similarities: FloatArray, count: int) -> float:
+    """What `count` of many rows reach, and few others do: sorting out all of them takes longer than comparing them."""
+    if count > PARTS or len(similarities) < 2 * PARTS:
+        return -np.inf
+    best = similarities[: len(similarities) // PARTS * PARTS].reshape(-1, PARTS).max(axis=0)
+    return float(np.partition(best, PARTS - count)[PARTS - count])  # the best of `count` parts are so many rows
 
 
 def _resized(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

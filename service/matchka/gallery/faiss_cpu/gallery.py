@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query
+from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query, Scratch
 from matchka.gallery.faiss_cpu.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
 from matchka.gallery.gallery import SearchHit, SubjectKeys
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
@@ -159,8 +159,11 @@ def _scan_in_turn(blocks: Sequence[Block], query: Query) -> Found:
     found: Found = []
     best = np.empty(0, np.float32)
     floor = -np.inf
+    scratch = Scratch()
     for block in blocks:
-        similarities, keys = block.search(query, floor)
+        similarities, keys = block.search(query, floor, scratch)
+        if not len(keys):
+            continue
         found += [(s, k, block) for s, k in zip(similarities.tolist(), keys.tolist(), strict=True)]
         best = np.concatenate([best, similarities])
         if len(best) >= query.count:

@@ -1,8 +1,24 @@
 """A block of references, below what a gallery shows."""
 
-import numpy as np
+from itertools import accumulate
 
-from matchka.gallery.faiss_cpu.block import Block, Query
+import numpy as np
+import pytest
+
+from matchka.gallery.faiss_cpu.block import PARTS, Block, Query, Scratch
+from matchka.vectors import FloatArray
+
+
+def cosines(rows: FloatArray, probe: FloatArray, dim: int) -> list[float]:
+    """In float64, one row at a time."""
+    own, query = rows[:, :dim].astype(np.float64), probe[:dim].astype(np.float64)
+    return [float(query @ row / np.sqrt((query @ query) * (row @ row))) for row in own]
+
+
+def query_of(probe: FloatArray, dim: int, count: int) -> Query:
+    vector = np.zeros(len(probe), np.float32)
+    vector[:dim] = probe[:dim] / np.linalg.norm(probe[:dim])
+    return Query(vector, dim, count, None)
 
 
 def test_remove_overwrites_the_row_and_clears_the_place_of_the_last():
@@ -34,3 +50,43 @@ def test_block_that_grew_answers_as_one_that_was_large_from_the_start():
                 dict(zip(*map(list, block.search(query)[::-1]), strict=True)) for block in (small, large)
             )
             assert found == expected
+
+
+@pytest.mark.parametrize("dim", [8, 16, 17, 32, 64, 96])
+@pytest.mark.parametrize("count", [1, 10, PARTS, PARTS + 1, 2_999, 4_000])
+def test_exact_search_of_many_rows_finds_as_many_of_the_best_as_brute_force(dim: int, count: int):
+    rng = np.random.default_rng(dim * count)
+    rows = rng.normal(size=(3_000, 96)).astype(np.float32)
+    rows[500:2_500:3] = rows[7]  # ties, more than any count of few
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    block = Block(96, 64)
+    block.append(np.arange(3_000), rows)
+    for probe in (rows[7], rows[2_999], rng.normal(size=96).astype(np.float32)):
+        similarities, keys = block.search(query_of(probe, dim, count))
+        expected = cosines(rows, probe, dim)
+        assert len(set(keys.tolist())) == len(keys) == min(count, 3_000)
+        np.testing.assert_allclose(similarities, [expected[key] for key in keys], atol=2e-6)
+        np.testing.assert_allclose(np.sort(similarities), np.sort(expected)[-len(keys) :], atol=2e-6)
+
+
+def test_blocks_that_are_scanned_with_one_scratch_answer_as_each_does_by_itself():
+    rng = np.random.default_rng(2)
+    blocks = [Block(24, 8) for _ in range(4)]
+    sizes = (3, 700, 0, 650)
+    for block, size, stop in zip(blocks, sizes, accumulate(sizes), strict=True):
+        rows = rng.normal(size=(size, 24)).astype(np.float32)
+        block.append(np.arange(stop - size, stop), rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    scratch = Scratch()
+    for dim in (8, 16, 24):
+        query = query_of(rng.normal(size=24).astype(np.float32), dim, 5)
+        for block in blocks:
+            for found, expected in zip(block.search(query, scratch=scratch), block.search(query), strict=True):
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_below_the_floor_are_left_out_and_those_at_it_are_not():
+    rows = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
+    block = Block(2, 0)
+    block.append(np.arange(3), rows)
+    _, keys = block.search(Query(rows[0], 2, 3, None), floor=float(np.float32(0.6)))
+    assert sorted(keys.tolist()) == [0, 1]
