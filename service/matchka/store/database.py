@@ -7,7 +7,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Select
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -107,6 +107,11 @@ class Database(Protocol):
         ...
 
     @property
+    def unseen(self) -> str:
+        """SQL: a number above that of every transaction of this database that the statement sees."""
+        ...
+
+    @property
     def origin(self) -> str:
         """SQL: a text that is another where numbers of transactions may be given again to others."""
         ...
@@ -161,9 +166,18 @@ class Database(Protocol):
         ...
 
     def columns(
-        self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int
+        self, engine: Engine, query: Select[*tuple[Any, ...]], key: ColumnElement[int], at_once: int
     ) -> Iterator[Sequence[Sequence[Any]]]:
-        """All rows of a query of numbers, bytes and texts, some at once and each column by itself, the fastest way."""
+        """All rows of a query in the order of a key, some at once and each column by itself, the fastest way.
+
+        What is written meanwhile may be among them, or not.
+
+        Args:
+            engine: of the database.
+            query: of columns that are whole numbers, bytes or texts.
+            key: one of them, a whole number that no two rows share.
+            at_once: rows.
+        """
         ...
 
     def erasure(self, engine: Engine) -> Erasure:

@@ -20,6 +20,7 @@ from matchka.store.vault.vault import CLEAR, Opener, Vault
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka.store")
+_KEY: Final = ReferenceRow.__table__.c.subject_key  # one reference of a version has it
 ROWS_AT_ONCE: Final = 1_024  # 1 MB of 256 components, which stays in the processor's cache until it is put
 
 
@@ -70,16 +71,14 @@ def read_references(
         query = query.where(~has_version(model, unless))
     with unsealing() as elsewhere:
         opener = partial(vault.opener, elsewhere=elsewhere)
-        for columns in database_of(engine).columns(engine, query, ROWS_AT_ONCE):
+        for columns in database_of(engine).columns(engine, query, _KEY, ROWS_AT_ONCE):
             for tenant, rows in [(only, _Rows(*columns))] if only is not None else _by_tenant(columns):
                 yield from _batch(Binding(tenant, model, version), rows, opener(rows.embeddings))
 
 
 def _query(model: str, version: str, with_tenant: bool) -> Select[*tuple[Any, ...]]:
-    query: Select[*tuple[Any, ...]] = (
-        select(ReferenceRow.subject_key, ReferenceRow.embedding, ReferenceRow.digest)
-        .where(ReferenceRow.model == model, ReferenceRow.version == version)
-        .order_by(ReferenceRow.subject_key)
+    query: Select[*tuple[Any, ...]] = select(_KEY, ReferenceRow.embedding, ReferenceRow.digest).where(
+        ReferenceRow.model == model, ReferenceRow.version == version
     )
     if with_tenant:
         query = query.add_columns(SubjectRow.tenant).join(SubjectRow, SubjectRow.key == ReferenceRow.subject_key)

@@ -25,7 +25,7 @@ from matchka.store.deletions import in_chunks, note_deletions
 from matchka.store.engine import database_of, disposed_on_failure, lock_name, open_engine, reading
 from matchka.store.enrolment_limits import NO_LIMITS, EnrolmentLimits
 from matchka.store.enrolment_review import NO_REVIEW, Review
-from matchka.store.feed.feed import ChangeFeed
+from matchka.store.feed.feed import ChangeFeed, forget_foreign_changes
 from matchka.store.feed.snapshot import Snapshot
 from matchka.store.idempotency.answers import NO_RECORDING, RecordedAnswers, Recording
 from matchka.store.integrity.page_check import require_sound_pages
@@ -108,6 +108,8 @@ class Store:
         try:
             with disposed_on_failure(self._engine):
                 bring_up_to_date(self._engine, hasher)
+                with self._sessions.begin() as session:
+                    forget_foreign_changes(session)
         except (SQLAlchemyError, UnicodeError) as error:  # the latter where a damaged file's text is none
             known_error = as_matchka_error(error)
             raise StoreError(

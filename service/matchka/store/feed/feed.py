@@ -246,6 +246,24 @@ def forget_old_changes(session: Session, older_than: timedelta, most: int) -> in
     return len(old)
 
 
+def forget_foreign_changes(session: Session) -> int:
+    """Remove changes that no transaction of this database has made: a dump of another one brought them here.
+
+    Their numbers lie ahead of this database's, so that they would count as new until it came there. A row that is seen
+    was written by a transaction below the statement's own snapshot, so that none of this database's can be taken for
+    one of those, whoever writes at the moment.
+
+    Returns: how many they were.
+    """
+    unseen: ColumnElement[int] = literal_column(database_of(session.get_bind()).unseen)
+    removed = 0
+    for table in (ChangeRow, ChangeHorizonRow):
+        foreign = table.transaction_id >= unseen
+        if session.scalar(select(table.transaction_id).where(foreign).limit(1)) is not None:  # else nothing is written
+            removed += session.connection().execute(delete(table).where(foreign)).rowcount
+    return removed
+
+
 def forget_feed(session: Session) -> None:
     """Remove all changes: of a copy, which is another store than the one whose followers knew them."""
     for table in (ChangeRow, ChangeHorizonRow):

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
 from psycopg import Connection, OperationalError
+from psycopg.pq import PGconn, Ping
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
@@ -27,9 +28,12 @@ class BoundedConnection(Connection[Any]):
 
     The server's own limit ends a statement that runs too long, and TCP's notices a machine that is gone. Neither
     notices a server that is stopped, or a proxy that takes what it is sent and passes nothing on.
+
+    Attributes: is_unhurried: wait for longer while the server answers others.
     """
 
     answer_s: float | None = None
+    is_unhurried: bool = False
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **options: Any) -> T:
         """Wait for the end of an exchange with the server.
@@ -45,13 +49,19 @@ class BoundedConnection(Connection[Any]):
             awaited = next(exchange)
             while True:
                 ready = yield awaited
-                if not ready and time.monotonic() > end:
+                if not ready and time.monotonic() > end and self.is_unhurried and self._server_answers():
+                    end = time.monotonic() + answer_s
+                elif not ready and time.monotonic() > end:
                     self.pgconn.finish()  # what comes later would be taken for the answer to something else
                     raise OperationalError(f"the server has not answered for {answer_s:g} s")
                 awaited = exchange.send(ready)
         except StopIteration as ended:
             result: T = ended.value
             return result
+
+    def _server_answers(self) -> bool:
+        """Whether it speaks to somebody new, be it to refuse him; within the time of making a connection."""
+        return PGconn.ping(self.info.dsn.encode()) in (Ping.OK, Ping.REJECT)
 
 
 def require_supported(version: int) -> None:
@@ -97,4 +107,4 @@ def bound(engine: Engine, limits: Limits) -> None:
                 connection.rollback()
             except OperationalError as error:  # then the others in the pool are as old, and most likely gone as well
                 raise InvalidatePoolError from error
-        connection.answer_s = answer_s
+        connection.answer_s, connection.is_unhurried = answer_s, False

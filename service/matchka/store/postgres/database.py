@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, text
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -64,6 +64,7 @@ class Postgres:
     now = "clock_timestamp()"
     transaction = "pg_current_xact_id()::text::bigint"
     snapshot = "pg_current_snapshot()::text"
+    unseen = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
     # the cluster, and its timeline: a standby that is promoted begins a new one
     origin = (
         "((SELECT system_identifier FROM pg_control_system())::text"
@@ -117,11 +118,11 @@ class Postgres:
             yield connection
 
     def unhurried(self, connection: Connection) -> None:
-        """Lift the limits, the server's to the end of the transaction, ours until the connection is given back."""
+        """Lift the limits, the server's to the end of the transaction, ours while it answers others."""
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         driver: Any = connection.connection.driver_connection
-        driver.answer_s = None
+        driver.is_unhurried = True  # until the connection is given back
 
     def begin_writing(self, connection: Connection) -> None:
         """Rows are locked as they are read."""
@@ -148,7 +149,7 @@ class Postgres:
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({number})")
 
     def columns(
-        self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int
+        self, engine: Engine, query: Select[*tuple[Any, ...]], key: ColumnElement[int], at_once: int
     ) -> Iterator[Sequence[Sequence[Any]]]:
         """By COPY."""
         from matchka.store.postgres.copying import copied_columns  # needs psycopg
@@ -157,7 +158,7 @@ class Postgres:
             self.unhurried(connection)  # sorting a million rows before the first is sent
             # psycopg locks it for as long as the copy lasts, so that a pool that got it back would wait for ever
             connection.detach()
-            yield from copied_columns(connection, query, at_once)
+            yield from copied_columns(connection, query.order_by(key), at_once)
 
     def erasure(self, engine: Engine) -> Nothing:  # noqa: ARG002 - of the protocol
         """Nothing to erase."""

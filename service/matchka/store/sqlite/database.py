@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event
+from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, create_engine, event
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from matchka.errors import StoreError
 from matchka.store.connections.pool import MeasuredPool
 from matchka.store.database import Limits, Trouble
 from matchka.store.schema import Base, SubjectRow
+from matchka.store.sqlite.columns import joined, joined_columns, kinds_of
 from matchka.store.sqlite.file import begin_file, configure_connection
 from matchka.store.sqlite.wal import WalTruncation
 
@@ -56,6 +57,7 @@ class Sqlite:
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # milliseconds, as text of the length that SQLAlchemy writes
     transaction = NEXT
     snapshot = f"(SELECT '0:' || {NEXT} || ':')"
+    unseen = NEXT
     origin = "''"
 
     def most_writers(self, limits: Limits) -> int:  # noqa: ARG002 - of the protocol
@@ -124,18 +126,15 @@ class Sqlite:
             lock.release()
 
     def columns(
-        self, engine: Engine, query: Select[*tuple[Any, ...]], at_once: int
+        self, engine: Engine, query: Select[*tuple[Any, ...]], key: ColumnElement[int], at_once: int
     ) -> Iterator[Sequence[Sequence[Any]]]:
-        """The driver's tuples as they are: SQLAlchemy's rows take longer than SQLite's reading."""
-        statement = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+        """Joined by SQLite: the driver would take the interpreter's lock for each row, and make objects of it."""
+        statement = joined(query, key, at_once).compile(engine, compile_kwargs={"literal_binds": True})
         connection = engine.raw_connection()
         try:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            while rows := cursor.fetchmany(at_once):
-                yield list(zip(*rows, strict=True))
+            yield from joined_columns(connection.cursor(), str(statement), kinds_of(query))
         except sqlite3.Error as error:
-            raise DatabaseError(statement, None, error) from error
+            raise DatabaseError(str(statement), None, error) from error
         finally:
             connection.close()
 

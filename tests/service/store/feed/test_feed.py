@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 from matchka.store.database import Limits
 from matchka.store.engine import database_of, open_engine
 from matchka.store.feed.changes import note_changes
-from matchka.store.feed.feed import CHANGES_AT_ONCE, Change, ChangeFeed, FeedState
+from matchka.store.feed.feed import CHANGES_AT_ONCE, Change, ChangeFeed, FeedState, forget_foreign_changes
 from matchka.store.feed.snapshot import Snapshot
 from matchka.store.store import Store, opened_store
 from matchka.store.vault.vault import CLEAR
-from tests.factories.databases import UnderTest
+from tests.factories.databases import ServerUnderTest, UnderTest
 from tests.factories.unit_vectors import unit_vectors
 
 units = partial(unit_vectors, dim=6)
@@ -188,3 +188,42 @@ def test_feed_whose_old_changes_were_forgotten_goes_on_unless_one_was_not_seen(n
 def test_feed_of_a_promoted_standby_does_not_go_on(store_and_state: tuple[Store, FeedState]):
     store, state = store_and_state
     assert not store.feed.state().follows(replace(state, origin="another timeline"))
+
+
+def test_changes_that_a_dump_of_another_cluster_brought_are_gone_when_the_store_is_opened(postgres_url: str):
+    database = ServerUnderTest(postgres_url)
+    with opened_store(database.url) as store:
+        store.add_templates("t", "ada", "voice", "1", units(1, 1))
+        own = database.rows("SELECT number FROM changes")
+        state = store.feed.state()
+    # as its rows come out of pg_dump: their numbers are those of a server that has done more
+    database.change(
+        "INSERT INTO changes (transaction_id, tenant, subject_key, model, changed_at)"
+        " SELECT 9000000000 + n, 't', n, 'voice', now() FROM generate_series(1, 3) AS n"
+    )
+    database.change("INSERT INTO change_horizon VALUES (9000000001)")
+    with opened_store(database.url) as store:
+        assert database.rows("SELECT number FROM changes") == own
+        assert store.feed.state().forgotten is None
+        assert store.feed.state().follows(state)
+        assert store.unseen(store.feed.state().snapshot, "t", "voice", "1").is_held == {}
+
+
+def test_changes_of_this_database_are_kept_whoever_writes_while_it_is_opened(engine: Engine):
+    ended = threading.Event()
+
+    def write() -> None:
+        for number in range(100):
+            noted(engine, number)
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    rounds = 0
+    while not ended.is_set() or not rounds:
+        with Session(engine) as session, session.begin():
+            assert forget_foreign_changes(session) == 0
+        rounds += 1
+    writer.join()
+    with closing(feed_of(engine)) as feed:
+        assert keys_between(feed, FIRST, feed.state().snapshot) == list(range(100))

@@ -8,12 +8,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import String, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import MatchkaError, StorageFailedError, StorageFullError, StoreError
 from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
-from matchka.store.engine import open_engine, reading
+from matchka.store.engine import database_of, open_engine, reading
 from matchka.store.health import ANSWER_S, DatabaseHealth
 from matchka.store.store import Store, opened_store
 from tests.factories.databases import ServerUnderTest
@@ -83,6 +84,28 @@ def test_reading_everything_may_take_longer_than_a_statement(postgres_url: str):
         session.connection().exec_driver_sql("SELECT pg_sleep(2)")
     with failing(), engine.connect() as connection:  # the limits are back
         connection.exec_driver_sql("SELECT pg_sleep(60)")
+    engine.dispose()
+
+
+def test_reading_everything_from_a_server_that_stops_answering_is_given_up(through_proxy: str, proxy: StallingProxy):
+    engine = open_engine(through_proxy, HURRIED)
+    with failing() as met, reading(engine) as session:
+        proxy.forwards.clear()
+        session.connection().exec_driver_sql("SELECT 1")
+    assert isinstance(met[0], StorageFailedError)
+    proxy.forwards.set()
+    engine.dispose()
+
+
+def test_copy_that_a_server_stops_in_the_middle_is_given_up(through_proxy: str, proxy: StallingProxy):
+    engine = open_engine(through_proxy, HURRIED)
+    numbers = func.generate_series(1, 200_000).column_valued("number")
+    many = select(numbers, func.repeat("x", 1_000, type_=String))  # more than sockets hold
+    with failing() as met:
+        for _ in database_of(engine).columns(engine, many, numbers, 1):
+            proxy.forwards.clear()
+    assert isinstance(met[0], StorageFailedError)
+    proxy.forwards.set()
     engine.dispose()
 
 
