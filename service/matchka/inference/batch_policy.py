@@ -1,5 +1,6 @@
 """Batching policy: when a batch runs and how large it is, as pure functions."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,9 @@ MANY_ROWS: Final = 2 * CPU_ROWS
 GPU_ROWS: Final = 32
 GPU_WORKERS: Final = 2
 LONGEST_WAIT_S: Final = 0.002  # for company
+# Since two requests met: so long is the next one not taken for a lone one. Among many callers the queue is empty for a
+# moment again and again, and a run on all cores would then take those that the others are about to need (decision 192).
+LONE_S: Final = 0.25
 LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
 
@@ -89,7 +93,9 @@ def rows_to_take(queued_rows: int, idle_workers: int, policy: BatchPolicy) -> in
     return min(queued_rows, policy.max_rows, -(-queued_rows // sharing_workers))
 
 
-def is_intra_op_parallel(rows: int, queued_rows: int, idle_workers: int, policy: BatchPolicy) -> bool:
+def is_intra_op_parallel(
+    rows: int, queued_rows: int, idle_workers: int, policy: BatchPolicy, lone_s: float = math.inf
+) -> bool:
     """Whether all cores should share one run: nothing else is there, and its rows are too few for workers to share.
 
     Threads within a run cost CPU time, so they are for a lone request, whose cores would idle.
@@ -99,10 +105,13 @@ def is_intra_op_parallel(rows: int, queued_rows: int, idle_workers: int, policy:
         queued_rows: rows that wait besides.
         idle_workers: workers without work, the one that runs included.
         policy: its workers and bounds.
+        lone_s: seconds since two requests were there at the same time.
 
     >>> policy = BatchPolicy(workers=2, least_parallel_rows=2)
     >>> [is_intra_op_parallel(rows, 0, 2, policy) for rows in (1, 2, 7, 8)], is_intra_op_parallel(2, 0, 1, policy)
     ([False, True, True, False], False)
+    >>> is_intra_op_parallel(2, 0, 2, policy, lone_s=0.01)
+    False
     """
-    alone = queued_rows == 0 and idle_workers == policy.workers
+    alone = queued_rows == 0 and idle_workers == policy.workers and lone_s >= LONE_S
     return alone and policy.least_parallel_rows <= rows < 2 * LEAST_SHARE_ROWS

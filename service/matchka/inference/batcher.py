@@ -1,6 +1,7 @@
 """Dynamic batching: the rows of concurrent requests share one inference run."""
 
 import logging
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -77,6 +78,8 @@ class _Waiter:
                 self.outputs[name] = np.empty((len(self.inputs), *array.shape[1:]), np.float32)
             self.outputs[name][start:stop] = array[run_start : run_start + count]
         self.answered += count
+
+    def tell_if_whole(self) -> None:
         if self.answered == len(self.inputs):
             self.done.set()
 
@@ -139,6 +142,8 @@ class Batcher:
         self._fair = FairClock()  # of rows
         self._keep_share = keep_share
         self._idle_workers = policy.workers
+        self._callers = 0  # of run(), whose rows are queued or run
+        self._met_at = -math.inf  # when one came while another was there
         self._changed = Condition()  # guards all fields of this class and of its waiters
         self._stopped = False
         self._runs: Counter[int] = Counter()
@@ -167,9 +172,13 @@ class Batcher:
         deadline.require()
         waiter = _Waiter(rows, current_account(), deadline, self._clock(), served_request())
         self._enqueue(waiter)
-        while not waiter.done.wait(deadline.remaining_s):
+        try:
+            while not waiter.done.wait(deadline.remaining_s):
+                with self._changed:
+                    self._drop_if_expired(waiter)
+        finally:
             with self._changed:
-                self._drop_if_expired(waiter)
+                self._callers -= 1
         if waiter.error is not None:
             raise waiter.error
         return waiter.outputs
@@ -205,6 +214,9 @@ class Batcher:
                     value=rows,
                     remedy="Try again after the seconds in Retry-After.",
                 )
+            if self._callers:
+                self._met_at = self._clock()
+            self._callers += 1
             self._queue.append(waiter)
             self._changed.notify(max(1, rows // LEAST_SHARE_ROWS))  # as many workers as can have a share
 
@@ -216,9 +228,10 @@ class Batcher:
                 parts = run.parts
                 self._execute(run)
                 with self._changed:
-                    self._idle_workers += 1
+                    self._idle_workers += 1  # before the caller knows, who may be back at once
                     for part in parts:
                         part.waiter.runs -= 1
+                        part.waiter.tell_if_whole()
         except BaseException:  # handed to every waiter
             LOGGER.critical("a batch worker died; the model answers no more", exc_info=True)
         finally:
@@ -275,7 +288,8 @@ class Batcher:
             if stop == len(waiter.inputs):
                 alike.remove(waiter)
                 self._queue.remove(waiter)
-        is_parallel = is_intra_op_parallel(rows, self._queued_rows, self._idle_workers, self._policy)
+        lone_s = self._clock() - self._met_at
+        is_parallel = is_intra_op_parallel(rows, self._queued_rows, self._idle_workers, self._policy, lone_s)
         self._idle_workers -= 1
         if self._queue:
             self._changed.notify()

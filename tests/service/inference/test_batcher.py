@@ -22,7 +22,7 @@ from matchka.errors import (
     NotReadyError,
     OverloadedError,
 )
-from matchka.inference.batch_policy import MANY_ROWS, BatchPolicy, rows_to_take
+from matchka.inference.batch_policy import LONE_S, MANY_ROWS, BatchPolicy, rows_to_take
 from matchka.inference.batcher import Batcher
 from matchka.inference.session import NamedArrays, OrtSession, Session, Shape
 from matchka.runtime.deadline import Deadline, working_for
@@ -300,6 +300,26 @@ def test_run_while_another_worker_runs_does_not_take_its_core(ort: OrtSession):
     batcher.close()
     np.testing.assert_allclose(second, expected(windows(2, 1)), rtol=1e-4, atol=1e-4)
     assert (parallel.sizes, narrow.sizes) == ([3], [2])
+
+
+def test_run_after_two_requests_met_is_intra_op_parallel_only_when_that_is_some_time_ago(ort: OrtSession):
+    narrow, parallel = WatchedSession(ort), WatchedSession(ort)
+    narrow.may_run.set()
+    now = 0.0
+    policy = BatchPolicy(max_rows=16, workers=2)
+    batcher = Batcher(narrow, policy, clock=lambda: now, parallel=parallel)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(batcher.run, windows(3))
+        parallel.wait_for_a_run()
+        batcher.run(windows(2, 1))  # beside the first
+        parallel.may_run.set()
+        answer(first)
+    now = 0.9 * LONE_S
+    batcher.run(windows(4))
+    now = 1.1 * LONE_S
+    batcher.run(windows(5))
+    batcher.close()
+    assert (parallel.sizes, narrow.sizes) == ([3, 5], [2, 4])
 
 
 def test_run_alone_does_not_wait_for_company(watched: WatchedSession, start: Callable[[BatchPolicy], Callers]):
