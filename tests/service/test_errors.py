@@ -229,6 +229,7 @@ ELSEWHERE = {
     errors.StorageDamagedError,
     errors.StorageFailedError,
     errors.GalleryStaleError,  # tests/service/api/test_position.py
+    errors.GalleryUnavailableError,  # tests/service/tasks/embedding/following/test_shared_galleries.py
     # samples that are no clips: tests/service/modalities and tests/end_to_end
     *(kind for known in MODALITIES.values() if known.name != "audio" for kind in known.errors),
 }

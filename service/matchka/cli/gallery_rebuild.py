@@ -2,7 +2,7 @@
 
 import json as json_format
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -28,6 +28,8 @@ from matchka.store.statistics import statistics_of
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.following.galleries import ServedGalleries
 from matchka.tasks.embedding.following.rebuilding import VersionsByName, rebuild
+
+GRACE_S: Final = 10.0  # services look once a second; until they have, they search what was there before
 
 rebuild_commands = typer.Typer()
 
@@ -56,7 +58,7 @@ def rebuild_command(
                     remedy="Start the service again; or set MATCHKA_GALLERY=milvus.",
                 )
             total = _references(settings)
-            report = rebuild(galleries, store.feed, lambda done: advance(done, max(done, total)), keep_others)
+            report = rebuild(galleries, store.feed, lambda done: advance(done, max(done, total)), GRACE_S, keep_others)
             note_command(settings, Outcome.DONE, detail=f"{report.references} references")
     if json:
         typer.echo(json_format.dumps(asdict(report)))

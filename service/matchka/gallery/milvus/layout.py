@@ -43,7 +43,7 @@ def space_name(prefix: str, space: GallerySpace) -> str:
     """What the names of all collections of a space begin with.
 
     >>> space_name("matchka", GallerySpace("voice", "1", (), 256))
-    'matchka_g_d7b3a56e1b6a9d51'
+    'matchka_g_af444591cff914a6'
     """
     what = json.dumps([space.model, space.version, list(space.newer), space.full_dim])
     return f"{prefix}_g_{hashlib.sha256(what.encode()).hexdigest()[:DIGITS]}"

@@ -4,12 +4,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from matchka.store.feed.feed import ChangeFeed
 from matchka.tasks.embedding.following.galleries import ServedGalleries, Versioned
-
-GRACE_S: Final = 10.0  # services look once a second; until they have, they search what was there before
 
 
 class VersionsByName:
@@ -50,8 +47,8 @@ def rebuild(
     galleries: ServedGalleries,
     feed: ChangeFeed,
     progress: Callable[[int], None],
+    grace_s: float,
     keep_others: bool = False,
-    grace_s: float = GRACE_S,
 ) -> RebuildReport:
     """Fill anew, switch, and remove what was there before.
 
@@ -62,8 +59,8 @@ def rebuild(
         galleries: that nobody searches by this process.
         feed: of their store; the caller closes it.
         progress: called as references are put, with how many they are by then.
-        keep_others: leave what is kept of other bundles than these.
         grace_s: between the switch and the removal.
+        keep_others: leave what is kept of other bundles than these.
 
     Raises:
         StorageDamagedError: a reference is not what was stored.

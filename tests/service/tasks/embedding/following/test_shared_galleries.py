@@ -23,7 +23,7 @@ from tests.factories.samples import sample
 from tests.factories.small_server import serving, small_settings
 from tests.factories.vaults import VaultFolder
 
-pytestmark = needs_milvus
+pytestmark = [needs_milvus, pytest.mark.slow]
 TENANT = "default"
 
 
