@@ -28,6 +28,7 @@
 PYTHON ?= python3
 DATA ?= ../shared/data
 EXTRA ?= cpu
+LITE_cpu := ,lite# requires faiss-cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -50,7 +51,7 @@ $(VENV)/.run: pyproject.toml $(CONSTRAINTS) $(INTERRUPTED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(INSTALL) -e '.[$(EXTRA),train,test,lint]'
+	$(INSTALL) -e '.[$(EXTRA),train,test,lint$(LITE_$(EXTRA))]'
 	@touch $@
 
 run: bundles

@@ -139,7 +139,7 @@ def _require_lite() -> None:
         raise MissingPackageError(
             "A file of Milvus Lite needs a package that is not installed.",
             value="milvus-lite",
-            remedy="Run `pip install milvus-lite` beside [cpu], not [gpu]; or set MATCHKA_MILVUS__URI to a server.",
+            remedy="Run `pip install 'matchka[lite]'` beside [cpu], not [gpu]; or set MATCHKA_MILVUS__URI to a server.",
         )
 
 

@@ -63,7 +63,7 @@ def test_call_for_a_request_ends_with_its_deadline(server: LiteServer):
 
 @pytest.mark.parametrize(
     ("package", "uri", "remedy"),
-    [("pymilvus", "http://127.0.0.1:1", r"matchka\[milvus\]"), ("milvus_lite", "lite.db", "pip install milvus-lite")],
+    [("pymilvus", "http://127.0.0.1:1", r"matchka\[milvus\]"), ("milvus_lite", "lite.db", r"matchka\[lite\]")],
 )
 def test_connection_without_its_package_names_what_to_install(
     package: str, uri: str, remedy: str, monkeypatch: pytest.MonkeyPatch
