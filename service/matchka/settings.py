@@ -412,7 +412,13 @@ class Settings(BaseSettings):
         if self.processes is not None:
             return self
         is_suited = sys.platform == "linux" and self.device == "cpu" and self.database_url is None
+        is_suited = is_suited and not self._has_galleries_in_a_file
         return self.model_copy(update={"processes": count(self) if is_suited else 1})
+
+    @property
+    def _has_galleries_in_a_file(self) -> bool:
+        """Whether galleries lie in a file of Milvus Lite, which one process opens."""
+        return self.gallery == "milvus" and self.milvus.uri.endswith(".db")
 
     def require_room_for_processes(self) -> None:
         """Refuse several processes where they cannot be.
@@ -434,7 +440,7 @@ class Settings(BaseSettings):
                 value=f"{self.processes} processes",
                 remedy="Unset MATCHKA_PROCESSES, or set MATCHKA_DEVICE=cpu.",
             )
-        if self.processes > 1 and self.gallery == "milvus" and self.milvus.uri.endswith(".db"):
+        if several and self._has_galleries_in_a_file:
             raise SettingsError(
                 "A file of Milvus Lite is opened by one process.",
                 value=f"{self.processes} processes",

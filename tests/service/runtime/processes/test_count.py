@@ -49,6 +49,8 @@ def test_suitable_processes_count_what_is_enrolled(tmp_path: Path, monkeypatch: 
         ({"MATCHKA_PROCESSES": "3"}, "linux", 3),
         ({"MATCHKA_DEVICE": "gpu"}, "linux", 1),
         ({"MATCHKA_DATABASE_URL": "postgresql+psycopg://h/a"}, "linux", 1),
+        ({"MATCHKA_GALLERY": "milvus", "MATCHKA_MILVUS__URI": "galleries.db"}, "linux", 1),
+        ({"MATCHKA_GALLERY": "milvus", "MATCHKA_MILVUS__URI": "http://h:19530"}, "linux", 7),
         ({}, "win32", 1),
         ({}, "darwin", 1),
     ],
