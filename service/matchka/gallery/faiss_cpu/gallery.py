@@ -82,7 +82,10 @@ class CpuGallery:
             is_new = np.ones(len(keys), bool)
             if int(keys.min()) <= self._highest_key:
                 self._replace_known(keys, references, is_new)
-            self._append(keys, references, np.flatnonzero(is_new))
+            if is_new.all():  # as at a start: nothing is copied
+                self._append(keys, references)
+            else:
+                self._append(keys[is_new], references[is_new])
             self._highest_key = max(self._highest_key, int(keys.max()))
             self._size = sum(map(len, self._blocks))
 
@@ -134,13 +137,13 @@ class CpuGallery:
                 part = slice(start, start + ROWS_AT_ONCE)
                 block.replace(known[part], self._unit(references[places[part]]))
 
-    def _append(self, keys: Keys, references: FloatArray, places: npt.NDArray[np.intp]) -> None:
+    def _append(self, keys: Keys, references: FloatArray) -> None:
         start = 0
-        while start < len(places):
+        while start < len(keys):
             block = self._block_with_room()
-            part = places[start : start + min(ROWS_AT_ONCE, block.free)]
+            part = slice(start, start + min(ROWS_AT_ONCE, block.free))
             block.append(keys[part], self._unit(references[part]))
-            start += len(part)
+            start = part.stop
 
     def _block_with_room(self) -> Block:
         for block in self._blocks:
