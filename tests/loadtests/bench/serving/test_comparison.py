@@ -139,5 +139,7 @@ def test_graphs_of_a_bundle_lists_a_variant_only_where_the_cpu_suits(tmp_path: P
     variants = {"a.onnx": {"cpu_features": ["no such feature"]}}
     (tmp_path / "manifest.json").write_text(json.dumps({"variants": variants}))
     assert graphs_of(tmp_path) == {FLOAT: "model.onnx"}
+    (tmp_path / "manifest.json").write_text(json.dumps({"variants": {**variants, "b.onnx": {"cpu_features": []}}}))
+    assert graphs_of(tmp_path) == {FLOAT: "model.onnx", CHEAPEST: "b.onnx"}
     (tmp_path / "manifest.json").write_text("{}")
     assert graphs_of(tmp_path) == {FLOAT: "model.onnx"}
