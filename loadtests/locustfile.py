@@ -6,6 +6,7 @@ Exit status 1: a bound of the scenario was not kept; 2: no such scenario; 3: the
 needed.
 """
 
+import functools
 import itertools
 import random
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from locust import FastHttpUser, LoadTestShape, constant, events, task
+from locust import FastHttpUser, LoadTestShape, argument_parser, constant, events, task
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
@@ -39,6 +40,10 @@ REJECTED = (429, 503)
 PHASE, FINISH, SENT = "phase", "finish", "sent"
 REPORT_S = 60.0  # longest wait for the last statistics of workers, who report every three seconds
 NO_KEY = (None,)
+
+# locust 2.47 builds its parser anew for each option of each message that starts callers: seconds in which a worker does
+# nothing else, and is taken for lost
+argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
 
 
 class Caller(FastHttpUser):
