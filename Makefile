@@ -14,6 +14,7 @@
 # make fusion  who passes with a voice and a face, one or both of them wrong; build/fusion/accepted.json (DATA=../shared/data)
 # make lock    .ci/requirements-*.txt: sha256 of every file of the versions in .ci/constraints.txt that the image installs
 # make sbom    what the image installs beside its base, as CycloneDX: build/supply/sbom.cdx.json
+# make image-test  build the image without a daemon, and run it with few rights (IMAGE=gpu: that for GPUs); root, Linux
 # make audit   known vulnerabilities of that, where an advisory service answers
 # make promises  are thresholds kept by people who did not set them? docs/experiments/promises.md (DATA=../shared/data; half an hour)
 # make identification  FPIR and FNIR against gallery size, into docs/identification.md (DATA=../shared/data)
@@ -23,7 +24,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit clean
+.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit image-test clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -160,7 +161,9 @@ COMPILE := build/lock/bin/uv pip compile --quiet --no-annotate --custom-compile-
     --no-emit-index-url --no-emit-find-links --python-version 3.11 --constraint $(CONSTRAINTS)
 lock: build/lock/bin/uv
 	echo setuptools | $(COMPILE) --python-platform linux pyproject.toml - --extra cpu --extra postgres \
-	    --output-file .ci/requirements-serve.txt
+	    --output-file .ci/requirements-serve-cpu.txt
+	echo setuptools | $(COMPILE) --python-platform linux pyproject.toml - --extra gpu --extra postgres \
+	    --output-file .ci/requirements-serve-gpu.txt
 	echo setuptools | MACOSX_DEPLOYMENT_TARGET=14.0 $(COMPILE) --python-platform macos pyproject.toml - --extra cpu \
 	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt
 	echo torch | $(COMPILE) --no-deps - --output-file .ci/requirements-torch.txt
@@ -174,15 +177,21 @@ $(SUPPLY)/.installed: .ci/requirements-supply.txt
 
 # setuptools builds the image, and is removed from it
 sbom: $(SUPPLY)/.installed
-	sed '/^setuptools==/,/[^\\]$$/d' .ci/requirements-serve.txt | $(SUPPLY)/bin/cyclonedx-py requirements - \
+	sed '/^setuptools==/,/[^\\]$$/d' .ci/requirements-serve-$(EXTRA).txt | $(SUPPLY)/bin/cyclonedx-py requirements - \
 	    --pyproject pyproject.toml --mc-type application --output-reproducible --output-file $(SUPPLY)/sbom.cdx.json
 	@echo "written: $(SUPPLY)/sbom.cdx.json"
 
 audit: $(SUPPLY)/.installed
 	@rm -f $(SUPPLY)/audit.json
-	@$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --requirement .ci/requirements-serve.txt --format json \
+	@$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --requirement .ci/requirements-serve-$(EXTRA).txt --format json \
 	    --output $(SUPPLY)/audit.json --progress-spinner off --timeout 15 2>$(SUPPLY)/audit.log || true
 	@$(SUPPLY)/bin/python .ci/audit.py $(SUPPLY)/audit.json
+
+# not in `check`: some minutes and GB, root's rights, and programs of Debian
+IMAGE ?= cpu
+image-test: $(VENV)/.test
+	$(BIN)/matchka-export samples
+	TORCH_INDEX_URL='$(TORCH_INDEX_URL)' nice $(BIN)/python .ci/image.py $(IMAGE)
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

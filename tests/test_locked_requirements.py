@@ -15,9 +15,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = SERVE, EXPORT, TORCH, TORCH_CPU = [
-    f"requirements-{part}.txt" for part in ("serve", "export", "torch", "torch-cpu")
+LOCKS = SERVE, SERVE_GPU, EXPORT, TORCH, TORCH_CPU = [
+    f"requirements-{part}.txt" for part in ("serve-cpu", "serve-gpu", "export", "torch", "torch-cpu")
 ]
+CUDA = "nvidia-"  # as torch brings others of these packages, the lock alone pins them
 ENTRY = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 IMAGE = {"python_version": "3.11", "python_full_version": "3.11.0", "sys_platform": "linux", "platform_system": "Linux"}
 
@@ -72,8 +73,17 @@ def test_lock_when_read_holds_nothing_but_pins_with_hashes(file: str) -> None:
 def test_lock_beside_the_constraints_has_their_versions(file: str) -> None:
     lines = [Requirement(line) for line in text_of("constraints.txt").splitlines() if not line.startswith("#")]
     constraints = {canonicalize_name(line.name): str(line.specifier).removeprefix("==") for line in lines}
-    pins = locked(file)
+    pins = {name: version for name, version in locked(file).items() if not name.startswith(CUDA)}
     assert pins == {name: constraints.get(name) for name in pins}
+
+
+def test_lock_of_the_image_for_gpus_differs_from_the_other_by_what_runs_on_gpus_alone() -> None:
+    cpu, gpu = (set(locked(file).items()) for file in (SERVE, SERVE_GPU))
+    assert {name for name, _ in cpu - gpu} == {"onnxruntime", "faiss-cpu"}
+    added = {name for name, _ in gpu - cpu if not name.startswith(CUDA)}
+    assert added == {canonicalize_name(Requirement(line).name) for line in lines_of("gpu")} - {
+        canonicalize_name(Requirement(line).name) for line in lines_of("server")
+    }
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ def image() -> dict[str, Any]:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     stage = text[text.rindex("\nFROM ") :]
     (variables,) = re.findall(r"\nENV ((?:.*\\\n)*.*)", stage)
+    for name, value in re.findall(r"^ARG (\w+)=(\S+)", text, re.M):
+        variables = variables.replace(f"${{{name}}}", value)
     return {
         "environment": dict(re.findall(r"(\w+)=(\S+)", variables)),
         "ports": re.findall(r"\d+", re.findall(r"\nEXPOSE (.*)", stage)[0]),
