@@ -65,6 +65,14 @@ def test_add_templates_stores_the_mean_of_unit_templates_as_reference(store: Sto
     np.testing.assert_array_equal(found.embedding, enrolment.reference.embedding)
 
 
+def test_tenants_are_those_with_subjects_each_once(store: Store):
+    assert store.tenants() == []
+    for number, tenant in enumerate(["b", "a.c", "b", "Z", "a", "b"]):
+        enrol(store, f"s{number}", units(1, number), tenant=tenant)
+    assert sorted(store.tenants()) == ["Z", "a", "a.c", "b"]
+    assert len(store.tenants()) == 4
+
+
 def test_add_templates_of_a_known_subject_averages_old_and_new_alike(store: Store):
     rows = units(5)
     first = enrol(store, "ada", rows[:1])
