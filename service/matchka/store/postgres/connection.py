@@ -5,7 +5,6 @@ from collections.abc import Generator
 from typing import Any, Final, TypeVar
 
 from psycopg import Connection, OperationalError
-from psycopg.pq import PGconn, Ping
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
@@ -29,7 +28,7 @@ class BoundedConnection(Connection[Any]):
     The server's own limit ends a statement that runs too long, and TCP's notices a machine that is gone. Neither
     notices a server that is stopped, or a proxy that takes what it is sent and passes nothing on.
 
-    Attributes: is_unhurried: wait for longer while the server answers others.
+    Attributes: is_unhurried: wait for longer while the server takes new connections.
     """
 
     answer_s: float | None = None
@@ -60,8 +59,12 @@ class BoundedConnection(Connection[Any]):
             return result
 
     def _server_answers(self) -> bool:
-        """Whether it speaks to somebody new, be it to refuse him; within the time of making a connection."""
-        return PGconn.ping(self.info.dsn.encode()) in (Ping.OK, Ping.REJECT)
+        """Whether it takes another connection, within the time for that. (PQping would hold the interpreter's lock.)"""
+        try:
+            Connection.connect(self.info.dsn, password=self.info.password or None).close()
+        except OperationalError:
+            return False
+        return True
 
 
 def require_supported(version: int) -> None:

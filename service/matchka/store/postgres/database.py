@@ -118,7 +118,7 @@ class Postgres:
             yield connection
 
     def unhurried(self, connection: Connection) -> None:
-        """Lift the limits, the server's to the end of the transaction, ours while it answers others."""
+        """Lift the limits, the server's to the end of the transaction, ours while it takes new connections."""
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         driver: Any = connection.connection.driver_connection
