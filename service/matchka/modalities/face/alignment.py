@@ -126,6 +126,15 @@ def _reduced_part(
     return image.reduce(factor, box=(left, top, right, bottom)), complex(left, top)
 
 
+def prominence(face: Face, width_px: int, height_px: int) -> float:
+    """How much a picture is about a face: its side, less half the distance of its centre from the picture's, in pixels.
+
+    It is at most the side: no face can be more prominent than it is large.
+    """
+    x, y = (face.box[:2] + face.box[2:]) / 2 - np.array([width_px, height_px]) / 2
+    return face.side_px - float(np.hypot(x, y)) / 2
+
+
 def by_prominence(faces: Sequence[Face], width_px: int, height_px: int) -> list[Face]:
     """Order faces by how much the picture is about each: large and central first.
 
@@ -133,12 +142,5 @@ def by_prominence(faces: Sequence[Face], width_px: int, height_px: int) -> list[
         faces: any number.
         width_px: image width.
         height_px: image height.
-    Returns: by falling side, less the centre's distance from the image's centre halved.
     """
-    centre = np.array([width_px, height_px]) / 2
-
-    def prominence(face: Face) -> float:
-        offset = (face.box[:2] + face.box[2:]) / 2 - centre
-        return face.side_px - float(np.hypot(*offset)) / 2
-
-    return sorted(faces, key=prominence, reverse=True)
+    return sorted(faces, key=lambda face: prominence(face, width_px, height_px), reverse=True)

@@ -5,8 +5,10 @@ centre of that pixel is (0.5, 0.5). Boxes are (x0, y0, x1, y1).
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +23,15 @@ from matchka.modalities.face.pyramid import (
     RNET_PX,
     SETTINGS,
     DetectorSettings,
+    FaceCandidates,
+    best_windows,
     crop_squares,
-    pyramid_scales,
+    overlooked_px,
+    pyramid,
     shift_boxes,
     square_boxes,
     suppress_overlaps,
+    window_grid,
     working_image,
 )
 from matchka.modalities.graph import Graph
@@ -62,16 +68,23 @@ class Face:
         return math.sqrt(max(width, 0.0) * max(height, 0.0))
 
 
+Matters: TypeAlias = Callable[[FloatArray], npt.NDArray[np.bool_]]  # boxes (n, 4), pixels -> (n,)
+
+
 @dataclass(frozen=True)
-class FaceCandidates:
-    """Windows that may hold a face: boxes float32 (n, 4), confidence float32 (n,)."""
+class Sighting:
+    """What one look at an image saw.
 
-    boxes: FloatArray
-    confidence: FloatArray
+    Attributes:
+        faces: in order of falling confidence.
+        overlooked_px: smaller faces may be there as well, by their side; 0 of a look at every level, which sees what
+            there is to be seen.
+        overlooked: looks for smaller faces among the boxes that matter.
+    """
 
-    def take(self, index: npt.NDArray[np.intp]) -> "FaceCandidates":
-        """Keep the rows named by `index`, in that order."""
-        return FaceCandidates(self.boxes[index], self.confidence[index])
+    faces: list[Face]
+    overlooked_px: float
+    overlooked: Callable[[Matters], list[Face]] = field(default=lambda _matters: [], repr=False)
 
 
 class FaceDetector:
@@ -101,30 +114,32 @@ class FaceDetector:
         self._rnet = rnet
         self._onet = onet
         self._settings = settings
-        self._retry = retry
+        self._retries = () if retry is None else (retry,)
 
     def with_settings(self, settings: DetectorSettings) -> "FaceDetector":
         """The same networks with other settings, and none to try again with."""
         return FaceDetector(self._pnet, self._rnet, self._onet, settings, retry=None)
 
     def detect(self, image: Image.Image) -> list[Face]:
-        """Find faces.
+        """Find faces, small ones as well.
 
         Args:
             image: RGB, orientation already applied; any size.
         Returns: faces in order of falling confidence; empty when there are none.
         """
-        faces = self._detect(image, self._settings)
-        if not faces and self._retry is not None:
-            faces = self._detect(image, self._retry)
-        return faces
+        return next((sighting.faces for sighting in self.sightings(image, coarse=False) if sighting.faces), [])
 
-    def _detect(self, image: Image.Image, settings: DetectorSettings) -> list[Face]:
-        working = working_image(image, settings)
-        scale = (image.width / working.width, image.height / working.height)
-        candidates = self._propose(working, settings)
-        candidates = self._refine(working, candidates, settings)
-        return self._describe(working, candidates, scale, settings)
+    def sightings(self, image: Image.Image, *, coarse: bool = True) -> Iterator[Sighting]:
+        """Look again and again, each time more closely, as long as the caller asks for more.
+
+        Args:
+            image: RGB, orientation already applied; any size.
+            coarse: begin with what is large; otherwise with every level of the pyramid.
+        """
+        for settings in (self._settings, *self._retries):
+            search = _Search(self, image, settings)
+            for skipped in settings.skipped_levels if coarse else settings.skipped_levels[-1:]:
+                yield search.look(skipped)
 
     def look_again(self, image: Image.Image, face: Face) -> Face:
         """Look at one face again at several sizes and mirrored, and average the landmarks and the confidence.
@@ -152,28 +167,31 @@ class FaceDetector:
         evidence = float(better_half.mean() + log_odds(np.asarray(face.confidence)) / 2)
         return replace(face, landmarks=placed.mean(axis=0), confidence=float(confidence.mean()), evidence=evidence)
 
-    def _propose(self, image: Image.Image, settings: DetectorSettings) -> FaceCandidates:
-        """Run the first network over the pyramid."""
-        found = []
-        level = image
-        for scale in pyramid_scales(image.width, image.height, settings):
-            size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-            level = level.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-            found.append(self._propose_at(level, (image.width / size[0], image.height / size[1]), settings))
-        merged = FaceCandidates(
-            np.concatenate([level.boxes for level in found]), np.concatenate([level.confidence for level in found])
-        )
-        keep = suppress_overlaps(merged.boxes, merged.confidence, 0.7)
-        return merged.take(keep[: settings.max_candidates])
-
-    def _propose_at(
-        self, level: Image.Image, stretch: tuple[float, float], settings: DetectorSettings
+    def propose(
+        self, level: Image.Image, size: tuple[int, int], settings: DetectorSettings, matters: Matters | None = None
     ) -> FaceCandidates:
-        """Run the first network on one pyramid level; `stretch` maps the level's x and y to the image's."""
+        """Run the first network on one pyramid level.
+
+        Args:
+            level: of the pyramid.
+            size: of the image that the windows are returned in.
+            settings: of the pyramid.
+            matters: which windows it is run on; others between them may be returned as well.
+        """
+        stretch = np.asarray((size[0] / level.width, size[1] / level.height) * 2, dtype=np.float32)
         pad = math.ceil(settings.pad_windows * PNET_WINDOW_PX)
         width, height = (max(side + 2 * pad, PNET_WINDOW_PX) for side in level.size)
         pixels = np.full((height, width, 3), OUTSIDE_GREY, dtype=np.uint8)
         pixels[pad : pad + level.height, pad : pad + level.width] = np.asarray(level)
+        top = left = 0
+        if matters is not None:
+            grid = window_grid(width, height)
+            wanted = matters(((grid - pad) * stretch).reshape(-1, 4)).reshape(grid.shape[:2])
+            if not wanted.any():
+                return FaceCandidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+            (top, bottom), (left, right) = (np.flatnonzero(wanted.any(axis))[[0, -1]] for axis in (1, 0))
+            end = PNET_STRIDE_PX * np.array([bottom, right]) + PNET_WINDOW_PX
+            pixels = pixels[PNET_STRIDE_PX * top : end[0], PNET_STRIDE_PX * left : end[1]]
         confidence, offsets = self._pnet.run(None, {"pixels": pixels[None]})
         flat = confidence[0].ravel()
         proposed = np.flatnonzero(flat >= settings.pnet_threshold)
@@ -181,15 +199,14 @@ class FaceDetector:
             best = np.argpartition(-flat[proposed], settings.max_level_windows)[: settings.max_level_windows]
             proposed = np.sort(proposed[best])
         rows, cols = np.unravel_index(proposed, confidence[0].shape)
-        corner = np.stack([cols, rows], axis=1) * np.float32(PNET_STRIDE_PX) - np.float32(pad)
-        factors = np.asarray(stretch * 2, dtype=np.float32)
-        windows = np.concatenate([corner, corner + PNET_WINDOW_PX], axis=1) * factors
+        corner = np.stack([cols + left, rows + top], axis=1) * np.float32(PNET_STRIDE_PX) - np.float32(pad)
+        windows = np.concatenate([corner, corner + PNET_WINDOW_PX], axis=1) * stretch
         scores = confidence[0, rows, cols]
         keep = suppress_overlaps(windows, scores, 0.5)
         boxes = shift_boxes(windows[keep], offsets[0, :, rows[keep], cols[keep]])
         return FaceCandidates(boxes.astype(np.float32), scores[keep])
 
-    def _refine(self, image: Image.Image, candidates: FaceCandidates, settings: DetectorSettings) -> FaceCandidates:
+    def refine(self, image: Image.Image, candidates: FaceCandidates, settings: DetectorSettings) -> FaceCandidates:
         """Run the second network on the windows."""
         squares = square_boxes(candidates.boxes)
         if not len(squares):
@@ -200,8 +217,8 @@ class FaceDetector:
         refined = FaceCandidates(boxes, confidence[passed])
         return refined.take(suppress_overlaps(boxes, refined.confidence, 0.7))
 
-    def _describe(
-        self, image: Image.Image, candidates: FaceCandidates, scale: tuple[float, float], settings: DetectorSettings
+    def describe(
+        self, image: Image.Image, candidates: FaceCandidates, scale: FloatArray, settings: DetectorSettings
     ) -> list[Face]:
         """Run the last network and scale its answers back to the given image."""
         squares = square_boxes(candidates.boxes)
@@ -211,8 +228,8 @@ class FaceDetector:
         passed = confidence >= settings.onet_threshold
         squares, confidence = squares[passed], confidence[passed]
         corner, side = squares[:, None, :2], squares[:, None, 2:] - squares[:, None, :2]
-        points = (corner + landmarks[passed] * side) * np.asarray(scale, dtype=np.float32)
-        boxes = shift_boxes(squares, offsets[passed]) * np.asarray(scale * 2, dtype=np.float32)
+        points = (corner + landmarks[passed] * side) * scale[:2]
+        boxes = shift_boxes(squares, offsets[passed]) * scale
         keep = suppress_overlaps(boxes, confidence, 0.7, of_smaller=True)
         return [Face(boxes[i], points[i], float(confidence[i])) for i in keep]
 
@@ -226,6 +243,51 @@ def log_odds(confidence: npt.NDArray[Any]) -> FloatArray:
     """
     bounded = np.clip(np.asarray(confidence, dtype=np.float64), SURE, 1 - SURE)
     return np.asarray(np.log(bounded / (1 - bounded)), dtype=np.float32)
+
+
+class _Search:
+    """One image and its pyramid; what a look proposed is kept for the next."""
+
+    def __init__(self, detector: FaceDetector, image: Image.Image, settings: DetectorSettings) -> None:
+        self._detector = detector
+        self._size = image.size
+        self._settings = settings
+        self._working = working_image(image, settings)
+        self._levels = pyramid(self._working, settings)
+        self._proposed: dict[int, FaceCandidates] = {}
+
+    def look(self, skipped: int) -> Sighting:
+        """At all levels but the finest. Args: skipped: so many; the coarsest is always looked at."""
+        first = min(skipped, len(self._levels) - 1)
+        faces = self._faces(self._windows(range(first, len(self._levels))))
+        side_px = overlooked_px(*self._size, self._settings, first)
+        return Sighting(faces, side_px, partial(self._overlooked, range(first)))
+
+    def _overlooked(self, levels: range, matters: Matters) -> list[Face]:
+        def here(boxes: FloatArray) -> npt.NDArray[np.bool_]:
+            return matters(boxes * self._scale)
+
+        size, settings = self._working.size, self._settings
+        proposed = [self._detector.propose(self._levels[number], size, settings, here) for number in levels]
+        windows = best_windows(proposed, settings.max_candidates)
+        return self._faces(windows.take(np.flatnonzero(here(windows.boxes))))
+
+    def _windows(self, levels: range) -> FaceCandidates:
+        for number in levels:
+            if number not in self._proposed:
+                proposed = self._detector.propose(self._levels[number], self._working.size, self._settings)
+                self._proposed[number] = proposed
+        return best_windows([self._proposed[number] for number in levels], self._settings.max_candidates)
+
+    def _faces(self, windows: FaceCandidates) -> list[Face]:
+        refined = self._detector.refine(self._working, windows, self._settings)
+        return self._detector.describe(self._working, refined, self._scale, self._settings)
+
+    @property
+    def _scale(self) -> FloatArray:
+        """From the working image's x and y to the image's, for the two corners of a box."""
+        (width, height), working = self._size, self._working
+        return np.tile(np.array([width / working.width, height / working.height], np.float32), 2)
 
 
 def _run_on_crops(graph: Graph, image: Image.Image, squares: FloatArray, side_px: int) -> list[Any]:

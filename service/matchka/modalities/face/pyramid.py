@@ -46,6 +46,8 @@ class DetectorSettings:
         max_level_windows: most windows of a level that the first network may propose, best first.
         max_candidates: most windows handed to the second network, best first: bounds time on busy pictures.
         second_look: sides of the crops from which `look_again` reads, relative to the box.
+        skipped_levels: how many of the pyramid's finest levels each look leaves out, one look after the other. The
+            last one takes them all; what a coarse one sees of the others is the same, number for number.
     """
 
     min_face_fraction: float = 1 / 12
@@ -60,13 +62,28 @@ class DetectorSettings:
     max_level_windows: int = 4096
     max_candidates: int = 256
     second_look: tuple[float, ...] = (0.9, 1.0, 1.1)
+    skipped_levels: tuple[int, ...] = (0,)
 
 
-SETTINGS: Final = DetectorSettings()
+# Two levels less leave a quarter of the first network's pixels and faces of a sixth of the short side
+# (docs/decisions/187).
+SETTINGS: Final = DetectorSettings(skipped_levels=(2, 0))
 # For pictures in which the usual settings find nothing: portraits cut so tightly that the face leaves the frame.
 RETRY: Final = DetectorSettings(
     max_face_fraction=2.0, pnet_threshold=0.4, rnet_threshold=0.4, onet_threshold=0.5, pad_windows=1.0
 )
+
+
+@dataclass(frozen=True)
+class FaceCandidates:
+    """Windows that may hold a face: boxes float32 (n, 4), confidence float32 (n,)."""
+
+    boxes: FloatArray
+    confidence: FloatArray
+
+    def take(self, index: NDArray[np.intp]) -> "FaceCandidates":
+        """Keep the rows named by `index`, in that order."""
+        return FaceCandidates(self.boxes[index], self.confidence[index])
 
 
 def suppress_overlaps(
@@ -84,22 +101,30 @@ def suppress_overlaps(
     >>> suppress_overlaps(boxes, np.array([0.8, 0.9, 0.7], np.float32), 0.5).tolist()
     [1, 2]
     """
-    order = np.argsort(-confidence, kind="stable")
-    x0, y0, x1, y1 = boxes[order].T
-    area = np.maximum(x1 - x0, 0) * np.maximum(y1 - y0, 0)
-    alive = np.ones(len(order), dtype=np.bool_)
+    left = np.argsort(-confidence, kind="stable")
+    areas = np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
     kept = []
-    for i in range(len(order)):
-        if not alive[i]:
-            continue
-        kept.append(order[i])
-        width = np.minimum(x1[i], x1[i + 1 :]) - np.maximum(x0[i], x0[i + 1 :])
-        height = np.minimum(y1[i], y1[i + 1 :]) - np.maximum(y0[i], y0[i + 1 :])
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        corners, others, rest = boxes[best], boxes[left], areas[left]
+        width = np.minimum(corners[2], others[:, 2]) - np.maximum(corners[0], others[:, 0])
+        height = np.minimum(corners[3], others[:, 3]) - np.maximum(corners[1], others[:, 1])
         shared = np.maximum(width, 0) * np.maximum(height, 0)
-        rest = area[i + 1 :]
-        whole = np.minimum(area[i], rest) if of_smaller else area[i] + rest - shared
-        alive[i + 1 :] &= shared <= limit * whole
+        whole = np.minimum(areas[best], rest) if of_smaller else areas[best] + rest - shared
+        left = left[shared <= limit * whole]
     return np.asarray(kept, dtype=np.intp)
+
+
+def best_windows(proposed: list[FaceCandidates], most: int) -> FaceCandidates:
+    """What the second network looks at. Args: proposed: on each level, the finest first; most: best first."""
+    if not proposed:
+        return FaceCandidates(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+    merged = FaceCandidates(
+        np.concatenate([level.boxes for level in proposed]), np.concatenate([level.confidence for level in proposed])
+    )
+    keep = suppress_overlaps(merged.boxes, merged.confidence, 0.7)
+    return merged.take(keep[:most])
 
 
 def smallest_face_px(width_px: int, height_px: int, settings: DetectorSettings) -> float:
@@ -128,10 +153,41 @@ def pyramid_scales(width_px: int, height_px: int, settings: DetectorSettings) ->
     return [PNET_WINDOW_PX / smallest * settings.pyramid_factor**level for level in range(levels)]
 
 
+def overlooked_px(width_px: int, height_px: int, settings: DetectorSettings, skipped_levels: int) -> float:
+    """Side of the smallest face that is surely looked for where the finest levels are left out; 0 where none is.
+
+    >>> round(overlooked_px(1200, 1200, SETTINGS, 2)), overlooked_px(1200, 1200, SETTINGS, 0)
+    (199, 0.0)
+    """
+    if skipped_levels == 0:
+        return 0.0
+    return smallest_face_px(width_px, height_px, settings) / settings.pyramid_factor**skipped_levels
+
+
 def working_image(image: Image.Image, settings: DetectorSettings) -> Image.Image:
     """Shrink the image by a whole factor as long as its smallest face still fills the last network."""
     factor = math.floor(smallest_face_px(image.width, image.height, settings) / ONET_PX)
     return image.reduce(factor) if factor > 1 else image
+
+
+def pyramid(working: Image.Image, settings: DetectorSettings) -> list[Image.Image]:
+    """The image at every scale, largest first, each made of the one before."""
+    levels = [working]
+    for scale in pyramid_scales(working.width, working.height, settings):
+        size = max(1, round(working.width * scale)), max(1, round(working.height * scale))
+        levels.append(levels[-1].resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return levels[1:]
+
+
+def window_grid(width_px: int, height_px: int) -> FloatArray:
+    """Where the first network looks in an image of this size: float32, (rows, cols, 4), x0 y0 x1 y1.
+
+    >>> window_grid(14, 12).tolist()
+    [[[0.0, 0.0, 12.0, 12.0], [2.0, 0.0, 14.0, 12.0]]]
+    """
+    counts = (1 + (side - PNET_WINDOW_PX) // PNET_STRIDE_PX for side in (width_px, height_px))
+    x, y = np.meshgrid(*(PNET_STRIDE_PX * np.arange(count, dtype=np.float32) for count in counts))
+    return np.stack([x, y, x + PNET_WINDOW_PX, y + PNET_WINDOW_PX], axis=-1)
 
 
 def shift_boxes(boxes: FloatArray, offsets: FloatArray) -> FloatArray:

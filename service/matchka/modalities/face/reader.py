@@ -1,5 +1,6 @@
 """A picture -> the chips of the faces asked for, with what was seen of each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal, TypeAlias
@@ -11,7 +12,7 @@ from matchka.errors import NoFaceError, PoorFaceError, SeveralFacesError, SmallF
 from matchka.modalities.face.alignment import expected_box, extract_chip, fit_similarity
 from matchka.modalities.face.detection import Face, FaceDetector
 from matchka.modalities.face.image import ImageLimits, read_image
-from matchka.modalities.face.look import Look, look_at, look_closer
+from matchka.modalities.face.look import SECOND_FACE_SHARE, Look, Settled, look_at, look_closer
 from matchka.modalities.face.pyramid import PixelArray
 from matchka.modalities.face.quality import Quality, measure_quality
 from matchka.modalities.face.spec import SMALL_PX, ImageInputSpec
@@ -24,7 +25,8 @@ MIN_CONFIDENCE: Final = 0.85
 SMALL_RESAMPLING: Final = Image.Resampling.BICUBIC
 FULL_RESAMPLING: Final = Image.Resampling.BILINEAR
 LARGEST_ASKED: Final = 8  # faces of a crowd, the largest boxes first: is any of them of full size?
-SECOND_FACE_SHARE: Final = 0.6  # of the largest face's area, above which a second face makes a picture ambiguous
+# `all` is not here: any face that is overlooked would be missing.
+SETTLED: Final[Mapping[FaceChoice, Settled]] = {"dominant": Look.settles_dominant, "only": Look.settles_only}
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,17 @@ class FaceReader:
         spec: the bundle's input.
         image_limits: checked before decoding.
         face_limits: checked on every face that is chosen.
+        settled: of each choice, when a look at what is large is enough; of others every level of the pyramid is looked
+            at.
     """
 
     def __init__(
-        self, detector: FaceDetector, spec: ImageInputSpec, image_limits: ImageLimits, face_limits: FaceLimits
+        self,
+        detector: FaceDetector,
+        spec: ImageInputSpec,
+        image_limits: ImageLimits,
+        face_limits: FaceLimits,
+        settled: Mapping[FaceChoice, Settled] = SETTLED,
     ) -> None:
         self._detector = detector
         self._chip_px = spec.chip_px
@@ -88,6 +97,7 @@ class FaceReader:
         self._reads_small = spec.enhancer is not None
         self._image_limits = image_limits
         self._face_limits = face_limits
+        self._settled = settled
 
     def read(self, data: bytes, choice: FaceChoice) -> list[FaceReading]:
         """The faces of a picture that a choice names.
@@ -114,7 +124,7 @@ class FaceReader:
         """The second half of read(): the faces of a picture."""
         if choice == "aligned":
             return [self._read_aligned(image)]
-        look = self._look(image)
+        look = self._look(image, choice)
         if choice == "all":
             return self._read_all(image, look)
         if choice == "only":
@@ -123,9 +133,9 @@ class FaceReader:
             return [self._checked(self._align(image, face))]
         raise _no_face()
 
-    def _look(self, image: Image.Image) -> Look:
+    def _look(self, image: Image.Image, choice: FaceChoice) -> Look:
         """The look at the picture, or a closer one that sees what this one does not."""
-        look = look_at(self._detector, image)
+        look = look_at(self._detector, image, self._settled.get(choice))
         if not self._reads_small:
             return look
         largest = islice(look.seen(largest_first=True), LARGEST_ASKED)

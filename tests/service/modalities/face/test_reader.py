@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from matchka.bundles.bundle import read_bundle
 from matchka.errors import NoFaceError, SeveralFacesError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import Template, expected_box
-from matchka.modalities.face.detection import Face, FaceDetector
+from matchka.modalities.face.detection import FaceDetector, Sighting
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
@@ -110,11 +111,13 @@ def test_read_of_the_development_peoples_faces_cut_to_16_tenths_of_the_eye_dista
 class Mistaken(FaceDetector):
     """A cascade that also takes a place beside the person for a face, as large and as sure."""
 
-    def detect(self, image: Image.Image) -> list[Face]:
+    def sightings(self, image: Image.Image, *, coarse: bool = True) -> Iterator[Sighting]:
         """The faces there are, and one on the grey beside them."""
-        faces = super().detect(image)
-        aside = np.array([image.width - faces[0].side_px, 0.0] * 2, np.float32)
-        return [*faces, replace(faces[0], box=faces[0].box - np.tile(faces[0].box[:2], 2) + aside)]
+        for sighting in super().sightings(image, coarse=coarse):
+            faces = sighting.faces
+            aside = np.array([image.width - faces[0].side_px, 0.0] * 2, np.float32)
+            mistaken = replace(faces[0], box=faces[0].box - np.tile(faces[0].box[:2], 2) + aside)
+            yield replace(sighting, faces=[*faces, mistaken])
 
 
 def test_read_of_one_face_beside_what_the_cascade_takes_for_another_is_not_ambiguous(
