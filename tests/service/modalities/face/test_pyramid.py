@@ -1,4 +1,4 @@
-"""Crops: what the slow way gives, which lays the whole box out on grey before it resizes."""
+"""Crops and overlaps: what the slow way gives; crops lay the whole box out on grey before they resize it."""
 
 import math
 
@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matchka.modalities.face.pyramid import ONET_PX, OUTSIDE_GREY, RNET_PX, crop_squares
+from matchka.modalities.face.pyramid import (
+    ONET_PX,
+    OUTSIDE_GREY,
+    RNET_PX,
+    SETTINGS,
+    crop_squares,
+    overlooked_px,
+    pyramid_scales,
+    suppress_overlaps,
+)
 
 WIDTH, HEIGHT = 700, 500
 
@@ -61,3 +70,38 @@ def test_crop_squares_far_larger_than_the_picture_equals_the_slow_way() -> None:
 def test_crop_squares_beside_the_picture_is_grey() -> None:
     boxes = np.array([[WIDTH + 5, 0, WIDTH + 305, 300], [-4000, -4000, -10, -10], [0, HEIGHT, 20, HEIGHT + 20]])
     assert np.unique(crop_squares(noise(), boxes.astype(np.float32), ONET_PX)).tolist() == [OUTSIDE_GREY]
+
+
+def suppressed_slowly(boxes: np.ndarray, confidence: np.ndarray, limit: float, of_smaller: bool) -> list[int]:
+    kept: list[int] = []
+    for n in sorted(range(len(boxes)), key=lambda n: (-confidence[n], n)):
+        areas = {m: float(np.prod(boxes[m, 2:] - boxes[m, :2])) for m in (n, *kept)}
+        for m in kept:
+            sides = np.minimum(boxes[n, 2:], boxes[m, 2:]) - np.maximum(boxes[n, :2], boxes[m, :2])
+            shared = float(np.prod(np.maximum(sides, 0)))
+            whole = min(areas[n], areas[m]) if of_smaller else areas[n] + areas[m] - shared
+            if shared > limit * whole:
+                break
+        else:
+            kept.append(n)
+    return kept
+
+
+@pytest.mark.parametrize("of_smaller", [False, True])
+@pytest.mark.parametrize("limit", [0.5, 0.7])
+def test_suppress_overlaps_keeps_what_the_definition_keeps_most_confident_first(limit: float, of_smaller: bool) -> None:
+    generator = np.random.default_rng(5)
+    corners, sides = generator.integers(0, 60, (120, 2)), generator.integers(10, 40, (120, 1))
+    boxes = np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+    confidence = generator.integers(0, 40, 120).astype(np.float32)  # some are equally sure: the first one goes before
+    kept = suppress_overlaps(boxes, confidence, limit, of_smaller=of_smaller)
+    assert 10 < len(kept) < 110
+    assert kept.tolist() == suppressed_slowly(boxes, confidence, limit, of_smaller)
+
+
+def test_overlooked_faces_are_those_below_the_smallest_level_looked_at() -> None:
+    assert overlooked_px(1200, 900, SETTINGS, 0) == 0
+    assert overlooked_px(1200, 900, SETTINGS, 2) == pytest.approx(75 / 0.709 / 0.709)
+    smallest, *_, third = pyramid_scales(1200, 900, SETTINGS)[:3]
+    assert overlooked_px(1200, 900, SETTINGS, 2) == pytest.approx(12 / third)
+    assert smallest > third
