@@ -4,6 +4,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -76,16 +77,33 @@ class Connection:
 def connection_to(
     url: str | None, api_key: str | None, timeout_s: float, ca_file: str | os.PathLike[str] | None = None
 ) -> Connection:
-    """The connection that was asked for; what is None comes from MATCHKA_URL, MATCHKA_API_KEY and MATCHKA_CA_FILE.
+    """The connection that was asked for; what is None comes from the environment.
 
-    Raises: SettingsError: no http(s) address, or a key that no header can carry.
+    The variables: MATCHKA_URL; MATCHKA_API_KEY, or else the file that MATCHKA_API_KEY_FILE names; MATCHKA_CA_FILE.
+
+    Raises: SettingsError: no http(s) address, a key that no header can carry, or a file of one that cannot be read.
     """
     if url is None:
         url = os.environ.get("MATCHKA_URL", DEFAULT_URL)
     if api_key is None:
-        api_key = os.environ.get("MATCHKA_API_KEY", "").strip()  # read from a file, it often ends with a newline
+        api_key = _key_of_environment()
     trusted = os.environ.get("MATCHKA_CA_FILE") if ca_file is None else os.fspath(ca_file)
     return Connection(_checked_url(url), _checked_key(api_key) if api_key else None, timeout_s, trusted or None)
+
+
+def _key_of_environment() -> str:
+    """The key that the environment holds, or names the file of; empty where there is none."""
+    key, file = (os.environ.get(name, "").strip() for name in ("MATCHKA_API_KEY", "MATCHKA_API_KEY_FILE"))
+    if key or not file:
+        return key
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            "The file of the API key cannot be read.",
+            value=file,
+            remedy="Name a text file that holds the key in MATCHKA_API_KEY_FILE, or set MATCHKA_API_KEY.",
+        ) from error
 
 
 def _checked_url(url: str) -> str:

@@ -190,6 +190,33 @@ def test_client_without_arguments_takes_url_and_key_from_the_environment(
         Client(server.url, api_key="").models()
 
 
+def test_client_where_the_environment_names_a_file_of_the_key_reads_it(
+    start_small_server: Callable[[Settings], SmallServer],
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    server = start_small_server(settings.model_copy(update={"api_key": SecretStr(KEY)}))
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    monkeypatch.setenv("MATCHKA_API_KEY", "")
+    monkeypatch.setenv("MATCHKA_API_KEY_FILE", str(file))
+    assert len(Client(server.url).models().models) == 1
+    monkeypatch.setenv("MATCHKA_API_KEY", "another-key-of-16-characters")
+    with pytest.raises(RequestFailedError, match="key"):
+        Client(server.url).models()
+
+
+def test_client_whose_file_of_the_key_cannot_be_read_is_refused_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MATCHKA_API_KEY", raising=False)
+    monkeypatch.setenv("MATCHKA_API_KEY_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="cannot be read") as refused:
+        Client()
+    assert refused.value.value == str(tmp_path / "none")
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "localhost:8000", "http://", "http://a:99999", "ftp://a", "//a"])
 def test_url_that_is_no_address_of_a_service_is_refused_with_an_example(url: str):
     with pytest.raises(SettingsError, match="no address") as refused:
