@@ -164,10 +164,10 @@ def test_dropped_recording_is_drawn_and_classified_as_the_service_says(
 def test_equalizer_follows_its_sliders(page: Page, service: RunningServer) -> None:
     page.get_by_role("link", name="Equalizer", exact=True).click()
     page.get_by_label("Word").select_option("bright")
-    page.get_by_label("Strength").fill("0.5")
+    page.get_by_role("slider", name="Strength").fill("0.5")
     expect(page.get_by_role("img", name="Response: bright, strength 0.5")).to_be_visible(timeout=WAIT_MS)
     page.get_by_role("button", name="Take this as B").click()
-    page.get_by_label("From A to B").fill("1")
+    page.get_by_role("slider", name="From A to B").fill("1")
     expect(page.get_by_role("img", name="Response: between A and B, 1 of the way")).to_be_visible(timeout=WAIT_MS)
     page.get_by_text("The numbers").click()
     setting = service.client().generate("bright", 0.5).parameters
