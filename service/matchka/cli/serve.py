@@ -15,7 +15,7 @@ from matchka.cli.client_commands import FAILED, reported_errors
 from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps
-from matchka.runtime.processes.count import suitable_count, usable_memory_mib
+from matchka.runtime.processes.count import files_of_cgroups, suitable_count, usable_cores, usable_memory_mib
 from matchka.runtime.telemetry.logs import LogFormat, configure_logging
 from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
@@ -76,9 +76,13 @@ def _runner(settings: Settings) -> Callable[[Settings, socket.socket, socket.soc
 
 def _suitable_processes(settings: Settings) -> int:
     """How many processes this machine suits, with what is enrolled now."""
-    database = settings.own_database
-    enrolled_mib = database.stat().st_size / 2**20 if database.is_file() else 0.0
-    return suitable_count(settings.cores, usable_memory_mib(), enrolled_mib)
+    try:
+        enrolled_mib = settings.own_database.stat().st_size / 2**20
+    except OSError:  # nobody is enrolled yet, or the folder is refused where it is opened
+        enrolled_mib = 0.0
+    cores = usable_cores(settings.cores, files_of_cgroups("cpu.max"))
+    memory_mib = usable_memory_mib(files_of_cgroups("memory.max", "memory.limit_in_bytes"))
+    return suitable_count(cores, memory_mib, enrolled_mib)
 
 
 @contextmanager

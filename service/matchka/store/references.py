@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Engine, Select, func, or_, select
 
 from matchka.store.engine import database_of
 from matchka.store.integrity.stored_embeddings import verified_rows
@@ -67,6 +67,9 @@ def read_references(
         first, last = connection.execute(select(*ends)).one()
     only = first if first == last else None
     query = _query(model, version, only is None)
+    if only is not None:  # another tenant's first subject may be enrolled before all is read: the feed tells of it
+        others = select(SubjectRow.key).where(or_(SubjectRow.tenant < only, SubjectRow.tenant > only))
+        query = query.where(_KEY.not_in(others))
     if unless:
         query = query.where(~has_version(model, unless))
     with unsealing() as elsewhere:

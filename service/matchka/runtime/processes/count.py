@@ -1,15 +1,18 @@
 """How many processes serve a store where nobody says it; docs/decisions/191 has what was measured."""
 
+import math
 import os
+from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 CORES_OF_ONE: Final = 2  # that one Python process keeps busy
 NEEDED_MIB: Final = 512  # of a process that serves all default bundles, without galleries: 370, and runs beside
 MEMORY_SHARE: Final = 0.5  # of the memory, which processes fill at most
 MOST: Final = 8  # a larger service is worth a look at docs/processes.md
-LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+CGROUPS: Final = Path("/sys/fs/cgroup")
+CGROUPS_OF_SELF: Final = Path("/proc/self/cgroup")
 
 
 def suitable_count(cores: int, memory_mib: float, enrolled_mib: float) -> int:
@@ -31,13 +34,53 @@ def suitable_count(cores: int, memory_mib: float, enrolled_mib: float) -> int:
     return max(1, min(cores // CORES_OF_ONE, room, MOST))
 
 
-def usable_memory_mib(limits: tuple[Path, ...] = LIMITS) -> float:
-    """Memory of the machine, or the limit of this container (Linux) where that is lower.
+def usable_memory_mib(limits: Iterable[Path]) -> float:
+    """Memory of the machine, or the lowest limit of this container (Linux) where one is lower.
 
-    Args: limits: files that say it, if they are there.
+    Args: limits: files that say one, if they are there; `memory.max`, or `memory.limit_in_bytes` of older systems.
     """
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in limits:
         with suppress(OSError, ValueError):  # not there, or `max`
             found = min(found, int(file.read_text(encoding="ascii")))
     return found / 2**20
+
+
+def usable_cores(cores: int, quotas: Iterable[Path]) -> int:
+    """Cores, or as many as a quota of this container (Linux) allows where one is lower; at least one.
+
+    Args:
+        cores: that the service may keep busy.
+        quotas: files that say one, if they are there; `cpu.max`, in microseconds of so many.
+    """
+    for file in quotas:
+        with suppress(OSError, ValueError):  # not there, or `max`
+            quota, period = map(int, file.read_text(encoding="ascii").split())
+            cores = min(cores, max(1, math.ceil(quota / period)))
+    return cores
+
+
+def files_of_cgroups(
+    name: str, name_before: str = "", root: Path = CGROUPS, of_self: Path = CGROUPS_OF_SELF
+) -> list[Path]:
+    """Where limits of this process may stand: in its control groups and all that hold these.
+
+    Args:
+        name: of the file, in a hierarchy of version 2.
+        name_before: of the file in that of version 1, for memory; none by default.
+        root: where the hierarchies are mounted.
+        of_self: names the groups.
+    """
+    try:
+        lines = of_self.read_text(encoding="utf-8").splitlines()
+    except OSError:  # no Linux
+        return []
+    found = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        folder = PurePosixPath(group.lstrip("/"))
+        if not controllers:
+            found += [root / place / name for place in (folder, *folder.parents)]
+        elif name_before and "memory" in controllers.split(","):
+            found += [root / "memory" / place / name_before for place in (folder, *folder.parents)]
+    return found
