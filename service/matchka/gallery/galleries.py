@@ -48,6 +48,10 @@ class Galleries(Protocol):
         """
         ...
 
+    def abandon(self) -> None:
+        """Remove what was begun and is not finished: filling it has failed."""
+        ...
+
     def remember(self, position: str) -> None:
         """Note that all changes of the store until a position are here."""
         ...
@@ -143,6 +147,9 @@ class TenantGalleries:
     ) -> str:
         """What was filled is what is there."""
         return position
+
+    def abandon(self) -> None:
+        """It goes with this object."""
 
     def remember(self, position: str) -> None:
         """Nothing is kept."""

@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from matchka.errors import GalleryUnavailableError
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.galleries import GalleryKey
 from matchka.gallery.gallery import GallerySpace
@@ -96,6 +98,12 @@ class MilvusGalleries:
             LOGGER.info("removing %s, which %s replaces", name, filled)
             self._registry.drop(name)
         return position
+
+    def abandon(self) -> None:
+        """Remove the generations that were begun and not finished, where Milvus answers; others do so a day later."""
+        for space in [space for space in self._collections if space not in self._adopted]:
+            with suppress(GalleryUnavailableError):
+                self._registry.drop(self._collections.pop(space))
 
     def remove_leftovers(self) -> int:
         """Remove what Milvus holds of bundles that are not among these. Returns: how many collections it were."""

@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -45,6 +46,16 @@ class Registry(Protocol):
     def versions(self, name: str) -> Sequence[Versioned]:
         """Of one model; none of one that is not there."""
         ...
+
+
+@contextmanager
+def abandoned_on_failure(galleries: Galleries) -> Iterator[None]:
+    """Leave nothing of galleries whose filling does not come to its end."""
+    try:
+        yield
+    except BaseException:  # an interruption of a command, too
+        galleries.abandon()
+        raise
 
 
 @dataclass(frozen=True)
@@ -108,21 +119,22 @@ class ServedGalleries:
         """
         content = Content(self._backend.galleries())
         states, begun = [state], []
-        for model in self._registry:
-            space = self._space_of(model)
-            kept = None if anew else content.galleries.resume(space)
-            if kept is not None and state.follows(from_text(kept)):
-                states.append(from_text(kept))
-                for tenant in self._store.tenants():
-                    _of(content.galleries, model, tenant)  # to be counted
-            else:
-                content.galleries.begin(space)
-                gallery_of = partial(_of, content.galleries, model)
-                load_galleries(self._store, model.manifest, gallery_of, space.newer, progress)
-                begun.append(space)
-            if not space.newer:
-                for tenant, key in self._store.subjects_without(space.model, space.version):
-                    content.outdated[tenant, space.model].add(key)
+        with abandoned_on_failure(content.galleries):
+            for model in self._registry:
+                space = self._space_of(model)
+                kept = None if anew else content.galleries.resume(space)
+                if kept is not None and state.follows(from_text(kept)):
+                    states.append(from_text(kept))
+                    for tenant in self._store.tenants():
+                        _of(content.galleries, model, tenant)  # to be counted
+                else:
+                    content.galleries.begin(space)
+                    gallery_of = partial(_of, content.galleries, model)
+                    load_galleries(self._store, model.manifest, gallery_of, space.newer, progress)
+                    begun.append(space)
+                if not space.newer:
+                    for tenant, key in self._store.subjects_without(space.model, space.version):
+                        content.outdated[tenant, space.model].add(key)
         return replace(content, state=earliest(states), begun=tuple(begun))
 
     def finish(self, content: Content, state: FeedState, *, anew: bool = False, grace_s: float = 0.0) -> Content:
@@ -138,7 +150,8 @@ class ServedGalleries:
         def is_good(position: str) -> bool:
             return not anew and state.follows(from_text(position))
 
-        texts = [content.galleries.finish(space, to_text(state), is_good, grace_s) for space in content.begun]
+        with abandoned_on_failure(content.galleries):
+            texts = [content.galleries.finish(space, to_text(state), is_good, grace_s) for space in content.begun]
         states = [content.state or state, *map(from_text, texts)]
         return replace(content, state=earliest(states), begun=())
 

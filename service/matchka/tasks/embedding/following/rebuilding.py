@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from matchka.store.feed.feed import ChangeFeed
-from matchka.tasks.embedding.following.galleries import ServedGalleries, Versioned
+from matchka.tasks.embedding.following.galleries import ServedGalleries, Versioned, abandoned_on_failure
 
 
 class VersionsByName:
@@ -75,7 +75,7 @@ def rebuild(
 
     before = feed.state()
     content = galleries.fill(before, add, anew=True)
-    with feed.look() as look:
+    with abandoned_on_failure(content.galleries), feed.look() as look:
         state = look.state()
         for changes, _ in look.changes(before.snapshot, state.snapshot):
             galleries.apply(changes, look, content)

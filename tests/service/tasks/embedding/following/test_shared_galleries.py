@@ -11,6 +11,7 @@ import pytest
 from matchka.app import opened_verifier
 from matchka.client import calls
 from matchka.errors import GalleryUnavailableError, RequestFailedError, SettingsError
+from matchka.gallery.milvus.galleries import MilvusGalleries
 from matchka.settings import FeedSettings, MilvusSettings, Settings
 from matchka.store.key_store.master_key import create_key_file
 from matchka.tasks.embedding.following.galleries import ServedGalleries
@@ -160,6 +161,29 @@ def test_rebuild_beside_a_running_replica_takes_its_place_without_a_gap(tmp_path
         for person, name in ((0, "p0"), (6, "meanwhile"), (7, "after")):
             assert names(serving_one, person)[0] == name
         assert done[-1] == report.references == 5
+
+
+@pytest.mark.parametrize("moment", ["filling", "finishing"])
+def test_rebuild_that_is_interrupted_leaves_what_there_was(
+    tmp_path: Path, server: LiteServer, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    settings = settings_of(tmp_path, server)
+
+    def interrupt(*_of: object) -> None:
+        raise KeyboardInterrupt
+
+    with replica(settings) as serving_one:
+        enrol(serving_one, "ada", 1)
+        connection = own_gallery(serving_one)._connection
+        before = connection.read(lambda client, limit_s: client.list_collections(timeout=limit_s))
+        with opened_verifier(settings_of(tmp_path, server, "b")) as other:
+            galleries = ServedGalleries(VersionsByName(other.models), other._store, other._galleries._backend)
+            if moment == "finishing":
+                monkeypatch.setattr(MilvusGalleries, "finish", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                rebuild(galleries, other._store.feed, interrupt if moment == "filling" else print, grace_s=0.0)
+        assert connection.read(lambda client, limit_s: client.list_collections(timeout=limit_s)) == before
+        assert names(serving_one, 1)[0] == "ada"
 
 
 def test_milvus_away_or_hanging_is_told_and_verify_goes_on_and_all_is_well_when_it_is_back(
