@@ -71,7 +71,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("npm")
     (folder / "package.json").write_text('{"type": "module"}', encoding="utf-8")
-    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1")
+    quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-timeout=30000")
     try:
         done = run([npm, "install", *quiet, *PACKAGES], folder)
     except subprocess.TimeoutExpired:

@@ -42,7 +42,9 @@ def test_spike_of_two_workers_passes_and_reports_where_and_what_it_was(server: R
 
 @pytest.mark.usefixtures("voice_samples")
 def test_run_that_breaks_a_bound_exits_with_1_and_names_it(server: RunningServer, tmp_path: Path) -> None:
-    done = run(tmp_path, "--scenario", "radio", "--host", server.url, *LENIENT, "--max-p99-ms", "0.001")
+    done = run(
+        tmp_path, "--scenario", "radio", "--host", server.url, *LENIENT, "--max-p99-ms", "0.001", "--duration", "15s"
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "radio: FAILED" in done.stdout
     report = json.loads((tmp_path / "radio.json").read_text())
@@ -56,7 +58,9 @@ def test_tenants_with_keys_of_their_own_server_pass(tmp_path: Path) -> None:
     assert "tenants: passed" in done.stdout
     report = json.loads((tmp_path / "tenants.json").read_text())
     assert report["passed"]
-    assert {bound["value"] for bound in report["bounds"] if "share" in bound["what"]} == {0.0}
+    failed = [bound["value"] for bound in report["bounds"] if "failures" in bound["what"]]
+    assert failed
+    assert not any(failed)  # none, or nobody of that call was answered: a busy machine rejects callers
 
 
 def test_host_that_does_not_answer_is_told_and_exits_with_3(tmp_path: Path) -> None:

@@ -138,9 +138,10 @@ class Look:
         )
 
     def _others(self, found: list[Face]) -> list[Face]:
-        """Those that are not faces which were seen before, looked at in smaller windows."""
-        seen = len(self._faces)
-        boxes = np.array([face.box for face in (*self._faces, *found)])
+        """Those that are not faces which a second look saw as well, looked at in smaller windows."""
+        known = list(self._seen())
+        seen = len(known)
+        boxes = np.array([face.box for face in (*known, *found)])
         kept = suppress_overlaps(boxes, -np.arange(len(boxes), dtype=np.float32), 0.7, of_smaller=True)
         return [found[number - seen] for number in kept if number >= seen]
 

@@ -1,6 +1,8 @@
 """When a coarse look is enough: the face that is chosen stays the same, whoever else is seen by a closer one."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,19 @@ class Sure:
         count = len(feeds["pixels"])
         landmarks = np.tile(np.float32([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]), (count, 1, 1))
         return [np.full(count, self._confidence, np.float32), np.zeros((count, 4), np.float32), landmarks]
+
+
+class Doubting(FaceDetector):
+    """Takes faces of one side for none at a second look."""
+
+    def __init__(self, side_px: float) -> None:
+        network = Sure(0.99)
+        super().__init__(network, network, network)
+        self._side_px = side_px
+
+    def look_again(self, image: Image.Image, face: Face) -> Face:
+        found = super().look_again(image, face)
+        return replace(found, evidence=-math.inf) if math.isclose(face.side_px, self._side_px) else found
 
 
 def face(x: float, y: float, side: float) -> Face:
@@ -85,6 +100,13 @@ def test_look_at_what_is_no_face_at_a_second_look_is_not_enough() -> None:
     doubtful = look(face(600, 450, 300), confidence=0.5)
     assert not doubtful.settles_dominant()
     assert not doubtful.settles_only()
+
+
+def test_face_behind_what_is_no_face_at_a_second_look_counts_as_another_one() -> None:
+    shown, doubtful, behind = face(600, 450, 160), face(900, 450, 200), face(900, 450, 149)
+    for detector, only in ((Doubting(200), False), (Doubting(1000), True)):
+        sighting = Sighting([shown, doubtful], OVERLOOKED_PX, lambda _matters: [behind])
+        assert Look(detector, Image.new("RGB", SIZE), sighting).settles_only() == only
 
 
 def test_look_that_is_enough_names_the_same_face_whichever_smaller_ones_are_there() -> None:
