@@ -1,8 +1,8 @@
 """Losses: classification, contrastive, pairwise and distillation, summed over dims."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -67,7 +67,8 @@ class MatryoshkaLoss(torch.nn.Module):
         weights = recipe.dim_weights or (1.0,) * len(self.dims)
         self.weights = [weight / sum(weights) for weight in weights]
         self.distillation = recipe.distillation
-        self.per_dim = torch.nn.ModuleList([_one_dim(recipe, dim, identities, domains) for dim in self.dims])
+        make = _MAKERS[recipe.kind]
+        self.per_dim = torch.nn.ModuleList([make(recipe, dim, identities, domains) for dim in self.dims])
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss of clip embeddings (n, full_dim), not rescaled; a scalar."""
@@ -155,15 +156,17 @@ class _Contrastive(torch.nn.Module):
         return result
 
 
-def _one_dim(recipe: LossRecipe, dim: int, identities: int, domains: int) -> torch.nn.Module:
-    if recipe.kind == "aam_softmax":
-        return _Classification(recipe, dim, identities)
-    if recipe.kind == "sup_con":
-        return _Contrastive(losses.SupConLoss(temperature=recipe.temperature))
-    if recipe.kind == "info_nce":
-        return _Contrastive(losses.NTXentLoss(temperature=recipe.temperature))
-    if recipe.kind == "triplet":
-        cosine = distances.CosineSimilarity()
-        miner = miners.TripletMarginMiner(margin=recipe.margin, distance=cosine, type_of_triplets="all")
-        return _Contrastive(losses.TripletMarginLoss(margin=recipe.margin, distance=cosine), miner)
-    return PairwiseLogistic(domains)
+def _triplet(recipe: LossRecipe) -> torch.nn.Module:
+    cosine = distances.CosineSimilarity()
+    miner = miners.TripletMarginMiner(margin=recipe.margin, distance=cosine, type_of_triplets="all")
+    return _Contrastive(losses.TripletMarginLoss(margin=recipe.margin, distance=cosine), miner)
+
+
+# of one dim, by kind: made of the recipe, the dim, the identities and the domains
+_MAKERS: Final[Mapping[str, Callable[[LossRecipe, int, int, int], torch.nn.Module]]] = {
+    "aam_softmax": lambda recipe, dim, identities, _: _Classification(recipe, dim, identities),
+    "sup_con": lambda recipe, *_: _Contrastive(losses.SupConLoss(temperature=recipe.temperature)),
+    "info_nce": lambda recipe, *_: _Contrastive(losses.NTXentLoss(temperature=recipe.temperature)),
+    "triplet": lambda recipe, *_: _triplet(recipe),
+    "pairwise_logistic": lambda _recipe, _dim, _identities, domains: PairwiseLogistic(domains),
+}
