@@ -70,12 +70,13 @@ run: bundles
 	wait $$server
 
 # the default models first: tests in two processes would build them twice
-# whole programs, browsers and databases on a machine that others use: what fails is run once more, and named
+# threads, whole programs, browsers and databases on a machine that others use: what fails is run once more, and named
+RERUNS := --reruns 1 -rR
 test: test-unit bundles
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --reruns 1 -rR
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(RERUNS)
 
 test-unit: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile $(RERUNS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ from loadtests.bench.table import machine
 from loadtests.scenarios.calls import Converse, Request
 from loadtests.scenarios.material import Material, read_material
 from loadtests.scenarios.options import add_options, chosen_scenario, given_keys
-from loadtests.scenarios.preparation import HostFailedError, Service, authorization, prepare
+from loadtests.scenarios.preparation import HostFailedError, Service, authorization, enrol_everybody, look_at
 from loadtests.scenarios.report import Run, add_to_html, as_lines, write_json
 from loadtests.scenarios.scenario import Phase
 from loadtests.scenarios.verdict import PERCENTILES, Counted, Row, judge
@@ -130,15 +130,17 @@ def begin(environment: Environment, runner: Runner, **_: object) -> None:
     """Enrol everybody, uncounted, where the run is led; get ready to send elsewhere."""
     options = environment.parsed_options
     scenario = chosen_scenario(options)
-    material = read_material(Path(options.samples), run=uuid.uuid4().hex[:8])
-    if not isinstance(runner, WorkerRunner):
-        try:
-            service = prepare(environment.host or "", given_keys(options), scenario, material)
-        except HostFailedError as error:
-            sys.stderr.write(f"{error}\n")
-            sys.exit(HOST_FAILED)
-        environment.events.quitting.add_listener(_judging(service, datetime.now(UTC)))
-        runner.register_message(SENT, _note)
+    host, keys, leads = environment.host or "", given_keys(options), not isinstance(runner, WorkerRunner)
+    try:
+        service = look_at(host, keys, scenario) if leads else None
+        material = read_material(Path(options.samples), run=uuid.uuid4().hex[:8])
+        if service:
+            enrol_everybody(host, keys, scenario, material)
+            environment.events.quitting.add_listener(_judging(service, datetime.now(UTC)))
+            runner.register_message(SENT, _note)
+    except HostFailedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(HOST_FAILED)
     if not isinstance(runner, MasterRunner):
         runner.register_message(PHASE, _enter)
         runner.register_message(FINISH, _stop, concurrent=True)

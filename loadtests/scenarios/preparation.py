@@ -29,16 +29,15 @@ class Service:
     bundles: tuple[str, ...]
 
 
-def prepare(url: str, keys: tuple[str, ...], scenario: Scenario, material: Material) -> Service:
-    """Look at a host, and enrol in each tenant whom the scenario needs.
+def look_at(url: str, keys: tuple[str, ...], scenario: Scenario) -> Service:
+    """Whether a host can be put under a scenario at all; needs no samples, and changes nothing.
 
     Args:
         url: of the service.
         keys: one of each tenant; empty where none is in force.
         scenario: to be run.
-        material: samples.
 
-    Raises: HostFailedError: it does not answer, is not ready, lacks a model or a key, or refuses an enrolment.
+    Raises: HostFailedError: it does not answer, is not ready, or lacks a model or a key.
     """
     if len(keys) < scenario.tenants:
         raise HostFailedError(
@@ -52,10 +51,18 @@ def prepare(url: str, keys: tuple[str, ...], scenario: Scenario, material: Mater
             raise HostFailedError(
                 f"scenario {scenario.name} needs the model {', '.join(missing)}, which {url} does not serve"
             )
-        for enrolment in _needed(scenario, material):
-            _enrol(url, key, enrolment)
     bundles = tuple(f"{model['name']} {model['version']} ({model.get('graph', 'float')})" for model in served)
     return Service(_ask(url, "/openapi.json", next(iter(keys), None))["info"]["version"], bundles)
+
+
+def enrol_everybody(url: str, keys: tuple[str, ...], scenario: Scenario, material: Material) -> None:
+    """Enrol in each tenant whom a scenario needs.
+
+    Raises: HostFailedError: it does not answer, or refuses an enrolment.
+    """
+    for key in keys or (None,):
+        for enrolment in _needed(scenario, material):
+            _enrol(url, key, enrolment)
 
 
 def _needed(scenario: Scenario, material: Material) -> Iterator[Enrolment]:

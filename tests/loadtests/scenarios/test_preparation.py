@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from loadtests.scenarios.material import Material
-from loadtests.scenarios.preparation import HostFailedError, Service, prepare
+from loadtests.scenarios.preparation import HostFailedError, Service, enrol_everybody, look_at
 from loadtests.scenarios.table import SCENARIOS
 
 MATERIAL = Material({"voice": {"ada": (b"1", b"2")}, "face": {"eve": (b"3",)}}, (b"signal",), "run")
@@ -63,14 +63,13 @@ def host() -> Iterator[Host]:
 
 
 def test_service_that_serves_what_is_needed_is_described(host: Host):
-    found = prepare(host.url, (), SCENARIOS["radio"], MATERIAL)
+    found = look_at(host.url, (), SCENARIOS["radio"])
     assert found == Service("9.1", ("radio v1 (int8)", "voice v2 (float)"))
     assert host.enrolled == []  # nobody is needed
 
 
 def test_everybody_is_enrolled_in_each_tenant_by_its_key(host: Host):
-    host.said["/v1/models"] = {"models": [*MODELS["models"], {"name": "face", "version": "v3"}]}
-    prepare(host.url, ("k1", "k2", "k3", "k4"), SCENARIOS["tenants"], MATERIAL)
+    enrol_everybody(host.url, ("k1", "k2", "k3", "k4"), SCENARIOS["tenants"], MATERIAL)
     assert [key for key, _ in host.enrolled] == [f"Bearer k{n}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
     assert all(b"load:ada" in body or b"load:eve" in body for _, body in host.enrolled)
 
@@ -79,30 +78,30 @@ def test_subjects_of_an_earlier_run_are_no_failure_and_other_refusals_are(host: 
     challenge = SCENARIOS["challenge"]
     host.said["/v1/models"] = {"models": [{"name": name, "version": "v"} for name in ("voice", "phonemes")]}
     host.enrol_status = 409
-    prepare(host.url, (), challenge, MATERIAL)
+    enrol_everybody(host.url, (), challenge, MATERIAL)
     host.enrol_status = 401
     with pytest.raises(HostFailedError, match=r"refused an enrolment with 401: .*told"):
-        prepare(host.url, (), challenge, MATERIAL)
+        enrol_everybody(host.url, (), challenge, MATERIAL)
 
 
 def test_model_that_is_not_served_is_named(host: Host):
     with pytest.raises(HostFailedError, match=r"equalizer needs the model equalizer, which http.* does not serve"):
-        prepare(host.url, (), SCENARIOS["equalizer"], MATERIAL)
+        look_at(host.url, (), SCENARIOS["equalizer"])
 
 
 def test_missing_keys_are_told_before_the_host_is_asked():
     with pytest.raises(HostFailedError, match=r"keys of 4 tenants, and has 1: make each with"):
-        prepare("http://127.0.0.1:9", ("k1",), SCENARIOS["tenants"], MATERIAL)
+        look_at("http://127.0.0.1:9", ("k1",), SCENARIOS["tenants"])
 
 
 def test_host_that_is_not_ready_or_not_there_or_another_is_told(host: Host):
     del host.said["/readyz"]
     with pytest.raises(HostFailedError, match=r"/readyz answers 503: .*not_ready"):
-        prepare(host.url, (), SCENARIOS["radio"], MATERIAL)
+        look_at(host.url, (), SCENARIOS["radio"])
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))  # and does not listen
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with pytest.raises(HostFailedError, match="does not answer"):
-            prepare(url, (), SCENARIOS["radio"], MATERIAL)
+            look_at(url, (), SCENARIOS["radio"])
     with pytest.raises(HostFailedError, match="does not answer"):
-        prepare("", (), SCENARIOS["radio"], MATERIAL)
+        look_at("", (), SCENARIOS["radio"])

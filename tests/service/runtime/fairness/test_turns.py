@@ -36,16 +36,20 @@ class Readers:
     found: dict[str, Future[None]] = field(default_factory=dict)
 
     def read(self, name: str, account: Account, cost_s: float, deadline: Deadline | None = None) -> None:
-        """Returns when it has its turn or waits for it."""
+        """Returns when it has begun or waits for its turn."""
         self.ends[name] = threading.Event()
-        before = len(self.began) + len(self.turns._waiting)
+        before = self._began_or_wait()
         self.found[name] = self.pool.submit(self._read, name, account, cost_s, deadline or Deadline())
-        until(lambda: len(self.began) + len(self.turns._waiting) > before or self.found[name].done())
+        until(lambda: self._began_or_wait() > before or self.found[name].done())
 
     def end(self, name: str) -> None:
         """Returns when its turn is over."""
         self.ends[name].set()
         self.found[name].result(TEST_TIMEOUT_S)
+
+    def _began_or_wait(self) -> int:
+        with self.turns._lock:  # whoever comes is among those who wait for a moment, also if his turn is there
+            return len(self.began) + len(self.turns._waiting)
 
     def _read(self, name: str, account: Account, cost_s: float, deadline: Deadline) -> None:
         with working_for(deadline), working_as(account), self.turns.taking(cost_s):
