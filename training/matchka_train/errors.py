@@ -43,6 +43,10 @@ class DiskFullError(MatchkaError):
     """No space left for features or checkpoints."""
 
 
+class TrackingError(MatchkaError):
+    """A tracking server that the environment names, and that does not answer when a fit begins."""
+
+
 class NoTrialsError(MatchkaError):
     """Similarities on which no error rate can be measured."""
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from rich.progress import Progress, TaskID
-from torch.utils.tensorboard import SummaryWriter
 
 from matchka.vectors import FloatArray
 from matchka_train.evaluation.validation import EmbedWindows, Report, report_as_json, validate
@@ -20,6 +19,7 @@ from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.run.candidates import CandidateRecipe
 from matchka_train.run.checkpoint import CheckpointFolder
 from matchka_train.run.recipe import Recipe
+from matchka_train.run.tracking import TrackedFit, Tracker, tracking
 
 
 @dataclass(frozen=True)
@@ -96,18 +96,26 @@ def fit_candidate(
 ) -> Fitted:
     """Fit one family with one loss; keeps its best projection, its latest state and its logs in the folder.
 
-    Raises: DivergedError: the loss became NaN or infinite. CheckpointError: the folder holds another run.
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+        CheckpointError: the folder holds another run.
+        TrackingError: a tracking server is set up and does not answer.
     """
     folder.prepare()
+    fit = TrackedFit(candidate, recipe, folder.path, folder.state() is not None, progress)
 
     def judge(module: torch.nn.Module) -> Report:
         return validate(window_embedder(module), prepared.validation, recipe.dims)
 
-    if isinstance(candidate.projection, ClosedFormRecipe):
-        trained = _closed_form(candidate.projection, recipe, prepared, judge)
-        folder.keep_projection(trained.best, info)
-    else:
-        trained = _trained(candidate, candidate.projection, recipe, prepared, folder, info, judge, progress)
+    with tracking(fit) as tracker:
+        if isinstance(candidate.projection, ClosedFormRecipe):
+            trained = _closed_form(candidate.projection, recipe, prepared, judge)
+            folder.keep_projection(trained.best, info)
+            tracker.log(0, _tracked(trained.history[-1]))
+        else:
+            trained = _trained(
+                candidate, candidate.projection, recipe, prepared, folder, info, judge, progress, tracker
+            )
     report = judge(trained.best)
     return Fitted(
         candidate,
@@ -156,28 +164,27 @@ def _trained(
     info: ProjectionInfo,
     judge: Callable[[torch.nn.Module], Report],
     progress: Progress,
+    tracker: Tracker,
 ) -> Trained:
     projection = begin(prepared.closed_form, family, recipe.dims[-1], recipe.seed)
     clips = TrainingClips(prepared.train, pooled=projection.is_affine)
     plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
     task = progress.add_task(candidate.name, total=recipe.optimisation.epochs)
-    with SummaryWriter(str(folder.path / "tensorboard")) as writer:
-        checkpoint_store = _FolderCheckpointStore(
-            folder, info, recipe.optimisation.checkpoint_every_epochs, writer, progress, task
-        )
-        trained = train(projection, clips, judge, prepared.raw, plan, checkpoint_store)
+    every = recipe.optimisation.checkpoint_every_epochs
+    checkpoint_store = _FolderCheckpointStore(folder, info, every, tracker, progress, task)
+    trained = train(projection, clips, judge, prepared.raw, plan, checkpoint_store)
     progress.update(task, completed=recipe.optimisation.epochs)
     return trained
 
 
 @dataclass(frozen=True)
 class _FolderCheckpointStore:
-    """Keeps best, latest and every few epochs' projection; writes tensorboard's log and the progress bar."""
+    """Keeps best, latest and every few epochs' projection; tells the tracker and moves the progress bar."""
 
     folder: CheckpointFolder
     info: ProjectionInfo
     every: int
-    writer: SummaryWriter
+    tracker: Tracker
     progress: Progress
     task: TaskID
 
@@ -191,12 +198,18 @@ class _FolderCheckpointStore:
         if epoch and epoch % self.every == 0:
             self.folder.keep_projection(current, self.info, f"epoch-{epoch:04d}.safetensors")
         self.folder.keep_state(state)
-        if entry["loss"] is not None:
-            self.writer.add_scalar("loss", entry["loss"], epoch)
-        self.writer.add_scalar("worst domain: EER / raw", entry["ratio"], epoch)
-        for domain, per_dim in entry["report"].items():
-            for dim, accuracy in per_dim.items():
-                self.writer.add_scalar(f"EER {domain}/{dim}", accuracy["eer"], epoch)
+        self.tracker.log(epoch, _tracked(entry))
         loss = "" if entry["loss"] is None else f"loss {entry['loss']:.4f}, "
         line = f"epoch {epoch}, {loss}worst domain at {entry['ratio']:.3f} of the raw backbone's EER"
         self.progress.update(self.task, completed=epoch, line=line)
+
+
+def _tracked(entry: dict[str, Any]) -> dict[str, float]:
+    """What is told of an epoch: the loss, where there is one, and the error rates of validation."""
+    loss = {} if entry["loss"] is None else {"loss": entry["loss"]}
+    rates = {
+        f"EER {domain}/{dim}": accuracy["eer"]
+        for domain, per_dim in entry["report"].items()
+        for dim, accuracy in per_dim.items()
+    }
+    return {**loss, "worst domain: EER / raw": entry["ratio"], **rates}
