@@ -227,6 +227,25 @@ def fuse(
 
 
 @app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="Folder of a bundle: models/voice.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write it there, as README.md for instance; otherwise print it.")
+    ] = None,
+) -> None:
+    """Write a bundle's model card, in the layout of the Hugging Face Hub, out of what its manifest says."""
+    from matchka.bundles.bundle import read_bundle
+    from matchka_export.card.card import model_card
+
+    text = model_card(read_bundle(folder).manifest)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.write_text(text, encoding="utf-8")
+    Console(stderr=True).print(f"Wrote {out}.", highlight=False)
+
+
+@app.command()
 def keygen(name: Annotated[Path, typer.Argument(help="Name of the two files, without an ending.")]) -> None:
     """Make a key to sign bundles with: NAME.key, which is secret, and NAME.pub, which services trust."""
     from matchka_export.signing import write_key_pair
