@@ -21,8 +21,7 @@ ROOMS = (
     "/fitting/network/",
     "/phonemes/",
     "/enhancer/",
-    "/cli/demo",
-    "/cli/joint_demo.py",
+    "/cli/demo/",
 )
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
@@ -40,8 +39,8 @@ ALLOWED = {
     "service/matchka/app.py",
     "service/matchka/errors.py",
     # what is typed at a command line, and sent
-    "service/matchka/cli/client_commands.py",
-    "service/matchka/cli/constellation.py",  # what the plot of a radio recording reads and writes
+    "service/matchka/cli/client/client_commands.py",
+    "service/matchka/cli/output/constellation.py",  # what the plot of a radio recording reads and writes
     "service/matchka/cli/main.py",
     "service/matchka/client/answers/__init__.py",
     "service/matchka/client/answers/decisions.py",

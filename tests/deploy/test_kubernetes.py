@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from matchka.cli.server import SHUTDOWN_S
+from matchka.cli.serving.server import SHUTDOWN_S
 from matchka.settings import Settings, read_settings
 from tests.factories.checkout import ROOT
 

@@ -13,8 +13,8 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
-from matchka.cli.demo_subjects import DemoSubjects
-from matchka.cli.joint_demo import demonstrate_jointly
+from matchka.cli.demo.demo_subjects import DemoSubjects
+from matchka.cli.demo.joint_demo import demonstrate_jointly
 from matchka.cli.main import app
 from matchka.errors import InvalidFieldError, RequestFailedError
 from tests.factories.server_process import RunningServer

@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from matchka.bundles.bundle import read_manifest
-from matchka.cli.demo import run_demonstration
+from matchka.cli.demo.demonstration import run_demonstration
 from matchka.cli.main import app
 from matchka.errors import RequestFailedError
 from tests.factories.doubtful_faces import opened

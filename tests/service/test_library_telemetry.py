@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
     "entry",
     [
         "matchka.cli.main",
-        "matchka.cli.serve",
-        "matchka.cli.server",
+        "matchka.cli.serving.serve",
+        "matchka.cli.serving.server",
         "matchka.app",
         "matchka_export.__main__",
         "matchka_train.__main__",

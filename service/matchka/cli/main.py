@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from matchka.cli.classify import classify
-from matchka.cli.client_commands import Url, commands, connected, reported_errors, subjects_commands
-from matchka.cli.demo import run_demonstration
-from matchka.cli.preset_commands import preset_commands
-from matchka.cli.rights_commands import rights_commands
-from matchka.cli.speech_commands import commands as speech_commands
+from matchka.cli.client.classify import classify
+from matchka.cli.client.client_commands import Url, commands, connected, reported_errors, subjects_commands
+from matchka.cli.client.preset_commands import preset_commands
+from matchka.cli.client.rights_commands import rights_commands
+from matchka.cli.client.speech_commands import commands as speech_commands
+from matchka.cli.demo.demonstration import run_demonstration
 from matchka.errors import extra_required
 from matchka.runtime.audited_request import COMMAND, AuditedRequest, working_on
 
@@ -38,37 +38,37 @@ app.add_typer(preset_commands)
 @app.command(context_settings=PASSED_ON)
 def serve(context: typer.Context) -> None:
     """Run the service until it is stopped."""
-    _pass_on(context, "matchka.cli.serve", "serve_command")
+    _pass_on(context, "matchka.cli.serving.serve", "serve_command")
 
 
 @app.command(context_settings=PASSED_ON)
 def gallery(context: typer.Context) -> None:
     """Back up, restore, move, check and count what is enrolled."""
-    _pass_on(context, "matchka.cli.gallery", "gallery_commands")
+    _pass_on(context, "matchka.cli.gallery.all_commands", "gallery_commands")
 
 
 @app.command(context_settings=PASSED_ON)
 def keys(context: typer.Context) -> None:
     """Make, list, revoke and rotate API keys."""
-    _pass_on(context, "matchka.cli.key_commands", "key_commands")
+    _pass_on(context, "matchka.cli.security.key_commands", "key_commands")
 
 
 @app.command(context_settings=PASSED_ON)
 def audit(context: typer.Context) -> None:
     """Verify and export the audit log."""
-    _pass_on(context, "matchka.cli.audit_commands", "audit_commands")
+    _pass_on(context, "matchka.cli.security.audit_commands", "audit_commands")
 
 
 @app.command(context_settings=PASSED_ON)
 def vault(context: typer.Context) -> None:
     """Encrypt templates, rotate keys, and see how they are kept."""
-    _pass_on(context, "matchka.cli.vault_commands", "vault_commands")
+    _pass_on(context, "matchka.cli.security.vault_commands", "vault_commands")
 
 
 @app.command(context_settings=PASSED_ON)
 def receipt(context: typer.Context) -> None:
     """Check receipts of deletions."""
-    _pass_on(context, "matchka.cli.receipt_commands", "receipt_commands")
+    _pass_on(context, "matchka.cli.security.receipt_commands", "receipt_commands")
 
 
 @app.command()

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loadtests.server import free_port
 from matchka.app import create_app
-from matchka.cli.serve import _bound_socket
-from matchka.cli.server import _server_config
+from matchka.cli.serving.serve import _bound_socket
+from matchka.cli.serving.server import _server_config
 from matchka.runtime.http_protocol import LARGEST_HEAD, Bounds, RequestWatch, _TurnedAway, bounded_protocol
 from matchka.settings import Settings
 from tests.factories.raw_http import whole_answer

@@ -97,14 +97,14 @@ open_all(ending)
 SERVER = """
 import json, resource, sys
 import matchka.cli.main
-import matchka.cli.server
+import matchka.cli.serving.server
 
 def tell(*_):
     core_bytes = resource.getrlimit(resource.RLIMIT_CORE)
     print(json.dumps({"turn_s": sys.getswitchinterval(), "core_bytes": core_bytes}))
     sys.exit(0)
 
-matchka.cli.server.opened_verifier = tell
+matchka.cli.serving.server.opened_verifier = tell
 sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
 matchka.cli.main.main()
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.cli.serve import _suitable_processes
+from matchka.cli.serving.serve import _suitable_processes
 from matchka.runtime.processes.count import (
     MEMORY_SHARE,
     MOST,
@@ -77,8 +77,8 @@ def test_suitable_processes_of_a_folder_that_cannot_be_entered_are_those_of_an_e
 
 
 def test_suitable_processes_count_what_is_enrolled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("matchka.cli.serve.usable_memory_mib", lambda _limits: 4096.0)
-    monkeypatch.setattr("matchka.cli.serve.usable_cores", lambda cores, _quotas: cores)
+    monkeypatch.setattr("matchka.cli.serving.serve.usable_memory_mib", lambda _limits: 4096.0)
+    monkeypatch.setattr("matchka.cli.serving.serve.usable_cores", lambda cores, _quotas: cores)
     settings = read_settings({"MATCHKA_CORES": "8", "MATCHKA_DATA_DIR": str(tmp_path)})
     assert _suitable_processes(settings) == 4
     with (tmp_path / "matchka.sqlite").open("wb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from matchka.cli.processes import InheritedFiles
+from matchka.cli.serving.processes import InheritedFiles
 from matchka.runtime.processes.moments import NEVER, PLACES, Moments, OwnMoments, SharedMoments, shared_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is one process on Windows")

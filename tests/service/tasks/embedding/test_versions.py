@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from matchka.app import opened_verifier
 from matchka.bundles.outputs.embedding import EmbeddingOutput
-from matchka.cli.gallery_status import gallery_sizes
+from matchka.cli.gallery.gallery_status import gallery_sizes
 from matchka.cli.main import app
 from matchka.errors import DiffersFromSubjectError, OtherVersionError, UnknownSubjectError, UntrainedDimError
 from matchka.modalities.face.detection import Face

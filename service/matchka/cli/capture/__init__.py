@@ -1,0 +1,1 @@
+"""Samples from the devices of this machine."""

@@ -1,0 +1,1 @@
+"""`matchka demo`: real people over HTTP, and what happened."""

@@ -1,0 +1,1 @@
+"""How commands tell what they found: tables, plots, scores."""

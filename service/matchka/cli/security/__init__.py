@@ -1,0 +1,1 @@
+"""Keys, the audit log, encryption, and receipts of deletions."""

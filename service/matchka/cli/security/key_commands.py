@@ -1,0 +1,154 @@
+"""`matchka keys`: the API keys in a data folder or database, beside a running service as well."""
+
+import json as json_format
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
+
+from matchka.cli.gallery.gallery_commands import JsonOption, private_settings
+from matchka.errors import StoreError
+from matchka.settings import Settings
+from matchka.store.database_errors import as_matchka_error
+from matchka.store.keys.keys import CEILINGS, Keys, NewKey
+from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, DEFAULT_TENANT, ApiKey, Ceilings, KeySpec
+from matchka.store.keys.scopes import DEFAULT_SCOPES, Scope, read_scopes, write_scopes
+from matchka.store.store import opened_store
+
+KeyId = Annotated[str, typer.Argument(help="The key's id, as `matchka keys list` shows it.")]
+
+key_commands = typer.Typer(no_args_is_help=True, help="Make, list, revoke and rotate API keys.", add_completion=False)
+
+
+@contextmanager
+def opened_keys() -> Iterator[tuple[Keys, Settings]]:
+    """The keys of the data folder or database of the settings; its tables are made where there are none."""
+    with private_settings() as settings:
+        if settings.database_url is None:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            with opened_store(settings.effective_database_url, is_audited=settings.audit.enabled) as store:
+                yield store.keys, settings
+        except SQLAlchemyError as error:
+            known = as_matchka_error(error)
+            remedy = known.remedy if known else "Check MATCHKA_DATABASE_URL."
+            raise StoreError("The database cannot be changed.", value=error, remedy=remedy) from error
+
+
+@key_commands.command()
+def create(
+    name: Annotated[str, typer.Argument(help="For people: who uses it, and for what.")],
+    scopes: Annotated[str, typer.Option(help=f"Separated by commas, or `all`; of {', '.join(Scope)}.")] = ",".join(
+        write_scopes(DEFAULT_SCOPES).split()
+    ),
+    tenant: Annotated[str, typer.Option(help="Whose subjects it sees.")] = DEFAULT_TENANT,
+    expires_in_days: Annotated[float | None, typer.Option(help="Days until it expires; never by default.")] = None,
+    max_fmr: Annotated[float, typer.Option(help="Highest max_fmr of its calls; 1 bounds nothing.")] = DEFAULT_MAX_FMR,
+    max_fpir: Annotated[
+        float, typer.Option(help="Highest max_fpir of its calls; 1 bounds nothing.")
+    ] = DEFAULT_MAX_FPIR,
+    requests_per_s: Annotated[float | None, typer.Option(help="Most requests a second.")] = None,
+    max_subjects: Annotated[int | None, typer.Option(help="Subjects of the tenant, above which none is new.")] = None,
+    max_templates: Annotated[int | None, typer.Option(help="Most templates of a subject.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a key and print it, once. It is in force within a second, where a service runs as well."""
+    with opened_keys() as (keys, settings):
+        spec = KeySpec(
+            name,
+            tenant,
+            frozenset(Scope) if scopes == "all" else read_scopes(scopes),
+            Ceilings(max_fmr, max_fpir, requests_per_s, max_subjects, max_templates),
+            None if expires_in_days is None else timedelta(days=expires_in_days),
+        )
+        was_keyless = settings.api_key is None and not keys.read().revision
+        made = keys.create(spec)
+    _print_new(made, json)
+    if was_keyless:
+        Console(stderr=True).print(
+            "This is the first key: from now on callers without one are refused (401), those on this machine as well.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@key_commands.command("list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None, json: JsonOption = False
+) -> None:
+    """List the keys, without their secrets."""
+    with opened_keys() as (keys, _):
+        found, now = keys.list_keys(tenant), keys.read().read_at
+    if json:
+        typer.echo(json_format.dumps([described(key) for key in found]))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for key in found:
+        console.print(f"[bold]{key.key_id}[/] {escape(key.name)}, {_state(key, now)}")
+        bounds = [f"{name} {value:g}" for name in CEILINGS if (value := getattr(key.ceilings, name)) is not None]
+        console.print(f"  tenant {escape(key.tenant)}: {write_scopes(key.scopes)}")
+        console.print(f"  at most {', '.join(bounds)}" if bounds else "  no ceilings")
+        console.print(f"  created {_shown(key.created_at)}, last used {_shown(key.last_used_at)}")
+
+
+@key_commands.command()
+def revoke(key_id: KeyId) -> None:
+    """Take a key out of force; it opens nothing any more within a second."""
+    with opened_keys() as (keys, _):
+        key = keys.revoke(key_id)
+    Console().print(f"revoked {key.key_id} ({escape(key.name)})", highlight=False, soft_wrap=True)
+
+
+@key_commands.command()
+def rotate(
+    key_id: KeyId,
+    overlap_s: Annotated[float, typer.Option(help="Seconds for which the old key stays in force.", min=0)] = 0.0,
+    json: JsonOption = False,
+) -> None:
+    """Make a key of the same rights in the place of one, and print it, once."""
+    with opened_keys() as (keys, _):
+        made = keys.rotate(key_id, timedelta(seconds=overlap_s))
+    _print_new(made, json)
+
+
+def described(key: ApiKey) -> dict[str, Any]:
+    """A key as JSON has it."""
+    times = {name: getattr(key, name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")}
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "tenant": key.tenant,
+        "scopes": write_scopes(key.scopes).split(),
+        **{name: getattr(key.ceilings, name) for name in CEILINGS},
+        **{name: when and when.isoformat() for name, when in times.items()},
+        "replaced_by": key.replaced_by,
+    }
+
+
+def _print_new(made: NewKey, json: bool) -> None:
+    """The secret alone on the output, so that a script can take it; the rest beside it."""
+    if json:
+        typer.echo(json_format.dumps({"key": made.secret, **described(made.key)}))
+        return
+    typer.echo(made.secret)
+    key = made.key
+    rights = f"key {key.key_id} ({escape(key.name)}) of tenant {escape(key.tenant)}: {write_scopes(key.scopes)}"
+    Console(stderr=True).print(f"{rights}\nIt is shown only now.", highlight=False, soft_wrap=True)
+
+
+def _state(key: ApiKey, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {_shown(key.revoked_at)}"
+    if key.expires_at is None:
+        return "in force"
+    return f"{'in force until' if key.is_in_force(now) else 'expired'} {_shown(key.expires_at)}"
+
+
+def _shown(when: datetime | None) -> str:
+    return "never" if when is None else f"{when:%Y-%m-%d %H:%M}"

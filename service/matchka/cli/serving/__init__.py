@@ -1,0 +1,1 @@
+"""`matchka serve`: the service, in one process or several."""
