@@ -272,9 +272,10 @@ class Settings(BaseSettings):
         "galleries in its own memory. By default as many as suit cores and memory.",
     )
     device: str = Field("cpu", pattern="^(cpu|gpu)$", description="Where graphs run and galleries are searched.")
-    gallery: Literal["faiss", "milvus"] = Field(
+    gallery: Literal["faiss", "onnx", "milvus"] = Field(
         "faiss",
-        description="Where galleries lie: in the memory of every process, or in Milvus, which all of them share.",
+        description="Where galleries lie: in the memory of every process or its GPU, searched by FAISS or by ONNX "
+        "Runtime; or in Milvus, which all of them share.",
     )
     milvus: MilvusSettings = MilvusSettings()
     graph: str = Field(

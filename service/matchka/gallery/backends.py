@@ -6,7 +6,9 @@ from types import MappingProxyType
 from typing import Final
 
 from matchka.errors import SettingsError
+from matchka.gallery.faiss_gpu import open_gpu
 from matchka.gallery.galleries import GalleryBackend, GalleryOpener
+from matchka.gallery.onnx.index import open_onnx
 from matchka.settings import Settings
 
 
@@ -29,7 +31,14 @@ def opened_backend(settings: Settings, *, is_encrypted: bool) -> Iterator[Galler
 
 @contextmanager
 def _opened_faiss(settings: Settings, is_encrypted: bool) -> Iterator[GalleryBackend]:  # noqa: ARG001 - memory alone
-    yield GalleryOpener(settings.cores, settings.device == "gpu", settings.gpu_half_precision)
+    device = open_gpu(settings.gpu_half_precision) if settings.device == "gpu" else None
+    yield GalleryOpener(settings.cores, device)
+
+
+@contextmanager
+def _opened_onnx(settings: Settings, is_encrypted: bool) -> Iterator[GalleryBackend]:  # noqa: ARG001 - memory alone
+    device = open_onnx(settings.device == "gpu", settings.gpu_half_precision, settings.cores)
+    yield GalleryOpener(settings.cores, device)
 
 
 @contextmanager
@@ -56,5 +65,5 @@ def _opened_milvus(settings: Settings, is_encrypted: bool) -> Iterator[GalleryBa
 
 
 BACKENDS: Final[Mapping[str, Callable[[Settings, bool], AbstractContextManager[GalleryBackend]]]] = MappingProxyType(
-    {"faiss": _opened_faiss, "milvus": _opened_milvus}
+    {"faiss": _opened_faiss, "onnx": _opened_onnx, "milvus": _opened_milvus}
 )

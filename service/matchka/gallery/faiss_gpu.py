@@ -38,11 +38,18 @@ class FlatIndex(Protocol):
 class GpuDevice:
     """One GPU and its owner thread, shared by all galleries. FAISS' GPU resources crash under concurrent threads.
 
-    Args: make_index: makes an empty index of a dim; called, as all its indexes are, on the owner thread only.
+    Args:
+        make_index: makes an empty index of a dim; called, as all its indexes are, on the owner thread only.
+        method: what searches are counted as.
+        shard_rows: most rows of one index.
     """
 
-    def __init__(self, make_index: Callable[[int], FlatIndex]) -> None:
+    def __init__(
+        self, make_index: Callable[[int], FlatIndex], method: Method = "gpu", shard_rows: int = SHARD_ROWS
+    ) -> None:
         self.make_index = make_index
+        self.method = method
+        self.shard_rows = shard_rows
         self.owner = ThreadPoolExecutor(1, thread_name_prefix="gpu")
 
 
@@ -55,7 +62,9 @@ def open_gpu(half_precision: bool = False) -> GpuDevice | None:
     if not gpus:
         LOGGER.warning(
             "FAISS finds no GPU (%s); galleries are searched on the CPU.",
-            "none is visible" if hasattr(faiss, "StandardGpuResources") else "this is faiss-cpu: install matchka[gpu]",
+            "none is visible"
+            if hasattr(faiss, "StandardGpuResources")
+            else "this is faiss-cpu: install matchka[gpu], or set MATCHKA_GALLERY=onnx",
         )
         return None
     made: list[faiss.StandardGpuResources] = []
@@ -89,13 +98,11 @@ class GpuGallery:
     Args:
         full_dim: components of a reference.
         device: the GPU.
-        shard_rows: rows of one index.
     """
 
-    def __init__(self, full_dim: int, device: GpuDevice, shard_rows: int = SHARD_ROWS) -> None:
+    def __init__(self, full_dim: int, device: GpuDevice) -> None:
         self._full_dim = full_dim
         self._device = device
-        self._shard_rows = shard_rows
         self._shards: list[_Shard] = []
         self._searches = 0
 
@@ -109,7 +116,7 @@ class GpuGallery:
 
     def searches(self) -> dict[Method, int]:
         """Searches made so far, by method."""
-        return {"gpu": self._searches}
+        return {self._device.method: self._searches}
 
     def count_of(self, subject_keys: SubjectKeys) -> int:
         """How many of some subjects are here."""
@@ -180,7 +187,7 @@ class GpuGallery:
         for shard in self._shards:
             if shard.block.free:
                 return shard
-        self._shards.append(_Shard(Block(self._full_dim, 0, self._shard_rows)))
+        self._shards.append(_Shard(Block(self._full_dim, 0, self._device.shard_rows)))
         return self._shards[-1]
 
 

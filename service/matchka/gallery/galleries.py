@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_cpu.policy import Method
-from matchka.gallery.faiss_gpu import GpuGallery, open_gpu
+from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery
 from matchka.gallery.gallery import Gallery, GallerySpace
 
 GalleryKey: TypeAlias = tuple[str, str, str]  # tenant, model, version
@@ -85,24 +85,23 @@ class GalleryBackend(Protocol):
 
 
 class GalleryOpener:
-    """Makes the galleries of one service in memory, on a GPU or for the CPU; they share its threads, or its GPU.
+    """Makes the galleries of one service in memory, on a device or for the CPU; they share its threads, or the device.
 
     Args:
         threads: that share one search of a large gallery.
-        use_gpu: search on a GPU where FAISS finds one.
-        half_precision: of the vectors on the GPU.
+        device: that searches; none by default.
     """
 
-    def __init__(self, threads: int = 1, use_gpu: bool = False, half_precision: bool = False) -> None:
+    def __init__(self, threads: int = 1, device: GpuDevice | None = None) -> None:
         self._threads = threads
         # the calling thread takes one part itself; the threads start with the first large search
         self._executor = ThreadPoolExecutor(threads - 1, thread_name_prefix="search") if threads > 1 else None
-        self._gpu = open_gpu(half_precision) if use_gpu else None
+        self._device = device
 
     def open(self, full_dim: int) -> Gallery:
         """An empty gallery of references of `full_dim` components."""
-        if self._gpu is not None:
-            return GpuGallery(full_dim, self._gpu)
+        if self._device is not None:
+            return GpuGallery(full_dim, self._device)
         return CpuGallery(full_dim, self._executor, self._threads)
 
     def galleries(self) -> "TenantGalleries":

@@ -55,7 +55,7 @@ class WatchedIndex:
 
 def test_gpu_gallery_used_from_threads_calls_the_device_from_one():
     watched, rng = WatchedIndexes(), np.random.default_rng(0)
-    gallery = GpuGallery(8, GpuDevice(watched.make), shard_rows=16)
+    gallery = GpuGallery(8, GpuDevice(watched.make, shard_rows=16))
 
     def work(key: int) -> None:
         vector = rng.normal(size=8).astype(np.float32)
@@ -73,7 +73,7 @@ def test_gpu_gallery_used_from_threads_calls_the_device_from_one():
 
 def test_remove_and_replace_leave_no_copy_of_the_vector_on_the_device():
     watched, rng = WatchedIndexes(), np.random.default_rng(1)
-    gallery = GpuGallery(8, GpuDevice(watched.make), shard_rows=16)
+    gallery = GpuGallery(8, GpuDevice(watched.make, shard_rows=16))
     references = rng.normal(size=(40, 8)).astype(np.float32)
     unit = references / np.linalg.norm(references, axis=1, keepdims=True)
     gallery.put(list(range(40)), references)
@@ -92,7 +92,7 @@ def test_remove_and_replace_leave_no_copy_of_the_vector_on_the_device():
 @without_gpu
 def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "matchka.gallery"):
-        gallery = GalleryOpener(use_gpu=True).open(8)
+        gallery = GalleryOpener(device=open_gpu()).open(8)
     assert isinstance(gallery, CpuGallery)
     assert "on the CPU" in caplog.text
 

@@ -10,23 +10,33 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime import get_available_providers
 
 from matchka.errors import DimensionError
 from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
 from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.gallery.milvus.gallery import MilvusGallery
+from matchka.gallery.onnx.index import open_onnx
 from tests.factories.milvus import LiteGalleries
 
 FULL_DIM, DIMS = 12, (1, 3, 8, 12)
 LITE = LiteGalleries()
+CUDA = "CUDAExecutionProvider"
 
 
 def real_gpu(full_dim: int) -> Gallery:
     device = open_gpu()
     if device is None:
         pytest.skip("FAISS finds no NVIDIA GPU here")
-    return GpuGallery(full_dim, device, shard_rows=4)
+    return GpuGallery(full_dim, GpuDevice(device.make_index, shard_rows=4))
+
+
+def on_onnx(full_dim: int, use_gpu: bool = False, shard_rows: int = 4) -> Gallery:
+    device = open_onnx(use_gpu, shard_rows=shard_rows)
+    if use_gpu and CUDA not in get_available_providers():
+        pytest.skip("ONNX Runtime has no CUDA here")
+    return GpuGallery(full_dim, device)
 
 
 # blocks of four rows make every sequence of changes cross their borders
@@ -34,11 +44,14 @@ MAKERS: dict[str, Callable[[int], Gallery]] = {
     "policy": CpuGallery,
     "flat": lambda full_dim: CpuGallery(full_dim, choose=lambda *_: "flat", block_rows=4),
     "two_stage": lambda full_dim: CpuGallery(full_dim, choose=lambda *_: "two_stage", prefix_dim=3, block_rows=4),
-    "gpu code on CPU indexes": lambda full_dim: GpuGallery(full_dim, GpuDevice(faiss.IndexFlatIP), shard_rows=4),
+    "gpu code on CPU indexes": lambda full_dim: GpuGallery(full_dim, GpuDevice(faiss.IndexFlatIP, shard_rows=4)),
     "gpu": real_gpu,
+    "onnx": on_onnx,
+    "onnx on a gpu": lambda full_dim: on_onnx(full_dim, use_gpu=True),
 }
 PARAMETERS = [
-    pytest.param(make, id=name, marks=[pytest.mark.gpu] if name == "gpu" else []) for name, make in MAKERS.items()
+    pytest.param(make, id=name, marks=[pytest.mark.gpu] if name.endswith("gpu") else [])
+    for name, make in MAKERS.items()
 ]
 every_gallery_in_memory = pytest.mark.parametrize("make", PARAMETERS)
 every_gallery = pytest.mark.parametrize("make", [*PARAMETERS, pytest.param(LITE.open, id="milvus")])

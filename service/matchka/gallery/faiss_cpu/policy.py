@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, TypeAlias
 
-Method: TypeAlias = Literal["flat", "two_stage", "gpu", "milvus"]
+Method: TypeAlias = Literal["flat", "two_stage", "gpu", "onnx", "milvus"]
 
 PREFIX_DIM: Final = 64  # at 32 the shortlist takes a third less time and misses one best subject in seventy
 TWO_STAGE_FROM_COMPONENTS: Final = 5_000_000  # subjects x dim; below it the exact search takes about half a millisecond
