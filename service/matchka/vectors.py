@@ -85,6 +85,29 @@ def cosine_similarity(a: FloatArray, b: FloatArray, dim: int) -> FloatArray:
     return np.clip(products, -1.0, 1.0)
 
 
+def cosines_with(references: FloatArray, probe: FloatArray, dim: int) -> FloatArray:
+    """Cosine of each reference with one probe, on their first `dim` components.
+
+    A row's cosine is the same whatever other rows there are, to the bit: candidates keep theirs in any company.
+
+    Args:
+        references: float32, (n, full_dim); one that has no direction at the dim has 0, as in a gallery.
+        probe: float32, (full_dim,).
+        dim: components compared, 1 <= dim <= full_dim.
+
+    Returns: float32, (n,), each in [-1, 1].
+
+    Raises: DimensionError, ZeroVectorError: of the probe, as truncate_and_normalise.
+
+    >>> cosines_with(np.array([[2, 0, 9], [1, 1, 9], [0, 0, 9]], np.float32), np.array([1, 0, 5], np.float32), 2)
+    array([1.        , 0.70710677, 0.        ], dtype=float32)
+    """
+    unit = truncate_and_normalise(probe[None, :], dim)[0]
+    # a product with a matrix would sum in another order, which depends on the number of rows
+    products: FloatArray = np.vecdot(truncate_and_normalise_or_zero(references, dim), unit)
+    return np.clip(products, -1.0, 1.0)
+
+
 def mean_reference(embeddings: FloatArray) -> FloatArray:
     """The reference of a subject: the mean of its unit-length full embeddings (DESIGN: stored once, not rescaled).
 

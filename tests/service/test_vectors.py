@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from matchka.errors import DimensionError, ZeroVectorError
-from matchka.vectors import cosine_similarity, mean_by_group, mean_reference, truncate_and_normalise
+from matchka.vectors import cosine_similarity, cosines_with, mean_by_group, mean_reference, truncate_and_normalise
 
 # far from the denormal range, where even a float64 norm of float32 numbers loses digits
 COMPONENTS = st.floats(-1e3, 1e3, width=32).filter(lambda x: x == 0 or abs(x) > 1e-3)
@@ -71,6 +71,28 @@ def test_cosine_similarity_of_equal_and_opposite_vectors_stays_within_one():
 def test_cosine_similarity_of_two_models_embeddings_is_refused():
     with pytest.raises(DimensionError, match="4 and 5"):
         cosine_similarity(np.ones((1, 4), np.float32), np.ones((1, 5), np.float32), 4)
+
+
+@given(n=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), dim=st.sampled_from([1, 3, 8, 32]))
+def test_cosines_with_of_any_references_equal_slow_sums_and_stay_the_same_in_any_company(n: int, seed: int, dim: int):
+    generator = np.random.default_rng(seed)
+    references = generator.normal(size=(n, 32)).astype(np.float32)
+    references[generator.random(n) < 0.2, :dim] = 0  # no direction at this dim
+    probe = generator.normal(size=32).astype(np.float32)
+
+    found = cosines_with(references, probe, dim)
+
+    for one, reference in zip(found.tolist(), references.tolist(), strict=True):
+        product = math.fsum(a * b for a, b in zip(reference[:dim], probe[:dim].tolist(), strict=True))
+        lengths = math.hypot(*reference[:dim]) * math.hypot(*probe[:dim].tolist())
+        assert one == pytest.approx(product / lengths if product else 0.0, abs=1e-6)
+    alone = [cosines_with(reference[None, :], probe, dim)[0] for reference in references]
+    assert found.tolist() == alone
+
+
+def test_cosines_with_a_probe_that_has_no_direction_is_refused():
+    with pytest.raises(ZeroVectorError):
+        cosines_with(np.ones((2, 3), np.float32), np.array([0, 0, 1], np.float32), 2)
 
 
 def test_mean_reference_of_unequal_lengths_weighs_every_template_alike():

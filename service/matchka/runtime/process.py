@@ -1,6 +1,7 @@
-"""Settings of the process: turns of threads and freed memory (docs/decisions/053), no core dumps, no orphans."""
+"""Settings of the process: turns of threads, freed memory (docs/decisions/053), BLAS; no core dumps, no orphans."""
 
 import ctypes
+import os
 import platform
 import signal
 import sys
@@ -17,6 +18,18 @@ MOST_HEAPS: Final = 4  # that threads share; by default eight for each core, eac
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 KEPT_MIB: Final = 64  # free memory at the end of a heap that is not given back
 OWN_BLOCK_MIB: Final = 32  # blocks from this size on are given back at once; glibc takes no larger figure
+# Of the libraries that numpy may be built with; each reads its own once, when it is loaded.
+BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def use_one_blas_thread() -> None:
+    """Let a thread multiply matrices by itself, unless the environment says otherwise; before numpy is imported.
+
+    A service has a request for each core. A product of candidates with a probe is done before its helpers have begun,
+    and they keep their cores busy waiting for the next one (docs/decisions/203).
+    """
+    for name in BLAS_THREADS:
+        os.environ.setdefault(name, "1")
 
 
 def forbid_core_dumps() -> None:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,27 @@ sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
 matchka.cli.main.main()
 """
 
+# `matchka serve`, up to where all that serves is imported; tells how many threads numpy's products use. FAISS has a
+# library of its own, which goes by OpenMP's number of threads, and is called for no products.
+IMPORTED = """
+import json, sys
+import matchka.cli.main
+import matchka.cli.serve
+
+import_server = matchka.cli.serve._runner
+
+def tell(settings):
+    import_server(settings)
+    from threadpoolctl import threadpool_info
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas" and "faiss" not in pool["filepath"]]
+    print(json.dumps([pool["num_threads"] for pool in pools]))
+    sys.exit(0)
+
+matchka.cli.serve._runner = tell
+sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
+matchka.cli.main.main()
+"""
+
 
 @pytest.fixture(scope="module")
 def serving_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
@@ -158,3 +180,25 @@ def test_tuned_process_gives_the_memory_of_a_flood_back():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_tuned_process_keeps_the_memory_of_clips_for_the_next():
     assert told("tuned")["faults"] < told("untouched")["faults"] / 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("environment", "threads"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2)])
+def test_serve_multiplies_matrices_with_one_thread_unless_the_environment_says_otherwise(
+    environment: dict[str, str], threads: int, tmp_path: Path
+):
+    pytest.importorskip("threadpoolctl", reason="tells how many threads a library uses")
+    if threads > len(os.sched_getaffinity(0)):
+        pytest.skip("OpenBLAS uses no more threads than there are cores")
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, str(free_port())],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**inherited, "PYTHONPATH": str(ROOT), "MATCHKA_PROCESSES": "1", **environment},
+    )
+    told_threads = json.loads(done.stdout)
+    assert told_threads
+    assert set(told_threads) == {threads}

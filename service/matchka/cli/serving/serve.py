@@ -14,7 +14,7 @@ import typer
 from matchka.cli.client.client_commands import FAILED, reported_errors
 from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
-from matchka.runtime.process import forbid_core_dumps
+from matchka.runtime.process import forbid_core_dumps, use_one_blas_thread
 from matchka.runtime.processes.count import files_of_cgroups, suitable_count, usable_cores, usable_memory_mib
 from matchka.runtime.telemetry.logs import LogFormat, configure_logging
 from matchka.runtime.tls import ServerCertificate
@@ -48,6 +48,7 @@ def serve(
         settings.require_key_beyond_loopback()
         settings.require_room_for_processes()
         certificate_of(settings)
+        use_one_blas_thread()
         run = _runner(settings)
         allow_many_connections()
         forbid_core_dumps()

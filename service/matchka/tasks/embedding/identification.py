@@ -17,7 +17,7 @@ from matchka.store.store import Store
 from matchka.tasks.embedding.embedding import Embedded, embed
 from matchka.tasks.embedding.results import Candidate, Identified, SubjectSimilarity
 from matchka.tasks.embedding.thresholds import Report, Threshold, identification_threshold
-from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
+from matchka.vectors import cosines_with
 
 DEFAULT_MAX_FPIR: Final = 1e-2
 NEAR_FACTOR: Final = 10  # a near miss would match at so many times the rate
@@ -238,7 +238,9 @@ class Identifier:
             return [Ranked(one.subject_id, cosine, cosine, one.template_count, None) for one, cosine in living]
         now = self._store.references_of_keys(tenant, changed, manifest.name, manifest.version)
         cosines = {hit.subject_key: hit.similarity for hit in hits if hit.subject_key in known.keys() - changed}
-        cosines |= {key: _cosine(one.embedding, search.probe.vectors, search.dim) for key, one in now.items()}
+        if now:
+            again = np.stack([one.embedding for one in now.values()])
+            cosines |= dict(zip(now, cosines_with(again, search.probe.vectors[0], search.dim).tolist(), strict=True))
         best = sorted(cosines, key=lambda key: (-cosines[key], key))
         return [
             Ranked(known[key].subject_id, cosines[key], cosines[key], known[key].template_count, None) for key in best
@@ -253,22 +255,16 @@ class Identifier:
             return []
         references = counted(np.stack([one.embedding for one in held]), [one.row_count for one in held])
         similarities = search.model.scorer.similarities(search.probe, references, search.dim)[0].tolist()
+        cosines = cosines_with(references.vectors, search.probe.vectors[0], search.dim).tolist()
         ranked = [
-            Ranked(one.subject_id, similarity, _cosine(one.embedding, search.probe.vectors, search.dim), *rest)
-            for one, similarity in zip(held, similarities, strict=True)
-            for rest in [(one.template_count, one.condition)]
+            Ranked(one.subject_id, similarity, cosine, one.template_count, one.condition)
+            for one, similarity, cosine in zip(held, similarities, cosines, strict=True)
         ]
         return sorted(ranked, key=lambda one: (-one.similarity, -one.cosine))  # several may be clipped at 1
 
     def _unseen(self, tenant: str, model: Model) -> Unseen:
         manifest = model.manifest
         return self._store.unseen(self._seen(), tenant, manifest.name, manifest.version)
-
-
-def _cosine(reference: FloatArray, probe: FloatArray, dim: int) -> float:
-    """The cosine of a reference and a probe; 0, as in a gallery, where the reference has no direction at the dim."""
-    product = truncate_and_normalise_or_zero(reference[None, :], dim)[0] @ truncate_and_normalise(probe, dim)[0]
-    return float(np.clip(product, -1.0, 1.0))
 
 
 def _highest(reports: Sequence[Report], template_count: int, max_fpir: float, gallery_size: int) -> Threshold:
