@@ -1,8 +1,9 @@
 """Errors that callers and operators can meet; matchka.api.problems gives each its HTTP status and stable code."""
 
-from collections.abc import Iterator, Sequence
+import copyreg
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
 # one of them not found is a defect, not a missing extra
@@ -30,6 +31,10 @@ class MatchkaError(Exception):
         self.detail = detail
         self.remedy = remedy
         self.value = None if value is None else shorten(str(value))
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Pickle it without calling the constructor, so that every class of error can cross processes."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         """The whole error as one line for a terminal or a log."""

@@ -45,6 +45,12 @@ class DiskFullError(MatchkaError):
 
 class TrackingError(MatchkaError):
     """A tracking server that the environment names, and that does not answer when a fit begins."""
+class WorkerLostError(MatchkaError):
+    """A process of several that work together ended before its work did."""
+
+
+class DeviceError(MatchkaError):
+    """A GPU that is not there, or has not the memory that is needed."""
 
 
 class NoTrialsError(MatchkaError):

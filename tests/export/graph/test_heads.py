@@ -14,7 +14,7 @@ from matchka_train.backbones.backbone import heads_of
 from matchka_train.backbones.iq.backbone import RadioBackbone
 from matchka_train.backbones.iq.file import write_network
 from matchka_train.backbones.served_graph import serve_graph, value_of
-from matchka_train.features.extraction import embed_windows
+from matchka_train.features.embedding import embed_windows
 from tests.factories.radio import tiny_network
 
 pytestmark = pytest.mark.slow  # whole graphs are exported

@@ -14,9 +14,10 @@ import torch
 
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import FeatureCache, Shard, atomic_feature_file
+from matchka_train.features.cache import FeatureCache
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
+from matchka_train.features.stored import atomic_feature_file
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.factories.tiny_backbone import BANDS, TINY_INPUT, TinyBackbone
 from tests.factories.voice_folders import RATE_HZ, voice, write_voices
@@ -115,7 +116,7 @@ def test_extract_features_when_cached_maps_memory_and_does_not_run_the_backbone(
 
 
 def test_extract_features_when_interrupted_goes_on_and_gives_the_same(tmp_path, quiet, monkeypatch):
-    monkeypatch.setattr("matchka_train.features.extraction.SHARD_SAMPLES", 2)
+    monkeypatch.setattr("matchka_train.features.embedding.SHARD_SAMPLES", 2)
     write_voices(tmp_path / "clips", range(3), 2)
     samples = [Sample(path, path.parent.name, "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
     whole = extract(samples, tmp_path / "other", quiet).pooled()
@@ -292,11 +293,14 @@ def test_whole_feature_file_when_the_disk_is_full_leaves_no_partial_file(tmp_pat
 def test_keep_shard_on_a_full_device_names_the_disk(tmp_path):
     cache = FeatureCache(tmp_path, {"key": 1})
     cache.open()
-    folder = cache.list_of([("0" * 64, 0, 1)])
-    (folder.path / ".shard-00000.npz.partial").symlink_to("/dev/full")
+    clips, rows = [("0" * 64, 0, 1)], [np.zeros((2, 3), np.float32)]
+    cache.keep_shard(clips, rows, 3)
+    (shard,) = (cache.path / "shards").iterdir()
+    (shard / "index.json").unlink()
+    (shard / ".windows.npy.partial").symlink_to("/dev/full")
     with pytest.raises(DiskFullError):
-        folder.keep_shard(0, Shard(np.zeros((2, 3), np.float32), np.array([2]), ()))
-    assert folder.shard(0) is None
+        cache.keep_shard(clips, rows, 3)
+    assert not cache.find(set(clips))
 
 
 def test_join_features_of_different_widths_refuses(samples, tmp_path, quiet):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from matchka_train.cli.tables import accuracy_table, candidate_table, identification_table
 from matchka_train.errors import RecipeError
+from matchka_train.features.compute import Compute
 from matchka_train.run.enhancer.recipe import EnhancerRecipe
 from matchka_train.run.enhancer.report import probe_rows
 from matchka_train.run.enhancer.run import ENHANCER_NAME, run_enhancer
@@ -32,12 +33,12 @@ class TrainingTask(Generic[RecipeT]):
 
     Attributes:
         recipe: what its recipes hold.
-        run: trains by a recipe, showing how far it is, and forgets an interrupted run where the last argument says so;
-            returns what is shown at the end.
+        run: trains by a recipe, showing how far it is, forgets an interrupted run where the third argument says so, and
+            computes features as the last one says; returns what is shown at the end.
     """
 
     recipe: type[RecipeT]
-    run: Callable[[RecipeT, Progress, bool], Sequence[RenderableType]]
+    run: Callable[[RecipeT, Progress, bool, Compute], Sequence[RenderableType]]
 
 
 def task_of(content: Any) -> TrainingTask[Any]:
@@ -53,8 +54,8 @@ def task_of(content: Any) -> TrainingTask[Any]:
     return TRAINING_TASKS[name]
 
 
-def _run_embedding(recipe: Recipe, progress: Progress, fresh: bool) -> list[RenderableType]:
-    outcome = run(recipe, recipe.backbone.open(), progress, fresh=fresh)
+def _run_embedding(recipe: Recipe, progress: Progress, fresh: bool, compute: Compute) -> list[RenderableType]:
+    outcome = run(recipe, recipe.backbone.open(), progress, fresh=fresh, compute=compute)
     shown: list[RenderableType] = []
     if len(outcome.fitted) > 1 or outcome.fitted[0].shuffled is not None:
         shown.append(candidate_table(outcome.fitted))
@@ -65,7 +66,7 @@ def _run_embedding(recipe: Recipe, progress: Progress, fresh: bool) -> list[Rend
     return [*shown, *_notes(outcome.notes), closing]
 
 
-def _run_phonemes(recipe: PhonemeRecipe, progress: Progress, fresh: bool) -> list[RenderableType]:
+def _run_phonemes(recipe: PhonemeRecipe, progress: Progress, fresh: bool, _compute: Compute) -> list[RenderableType]:
     report = run_phonemes(recipe, [encoder.open() for encoder in recipe.encoders], progress, fresh=fresh)
     header, *rows = per_rows(report, recipe.seed)
     table = Table(title="Phone error rates, greedy decoding")
@@ -77,7 +78,7 @@ def _run_phonemes(recipe: PhonemeRecipe, progress: Progress, fresh: bool) -> lis
     return [table, *_notes(report.notes()), closing]
 
 
-def _run_enhancer(recipe: EnhancerRecipe, progress: Progress, fresh: bool) -> list[RenderableType]:
+def _run_enhancer(recipe: EnhancerRecipe, progress: Progress, fresh: bool, _compute: Compute) -> list[RenderableType]:
     header, *rows = probe_rows(run_enhancer(recipe, progress, fresh=fresh), recipe.dims[-1])
     table = Table(title="Small probes against samples of full size; columns with * say nothing of identities")
     for column in header:

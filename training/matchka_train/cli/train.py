@@ -23,6 +23,7 @@ from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
+from matchka_train.features.compute import Device, compute_of
 from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.run import run_network
 from matchka_train.heads.words.recipe import read_words_recipe
@@ -51,6 +52,13 @@ Trials = Annotated[Path | None, typer.Option(help="Compare only the pairs of thi
 ClipParts = Annotated[int, typer.Option(help="Cut each clip into so many samples of its identity.", min=1)]
 CacheDir = Annotated[Path, typer.Option(help="Folder of the feature cache.")]
 Threads = Annotated[int, typer.Option(help="Threads of torch.", min=1)]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that decode and embed, one thread each; one per core by default.", min=1)
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option("--device", help="Where the frozen backbone runs; half precision on cuda.", case_sensitive=False),
+]
 
 
 @app.command("words")
@@ -93,15 +101,18 @@ def run_command(
     ] = None,
     threads: Threads = 2,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an interrupted run left.")] = False,
+    workers: Workers = None,
+    device: DeviceOption = Device.CPU,
 ) -> None:
     """Train by a recipe, measure on people who were not trained on, and write a checkpoint with its report."""
     torch.set_num_threads(threads)
+    compute = compute_of(workers, device)
     content = read_content(recipe, tuple(overrides or ()))
     task = task_of(content)
     value = check_recipe(recipe, content, task.recipe)
     console = Console()
     with show_progress() as progress:
-        shown = task.run(value, progress, fresh)
+        shown = task.run(value, progress, fresh, compute)
     for part in shown:
         console.print(part, highlight=False)
 

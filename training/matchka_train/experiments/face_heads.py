@@ -26,7 +26,8 @@ from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.experiments.gallery_probe import GalleryProbe, gallery_probe, paired_similarity
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.trunk import DlibTail, DlibTrunk, descriptor_of
-from matchka_train.features.extraction import embed_windows, extract_features
+from matchka_train.features.embedding import embed_windows
+from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features, join_features
 from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss

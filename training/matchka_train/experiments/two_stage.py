@@ -26,7 +26,8 @@ from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.evaluation.validation import EmbedWindows, unchanged, validate
 from matchka_train.experiments.results import RunFolder
 from matchka_train.experiments.spectra import Ge2eSpectra, TunedEncoder, encoder_of, every_row, one_row_of_each
-from matchka_train.features.extraction import embed_windows, extract_features
+from matchka_train.features.embedding import embed_windows
+from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import Features
 from matchka_train.fitting.batches import ClipBatch, TrainingClips, epoch_of_batches
 from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss

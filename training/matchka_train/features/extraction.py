@@ -1,13 +1,15 @@
 """The frozen backbone's embeddings of every window of a data set, computed once and memory-mapped ever after."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from matchka.vectors import FloatArray
@@ -15,19 +17,21 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.datasets.content import UNREADABLE, hash_files
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
-from matchka_train.features.cache import Clip, ClipRows, FeatureCache, Shard, shard_of
+from matchka_train.features.cache import SHARDS_NAME, FeatureCache, Place
+from matchka_train.features.compute import ONE_PROCESS, Compute, Device
+from matchka_train.features.embedding import Work, embed_shards, embed_windows
 from matchka_train.features.features import Features
-from matchka_train.modalities import describe_reader, modality_of, open_reader
+from matchka_train.features.stored import Clip, StoredRows
+from matchka_train.modalities import describe_reader, modality_of
 from matchka_train.modalities.augmentation import View
-from matchka_train.modalities.modality import RowReader, Rows, join_rows
 from matchka_train.modalities.skipped import Skipped
 
-SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work, a few seconds
-BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
 MOST_SKIPPED_SHARE: Final = 0.01
 FINGERPRINT_TOLERANCE: Final = (
     1e-3  # another thread count or library build moves an embedding by 1e-6, a change by 1e-1
 )
+
+_log = logging.getLogger(__name__)
 
 
 def extract_features(
@@ -38,6 +42,7 @@ def extract_features(
     limits: Mapping[str, object],
     view: View | None = None,
     hashes: Mapping[Path, str] | None = None,
+    compute: Compute = ONE_PROCESS,
 ) -> Features:
     """Run the frozen backbone over every window of every sample, or map what an earlier run computed.
 
@@ -54,21 +59,26 @@ def extract_features(
         limits: which samples are taken, as `data.limits` of a recipe; others are skipped.
         view: how each sample is changed first; None takes it as it is.
         hashes: of the files, by hash_files; None computes them.
+        compute: processes and device. Processes change no number where the network's do not depend on its threads,
+            and none by more than 1e-6.
 
     Raises:
         TooManyUnreadableError: over 1 % of the samples could not be read.
         RecipeError: limits that the backbone's kind of input does not have.
         FeatureError: the samples are arrays of features, or the backbone does not return what it declares.
         DiskFullError: no space left.
+        WorkerLostError: a process was ended from outside.
+        DeviceError: the memory of the GPU does not suffice.
     """
     _require_recordings(samples, backbone)
     reading = describe_reader(backbone, limits)
     known = hash_files(samples, progress) if hashes is None else hashes
     clips = [(known[sample.path], sample.part, sample.parts) for sample in samples]
-    cache = FeatureCache(cache_dir, _describe(backbone, reading, view))
+    cache = FeatureCache(cache_dir, _describe(backbone, reading, view) | compute.describe())
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / f"{cache.path.name}.lock"):
-        stored = _fill(cache, clips, samples, backbone, lambda: open_reader(backbone, limits, view), progress)
+    work = Work(cache, backbone, limits, view, compute.device)
+    with _alone(cache_dir / f"{cache.path.name}.lock"):
+        stored = _fill(work, clips, samples, compute.workers, progress)
     require_readable(stored.skipped, len(samples))
     kept = [sample for sample, count in zip(samples, stored.window_counts, strict=True) if count]
     return Features(
@@ -82,98 +92,53 @@ def extract_features(
     )
 
 
-def embed_windows(module: torch.nn.Module, windows: Rows) -> FloatArray:
-    """Run a frozen network over windows in batches.
-
-    Args:
-        module: as matchka_train.backbones.backbone.Backbone.module.
-        windows: rows of its input, (n, ...).
-
-    Returns: float32, (n, embedding_dim).
-    """
-    with torch.inference_mode():
-        batches = [
-            module(torch.from_numpy(windows[start : start + BATCH_WINDOWS])).numpy()
-            for start in range(0, len(windows), BATCH_WINDOWS)
-        ]
-    embeddings: FloatArray = np.concatenate(batches)
-    return embeddings
-
-
-def _fill(
-    cache: FeatureCache,
-    clips: Sequence[Clip],
-    samples: Sequence[Sample],
-    backbone: Backbone,
-    open_samples: Callable[[], RowReader],
-    progress: Progress,
-) -> Shard:
+def _fill(work: Work, clips: Sequence[Clip], samples: Sequence[Sample], workers: int, progress: Progress) -> StoredRows:
     """Compute what the cache lacks, and map the whole."""
+    cache = work.cache
     cache.open()
-    module = backbone.module()
-    fingerprint = _fingerprint(module, backbone)
+    module = work.module()
+    fingerprint = _fingerprint(module, work.backbone, work.device)
     begun_with = cache.fingerprint()
     if begun_with is None or not np.allclose(begun_with, fingerprint, atol=FINGERPRINT_TOLERANCE):
         cache.clear()
         cache.open()
         cache.keep_fingerprint(fingerprint)
-    folder = cache.list_of(clips)
-    stored = folder.read()
+    stored = cache.read_list(clips)
     if stored is not None:
         return stored
-    known = {clip: rows for clip, rows in cache.find(set(clips)).items() if clip[0] != UNREADABLE}
-    reader = open_samples()
-    starts = range(0, len(samples), SHARD_SAMPLES)
-    task = progress.add_task("embedding samples", total=len(samples))
-    for number, start in enumerate(starts):
-        some = slice(start, start + SHARD_SAMPLES)
-        if folder.shard(number) is None:
-            folder.keep_shard(number, _embed_shard(clips[some], samples[some], known, module, backbone, reader))
-        progress.update(task, completed=min(start + SHARD_SAMPLES, len(samples)))
-    folder.finish(len(starts), backbone.embedding_dim)
-    complete = folder.read()
+    wanted = {clip: sample for clip, sample in zip(clips, samples, strict=True) if clip[0] != UNREADABLE}
+    found = cache.find(wanted.keys())
+    missing = [entry for entry in wanted.items() if entry[0] not in found]
+    task = progress.add_task("embedding samples", total=len(wanted), completed=len(found))
+    for done in embed_shards(work, module, missing, workers):
+        progress.advance(task, done)
+    found |= cache.find({clip for clip, _ in missing}, (SHARDS_NAME,))
+    cache.join(
+        clips, [_place(found, clip, sample) for clip, sample in zip(clips, samples, strict=True)], fingerprint.shape[1]
+    )
+    complete = cache.read_list(clips)
     if complete is None:
-        raise FeatureError("The features just written cannot be read.", value=folder.path, remedy="Check the disk.")
+        raise FeatureError("The features just written cannot be read.", value=cache.path, remedy="Check the disk.")
     return complete
 
 
-def _embed_shard(
-    clips: Sequence[Clip],
-    samples: Sequence[Sample],
-    known: Mapping[Clip, ClipRows],
-    module: torch.nn.Module,
-    backbone: Backbone,
-    reader: RowReader,
-) -> Shard:
-    """The features of a few samples, of which only those that are not known are read and embedded."""
-    read = [
-        None if clip in known else reader.rows(sample, clip[0]) for clip, sample in zip(clips, samples, strict=True)
-    ]
-    windows: list[Rows] = [rows for rows in read if rows is not None and not isinstance(rows, Skipped)]
-    embedded = iter(_embed_each(module, windows))
-    found = [
-        known[clip] if rows is None else rows if isinstance(rows, Skipped) else next(embedded)
-        for clip, rows in zip(clips, read, strict=True)
-    ]
-    named = [
-        replace(rows, path=str(sample.path), part=sample.part) if isinstance(rows, Skipped) else rows
-        for sample, rows in zip(samples, found, strict=True)
-    ]
-    return shard_of(named, backbone.embedding_dim)
+def _place(found: Mapping[Clip, Place], clip: Clip, sample: Sample) -> Place:
+    """Where the rows of a sample lie; what could not be read is called as the sample is called now."""
+    if clip[0] == UNREADABLE:
+        return Place(Path(), 0, Skipped(str(sample.path), sample.part, "The file cannot be read."))
+    if clip not in found:
+        raise FeatureError("The features just written cannot be read.", value=sample.path, remedy="Check the disk.")
+    place = found[clip]
+    if isinstance(place.rows, Skipped):
+        return place._replace(rows=replace(place.rows, path=str(sample.path), part=sample.part))
+    return place
 
 
-def _embed_each(module: torch.nn.Module, windows: list[Rows]) -> list[FloatArray]:
-    """Embeddings of each sample's rows, all run together."""
-    if not windows:
-        return []
-    return np.split(embed_windows(module, join_rows(windows)), np.cumsum([len(rows) for rows in windows])[:-1])
-
-
-def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
+def _fingerprint(module: torch.nn.Module, backbone: Backbone, device: Device) -> FloatArray:
     """What the backbone makes of fixed rows; also the proof that it takes the rows it declares."""
     rows = modality_of(backbone).fixed_rows(backbone.input)
     try:
-        embeddings = embed_windows(module, rows)
+        embeddings = embed_windows(module, rows, device)
     except (RuntimeError, ValueError) as error:
         raise FeatureError(
             f"The backbone {backbone.name} does not take the rows it declares, {rows.shape[1:]} of {rows.dtype}.",
@@ -187,6 +152,21 @@ def _fingerprint(module: torch.nn.Module, backbone: Backbone) -> FloatArray:
             remedy="Declare the width its graph returns.",
         )
     return embeddings
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two extractions into one folder come one after the other; the second uses what the first computed."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("waiting for another command that fills %s", path.with_suffix(""))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _describe(backbone: Backbone, reading: dict[str, object], view: View | None) -> dict[str, object]:

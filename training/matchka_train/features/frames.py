@@ -16,8 +16,9 @@ from matchka_train.backbones.frames.encoder import EncodeClip, FrameEncoder
 from matchka_train.datasets.content import UNREADABLE
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
-from matchka_train.features.cache import FeatureCache, atomic_feature_file
+from matchka_train.features.cache import FeatureCache
 from matchka_train.features.extraction import require_readable
+from matchka_train.features.stored import atomic_feature_file
 from matchka_train.modalities.clip_limits import ClipLimits
 from matchka_train.modalities.skipped import Skipped
 from matchka_train.modalities.whole_clip import fixed_clip, read_whole_clip

@@ -12,7 +12,7 @@ from matchka_train.datasets.content import UNREADABLE, shown_pairs
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import flat
 from matchka_train.errors import DuplicateSampleError, IdentityOverlapError
-from matchka_train.features.cache import atomic_feature_file
+from matchka_train.features.stored import atomic_feature_file
 from matchka_train.modalities.copies import Copy, CopyFinder, Fingerprint
 
 IsConfirmed = Callable[[Path, Path], bool]

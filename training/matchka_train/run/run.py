@@ -14,6 +14,7 @@ from matchka_train.errors import DivergedError, RecipeError
 from matchka_train.evaluation.identification import IdentificationReport, identification_report
 from matchka_train.evaluation.lookalikes import require_no_lookalikes
 from matchka_train.evaluation.validation import Report, unchanged, validate
+from matchka_train.features.compute import ONE_PROCESS, Compute
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features, with_trials
 from matchka_train.fitting.selection import best_of
@@ -55,7 +56,9 @@ class Outcome:
     raw_identified: IdentificationReport
 
 
-def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool = False) -> Outcome:
+def run(
+    recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool = False, compute: Compute = ONE_PROCESS
+) -> Outcome:
     """Train by a recipe and write the checkpoint; an interrupted run of the same recipe goes on where it stopped.
 
     Args:
@@ -63,6 +66,7 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
         backbone: the network the recipe names.
         progress: shows how far it is.
         fresh: forget what an earlier run left in the folder.
+        compute: what features are computed with.
 
     Raises: MatchkaError: a data set, the backbone or the fit is not what the recipe says; what was good is kept.
     """
@@ -73,7 +77,7 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
             remedy="Lower the largest of dims.",
         )
     data = read_data(recipe.data, modality_of(backbone).copies, recipe.data.cache_dir, progress)
-    prepared = prepare(recipe, backbone, data, progress)
+    prepared = prepare(recipe, backbone, data, progress, compute)
     identity = _identity(recipe, backbone, prepared)
     info = _info(recipe, backbone, record_of(recipe, data))
     fitted, notes = _fit_all(recipe, prepared, identity, info, progress, fresh=fresh)
@@ -93,7 +97,9 @@ def run(recipe: Recipe, backbone: Backbone, progress: Progress, *, fresh: bool =
     return Outcome(recipe.output_dir, best.report, prepared.raw, len(skipped), tuple(fitted), tuple(notes), *identified)
 
 
-def prepare(recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progress) -> Prepared:
+def prepare(
+    recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progress, compute: Compute = ONE_PROCESS
+) -> Prepared:
     """Compute or map the features of the data sets in every view, and check that nobody has two names.
 
     Raises: DatasetError, LookalikeError, TooManyUnreadableError, FeatureError, DiskFullError.
@@ -104,6 +110,7 @@ def prepare(recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progre
         progress=progress,
         limits=recipe.data.limits,
         hashes=data.hashes,
+        compute=compute,
     )
     recorded = [extract(samples, backbone) for samples in data.train]
     validation, published = (

@@ -14,7 +14,8 @@ from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.enhancer_file import ChipEnhancer
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import flat
-from matchka_train.features.extraction import embed_windows, require_readable
+from matchka_train.features.embedding import embed_windows
+from matchka_train.features.extraction import require_readable
 from matchka_train.fitting.enhancer.loop import SmallBatch
 from matchka_train.fitting.enhancer.losses import Bank
 from matchka_train.fitting.enhancer.recipe import EnhancerOptimisation, ProbeRecipe

@@ -1,0 +1,147 @@
+"""Samples are read and embedded shard by shard, in this process or in several."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+import numpy as np
+import torch
+
+from matchka.vectors import FloatArray
+from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.sample import Sample
+from matchka_train.errors import DeviceError
+from matchka_train.features.cache import FeatureCache
+from matchka_train.features.compute import Device
+from matchka_train.features.processes import map_in_processes
+from matchka_train.features.stored import Clip, ClipRows
+from matchka_train.modalities import open_reader
+from matchka_train.modalities.augmentation import View
+from matchka_train.modalities.modality import RowReader, Rows, join_rows
+from matchka_train.modalities.skipped import Skipped
+
+SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work in each process, a few seconds
+LEAST_SHARDS: Final = 2  # for each process: starting them takes seconds
+BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
+
+Shard: TypeAlias = Sequence[tuple[Clip, Sample]]
+
+
+def embed_windows(module: torch.nn.Module, windows: Rows, device: Device = Device.CPU) -> FloatArray:
+    """Run a frozen network over windows in batches.
+
+    Args:
+        module: as matchka_train.backbones.backbone.Backbone.module; on the device.
+        windows: rows of its input, (n, ...).
+        device: cpu or cuda, where products are in half precision.
+
+    Returns: float32, (n, embedding_dim).
+
+    Raises: DeviceError: the memory of the GPU does not hold a single row's run.
+    """
+    rows = BATCH_WINDOWS
+    while True:
+        try:
+            return _embed_in_batches(module, windows, device, rows)
+        except torch.OutOfMemoryError as error:
+            if rows == 1:
+                raise DeviceError(
+                    "The memory of the GPU does not hold one window's run.",
+                    value=error,
+                    remedy="Give fewer --workers, which share it, end what else uses it, or give --device cpu.",
+                ) from error
+            rows //= 2
+
+
+def _embed_in_batches(module: torch.nn.Module, windows: Rows, device: Device, rows: int) -> FloatArray:
+    with torch.inference_mode(), torch.autocast(device.value, torch.float16, enabled=device == Device.CUDA):
+        batches = [
+            module(torch.from_numpy(windows[start : start + rows]).to(device.value)).float().cpu().numpy()
+            for start in range(0, len(windows), rows)
+        ]
+    embeddings: FloatArray = np.concatenate(batches)
+    return embeddings
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """Reads samples and embeds them.
+
+    Attributes:
+        module: the frozen network, on the device.
+        reader: makes a sample's rows.
+        device: cpu or cuda.
+    """
+
+    module: torch.nn.Module
+    reader: RowReader
+    device: Device
+
+    def rows(self, shard: Shard) -> list[ClipRows]:
+        """Each sample's embeddings, all run together, or why it has none."""
+        read = [self.reader.rows(sample, clip[0]) for clip, sample in shard]
+        embedded = iter(self._embed([rows for rows in read if not isinstance(rows, Skipped)]))
+        return [rows if isinstance(rows, Skipped) else next(embedded) for rows in read]
+
+    def _embed(self, windows: list[Rows]) -> list[FloatArray]:
+        if not windows:
+            return []
+        embeddings = embed_windows(self.module, join_rows(windows), self.device)
+        return np.split(embeddings, np.cumsum([len(rows) for rows in windows])[:-1])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the samples of one cache are read and embedded with; each process gets a copy.
+
+    Attributes:
+        cache: takes the shards.
+        backbone: the frozen network with its front end.
+        limits: which samples are taken, as `data.limits` of a recipe.
+        view: how each sample is changed first; None takes it as it is.
+        device: cpu or cuda.
+    """
+
+    cache: FeatureCache
+    backbone: Backbone
+    limits: Mapping[str, object]
+    view: View | None
+    device: Device
+
+    def module(self) -> torch.nn.Module:
+        """The network, on the device."""
+        return self.backbone.module().to(self.device.value)
+
+    def open(self) -> Callable[[Shard], int]:
+        """What a process does with a shard; as matchka_train.features.processes.Opener."""
+        return partial(self.keep, self.embedder(self.module()))
+
+    def embedder(self, module: torch.nn.Module) -> Embedder:
+        """The network beside a reader of its samples."""
+        return Embedder(module, open_reader(self.backbone, self.limits, self.view), self.device)
+
+    def keep(self, embedder: Embedder, shard: Shard) -> int:
+        """Embed a shard and keep it; how many samples it had."""
+        self.cache.keep_shard([clip for clip, _ in shard], embedder.rows(shard), self.backbone.embedding_dim)
+        return len(shard)
+
+
+def embed_shards(work: Work, module: torch.nn.Module, missing: Shard, workers: int) -> Iterator[int]:
+    """Embed what is missing, shard by shard; how many samples each had.
+
+    What lies together in a shard is run together, so it does not depend on the number of processes.
+
+    Args:
+        work: what they are read and embedded with.
+        module: its network, for this process.
+        missing: clips and their samples.
+        workers: most processes; a few shards are embedded by this one.
+    """
+    shards = [missing[start : start + SHARD_SAMPLES] for start in range(0, len(missing), SHARD_SAMPLES)]
+    processes = min(workers, len(shards) // LEAST_SHARDS)
+    if processes > 1:
+        yield from map_in_processes(work, shards, processes, __name__)
+    elif shards:
+        embedder = work.embedder(module)
+        yield from (work.keep(embedder, shard) for shard in shards)
