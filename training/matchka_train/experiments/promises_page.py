@@ -11,7 +11,7 @@ A threshold promises a rate: at most so many strangers pass. Here half of the pe
 whom trained the model, set the thresholds, and the others are tried at them; then the other way round. {splits} splits,
 {halves} halves. What these people decided before, as the bundles say: {selected_on}.
 
-```
+```sh
 make promises   # matchka-train experiment promises: this page, its figure and every number on it
 ```
 

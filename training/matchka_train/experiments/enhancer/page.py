@@ -53,7 +53,7 @@ enhanced probe to the very photograph it was made of, rose to 0.9992; against a 
 recognised 1.92 % (similarity 0.177, threshold 0.35), where the published model had 100 % (0.987). Here the same two
 numbers stand beside what counts, for this project's backbone.
 
-```
+```sh
 matchka-train run training/matchka_train/recipes/face-lowres.yaml
 matchka-train experiment face-lowres
 ```

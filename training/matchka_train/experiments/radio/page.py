@@ -54,7 +54,7 @@ def radio_page(found: Radio) -> str:
             "signals of a calibrated SNR, one part at a time; dropout and shifts, which changed with them there, stay",
             "as they are.",
             "",
-            "```",
+            "```sh",
             "matchka-train experiment radio --set bfloat16=true",
             "```",
             "",
