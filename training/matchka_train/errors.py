@@ -45,6 +45,8 @@ class DiskFullError(MatchkaError):
 
 class TrackingError(MatchkaError):
     """A tracking server that the environment names, and that does not answer when a fit begins."""
+
+
 class WorkerLostError(MatchkaError):
     """A process of several that work together ended before its work did."""
 
