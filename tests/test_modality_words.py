@@ -40,6 +40,8 @@ ALLOWED = {
     "service/matchka/errors.py",
     # what is typed at a command line, and sent
     "service/matchka/cli/client/client_commands.py",
+    "service/matchka/cli/client/options.py",
+    "service/matchka/cli/client/sources.py",
     "service/matchka/cli/output/constellation.py",  # what the plot of a radio recording reads and writes
     "service/matchka/cli/main.py",
     "service/matchka/client/answers/__init__.py",

@@ -486,6 +486,10 @@ class NoRecorderError(MatchkaError):
     """Nothing on this machine records from its microphone."""
 
 
+class NoCameraError(MatchkaError):
+    """Nothing on this machine takes pictures with its camera."""
+
+
 class RequestFailedError(MatchkaError):
     """The service answered the client with a problem document.
 

@@ -1,26 +1,44 @@
-"""A clip from the microphone, by a recording program that the machine has."""
+"""A clip from the microphone, with a level meter and the seconds left on a terminal."""
 
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+import math
+import sys
+from array import array
 from pathlib import Path
 from typing import Final
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from matchka.cli.capture.device import Device
 from matchka.errors import NoRecorderError
 
 SAMPLE_RATE_HZ: Final = 16_000
-# program -> its arguments for one channel into a WAV file, for so many seconds
-RECORDERS: Final[dict[str, Callable[[Path, int], Sequence[str]]]] = {
-    "arecord": lambda path, seconds: (
-        *("-q", "-t", "wav", "-f", "S16_LE", "-c", "1", "-r", str(SAMPLE_RATE_HZ)),
-        *("-d", str(seconds), str(path)),
-    ),
-    "rec": lambda path, seconds: (
-        *("-q", "-c", "1", "-b", "16", "-r", str(SAMPLE_RATE_HZ), str(path)),
-        *("trim", "0", str(seconds)),
-    ),
-}
+SAMPLE_BYTES: Final = 2
+METER_S: Final = 0.2  # of the clip's end that the meter shows
+FULL_SCALE: Final = 32_768
+HEADER_BYTES: Final = 44  # of a WAV file; a longer one adds a few samples that are none
+QUIETEST_DB: Final = -60.0
+FFMPEG_INPUT: Final = {"darwin": ("avfoundation", ":default")}.get(sys.platform, ("alsa", "default"))
+
+MICROPHONE: Final = Device(
+    "microphone",
+    "clip.wav",
+    {  # one channel of 16 bits into a WAV file
+        "arecord": lambda path, seconds: (
+            *("-q", "-t", "wav", "-f", "S16_LE", "-c", "1", "-r", str(SAMPLE_RATE_HZ)),
+            *("-d", str(seconds), str(path)),
+        ),
+        "rec": lambda path, seconds: (
+            *("-q", "-b", "16", "-c", "1", "-r", str(SAMPLE_RATE_HZ), str(path)),
+            *("trim", "0", str(seconds)),
+        ),
+        "ffmpeg": lambda path, seconds: (
+            *("-nostdin", "-loglevel", "error", "-f", FFMPEG_INPUT[0], "-i", FFMPEG_INPUT[1]),
+            *("-t", str(seconds), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-c:a", "pcm_s16le", "-y", str(path)),
+        ),
+    },
+    NoRecorderError,
+)
 
 
 def record(seconds: int) -> bytes:
@@ -32,21 +50,34 @@ def record(seconds: int) -> bytes:
 
     Raises: NoRecorderError: no program that is known is installed, or it fails.
     """
-    program = next((known for known in RECORDERS if shutil.which(known)), None)
-    if program is None:
-        raise NoRecorderError(
-            "No program for recording is installed.",
-            value=", ".join(RECORDERS),
-            remedy="Install one of them, or name a file to record into by other means.",
-        )
-    with tempfile.TemporaryDirectory(prefix="matchka-clip-") as folder:
-        path = Path(folder) / "clip.wav"
-        command = [str(shutil.which(program)), *RECORDERS[program](path, seconds)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-        if done.returncode or not path.is_file():
-            raise NoRecorderError(
-                f"{program} could not record.",
-                value=done.stderr.strip() or done.returncode,
-                remedy="Check the microphone, or name a file to record into by other means.",
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[level]}"))
+    if not console.is_terminal:
+        console.print(f"recording for {seconds} s …", highlight=False)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        meter = progress.add_task(f"recording: {seconds} s left", total=-QUIETEST_DB, level="")
+
+        def watch(path: Path, passed_s: float) -> None:
+            level = level_db(path)
+            left = max(0.0, seconds - passed_s)
+            shown = f"{level:.0f} dB" if level > QUIETEST_DB else "nothing is heard"
+            progress.update(
+                meter, completed=level - QUIETEST_DB, level=shown, description=f"recording: {left:.0f} s left"
             )
-        return path.read_bytes()
+
+        return MICROPHONE.take(seconds, watch)
+
+
+def level_db(path: Path) -> float:
+    """The peak at the end of a clip that is being written, in dB of full scale, from QUIETEST_DB to 0."""
+    wanted = round(METER_S * SAMPLE_RATE_HZ) * SAMPLE_BYTES
+    try:
+        content = path.read_bytes()[HEADER_BYTES:]
+    except OSError:  # the program has not begun
+        return QUIETEST_DB
+    whole = len(content) - len(content) % SAMPLE_BYTES
+    samples = array("h", content[max(0, whole - wanted) : whole])
+    if sys.byteorder == "big":
+        samples.byteswap()
+    peak = max((abs(sample) for sample in samples), default=0)
+    return max(QUIETEST_DB, 20 * math.log10(peak / FULL_SCALE)) if peak else QUIETEST_DB

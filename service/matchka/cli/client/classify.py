@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from matchka.cli.client.client_commands import NO_MATCH, FormatOption, Json, Url, connected, print_json, reported_errors
+from matchka.cli.client.options import FormatOption, Url, connected
+from matchka.cli.output.report import NO_MATCH, Report, reporting, say
 from matchka.cli.output.scores import shown
 from matchka.client.answers import ClassifyAnswer
 from matchka.errors import InvalidFieldError, extra_required
@@ -18,6 +19,7 @@ TERMINAL: Final = "-"
 LEAST_SHOWN: Final = 0.005  # probability of a class that is listed
 
 
+@reporting
 def classify(
     file: Annotated[Path, typer.Argument(help="A radio recording, or what --model takes.")],
     model: Annotated[str, typer.Option("--model", help="Bundle with a class output.")] = "radio",
@@ -26,32 +28,27 @@ def classify(
         str | None, typer.Option("--plot", help="Draw a recording's Q over I: a PNG file, or - for this terminal.")
     ] = None,
     url: Url = None,
-    json: Json = False,
-) -> None:
+) -> Report:
     """Of which class is this? Exit code 0: a known one, 1: unknown, 2: error."""
-    with reported_errors():
-        draw = _drawing(file, sample_format, plot) if plot else None
-        answer = connected(url).classify(file, model, sample_format)
-        drawn = draw() if draw else None
-    if json:
-        print_json(answer)
-    else:
-        _print_table(answer)
-    if drawn:
-        Console(stderr=json).print(drawn, highlight=False, markup=False)
-    if answer.label is None:
-        raise typer.Exit(NO_MATCH)
+    draw = _drawing(file, sample_format, plot) if plot else None
+    answer = connected(url).classify(file, model, sample_format)
+    drawn = draw() if draw else None
+    return Report(
+        answer, lambda console: _show(console, answer, drawn), NO_MATCH if answer.label is None else 0, beside=drawn
+    )
 
 
-def _print_table(answer: ClassifyAnswer) -> None:
+def _show(console: Console, answer: ClassifyAnswer, drawn: str | None) -> None:
     table = Table("class", "probability", title=escape(answer.label or "unknown"))
     for one in answer.classes:
         if one.probability is None or one.probability >= LEAST_SHOWN:
             table.add_row(escape(one.label), shown(one.probability))
     values = [f"{name} {value:.2f}" for name, value in answer.values.items()]
-    Console().print(table)
+    console.print(table)
     rest = [*values, *_windows(answer), f"{answer.model} {answer.version}"]
-    Console().print(", ".join(rest), highlight=False, markup=False, soft_wrap=True)
+    say(console, ", ".join(rest))
+    if drawn:
+        say(console, drawn)
 
 
 def _windows(answer: ClassifyAnswer) -> list[str]:

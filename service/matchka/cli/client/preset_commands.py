@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from matchka.cli.client.client_commands import Url, connected, reported_errors
+from matchka.cli.client.options import Url, connected
+from matchka.cli.output.report import Report, reporting, said
 from matchka.client.answers import ParametersAnswer
 from matchka.client.curve_plot import curve_svg
 from matchka.client.presets import as_equalizer_apo, as_sox, filters_of
@@ -39,6 +40,7 @@ SettingFile = Annotated[Path, typer.Argument(help="A JSON object of named number
 
 
 @preset_commands.command()
+@reporting
 def generate(
     word: str,
     strength: Annotated[float | None, typer.Option("--strength", help="From 0 to 1, the default.")] = None,
@@ -46,14 +48,14 @@ def generate(
     printed_as: PrintedAs = Format.JSON,
     plot: Plot = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Print the setting that a word stands for."""
-    with reported_errors():
-        answer = connected(url).generate(word, strength, model)
-        _show(answer, printed_as, plot, word if strength is None else f"{word}, strength {strength:g}")
+    answer = connected(url).generate(word, strength, model)
+    return _report(answer, printed_as, plot, word if strength is None else f"{word}, strength {strength:g}")
 
 
 @preset_commands.command()
+@reporting
 def morph(
     a: SettingFile,
     b: SettingFile,
@@ -62,14 +64,13 @@ def morph(
     printed_as: PrintedAs = Format.JSON,
     plot: Plot = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Print a setting on the way between two."""
-    with reported_errors():
-        answer = connected(url).morph(a, b, t, model)
-        _show(answer, printed_as, plot, f"{a.stem} to {b.stem}" if t is None else f"{a.stem} to {b.stem}, {t:g}")
+    answer = connected(url).morph(a, b, t, model)
+    return _report(answer, printed_as, plot, f"{a.stem} to {b.stem}" if t is None else f"{a.stem} to {b.stem}, {t:g}")
 
 
-def _show(answer: ParametersAnswer, printed_as: Format, plot: Path | None, title: str) -> None:
+def _report(answer: ParametersAnswer, printed_as: Format, plot: Path | None, title: str) -> Report:
     if plot is not None:
         try:
             plot.write_text(curve_svg(answer.parameters, title), encoding="utf-8")
@@ -77,4 +78,4 @@ def _show(answer: ParametersAnswer, printed_as: Format, plot: Path | None, title
             raise InvalidFieldError(
                 "The picture cannot be written.", value=plot, remedy=f"Name another file ({error.strerror})."
             ) from error
-    typer.echo(PRINTED[printed_as](answer.parameters))
+    return Report(answer, said(PRINTED[printed_as](answer.parameters)))

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
-from matchka.cli.client.client_commands import Url, connected, print_json, reported_errors
+from matchka.cli.client.options import Url, connected
+from matchka.cli.output.report import Report, reporting, said, text_of, unsaid
 from matchka.errors import InvalidFieldError
 
 NEVER: Final = "never"
@@ -19,21 +19,22 @@ rights_commands = typer.Typer()
 
 
 @rights_commands.command("export")
+@reporting
 def export_subject(
     subject_id: str,
     target: Annotated[Path | None, typer.Argument(help="The file to write; the output by default.")] = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Write all that is held about one subject as JSON, its embeddings in clear. Needs a key with the scope admin."""
-    with reported_errors():
-        answer = connected(url).export_subject(subject_id)
-        if target is None:
-            print_json(answer)
-        else:
-            write_privately(target, answer.model_dump_json())
+    answer = connected(url).export_subject(subject_id)
+    if target is None:
+        return Report(answer, said(text_of(answer)))
+    write_privately(target, text_of(answer))
+    return Report({"subject_id": subject_id, "file": str(target)}, said(f"{target}: all about {subject_id}"))
 
 
 @rights_commands.command("set")
+@reporting
 def set_terms(
     subject_id: str,
     consent: Annotated[str | None, typer.Option(help="Reference to the consent; empty removes it.")] = None,
@@ -43,29 +44,31 @@ def set_terms(
     ] = None,
     notes: Metadata = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Change why a subject is enrolled, and until when. Needs a key with the scope admin."""
-    with reported_errors():
-        when = "" if expires_at == NEVER else expires_at
-        answer = connected(url).change_subject(subject_id, consent, purpose, when, notes_of(notes))
-    print_json(answer)
+    when = "" if expires_at == NEVER else expires_at
+    answer = connected(url).change_subject(subject_id, consent, purpose, when, notes_of(notes))
+    return Report(answer, said(text_of(answer)))
 
 
 @rights_commands.command("delete")
+@reporting
 def delete_subject(
     subject_id: str,
     receipt: Annotated[Path | None, typer.Option("--receipt", help="File for the signed receipt.")] = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Delete a subject everywhere."""
-    with reported_errors():
-        client = connected(url)
-        if receipt is None:
-            client.delete_subject(subject_id)
-            return
-        write_privately(receipt, "")  # what cannot be written is found out before anything is deleted
-        write_privately(receipt, client.receipt_of_deletion(subject_id).model_dump_json())
-    Console().print(f"deleted; check the receipt with `matchka receipt verify {receipt}`", soft_wrap=True)
+    client = connected(url)
+    done: dict[str, object] = {"subject_id": subject_id, "deleted": True}
+    if receipt is None:
+        client.delete_subject(subject_id)
+        return Report(done, unsaid)
+    write_privately(receipt, "")  # what cannot be written is found out before anything is deleted
+    signed = client.receipt_of_deletion(subject_id)
+    write_privately(receipt, text_of(signed))
+    text = f"deleted; check the receipt with `matchka receipt verify {receipt}`"
+    return Report({**done, "receipt": signed.model_dump(mode="json")}, said(text))
 
 
 def notes_of(given: list[str] | None) -> dict[str, str | int | float] | None:

@@ -10,18 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from matchka.cli.capture.recorder import record
-from matchka.cli.client.client_commands import (
-    NO_MATCH,
-    Json,
-    MaxFmr,
-    SampleFile,
-    Url,
-    connected,
-    print_json,
-    reported_errors,
-)
+from matchka.cli.client.options import MaxFmr, Record, Url, connected
+from matchka.cli.output.report import NO_MATCH, Report, reporting, say
 from matchka.cli.output.scores import shown
-from matchka.client.answers import PhraseAnswer, VerifyAnswer
+from matchka.client.answers import PhraseAnswer, PronounceAnswer, VerifyAnswer
 from matchka.errors import InvalidFieldError
 
 SECONDS_PER_WORD: Final = 1
@@ -36,6 +28,7 @@ MaxFar = Annotated[
 
 
 @commands.command()
+@reporting
 def challenge(
     subject_id: str,
     file: Annotated[
@@ -44,50 +37,58 @@ def challenge(
     words: Annotated[int | None, typer.Option("--words", help="Of the phrase, 4 to 10; 6 by default.")] = None,
     max_fmr: MaxFmr = None,
     max_far: MaxFar = None,
+    record_s: Record = None,
     url: Url = None,
-    json: Json = False,
-) -> None:
+) -> Report:
     """Show a fresh phrase, take a clip, and decide on person and phrase. Exit code 0: match, 1: no match, 2: error."""
-    console = Console(stderr=json)
-    with reported_errors():
-        client = connected(url)
-        given = client.challenge(subject_id, words)
-        console.print(f"say until {given.expires_at:%H:%M:%S} UTC:  [bold]{escape(given.phrase)}[/]", highlight=False)
-        clip = _clip(file, len(given.phrase.split()), console)
-        answer = client.verify(subject_id, clip, max_fmr=max_fmr, challenge_id=given.challenge_id, max_far=max_far)
-    if json:
-        print_json(answer)
-    else:
-        console.print(_decision(answer))
-        console.print(explain(answer), highlight=False)
-    if not answer.match:
-        raise typer.Exit(NO_MATCH)
+    if file is not None and record_s is not None:
+        raise InvalidFieldError(
+            "A clip comes from a file or from the microphone.", value=file, remedy="Leave out the file or --record."
+        )
+    asking = Console(stderr=True)
+    client = connected(url)
+    given = client.challenge(subject_id, words)
+    asking.print(f"say until {given.expires_at:%H:%M:%S} UTC:  [bold]{escape(given.phrase)}[/]", highlight=False)
+    needed_s = len(given.phrase.split()) * SECONDS_PER_WORD + SECONDS_BESIDE
+    clip = record(record_s or needed_s) if file is None else _awaited(file, asking)
+    answer = client.verify(subject_id, clip, max_fmr=max_fmr, challenge_id=given.challenge_id, max_far=max_far)
+    return Report(answer, lambda console: _show_decision(console, answer), 0 if answer.match else NO_MATCH)
 
 
 @commands.command()
+@reporting
 def pronounce(
-    file: SampleFile,
-    text: Annotated[str, typer.Argument(help="What was to be said.")],
+    file: Annotated[str, typer.Argument(help="The clip; left out with --record.")],
+    text: Annotated[str | None, typer.Argument(help="What was to be said.")] = None,
     model: Annotated[str, typer.Option("--model", help="Of what is said.")] = "phonemes",
     max_far: MaxFar = None,
+    record_s: Record = None,
     url: Url = None,
-    json: Json = False,
-) -> None:
+) -> Report:
     """How well does a clip say a text, word by word? Exit code 0: it says it, 1: it does not, 2: error."""
-    with reported_errors():
-        answer = connected(url).pronounce(file, text, model, max_far)
-    if json:
-        print_json(answer)
-    else:
-        table = Table("word", "llr", "phones", title=_said(answer.phrase))
-        for word in answer.words:
-            phones = " ".join(_coloured(phone.phone, phone.llr, answer.phrase.threshold) for phone in word.phones)
-            table.add_row(_coloured(word.word, word.llr, answer.phrase.threshold), shown(word.llr, 2), phones)
-        if answer.accuracy is not None:
-            table.caption = f"accuracy {answer.accuracy:.1f}"
-        Console().print(table)
-    if not answer.phrase.match:
-        raise typer.Exit(NO_MATCH)
+    client = connected(url)
+    if (text is None) != (record_s is not None):
+        raise InvalidFieldError(
+            "A clip and a text are needed: FILE TEXT, or --record SECONDS TEXT.", value=text, remedy="Name both."
+        )
+    clip, spoken = (Path(file), text) if text is not None else (record(record_s or 0), file)
+    answer = client.pronounce(clip, spoken, model, max_far)
+    return Report(answer, lambda console: _show_words(console, answer), 0 if answer.phrase.match else NO_MATCH)
+
+
+def _show_words(console: Console, answer: PronounceAnswer) -> None:
+    table = Table("word", "llr", "phones", title=_said(answer.phrase))
+    for word in answer.words:
+        phones = " ".join(_coloured(phone.phone, phone.llr, answer.phrase.threshold) for phone in word.phones)
+        table.add_row(_coloured(word.word, word.llr, answer.phrase.threshold), shown(word.llr, 2), phones)
+    if answer.accuracy is not None:
+        table.caption = f"accuracy {answer.accuracy:.1f}"
+    console.print(table)
+
+
+def _show_decision(console: Console, answer: VerifyAnswer) -> None:
+    console.print(_decision(answer))
+    say(console, explain(answer))
 
 
 def explain(answer: VerifyAnswer) -> str:
@@ -110,12 +111,8 @@ def colour_of(llr: float, threshold: float) -> str:
     return GOOD if llr >= threshold / 2 else DOUBTFUL
 
 
-def _clip(file: Path | None, words: int, console: Console) -> bytes:
-    """A clip of the phrase; where a file is named, once it is said to be there."""
-    if file is None:
-        seconds = words * SECONDS_PER_WORD + SECONDS_BESIDE
-        console.print(f"recording for {seconds} s …", highlight=False)
-        return record(seconds)
+def _awaited(file: Path, console: Console) -> bytes:
+    """The clip of a file, once it is said to be there."""
     console.print(f"record it to {file}, then press Enter", highlight=False, markup=False)
     sys.stdin.readline()  # a script's end of input is no refusal
     try:

@@ -1,6 +1,5 @@
 """`matchka gallery`: backup, restore, integrity check and status. No running service is needed."""
 
-import json as json_format
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +15,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from matchka.cli.client.client_commands import Url, connected, reported_errors
+from matchka.cli.client.options import Url, connected
 from matchka.cli.gallery.audited import note_command
 from matchka.cli.gallery.gallery_status import disagreements_with_service, print_status, status_of
+from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import StoreError
 from matchka.runtime.data_dir import is_owned, owned_data_dir
 from matchka.settings import Settings, read_settings
@@ -30,7 +30,7 @@ from matchka.store.engine import file_of, open_engine, reading
 from matchka.store.integrity.check import CheckReport, check_store
 from matchka.store.migrations.migrate import require_current_tables
 from matchka.store.sqlite.backup import backup_file, require_file
-from matchka.store.sqlite.restore import RestorePlan
+from matchka.store.sqlite.restore import RestorePlan, RestoreReport
 from matchka.store.sqlite.staging import restored_file
 from matchka.store.transfer.backups import backups_of
 from matchka.store.transfer.deletions_file import read_deletions, write_deletions
@@ -40,7 +40,6 @@ from matchka.store.vault.vault import Vault
 DISAGREES: Final = 1
 FINDINGS_SHOWN: Final = 20
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeletionsOption = Annotated[
     Path | None, typer.Option("--deletions", "--ledger", help="A deletion log (see `deletions`) to respect as well.")
 ]
@@ -53,11 +52,10 @@ gallery_commands = typer.Typer(
 
 @contextmanager
 def private_settings() -> Iterator[Settings]:
-    """The settings, errors reported, and whatever is written readable for its own user only."""
+    """The settings, and whatever is written readable for its own user only."""
     before = os.umask(0o077)  # templates are biometric data
     try:
-        with reported_errors():
-            yield read_settings()
+        yield read_settings()
     finally:
         os.umask(before)
 
@@ -107,12 +105,12 @@ def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
 
 
 @gallery_commands.command()
+@reporting
 def backup(
     target: Annotated[
         str, typer.Argument(help="The file to write, or a folder (FOLDER/): then the file is named by the time.")
     ],
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Write a backup of everything, while the service serves or not."""
     with private_settings() as settings:
         url = settings.effective_database_url
@@ -124,25 +122,18 @@ def backup(
             note_command(settings, Outcome.DONE, detail=f"store {manifest.identity}")
         except StoreError as error:  # a store that cannot be written is one to be copied
             Console(stderr=True).print(f"the audit log does not have it: {escape(str(error))}", style="yellow")
-    if json:
-        typer.echo(json_format.dumps({"file": str(file), **manifest.model_dump(mode="json")}))
-        return
-    Console().print(
-        f"{escape(str(file))}: {manifest.subjects} subjects, {manifest.templates} templates, "
-        f"{file.stat().st_size} bytes",
-        soft_wrap=True,
-        highlight=False,
-    )
+    held = f"{manifest.subjects} subjects, {manifest.templates} templates, {file.stat().st_size} bytes"
+    return Report({"file": str(file), **manifest.model_dump(mode="json")}, said(f"{file}: {held}"))
 
 
 @gallery_commands.command("restore")
+@reporting
 def restore_command(
     file: Annotated[Path, typer.Argument(help="A backup.")],
     replace: Annotated[bool, typer.Option("--replace", help="Replace the store that is there.")] = False,
     resurrect: Resurrect = False,
     deletions_file: DeletionsOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Restore a backup, without what was deleted since; the service must be stopped."""
     with private_settings() as settings:
         url = settings.effective_database_url
@@ -165,36 +156,38 @@ def restore_command(
         "old_keys": report.old_keys,
         "created_at": report.manifest.created_at.isoformat(),
     }
-    if json:
-        typer.echo(json_format.dumps(result))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        f"restored the state of {result['created_at']}: {result['subjects']} subjects, {result['templates']} templates"
-    )
-    console.print(f"{report.kept_out} templates that were deleted since stayed out")
+    return Report(result, lambda console: _show_restored(console, report))
+
+
+def _show_restored(console: Console, report: RestoreReport) -> None:
+    held = report.statistics
+    when = report.manifest.created_at.isoformat()
+    say(console, f"restored the state of {when}: {held.subjects} subjects, {held.templates} templates")
+    say(console, f"{report.kept_out} templates that were deleted since stayed out")
     if report.unreadable:
-        console.print(f"{report.unreadable} subjects stayed out because their keys were destroyed")
+        say(console, f"{report.unreadable} subjects stayed out because their keys were destroyed")
     if report.brought_back:
-        console.print(f"{report.brought_back} templates that had been deleted are back", style="yellow")
+        say(console, f"{report.brought_back} templates that had been deleted are back", "yellow")
     if report.old_keys:
         said = "API keys are as they were then, those revoked since as well: see `matchka keys list`"
-        console.print(f"{report.old_keys} {said}", style="yellow")
+        say(console, f"{report.old_keys} {said}", "yellow")
 
 
 @gallery_commands.command("deletions")
 @gallery_commands.command("ledger", hidden=True)  # its earlier name
+@reporting
 def write_deletions_file(
     target: Annotated[Path, typer.Argument(help="The file to write: JSON lines, ids and times only.")],
-) -> None:
+) -> Report:
     """Write the deletion log, for `restore --deletions` and `import --deletions` on another machine."""
     with private_settings() as settings, opened_for_reading(settings) as (_, session):
         count = write_deletions(target, deletions_in(session))
-    Console().print(f"{count} deletions", highlight=False)
+    return Report({"file": str(target), "deletions": count}, said(f"{count} deletions"))
 
 
 @gallery_commands.command()
-def verify(url: Url = None, json: JsonOption = False) -> None:
+@reporting
+def verify(url: Url = None) -> Report:
     """Check every row, the audit log, and the running service's galleries. Exit code 0: sound, 1: not, 2: error."""
     with private_settings() as settings:
         with (
@@ -210,35 +203,28 @@ def verify(url: Url = None, json: JsonOption = False) -> None:
             with opened_for_reading(settings) as (engine, _):
                 disagreements = disagreements_with_service(engine, connected(url))
     findings = [f"{finding.what}: {finding.where}" for finding in report.findings] + of_log + disagreements
-    _report_check(report, findings, is_serving, json)
-    if findings:
-        raise typer.Exit(DISAGREES)
+    counts = {name: getattr(report, name) for name in ("subjects", "templates", "references")}
+    answer = {"sound": not findings, **counts, "service_compared": is_serving, "findings": findings}
+    return Report(
+        answer, lambda console: _show_check(console, report, findings, is_serving), DISAGREES if findings else 0
+    )
 
 
 @gallery_commands.command()
-def status(json: JsonOption = False) -> None:
+@reporting
+def status() -> Report:
     """What is enrolled: tenants, subjects and templates of each model and version, and who has to enrol again."""
-    with private_settings() as settings:
-        with opened_for_reading(settings) as (_, session):
-            answer = status_of(session, settings)
-        if json:
-            typer.echo(answer.model_dump_json())
-        else:
-            print_status(answer, Console())
+    with private_settings() as settings, opened_for_reading(settings) as (_, session):
+        answer = status_of(session, settings)
+    return Report(answer, lambda console: print_status(answer, console))
 
 
-def _report_check(report: CheckReport, findings: list[str], is_serving: bool, json: bool) -> None:
-    if json:
-        counts = {name: getattr(report, name) for name in ("subjects", "templates", "references")}
-        answer = {"sound": not findings, **counts, "service_compared": is_serving, "findings": findings}
-        typer.echo(json_format.dumps(answer))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{report.subjects} subjects, {report.templates} templates, {report.references} references read")
+def _show_check(console: Console, report: CheckReport, findings: list[str], is_serving: bool) -> None:
+    say(console, f"{report.subjects} subjects, {report.templates} templates, {report.references} references read")
     for finding in findings[:FINDINGS_SHOWN]:
-        console.print(escape(finding), style="red")
+        say(console, finding, "red")
     if len(findings) > FINDINGS_SHOWN:
-        console.print(f"and {len(findings) - FINDINGS_SHOWN} more", style="red")
-    console.print("sound" if not findings else f"{len(findings)} things are wrong")
+        say(console, f"and {len(findings) - FINDINGS_SHOWN} more", "red")
+    say(console, "sound" if not findings else f"{len(findings)} things are wrong")
     if not is_serving:
-        console.print("no service runs on this data folder, so none was compared")
+        say(console, "no service runs on this data folder, so none was compared")

@@ -1,6 +1,5 @@
 """`matchka gallery rebuild`: galleries that outlive the processes are filled anew while services go on."""
 
-import json as json_format
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -13,12 +12,12 @@ from matchka.bundles.repository import read_bundles
 from matchka.bundles.signature import TrustedKeys
 from matchka.cli.gallery.audited import note_command
 from matchka.cli.gallery.gallery_commands import (
-    JsonOption,
     opened_for_reading,
     private_settings,
     progress_bar,
     unlocked_vault,
 )
+from matchka.cli.output.report import Report, reporting, say
 from matchka.errors import SettingsError
 from matchka.gallery.backends import opened_backend
 from matchka.settings import Settings
@@ -27,7 +26,7 @@ from matchka.store.database import Limits
 from matchka.store.statistics import statistics_of
 from matchka.store.store import opened_store
 from matchka.tasks.embedding.following.galleries import ServedGalleries
-from matchka.tasks.embedding.following.rebuilding import VersionsByName, rebuild
+from matchka.tasks.embedding.following.rebuilding import RebuildReport, VersionsByName, rebuild
 
 GRACE_S: Final = 10.0  # services look once a second; until they have, they search what was there before
 
@@ -35,13 +34,13 @@ rebuild_commands = typer.Typer()
 
 
 @rebuild_commands.command("rebuild")
+@reporting
 def rebuild_command(
     keep_others: Annotated[
         bool,
         typer.Option("--keep-others", help="Keep galleries of bundles that are not in the models folder here."),
     ] = False,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Fill the galleries in Milvus anew from the store, while services go on; those before are removed."""
     with private_settings() as settings, unlocked_vault(settings) as vault:
         bundles = _embedding_bundles(settings)
@@ -60,13 +59,13 @@ def rebuild_command(
             total = _references(settings)
             report = rebuild(galleries, store.feed, lambda done: advance(done, max(done, total)), GRACE_S, keep_others)
             note_command(settings, Outcome.DONE, detail=f"{report.references} references")
-    if json:
-        typer.echo(json_format.dumps(asdict(report)))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{report.references} references filled in {report.seconds:.1f} s")
+    return Report(asdict(report), lambda console: _show(console, report))
+
+
+def _show(console: Console, report: RebuildReport) -> None:
+    say(console, f"{report.references} references filled in {report.seconds:.1f} s")
     if report.others_removed:
-        console.print(f"{report.others_removed} galleries of other bundles removed")
+        say(console, f"{report.others_removed} galleries of other bundles removed")
 
 
 def _embedding_bundles(settings: Settings) -> list[Bundle]:

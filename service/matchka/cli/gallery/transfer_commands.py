@@ -1,6 +1,5 @@
 """`matchka gallery export`, `import` and `prune`: templates from one store to another, and of old versions away."""
 
-import json as json_format
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,7 +8,6 @@ from typing import Annotated, Final, cast
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -19,13 +17,13 @@ from matchka.bundles.repository import Listed, list_bundles
 from matchka.cli.gallery.audited import note_command
 from matchka.cli.gallery.gallery_commands import (
     DeletionsOption,
-    JsonOption,
     Resurrect,
     opened_for_reading,
     private_settings,
     progress_bar,
     unlocked_vault,
 )
+from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import BackupError, StoreError, UnknownModelError, VaultError
 from matchka.runtime.data_dir import owned_data_dir
 from matchka.settings import Settings
@@ -37,7 +35,7 @@ from matchka.store.statistics import statistics_of
 from matchka.store.subject_hash import SubjectHasher, read_hasher
 from matchka.store.transfer.deletions_file import read_deletions
 from matchka.store.transfer.exporter import write_export
-from matchka.store.transfer.import_plan import Existing, ImportPlan
+from matchka.store.transfer.import_plan import Existing, ImportPlan, ImportReport
 from matchka.store.transfer.importer import import_archive
 from matchka.store.transfer.prune import prune_templates
 from matchka.store.vault.encryption import encrypt_store
@@ -50,6 +48,7 @@ transfer_commands = typer.Typer()
 
 
 @transfer_commands.command("export")
+@reporting
 def export_command(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     model: Annotated[str, typer.Option("--model", help="The model whose templates to export.")],
@@ -60,8 +59,7 @@ def export_command(
     in_clear: Annotated[
         bool, typer.Option("--in-clear", help="Write in clear what the store holds encrypted; nothing else is written.")
     ] = False,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Write the templates of one tenant and model in a documented format (docs/backup.md), while the service serves."""
     with (
         private_settings() as settings,
@@ -78,14 +76,12 @@ def export_command(
         chosen = version or _only_version(session, tenant, model)
         note_command(settings, Outcome.DONE, tenant, model, chosen, detail="in clear")
         manifest = write_export(session, target, tenant, model, chosen, progress, vault)
-    if json:
-        typer.echo(manifest.model_dump_json())
-        return
     held = f"{manifest.subjects} subjects, {manifest.templates} templates of {manifest.model} {manifest.version}"
-    Console().print(f"{escape(str(target))}: {held}", soft_wrap=True, highlight=False)
+    return Report(manifest, said(f"{target}: {held}"))
 
 
 @transfer_commands.command("import")
+@reporting
 def import_command(
     file: Annotated[Path, typer.Argument(help="An export.")],
     tenant: Annotated[str | None, typer.Option("--tenant", help="Whose it becomes; as exported if left out.")] = None,
@@ -94,8 +90,7 @@ def import_command(
     ] = "fail",
     resurrect: Resurrect = False,
     deletions_file: DeletionsOption = None,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Take an export into the store; beside services on a database server, else the service must be stopped.
 
     An import that was cut short is finished by the same command.
@@ -123,19 +118,20 @@ def import_command(
         name: getattr(report, name)
         for name in ("tenant", "subjects", "templates", "skipped", "replaced", "present", "kept_out", "removed")
     }
-    if json:
-        typer.echo(json_format.dumps(counts))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{report.subjects} subjects, {report.templates} templates are now of {report.tenant}")
-    console.print(f"{report.skipped} subjects were skipped, {report.replaced} replaced, {report.present} there already")
-    console.print(f"{report.kept_out} templates that were deleted stayed out, {report.removed} more were deleted here")
+    return Report(counts, lambda console: _show_import(console, report))
+
+
+def _show_import(console: Console, report: ImportReport) -> None:
+    say(console, f"{report.subjects} subjects, {report.templates} templates are now of {report.tenant}")
+    say(console, f"{report.skipped} subjects were skipped, {report.replaced} replaced, {report.present} there already")
+    say(console, f"{report.kept_out} templates that were deleted stayed out, {report.removed} more were deleted here")
 
 
 @transfer_commands.command()
+@reporting
 def prune(
-    model: Annotated[str, typer.Argument(help="The model whose older versions to clear.")], json: JsonOption = False
-) -> None:
+    model: Annotated[str, typer.Argument(help="The model whose older versions to clear.")],
+) -> Report:
     """Delete older versions' templates of subjects that have the current one; the service must be stopped."""
     with private_settings() as settings, owned_data_dir(settings.data_dir):
         current = _current(settings, model).manifest.version
@@ -150,10 +146,8 @@ def prune(
                 audit = AuditLog(engine, is_on=settings.audit.enabled)
                 audit.note(session, Outcome.DELETED, model=model, detail=f"not {current}", count=removed)
             finish_erasures(engine, vault)
-    if json:
-        typer.echo(json_format.dumps({"model": model, "current": current, "removed": removed}))
-    else:
-        Console().print(f"{removed} templates of versions before {model} {current} are gone", highlight=False)
+    text = f"{removed} templates of versions before {model} {current} are gone"
+    return Report({"model": model, "current": current, "removed": removed}, said(text))
 
 
 @contextmanager

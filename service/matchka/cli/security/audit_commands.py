@@ -10,17 +10,17 @@ from typing import IO, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from matchka.cli.gallery.gallery_commands import (
     DISAGREES,
     FINDINGS_SHOWN,
-    JsonOption,
     opened_for_reading,
     private_settings,
     progress_bar,
     unlocked_vault,
 )
+from matchka.cli.output.errors import reported_errors
+from matchka.cli.output.report import Report, reporting, say
 from matchka.errors import BackupError, InvalidFieldError
 from matchka.runtime.atomic_file import atomic_file
 from matchka.settings import Settings
@@ -47,21 +47,18 @@ def hasher_of(settings: Settings) -> SubjectHasher:
 
 
 @audit_commands.command()
-def verify(json: JsonOption = False) -> None:
+@reporting
+def verify() -> Report:
     """Check that no record was changed, removed or cut off, while the service serves or not. Exit code 1: one was."""
     with private_settings() as settings:
         hasher = hasher_of(settings)
         checkpoint = CheckpointFile(settings.audit_checkpoint, hasher).read()
         with opened_for_reading(settings) as (_, session), progress_bar("verifying") as progress:
             report = verify_log(session, checkpoint, Prunings(hasher), progress)
-    if json:
-        flaws = [{"sequence": flaw.sequence, "what": flaw.what} for flaw in report.flaws]
-        found = {"records": report.records, "last": report.last, "pruned": report.pruned}
-        typer.echo(json_format.dumps({**found, "flaws": flaws, "notices": report.notices}))
-    else:
-        _print(report, Console(highlight=False, soft_wrap=True))
-    if report.flaw_count:
-        raise typer.Exit(DISAGREES)
+    flaws = [{"sequence": flaw.sequence, "what": flaw.what} for flaw in report.flaws]
+    found = {"records": report.records, "last": report.last, "pruned": report.pruned}
+    document = {**found, "flaws": flaws, "notices": report.notices}
+    return Report(document, lambda console: _show(console, report), DISAGREES if report.flaw_count else 0)
 
 
 @audit_commands.command()
@@ -75,7 +72,7 @@ def export(
     subject: Annotated[str | None, typer.Option(help="Only records about this subject (of --tenant).")] = None,
 ) -> None:
     """Write the records as JSON lines, each with its hash, oldest first, while the service serves or not."""
-    with private_settings() as settings:
+    with reported_errors(), private_settings() as settings:
         start, end = _time_of("--since", since), _time_of("--until", until)
         whose = None
         if subject is not None:
@@ -123,14 +120,14 @@ def _time_of(name: str, text: str | None) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def _print(report: AuditReport, console: Console) -> None:
+def _show(console: Console, report: AuditReport) -> None:
     pruned = f", {report.pruned} before them were pruned" if report.pruned else ""
-    console.print(f"{report.records} records up to {report.last}{pruned}")
+    say(console, f"{report.records} records up to {report.last}{pruned}")
     for notice in report.notices:
-        console.print(f"note: {escape(notice)}", style="yellow")
+        say(console, f"note: {notice}", "yellow")
     for flaw in report.flaws[:FINDINGS_SHOWN]:
-        console.print(f"record {flaw.sequence}: {escape(flaw.what)}", style="red")
+        say(console, f"record {flaw.sequence}: {flaw.what}", "red")
     if report.flaw_count > FINDINGS_SHOWN:
-        console.print(f"and {report.flaw_count - FINDINGS_SHOWN} more", style="red")
+        say(console, f"and {report.flaw_count - FINDINGS_SHOWN} more", "red")
     if not report.flaw_count:
-        console.print("no record was changed, removed or cut off")
+        say(console, "no record was changed, removed or cut off")

@@ -1,7 +1,6 @@
 """`matchka keys`: the API keys in a data folder or database, beside a running service as well."""
 
-import json as json_format
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
-from matchka.cli.gallery.gallery_commands import JsonOption, private_settings
+from matchka.cli.gallery.gallery_commands import private_settings
+from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import StoreError
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
@@ -41,6 +41,7 @@ def opened_keys() -> Iterator[tuple[Keys, Settings]]:
 
 
 @key_commands.command()
+@reporting
 def create(
     name: Annotated[str, typer.Argument(help="For people: who uses it, and for what.")],
     scopes: Annotated[str, typer.Option(help=f"Separated by commas, or `all`; of {', '.join(Scope)}.")] = ",".join(
@@ -55,8 +56,7 @@ def create(
     requests_per_s: Annotated[float | None, typer.Option(help="Most requests a second.")] = None,
     max_subjects: Annotated[int | None, typer.Option(help="Subjects of the tenant, above which none is new.")] = None,
     max_templates: Annotated[int | None, typer.Option(help="Most templates of a subject.")] = None,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Make a key and print it, once. It is in force within a second, where a service runs as well."""
     with opened_keys() as (keys, settings):
         spec = KeySpec(
@@ -68,7 +68,6 @@ def create(
         )
         was_keyless = settings.api_key is None and not keys.read().revision
         made = keys.create(spec)
-    _print_new(made, json)
     if was_keyless:
         Console(stderr=True).print(
             "This is the first key: from now on callers without one are refused (401), those on this machine as well.",
@@ -76,19 +75,22 @@ def create(
             highlight=False,
             soft_wrap=True,
         )
+    return _report_new(made)
 
 
 @key_commands.command("list")
+@reporting
 def list_keys(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None, json: JsonOption = False
-) -> None:
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's keys.")] = None,
+) -> Report:
     """List the keys, without their secrets."""
     with opened_keys() as (keys, _):
         found, now = keys.list_keys(tenant), keys.read().read_at
-    if json:
-        typer.echo(json_format.dumps([described(key) for key in found]))
-        return
-    console = Console(highlight=False, soft_wrap=True)
+    return Report([described(key) for key in found], lambda console: _show_keys(console, found, now))
+
+
+def _show_keys(plain: Console, found: Sequence[ApiKey], now: datetime) -> None:
+    console = Console(file=plain.file, highlight=False, soft_wrap=True)
     for key in found:
         console.print(f"[bold]{key.key_id}[/] {escape(key.name)}, {_state(key, now)}")
         bounds = [f"{name} {value:g}" for name in CEILINGS if (value := getattr(key.ceilings, name)) is not None]
@@ -98,23 +100,24 @@ def list_keys(
 
 
 @key_commands.command()
-def revoke(key_id: KeyId) -> None:
+@reporting
+def revoke(key_id: KeyId) -> Report:
     """Take a key out of force; it opens nothing any more within a second."""
     with opened_keys() as (keys, _):
         key = keys.revoke(key_id)
-    Console().print(f"revoked {key.key_id} ({escape(key.name)})", highlight=False, soft_wrap=True)
+    return Report(described(key), said(f"revoked {key.key_id} ({key.name})"))
 
 
 @key_commands.command()
+@reporting
 def rotate(
     key_id: KeyId,
     overlap_s: Annotated[float, typer.Option(help="Seconds for which the old key stays in force.", min=0)] = 0.0,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Make a key of the same rights in the place of one, and print it, once."""
     with opened_keys() as (keys, _):
         made = keys.rotate(key_id, timedelta(seconds=overlap_s))
-    _print_new(made, json)
+    return _report_new(made)
 
 
 def described(key: ApiKey) -> dict[str, Any]:
@@ -131,15 +134,16 @@ def described(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _print_new(made: NewKey, json: bool) -> None:
-    """The secret alone on the output, so that a script can take it; the rest beside it."""
-    if json:
-        typer.echo(json_format.dumps({"key": made.secret, **described(made.key)}))
-        return
-    typer.echo(made.secret)
+def _report_new(made: NewKey) -> Report:
+    """For people the secret alone on the output, so that a script can take it; the rest beside it."""
+    return Report({"key": made.secret, **described(made.key)}, lambda console: _show_new(console, made))
+
+
+def _show_new(console: Console, made: NewKey) -> None:
+    say(console, made.secret)
     key = made.key
-    rights = f"key {key.key_id} ({escape(key.name)}) of tenant {escape(key.tenant)}: {write_scopes(key.scopes)}"
-    Console(stderr=True).print(f"{rights}\nIt is shown only now.", highlight=False, soft_wrap=True)
+    rights = f"key {key.key_id} ({key.name}) of tenant {key.tenant}: {write_scopes(key.scopes)}"
+    say(Console(stderr=True), f"{rights}\nIt is shown only now.")
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -6,8 +6,10 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from matchka.cli.client.client_commands import Url, connected, reported_errors
+from matchka.cli.client.options import Url, connected
 from matchka.cli.gallery.gallery_commands import private_settings, unlocked_vault
+from matchka.cli.output.errors import problem_of
+from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import BackupError, ReceiptError
 from matchka.store.rights.receipt import Receipt, verify_receipt
 from matchka.store.subject_hash import read_hasher
@@ -23,6 +25,7 @@ def _group() -> None:
 
 
 @receipt_commands.command()
+@reporting
 def verify(
     file: Annotated[Path, typer.Argument(help="The receipt.")],
     public_key: Annotated[
@@ -32,23 +35,23 @@ def verify(
         str | None, typer.Option("--subject", help="Whose it should be: needs the service's data folder or key store.")
     ] = None,
     url: Url = None,
-) -> None:
+) -> Report:
     """Is this receipt what the service signed? Exit code 0: it is, 1: it is not, 2: error."""
-    with reported_errors():
-        content = _content(file)
-        key = public_key or connected(url).receipt_key().public_key
+    content = _content(file)
+    key = public_key or connected(url).receipt_key().public_key
     try:
         receipt = verify_receipt(content, key)
         if subject_id is not None:
             _require_subject(receipt, subject_id)
     except ReceiptError as error:
-        Console(stderr=True).print(f"[bold red]false:[/] {error}", highlight=False, soft_wrap=True)
-        raise typer.Exit(FALSE) from error
+        text = f"false: {error}"
+        return Report({"valid": False, **problem_of(error)}, lambda _: say(Console(stderr=True), text, "red"), FALSE)
     counts = ", ".join(f"{count} {name}" for name, count in receipt.erased.model_dump().items() if count)
-    Console(highlight=False, soft_wrap=True).print(
+    text = (
         f"signed by {receipt.public_key}: at {receipt.erased_at} the subject {receipt.subject_hash} of tenant "
         f"{receipt.tenant} was erased ({counts})"
     )
+    return Report({"valid": True, **receipt.model_dump(mode="json")}, said(text))
 
 
 def _content(file: Path) -> bytes:

@@ -1,6 +1,5 @@
 """`matchka vault`: make keys, encrypt a store, rotate keys, copy the key store, put it back, and see how it stands."""
 
-import json as json_format
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -9,19 +8,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import select
 
 from matchka.cli.gallery.audited import note_command
 from matchka.cli.gallery.gallery_commands import (
-    JsonOption,
     opened_for_reading,
     private_settings,
     progress_bar,
     unlocked_vault,
 )
 from matchka.cli.gallery.transfer_commands import opened_for_writing
+from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import VaultError
 from matchka.runtime.data_dir import is_owned
 from matchka.settings import Settings
@@ -62,29 +60,31 @@ def opened_by_key(settings: Settings) -> Iterator[OpenVault]:
 
 
 @vault_commands.command("create-key")
-def create_key(file: Annotated[Path, typer.Argument(help="The file to write; nobody else may read it.")]) -> None:
+@reporting
+def create_key(file: Annotated[Path, typer.Argument(help="The file to write; nobody else may read it.")]) -> Report:
     """Make a new master key in a file."""
     with private_settings():
         key = create_key_file(file)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{escape(str(file))}: master key {key.name}")
-    console.print("Keep a copy where the backups are not: without it, nothing opens what it encrypts.")
+    keep = "Keep a copy where the backups are not: without it, nothing opens what it encrypts."
+    return Report({"file": str(file), "master": key.name}, said(f"{file}: master key {key.name}\n{keep}"))
 
 
 @vault_commands.command()
-def status(json: JsonOption = False) -> None:
+@reporting
+def status() -> Report:
     """What is encrypted, under which keys, and what is still to do."""
-    with private_settings() as settings:
-        with opened_by_key(settings) as vault, opened_for_reading(settings) as (_, session):
-            answer = vault_status(session, vault)
-        if json:
-            typer.echo(json_format.dumps(asdict(answer)))
-        else:
-            _print_status(answer, Console(highlight=False, soft_wrap=True))
+    with (
+        private_settings() as settings,
+        opened_by_key(settings) as vault,
+        opened_for_reading(settings) as (_, session),
+    ):
+        answer = vault_status(session, vault)
+    return Report(asdict(answer), lambda console: _show_status(console, answer))
 
 
 @vault_commands.command()
-def encrypt(json: JsonOption = False) -> None:
+@reporting
+def encrypt() -> Report:
     """Encrypt what the store holds in clear; a service that serves must have the vault already."""
     with private_settings() as settings:
         _require_service_with_vault(settings)
@@ -96,20 +96,17 @@ def encrypt(json: JsonOption = False) -> None:
             note_command(settings, Outcome.BEGUN)
             count = encrypt_store(engine, vault, progress)
             note_command(settings, Outcome.DONE)
-    if json:
-        typer.echo(json_format.dumps({"encrypted": count}))
-    else:
-        Console(highlight=False).print(f"{count} subjects were encrypted; nothing is in clear any more")
+    return Report({"encrypted": count}, said(f"{count} subjects were encrypted; nothing is in clear any more"))
 
 
 @vault_commands.command()
+@reporting
 def rotate(
     master: Annotated[
         Path | None, typer.Option("--master", help="File of the master key to go over to: run it before and after.")
     ] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="Give this tenant a new key.")] = None,
-    json: JsonOption = False,
-) -> None:
+) -> Report:
     """Put another key in the place of the master key or of a tenant's, while the service serves."""
     if (master is None) == (tenant is None):
         raise typer.BadParameter("name one of --master and --tenant")
@@ -135,24 +132,23 @@ def rotate(
                 "(or put it there), and run the same command again: then the old one opens it no more"
             )
         note_command(settings, Outcome.ROTATED, tenant, detail=what)
-    if json:
-        typer.echo(json_format.dumps(result))
-    else:
-        Console(highlight=False, soft_wrap=True).print(escape(text))
+    return Report(result, said(text))
 
 
 @vault_commands.command()
-def backup(target: Annotated[Path, typer.Argument(help="The copy; the one that is there is replaced.")]) -> None:
+@reporting
+def backup(target: Annotated[Path, typer.Argument(help="The copy; the one that is there is replaced.")]) -> Report:
     """Copy the key store, while the service serves; keep one copy only, and never with those of the templates."""
     with private_settings() as settings, opened_by_key(settings) as vault:
         write_key_backup(vault.keys.engine, target)
-    Console(highlight=False, soft_wrap=True).print(f"{escape(str(target))}: a copy of the key store")
+    return Report({"file": str(target)}, said(f"{target}: a copy of the key store"))
 
 
 @vault_commands.command()
+@reporting
 def restore(
-    source: Annotated[Path, typer.Argument(help="A copy that `matchka vault backup` wrote.")], json: JsonOption = False
-) -> None:
+    source: Annotated[Path, typer.Argument(help="A copy that `matchka vault backup` wrote.")],
+) -> Report:
     """Put a copy into an empty key store, without the keys of whoever was deleted since; no service may run."""
     with private_settings() as settings:
         held = _held_key_ids(settings)
@@ -162,12 +158,9 @@ def restore(
             name = vault.master.name
         if held:  # else there is no store yet that could note it
             note_command(settings, Outcome.RESTORED, detail="key store")
-    if json:
-        typer.echo(json_format.dumps(asdict(restored) | {"master": name}))
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{restored.keys} keys are back, which the master key {name} opens")
-    console.print(f"{restored.left_out} keys of nobody in the store were left out")
+    back = f"{restored.keys} keys are back, which the master key {name} opens"
+    out = f"{restored.left_out} keys of nobody in the store were left out"
+    return Report(asdict(restored) | {"master": name}, said(f"{back}\n{out}"))
 
 
 def _held_key_ids(settings: Settings) -> set[bytes]:
@@ -201,17 +194,17 @@ def _require_service_with_vault(settings: Settings) -> None:
         )
 
 
-def _print_status(answer: VaultStatus, console: Console) -> None:
+def _show_status(console: Console, answer: VaultStatus) -> None:
     table = Table("tenant", "key", "subjects", "current")
     for key in answer.tenant_keys:
         table.add_row(key.tenant, str(key.number), str(key.subjects), "yes" if key.is_current else "no")
     console.print(table)
     opened = ", ".join(f"{name} ({count} tenant keys)" for name, count in sorted(answer.masters.items()))
-    console.print(f"master key {answer.master}; the key store is opened by {opened or 'none yet'}")
-    console.print(f"{answer.subjects} subjects, {answer.in_clear} in clear")
+    say(console, f"master key {answer.master}; the key store is opened by {opened or 'none yet'}")
+    say(console, f"{answer.subjects} subjects, {answer.in_clear} in clear")
     if answer.without_key:
-        console.print(f"{answer.without_key} subjects of an older copy were deleted since: nothing opens them")
+        say(console, f"{answer.without_key} subjects of an older copy were deleted since: nothing opens them")
     if answer.unused_keys:
-        console.print(f"{answer.unused_keys} keys belong to nobody in this store")
+        say(console, f"{answer.unused_keys} keys belong to nobody in this store")
     if answer.erasures_waiting:
-        console.print(f"{answer.erasures_waiting} keys of deleted subjects are still to be destroyed")
+        say(console, f"{answer.erasures_waiting} keys of deleted subjects are still to be destroyed")

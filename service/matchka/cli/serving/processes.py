@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from matchka.cli.client.client_commands import reported_errors
+from matchka.cli.output.errors import reported_errors
 from matchka.cli.serving.serve import refusal_logged
 from matchka.errors import extra_required
 from matchka.runtime.data_dir import owned_data_dir

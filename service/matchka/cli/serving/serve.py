@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from matchka.cli.client.client_commands import FAILED, reported_errors
+from matchka.cli.output.errors import FAILED, reported_errors
 from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps, use_one_blas_thread

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from matchka.api.problems import problem_response
 from matchka.api.telemetry import Telemetry
 from matchka.app import create_app, create_health_app, opened_verifier
-from matchka.cli.client.client_commands import FAILED
+from matchka.cli.output.errors import FAILED
 from matchka.cli.serving.serve import certificate_of
 from matchka.errors import OverloadedError
 from matchka.runtime.drain import ClosingAnswers, Drain, DrainingServer

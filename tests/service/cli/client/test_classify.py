@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from matchka.cli.client.client_commands import FAILED, NO_MATCH
 from matchka.cli.output.constellation import as_text, histogram_of, samples_of, write_png
+from matchka.cli.output.errors import FAILED
+from matchka.cli.output.report import NO_MATCH
 from tests.factories.classifiers import write_classifier
 from tests.factories.command_line import run
 from tests.factories.radio_bundle import OUTPUTS, slow_probabilities, slow_value, write_radio_bundle

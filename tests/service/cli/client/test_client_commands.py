@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from matchka.cli.client.client_commands import FAILED, NO_MATCH
+from matchka.cli.output.errors import FAILED
+from matchka.cli.output.report import NO_MATCH
 from tests.factories.command_line import run
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import cosine, embedding_of

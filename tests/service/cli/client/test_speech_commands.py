@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from matchka.cli.capture.recorder import record
-from matchka.cli.client.client_commands import FAILED, NO_MATCH
-from matchka.errors import NoRecorderError
+from matchka.cli.output.errors import FAILED
+from matchka.cli.output.report import NO_MATCH
 from tests.factories.bundles import write_bundle
 from tests.factories.checkout import ROOT
 from tests.factories.command_line import run
@@ -89,19 +88,6 @@ def test_challenge_with_a_file_that_is_not_there_exits_2(server: SmallServer, tm
     assert "cannot be read" in done.output
 
 
-@pytest.mark.parametrize("program", [None, "#!/bin/sh\necho no device >&2\nexit 1\n", "#!/bin/sh\nexit 0\n"])
-def test_record_without_a_program_that_records_raises(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
-):
-    if program is None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-    else:
-        monkeypatch.setenv("PATH", write_program(tmp_path / "bin", program))
-    with pytest.raises(NoRecorderError) as refused:
-        record(1)
-    assert "file" in refused.value.remedy
-
-
 def test_pronounce_of_the_right_text_exits_0_and_of_a_wrong_one_1(server: SmallServer, tmp_path: Path):
     (tmp_path / "a.wav").write_bytes(clip(["baabiy", "daamiy", "either"]))
     right = run(server, "pronounce", tmp_path / "a.wav", "Baabiy, daamiy either!")
@@ -111,6 +97,27 @@ def test_pronounce_of_the_right_text_exits_0_and_of_a_wrong_one_1(server: SmallS
     assert wrong.exit_code == NO_MATCH
     answer = json.loads(wrong.stdout)
     assert answer["words"][2]["llr"] > answer["words"][0]["llr"]
+
+
+def test_pronounce_with_record_takes_the_clip_from_the_microphone(server: SmallServer, tmp_path: Path):
+    (tmp_path / "a.wav").write_bytes(clip(["baabiy", "daamiy", "either"]))
+    path = write_program(tmp_path / "bin", f'#!/bin/sh\nfor last; do :; done\ncp {tmp_path}/a.wav "$last"\n')
+    done = run(server, "pronounce", "--record", 2, "baabiy daamiy either", "--json", PATH=path)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["phrase"]["match"] is True
+
+
+@pytest.mark.parametrize("arguments", [["a.wav"], ["a.wav", "a text", "--record", "2"]])
+def test_pronounce_of_no_clip_or_two_exits_2(server: SmallServer, arguments: list[str]):
+    done = run(server, "pronounce", *arguments)
+    assert done.exit_code == FAILED
+    assert "FILE TEXT" in done.stderr
+
+
+def test_challenge_with_a_file_and_a_recording_exits_2(server: SmallServer, tmp_path: Path):
+    done = run(server, "challenge", "ada", tmp_path / "a.wav", "--record", 3)
+    assert done.exit_code == FAILED
+    assert "--record" in done.stderr
 
 
 def test_pronounce_of_an_unknown_word_names_it(server: SmallServer, tmp_path: Path):

@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from loadtests.server import _group, free_port, status_of
 from matchka.api.position import POSITION_HEADER
-from matchka.cli.client.client_commands import FAILED
 from matchka.cli.main import app
+from matchka.cli.output.errors import FAILED
 from tests.factories.bundles import write_bundle
 from tests.factories.certificates import made
 from tests.factories.postgres import fresh_database

@@ -1,0 +1,63 @@
+"""What the commands that call a service share: its address, and the options that several of them have."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from matchka.client import Client
+from matchka.errors import MissingPackageError, extra_required
+
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", help="Bundle to use; by the first file's kind if left out: voice or face.")
+]
+FaceOption = Annotated[
+    str | None, typer.Option("--face", help="Which face: dominant, only, aligned; for identify also all.")
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--sample-format", help="Format of a radio recording: cf32 or ci16; others show it."),
+]
+Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
+SampleFile = Annotated[
+    Path, typer.Argument(help="Audio (WAV, FLAC, OGG, MP3), a picture (JPEG, PNG, WebP, BMP), or what --model takes.")
+]
+OptionalFile = Annotated[
+    Path | None,
+    typer.Argument(help="Audio (WAV, FLAC, OGG, MP3), a picture (JPEG, PNG, WebP, BMP), or what --model takes."),
+]
+SampleFiles = Annotated[list[Path], typer.Argument(help="1 to 32 files of one kind.")]
+OptionalFiles = Annotated[list[Path] | None, typer.Argument(help="1 to 32 files of one kind.")]
+Record = Annotated[
+    int | None,
+    typer.Option(
+        "--record", metavar="SECONDS", min=1, max=60, help="Take a clip from the microphone in place of a file."
+    ),
+]
+Camera = Annotated[bool, typer.Option("--camera", help="Take a picture from the camera in place of a file.")]
+MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rate to keep; 0.001 by default.")]
+
+
+def model_for(file: Path) -> str:
+    """The default model for a kind of file.
+
+    >>> model_for(Path("a.JPG")), model_for(Path("a.wav"))
+    ('face', 'voice')
+    """
+    return "face" if file.suffix.lower() in PICTURE_SUFFIXES else "voice"
+
+
+def connected(url: str | None) -> Client:
+    """A client for the service of the command line or the environment.
+
+    Raises: SettingsError: no address, or, where the server is installed too, a variable that it would refuse.
+    """
+    with suppress(MissingPackageError), extra_required("cpu"):
+        from matchka.settings import read_settings
+
+        read_settings(url=url)
+    return Client(url)

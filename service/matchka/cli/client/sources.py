@@ -1,0 +1,58 @@
+"""Where the samples of a command come from: files, the microphone, or the camera."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matchka.cli.capture.camera import photograph
+from matchka.cli.capture.recorder import record
+from matchka.cli.client.options import model_for
+from matchka.client.calls import Sample
+from matchka.errors import InvalidFieldError
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a command was given.
+
+    Attributes:
+        samples: files, or what a device took.
+        names: of the samples, for people.
+        model: for their kind, where none is named.
+    """
+
+    samples: list[Sample]
+    names: list[str]
+    model: str
+
+    @property
+    def sample(self) -> Sample:
+        """The only one."""
+        return self.samples[0]
+
+
+def samples_of(files: Sequence[Path] | None, record_s: int | None, camera: bool) -> Given:
+    """The samples of files, or one of a device.
+
+    Raises:
+        InvalidFieldError: none is named, or files and a device, or both devices.
+        NoRecorderError, NoCameraError: the device cannot be used.
+    """
+    named = bool(files) + (record_s is not None) + camera
+    if named != 1:
+        raise InvalidFieldError(
+            "A sample comes from a file, from --record or from --camera.",
+            value=f"{named} of them",
+            remedy="Name one of them.",
+        )
+    if record_s is not None:
+        return Given([record(record_s)], ["the recorded clip"], "voice")
+    if camera:
+        return Given([photograph()], ["the picture taken"], "face")
+    chosen = list(files or ())
+    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]))
+
+
+def sample_of(file: Path | None, record_s: int | None, camera: bool) -> Given:
+    """The same for a command that takes one sample."""
+    return samples_of([] if file is None else [file], record_s, camera)

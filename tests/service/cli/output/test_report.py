@@ -1,0 +1,117 @@
+"""Every command that finds anything prints one JSON document where it is asked to, and errors as another."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from matchka.cli.deferred import DEFERRED, loaded
+from matchka.cli.main import app
+from matchka.cli.output.errors import FAILED, problem_of
+from matchka.errors import MatchkaError, RequestFailedError, VaultLockedError
+from tests.factories.command_line import run
+from tests.factories.samples import sample
+from tests.factories.small_server import SmallServer
+
+# what they do is no answer: a service until it is stopped, a performance for people, and JSON lines as they come
+WITHOUT_A_REPORT = {"serve", "demo", "audit export"}
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command below one, the deferred ones imported, by what is typed."""
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+        return
+    for name, below in command.commands.items():
+        real = loaded(name) if not path and name in DEFERRED else below
+        yield from leaves(real, (*path, name))
+
+
+def test_every_command_has_json_but_those_listed():
+    found = dict(leaves(typer.main.get_command(app)))
+    assert len(found) > 30
+    without = {path for path, command in found.items() if all("--json" not in option.opts for option in command.params)}
+    assert without == WITHOUT_A_REPORT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (["wait"], "status"),
+        (["models"], "models"),
+        (["subjects", "list"], "subjects"),
+        (["subjects", "show", "reported"], "subject_id"),
+        (["subjects", "export", "reported"], "subject_id"),
+        (["subjects", "export", "reported", "all.json"], "file"),
+        (["subjects", "set", "reported", "--purpose", "a test"], "purpose"),
+        (["verify", "reported", "a.wav"], "match"),
+        (["keys", "list"], None),
+        (["gallery", "status"], "holdings"),
+    ],
+)
+def test_command_with_json_prints_one_document_and_nothing_else(
+    small_server: SmallServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], field: str | None
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a.wav").write_bytes(sample(7))
+    run(small_server, "enroll", "reported", "a.wav")
+    done = run(small_server, *arguments, "--json", MATCHKA_DATA_DIR=str(small_server.settings.data_dir))
+    document = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert isinstance(document, list) if field is None else field in document
+
+
+def test_lists_of_several_pages_are_one_document(small_server: SmallServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("matchka.cli.client.subjects_commands.PAGE", 2)
+    names = [f"paged:{number}" for number in range(5)]
+    with small_server.client() as client:
+        for number, name in enumerate(names):
+            client.enroll(name, [sample(20 + number)])
+    listed = json.loads(run(small_server, "subjects", "list", "--json").stdout)
+    assert {subject["subject_id"] for subject in listed["subjects"]} >= set(names)
+    assert listed["next_cursor"] is None
+    deleted = [json.loads(run(small_server, "subjects", "delete", name, "--json").stdout) for name in names]
+    assert deleted == [{"subject_id": name, "deleted": True} for name in names]
+
+
+def test_refusal_with_json_is_one_problem_on_the_error_stream(small_server: SmallServer):
+    done = run(small_server, "subjects", "show", "nobody", "--json")
+    assert (done.exit_code, done.stdout) == (FAILED, "")
+    problem = json.loads(done.stderr)
+    assert (problem["status"], problem["code"], problem["value"]) == (404, "unknown_subject", "nobody")
+    assert problem["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["models", "--url", "http://127.0.0.1:1"], "service_unreachable"),
+        (["embed", "missing.wav"], "invalid_field"),
+        (["gallery", "status"], "settings"),
+    ],
+)
+def test_failure_of_this_machine_with_json_is_a_problem_without_a_status(
+    small_server: SmallServer, arguments: list[str], code: str
+):
+    variables = {"MATCHKA_PORT": "0"} if code == "settings" else {}
+    done = run(small_server, *arguments, "--json", **variables)
+    assert (done.exit_code, done.stdout) == (FAILED, "")
+    problem = json.loads(done.stderr)
+    assert problem["code"] == code
+    assert "status" not in problem
+
+
+def test_problem_of_the_service_keeps_its_code_and_one_of_ours_has_the_name_of_its_class():
+    refused = RequestFailedError("No.", remedy="Ask.", value="a", status=409, code="already_enrolled")
+    assert problem_of(refused) == {
+        "status": 409,
+        "code": "already_enrolled",
+        "detail": "No.",
+        "value": "a",
+        "remedy": "Ask.",
+    }
+    locked: MatchkaError = VaultLockedError("Locked.", remedy="Unlock it.")
+    assert problem_of(locked)["code"] == "vault_locked"
