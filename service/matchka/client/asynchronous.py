@@ -18,7 +18,7 @@ from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import DEFAULT_TIMEOUT_S, connection_to
 from matchka.client.positions import Positions
 from matchka.client.readiness import POLL_S, ReadinessDeadline
-from matchka.client.retries import Retries
+from matchka.client.retries import IMPATIENT, Patience, Retries
 from matchka.client.transport import answer_in, documented, failures_reported, refused_position, request_of
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
@@ -49,7 +49,9 @@ class AsyncClient:
         api_key: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         ca_file: str | PathLike[str] | None = None,
+        patience: Patience = IMPATIENT,
     ) -> None:
+        self._patience = patience
         self._connection = connection_to(url, api_key, timeout_s, ca_file)
         self._http = self._connection.open(httpx2.AsyncClient)
         self._positions = Positions()
@@ -111,7 +113,7 @@ class AsyncClient:
 
     async def _send(self, call: Call[AnswerT], timeout_s: float | None = None) -> AnswerT:
         limit_s = timeout_s or self._connection.timeout_s
-        retries = Retries(call)
+        retries = Retries(call, self._patience)
         while True:
             with failures_reported(self._connection, limit_s):
                 try:

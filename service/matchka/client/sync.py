@@ -18,7 +18,7 @@ from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import DEFAULT_TIMEOUT_S, connection_to
 from matchka.client.positions import Positions
 from matchka.client.readiness import POLL_S, ReadinessDeadline
-from matchka.client.retries import Retries
+from matchka.client.retries import IMPATIENT, Patience, Retries
 from matchka.client.transport import answer_in, documented, failures_reported, refused_position, request_of
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 
@@ -38,15 +38,16 @@ class Client:
     """A client of a running service, whose connections stay open between calls. Threads may share it.
 
     Enrolments are sent again, a few times, where no answer came or the service has no room: each has a key by which it
-    is stored once (matchka.client.retries). No other call is repeated: whoever deletes knows whether it was done, or
-    that nobody can say. What was enrolled or deleted by a client shows in all that it asks afterwards, whichever
-    replica of the service answers.
+    is stored once (matchka.client.retries). With patience, calls that change nothing are sent again where the service
+    has no room. No other call is repeated: whoever deletes knows whether it was done, or that nobody can say. What was
+    enrolled or deleted by a client shows in all that it asks afterwards, whichever replica of the service answers.
 
     Args:
         url: where the service is; MATCHKA_URL by default.
         api_key: sent as a bearer token; MATCHKA_API_KEY by default, none where it is empty.
         timeout_s: longest wait for one answer.
         ca_file: PEM file of the trusted authorities; MATCHKA_CA_FILE by default, the system's where it is empty.
+        patience: with a service that has no room; none by default.
 
     Raises: SettingsError: no http(s) address, a key that no header can carry, or a proxy or file that cannot be used.
     Every method raises:
@@ -60,7 +61,9 @@ class Client:
         api_key: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         ca_file: str | PathLike[str] | None = None,
+        patience: Patience = IMPATIENT,
     ) -> None:
+        self._patience = patience
         self._connection = connection_to(url, api_key, timeout_s, ca_file)
         self._http = self._connection.open(httpx2.Client)
         self._positions = Positions()
@@ -123,7 +126,7 @@ class Client:
 
     def _send(self, call: Call[AnswerT], timeout_s: float | None = None) -> AnswerT:
         limit_s = timeout_s or self._connection.timeout_s
-        retries = Retries(call)
+        retries = Retries(call, self._patience)
         while True:
             with failures_reported(self._connection, limit_s):
                 try:

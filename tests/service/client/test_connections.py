@@ -19,7 +19,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from matchka.client import AsyncClient, Client, calls, retries
+from matchka.client import AsyncClient, Client, Patience, calls, retries
 from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError, SettingsError
 from tests.factories.samples import sample, voice
 from tests.factories.slow_embedding import embedding_of
@@ -233,6 +233,54 @@ def test_enrolment_is_sent_again_when_there_is_no_room_and_after_the_time_it_is_
         ask(peer.url, "enroll", "a", [b"x"], idempotency_key="mine")
     assert (refused.value.status, refused.value.code) == (503, "draining")
     assert peer.keys == ["mine"] * retries.MOST_TRIES
+
+
+def no_room() -> bytes:
+    problem = {"type": "about:blank", "title": "", "code": "overloaded", "detail": "", "value": None, "remedy": ""}
+    return json.dumps(problem | {"status": 503}).encode()
+
+
+@pytest.mark.parametrize(("call", "arguments"), [("embed", ([b"x"],)), ("models", ()), ("verify", ("a", b"x"))])
+def test_safe_call_is_sent_again_when_there_is_no_room_by_a_client_with_patience_alone(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch, call: str, arguments: tuple[Any, ...]
+):
+    monkeypatch.setattr(retries, "FIRST_PAUSE_S", 0.001)
+    peer.status, peer.body = 503, no_room()
+    told: list[float] = []
+    for patience, tries in ((Patience(), 1), (Patience(repeats_safe_calls=True, tell=told.append), retries.MOST_TRIES)):
+        peer.requests.clear()
+        with Client(peer.url, patience=patience) as client, pytest.raises(RequestFailedError) as refused:
+            getattr(client, call)(*arguments)
+        assert refused.value.code == "overloaded"
+        assert len(peer.requests) == tries
+    assert len(told) == retries.MOST_TRIES - 1
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "named"),
+    [
+        ("delete_subject", ("a",), {}),
+        ("create_key", ("a",), {}),
+        ("challenge", ("a",), {}),
+        ("verify", ("a", b"x"), {"challenge_id": "used up"}),
+    ],
+)
+def test_call_that_changes_something_is_sent_once_by_a_client_with_patience_too(
+    peer: Peer, call: str, arguments: tuple[Any, ...], named: dict[str, str]
+):
+    peer.status, peer.body = 503, no_room()
+    patient = Patience(repeats_safe_calls=True)
+    with Client(peer.url, patience=patient) as client, pytest.raises(RequestFailedError):
+        getattr(client, call)(*arguments, **named)
+    assert len(peer.requests) == 1
+
+
+def test_safe_call_without_an_answer_is_not_sent_again_by_a_client_with_patience_either(peer: Peer):
+    peer.answers = 0
+    patient = Patience(repeats_safe_calls=True)
+    with Client(peer.url, patience=patient) as client, pytest.raises(ServiceUnreachableError):
+        client.models()
+    assert len(peer.requests) == 1
 
 
 @both_clients

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
-from matchka.client import Client
+from matchka.cli.output.report import say
+from matchka.client import Client, Patience
 from matchka.errors import MissingPackageError, extra_required
 
+TOLD_S: Final = 1.0  # a pause that somebody at a terminal would notice
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
@@ -52,7 +55,7 @@ def model_for(file: Path) -> str:
 
 
 def connected(url: str | None) -> Client:
-    """A client for the service of the command line or the environment.
+    """A client for the service of the command line or the environment, which waits where the service has no room.
 
     Raises: SettingsError: no address, or, where the server is installed too, a variable that it would refuse.
     """
@@ -60,4 +63,9 @@ def connected(url: str | None) -> Client:
         from matchka.settings import read_settings
 
         read_settings(url=url)
-    return Client(url)
+    return Client(url, patience=Patience(repeats_safe_calls=True, tell=_tell_pause))
+
+
+def _tell_pause(pause_s: float) -> None:
+    if pause_s >= TOLD_S:
+        say(Console(stderr=True), f"the service has no room; asking again in {pause_s:.0f} s")

@@ -27,6 +27,7 @@ class Call(Generic[AnswerT]):
         fields: of the query of a GET, else of the form.
         files: of the form: (field, (file name, content)).
         headers: beside those of every call.
+        is_safe: whether the service does nothing that a second time would do again.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Call(Generic[AnswerT]):
     fields: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Part, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_safe: bool = False
 
     @property
     def is_known_again(self) -> bool:
@@ -43,11 +45,15 @@ class Call(Generic[AnswerT]):
 
 
 def form_call(
-    name: str, read: Callable[[bytes], AnswerT], fields: Mapping[str, Value], files: tuple[Part, ...]
+    name: str,
+    read: Callable[[bytes], AnswerT],
+    fields: Mapping[str, Value],
+    files: tuple[Part, ...],
+    is_safe: bool = False,
 ) -> Call[AnswerT]:
     """A POST of a form; fields without a value are left out, so that the service's defaults hold."""
     given = {field: str(value) for field, value in fields.items() if value is not None}
-    return Call("POST", f"/v1/{name}", read, given, files)
+    return Call("POST", f"/v1/{name}", read, given, files, is_safe=is_safe)
 
 
 def quoted(name: str) -> str:

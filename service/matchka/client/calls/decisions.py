@@ -40,7 +40,9 @@ def verify(
         "challenge_id": challenge_id,
         "max_far": max_far,
     }
-    return form_call("verify", VerifyAnswer.model_validate_json, fields, files_of("file", [sample]))
+    # a challenge is used up by the first try
+    is_safe = challenge_id is None
+    return form_call("verify", VerifyAnswer.model_validate_json, fields, files_of("file", [sample]), is_safe)
 
 
 def verify_jointly(
@@ -76,7 +78,7 @@ def verify_jointly(
         "max_far": max_far,
     }
     files = files_of("voice_file", [voice_sample]) + files_of("face_file", [face_sample])
-    return form_call("verify", FusedVerifyAnswer.model_validate_json, fields, files)
+    return form_call("verify", FusedVerifyAnswer.model_validate_json, fields, files, challenge_id is None)
 
 
 def challenge(subject_id: str, words: int | None = None) -> Call[ChallengeAnswer]:
@@ -125,7 +127,7 @@ def compare(
     fields: dict[str, Value] = {"model": model, "dim": dim, "max_fmr": max_fmr}
     fields |= {"face": face, "sample_format": sample_format}
     files = files_of("file_a", [sample_a]) + files_of("file_b", [sample_b])
-    return form_call("compare", VerifyAnswer.model_validate_json, fields, files)
+    return form_call("compare", VerifyAnswer.model_validate_json, fields, files, is_safe=True)
 
 
 def identify(
@@ -140,4 +142,4 @@ def identify(
     """Search a sample in the gallery; `match` is None where no candidate reaches the threshold."""
     fields: dict[str, Value] = {"model": model, "top_k": top_k, "dim": dim, "max_fpir": max_fpir}
     fields |= {"face": face, "sample_format": sample_format}
-    return form_call("identify", IdentifyAnswer.model_validate_json, fields, files_of("file", [sample]))
+    return form_call("identify", IdentifyAnswer.model_validate_json, fields, files_of("file", [sample]), is_safe=True)

@@ -30,7 +30,7 @@ def embed(
 ) -> Call[EmbedAnswer]:
     """Embed samples (paths, bytes or named numbers) at a trained dim."""
     fields = {"model": model, "dim": dim, "face": face, "sample_format": sample_format}
-    return form_call("embed", EmbedAnswer.model_validate_json, fields, files_of("file", samples))
+    return form_call("embed", EmbedAnswer.model_validate_json, fields, files_of("file", samples), is_safe=True)
 
 
 def enroll(
@@ -80,12 +80,12 @@ def enroll(
 def subjects(limit: int = 100, cursor: str | None = None) -> Call[SubjectsAnswer]:
     """A page of subjects."""
     fields = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
-    return Call("GET", "/v1/subjects", SubjectsAnswer.model_validate_json, fields)
+    return Call("GET", "/v1/subjects", SubjectsAnswer.model_validate_json, fields, is_safe=True)
 
 
 def subject(subject_id: str) -> Call[SubjectAnswer]:
     """One subject and its templates."""
-    return Call("GET", f"/v1/subjects/{quoted(subject_id)}", SubjectAnswer.model_validate_json)
+    return Call("GET", f"/v1/subjects/{quoted(subject_id)}", SubjectAnswer.model_validate_json, is_safe=True)
 
 
 def change_subject(
@@ -112,7 +112,9 @@ def change_subject(
 
 def export_subject(subject_id: str) -> Call[SubjectExportAnswer]:
     """All that is held about one subject, its embeddings in clear."""
-    return Call("GET", f"/v1/subjects/{quoted(subject_id)}/export", SubjectExportAnswer.model_validate_json)
+    return Call(
+        "GET", f"/v1/subjects/{quoted(subject_id)}/export", SubjectExportAnswer.model_validate_json, is_safe=True
+    )
 
 
 def delete_subject(subject_id: str) -> Call[None]:

@@ -6,12 +6,12 @@ from matchka.client.calls.call import Call, Value, form_call, nothing, quoted
 
 def models() -> Call[ModelsAnswer]:
     """The served bundles."""
-    return Call("GET", "/v1/models", ModelsAnswer.model_validate_json)
+    return Call("GET", "/v1/models", ModelsAnswer.model_validate_json, is_safe=True)
 
 
 def keys() -> Call[KeysAnswer]:
     """The API keys of the caller's tenant, without their secrets."""
-    return Call("GET", "/v1/keys", KeysAnswer.model_validate_json)
+    return Call("GET", "/v1/keys", KeysAnswer.model_validate_json, is_safe=True)
 
 
 def create_key(
@@ -64,17 +64,17 @@ def audit(limit: int = 100, cursor: str | None = None, subject_id: str | None = 
     """
     given = {"limit": str(limit), "cursor": cursor, "subject_id": subject_id}
     fields = {name: value for name, value in given.items() if value is not None}
-    return Call("GET", "/v1/audit", AuditAnswer.model_validate_json, fields)
+    return Call("GET", "/v1/audit", AuditAnswer.model_validate_json, fields, is_safe=True)
 
 
 def receipt_key() -> Call[ReceiptKeyAnswer]:
     """The public key of the service's receipts."""
-    return Call("GET", "/v1/receipt-key", ReceiptKeyAnswer.model_validate_json)
+    return Call("GET", "/v1/receipt-key", ReceiptKeyAnswer.model_validate_json, is_safe=True)
 
 
 def metrics() -> Call[str]:
     """The service's metrics, in Prometheus's text format."""
-    return Call("GET", "/metrics", bytes.decode)
+    return Call("GET", "/metrics", bytes.decode, is_safe=True)
 
 
 def ready() -> Call[ReadyAnswer]:
