@@ -1,8 +1,10 @@
 """Errors that callers and operators can meet; matchka.api.problems gives each its HTTP status and stable code."""
 
 import copyreg
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 LONGEST_ECHO: Final = 120  # characters of an offending value that are repeated to the caller
@@ -16,6 +18,7 @@ class MatchkaError(Exception):
     Attributes:
         retry_after_s: seconds after which it may be gone, where that is known.
         failed_tries: how often it tells that a sample is not of a subject.
+        of_files: why each file was refused that has a reason of its own, by its place in the call, from 1.
 
     Args:
         detail: what is wrong, one sentence, with the allowed range.
@@ -25,6 +28,7 @@ class MatchkaError(Exception):
 
     retry_after_s: float | None = None
     failed_tries: int = 0
+    of_files: Mapping[int, "MatchkaError"] = MappingProxyType({})
 
     def __init__(self, detail: str, *, remedy: str, value: object = None) -> None:
         super().__init__(detail)
@@ -490,13 +494,29 @@ class NoCameraError(MatchkaError):
     """Nothing on this machine takes pictures with its camera."""
 
 
+@dataclass(frozen=True)
+class RefusedFile:
+    """A file of a call that was refused: its place from 1, and the code, detail and remedy of its problem."""
+
+    file: int
+    code: str
+    detail: str
+    remedy: str
+
+
 class RequestFailedError(MatchkaError):
     """The service answered the client with a problem document.
 
-    Attributes: status: the HTTP status. code: the problem's stable code.
+    Attributes:
+        status: the HTTP status.
+        code: the problem's stable code.
+        skipped: why each file was refused, where bad ones were to be left out and none was left.
     """
 
-    def __init__(self, detail: str, *, remedy: str, value: object, status: int, code: str) -> None:
+    def __init__(
+        self, detail: str, *, remedy: str, value: object, status: int, code: str, skipped: Sequence[RefusedFile] = ()
+    ) -> None:
         super().__init__(detail, remedy=remedy, value=value)
         self.status = status
         self.code = code
+        self.skipped = tuple(skipped)

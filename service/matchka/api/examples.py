@@ -72,6 +72,7 @@ EXAMPLES: Final[Mapping[str, Example]] = MappingProxyType(
                 "similar_subjects": [],
                 "faces": None,
                 "skipped": [],
+                "files": [{"file": 1, "template_id": "6f1f6a1e0c5b4b7e9a3d2c1b0a998877", "code": None}],
                 "position": POSITION,
             },
         ),

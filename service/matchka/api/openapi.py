@@ -185,7 +185,7 @@ def declare_errors(document: dict[str, Any]) -> None:
     schemas = components.setdefault("schemas", {})
     for framework_schema in ("HTTPValidationError", "ValidationError"):  # no call answers them
         schemas.pop(framework_schema, None)
-    schemas["Problem"] = Problem.model_json_schema()
+    schemas["Problem"] = _problem_schema()
     components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
     for path, call in document["paths"].items():
         for method in METHODS:
@@ -203,6 +203,13 @@ def add_examples(document: dict[str, Any]) -> None:
         operation["requestBody"]["content"][JSON]["example"] = example.request
         succeeded = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
         succeeded["content"][JSON]["example"] = example.answer
+
+
+def _problem_schema() -> dict[str, Any]:
+    """The schema of every error, whose parts the document has as components of its own."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
 
 
 def _declare(path: str, method: str, operation: dict[str, Any]) -> None:

@@ -1,11 +1,12 @@
 """Errors -> application/problem+json replies."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import Response
 
-from matchka.api.schemas import Problem
+from matchka.api.schemas import Problem, SkippedFileAnswer
 from matchka.errors import (
     AlreadyEnrolledError,
     BodyTooLargeError,
@@ -96,9 +97,19 @@ def problem_response(error: MatchkaError) -> Response:
         remedy=error.remedy,
         request_id=None if served is None else served.request_id,
     )
+    if error.of_files:
+        problem = problem.model_copy(update={"skipped": skipped_answers(error.of_files)})
     known = {} if error.retry_after_s is None else {"Retry-After": str(math.ceil(error.retry_after_s))}
-    without = {"request_id"} if served is None else None
+    without = ({"request_id"} if served is None else set()) | (set() if error.of_files else {"skipped"})
     return Response(problem.model_dump_json(exclude=without), status, {**HEADERS.get(status, {}), **known}, MEDIA_TYPE)
+
+
+def skipped_answers(errors: Mapping[int, MatchkaError]) -> list[SkippedFileAnswer]:
+    """Why files were refused, by their places."""
+    return [
+        SkippedFileAnswer(file=file, code=status_and_code(error)[1], detail=error.detail, remedy=error.remedy)
+        for file, error in sorted(errors.items())
+    ]
 
 
 def note_problem(error: MatchkaError) -> None:

@@ -149,12 +149,21 @@ class SkippedFileAnswer(Answer):
     remedy: str
 
 
+class EnrolledFileAnswer(Answer):
+    """A file of an enrolment: its place in the call, from 1, and its template; null and the code where left out."""
+
+    file: int
+    template_id: str | None
+    code: str | None
+
+
 class EnrollAnswer(Answer):
     """What was stored, and subjects that may be the same person.
 
     `similar_subjects` is null where that is not told: without the scope `identify`, and for a while after too many
     enrolments that resembled nobody. `skipped`: with `on_error=skip` the files that were left out; `faces` are those
-    of the others. `position`: a search that is sent it as Matchka-Position shows what was enrolled.
+    of the others. `files` tells of each file what became of it. `position`: a search that is sent it as
+    Matchka-Position shows what was enrolled.
     """
 
     subject_id: str
@@ -166,6 +175,7 @@ class EnrollAnswer(Answer):
     similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
     skipped: list[SkippedFileAnswer] = Field(default_factory=list)  # no older service of version 1 tells it
+    files: list[EnrolledFileAnswer] = Field(default_factory=list)  # likewise
     position: str | None = None
 
 
@@ -672,3 +682,7 @@ class Problem(Answer):
     value: str | None
     remedy: str
     request_id: str | None = None
+    skipped: list[SkippedFileAnswer] = Field(
+        default_factory=list,
+        description="Only where bad files were to be left out and none was left: why each was refused.",
+    )

@@ -81,6 +81,11 @@ class Client:
         """Close the connections; the client cannot be used any more."""
         self._closing()
 
+    @property
+    def url(self) -> str:
+        """Where the service is, without a slash at the end."""
+        return self._connection.url
+
     embed = _sent(calls.embed)
     enroll = _sent(calls.enroll)
     verify = _sent(calls.verify)

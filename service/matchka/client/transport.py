@@ -14,7 +14,7 @@ from matchka.client.answers import Problem
 from matchka.client.calls import AnswerT, Call
 from matchka.client.connection import Connection
 from matchka.client.positions import HEADER, REFUSED
-from matchka.errors import RequestFailedError, ServiceUnreachableError
+from matchka.errors import RefusedFile, RequestFailedError, ServiceUnreachableError
 
 # where the service can only speak of headers and paths, which who calls it by this client never sees
 REMEDIES: Final = {
@@ -107,13 +107,17 @@ def _failure(response: httpx2.Response) -> RequestFailedError | ServiceUnreachab
             value=response.url,
             remedy="Check the URL.",
         )
-    return RequestFailedError(
+    error = RequestFailedError(
         problem.detail,
         remedy=REMEDIES.get(problem.code, problem.remedy),
         value=problem.value,
         status=problem.status,
         code=problem.code,
+        skipped=[RefusedFile(one.file, one.code, one.detail, one.remedy) for one in problem.skipped],
     )
+    told = response.headers.get("retry-after", "")
+    error.retry_after_s = float(told) if told.isdecimal() else None
+    return error
 
 
 def _problem(response: httpx2.Response) -> Problem | None:

@@ -80,7 +80,9 @@ class Review:
         held = [template for one, template in templates.items() if one not in new]
         found |= self.compare(held, {place: templates[one] for place, one in enumerate(new) if place not in found})
         if found and (not self.skips or len(found) == len(new)):
-            raise _telling(found, self.skips)
+            error = _telling(found, self.skips)
+            error.of_files = {files.numbers[place]: one for place, one in found.items()} if self.skips else {}
+            raise error
         return found
 
 

@@ -195,6 +195,10 @@ def test_bad_files_are_left_out_and_listed_where_that_is_asked(service: Service,
     ]
     assert all(one.detail and one.remedy for one in answer.skipped)
     assert (len(answer.template_ids), answer.template_count) == (2, 2)
+    stored = dict(zip((2, 5), answer.template_ids, strict=True))
+    codes = {one.file: one.code for one in answer.skipped}
+    told = [(one.file, one.template_id, one.code) for one in answer.files]
+    assert told == [(number, stored.get(number), codes.get(number)) for number in range(1, 8)]
     again = client.enroll("ada", [sample(ADA, 1), sample(BEN, 1), sample(ADA, 2)], on_error="skip")
     assert [(one.file, one.code) for one in again.skipped] == [(1, "duplicate_sample"), (2, "differs_from_subject")]
     assert again.skipped[0].detail.startswith("File 1 of 3 ")
@@ -206,6 +210,22 @@ def test_call_whose_files_are_all_bad_is_refused_with_the_first(service: Service
     client = service.client(tenant)
     assert refusal(client.enroll, "ada", [SILENCE, b""], on_error="skip") == (422, "silence")
     assert client.subjects().subjects == []
+
+
+def test_refusal_of_a_call_whose_files_are_all_bad_tells_each_files_own_reason(service: Service, tenant: str):
+    client = service.client(tenant)
+    client.enroll("ada", [sample(ADA), sample(ADA, 1)])
+    with pytest.raises(RequestFailedError) as refused:
+        client.enroll("ada", [SILENCE, sample(BEN), sample(ADA)], on_error="skip")
+    assert [(one.file, one.code) for one in refused.value.skipped] == [
+        (1, "silence"),
+        (2, "differs_from_subject"),
+        (3, "duplicate_sample"),
+    ]
+    assert all(one.detail and one.remedy for one in refused.value.skipped)
+    with pytest.raises(RequestFailedError) as refused:
+        client.enroll("ada", [SILENCE, sample(ADA, 2)])
+    assert refused.value.skipped == ()
 
 
 def test_likely_duplicate_is_reported_or_refused_and_named_to_whom_identify_would(service: Service, tenant: str):

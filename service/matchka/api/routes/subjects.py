@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -16,10 +17,11 @@ from matchka.api.idempotency import REPLAYED, REPLAYED_HEADER, IdempotencyKey, n
 from matchka.api.location import LOCATION, location_of
 from matchka.api.lookalikes import Lookalikes, looking
 from matchka.api.position import ANSWERED, POSITION_HEADER, headers_of, text_of
-from matchka.api.problems import status_and_code
+from matchka.api.problems import skipped_answers
 from matchka.api.routing import GuardedRouter
 from matchka.api.schemas import (
     EnrollAnswer,
+    EnrolledFileAnswer,
     ReceiptKeyAnswer,
     SkippedFileAnswer,
     SubjectAnswer,
@@ -44,7 +46,7 @@ from matchka.store.keys.scopes import Scope, missing_scope
 from matchka.store.rights.receipt import Receipt
 from matchka.store.subject_id import check_subject_id
 from matchka.tasks.embedding.enrolment import EnrolmentRules, Once
-from matchka.tasks.embedding.results import Enrolled, Skipped, SubjectSimilarity
+from matchka.tasks.embedding.results import Enrolled, SubjectSimilarity
 
 MOST_SIMILAR_SUBJECTS: Final = 5  # near-duplicates that an enrolment reports
 
@@ -141,6 +143,7 @@ def _similar_answer(similar: list[SubjectSimilarity] | None) -> list[SubjectSimi
 
 def _answer(subject_id: str, enrolled: Enrolled) -> EnrollAnswer:
     """What was stored; who is similar is not told here."""
+    skipped = skipped_answers({one.file: one.error for one in enrolled.skipped})
     return EnrollAnswer(
         subject_id=subject_id,
         model=enrolled.manifest.name,
@@ -150,14 +153,20 @@ def _answer(subject_id: str, enrolled: Enrolled) -> EnrollAnswer:
         template_count=enrolled.template_count,
         similar_subjects=None,
         faces=faces_answer(enrolled.findings),
-        skipped=[_skipped_answer(one) for one in enrolled.skipped],
+        skipped=skipped,
+        files=_files_answer(enrolled.template_ids, skipped),
         position=text_of(enrolled.position),
     )
 
 
-def _skipped_answer(skipped: Skipped) -> SkippedFileAnswer:
-    _, code = status_and_code(skipped.error)
-    return SkippedFileAnswer(file=skipped.file, code=code, detail=skipped.error.detail, remedy=skipped.error.remedy)
+def _files_answer(template_ids: Sequence[str], skipped: Sequence[SkippedFileAnswer]) -> list[EnrolledFileAnswer]:
+    """What became of each file: those that were not left out have the templates, in their order."""
+    codes = {one.file: one.code for one in skipped}
+    templates = iter(template_ids)
+    return [
+        EnrolledFileAnswer(file=file, template_id=None if file in codes else next(templates), code=codes.get(file))
+        for file in range(1, len(template_ids) + len(skipped) + 1)
+    ]
 
 
 @router.get("/v1/subjects", summary="List subjects")

@@ -24,6 +24,7 @@ from matchka.client.answers.decisions import (
 from matchka.client.answers.enrolment import (
     EmbedAnswer,
     EnrollAnswer,
+    EnrolledFileAnswer,
     FaceAnswer,
     QualityAnswer,
     SkippedFileAnswer,
@@ -87,6 +88,7 @@ __all__ = [
     "DirectionsAnswer",
     "EmbedAnswer",
     "EnrollAnswer",
+    "EnrolledFileAnswer",
     "ErasedRows",
     "ExportedAnswer",
     "ExportedAttempts",

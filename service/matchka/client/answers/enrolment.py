@@ -60,11 +60,20 @@ class SkippedFileAnswer(Answer):
     remedy: str
 
 
+class EnrolledFileAnswer(Answer):
+    """A file of an enrolment: its place in the call, from 1, and its template; None and the code where left out."""
+
+    file: int
+    template_id: str | None
+    code: str | None
+
+
 class EnrollAnswer(Answer):
     """What was stored, and subjects that may be the same person.
 
     `similar_subjects` is None where that is not told: without the scope `identify`, and for a while after too many
-    enrolments that resembled nobody. `skipped`: files that were left out; `faces` are those of the others.
+    enrolments that resembled nobody. `skipped`: files that were left out; `faces` are those of the others. `files`:
+    what became of each.
     """
 
     subject_id: str
@@ -76,4 +85,5 @@ class EnrollAnswer(Answer):
     similar_subjects: list[SubjectSimilarityAnswer] | None
     faces: list[FaceAnswer | None] | None = None
     skipped: list[SkippedFileAnswer] = Field(default_factory=list)  # no older service of version 1 tells it
+    files: list[EnrolledFileAnswer] = Field(default_factory=list)  # likewise
     position: str | None = None  # likewise

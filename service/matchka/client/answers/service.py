@@ -2,7 +2,10 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from matchka.client.answers.answer import Answer
+from matchka.client.answers.enrolment import SkippedFileAnswer
 
 
 class KeyAnswer(Answer):
@@ -85,3 +88,4 @@ class Problem(Answer):
     value: str | None
     remedy: str
     request_id: str | None = None
+    skipped: list[SkippedFileAnswer] = Field(default_factory=list)

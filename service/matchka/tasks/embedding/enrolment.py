@@ -1,7 +1,7 @@
 """Enrolment: samples -> templates of one subject, after a look at whether they are its own and nobody else's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -141,7 +141,7 @@ class Enroller:
         recording: Recording = NO_RECORDING
         if once is not None:
             recording = OnceRecording(once.request, partial(_described, once, model, read))
-        with model.times.timed("store"):
+        with model.times.timed("store"), _others_told(read):
             enrolment = self._store.add_templates(
                 tenant,
                 subject_id,
@@ -247,9 +247,21 @@ def read_files(model: Model, samples: Sequence[bytes], options: object, skips_ba
                 raise
             skipped[number] = error
     if not found:
-        raise skipped[min(skipped)]
+        first = skipped[min(skipped)]
+        first.of_files = skipped
+        raise first
     files = Files(tuple(found), len(samples))
     return ReadFiles(files, [samples[number - 1] for number in found], joined(list(found.values())), skipped)
+
+
+@contextmanager
+def _others_told(read: ReadFiles) -> Iterator[None]:
+    """Tell with a refusal of all that could be read why the others could not."""
+    try:
+        yield
+    except MatchkaError as error:
+        error.of_files = {**read.skipped, **error.of_files}
+        raise
 
 
 def _require_directions(model: Model, seen: Embedded) -> None:
