@@ -152,6 +152,11 @@ build/bench/engines/.installed:
 bench: bundles build/bench/litserve/.installed $(if $(filter-out search%,$(ONLY)),,build/bench/engines/.installed)
 	@$(BIN)/python -m loadtests.bench.run --only "$(ONLY)" --cores "$(CORES)"
 
+# GPU: further options of loadtests.gpu, such as --only search, or --device cpu --subjects 10000 --http-subjects 1000
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/.test bundles
+	@$(BIN)/python -m loadtests.gpu $(GPU)
+
 # uv asks its own settings for the package index (UV_DEFAULT_INDEX), not pip's. The hashes are of all platforms' files. What
 # builds the bundles is resolved for macOS, where the index's torch brings no CUDA packages. PyTorch's CPU wheels lie in
 # another index: their hashes, in .ci/requirements-torch-cpu.txt, are kept by hand.

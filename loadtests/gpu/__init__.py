@@ -1,0 +1,1 @@
+"""What a GPU does with matchka: galleries, graphs, batches, searches and the service, as one table."""

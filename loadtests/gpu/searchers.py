@@ -1,0 +1,156 @@
+"""Exact searches of one large matrix, by FAISS and by the graphs that the service ships for ONNX Runtime."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from loadtests.gpu.sessions import CPU, CUDA, device_word, open_session
+
+BASE_ROWS = 250_000  # drawn; further rows are these with their components moved round, so that no two are alike
+PART_ROWS = 1024  # as the search graph has it
+
+Vectors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+
+class Searcher(Protocol):
+    """Rows on a device, and the best of them for some queries."""
+
+    def add(self, rows: Vectors) -> None:
+        """Append rows, (n, dim), of unit length."""
+        ...
+
+    def search(self, queries: Vectors, count: int) -> Places:
+        """The rows of the largest inner products, (queries, count), best first."""
+        ...
+
+
+class Drawn:
+    """Unit rows, as many as wanted, of which few are in memory.
+
+    Args:
+        subjects: how many.
+        dim: components that are kept, the first of full_dim.
+        full_dim: components that are drawn.
+        seed: of the generator.
+    """
+
+    def __init__(self, subjects: int, dim: int, full_dim: int, seed: int = 0) -> None:
+        self.subjects, self._dim = subjects, dim
+        generator = np.random.default_rng(seed)
+        self._base = generator.standard_normal((min(BASE_ROWS, subjects), full_dim), np.float32)
+        self.blocks = -(-subjects // len(self._base))
+        if self.blocks > full_dim:
+            raise ValueError(f"{subjects:,} rows of {full_dim} components would repeat")
+
+    def block(self, number: int) -> Vectors:
+        """The rows of a block."""
+        size = len(self._base)
+        rows = np.roll(self._base[: min(size, self.subjects - number * size)], number, axis=1)[:, : self._dim]
+        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
+
+    def probes(self, count: int, seed: int) -> tuple[Vectors, Places]:
+        """Some rows with noise beside them, and which rows they are: each is the most similar to its probe."""
+        generator = np.random.default_rng(seed)
+        number = int(generator.integers(self.blocks))
+        block = self.block(number)
+        places = generator.integers(len(block), size=count)
+        noise = generator.standard_normal((count, self._dim), np.float32) * np.float32(0.25 / np.sqrt(self._dim))
+        found: Vectors = block[places] + noise
+        return found / np.linalg.norm(found, axis=1, keepdims=True), number * len(self._base) + places
+
+
+class FaissSearcher:
+    """FAISS' flat index as one piece."""
+
+    def __init__(self, is_cuda: bool, is_half: bool, dim: int) -> None:
+        if is_cuda:
+            self._resources = faiss.StandardGpuResources()
+            config = faiss.GpuIndexFlatConfig()
+            config.useFloat16 = is_half
+            self._index: Any = faiss.GpuIndexFlatIP(self._resources, dim, config)
+        elif is_half:
+            kind = faiss.ScalarQuantizer.QT_fp16
+            self._index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+        else:
+            self._index = faiss.IndexFlatIP(dim)
+
+    def add(self, rows: Vectors) -> None:
+        """See Searcher."""
+        self._index.add(np.ascontiguousarray(rows))
+
+    def search(self, queries: Vectors, count: int) -> Places:
+        """See Searcher."""
+        places: Places = self._index.search(queries, count)[1]
+        return places
+
+
+class OnnxSearcher:
+    """The service's search graph over shards of some rows."""
+
+    def __init__(self, is_cuda: bool, is_half: bool, dim: int, shard_rows: int) -> None:
+        self._device = device_word(is_cuda)
+        self._dtype = np.dtype(np.float16 if is_half else np.float32)
+        options = {"use_tf32": "0"}
+        self._session = open_session(graph_file(self._dtype.name), CUDA if is_cuda else CPU, options)
+        self._dim, self._shard_rows = dim, shard_rows
+        self._pending = np.empty((0, dim), self._dtype)
+        self._shards: list[Any] = []
+
+    def add(self, rows: Vectors) -> None:
+        """See Searcher. Rows are sent by whole shards; what is left is sent before a search."""
+        self._pending = np.concatenate([self._pending, rows.astype(self._dtype)])
+        while len(self._pending) >= self._shard_rows:
+            self._send(self._shard_rows)
+
+    def search(self, queries: Vectors, count: int) -> Places:
+        """See Searcher."""
+        if len(self._pending):
+            self._send(len(self._pending))
+        best, places, start = [], [], 0
+        for shard in self._shards:
+            similarities, found = self._best(shard, queries, count)
+            best.append(similarities)
+            places.append(found + start)
+            start += shard.shape()[0]
+        merged = np.argsort(-np.concatenate(best, axis=1), axis=1)[:, :count]
+        answer: Places = np.take_along_axis(np.concatenate(places, axis=1), merged, axis=1)
+        return answer
+
+    def _best(self, shard: Any, queries: Vectors, count: int) -> tuple[Vectors, Places]:
+        rows = shard.shape()[0]
+        taken = min(count, rows)
+        of_part = min(taken, PART_ROWS)
+        given = {
+            "queries": queries.astype(self._dtype),
+            "pads": np.array([0, 0, 0, -rows % PART_ROWS], np.int64),
+            "k_part": np.array([of_part], np.int64),
+            "k": np.array([taken], np.int64),
+        }
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("rows", shard)
+        for name, array in given.items():
+            binding.bind_cpu_input(name, array)
+        for name in ("similarities", "places", "within"):
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        similarities, places, within = binding.copy_outputs_to_cpu()
+        return similarities, places // of_part * PART_ROWS + within
+
+    def _send(self, rows: int) -> None:
+        piece, self._pending = self._pending[:rows].copy(), self._pending[rows:].copy()
+        self._shards.append(onnxruntime.OrtValue.ortvalue_from_numpy(piece, self._device, 0))
+
+
+def graph_file(kind: str) -> Path:
+    """The search graph beside the service's code, which is not imported."""
+    found = find_spec("matchka")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("the package matchka is not installed")
+    return Path(found.origin).parent / "gallery" / "onnx" / f"search.{kind}.onnx"

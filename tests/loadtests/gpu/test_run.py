@@ -1,0 +1,38 @@
+"""The whole run on a CPU, tiny: every part measures something real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.factories.checkout import ROOT
+
+TINY = (
+    "--device cpu --subjects 3000 --dims 32 --queries 3 --shard-rows 1024 --batches 1 2 --workers 2"
+    " --http-subjects 500 --turns 2 --seconds 0.05"
+)
+MEASURED = {
+    "runtimes": {"runtimes/faiss/0", "runtimes/onnx-1024/1"},
+    "parity": {"parity/voice/model/embeddings/not-optimised", "parity/radio/model/class/not-optimised"},
+    "batches": {"batches/voice/2/bound", "batches/face/1/sent-and-fetched", "batches/face/workers/2"},
+    "search": {"search/faiss/float16/3000x32/q3", "search/onnx-1024/float32/3000x32/q3"},
+    "identify": {"identify/500/faiss/float32/search", "identify/500/onnx/float32/whole"},
+}
+
+
+@pytest.mark.slow
+def test_run_on_a_cpu_measures_every_part_and_leaves_out_nothing(models_dir: Path, voice_samples: Path, tmp_path: Path):
+    clip = voice_samples / "cards" / "001.wav"
+    given = [*TINY.split(), "--models", str(models_dir), "--clip", str(clip), "--output", str(tmp_path)]
+    # the behaviour tests run in this suite anyway
+    command = [sys.executable, "-m", "loadtests.gpu", "--only", *MEASURED, *given]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=600)
+    results = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))["results"]
+    assert [one for one in results if "why" in one] == []
+    for part, some in MEASURED.items():
+        found = {one["id"]: one for one in results if one["part"] == part}
+        assert {*some, f"memory/{part}"} <= set(found)
+    assert all(one["ours"] > 0 for one in results if one["part"] in ("batches", "search"))
+    assert all(one["met"] for one in results if one["part"] in ("runtimes", "parity") and one["target"])
