@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from matchka.cli.client.completion import one_of
 from matchka.cli.client.options import (
     Camera,
     Dim,
@@ -56,14 +57,27 @@ def enroll(
     sample_format: FormatOption = None,
     mode: Annotated[
         str | None,
-        typer.Option("--mode", help="create: refuse a subject that has templates; append: one that has none."),
+        typer.Option(
+            "--mode",
+            help="create: refuse a subject that has templates; append: one that has none.",
+            autocompletion=one_of("create_or_append", "create", "append"),
+        ),
     ] = None,
     on_duplicate: Annotated[
         str | None,
-        typer.Option("--on-duplicate", help="Somebody else who may be the same person: report (default), or refuse."),
+        typer.Option(
+            "--on-duplicate",
+            help="Somebody else who may be the same person: report (default), or refuse.",
+            autocompletion=one_of("report", "refuse"),
+        ),
     ] = None,
     on_error: Annotated[
-        str | None, typer.Option("--on-error", help="A file that is refused: fail (default), or skip it.")
+        str | None,
+        typer.Option(
+            "--on-error",
+            help="A file that is refused: fail (default), or skip it.",
+            autocompletion=one_of("fail", "skip"),
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Enrol samples that do not agree with each other or the subject; for admin.")
@@ -114,7 +128,9 @@ def verify(
     require: Annotated[
         str | None,
         typer.Option(
-            "--require", help="With --with-face: both (each has to pass as well; the default), or their sum alone."
+            "--require",
+            help="With --with-face: both (each has to pass as well; the default), or their sum alone.",
+            autocompletion=one_of("both", "sum"),
         ),
     ] = None,
     max_fmr_each: Annotated[

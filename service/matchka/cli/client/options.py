@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from matchka.cli.client.completion import one_of, served_models
 from matchka.cli.output.report import say
 from matchka.client import Client, Patience
 from matchka.errors import MissingPackageError, extra_required
@@ -16,10 +17,20 @@ PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
 ModelName = Annotated[
-    str | None, typer.Option("--model", help="Bundle to use; by the first file's kind if left out: voice or face.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="Bundle to use; by the first file's kind if left out: voice or face.",
+        autocompletion=served_models,
+    ),
 ]
 FaceOption = Annotated[
-    str | None, typer.Option("--face", help="Which face: dominant, only, aligned; for identify also all.")
+    str | None,
+    typer.Option(
+        "--face",
+        help="Which face: dominant, only, aligned; for identify also all.",
+        autocompletion=one_of("dominant", "only", "aligned", "all"),
+    ),
 ]
 FormatOption = Annotated[
     str | None,
