@@ -11,9 +11,9 @@ from typing import Final
 from rich.console import Console
 
 from loadtests.bench.rows import Row, alone
-from loadtests.gpu import batches, behaviour, identify, parity, runtimes, search
 from loadtests.gpu.driver import NoGpuError, open_device
 from loadtests.gpu.options import Options, add_options, options_of
+from loadtests.gpu.parts import batches, behaviour, identify, parity, runtimes, search
 from loadtests.gpu.results import Result, Skipped, append, begin
 
 PARTS: Final[Mapping[str, Callable[[Options], Iterator[Result]]]] = MappingProxyType(

@@ -7,7 +7,7 @@ from typing import Any
 import onnxruntime
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-NO_MEMORY = ("allocate", "out of memory", "ALLOC_FAILED", "smaller than requested")  # in what its errors say
+NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "ALLOC_FAILED", "smaller than requested")  # in errors
 
 
 class NoCudaError(Exception):

@@ -16,7 +16,14 @@ LOGGER: Final = logging.getLogger("matchka.inference.session")
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
-NO_MEMORY: Final = "Failed to allocate memory"  # how ONNX Runtime's message, and nothing else of its error, says so
+# how the messages of ONNX Runtime and of CUDA's libraries, and nothing else of their errors, say so
+NO_MEMORY: Final = (
+    "Failed to allocate memory",
+    "smaller than requested bytes",
+    "std::bad_alloc",
+    "out of memory",
+    "ALLOC_FAILED",
+)
 TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
 
 
@@ -39,7 +46,7 @@ class Session(Protocol):
 
         Raises:
             NonFiniteEmbeddingError: the graph returned NaN or infinity.
-            MemoryError: there is none for so many rows.
+            MemoryError: there is none for so many rows, or for one by itself.
         """
         ...
 
@@ -90,7 +97,9 @@ def open_ort_session(
         LOGGER.warning(
             "ONNX Runtime has no GPU for %s (%s); it runs on the CPU.",
             graph_path,
-            "CUDA did not start: check the driver" if CUDA in providers else "install matchka[gpu]",
+            "CUDA did not start: CUDA 13 needs driver 580 or later; see nvidia-smi"
+            if CUDA in providers
+            else "install matchka[gpu] or matchka[cuda]",
         )
     return session
 
@@ -133,13 +142,24 @@ class OrtSession:
         return self._outputs
 
     def run(self, rows: InputArray) -> NamedArrays:
-        """Run a batch; see Session.run."""
+        """Run a batch, in halves where there is no memory for all of it; see Session.run."""
+        try:
+            return self._run_at_once(rows)
+        except MemoryError:
+            if len(rows) == 1:
+                raise
+            LOGGER.warning("no memory for a run of %d rows; it is run in halves", len(rows))
+        half = len(rows) // 2
+        parts = [self.run(rows[:half]), self.run(rows[half:])]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
+
+    def _run_at_once(self, rows: InputArray) -> NamedArrays:
         given = {self._input_name: np.ascontiguousarray(rows, self._input_dtype)}
         try:
             found = self._session.run(self._names, given)
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
-            if NO_MEMORY in str(error):
-                raise MemoryError(f"ONNX Runtime has no memory for {len(rows)} rows.") from error
+            if any(words in str(error) for words in NO_MEMORY):
+                raise MemoryError(f"ONNX Runtime has no memory for {len(rows)} row(s).") from error
             raise
         if not all(np.isfinite(array).all() for array in found):
             raise NonFiniteEmbeddingError(

@@ -11,10 +11,10 @@ import pytest
 from loadtests.bench.rows import alone
 from loadtests.gpu.driver import Cpu, NoGpuError, open_device
 from loadtests.gpu.options import add_options, as_arguments, options_of
-from loadtests.gpu.parity import row_of
 from loadtests.gpu.part import run_part
+from loadtests.gpu.parts.parity import row_of
+from loadtests.gpu.parts.search import Gallery, searched
 from loadtests.gpu.results import Skipped, append, begin, read, write_report
-from loadtests.gpu.search import Gallery, searched
 from loadtests.gpu.sessions import CUDA, NoCudaError, is_out_of_memory, open_session
 
 without_driver = pytest.mark.skipif(find_library("cuda") is not None, reason="there is an NVIDIA driver here")

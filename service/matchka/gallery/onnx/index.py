@@ -67,7 +67,8 @@ def open_onnx(use_gpu: bool, half_precision: bool = False, threads: int = 1, sha
     # ONNX Runtime falls back by itself, and silently, where the driver or a library is missing
     on_gpu = CUDA in search.get_providers()
     if use_gpu and not on_gpu:
-        reason = "CUDA did not start: check the driver" if available else "install onnxruntime-gpu"
+        started = "CUDA did not start: CUDA 13 needs driver 580 or later; see nvidia-smi"
+        reason = started if available else "install onnxruntime-gpu"
         LOGGER.warning("ONNX Runtime has no GPU for galleries (%s); they are searched on the CPU.", reason)
     else:
         LOGGER.info("galleries are searched by ONNX Runtime on the %s, in %s", "GPU" if on_gpu else "CPU", kind)

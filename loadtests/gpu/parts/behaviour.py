@@ -11,7 +11,7 @@ from loadtests.bench.rows import alone
 from loadtests.gpu.options import Options
 from loadtests.gpu.results import Result, Skipped
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TESTS = ("test_galleries.py", "test_faiss_gpu.py", "onnx/test_index.py")
 CHOSEN = {"cuda": ("-m", "gpu"), "cpu": ("-k", "onnx or (gpu and indexes)", "-m", "not gpu")}
 KINDS = {"onnx": "galleries in ONNX Runtime", "gpu": "galleries of FAISS"}  # by what the names of tests hold

@@ -12,8 +12,8 @@ import onnxruntime
 from loadtests.bench.rows import alone
 from loadtests.gpu.driver import Cpu, Device, open_device
 from loadtests.gpu.options import Options
+from loadtests.gpu.parts.search import filled
 from loadtests.gpu.results import Result, Skipped
-from loadtests.gpu.search import filled
 from loadtests.gpu.searchers import Drawn
 from loadtests.gpu.sessions import NoCudaError
 
