@@ -3,6 +3,8 @@
 # make test    the tests
 # make test-unit  those without real data, default bundles, whole programs and long training: a few minutes
 # make check   lint, types and tests: what CI runs
+# make docs    the documentation as a site: build/docs/index.html
+# make docs-links  do the links that leave it answer?
 # make load    load test of one scenario against a server it starts, or HOST=http://…; report in build/load/, exit status 1 where
 #              a bound is not kept (SCENARIO=steady USERS=16 DURATION=60s WORKERS=0; docs/capacity.md has the scenarios)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; CORES=1,2,4: of it, on so
@@ -25,7 +27,7 @@
 # EXTRA=cpu          cpu or gpu
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit image-test clean
+.PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit image-test docs docs-links clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
@@ -53,7 +55,7 @@ $(VENV)/.run: pyproject.toml $(CONSTRAINTS) $(INTERRUPTED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(INSTALL) -e '.[$(EXTRA),train,test,lint$(LITE_$(EXTRA))]'
+	$(INSTALL) -e '.[$(EXTRA),train,test,lint,docs$(LITE_$(EXTRA))]'
 	@touch $@
 
 run: bundles
@@ -199,6 +201,17 @@ IMAGE ?= cpu
 image-test: $(VENV)/.test
 	$(BIN)/matchka-export samples
 	TORCH_INDEX_URL='$(TORCH_INDEX_URL)' nice $(BIN)/python .ci/image.py $(IMAGE)
+
+$(VENV)/.docs: $(VENV)/.run
+	$(INSTALL) -e '.[$(EXTRA),train,docs]'
+	@touch $@
+
+SITE := PYTHONPATH=docs/site $(BIN)/python -m matchka_docs
+docs: $(VENV)/.docs
+	$(SITE)
+
+docs-links: $(VENV)/.docs
+	$(SITE) --out build/docs-links --links
 
 bundles: $(VENV)/.run
 	@$(BIN)/matchka-export defaults

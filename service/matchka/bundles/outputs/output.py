@@ -20,7 +20,7 @@ class FrozenModel(BaseModel):
 
 
 class Output(FrozenModel, ABC):
-    """One output of a graph: float32, (batch, *row_shape). One class for each kind.
+    """One output of a graph: float32, `(batch, *row_shape)`. One class for each kind.
 
     Attributes:
         is_sole: whether a graph has one of the kind at most, because a call asks for the kind and not by name.

@@ -1,0 +1,1 @@
+"""The documentation as a site: pages of the repository, and a reference that is made from the code."""

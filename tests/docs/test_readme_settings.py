@@ -1,0 +1,80 @@
+"""The README's table of settings against the classes that read them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from matchka.modalities import MODALITIES
+from matchka.settings import IN_FILES, SECTIONS, Settings
+from tests.docs.markdown import ROOT
+
+VARIABLE = re.compile(r"`(MATCHKA_[A-Z0-9_]+|…_+[A-Z0-9_]+)`")
+# the README says in words what is none, empty or of the machine
+WORDS = ("", None, (), PydanticUndefined)
+
+
+def rows() -> Iterator[tuple[str, str]]:
+    """The variables of the table and their defaults, as they are written."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Settings\n")[1].split("\n## ")[0]
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            variables, defaults, *_ = re.split(r"(?<!\\)\|", line.strip("|"))
+            yield variables, defaults
+
+
+def expanded(cell: str) -> list[str]:
+    """The variables of a cell: … stands for what the one before has ahead of it."""
+    found: list[str] = []
+    for name in VARIABLE.findall(cell):
+        if name.startswith("…__"):
+            found.append(found[0].partition("__")[0] + name[1:])
+        elif name.startswith("…"):
+            found.append(found[-1] + name[1:])
+        else:
+            found.append(name)
+    return found
+
+
+def defaults() -> dict[str, Any]:
+    """Every setting's variable and default, those of sections included."""
+    own = Settings.model_fields.keys() - {"modalities", *SECTIONS}
+    known = {name: Settings.model_fields[name].default for name in own}
+    for section in SECTIONS:
+        fields = type(Settings.model_fields[section].default).model_fields
+        known |= {f"{section}__{name}": field.default for name, field in fields.items()}
+    for modality in MODALITIES.values():
+        known |= {f"{modality.name}__{name}": field.default for name, field in modality.limits.model_fields.items()}
+    return {f"MATCHKA_{name}".upper(): value for name, value in known.items()}
+
+
+def is_said(default: Any, written: str) -> bool:
+    if isinstance(default, bool):
+        return written == str(default).lower()
+    if isinstance(default, (int, float)):
+        return bool(re.fullmatch(r"-?[\d.]+", written)) and float(written) == default
+    if isinstance(default, SecretStr) or default in WORDS:
+        return not re.fullmatch(r"-?[\d.]+|true|false", written)
+    return written.removeprefix("./") == str(default)
+
+
+def test_readme_has_every_setting_and_no_other() -> None:
+    written = {variable for cell, _ in rows() for variable in expanded(cell)}
+    in_files = {f"MATCHKA_{name}_FILE".upper() for name in IN_FILES}
+    assert defaults().keys() - written == set()
+    assert written - defaults().keys() - in_files == set()
+
+
+@pytest.mark.parametrize(("variables", "written"), list(rows()))
+def test_default_in_the_readme_is_the_settings_own(variables: str, written: str) -> None:
+    known = defaults()
+    own = [name for name in expanded(variables) if name in known]
+    if " or " in variables:  # one setting, and other ways to give it
+        own = own[:1] if "__" not in variables else own
+    values = [re.sub(r" *\([^)]*\)", "", value).strip(" `") for value in re.sub(r"\([^)]*\)", "", written).split(",")]
+    values = values * len(own) if len(values) == 1 else values  # one word for all
+    for name, value in zip(own, values[: len(own)], strict=True):
+        assert is_said(known[name], value), f"{name}: {known[name]!r} is written as {value!r}"
