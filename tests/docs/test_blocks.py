@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from matchka.modalities import MODALITIES
 from matchka.settings import IN_FILES, PREFIX, SECTION_MARK, Settings
-from tests.docs.pages import OUTPUT, PYTHON, SHELL, Block, all_blocks, inline_of, pages, read
+from tests.docs.pages import OUTPUT, PYTHON, SHELL, Block, all_blocks, inline_of, pages, read, tokens_of
 from tests.factories.checkout import ROOT
 
 # of a language that nothing here reads, the reason
@@ -46,6 +46,16 @@ def test_blocks_of_pages_when_listed_have_a_language_that_is_known() -> None:
         f"{block.place}: `{block.language}`" for block in all_blocks() if block.language not in {*UNREAD, *READERS}
     ]
     assert not unknown, f"mark commands `{SHELL}`, what is printed or drawn `{OUTPUT}`:\n" + "\n".join(unknown)
+
+
+def test_pages_have_no_blocks_that_are_only_indented() -> None:
+    found = [
+        f"{page}:{(token.map or [0])[0] + 1}"
+        for page in pages()
+        for token in tokens_of(read(page))
+        if token.type == "code_block"
+    ]
+    assert not found, f"they say of no language what they are; put fences around them (```{SHELL}): {found}"
 
 
 def test_languages_that_are_not_read_when_listed_all_occur() -> None:

@@ -1,0 +1,176 @@
+"""Every command and all Python of README and docs is run, page by page, against a service of the default models."""
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests.server import free_port
+from tests.docs.not_run import is_run
+from tests.docs.pages import PYTHON, SHELL, Block, blocks_of, commands_of, pages, read
+from tests.docs.sessions import SESSIONS, Around, Session
+from tests.docs.shell import Outcome, Step, lay_out, run_steps
+from tests.factories.server_process import RunningServer, start, stop
+
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000\b")
+NUMBER = r"[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?"
+ADVICE = """
+If the page is wrong, mend it. Else: what the command takes for granted (files, subjects, an example's id) is set up in
+tests/docs/sessions.py; a command that cannot be run here goes into tests/docs/not_run.py, with a reason and a check;
+a comment `# exit code 1: …` at its end says that it ends with another code than 0."""
+
+
+def steps_of(page: str, session: Session) -> list[tuple[Block | None, Step]]:
+    """What is run of a page, each with the block that it belongs to."""
+    found: list[tuple[Block | None, Step]] = [(None, Step(page, line)) for line in session.before]
+    for block in blocks_of(page, read(page)):
+        if block.language == PYTHON:
+            around = around_of(session, block.text)
+            code = "\n".join([*around.before, replaced(session, block.text), *around.after])
+            found.append((block, Step(block.place, f"python - <<'END OF PYTHON'\n{code}\nEND OF PYTHON")))
+        elif block.language == SHELL:
+            found += [(block, step) for step in steps_of_commands(block, session)]
+    return found
+
+
+def steps_of_commands(block: Block, session: Session) -> Iterator[Step]:
+    for command in commands_of(block):
+        if is_run(command):
+            around = around_of(session, command.text)
+            yield from (Step(command.place, line) for line in around.before)
+            yield Step(command.place, replaced(session, command.text), command.exit_code, command.said)
+            yield from (Step(command.place, line) for line in around.after)
+
+
+def around_of(session: Session, text: str) -> Around:
+    return next((around for marked, around in session.around.items() if marked in text), Around())
+
+
+def replaced(session: Session, text: str) -> str:
+    for example, own in session.replaced.items():
+        text = text.replace(example, own)
+    return text
+
+
+def is_shown(shown: str, printed: str) -> bool:
+    """Whether a page shows what was printed, but for numbers and blanks; … or ... stand for anything.
+
+    >>> is_shown("found 3 in 0.25 s ...", "found  4 in 1.5 s\\nand more")
+    True
+    >>> is_shown("found 3", "lost 3")
+    False
+    """
+    pieces = re.split(rf"(…|\.\.\.|{NUMBER}|\s+)", shown.strip())
+    pattern = "".join(pattern_of(piece) for piece in pieces if piece)
+    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+
+
+def pattern_of(piece: str) -> str:
+    if piece in {"…", "..."}:
+        return r".*?"
+    if piece.isspace():
+        return r"\s+"
+    return NUMBER if re.fullmatch(NUMBER, piece) else re.escape(piece)
+
+
+RUN = [page for page in pages() if any(block is not None for block, _ in steps_of(page, Session()))]
+
+
+@pytest.fixture(scope="module")
+def service(models_dir: Path, voice_samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A service of the default models for all pages; docs/challenge.md says to set the variable."""
+    assert voice_samples.is_dir()
+    running = start(models_dir, tmp_path_factory.mktemp("service") / "data", variables={"MATCHKA_HEAD_TURN": "true"})
+    yield running
+    stop(running.process)
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_commands_of_a_page_when_run_in_their_order_end_as_it_says(
+    page: str, service: RunningServer, tmp_path: Path
+) -> None:
+    with service.client() as client:
+        for subject in client.subjects().subjects:
+            client.delete_subject(subject.subject_id)
+    address = service.url.removeprefix("http://")
+    parts = [
+        (block, Step(step.place, ADDRESS.sub(address, step.code), step.exit_code, step.said))
+        for block, step in steps_of(page, SESSIONS.get(page, Session()))
+    ]
+    variables = {"MATCHKA_URL": service.url, "MATCHKA_DATA_DIR": str(service.data_dir), "OWN_PORT": str(free_port())}
+    outcomes = run_steps([step for _, step in parts], lay_out(tmp_path), variables)
+    failed = next((outcome for outcome in outcomes if not outcome.is_as_expected), None)
+    assert failed is None, f"{failed}{ADVICE}"
+    compare_with_what_is_shown([(block, outcome) for (block, _), outcome in zip(parts, outcomes, strict=True)])
+
+
+def compare_with_what_is_shown(outcomes: list[tuple[Block | None, Outcome]]) -> None:
+    for block in {block for block, _ in outcomes if block is not None and block.shown}:
+        printed = "".join(outcome.output for of, outcome in outcomes if of == block)
+        assert is_shown(block.shown, printed), (
+            f"{block.place}: the `text` block behind these commands does not show what they printed (numbers aside, "
+            f"… for what differs; a block that is not their output needs a word between the two):\n{printed}"
+        )
+
+
+def test_table_of_sessions_names_pages_and_texts_that_exist() -> None:
+    for page, session in SESSIONS.items():
+        assert page in RUN, f"tests/docs/sessions.py: nothing of {page} is run"
+        blocks = [block for block in blocks_of(page, read(page)) if block.language in {SHELL, PYTHON}]
+        texts = [block.text for block in blocks if block.language == PYTHON]
+        texts += [command.text for block in blocks if block.language == SHELL for command in commands_of(block)]
+        for example in session.replaced:
+            assert any(example in text for text in texts), f"tests/docs/sessions.py: {page} has no {example!r}"
+        for marked in session.around:
+            count = sum(marked in text for text in texts)
+            assert count == 1, f"tests/docs/sessions.py: {count} commands of {page} have {marked!r}"
+
+
+def test_steps_that_end_otherwise_than_expected_when_run_are_told_and_end_the_session(tmp_path: Path) -> None:
+    code = textwrap.dedent(
+        """\
+        cd deploy
+        false
+        echo never"""
+    )
+    steps = [Step(f"p.md:{number}", line) for number, line in enumerate(code.splitlines(), 1)]
+    outcomes = run_steps(steps, lay_out(tmp_path), {})
+    assert [outcome.exit_code for outcome in outcomes] == [0, 1, None]
+    assert "p.md:2: false\nended with 1, expected 0" in str(outcomes[1])
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (Step("p.md:1", "exit 0"), False),
+        (Step("p.md:1", "false | true"), False),
+        (Step("p.md:1", "echo said", said="match: ada"), False),
+        (Step("p.md:1", "echo match: ada", said="match: ada"), True),
+        (Step("p.md:1", "(exit 1)", exit_code=1), True),
+        (Step("p.md:1", "python - <<'END'\nassert False\nEND"), False),
+        (Step("p.md:1", "echo $UNSET"), False),
+    ],
+)
+def test_step_when_run_is_as_expected_only_with_its_code_and_output(step: Step, expected: bool, tmp_path: Path) -> None:
+    (outcome,) = run_steps([step], lay_out(tmp_path), {})
+    assert outcome.is_as_expected == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("match: ada\n", "match: ada\n", True),
+        ("similarity 0.81 of 2 templates", "similarity .79  of\n1 templates", True),
+        ("match: ada", "match: bob", False),
+        ("match: ada", "match: ada\nand more", False),
+        ("match: ada\n…", "match: ada\nand more", True),
+        ("a (b) [c]", "a (b) [c]", True),
+        ("found 3", "found none", False),
+    ],
+)
+def test_output_of_a_page_when_compared_may_differ_in_numbers_and_blanks_alone(
+    shown: str, printed: str, expected: bool
+) -> None:
+    assert is_shown(shown, printed) == expected
