@@ -2,15 +2,18 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import numpy as np
 import pytest
+from onnxruntime import get_available_providers
 
 from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
 from matchka.gallery.galleries import GalleryOpener
+from matchka.gallery.onnx.index import CUDA, open_onnx
 
 has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
 without_gpu = pytest.mark.skipif(has_gpu, reason="there is a GPU here")
@@ -97,12 +100,19 @@ def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(c
     assert "on the CPU" in caplog.text
 
 
+def open_onnx_gpu(half_precision: bool) -> GpuDevice | None:
+    return open_onnx(True, half_precision) if CUDA in get_available_providers() else None
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("half_precision", [False, True])
-def test_search_on_a_gpu_at_scale_equals_brute_force_and_never_shows_what_was_removed(half_precision: bool):
-    device = open_gpu(half_precision)
+@pytest.mark.parametrize("open_device", [open_gpu, open_onnx_gpu])
+def test_search_on_a_gpu_at_scale_equals_brute_force_and_never_shows_what_was_removed(
+    open_device: Callable[[bool], GpuDevice | None], half_precision: bool
+):
+    device = open_device(half_precision)
     if device is None:
-        pytest.skip("FAISS finds no NVIDIA GPU here")
+        pytest.skip("FAISS finds no NVIDIA GPU here, or ONNX Runtime no CUDA")
     rng = np.random.default_rng(2)
     references = rng.normal(size=(200_000, 128)).astype(np.float32)
     references /= np.linalg.norm(references, axis=1, keepdims=True)
