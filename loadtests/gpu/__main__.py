@@ -6,8 +6,11 @@ python -m loadtests.gpu --device cpu --subjects 10000 --http-subjects 1000   the
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -27,18 +30,28 @@ def main() -> None:
     for part in arguments.only:
         console.rule(part)
         command = [sys.executable, "-m", "loadtests.gpu.part", part, *as_arguments(options)]
-        try:
-            code = subprocess.run(command, check=False, timeout=arguments.part_limit_s).returncode
-            why = "" if code == 0 else f"the part ended with {code}; see above"
-        except subprocess.TimeoutExpired:
-            why = f"cut short after {arguments.part_limit_s:g} s"
-        if why:
+        code = ended(command, arguments.part_limit_s)
+        if code != 0:
             failed.append(part)
+            why = f"cut short after {arguments.part_limit_s:g} s" if code is None else f"ended with {code}; see above"
             append(options.output / f"{part}.jsonl", Skipped(part, why))
         write_report(options.output)
     Console(width=160, soft_wrap=True).print(write_report(options.output), markup=False)
     if failed:
         sys.exit(f"not whole: {', '.join(failed)}")
+
+
+def ended(command: list[str], limit_s: float) -> int | None:
+    """The exit status of a part; None where it took too long. None of the processes that it started outlives it."""
+    process = subprocess.Popen(command, process_group=0)
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):  # as where it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 if __name__ == "__main__":

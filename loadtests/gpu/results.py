@@ -29,6 +29,7 @@ def begin(path: Path) -> None:
 
 def append(path: Path, result: Result) -> None:
     """Add a line to the file of a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
 

@@ -41,7 +41,7 @@ class Drawn:
     """
 
     def __init__(self, subjects: int, dim: int, full_dim: int, seed: int = 0) -> None:
-        self.subjects, self._dim = subjects, dim
+        self.subjects, self.dim = subjects, dim
         generator = np.random.default_rng(seed)
         self._base = generator.standard_normal((min(BASE_ROWS, subjects), full_dim), np.float32)
         self.blocks = -(-subjects // len(self._base))
@@ -50,20 +50,24 @@ class Drawn:
 
     def block(self, number: int) -> Vectors:
         """The rows of a block."""
-        size = len(self._base)
-        rows = np.roll(self._base[: min(size, self.subjects - number * size)], number, axis=1)[:, : self._dim]
-        unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        return unit
+        return self._moved(number, self._base[: self._rows_of(number)])
 
     def probes(self, count: int, seed: int) -> tuple[Vectors, Places]:
         """Some rows with noise beside them, and which rows they are: each is the most similar to its probe."""
         generator = np.random.default_rng(seed)
         number = int(generator.integers(self.blocks))
-        block = self.block(number)
-        places = generator.integers(len(block), size=count)
-        noise = generator.standard_normal((count, self._dim), np.float32) * np.float32(0.25 / np.sqrt(self._dim))
-        found: Vectors = block[places] + noise
+        places = generator.integers(self._rows_of(number), size=count)
+        noise = generator.standard_normal((count, self.dim), np.float32) * np.float32(0.25 / np.sqrt(self.dim))
+        found: Vectors = self._moved(number, self._base[places]) + noise
         return found / np.linalg.norm(found, axis=1, keepdims=True), number * len(self._base) + places
+
+    def _rows_of(self, number: int) -> int:
+        return min(len(self._base), self.subjects - number * len(self._base))
+
+    def _moved(self, number: int, rows: Vectors) -> Vectors:
+        kept = np.roll(rows, number, axis=1)[:, : self.dim]
+        unit: Vectors = kept / np.linalg.norm(kept, axis=1, keepdims=True)
+        return unit
 
 
 class FaissSearcher:

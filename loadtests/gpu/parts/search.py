@@ -90,14 +90,13 @@ def filled(engine: str, is_half: bool, drawn: Drawn, options: Options) -> Search
 
     Raises: NoCudaError: FAISS or ONNX Runtime does not see the GPU.
     """
-    dim = drawn.block(0).shape[1]
     searcher: Searcher
     if engine == "faiss":
         if options.is_cuda and not (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus()):
             raise NoCudaError("FAISS sees no GPU: this is faiss-cpu, or the driver is too old for CUDA 12")
-        searcher = FaissSearcher(options.is_cuda, is_half, dim)
+        searcher = FaissSearcher(options.is_cuda, is_half, drawn.dim)
     else:
-        searcher = OnnxSearcher(options.is_cuda, is_half, dim, int(engine.removeprefix("onnx-")))
+        searcher = OnnxSearcher(options.is_cuda, is_half, drawn.dim, int(engine.removeprefix("onnx-")))
     for number in range(drawn.blocks):
         searcher.add(drawn.block(number))
     return searcher

@@ -22,6 +22,15 @@ MEASURED = {
 }
 
 
+def test_part_that_takes_too_long_is_cut_short_and_the_report_says_so(tmp_path: Path):
+    limits = ["--part-limit-s", "0.01", "--device", "cpu", "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "loadtests.gpu", "--only", "search", *limits]
+    ended = subprocess.run(command, cwd=ROOT, check=False, timeout=600, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "not whole: search" in ended.stderr
+    assert "not measured: `search`: cut short after 0.01 s" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_run_on_a_cpu_measures_every_part_and_leaves_out_nothing(models_dir: Path, voice_samples: Path, tmp_path: Path):
     clip = voice_samples / "cards" / "001.wav"
