@@ -11,7 +11,7 @@ from tests.factories.checkout import ROOT
 
 TINY = (
     "--device cpu --subjects 3000 --dims 32 --queries 3 --shard-rows 1024 --batches 1 2 --workers 2"
-    " --http-subjects 500 --turns 2 --seconds 0.05"
+    " --http-subjects 500 --turns 1 --seconds 0.05"
 )
 MEASURED = {
     "runtimes": {"runtimes/faiss/0", "runtimes/onnx-1024/1"},
