@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET: Final = 18
 IR_VERSION: Final = 9
-# A GPU's TopK gives each row of its input to one block of threads: a row of all similarities would keep one block busy
-# and the other hundred idle. So the best of parts come first, and the best of those.
+# A GPU's TopK may give each row of its input to one block of threads: a row of all similarities would keep one block
+# busy and the other hundred idle. So the best of parts come first, and the best of those.
 PART_ROWS: Final = 1024
 ELEMENT_TYPES: Final[Mapping[str, int]] = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
