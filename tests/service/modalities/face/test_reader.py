@@ -3,9 +3,10 @@
 import contextlib
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from matchka.bundles.bundle import read_bundle
 from matchka.errors import NoFaceError, SeveralFacesError
 from matchka.inference.session import open_ort_session
 from matchka.modalities.face.alignment import Template, expected_box
-from matchka.modalities.face.detection import FaceDetector, Sighting
+from matchka.modalities.face.detection import Face, FaceDetector, Sighting
 from matchka.modalities.face.image import ImageLimits
-from matchka.modalities.face.reader import FaceLimits, FaceReader
+from matchka.modalities.face.reader import MIN_CONFIDENCE, FaceLimits, FaceReader
 from matchka.modalities.face.spec import ImageInputSpec
+from matchka.modalities.graph import Graph
 from tests.factories.doubtful_faces import cut_to_eyes, opened
-from tests.factories.junk_pictures import KINDS, junk_pictures
+from tests.factories.junk_pictures import KINDS, junk_pictures, scrambled
 
 SEED, OF_EACH = 11, 40
 ANY_FACE = FaceLimits(min_eye_distance_px=0.0, min_sharpness=0.0, max_yaw=1e9, min_visible=0.0, max_faces=32)
@@ -30,6 +32,18 @@ CLOSE = ImageInputSpec(
     template_points=((38.3, 51.7), (73.5, 51.5), (56.0, 71.7), (41.5, 92.4), (70.7, 92.2)),
     template_weights=(1.0,) * 5,
 )
+
+
+class Counting:
+    """A network that notes how many crops it is shown."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self.crops: list[int] = []
+
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any]) -> list[Any]:
+        self.crops.append(len(input_feed["pixels"]))
+        return self._graph.run(output_names, input_feed)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +68,10 @@ def reader(detector: FaceDetector, default_input: ImageInputSpec, request: pytes
 @pytest.fixture(scope="module")
 def chips(reader: FaceReader, face_samples: Path) -> list[Image.Image]:
     """Chips of the sample people, cut by the reader itself."""
+    return cut(reader, face_samples)
+
+
+def cut(reader: FaceReader, face_samples: Path) -> list[Image.Image]:
     paths = sorted(face_samples.glob("*/*.jpg"))
     return [Image.fromarray(reader.read(path.read_bytes(), "dominant")[0].chip) for path in paths]
 
@@ -162,6 +180,38 @@ def test_read_of_a_chips_corner_or_of_a_face_beside_its_place_finds_nobody(
         beside.paste(chip, (side * 2 // 3, 0))
         assert not is_face(reader, chip.crop((0, 0, side // 3, side // 3)))
         assert not is_face(reader, beside)
+
+
+def test_read_of_aligned_chips_whole_blurred_small_or_scrambled_takes_those_whose_six_looks_agree(
+    detector: FaceDetector, default_input: ImageInputSpec, face_samples: Path
+) -> None:
+    reader = FaceReader(detector, default_input, ImageLimits(25.0), ANY_FACE)
+    chips, rng = cut(reader, face_samples), np.random.default_rng(SEED)
+    whole = [*chips, *(one.picture.resize(chips[0].size) for one in junk_pictures(SEED, 4, chips[0].width))]
+    blurred = [chip.filter(ImageFilter.GaussianBlur(3)) for chip in chips]
+    small = [chip.resize((16, 16)).resize(chip.size, Image.Resampling.BILINEAR) for chip in chips]
+    mixed = [Image.fromarray(scrambled(np.asarray(chip), 2, rng)) for chip in chips for _ in range(12)]
+    template = default_input.template
+    expected = Face(expected_box(template), np.asarray(template.points, np.float32), 0.0)
+    for picture in (*whole, *blurred, *small, *mixed):
+        agreed = detector.look_again(picture, expected).confidence >= MIN_CONFIDENCE
+        assert is_face(reader, picture) == agreed
+
+
+def test_read_of_an_aligned_chip_that_is_certain_is_looked_at_twice_and_of_noise_at_all_sizes(
+    models_dir: Path, default_input: ImageInputSpec, face_samples: Path
+) -> None:
+    graphs = [open_ort_session(models_dir / "face" / f"{name}.onnx", 1) for name in ("pnet", "rnet", "onet")]
+    counting = Counting(graphs[2])
+    reader = FaceReader(FaceDetector(*graphs[:2], counting), default_input, ImageLimits(25.0), ANY_FACE)
+    chip = cut(reader, face_samples)[0]
+    counting.crops.clear()
+    assert is_face(reader, chip)
+    assert counting.crops == [2]
+    counting.crops.clear()
+    noise = np.random.default_rng(SEED).integers(0, 256, (*chip.size, 3), np.uint8)
+    assert not is_face(reader, Image.fromarray(noise))
+    assert counting.crops == [2, 6]
 
 
 def test_read_of_an_aligned_chip_keeps_its_pixels(reader: FaceReader, chips: list[Image.Image]) -> None:
