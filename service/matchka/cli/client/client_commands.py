@@ -27,6 +27,10 @@ from matchka.cli.client.options import (
     model_for,
 )
 from matchka.cli.client.sources import sample_of, samples_of
+from matchka.cli.enrolment.display import show_summary
+from matchka.cli.enrolment.enrol_people import Run, enrol_people
+from matchka.cli.enrolment.options import Jobs, JournalFile, OutcomeFile, PatienceS, People, require_no_subject
+from matchka.cli.enrolment.requests import Terms
 from matchka.cli.output.decision_table import decision_table
 from matchka.cli.output.model_tables import memory_of, tables_of
 from matchka.cli.output.report import NO_MATCH, Report, reporting, say, unsaid
@@ -39,7 +43,7 @@ from matchka.client.answers import (
     ModelsAnswer,
     VerifyAnswer,
 )
-from matchka.errors import InvalidFieldError
+from matchka.errors import InvalidFieldError, MissingFieldError
 
 COMPONENTS_SHOWN: Final = 8
 WARNING_STYLE: Final = "yellow"
@@ -50,7 +54,7 @@ commands = typer.Typer()
 @commands.command()
 @reporting
 def enroll(
-    subject_id: str,
+    subject_id: Annotated[str | None, typer.Argument(help="Whom the samples are of; nobody with --from.")] = None,
     files: OptionalFiles = None,
     model: ModelName = None,
     face: FaceOption = None,
@@ -90,10 +94,25 @@ def enroll(
     ] = None,
     record: Record = None,
     camera: Camera = False,
+    people: People = None,
+    jobs: Jobs = 4,
+    journal: JournalFile = None,
+    report: OutcomeFile = None,
+    patience_s: PatienceS = 300.0,
     url: Url = None,
 ) -> Report:
-    """Enrol a subject from one or more samples."""
+    """Enrol a subject from one or more samples, or the people of a file. Exit code 1: samples of theirs failed."""
     client = connected(url)
+    if people is not None:
+        require_no_subject({"SUBJECT_ID": subject_id, "--mode": mode, "--on-error": on_error})
+        terms = Terms((face, sample_format), on_duplicate, force, consent, purpose, expires_at)
+        run = Run(jobs, patience_s, journal, report)
+        done = enrol_people(client, people, lambda file: model or model_for(file), terms, run, Console(stderr=True))
+        return Report(done, lambda console: show_summary(console, done), done.exit_code)
+    if subject_id is None:
+        raise MissingFieldError(
+            "There is nobody to enrol.", value="subject_id", remedy="Name a subject, or a file of people with --from."
+        )
     given = samples_of(files, record, camera)
     answer = client.enroll(
         subject_id,

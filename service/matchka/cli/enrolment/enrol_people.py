@@ -1,0 +1,92 @@
+"""`matchka enroll --from people.csv`: the samples of a file of people, enrolled by a service."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from rich.console import Console
+
+from matchka.cli.enrolment.display import displayed, show_summary
+from matchka.cli.enrolment.journal import SUFFIX, opened_journal
+from matchka.cli.enrolment.outcomes import PeopleEnrolled, Tally, outcome_file
+from matchka.cli.enrolment.people_file import PeopleFile, read_people
+from matchka.cli.enrolment.requests import Terms
+from matchka.cli.enrolment.sender import Patience, Sender
+from matchka.cli.enrolment.workers import interruptible, outcomes_of
+from matchka.client import Client
+from matchka.errors import MatchkaError, UnknownModelError
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the people of a file are enrolled.
+
+    Attributes:
+        jobs: so many subjects at once.
+        patience_s: seconds without an answer after which the run ends.
+        journal: in place of the one beside the file.
+        report: a CSV file with a row for each sample.
+    """
+
+    jobs: int
+    patience_s: float
+    journal: Path | None = None
+    report: Path | None = None
+
+
+def enrol_people(
+    client: Client, path: Path, model_of: Callable[[Path], str], terms: Terms, run: Run, console: Console
+) -> PeopleEnrolled:
+    """Enrol the people of a file.
+
+    Args:
+        client: of the service.
+        path: of the file.
+        model_of: the model of a sample whose row names none.
+        terms: of every enrolment.
+        run: how.
+        console: where people see how far it is.
+
+    Raises:
+        PeopleFileError: the file cannot be read, or has faults.
+        JournalError: the journal is none of this service, or cannot be written.
+        OutcomeFileError: the report cannot be written.
+        UnknownModelError: a row's model is not served.
+        MatchkaError: the service is not there, went away for too long, or refuses the key.
+    """
+    people = read_people(path, model_of)
+    _require_served(client, people)
+    if people.unused:
+        console.print(f"columns that are not used: {', '.join(people.unused)}", markup=False, highlight=False)
+    journal_path = run.journal or path.with_name(path.name + SUFFIX)
+    tally, stop = Tally(len(people.rows)), Event()
+    try:
+        with (
+            opened_journal(journal_path, client.url) as journal,
+            outcome_file(run.report) as write,
+            displayed(console, tally.rows) as display,
+            interruptible(stop, display.say),
+        ):
+            sender = Sender(client, people, terms, journal, Patience(run.patience_s, display.say), stop)
+            for found in outcomes_of(people.subjects(), sender.outcomes, run.jobs, stop):
+                tally.add(found)
+                write(found)
+                display.show(tally)
+    except MatchkaError:
+        if tally.counts.total():
+            show_summary(console, tally.summary())
+        raise
+    return tally.summary()
+
+
+def _require_served(client: Client, people: PeopleFile) -> None:
+    """Ask the service for its models, so that a wrong address, key or model ends the run before anything is sent."""
+    served = {model.name for model in client.models().models}
+    for row in people.rows:
+        if row.model not in served:
+            raise UnknownModelError(
+                f"{people.path}, line {row.line}: The service has no such model; it has {', '.join(sorted(served))}.",
+                value=row.model,
+                remedy="Correct the column model, or name one with --model.",
+            )

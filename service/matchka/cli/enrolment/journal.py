@@ -1,0 +1,169 @@
+"""The journal beside a file of people: which samples are enrolled, so that the next run need not send them again.
+
+It only spares the sending. Without it, or without its last lines, the service answers as it did before, or finds the
+templates and stores nothing.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from matchka.cli.enrolment.errors import JournalError
+from matchka.cli.enrolment.people_file import Row
+
+SUFFIX: Final = ".journal"
+NAME: Final = "matchka enroll"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sample that is enrolled.
+
+    Attributes:
+        subject_id: whose.
+        model: of its template.
+        file: as the row names it.
+        digest: sha256 of its bytes, in hexadecimal.
+        template_id: None where the service had it before, and did not tell which.
+    """
+
+    subject_id: str
+    model: str
+    file: str
+    digest: str
+    template_id: str | None
+
+
+class Journal:
+    """The samples that are known to be enrolled. Threads may share it. Made by opened_journal()."""
+
+    def __init__(self, path: Path, descriptor: int, entries: Iterable[Entry]) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._lock = Lock()
+        self._enrolled: set[tuple[str, str, str]] = set()
+        self._newest: dict[tuple[str, str, str], Entry] = {}
+        for entry in entries:
+            self._note(entry)
+
+    def has(self, row: Row, digest: str) -> bool:
+        """Whether a sample of these bytes is enrolled of the subject of a row."""
+        return (row.subject_id, row.model, digest) in self._enrolled
+
+    def earlier(self, row: Row, digest: str) -> Entry | None:
+        """What was enrolled of the file of a row when it held other bytes."""
+        found = self._newest.get((row.subject_id, row.model, row.file))
+        return found if found is not None and found.digest != digest else None
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Write what was enrolled, at once: after a SIGKILL at most its last line is in part there.
+
+        Raises: JournalError: it cannot be written.
+        """
+        added = list(entries)
+        text = "".join(_line(asdict(entry)) for entry in added)
+        with self._lock:
+            _write(self._path, self._descriptor, text)
+            for entry in added:
+                self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        self._enrolled.add((entry.subject_id, entry.model, entry.digest))
+        self._newest[entry.subject_id, entry.model, entry.file] = entry
+
+
+@contextmanager
+def opened_journal(path: Path, url: str) -> Iterator[Journal]:
+    """The journal of a service, made where there is none.
+
+    Args:
+        path: of the file.
+        url: the service's.
+
+    Raises: JournalError: it is none, that of another service, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise JournalError(
+            "The journal cannot be opened.",
+            value=path,
+            remedy=f"Name a file that can be written with --journal ({error.strerror}).",
+        ) from error
+    try:
+        yield _read(path, descriptor, url)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, descriptor: int, url: str) -> Journal:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise _no_journal(path)
+    with open(descriptor, "rb", closefd=False) as file:
+        first, *lines = file.read().split(b"\n")
+    header = _line({"journal": NAME, "version": VERSION, "url": url})
+    if not lines and header.encode().startswith(first):  # new, or interrupted in its first line
+        os.ftruncate(descriptor, 0)
+        _write(path, descriptor, header)
+        return Journal(path, descriptor, ())
+    _require_of(path, first, url)
+    if lines and lines[-1]:  # interrupted in its last line, whose sample is sent again
+        _write(path, descriptor, "\n")
+    return Journal(path, descriptor, [entry for entry in map(_entry, lines) if entry is not None])
+
+
+def _require_of(path: Path, first: bytes, url: str) -> None:
+    try:
+        header = json.loads(first)
+        is_journal = isinstance(header, dict) and (header.get("journal"), header.get("version")) == (NAME, VERSION)
+    except ValueError:
+        is_journal = False
+    if not is_journal:
+        raise _no_journal(path)
+    if header.get("url") != url:
+        raise JournalError(
+            f"The journal {path} is of another service than {url}.",
+            value=header.get("url"),
+            remedy="Name another one with --journal; or, where it is the same service, delete this one: all is sent "
+            "again, and nothing enrolled twice.",
+        )
+
+
+def _no_journal(path: Path) -> JournalError:
+    return JournalError(
+        "This is no journal of enrolments.", value=path, remedy="Name another file with --journal, or none."
+    )
+
+
+def _entry(line: bytes) -> Entry | None:
+    """The sample of a line; None where the line is not whole."""
+    try:
+        entry = Entry(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+    texts = (entry.subject_id, entry.model, entry.file, entry.digest)
+    return entry if all(isinstance(text, str) for text in texts) else None
+
+
+def _line(fields: dict[str, object]) -> str:
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, descriptor: int, text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError as error:
+        raise JournalError(
+            "The journal cannot be written.",
+            value=path,
+            remedy=f"Make room, or name another file with --journal, and run the command again ({error.strerror}).",
+        ) from error

@@ -1,0 +1,213 @@
+"""The enrolment of one subject after the other: what is sent, what is waited for, and what every answer means."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event, Lock
+from typing import Final
+
+from matchka.cli.enrolment.journal import Entry, Journal
+from matchka.cli.enrolment.outcomes import Outcome, Status, outcome_of
+from matchka.cli.enrolment.people_file import PeopleFile, Row
+from matchka.cli.enrolment.requests import Loaded, Terms, UnusableFileError, fits, halves, idempotency_key, load
+from matchka.client import Client
+from matchka.client.answers import EnrollAnswer
+from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError
+
+PAUSE_S: Final = 1.0  # where the service does not say how long
+NO_ROOM: Final = (429, 503)
+TOO_LARGE: Final = ("body_too_large", "too_many_files")
+PRESENT: Final = "duplicate_sample"
+UNDONE: Final = "enrolment_undone"
+UNDONE_REMEDY: Final = "To enrol it anew before a day has passed, name it alone: `matchka enroll SUBJECT FILE`."
+
+
+class InterruptedSendingError(Exception):
+    """The run was interrupted while a request waited to be sent again."""
+
+
+class Patience:
+    """How long the run goes on without an answer of the service. Workers share it.
+
+    Args:
+        limit_s: seconds without any answer.
+        say: is told what is waited for; an empty text when that is over.
+    """
+
+    def __init__(self, limit_s: float, say: Callable[[str], None]) -> None:
+        self.limit_s = limit_s
+        self._say = say
+        self._silent_since: float | None = None
+        self._lock = Lock()
+
+    def answered(self) -> None:
+        """Note an answer."""
+        with self._lock:
+            was_silent, self._silent_since = self._silent_since is not None, None
+        if was_silent:
+            self._say("")
+
+    def require(self, error: ServiceUnreachableError) -> None:
+        """Note that no answer came. Raises: ServiceUnreachableError: the same, where none came for too long."""
+        now = time.monotonic()
+        with self._lock:
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            silent_s = now - self._silent_since
+        if silent_s >= self.limit_s:
+            raise error
+        self._say(error.detail)
+
+
+class Sender:
+    """Enrols subjects. Threads may share it.
+
+    Args:
+        client: of the service.
+        people: whose samples.
+        terms: of every enrolment.
+        journal: of what is enrolled.
+        patience: with the service.
+        stop: set where nothing more is to be sent.
+    """
+
+    def __init__(
+        self, client: Client, people: PeopleFile, terms: Terms, journal: Journal, patience: Patience, stop: Event
+    ) -> None:
+        self._client = client
+        self._people = people
+        self._terms = terms
+        self._journal = journal
+        self._patience = patience
+        self._stop = stop
+
+    def outcomes(self, rows: Sequence[Row]) -> Iterator[list[Outcome]]:
+        """Enrol the samples of one subject and model that are not enrolled yet.
+
+        Raises:
+            RequestFailedError: the key is unknown or may not enrol.
+            ServiceUnreachableError: the service did not answer for too long.
+            JournalError: what was enrolled cannot be written down.
+        """
+        piece: list[Loaded] = []
+        for row in rows:
+            if self._stop.is_set():
+                return
+            try:
+                one = load(row, self._people.sample(row))
+            except UnusableFileError as error:
+                yield [outcome_of(row, Status.FAILED, code=error.code, detail=error.detail, remedy=error.remedy)]
+                continue
+            if not fits(piece, one):
+                yield from self._sent(piece)
+                piece = []
+            if self._journal.has(row, one.digest):
+                yield [outcome_of(row, Status.PRESENT)]
+            else:
+                piece.append(one)
+        if piece:
+            yield from self._sent(piece)
+
+    def _sent(self, piece: Sequence[Loaded]) -> Iterator[list[Outcome]]:
+        if self._stop.is_set():
+            return
+        try:
+            found = self._enrolled(piece, self._answer(piece))
+        except InterruptedSendingError:
+            return
+        except RequestFailedError as error:
+            if error.code in TOO_LARGE and len(piece) > 1:
+                for half in halves(piece):
+                    yield from self._sent(half)
+                return
+            found = self._refused(piece, error)
+        known = [(one, outcome) for one, outcome in zip(piece, found, strict=True) if outcome.status != Status.FAILED]
+        self._journal.add(_entry(one, outcome) for one, outcome in known)
+        yield found
+
+    def _answer(self, piece: Sequence[Loaded]) -> EnrollAnswer:
+        """Send a request until it is answered.
+
+        Raises:
+            InterruptedSendingError: nothing more is to be sent, and this request was not answered.
+            RequestFailedError: it is refused.
+        """
+        row, terms = piece[0].row, self._terms
+        waits_until = time.monotonic() + self._patience.limit_s
+        while True:
+            try:
+                answer = self._client.enroll(
+                    row.subject_id,
+                    [one.sample for one in piece],
+                    row.model,
+                    *terms.of_samples,
+                    on_duplicate=terms.on_duplicate,
+                    on_error="skip",
+                    force=terms.force,
+                    consent=terms.consent,
+                    purpose=terms.purpose,
+                    expires_at=terms.expires_at,
+                    idempotency_key=idempotency_key(piece, terms),
+                )
+            except ServiceUnreachableError as error:
+                self._patience.require(error)
+                pause_s = PAUSE_S
+            except RequestFailedError as error:
+                self._patience.answered()
+                if error.status not in NO_ROOM or time.monotonic() >= waits_until:
+                    raise
+                pause_s = PAUSE_S if error.retry_after_s is None else error.retry_after_s
+            else:
+                self._patience.answered()
+                return answer
+            if self._stop.wait(pause_s):
+                raise InterruptedSendingError
+
+    def _enrolled(self, piece: Sequence[Loaded], answer: EnrollAnswer) -> list[Outcome]:
+        skipped = {one.file: one for one in answer.skipped}
+        templates = {one.file: one.template_id or "" for one in answer.files}
+        similar = " ".join(other.subject_id for other in answer.similar_subjects or ())
+        found = []
+        for place, one in enumerate(piece, start=1):
+            if place in skipped:
+                problem = skipped[place]
+                found.append(_judged(one.row, problem.code, problem.detail, problem.remedy))
+                continue
+            earlier = self._journal.earlier(one.row, one.digest)
+            detail = remedy = ""
+            if earlier is not None:
+                detail = "The file was changed; what it held before stays enrolled."
+                remedy = f"`matchka subjects delete-template {earlier.template_id}`" if earlier.template_id else ""
+            told = {"template_id": templates.get(place, ""), "detail": detail, "remedy": remedy}
+            found.append(outcome_of(one.row, Status.ENROLLED, similar_subjects=similar, **told))
+        return found
+
+    def _refused(self, piece: Sequence[Loaded], error: RequestFailedError) -> list[Outcome]:
+        """What a refusal of all files says of each; those that it does not name share its reason.
+
+        Raises: RequestFailedError: the same, where it would be that of every request.
+        """
+        if ends_all(error):
+            raise error
+        skipped = {one.file: one for one in error.skipped}
+        whole = (error.code, error.detail, UNDONE_REMEDY if error.code == UNDONE else error.remedy)
+        reasons = (
+            (skipped[place].code, skipped[place].detail, skipped[place].remedy) if place in skipped else whole
+            for place in range(1, len(piece) + 1)
+        )
+        return [_judged(one.row, *reason) for one, reason in zip(piece, reasons, strict=True)]
+
+
+def ends_all(error: MatchkaError) -> bool:
+    """Whether every other request would be refused as well: by a key that is unknown or may not enrol."""
+    if not isinstance(error, RequestFailedError):
+        return False
+    return error.status == 401 or (error.code == "missing_scope" and error.value == "enroll")
+
+
+def _judged(row: Row, code: str, detail: str, remedy: str) -> Outcome:
+    if code == PRESENT:
+        return outcome_of(row, Status.PRESENT)
+    return outcome_of(row, Status.FAILED, code=code, detail=detail, remedy=remedy)
+
+
+def _entry(one: Loaded, outcome: Outcome) -> Entry:
+    return Entry(one.row.subject_id, one.row.model, one.row.file, one.digest, outcome.template_id or None)
