@@ -40,7 +40,7 @@ class Outcome:
         code: of what refused it.
         detail: what is to be known, one sentence.
         remedy: what can be done about it.
-        similar_subjects: others who may be the same person, with a space between them.
+        similar_subjects: others who may be the same person, with a space between them; on the first row of a request.
     """
 
     line: int

@@ -178,6 +178,7 @@ class Sender:
                 remedy = f"`matchka subjects delete-template {earlier.template_id}`" if earlier.template_id else ""
             told = {"template_id": templates.get(place, ""), "detail": detail, "remedy": remedy}
             found.append(outcome_of(one.row, Status.ENROLLED, similar_subjects=similar, **told))
+            similar = ""  # it is of the subject, and told once
         return found
 
     def _refused(self, piece: Sequence[Loaded], error: RequestFailedError) -> list[Outcome]:
