@@ -289,6 +289,26 @@ def verify(
         console.print(f"{folder} checks out: {found.label}, content {found.digest[:8]}", highlight=False)
 
 
+@app.command()
+def plot(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle that embeds: models/voice …")],
+    picture: Annotated[
+        Path | None, typer.Argument(help="A .svg or .png file; NAME.svg in this folder by default.")
+    ] = None,
+    timed: Annotated[
+        bool, typer.Option("--timed/--untimed", help="Time a search at each dim on this machine, for some seconds.")
+    ] = True,
+) -> None:
+    """Draw DET curves, and accuracy and cost against dim, of what a bundle states."""
+    from matchka.bundles.bundle import read_bundle
+    from matchka_export.plots.figure import draw_bundle
+
+    read = read_bundle(bundle)
+    path = picture or Path(f"{read.manifest.name}.svg")
+    draw_bundle(read.manifest, path, timed)
+    Console(stderr=True, soft_wrap=True).print(f"Wrote {path}.", highlight=False, markup=False)
+
+
 def main() -> None:
     """Entry point; an error of ours is one message and exit status 2."""
     try:

@@ -12,9 +12,9 @@ from scipy.stats import norm
 from matchka_train.evaluation.validation import Report
 from matchka_train.metrics.error_rates import det_curve
 from matchka_train.metrics.pairs import PairSimilarities
+from matchka_train.run.det_axes import set_det_axes
 from matchka_train.run.page import new_figure, write_page
 
-SHOWN_RATES: Final = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4)  # ticks of the DET plot
 PLOT_POINTS: Final = 2000  # of a DET curve; more are not visible
 HISTOGRAM_BINS: Final = 80
 
@@ -109,9 +109,7 @@ def _det(pairs_at: Callable[[int], PairSimilarities], dims: Sequence[int]) -> Fi
         chosen = np.flatnonzero(inside)
         chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, PLOT_POINTS).astype(int))] if len(chosen) else chosen
         at.plot(norm.ppf(curve.fmr[chosen]), norm.ppf(curve.fnmr[chosen]), label=f"dim {dim}")
-    ticks, labels = norm.ppf(SHOWN_RATES), [f"{100 * rate:g}" for rate in SHOWN_RATES]
-    at.set(xlabel="FMR %", ylabel="FNMR %", xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
-    at.set(xlim=(norm.ppf(0.0005), norm.ppf(0.5)), ylim=(norm.ppf(0.0005), norm.ppf(0.5)))
+    set_det_axes(at)
     at.legend(loc="upper right")
     return figure
 
