@@ -28,7 +28,9 @@ def reported_errors(as_json: bool = False) -> Iterator[None]:
         if as_json:
             typer.echo(json.dumps(problem_of(error)), err=True)
         else:
-            Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            Console(stderr=True, emoji=False).print(
+                f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            )
         raise typer.Exit(FAILED) from error
 
 

@@ -60,7 +60,7 @@ def reporting(command: Callable[P, Report]) -> Callable[..., None]:
                 if report.beside:
                     typer.echo(report.beside, err=True)
             else:
-                report.show(Console())
+                report.show(Console(emoji=False))
         if report.exit_code:
             raise typer.Exit(report.exit_code)
 
@@ -80,7 +80,7 @@ def text_of(document: BaseModel | Mapping[str, Any] | Sequence[Mapping[str, Any]
 
 def say(console: Console, text: str, style: str | None = None) -> None:
     """Print a line as it stands: names of files and subjects are no markup, and a pipe breaks no line."""
-    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, style=style, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def unsaid(_console: Console) -> None:

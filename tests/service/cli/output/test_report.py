@@ -77,6 +77,14 @@ def test_lists_of_several_pages_are_one_document(small_server: SmallServer, monk
     assert deleted == [{"subject_id": name, "deleted": True} for name in names]
 
 
+def test_names_that_look_like_emoji_stay_as_they_are(small_server: SmallServer, tmp_path: Path):
+    (tmp_path / "a.wav").write_bytes(sample(9))
+    assert "enrolled a:key:b: 1 new" in run(small_server, "enroll", "a:key:b", tmp_path / "a.wav").stdout
+    assert "a:key:b" in run(small_server, "subjects", "list").stdout
+    assert "a:key:c" in run(small_server, "subjects", "show", "a:key:c").stderr
+    run(small_server, "subjects", "delete", "a:key:b")
+
+
 def test_refusal_with_json_is_one_problem_on_the_error_stream(small_server: SmallServer):
     done = run(small_server, "subjects", "show", "nobody", "--json")
     assert (done.exit_code, done.stdout) == (FAILED, "")
