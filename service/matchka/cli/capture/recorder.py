@@ -34,7 +34,8 @@ MICROPHONE: Final = Device(
         ),
         "ffmpeg": lambda path, seconds: (
             *("-nostdin", "-loglevel", "error", "-f", FFMPEG_INPUT[0], "-i", FFMPEG_INPUT[1]),
-            *("-t", str(seconds), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-c:a", "pcm_s16le", "-y", str(path)),
+            *("-t", str(seconds), "-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-c:a", "pcm_s16le"),
+            *("-flush_packets", "1", "-y", str(path)),  # so that the meter sees it at once
         ),
     },
     NoRecorderError,
@@ -60,24 +61,29 @@ def record(seconds: int) -> bytes:
         def watch(path: Path, passed_s: float) -> None:
             level = level_db(path)
             left = max(0.0, seconds - passed_s)
-            shown = f"{level:.0f} dB" if level > QUIETEST_DB else "nothing is heard"
-            progress.update(
-                meter, completed=level - QUIETEST_DB, level=shown, description=f"recording: {left:.0f} s left"
-            )
+            progress.update(meter, description=f"recording: {left:.0f} s left")
+            if level is not None:
+                shown = f"{level:.0f} dB" if level > QUIETEST_DB else "nothing is heard"
+                progress.update(meter, completed=level - QUIETEST_DB, level=shown)
 
         return MICROPHONE.take(seconds, watch)
 
 
-def level_db(path: Path) -> float:
-    """The peak at the end of a clip that is being written, in dB of full scale, from QUIETEST_DB to 0."""
+def level_db(path: Path) -> float | None:
+    """The peak at the end of a clip that is being written, in dB of full scale; None where there is nothing yet.
+
+    Silence is QUIETEST_DB.
+    """
     wanted = round(METER_S * SAMPLE_RATE_HZ) * SAMPLE_BYTES
     try:
         content = path.read_bytes()[HEADER_BYTES:]
     except OSError:  # the program has not begun
-        return QUIETEST_DB
+        return None
     whole = len(content) - len(content) % SAMPLE_BYTES
     samples = array("h", content[max(0, whole - wanted) : whole])
     if sys.byteorder == "big":
         samples.byteswap()
-    peak = max((abs(sample) for sample in samples), default=0)
+    if not samples:
+        return None
+    peak = max(abs(sample) for sample in samples)
     return max(QUIETEST_DB, 20 * math.log10(peak / FULL_SCALE)) if peak else QUIETEST_DB

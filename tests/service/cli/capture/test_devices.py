@@ -118,6 +118,8 @@ def test_enroll_from_the_camera_asks_for_the_model_of_pictures(
 @pytest.mark.parametrize("amplitude", [1.0, 0.1, 0.001])
 def test_meter_shows_the_peak_of_the_last_moment_of_a_clip_that_grows(tmp_path: Path, amplitude: float):
     path = tmp_path / "clip.wav"
+    assert level_db(path) is None
+    path.write_bytes(b"\0" * 1044)
     assert level_db(path) == QUIETEST_DB
     loud_then = np.concatenate(
         [np.full(SAMPLE_RATE_HZ, 30_000), amplitude * 32_767 * np.sin(np.arange(SAMPLE_RATE_HZ))]
