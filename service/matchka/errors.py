@@ -195,6 +195,10 @@ class NotAudioError(MatchkaError):
     """Bytes that no audio decoder recognises."""
 
 
+class FormatNotEnabledError(MatchkaError):
+    """A file of a format that is read only where the operator names it."""
+
+
 class TruncatedFileError(MatchkaError):
     """A file that ends before its own header says."""
 

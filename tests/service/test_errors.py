@@ -136,6 +136,7 @@ CASES = [
     embed(errors.EmptyFileError, b""),
     embed(errors.NotAudioError, b"\xff\xd8\xff\xe0 a photograph"),
     embed(errors.TruncatedFileError, GOOD[:-1000]),
+    embed(errors.FormatNotEnabledError, b"\x1aE\xdf\xa3 a browser's recording", "webm"),
     embed(errors.NoSamplesError, encoded(np.zeros(0))),
     embed(errors.SilenceError, encoded(np.zeros(16000))),
     embed(errors.TooLittleSpeechError, sample(1, 0, 0.2)),

@@ -29,5 +29,5 @@ def require_media_types(manifest: Manifest, files: Iterable[bytes]) -> None:
             raise InvalidFieldError(
                 f"The model {manifest.name} takes {modality.samples}.",
                 value=file.media_type,
-                remedy=f"Send one of {', '.join(modality.media_types)} and name its type, or use another model.",
+                remedy=f"Send one of {modality.stated_media_types}, and name its type, or use another model.",
             )

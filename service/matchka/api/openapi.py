@@ -137,6 +137,7 @@ ERRORS: Final[tuple[tuple[frozenset[str], tuple[type[MatchkaError], ...]], ...]]
         (
             errors.EmptyFileError,
             errors.TruncatedFileError,
+            errors.FormatNotEnabledError,
             errors.ZeroVectorError,
             errors.NonFiniteEmbeddingError,
         ),

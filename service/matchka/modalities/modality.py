@@ -213,6 +213,7 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
         options_for: options for a purpose, out of the values that a caller gave by the names of `option_names`;
             InvalidFieldError refuses a value.
         media_types: of the files that are read.
+        extra_media_types: of those that are read where a setting names their format.
         cost_s: seconds of one core that a file is likely to take, by its length and its header alone; any bytes may
             be asked about. What it really took is charged afterwards.
         errors: those that only its samples meet, with the stable code of each.
@@ -235,10 +236,17 @@ class Modality(Generic[SpecT, LimitsT, OptionsT]):
     media_types: tuple[str, ...]
     cost_s: Callable[[bytes], float]
     errors: Mapping[type[MatchkaError], str]
+    extra_media_types: tuple[str, ...] = ()
     nothing_found: tuple[type[MatchkaError], ...] = ()
     turn_of: Callable[[Any], float] | None = None
     too_poor: Callable[[float, float], MatchkaError] | None = None
     least_parallel_rows: int = 1
+
+    @property
+    def stated_media_types(self) -> str:
+        """The media types for people: those that are always read, and those that a setting adds."""
+        always, extra = ", ".join(self.media_types), ", ".join(self.extra_media_types)
+        return f"{always}; where the service is set to read them, {extra}" if extra else always
 
     @property
     def kind(self) -> str:

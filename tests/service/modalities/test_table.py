@@ -36,7 +36,7 @@ def test_read_limits_takes_every_limit_from_its_variable_and_the_rest_by_default
         "MATCHKA_FACE__MIN_VISIBLE": "0.9",
     }
     expected = {
-        "audio": {"max_s": 7.5, "min_speech_s": 0.25},
+        "audio": {"max_s": 7.5, "min_speech_s": 0.25, "formats": ()},
         "image": {
             "max_megapixels": 3.5,
             "max_faces": 5,
@@ -45,6 +45,7 @@ def test_read_limits_takes_every_limit_from_its_variable_and_the_rest_by_default
             "max_yaw": 0.7,
             "min_visible": 0.9,
             "min_enrolled_px": None,
+            "formats": (),
         },
     }
     limits = read_limits(read_settings(given).modalities)

@@ -53,7 +53,7 @@ Notes = Annotated[
     BeforeValidator(read_metadata),
     WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]}}),
 ]
-MEDIA_TYPES: Final = " ".join(f"For {known.things}: {', '.join(known.media_types)}." for known in MODALITIES.values())
+MEDIA_TYPES: Final = " ".join(f"For {known.things}: {known.stated_media_types}." for known in MODALITIES.values())
 Files = Annotated[list[FileBytes], Field(min_length=1, description=f"1 to 32 files. {MEDIA_TYPES}")]
 StatedFiles = Annotated[
     list[FileBytes],

@@ -14,6 +14,7 @@ from matchka.errors import (
     UnsupportedSampleRateError,
 )
 from matchka.modalities.audio.cost import cost_s
+from matchka.modalities.audio.decoders.table import EXTRA_FORMATS
 from matchka.modalities.audio.reader import AudioOptions, open_reader
 from matchka.modalities.audio.settings import AudioSettings
 from matchka.modalities.audio.spec import AudioInputSpec
@@ -35,6 +36,7 @@ AUDIO: Final = Modality(
     option_names=(),
     options_for=options_for,
     media_types=("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"),
+    extra_media_types=tuple(name for known in EXTRA_FORMATS for name in known.media_types),
     cost_s=cost_s,
     errors={
         NotAudioError: "not_audio",

@@ -17,10 +17,14 @@ from matchka.errors import (
     NoFaceError,
     NotImageError,
 )
+from matchka.modalities.extra_formats import find_format
+from matchka.modalities.face import heif
 from matchka.modalities.face.image_files import BareFile, damaged, read_orientation, strip_metadata
 
 # Pillow reads more; fewer decoders are exposed to untrusted input
 READABLE_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
+ALWAYS_READ: Final = "JPEG, PNG, WebP or BMP"
+FORMATS_SETTING: Final = "MATCHKA_FACE__FORMATS"
 WHITE: Final = (255, 255, 255)
 # How a picture of each EXIF orientation is turned upright (Exif 2.32, 4.6.4).
 UPRIGHT: Final = {
@@ -46,7 +50,7 @@ COEFFICIENT_BYTES: Final = 2
 ALLOWED_BYTES_PER_PIXEL: Final = 10.5
 BMP_RUN_LENGTHS: Final = (1, 2)  # compression of BMP that Pillow undoes run by run, in Python
 BAND_PX: Final = 1 << 20  # pixels converted at a time, where a conversion makes copies
-# What Pillow's parsers raise on damaged or hostile files.
+# What Pillow's parsers, and libheif (RuntimeError), raise on damaged or hostile files.
 DAMAGE: Final = (
     OSError,
     SyntaxError,
@@ -56,6 +60,7 @@ DAMAGE: Final = (
     IndexError,
     OverflowError,
     EOFError,
+    RuntimeError,
     struct.error,
 )
 
@@ -64,13 +69,14 @@ Part: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """How many million pixels a picture may have."""
+    """How many million pixels a picture may have, and which further formats are read (heif.EXTRA_FORMATS)."""
 
     max_megapixels: float
+    formats: tuple[str, ...] = ()
 
 
 def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
-    """Decode JPEG, PNG, WebP or BMP and turn it upright; of an animation, the first picture.
+    """Decode JPEG, PNG, WebP, BMP or a further format and turn it upright; of several pictures, the first or main one.
 
     8 and 16 bit, grey, palette, RGB, CMYK; transparency is laid over white. Of the metadata only the
     orientation is read, from EXIF or else XMP; colour profiles are ignored. GIF, SVG and all else are refused.
@@ -86,6 +92,7 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
 
     Raises:
         EmptyFileError, NotImageError: not a picture of a known kind.
+        FormatNotEnabledError: of a further format that the limits do not name.
         ImageTooLargeError: more pixels than allowed, or of a format that takes too much memory for as many.
         ImageTooThinError: more than 20 times as long as it is wide.
         NoFaceError: a side of less than 16 pixels.
@@ -95,14 +102,13 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
     if not data:
         raise EmptyFileError("The file is empty (0 bytes).", remedy="Send the picture's bytes in the file field.")
     bare = strip_metadata(data)
+    extra = find_format(data, heif.EXTRA_FORMATS, limits.formats, setting=FORMATS_SETTING, always=ALWAYS_READ)
     try:
-        image = Image.open(io.BytesIO(bare.data), formats=READABLE_FORMATS)
+        image = Image.open(io.BytesIO(bare.data), formats=READABLE_FORMATS) if extra is None else extra.decoder(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(limits, error) from error
     except UnidentifiedImageError as error:
-        raise NotImageError(
-            "The file is not a picture of a known kind.", remedy="Send JPEG, PNG, WebP or BMP."
-        ) from error
+        raise NotImageError("The file is not a picture of a known kind.", remedy=f"Send {ALWAYS_READ}.") from error
     except DAMAGE as error:
         raise damaged(error) from error
     try:
@@ -175,6 +181,8 @@ def _decoding_bytes(image: Image.Image, bare: BareFile, size: tuple[int, int]) -
     decoder = 0.0
     if image.format == "WEBP":
         decoder = WEBP_BYTES * pixels
+    elif image.format == "HEIF":
+        decoder = heif.decoding_bytes(image.info, image.mode) * pixels
     elif isinstance(image, JpegImageFile) and (bare.scans > 1 or "progressive" in image.info):
         areas = [across * down for _, across, down, _ in image.layer]
         widest = max(across for _, across, _, _ in image.layer) * max(down for _, _, down, _ in image.layer)

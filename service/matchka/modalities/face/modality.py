@@ -16,6 +16,7 @@ from matchka.errors import (
     TooManyFacesError,
 )
 from matchka.modalities.face.cost import cost_s
+from matchka.modalities.face.heif import EXTRA_FORMATS
 from matchka.modalities.face.reader import FaceChoice
 from matchka.modalities.face.sample_reader import FaceOptions, open_reader
 from matchka.modalities.face.settings import FaceSettings
@@ -71,6 +72,7 @@ FACE: Final = Modality(
     option_names=("face",),
     options_for=options_for,
     media_types=("image/jpeg", "image/png", "image/webp", "image/bmp"),
+    extra_media_types=tuple(name for known in EXTRA_FORMATS for name in known.media_types),
     cost_s=cost_s,
     errors={
         NotImageError: "not_image",

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from matchka.modalities.extra_formats import check_names
+from matchka.modalities.face.heif import EXTRA_FORMATS
 from matchka.modalities.face.image import ImageLimits
 from matchka.modalities.face.reader import FaceLimits
 from matchka.modalities.face.spec import SMALL_PX, ImageInputSpec
@@ -33,10 +35,19 @@ class FaceSettings(BaseModel):
     max_yaw: float = Field(2.0, gt=0, description="Further turned faces are refused; 1 is about a profile.")
     min_visible: float = Field(0.5, ge=0, le=1, description="Least share of the face inside the picture.")
 
+    formats: tuple[str, ...] = Field(
+        (), description="Further formats that are read: heic, which needs the extra matchka[formats]."
+    )
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _check_formats(cls, value: object) -> tuple[str, ...]:
+        return check_names(value, EXTRA_FORMATS)
+
     @property
     def image_limits(self) -> ImageLimits:
         """Of the picture."""
-        return ImageLimits(self.max_megapixels)
+        return ImageLimits(self.max_megapixels, self.formats)
 
     def face_limits(self, spec: ImageInputSpec) -> FaceLimits:
         """Of its faces, where a bundle reads them. Args: spec: the bundle's input."""

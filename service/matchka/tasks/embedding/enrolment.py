@@ -10,6 +10,7 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.errors import (
     DiffersFromSubjectError,
     EmptyFileError,
+    FormatNotEnabledError,
     GalleryUnavailableError,
     LikelyDuplicateError,
     MatchkaError,
@@ -40,7 +41,13 @@ from matchka.tasks.embedding.results import Enrolled, Skipped
 from matchka.vectors import truncate_and_normalise
 
 # errors that say something of one file, beside those of its modality
-OF_ONE_FILE: Final = (EmptyFileError, TruncatedFileError, ZeroVectorError, NonFiniteEmbeddingError)
+OF_ONE_FILE: Final = (
+    EmptyFileError,
+    FormatNotEnabledError,
+    TruncatedFileError,
+    ZeroVectorError,
+    NonFiniteEmbeddingError,
+)
 
 
 @dataclass(frozen=True)

@@ -262,12 +262,11 @@ def test_read_clip_of_a_wav_without_samples_says_so():
         b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 20,
         b"\x89PNG\r\n\x1a\n" + bytes(1000),
         np.random.default_rng(1).bytes(50_000),
-        b"\x1aE\xdf\xa3" + bytes(1000),
         b"ID3\x04\x00\x00\x00\x00\x00\x10" + np.random.default_rng(2).bytes(5000),
         bytes(10_000),
         b"R",
     ],
-    ids=["text", "jpeg", "png", "random", "webm", "random behind ID3", "zeros", "one byte"],
+    ids=["text", "jpeg", "png", "random", "random behind ID3", "zeros", "one byte"],
 )
 def test_read_clip_of_bytes_that_are_no_audio_is_refused(data: bytes):
     with pytest.raises(NotAudioError):
