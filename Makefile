@@ -176,6 +176,7 @@ lock: build/lock/bin/uv
 	echo setuptools | MACOSX_DEPLOYMENT_TARGET=14.0 $(COMPILE) --python-platform macos pyproject.toml - --extra cpu \
 	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt
 	echo torch | $(COMPILE) --no-deps - --output-file .ci/requirements-torch.txt
+	printf 'av\npillow-heif\n' | $(COMPILE) --no-deps - --output-file .ci/requirements-formats.txt
 
 # their tools have needs of their own: another environment
 SUPPLY := build/supply

@@ -15,8 +15,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = SERVE, SERVE_GPU, EXPORT, TORCH, TORCH_CPU = [
-    f"requirements-{part}.txt" for part in ("serve-cpu", "serve-gpu", "export", "torch", "torch-cpu")
+LOCKS = SERVE, SERVE_GPU, EXPORT, TORCH, TORCH_CPU, FORMATS = [
+    f"requirements-{part}.txt" for part in ("serve-cpu", "serve-gpu", "export", "torch", "torch-cpu", "formats")
 ]
 CUDA = "nvidia-"  # as torch brings others of these packages, the lock alone pins them
 ENTRY = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
@@ -97,6 +97,12 @@ def test_lock_beside_the_project_holds_what_it_needs(files: tuple[str, ...], ext
     pins = locked(*files)
     assert set(pins) == set(requirements), "run `make lock`"
     assert all(requirement.specifier.contains(pins[name]) for name, requirement in requirements.items())
+
+
+def test_lock_of_further_formats_holds_the_packages_of_the_extra_which_need_nothing_but_what_the_image_has() -> None:
+    pins = locked(FORMATS)
+    assert set(pins) == {canonicalize_name(Requirement(line).name) for line in lines_of("formats")}
+    assert set(needed(lines_of("formats"))) - set(pins) <= set(locked(SERVE))
 
 
 def test_tools_of_the_supply_chain_are_pinned_one_by_one() -> None:

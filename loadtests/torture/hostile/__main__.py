@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +32,12 @@ from loadtests.torture.hostile.wire import Material, any_source, get
 
 KEY = "hostile-" + "k" * 32
 SHORT_LIMITS = {"max_upload_s": 5, "max_idle_s": 5}  # settings: slow clients are let go within this run
+# Decoders that are off by default are attacked where the extra is installed.
+FORMATS = {
+    setting: names
+    for library, setting, names in (("av", "audio__formats", "webm,mp4"), ("pillow_heif", "face__formats", "heic"))
+    if find_spec(library) is not None
+}
 MEMORY_LIMIT_MIB = 4096  # of the attacked processes' data, so that a broken promise does not take the machine
 WARM_REQUESTS = 40
 TABLE_WIDTH = 160  # where the output is a file
@@ -76,7 +83,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     material = read_material(arguments.samples, KEY)
     with (
-        _started(folder / "key", arguments.models_dir, api_key=KEY, **SHORT_LIMITS) as keyed,
+        _started(folder / "key", arguments.models_dir, api_key=KEY, **SHORT_LIMITS, **FORMATS) as keyed,
         _started(folder / "no-key", arguments.models_dir, **SHORT_LIMITS) as keyless,
     ):
         enrol_honest(keyed.server.port, material)

@@ -7,6 +7,7 @@ from typing import Final
 
 from loadtests.torture.hostile.exchange import Case
 from loadtests.torture.hostile.generators import (
+    formats,
     forms,
     heads,
     json_bodies,
@@ -64,6 +65,7 @@ ATTACKS: Final = (
     Attack("junk as aligned faces", people.chip_cases),
     Attack("exact duplicates", people.duplicate_cases),
     Attack("radio recordings that lie", recordings.lying_cases),
+    Attack("clips and pictures of further formats", formats.broken_cases),
     Attack("announced bodies without a key", uploads.announced_cases, at_once=16),
     Attack("lingering sockets without a key", uploads.lingering_cases, at_once=150),
     Attack("slow heads", uploads.slow_cases, at_once=32),

@@ -64,6 +64,8 @@ DOCUMENTED: Final[dict[str, frozenset[Outcome]]] = {
     "exact duplicates": frozenset({(409, "duplicate_sample")}),
     # refused by name, and nothing is allocated for what a header says
     "radio recordings that lie": RECORDINGS,
+    # where the extra is installed; without it each is told that it is not enabled
+    "clips and pictures of further formats": frozenset({OK, (422, ANY)}),
     # the key comes first, and nothing without one holds anything
     "announced bodies without a key": REFUSED_KEY | {CLOSED},
     "lingering sockets without a key": REFUSED_KEY | {CLOSED},

@@ -1,7 +1,8 @@
 """Clips in WebM and MP4 against the same samples in FLAC and WAV, which libsndfile reads."""
 
-import re
+import io
 import socket
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from matchka.modalities.audio.decoders.table import EXTRA_FORMATS
 from matchka.modalities.audio.decoders.webm import EBML, missing_in_webm
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.runtime.deadline import Deadline, working_for
-from tests.factories.further_formats import box, element, encoded_by_ffmpeg
+from tests.factories.further_formats import MISSING, box, element, encoded_by_ffmpeg
 from tests.factories.samples import encoded, voice
 
 RATE_HZ = 16_000
@@ -153,17 +154,21 @@ def test_read_clip_of_a_request_that_is_given_up_ends() -> None:
         read_clip(data, RATE_HZ, BOTH)
 
 
-def with_reference(address: bytes) -> bytes:
+def alias(path: bytes) -> bytes:
+    """A data reference of QuickTime that names another file, as FFmpeg's demuxer reads it."""
+    head = bytes(4 + 10 + 28 + 12) + b"\x05a.mp4".ljust(64, b"\0") + bytes(16) + struct.pack(">hh", 1, 1) + bytes(16)
+    padded = path + bytes(len(path) % 2)
+    return box(b"alis", (head + struct.pack(">hh", 2, len(path)) + padded + b"\xff\xff\0\0").ljust(240, b"\0"))
+
+
+def with_reference(path: bytes) -> bytes:
     """A clip that says its samples lie elsewhere."""
-    data = made("mp4", "alac", RATE_HZ)
-    entry = re.search(rb"\x00\x00\x00\x0curl \x00\x00\x00\x01", data)
-    assert entry is not None
-    extra = box(b"url ", b"\0\0\0\0", address, b"\0")
-    data = data[: entry.start()] + extra + data[entry.end() :]
-    grown = len(extra) - 12
+    data, itself, away = made("mp4", "alac", RATE_HZ), b"\0\0\0\x0curl \0\0\0\x01", alias(path)
+    assert data.count(itself) == 1
+    data = data.replace(itself, away)
     for name in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
         at = data.find(name) - 4
-        size = int.from_bytes(data[at : at + 4], "big") + grown
+        size = int.from_bytes(data[at : at + 4], "big") + len(away) - len(itself)
         data = data[:at] + size.to_bytes(4, "big") + data[at + 4 :]
     return data
 
@@ -173,18 +178,26 @@ def test_read_clip_of_samples_that_lie_elsewhere_reads_no_file_and_asks_no_addre
     elsewhere.write_bytes(made("mp4", "alac", RATE_HZ))
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
-        for address in (f"file://{elsewhere}", str(elsewhere), f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"):
-            read = refused_or_read(with_reference(address.encode()))
-            assert read is None or read.size == RATE_HZ  # the reference is not followed: the file has samples itself
+        for path in (str(elsewhere), f"file:{elsewhere}", f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"):
+            with pytest.raises((NoSamplesError, NotAudioError, TruncatedFileError)):
+                read_clip(with_reference(path.encode()), RATE_HZ, BOTH)
         with pytest.raises(BlockingIOError):  # nobody has connected
             server.accept()
 
 
-def refused_or_read(data: bytes) -> np.ndarray | None:
-    try:
-        return read_clip(data, RATE_HZ, BOTH)
-    except MatchkaError:
-        return None
+def test_a_reference_that_is_not_followed_is_one_that_ffmpeg_would_follow() -> None:
+    av = pytest.importorskip("av", reason=MISSING)
+    asked: list[str] = []
+
+    def open_other(url: str, _flags: int, _options: object) -> None:
+        asked.append(url)
+        raise PermissionError
+
+    options = {"enable_drefs": "1", "use_absolute_path": "1"}
+    file = io.BytesIO(with_reference(b"/tmp/elsewhere.mp4"))
+    with pytest.raises(PermissionError), av.open(file, format="mov", options=options, io_open=open_other):
+        pass
+    assert [Path(url).name for url in asked] == ["elsewhere.mp4"]
 
 
 BOMBS = {
