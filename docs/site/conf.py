@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from matchka_docs.docstrings import mend
+from matchka_docs.reference.docstrings import mend
 
 _known = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 project = _known["name"]
@@ -21,6 +21,7 @@ highlight_language = "text"
 suppress_warnings = ["misc.highlighting_failure"]  # placeholders in <…> are no shell, and not every file has a lexer
 default_role = "code"  # docstrings mark code by single backticks
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 100
@@ -33,6 +34,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "matchka"},
     "header_links_before_dropdown": 6,

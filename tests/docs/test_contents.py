@@ -24,21 +24,24 @@ def test_every_page_is_listed_once() -> None:
 
 @pytest.mark.usefixtures("site_sources")
 def test_every_decision_has_a_subject() -> None:
-    decisions_page = import_module("matchka_docs.decisions_page")
-    text = decisions_page.decisions_page()
+    decisions = import_module("matchka_docs.decisions")
+    text = decisions.decisions_page()
     for page in sorted((DOCS / "decisions").glob("*.md")):
         assert text.count(f"`decisions/{page.stem}`") == 1, page.name
 
 
 @pytest.mark.usefixtures("site_sources")
 def test_decision_of_an_unknown_block_is_refused_with_the_place_to_sort_it() -> None:
-    decisions_page = import_module("matchka_docs.decisions_page")
-    with pytest.raises(decisions_page.UnsortedDecisionError, match=r"999 a subject in SUBJECTS of decisions_page\.py"):
-        decisions_page.subject_of(999)
+    decisions = import_module("matchka_docs.decisions")
+    with pytest.raises(decisions.UnsortedDecisionError, match=r"999 a subject in SUBJECTS of decisions\.py"):
+        decisions.subject_of(999)
 
 
 @pytest.mark.usefixtures("site_sources")
-@pytest.mark.parametrize("name", ["contents", "decisions_page", "docstrings", "http_pages", "settings_page", "table"])
+@pytest.mark.parametrize(
+    "name",
+    ["contents", "decisions", "reference.calls", "reference.docstrings", "reference.settings", "reference.table"],
+)
 def test_examples_in_docstrings_hold(name: str) -> None:
     result = doctest.testmod(import_module(f"matchka_docs.{name}"), raise_on_error=True)
     assert result.attempted > 0

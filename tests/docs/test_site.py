@@ -11,12 +11,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
 from matchka.modalities import MODALITIES
 from matchka.settings import SECTIONS, Settings, read_settings
 from tests.docs.markdown import ROOT
+from tests.factories.browser import WAIT_MS, chromium
 
 LOADING = {"link": "href", **dict.fromkeys(("audio", "iframe", "img", "script", "source", "video"), "src")}
 HEADING = re.compile("h[1-6]")
@@ -194,9 +196,16 @@ def test_site_names_no_folder_of_this_machine(site: Path) -> None:
 
 
 @pytest.mark.slow
-def test_search_needs_no_server(site: Path) -> None:
-    page = parsed(site / "search.html")
-    assert any(urlsplit(link).path.endswith("searchindex.js") for link in page.loaded)
-    index = (site / "searchindex.js").read_text(encoding="utf-8")
-    assert index.startswith("Search.setIndex(")
-    assert {"matryoshka", "vault", "fpir"} - set(re.findall(r'"?(\w+)"?:', index)) == set()
+def test_search_from_a_folder_without_a_server_finds_pages_and_loads_nothing_else(site: Path) -> None:
+    with sync_playwright() as program, chromium(program) as browser:
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{(site / 'search.html').as_uri()}?q=coercion")
+        page.wait_for_selector("#search-results li a", timeout=WAIT_MS)
+        found = {link.get_attribute("href") for link in page.query_selector_all("#search-results li a")}
+        assert any("not-protected.html" in str(link) for link in found)
+        page.set_viewport_size({"width": 390, "height": 800})  # of a telephone: tables scroll, the page does not
+        page.goto((site / "not-protected.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert {urlsplit(url).scheme for url in asked} <= {"file", "data"}

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from matchka_docs.command_pages import command_pages
 from matchka_docs.contents import write_contents
-from matchka_docs.decisions_page import decisions_page, experiments_page
-from matchka_docs.errors_page import errors_page
-from matchka_docs.http_pages import http_pages
-from matchka_docs.python_pages import contracts_page, python_page
-from matchka_docs.settings_page import settings_page
+from matchka_docs.decisions import decisions_page, experiments_page
+from matchka_docs.reference.calls import http_pages
+from matchka_docs.reference.commands import command_pages
+from matchka_docs.reference.docstring_pages import contracts_page, python_page
+from matchka_docs.reference.errors import errors_page
+from matchka_docs.reference.settings import settings_page
 from matchka_docs.source import ROOT, write_pages
 
 REFERENCE = {

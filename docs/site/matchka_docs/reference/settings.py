@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from matchka.modalities import MODALITIES
 from matchka.settings import IN_FILES, PREFIX, SECTION_MARK, SECTIONS, Settings
-from matchka_docs.table import table
+from matchka_docs.reference.table import table
 
 UNITS: Final = {
     "_kib_s": "KiB/s",
@@ -33,7 +33,7 @@ KINDS: Final[dict[Any, str]] = {
     str: "text",
     SecretStr: "secret",
 }
-HEAD: Final = ("variable", "default", "values", "meaning")
+HEAD: Final = ("variable", "default", "meaning")
 
 
 def settings_page() -> str:
@@ -59,8 +59,8 @@ def _section(name: str, section: type[BaseModel]) -> str:
 def _row(name: str, known: FieldInfo) -> list[str]:
     variable = f"`{PREFIX}{name.upper()}`"
     if name in IN_FILES:
-        variable += f", or a file that holds it: `{PREFIX}{name.upper()}_FILE`"
-    return [variable, _default(name, known), _values(name, known), known.description or ""]
+        variable += f", or the file that holds it: `{PREFIX}{name.upper()}_FILE`"
+    return [variable, _default(name, known), f"{known.description or ''} ({_values(name, known)})"]
 
 
 def _default(name: str, known: FieldInfo) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from matchka.app import create_app
 from matchka.settings import read_settings
-from matchka_docs.table import table
+from matchka_docs.reference.table import table
 
 Json = dict[str, Any]
 FORM: Final = "multipart/form-data"

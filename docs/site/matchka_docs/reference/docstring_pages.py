@@ -36,6 +36,8 @@ Errors
 
 CONTRACTS: Final = {
     "matchka.modalities.modality": "A modality: bytes of a sample become rows",
+    "matchka_train.modalities.modality": "Its side in training",
+    "matchka_train.backbones.backbone": "A backbone",
     "matchka.bundles.outputs.output": "An output: what a graph answers, and what is measured of it",
     "matchka.gallery.gallery": "A gallery: references that are searched",
     "matchka.gallery.galleries": "Galleries by tenant, model and version",
