@@ -15,8 +15,9 @@ root_doc = "index"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinx_design"]
 exclude_patterns = ["repository/**"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4  # slugs as GitHub makes them
+linkcheck_timeout = 10
 highlight_language = "text"
 suppress_warnings = ["misc.highlighting_failure"]  # placeholders in <…> are no shell, and not every file has a lexer
 default_role = "code"  # docstrings mark code by single backticks

@@ -156,7 +156,7 @@ def test_reference_has_every_call(site: Path) -> None:
 
 @pytest.mark.slow
 def test_reference_has_every_setting(site: Path) -> None:
-    words = set(re.findall(r"\bMATCHKA_\w+", parsed(site / "reference" / "settings.html").text))
+    words = set(re.findall(r"\bMATCHKA_\w+", " ".join(parsed(site / "reference" / "settings.html").words)))
     own = [name for name in Settings.model_fields if name not in {"modalities", *SECTIONS}]
     parts = [f"{name}__{key}" for name in SECTIONS for key in type(Settings.model_fields[name].default).model_fields]
     limits = [f"{known.name}__{key}" for known in MODALITIES.values() for key in known.limits.model_fields]

@@ -1,6 +1,7 @@
 """Every call of the HTTP interface, from the service's own OpenAPI document."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -106,7 +107,8 @@ def _body(content: Json) -> list[str]:
         [f"`{name}`", _type(known), "**required**" if name in required else _default({}, known), _said(known)]
         for name, known in form["properties"].items()
     ]
-    parts = [_paragraphs(form), "**Fields**\n\n" + table(["name", "type", "default", ""], rows)]
+    said = re.sub(r"^[A-Z]+ /\S+[.:]\s*", "", _paragraphs(form))  # the call: the heading says it
+    parts = [*([said] if said else []), "**Fields**\n\n" + table(["name", "type", "default", ""], rows)]
     example = content.get(JSON, {}).get("example")
     return [*parts, _example("The same as JSON, for example:", example)] if example else parts
 

@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 
 from matchka.modalities import MODALITIES
 from matchka.settings import IN_FILES, PREFIX, SECTION_MARK, SECTIONS, Settings
-from matchka_docs.reference.table import table
 
 UNITS: Final = {
     "_kib_s": "KiB/s",
@@ -33,7 +32,6 @@ KINDS: Final[dict[Any, str]] = {
     str: "text",
     SecretStr: "secret",
 }
-HEAD: Final = ("variable", "default", "meaning")
 
 
 def settings_page() -> str:
@@ -43,7 +41,8 @@ def settings_page() -> str:
         "# Settings",
         "Environment variables that the service, the command line and the Python client read. An unknown `MATCHKA_…` "
         "is an error, and so is a value that is out of range. [What they are for](../readme.md#settings), in groups.",
-        f"## The service\n\n{table(HEAD, [_row(name, Settings.model_fields[name]) for name in own])}",
+        "## The service",
+        *(_described(name, Settings.model_fields[name]) for name in own),
     ]
     parts += [_section(name, type(Settings.model_fields[name].default)) for name in sorted(SECTIONS)]
     parts += [_section(known.name, known.limits) for known in MODALITIES.values() if known.limits.model_fields]
@@ -51,16 +50,16 @@ def settings_page() -> str:
 
 
 def _section(name: str, section: type[BaseModel]) -> str:
-    rows = [_row(f"{name}{SECTION_MARK}{key}", known) for key, known in section.model_fields.items()]
     said = " ".join((section.__doc__ or "").split())
-    return f"## {name.capitalize()}\n\n{said}\n\n{table(HEAD, rows)}"
+    listed = [_described(f"{name}{SECTION_MARK}{key}", known) for key, known in section.model_fields.items()]
+    return "\n\n".join([f"## {name.capitalize()}", said, *listed])
 
 
-def _row(name: str, known: FieldInfo) -> list[str]:
+def _described(name: str, known: FieldInfo) -> str:
     variable = f"`{PREFIX}{name.upper()}`"
     if name in IN_FILES:
         variable += f", or the file that holds it: `{PREFIX}{name.upper()}_FILE`"
-    return [variable, _default(name, known), f"{known.description or ''} ({_values(name, known)})"]
+    return f"{variable}\n: {known.description} Default: {_default(name, known)}. Values: {_values(name, known)}."
 
 
 def _default(name: str, known: FieldInfo) -> str:
@@ -75,8 +74,17 @@ def _default(name: str, known: FieldInfo) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (int, float)):
-        return f"{value:g} {unit}".strip() if value < 1e6 else f"{value:,} {unit}".strip()
+        return f"{_number(value)} {unit}".strip()
     return f"`{value}`"
+
+
+def _number(value: float) -> str:
+    """A number without needless digits.
+
+    >>> _number(20.0), _number(0.5), _number(4_000_000)
+    ('20', '0.5', '4000000')
+    """
+    return f"{value:.15g}"
 
 
 def _unit(name: str) -> str:
@@ -90,7 +98,7 @@ def _unit(name: str) -> str:
 
 def _values(name: str, known: FieldInfo) -> str:
     limits = [
-        f"{sign} {value:g}"
+        f"{sign} {_number(value)}"
         for limit in known.metadata
         for bound, sign in BOUNDS.items()
         if isinstance(value := getattr(limit, bound, None), (int, float))
