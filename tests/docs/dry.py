@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -47,7 +48,11 @@ class BegunError(Exception):
 
 def words_of(command: str) -> list[str]:
     """The words of a simple command, without the variables that it sets; PLACEHOLDER for what the reader fills in."""
-    words = shlex.split(PLACEHOLDER.sub("PLACEHOLDER", command))
+    text = PLACEHOLDER.sub("PLACEHOLDER", command)
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote without its end: the shell will say so
+        words = text.split()
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
     return words
@@ -184,6 +189,17 @@ def is_of_kubectl(command: Command, _patch: pytest.MonkeyPatch) -> None:
     ]
     for option in options:
         assert re.search(rf"(?<![\w-]){option}\b", "".join(said)), f"{' '.join(verbs)} has no {option}"
+
+
+def is_module(command: Command, _patch: pytest.MonkeyPatch) -> None:
+    """The module can be run, and its help names the options."""
+    _, _, name, *rest = words_of(command.code)
+    done = subprocess.run(
+        [sys.executable, "-m", name, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for option in [word for word in rest if word.startswith("--")]:
+        assert re.search(rf"(?<![\w-]){option}\b", done.stdout), f"{name} has no {option}"
 
 
 def is_only_listed(_command: Command, _patch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,10 @@ SESSIONS: Mapping[str, Session] = {
             "gallery backup": Around(after=("ls backups/*.matchka-backup",)),
         },
     ),
-    "docs/audit.md": Session(around={"audit export": Around(after=("grep -q enroll log.jsonl",))}),
+    "docs/audit.md": Session(
+        before=(f"matchka enroll ada {LIBRIVOX}/0870.wav",),
+        around={"audit export": Around(after=("grep -q enroll log.jsonl",))},
+    ),
     "docs/backup.md": Session(
         before=(f"matchka enroll ada {LIBRIVOX}/0870.wav",),
         replaced={

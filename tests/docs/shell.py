@@ -112,7 +112,8 @@ def run_steps(steps: Sequence[Step], folder: Path, variables: Mapping[str, str])
     environment = environment_of(folder, variables)
     shell = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
     try:
-        shell.wait(BOUND_S)
+        with suppress(subprocess.TimeoutExpired):  # the step that did not end has no exit code
+            shell.wait(BOUND_S)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)

@@ -102,6 +102,10 @@ def test_variables_that_pages_name_exist() -> None:
     assert not unknown, "there are no such settings:\n" + "\n".join(unknown)
 
 
+def test_variables_of_other_programs_when_listed_are_all_named() -> None:
+    assert named(VARIABLE).keys() >= OTHER_VARIABLES
+
+
 def test_variables_of_the_service_are_all_named_on_a_page() -> None:
     endings = tuple(named(ABBREVIATED))
     missing = [name for name in variables() if name not in named(VARIABLE) and not name.endswith(endings)]

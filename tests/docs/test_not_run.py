@@ -137,10 +137,24 @@ def test_commands_of_training_in_running_text_when_looked_up_are_known_with_thei
 
 @pytest.mark.slow
 def test_targets_in_running_text_when_looked_up_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    codes = {code.text: code.place for code in inline_commands("make")}
+    codes = {code.text: code for code in inline_commands("make")}
     assert len(codes) > 10
-    for text, place in codes.items():
-        dry.made(Command(*place.split(":")[:1], int(place.split(":")[1]), text), monkeypatch)
+    for text, code in codes.items():
+        try:
+            dry.made(Command(code.page, code.line, text), monkeypatch)
+        except AssertionError as error:
+            raise AssertionError(f"{code.place}: `{text}`\n{error}") from error
+
+
+@pytest.mark.slow
+def test_modules_in_running_text_when_asked_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = {code.text: code for code in inline_commands("python -m")}
+    assert len(codes) > 5
+    for text, code in codes.items():
+        try:
+            dry.is_module(Command(code.page, code.line, text), monkeypatch)
+        except AssertionError as error:
+            raise AssertionError(f"{code.place}: `{text}`\n{error}") from error
 
 
 def test_program_that_takes_no_such_option_in_running_text_is_named() -> None:

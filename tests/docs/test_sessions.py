@@ -1,6 +1,7 @@
 """Every command and all Python of README and docs is run, page by page, against a service of the default models."""
 
 import re
+import shutil
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.factories.server_process import RunningServer, start, stop
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000\b")
 NUMBER = r"[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?"
+PROGRAMS = ("curl", "openssl")  # of the system, which a machine may lack
 ADVICE = """
 If the page is wrong, mend it. Else: what the command takes for granted (files, subjects, an example's id) is set up in
 tests/docs/sessions.py; a command that cannot be run here goes into tests/docs/not_run.py, with a reason and a check;
@@ -99,6 +101,11 @@ def test_commands_of_a_page_when_run_in_their_order_end_as_it_says(
         (block, Step(step.place, ADDRESS.sub(address, step.code), step.exit_code, step.said))
         for block, step in steps_of(page, SESSIONS.get(page, Session()))
     ]
+    missing = [
+        name for name in PROGRAMS if any(name in step.code.split() for _, step in parts) and shutil.which(name) is None
+    ]
+    if missing:
+        pytest.skip(f"not installed: {missing}")
     variables = {"MATCHKA_URL": service.url, "MATCHKA_DATA_DIR": str(service.data_dir), "OWN_PORT": str(free_port())}
     outcomes = run_steps([step for _, step in parts], lay_out(tmp_path), variables)
     failed = next((outcome for outcome in outcomes if not outcome.is_as_expected), None)
@@ -126,6 +133,14 @@ def test_table_of_sessions_names_pages_and_texts_that_exist() -> None:
         for marked in session.around:
             count = sum(marked in text for text in texts)
             assert count == 1, f"tests/docs/sessions.py: {count} commands of {page} have {marked!r}"
+
+
+def test_call_that_a_service_refuses_when_run_is_not_as_expected(service: RunningServer, tmp_path: Path) -> None:
+    steps = [Step("p.md:1", "curl $MATCHKA_URL/v1/models"), Step("p.md:2", "curl $MATCHKA_URL/v1/none")]
+    if shutil.which("curl") is None:
+        pytest.skip("not installed: curl")
+    outcomes = run_steps(steps, lay_out(tmp_path), {"MATCHKA_URL": service.url})
+    assert [outcome.is_as_expected for outcome in outcomes] == [True, False]
 
 
 def test_steps_that_end_otherwise_than_expected_when_run_are_told_and_end_the_session(tmp_path: Path) -> None:
