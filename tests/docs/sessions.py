@@ -37,13 +37,15 @@ class Session:
     around: Mapping[str, Around] = field(default_factory=dict)
 
 
+# QPSK, eight samples a symbol with rounded edges, at some 15 dB, as a receiver writes it
 TAKE = """python - <<'EOF'
-import random
 import numpy
-from matchka.cli.radio_demo import SIGNALS, noisy
-taken = numpy.array(noisy(SIGNALS["QPSK"](random.Random(1)), 15.0, random.Random(1)))
-scaled = taken.view(float) / abs(taken).max() * 100
-(scaled + 127.5).astype(numpy.uint8).tofile("take.cu8")
+rng = numpy.random.default_rng(1)
+symbols = numpy.zeros(4096, complex)
+symbols[::8] = numpy.exp(1j * numpy.pi / 4 * rng.choice([1, 3, 5, 7], 512))
+taken = numpy.convolve(symbols, numpy.hanning(17)[1:-1], "same")
+taken += 0.12 * (rng.standard_normal(4096) + 1j * rng.standard_normal(4096))
+(taken.view(float) / abs(taken).max() * 100 + 127.5).astype(numpy.uint8).tofile("take.cu8")
 EOF"""
 ID_OF_DOOR = """KEY_ID=$(matchka keys list --json | python -c "
 import json, sys
