@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 
 from loadtests.server import free_port
-from tests.docs.not_run import is_run
-from tests.docs.pages import PYTHON, SHELL, Block, blocks_of, commands_of, pages, read
-from tests.docs.sessions import SESSIONS, Around, Session
-from tests.docs.shell import Outcome, Step, lay_out, run_steps
+from tests.docs.commands.not_run import is_run
+from tests.docs.commands.pages import PYTHON, SHELL, Block, blocks_of, commands_of, pages, read
+from tests.docs.commands.sessions import SESSIONS, Around, Session
+from tests.docs.commands.shell import Outcome, Step, lay_out, run_steps
 from tests.factories.server_process import RunningServer, start, stop
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000\b")
+FRAME = re.compile(r"[\u2500-\u257f]")
 NUMBER = r"[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?"
 PROGRAMS = ("curl", "openssl")  # of the system, which a machine may lack
 ADVICE = """
-If the page is wrong, mend it. Else: what the command takes for granted (files, subjects, an example's id) is set up in
-tests/docs/sessions.py; a command that cannot be run here goes into tests/docs/not_run.py, with a reason and a check;
-a comment `# exit code 1: …` at its end says that it ends with another code than 0."""
+If the page is wrong, mend it. Else, in tests/docs/commands: what the command takes for granted (files, subjects, the
+id of an example) is set up in sessions.py; a command that cannot be run here goes into not_run.py, with a reason and a
+check. A comment `# exit code 1: …` at its end says that it ends with another code than 0."""
 
 
 def steps_of(page: str, session: Session) -> list[tuple[Block | None, Step]]:
@@ -57,19 +58,27 @@ def replaced(session: Session, text: str) -> str:
 
 
 def is_shown(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed, but for numbers and blanks; … or ... stand for anything.
+    """Whether every line of a page was printed, in this order; numbers, blanks and frames of tables aside.
 
-    >>> is_shown("found 3 in 0.25 s ...", "found  4 in 1.5 s\\nand more")
+    In a line … or ... stand for anything; lines that were printed besides are not asked for.
+
+    >>> is_shown("found 3 in 0.25 s ...", "found  4 in 1.5 s by search")
     True
     >>> is_shown("found 3", "lost 3")
     False
     """
-    pieces = re.split(rf"(…|\.\.\.|{NUMBER}|\s+)", shown.strip())
-    pattern = "".join(pattern_of(piece) for piece in pieces if piece)
-    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+    lines = [line.strip() for line in FRAME.sub(" ", printed).splitlines()]
+    wanted = [line.strip() for line in FRAME.sub(" ", shown).splitlines() if line.strip()]
+    left = iter(lines)
+    return all(any(pattern_of(line).fullmatch(other) for other in left) for line in wanted)
 
 
-def pattern_of(piece: str) -> str:
+def pattern_of(line: str) -> re.Pattern[str]:
+    pieces = re.split(rf"(…|\.\.\.|{NUMBER}|\s+)", line)
+    return re.compile("".join(pattern_of_piece(piece) for piece in pieces if piece))
+
+
+def pattern_of_piece(piece: str) -> str:
     if piece in {"…", "..."}:
         return r".*?"
     if piece.isspace():
@@ -117,22 +126,23 @@ def compare_with_what_is_shown(outcomes: list[tuple[Block | None, Outcome]]) -> 
     for block in {block for block, _ in outcomes if block is not None and block.shown}:
         printed = "".join(outcome.output for of, outcome in outcomes if of == block)
         assert is_shown(block.shown, printed), (
-            f"{block.place}: the `text` block behind these commands does not show what they printed (numbers aside, "
-            f"… for what differs; a block that is not their output needs a word between the two):\n{printed}"
+            f"{block.place}: the commands before this `text` block did not print its lines in this order. Numbers, "
+            "blanks and frames may differ, … stands for anything; put a word before a block that is no output.\n"
+            f"{printed}"
         )
 
 
 def test_table_of_sessions_names_pages_and_texts_that_exist() -> None:
     for page, session in SESSIONS.items():
-        assert page in RUN, f"tests/docs/sessions.py: nothing of {page} is run"
+        assert page in RUN, f"tests/docs/commands/sessions.py: nothing of {page} is run"
         blocks = [block for block in blocks_of(page, read(page)) if block.language in {SHELL, PYTHON}]
         texts = [block.text for block in blocks if block.language == PYTHON]
         texts += [command.text for block in blocks if block.language == SHELL for command in commands_of(block)]
         for example in session.replaced:
-            assert any(example in text for text in texts), f"tests/docs/sessions.py: {page} has no {example!r}"
+            assert any(example in text for text in texts), f"tests/docs/commands/sessions.py: {page} has no {example!r}"
         for marked in session.around:
             count = sum(marked in text for text in texts)
-            assert count == 1, f"tests/docs/sessions.py: {count} commands of {page} have {marked!r}"
+            assert count == 1, f"tests/docs/commands/sessions.py: {count} commands of {page} have {marked!r}"
 
 
 def test_call_that_a_service_refuses_when_run_is_not_as_expected(service: RunningServer, tmp_path: Path) -> None:
@@ -177,15 +187,23 @@ def test_step_when_run_is_as_expected_only_with_its_code_and_output(step: Step, 
     ("shown", "printed", "expected"),
     [
         ("match: ada\n", "match: ada\n", True),
-        ("similarity 0.81 of 2 templates", "similarity .79  of\n1 templates", True),
+        ("similarity 0.81 of 2 templates", "  similarity .79  of 1 templates", True),
         ("match: ada", "match: bob", False),
-        ("match: ada", "match: ada\nand more", False),
-        ("match: ada\n…", "match: ada\nand more", True),
+        ("match: ada", "match: ada and more", False),
+        ("match: ada …", "match: ada and more", True),
+        ("match: ada\ndone", "done\nmatch: ada", False),
+        ("match: ada\ndone", "match: ada\nin time\ndone", True),
+        (
+            "match  dim\nyes  256\nno  64",
+            "┏━━━┳━━━┓\n┃ match ┃ dim ┃\n│ yes │ 256 │\n┃ match ┃ dim ┃\n│ no │ 16 │",
+            True,
+        ),
+        ("match  dim\nyes  256", "│ match │ dim │\n│ no │ 256 │", False),
         ("a (b) [c]", "a (b) [c]", True),
         ("found 3", "found none", False),
     ],
 )
-def test_output_of_a_page_when_compared_may_differ_in_numbers_and_blanks_alone(
+def test_output_of_a_page_when_compared_has_all_lines_but_for_numbers_and_blanks(
     shown: str, printed: str, expected: bool
 ) -> None:
     assert is_shown(shown, printed) == expected

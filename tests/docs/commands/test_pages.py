@@ -1,6 +1,6 @@
 """How pages are read: a reader that overlooks commands would let every other test here pass."""
 
-from tests.docs.pages import all_commands, blocks_of, commands_of, inline_of, is_whole, pages
+from tests.docs.commands.pages import all_commands, blocks_of, commands_of, inline_of, is_whole, pages
 
 PAGE = """# Page
 

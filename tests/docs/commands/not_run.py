@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.docs import dry
-from tests.docs.pages import Command
+from tests.docs.commands import dry
+from tests.docs.commands.pages import Command
 
 Check = Callable[[Command, pytest.MonkeyPatch], None]
 

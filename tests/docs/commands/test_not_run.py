@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs import dry
-from tests.docs.not_run import NOT_RUN, NotRun, entries_of
-from tests.docs.pages import PLACEHOLDER, Command, Inline, all_commands, inline_of, pages, read
+from tests.docs.commands import dry
+from tests.docs.commands.not_run import NOT_RUN, NotRun, entries_of
+from tests.docs.commands.pages import PLACEHOLDER, Command, Inline, all_commands, inline_of, pages, read
 
+ADVICE = "Mend the page, or what tests/docs/commands/not_run.py says of it."
 LISTED = [(command, entry) for command in all_commands() for entry in entries_of(command)]
 
 
@@ -36,19 +37,17 @@ def test_command_that_is_not_run_when_checked_is_one_that_its_program_takes(
     try:
         entry.check(command, monkeypatch)
     except AssertionError as error:
-        raise AssertionError(
-            f"{command.place}: {command.code}\n{error}\nMend the page, or what tests/docs/not_run.py says of it."
-        ) from error
+        raise AssertionError(f"{command.place}: {command.code}\n{error}\n{ADVICE}") from error
 
 
 def test_list_of_commands_that_are_not_run_has_none_that_no_page_has() -> None:
     stale = [(entry.words, entry.page) for entry in NOT_RUN if not any(entry is used for _, used in LISTED)]
-    assert not stale, f"no page has these commands any more; take them out of tests/docs/not_run.py: {stale}"
+    assert not stale, f"no page has these commands any more; take them out of tests/docs/commands/not_run.py: {stale}"
 
 
 def test_list_of_commands_that_are_not_run_says_one_thing_of_each() -> None:
     double = [command.place for command, _ in LISTED if len(entries_of(command)) > 1]
-    assert not double, f"several entries of tests/docs/not_run.py cover these commands: {double}"
+    assert not double, f"several entries of tests/docs/commands/not_run.py cover these commands: {double}"
     assert all(entry.reason for entry in NOT_RUN)
 
 
@@ -56,7 +55,7 @@ def test_list_of_commands_that_are_not_run_says_one_thing_of_each() -> None:
     "words",
     [
         ["matchka", "verify", "ada", "a.wav", "--no-such-option"],
-        ["matchka", "verify"],
+        ["matchka", "subjects", "delete"],
         ["matchka", "gallery", "restore", "a.zip", "--replaced"],
         ["matchka", "no-such-command"],
         ["matchka-export", "sign", "models/voice"],

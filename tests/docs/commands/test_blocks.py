@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from matchka.modalities import MODALITIES
 from matchka.settings import IN_FILES, PREFIX, SECTION_MARK, Settings
-from tests.docs.pages import OUTPUT, PYTHON, SHELL, Block, all_blocks, inline_of, pages, read, tokens_of
+from tests.docs.commands.pages import OUTPUT, PYTHON, SHELL, Block, all_blocks, inline_of, pages, read, tokens_of
 from tests.factories.checkout import ROOT
 
 # of a language that nothing here reads, the reason

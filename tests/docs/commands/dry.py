@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from matchka.cli.main import app as matchka
 from matchka_export.__main__ import app as matchka_export
-from tests.docs.pages import PLACEHOLDER, Command
+from tests.docs.commands.pages import PLACEHOLDER, Command
 from tests.factories.checkout import ROOT
 
 LIMIT_S = 60
