@@ -19,7 +19,7 @@ class NotRun:
     """Commands that are not run.
 
     Attributes:
-        words: what they begin with, behind the variables that they set.
+        words: what they begin with, behind the variables that they set; behind … what else is among their words.
         reason: why they cannot be run in a test.
         check: what is checked of them instead.
         page: only those of this page; of all pages where it is empty.
@@ -34,8 +34,10 @@ class NotRun:
 
     def covers(self, command: Command) -> bool:
         """Whether a command is one of them."""
-        wanted = self.words.split()
-        return self.page in {"", command.page} and dry.words_of(command.code)[: len(wanted)] == wanted
+        begin, _, further = self.words.partition(" … ")
+        wanted, words = begin.split(), dry.words_of(command.code)
+        is_meant = words[: len(wanted)] == wanted and set(further.split()) <= set(words)
+        return is_meant and self.page in {"", command.page}
 
 
 TRAINING = "takes minutes to a night, and data that no clone has; tests/training runs it on small networks"

@@ -51,6 +51,14 @@ def test_list_of_commands_that_are_not_run_says_one_thing_of_each() -> None:
     assert all(entry.reason for entry in NOT_RUN)
 
 
+def test_entry_of_the_list_when_asked_covers_commands_by_their_words() -> None:
+    entry = NotRun("matchka verify … --record", "needs a microphone", dry.parses, page="p.md")
+    assert entry.covers(Command("p.md", 1, "A=1 matchka verify ada --record 5  # says who"))
+    assert not entry.covers(Command("p.md", 1, "matchka verify ada a.wav"))
+    assert not entry.covers(Command("p.md", 1, "matchka enroll ada --record 5"))
+    assert not entry.covers(Command("q.md", 1, "matchka verify ada --record 5"))
+
+
 @pytest.mark.parametrize(
     "words",
     [
