@@ -11,6 +11,7 @@ from matchka_train.datasets.layouts.cnceleb import read_cnceleb
 from matchka_train.datasets.layouts.csv import read_manifest
 from matchka_train.datasets.layouts.folder import read_folders, read_voxceleb
 from matchka_train.datasets.layouts.kaldi import read_kaldi
+from matchka_train.datasets.layouts.webdataset import read_webdataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample, count_parts, ends_with
 from matchka_train.datasets.splits import identity_fold, require_identities
@@ -94,5 +95,7 @@ def _listed_clips(recipe: DatasetRecipe) -> list[tuple[Path, str]]:
         return make_recordings(recipe.path, recipe.generator)
     if recipe.layout == "csv":
         return read_manifest(recipe.path, recipe.path_column, recipe.subject_column, recipe.where)
+    if recipe.layout == "webdataset":
+        return read_webdataset(recipe.path, recipe.subject_column)
     readers = {"folder": read_folders, "kaldi": read_kaldi, "voxceleb": read_voxceleb, "cnceleb": read_cnceleb}
     return readers[recipe.layout](recipe.path)

@@ -45,13 +45,13 @@ class DatasetRecipe(StrictModel):
     Attributes:
         corpus: whose identities these are; data sets of one corpus share them, and parts must not overlap.
         domain: recording conditions; accuracy is reported per domain.
-        layout: csv, folder (one per identity), kaldi (wav.scp, utt2spk), voxceleb (id12345/video/clip), cnceleb, or
-            generator (made recordings).
+        layout: csv, folder (one per identity), kaldi (wav.scp, utt2spk), voxceleb (id12345/video/clip), cnceleb,
+            webdataset (tar files), or generator (made recordings).
         path: the CSV file (csv) or folder (the others), relative to where the command runs; of the generator, a folder
             of its own, which it fills.
         generator: generator only: what is made.
         path_column: csv only.
-        subject_column: csv only.
+        subject_column: of csv, or the key of webdataset's JSON objects.
         where: csv only: column -> value a row must have.
         clip_parts: cut each clip into this many equal samples of its identity, or into these shares, which make 1.
         leave_out: files that take no part.
@@ -64,7 +64,7 @@ class DatasetRecipe(StrictModel):
 
     corpus: str = Field(min_length=1)
     domain: str = Field(min_length=1)
-    layout: Literal["csv", "folder", "kaldi", "voxceleb", "cnceleb", "generator"]
+    layout: Literal["csv", "folder", "kaldi", "voxceleb", "cnceleb", "webdataset", "generator"]
     path: Path
     # left out of records where there is none: projections that were fitted before it keep theirs
     generator: GeneratorRecipe | None = Field(default=None, exclude_if=lambda value: value is None)

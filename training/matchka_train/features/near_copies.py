@@ -9,6 +9,7 @@ from rich.progress import Progress
 
 from matchka.errors import MatchkaError
 from matchka_train.datasets.content import UNREADABLE, shown_pairs
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import flat
 from matchka_train.errors import DuplicateSampleError, IdentityOverlapError
@@ -98,7 +99,7 @@ def _fingerprint(path: Path, sha256: str, finder: CopyFinder, folder: Path | Non
         stored: Fingerprint = np.load(kept)
         return stored
     try:
-        fingerprint = finder.fingerprint(path.read_bytes())
+        fingerprint = finder.fingerprint(read_file(path))
     except (MatchkaError, OSError):
         return None
     if kept is not None:

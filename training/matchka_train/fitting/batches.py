@@ -122,7 +122,8 @@ class TrainingClips:
 
     def _by_identity(self, here: npt.NDArray[np.bool_], domain: str) -> list[Rows]:
         rows = np.flatnonzero(here)
-        members = [rows[self._labels[rows] == label] for label in np.unique(self._labels[rows])]
+        rows = rows[np.argsort(self._labels[rows], kind="stable")]
+        members = np.split(rows, np.flatnonzero(np.diff(self._labels[rows])) + 1)
         if len(members) < 2:
             raise DatasetError(
                 f"The domain {domain} has one identity to train on.", value=len(members), remedy="Add people."
@@ -134,6 +135,10 @@ def epoch_of_batches(
     data: ClipSource, identities: int, clips_each: int, generator: np.random.Generator
 ) -> Iterator[list[ClipBatch]]:
     """As many steps as it takes to draw about every clip once; each step is one batch of every domain."""
-    per_step = len(data.domains) * identities * clips_each
-    for _ in range(max(1, -(-len(data) // per_step))):
+    for _ in range(count_steps(data, identities, clips_each)):
         yield [data.draw(domain, identities, clips_each, generator) for domain in range(len(data.domains))]
+
+
+def count_steps(data: ClipSource, identities: int, clips_each: int) -> int:
+    """Steps of an epoch, which are drawn one at a time: all of them together would be as large as the features."""
+    return max(1, -(-len(data) // (len(data.domains) * identities * clips_each)))

@@ -10,7 +10,7 @@ import torch
 
 from matchka_train.errors import DivergedError
 from matchka_train.evaluation.validation import Report, report_as_json
-from matchka_train.fitting.batches import ClipBatch, ClipSource, epoch_of_batches
+from matchka_train.fitting.batches import ClipBatch, ClipSource, count_steps, epoch_of_batches
 from matchka_train.fitting.losses import LossRecipe, MatryoshkaLoss
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.fitting.selection import Standing, best_of, can_still_win, standing
@@ -91,9 +91,9 @@ def train(
     weights = domain_weights(plan.optimisation.domain_weights, data.domains, "optimisation.domain_weights")
     while run.epoch < plan.optimisation.epochs and run.epochs_without_better < plan.optimisation.patience_epochs:
         run.epoch += 1
-        total, steps = 0.0, list(run.batches())
-        for step, batches in enumerate(steps):
-            run.set_rate(run.epoch - 1 + (step + 1) / len(steps))
+        total, steps = 0.0, run.count_steps()
+        for step, batches in enumerate(run.batches()):
+            run.set_rate(run.epoch - 1 + (step + 1) / steps)
             projection.train()
             value = projection.penalty() + sum(
                 weights[data.domains[batch.domain]] * run.loss(batch.pool(projection(batch.rows)), batch)
@@ -107,7 +107,7 @@ def train(
             run.average()
             total += float(value.detach())
         current = run.averaged().eval().exported()
-        run.judge(validate(current), raw, total / len(steps))
+        run.judge(validate(current), raw, total / steps)
         checkpoint_store.epoch_done(run.state(), run.best_module(), current)
     return Trained(run.best_module(), run.best_epoch, run.history, _is_flat(run.history))
 
@@ -155,6 +155,10 @@ class _Run:
         return epoch_of_batches(
             self.data, optimisation.identities_per_batch, optimisation.clips_per_identity, generator
         )
+
+    def count_steps(self) -> int:
+        optimisation = self.plan.optimisation
+        return count_steps(self.data, optimisation.identities_per_batch, optimisation.clips_per_identity)
 
     def set_rate(self, at: float) -> None:
         for group in self.optimiser.param_groups:

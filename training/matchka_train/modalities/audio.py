@@ -15,6 +15,7 @@ from matchka_train.backbones.auxiliary import ExportablePart
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.speaker.recipes import Ge2eRecipe, RedimnetRecipe, SpeechTransformerRecipe
 from matchka_train.backbones.speaker.silero import Silero
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.audio_fingerprint import SAMPLE_RATE_HZ, Words, copies_among, fingerprint
 from matchka_train.modalities.augmentation import View
@@ -53,7 +54,7 @@ class ClipReader:
         """
         limits = AudioLimits(self.limits.max_duration_s, self.limits.min_speech_s)
         try:
-            clip = read_clip(sample.path.read_bytes(), self.input.sample_rate_hz, limits)
+            clip = read_clip(read_file(sample.path), self.input.sample_rate_hz, limits)
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         piece = clip[sample.within(clip.size)]

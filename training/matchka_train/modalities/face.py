@@ -14,6 +14,7 @@ from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.recipes import DlibRecipe, EdgeFaceRecipe
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -54,7 +55,7 @@ class ChipReader:
         if sample.parts != 1:
             raise FeatureError("A picture has no parts.", value=sample.path, remedy="Leave clip_parts out.")
         try:
-            readings = self._faces.read(sample.path.read_bytes(), "dominant")
+            readings = self._faces.read(read_file(sample.path), "dominant")
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         (reading,) = readings if self._enhancer is None else self._enhancer.enhance(readings)

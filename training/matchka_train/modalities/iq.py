@@ -9,6 +9,7 @@ from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.modality import InputArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.iq.recipe import RadioNetworkRecipe
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -38,7 +39,7 @@ class RecordingReader:
                 "A recording of samples is not cut into parts.", value=sample.path, remedy="Leave clip_parts out."
             )
         try:
-            (observation,) = self.reader.read(sample.path.read_bytes(), AS_THE_FILE_SAYS)
+            (observation,) = self.reader.read(read_file(sample.path), AS_THE_FILE_SAYS)
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return observation.rows

@@ -20,6 +20,7 @@ from matchka.modalities.face.spec import ImageInputSpec
 from matchka.runtime.atomic_file import write_atomically
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.face import open_faces, require_detector
@@ -116,7 +117,7 @@ def _fill(path: Path, samples: Sequence[Sample], spec: ImageInputSpec, backbone:
     reasons = []
     for sample in progress.track(samples, description="finding faces"):
         try:
-            image = reader.decode(sample.path.read_bytes())
+            image = reader.decode(read_file(sample.path))
             (reading,) = reader.readings_of(image, "dominant")
         except (MatchkaError, OSError) as error:
             reasons.append(str(error))

@@ -20,6 +20,7 @@ from matchka.modalities.face.spec import EnhancerSpec, ImageInputSpec
 from matchka.runtime.atomic_file import write_atomically
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.modalities.face import ANY_FACE, ANY_IMAGE, open_faces, require_detector
 from matchka_train.modalities.photographs import Photograph, Photographs, require_faces
 from matchka_train.modalities.reduction import Reduction, reduce_picture, reduced_chip, small_chip
@@ -112,7 +113,7 @@ class FaceShrinker:
         if not self._readers:
             looking_twice = self.spec.model_copy(update={"enhancer": EnhancerSpec()})
             self._readers.append(open_faces(looking_twice, require_detector(self.backbone)))
-        image = read_image(path.read_bytes(), ANY_IMAGE)
+        image = read_image(read_file(path), ANY_IMAGE)
         ratio = min(1.0, native_px / (self.spec.chip_px * photograph.scale))
         try:
             (reading,) = self._readers[0].readings_of(reduce_picture(image, ratio, Reduction(native_px)), "dominant")

@@ -9,6 +9,7 @@ from matchka.modalities.tabular.reader import TabularReader
 from matchka.modalities.tabular.spec import TabularInputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.tabular.recipe import TabularRecipe
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -34,7 +35,7 @@ class NumbersReader:
         if sample.parts != 1:
             raise FeatureError("An object of numbers has no parts.", value=sample.path, remedy="Leave clip_parts out.")
         try:
-            (observation,) = self.reader.read(sample.path.read_bytes(), None)
+            (observation,) = self.reader.read(read_file(sample.path), None)
         except (MatchkaError, OSError) as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return observation.rows

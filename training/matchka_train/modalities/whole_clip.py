@@ -9,6 +9,7 @@ from matchka.modalities.audio.decoding import AudioLimits, read_clip
 from matchka.modalities.audio.level import level_gain
 from matchka.vectors import FloatArray
 from matchka_train.backbones.frames.encoder import ClipInput
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.audio import AUDIO, NOISE_LEVEL
 from matchka_train.modalities.clip_limits import ClipLimits
@@ -24,7 +25,7 @@ def read_whole_clip(sample: Sample, spec: ClipInput, limits: ClipLimits) -> Floa
     """
     try:
         clip = read_clip(
-            sample.path.read_bytes(), spec.sample_rate_hz, AudioLimits(limits.max_duration_s, limits.min_speech_s)
+            read_file(sample.path), spec.sample_rate_hz, AudioLimits(limits.max_duration_s, limits.min_speech_s)
         )
     except (MatchkaError, OSError) as error:
         return Skipped(str(sample.path), sample.part, str(error))

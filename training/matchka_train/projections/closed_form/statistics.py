@@ -35,13 +35,13 @@ def domain_statistics(features: Features) -> dict[str, DomainStatistics]:
 
     Raises: DatasetError: a domain has fewer than two identities, or no identity with two samples.
     """
-    pooled = features.pooled().astype(np.float64)
+    pooled = features.pooled()
     domains = np.asarray(features.domains)
     subjects = np.asarray(features.subjects)
     found = {}
     for domain in sorted(set(features.domains)):
         here = domains == domain
-        found[domain] = _moments(pooled[here], subjects[here], domain)
+        found[domain] = _moments(pooled[here].astype(np.float64), subjects[here], domain)
     return found
 
 
@@ -160,7 +160,9 @@ def _moments(embeddings: Matrix, subjects: npt.NDArray[np.str_], domain: str) ->
     means = np.zeros((len(names), embeddings.shape[1]))
     np.add.at(means, numbers, embeddings)
     means /= sizes[:, None]
-    residuals = (embeddings - means[numbers]) / np.sqrt(np.maximum(sizes - 1, 1))[numbers][:, None]
+    residuals = means[numbers]
+    np.subtract(embeddings, residuals, out=residuals)  # in place: of a million embeddings each copy is 2 GiB
+    residuals /= np.sqrt(np.maximum(sizes - 1, 1))[numbers][:, None]
     mean = means.mean(axis=0)
     centred = means - mean
     return DomainStatistics(
