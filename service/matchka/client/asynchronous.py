@@ -68,6 +68,11 @@ class AsyncClient:
         """Close the connections; the client cannot be used any more."""
         await self._http.aclose()
 
+    @property
+    def url(self) -> str:
+        """Where the service is, without a slash at the end."""
+        return self._connection.url
+
     embed = _sent(calls.embed)
     enroll = _sent(calls.enroll)
     verify = _sent(calls.verify)

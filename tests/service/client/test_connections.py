@@ -152,6 +152,15 @@ def test_asynchronous_client_goes_the_whole_way(small_server: SmallServer):
     asyncio.run(go())
 
 
+def test_url_of_both_clients_is_where_the_service_is_without_its_slash():
+    async def url_of_asynchronous_one() -> str:
+        async with AsyncClient("http://service.invalid:1/") as client:
+            return client.url
+
+    with Client("http://service.invalid:1/") as client:
+        assert [client.url, asyncio.run(url_of_asynchronous_one())] == ["http://service.invalid:1"] * 2
+
+
 def test_tasks_that_share_a_client_each_get_their_own_answer(small_server: SmallServer):
     async def go() -> list[Any]:
         async with AsyncClient(small_server.url) as client:

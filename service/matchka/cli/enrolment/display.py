@@ -28,7 +28,7 @@ class Display(Protocol):
         """Show the counts."""
 
     def say(self, text: str) -> None:
-        """Show what is waited for; an empty text: nothing any more."""
+        """Show a line."""
 
 
 class Bar:
@@ -44,8 +44,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """See Display."""
-        if text:
-            self._progress.console.print(f"waiting: {escape(text)}", style="yellow", highlight=False)
+        self._progress.console.print(escape(text), style="yellow", highlight=False)
 
 
 class Lines:
@@ -54,7 +53,6 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = time.monotonic() + LINE_EVERY_S
-        self._said = ""
 
     def show(self, tally: Tally) -> None:
         """See Display."""
@@ -65,9 +63,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """See Display."""
-        if text and text != self._said:
-            self._console.print(escape(text), highlight=False, soft_wrap=True)
-        self._said = text
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from threading import Event
 from rich.console import Console
 
 from matchka.cli.enrolment.display import displayed, show_summary
+from matchka.cli.enrolment.errors import OutcomeFileError
 from matchka.cli.enrolment.journal import SUFFIX, opened_journal
 from matchka.cli.enrolment.outcomes import PeopleEnrolled, Tally, outcome_file
 from matchka.cli.enrolment.people_file import PeopleFile, read_people
@@ -60,6 +61,7 @@ def enrol_people(
     if people.unused:
         console.print(f"columns that are not used: {', '.join(people.unused)}", markup=False, highlight=False)
     journal_path = run.journal or path.with_name(path.name + SUFFIX)
+    _require_apart(run.report, path, journal_path)
     tally, stop = Tally(len(people.rows)), Event()
     try:
         with (
@@ -78,6 +80,15 @@ def enrol_people(
             show_summary(console, tally.summary())
         raise
     return tally.summary()
+
+
+def _require_apart(report: Path | None, *others: Path) -> None:
+    """Refuse a report that would be written over what is read."""
+    for other in others:
+        if report is not None and report.resolve() == other.resolve():
+            raise OutcomeFileError(
+                "The report would take the place of what is read.", value=report, remedy="Name another with --report."
+            )
 
 
 def _require_served(client: Client, people: PeopleFile) -> None:

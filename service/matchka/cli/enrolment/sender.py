@@ -30,7 +30,7 @@ class Patience:
 
     Args:
         limit_s: seconds without any answer.
-        say: is told what is waited for; an empty text when that is over.
+        say: is told when a silence begins, and when it ends.
     """
 
     def __init__(self, limit_s: float, say: Callable[[str], None]) -> None:
@@ -44,17 +44,19 @@ class Patience:
         with self._lock:
             was_silent, self._silent_since = self._silent_since is not None, None
         if was_silent:
-            self._say("")
+            self._say("The service answers again.")
 
     def require(self, error: ServiceUnreachableError) -> None:
         """Note that no answer came. Raises: ServiceUnreachableError: the same, where none came for too long."""
         now = time.monotonic()
         with self._lock:
+            is_first = self._silent_since is None
             self._silent_since = now if self._silent_since is None else self._silent_since
             silent_s = now - self._silent_since
         if silent_s >= self.limit_s:
             raise error
-        self._say(error.detail)
+        if is_first:
+            self._say(f"{error.detail} It is asked again for {self.limit_s:g} s.")
 
 
 class Sender:

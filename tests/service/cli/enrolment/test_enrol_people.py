@@ -181,6 +181,8 @@ def test_what_cannot_be_run_is_refused_before_anything_is_sent(server: SmallServ
         (("--mode", "create"), "--mode does not go with --from"),
         (("--model", "own"), "line 2: The service has no such model; it has voice."),
         (("--report", tmp_path / "none" / "report.csv"), "The report cannot be written"),
+        (("--report", people), "The report would take the place of what is read"),
+        (("--report", tmp_path / "own", "--journal", tmp_path / "own"), "The report would take the place"),
         (("--journal", people), "This is no journal"),
         (("--url", "http://127.0.0.1:1"), "does not answer"),
     ):
@@ -198,7 +200,7 @@ def test_requests_beyond_a_keys_rate_wait_as_they_are_told(
     start_small_server: Callable[[Settings], SmallServer], settings: Settings, tmp_path: Path
 ):
     server = start_small_server(settings.model_copy(update={"api_key": SecretStr(KEY)}))
-    slow = server.client(KEY).create_key("slow", scopes="enroll verify", requests_per_s=1.0).key
+    slow = server.client(KEY).create_key("slow", scopes="enroll verify", requests_per_s=2.0).key
     people = write_people(tmp_path / "in", 5, 1)
     done = run(server, "enroll", "--from", people, "--patience", 60, MATCHKA_API_KEY=slow)
     assert done.exit_code == 0, done.output

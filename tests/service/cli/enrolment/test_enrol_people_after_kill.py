@@ -69,12 +69,9 @@ def counts_of(process: subprocess.Popen[str]) -> dict[str, int]:
     return {name: counts[name] for name in ("enrolled", "present", "failed", "not_reached")}
 
 
-@pytest.mark.parametrize("jobs", [1, 4])
-def test_run_that_is_killed_in_its_middle_and_run_again_leaves_what_one_run_does(
-    tmp_path: Path, people: Path, jobs: int
-):
+def test_run_that_is_killed_in_its_middle_and_run_again_leaves_what_one_run_does(tmp_path: Path, people: Path):
     with served(tmp_path, free_port()) as server, faulty_proxy(server.port, loses_from=LOST_FROM) as proxy:
-        with enrolling(people, proxy.url, jobs) as process:
+        with enrolling(people, proxy.url, jobs=4) as process:
             assert proxy.is_losing.wait(BOUND_S)  # some are stored whose answers never arrive
             process.kill()
             assert process.wait(BOUND_S) == -signal.SIGKILL
@@ -84,7 +81,7 @@ def test_run_that_is_killed_in_its_middle_and_run_again_leaves_what_one_run_does
         journal.write_bytes(journal.read_bytes()[:-7])  # as if it had been killed while it wrote
         proxy.heal()
         sent = proxy.sent
-        with enrolling(people, proxy.url, jobs) as process:
+        with enrolling(people, proxy.url, jobs=4) as process:
             counts = counts_of(process)
         assert counts["enrolled"] + counts["present"] == PEOPLE * TAKES
         assert counts["present"] >= known - 1

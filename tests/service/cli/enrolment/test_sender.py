@@ -1,0 +1,79 @@
+"""How long a request is waited for, and what a refusal says of its files."""
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from matchka.cli.enrolment.journal import opened_journal
+from matchka.cli.enrolment.outcomes import Status
+from matchka.cli.enrolment.people_file import read_people
+from matchka.cli.enrolment.requests import Terms
+from matchka.cli.enrolment.sender import Patience, Sender, ends_all
+from matchka.client import Client
+from matchka.errors import RequestFailedError, ServiceUnreachableError
+from tests.factories.faulty_proxy import faulty_proxy
+from tests.factories.people import stored, write_people
+from tests.factories.small_server import SmallServer
+
+GONE = ServiceUnreachableError("The service does not answer.", remedy="Start it.")
+
+
+def refusal(status: int, code: str, value: str | None = None) -> RequestFailedError:
+    return RequestFailedError("No.", remedy="Do.", value=value, status=status, code=code)
+
+
+def test_patience_lasts_for_its_seconds_without_an_answer_and_anew_after_one():
+    said: list[str] = []
+    patience = Patience(3600.0, said.append)
+    patience.require(GONE)
+    patience.require(GONE)
+    patience.answered()
+    patience.answered()
+    patience.require(GONE)
+    silent = "The service does not answer. It is asked again for 3600 s."
+    assert said == [silent, "The service answers again.", silent]
+    with pytest.raises(ServiceUnreachableError):
+        Patience(0.0, said.append).require(GONE)
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (refusal(401, "unauthorized"), True),
+        (refusal(403, "missing_scope", "enroll"), True),
+        (refusal(403, "missing_scope", "append"), False),  # of one that is enrolled
+        (refusal(409, "likely_duplicate"), False),
+        (GONE, False),
+    ],
+)
+def test_run_ends_where_every_request_would_be_refused(error: RequestFailedError, ends: bool):
+    assert ends_all(error) is ends
+
+
+def test_request_that_waits_to_be_sent_again_is_left_where_the_run_is_interrupted(
+    small_server: SmallServer, tmp_path: Path
+):
+    people = read_people(write_people(tmp_path, 1, 3), lambda _file: "voice")
+    (rows,) = people.subjects()
+    stop = Event()
+    cuts = frozenset(range(1, 100))
+
+    def files_of(sender: Sender) -> list[tuple[str, Status]]:
+        return [(one.file, one.status) for found in sender.outcomes(rows) for one in found]
+
+    def interrupt(_text: str) -> None:
+        stop.set()
+
+    with (
+        faulty_proxy(int(small_server.url.rpartition(":")[2]), cuts=cuts) as proxy,
+        Client(proxy.url) as client,
+        opened_journal(tmp_path / "journal", proxy.url) as journal,
+    ):
+        sender = Sender(client, people, Terms(), journal, Patience(3600.0, interrupt), stop)
+        assert files_of(sender) == []
+        assert stored(small_server.client()) == {}
+        proxy.cuts = frozenset()
+        stop.clear()
+        sender = Sender(client, people, Terms(), journal, Patience(3600.0, interrupt), stop)
+        assert files_of(sender) == [(f"1-{take}.wav", Status.ENROLLED) for take in range(3)]
