@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
+from matchka.errors import MatchkaError
 from matchka_docs.contents import write_contents
 from matchka_docs.decisions import decisions_page, experiments_page
 from matchka_docs.reference.calls import http_pages
@@ -77,4 +78,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MatchkaError as error:
+        sys.exit(f"error: {error}")

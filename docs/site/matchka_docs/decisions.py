@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from matchka.errors import MatchkaError
 from matchka_docs.source import DOCS
 
 # numbers are given in blocks; those of a block that was not used up stay its own
@@ -24,7 +25,7 @@ SUBJECTS: Final = {
 }
 
 
-class UnsortedDecisionError(Exception):
+class UnsortedDecisionError(MatchkaError):
     """A decision whose number is of no subject."""
 
 
@@ -41,7 +42,9 @@ def subject_of(number: int) -> str:
             first, _, last = block.partition("-")
             if int(first) <= number <= int(last or first):
                 return subject
-    raise UnsortedDecisionError(f"Give {number:03} a subject in SUBJECTS of {Path(__file__).name}.")
+    raise UnsortedDecisionError(
+        "The decision is of no subject.", value=number, remedy=f"Add its number to SUBJECTS of {Path(__file__).name}."
+    )
 
 
 def decisions_page() -> str:
