@@ -10,8 +10,19 @@ from PIL import Image
 MISSING = 'needs the extra "formats": pip install -e ".[formats]"'
 
 
-def encoded_by_ffmpeg(samples: np.ndarray, rate_hz: int, kind: str, codec: str, **options: Any) -> bytes:
-    """A clip by FFmpeg. Args: samples: float32, (frames,) or (channels, frames); kind: of container; options: of it."""
+def encoded_by_ffmpeg(
+    samples: np.ndarray, rate_hz: int, kind: str, codec: str, pictures: str | None = None, **options: Any
+) -> bytes:
+    """A clip by FFmpeg.
+
+    Args:
+        samples: float32, (frames,) or (channels, frames).
+        rate_hz: of them.
+        kind: of container.
+        codec: of the samples.
+        pictures: codec of a second of film before them; none without it.
+        options: of the container.
+    """
     av = pytest.importorskip("av", reason=MISSING)
     rows = np.atleast_2d(np.asarray(samples, np.float32))
     layout = {1: "mono", 2: "stereo"}.get(len(rows), f"{len(rows)} channels")
@@ -19,6 +30,13 @@ def encoded_by_ffmpeg(samples: np.ndarray, rate_hz: int, kind: str, codec: str, 
     with av.open(file, "w", format=kind, options={name: str(value) for name, value in options.items()}) as container:
         stream = container.add_stream(codec, rate=rate_hz, layout=layout)
         stream.bit_rate = 192_000 * len(rows)
+        if pictures is not None:
+            film = container.add_stream(pictures, rate=25)
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            for grey in range(25):
+                rgb = np.full((48, 64, 3), 10 * grey, np.uint8)
+                container.mux(film.encode(av.VideoFrame.from_ndarray(rgb).reformat(format="yuv420p")))
+            container.mux(film.encode(None))
         # encoders differ in what they take, and each wants frames of its own length
         taken = stream.codec_context.codec.audio_formats[0].name
         resampler = av.AudioResampler(taken, layout, rate_hz, stream.codec_context.frame_size or 1024)

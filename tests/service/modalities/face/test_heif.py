@@ -15,6 +15,7 @@ from matchka.errors import (
     NotImageError,
     TruncatedFileError,
 )
+from matchka.modalities.face.cost import stated_size
 from matchka.modalities.face.image import ImageLimits, read_image
 from tests.factories.further_formats import MISSING, heic
 
@@ -128,3 +129,8 @@ def test_read_image_of_heic_with_changed_bytes_is_a_picture_or_refused_by_name()
 def test_read_image_of_heic_registers_no_opener() -> None:
     read_image(heic(picture()), WITH_HEIC)
     assert "HEIF" not in Image.OPEN
+
+
+@pytest.mark.parametrize("options", [{}, {"tile_size": 64}], ids=["whole", "tiles"])
+def test_stated_size_of_heic_is_that_of_the_picture(options: dict[str, int]) -> None:
+    assert stated_size(heic(picture(200, 136), **options)) == (200, 136)

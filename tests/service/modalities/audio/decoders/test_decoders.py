@@ -3,6 +3,7 @@
 import io
 import socket
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,14 @@ def test_read_clip_of_a_rate_that_no_card_records_is_refused() -> None:
         read_clip(data, RATE_HZ, BOTH)
 
 
+@pytest.mark.parametrize(("kind", "pictures", "sound"), [("webm", "libvpx", "libopus"), ("mp4", "mpeg4", "aac")])
+def test_read_clip_of_a_film_gives_its_sound(kind: str, pictures: str, sound: str) -> None:
+    alone = made(kind, sound)
+    film = made(kind, sound, pictures=pictures)
+    assert len(film) > len(alone)
+    np.testing.assert_array_equal(read_clip(film, RATE_HZ, BOTH), read_clip(alone, RATE_HZ, BOTH))
+
+
 @pytest.mark.parametrize("codec", ["pcm_s16le", "libmp3lame"])
 def test_read_clip_of_another_codec_is_refused(codec: str) -> None:
     data = made("matroska", codec)
@@ -198,6 +207,26 @@ def test_a_reference_that_is_not_followed_is_one_that_ffmpeg_would_follow() -> N
     with pytest.raises(PermissionError), av.open(file, format="mov", options=options, io_open=open_other):
         pass
     assert [Path(url).name for url in asked] == ["elsewhere.mp4"]
+
+
+def deflated(packet: bytes) -> bytes:
+    """WebM of one packet that is compressed in the file."""
+    head = b"OpusHead" + struct.pack("<BBHIhB", 1, 1, 0, 48_000, 0, 0)
+    encoding = element(0x6D80, element(0x6240, element(0x5034, element(0x4254, b"\0"))))
+    audio = element(0xE1, element(0xB5, struct.pack(">d", 48_000)) + element(0x9F, b"\1"))
+    track = element(0xD7, b"\1") + element(0x73C5, b"\1") + element(0x83, b"\2") + element(0x86, b"A_OPUS")
+    tracks = element(0x1654AE6B, element(0xAE, track + element(0x63A2, head) + audio + encoding))
+    cluster = element(0x1F43B675, element(0xE7, b"\0") + element(0xA3, b"\x81\0\0\x80" + zlib.compress(packet)))
+    header = element(0x1A45DFA3, element(0x4282, b"webm"))
+    return header + element(0x18538067, element(0x1549A966, element(0x2AD7B1, b"\x0f\x42\x40")) + tracks + cluster)
+
+
+def test_read_clip_of_a_packet_that_is_larger_than_the_file_is_refused() -> None:
+    pytest.importorskip("av", reason=MISSING)
+    assert len(deflated(bytes(5_000_000))) < 10_000
+    with pytest.raises(TruncatedFileError) as refused:
+        read_clip(deflated(bytes(5_000_000)), RATE_HZ, BOTH)
+    assert refused.value.value == "packets larger than the file"
 
 
 BOMBS = {
