@@ -1,7 +1,6 @@
 """Every command of the three programs, from their Typer applications."""
 
 from typing import Any, Final
-from unittest.mock import patch
 
 import typer
 from typer.cli import get_docs_for_click
@@ -9,6 +8,7 @@ from typer.main import get_command
 
 import matchka.cli.main
 import matchka_export.__main__
+from matchka.cli.deferred import DEFERRED, loaded
 from matchka_train.cli.further_commands import add_commands
 from matchka_train.cli.train import app as train_app
 
@@ -19,7 +19,7 @@ def command_pages() -> dict[str, str]:
     """A page for each program, by its name."""
     add_commands(train_app)
     programs = {
-        "matchka": _with_passed_on(matchka.cli.main.app),
+        "matchka": _with_deferred(matchka.cli.main.app),
         "matchka-train": get_command(train_app),
         "matchka-export": get_command(matchka_export.__main__.app),
     }
@@ -31,17 +31,11 @@ def _described(name: str, program: Any) -> str:
     return text.replace("```console\n$ ", "```text\n")
 
 
-def _with_passed_on(app: typer.Typer) -> Any:
-    """The program with the commands of other modules, which it imports only when they are called."""
+def _with_deferred(app: typer.Typer) -> Any:
+    """The program with the commands that it imports only when they are called."""
     program: Any = get_command(app)
-    for known in app.registered_commands:
-        if known.context_settings is not matchka.cli.main.PASSED_ON or known.callback is None:
-            continue
-        with patch.object(matchka.cli.main, "_pass_on") as passed_on:
-            known.callback(None)
-        _, module, attribute = passed_on.call_args.args
-        name = known.callback.__name__
-        command = get_command(getattr(matchka.cli.main.import_module(module), attribute))
+    for name in DEFERRED:
+        command = loaded(name)
         command.name = name
         command.help = command.help or program.commands[name].help
         program.commands[name] = command
