@@ -9,6 +9,7 @@
 #              a bound is not kept (SCENARIO=steady USERS=16 DURATION=60s WORKERS=0; docs/capacity.md has the scenarios)
 # make bench   what it costs beside other ways, as one table: docs/performance.md (ONLY=serving: one group; CORES=1,2,4: of it, on so
 #              many cores; about 35 min)
+# make bench-gpu  what an NVIDIA GPU does, as one table in build/gpu/ (GPU='--only search …'; docs/gpu.md)
 # make torture kill the server KILLS=200 times under traffic, flood it, starve one key by another, send it hostile input for HOSTILE_S=120 s,
 #              then attack what is enrolled (RECOVERY_CALLS=1000); reports in build/torture/
 # make torture REPLICAS=2  instead: that many replicas on one PostgreSQL behind HAProxy contend, stop, die and lose their
