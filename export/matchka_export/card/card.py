@@ -14,7 +14,7 @@ _NOT_MEASURED: Final = """\
 - Samples unlike those of the data sets below: of another sensor, channel or place; of people, of another language, age
   or skin. The manifest keeps no figures by sex, age or origin: nothing is known of differences between such groups.
 - Samples that are years apart.
-- Imitations: a recording that is played back, a synthesised voice, a photograph or a mask. The model looks for none.
+- Imitations: a sample that was recorded before, forged or synthesised. The model looks for none.
 
 Measure on samples of your own before you rely on a threshold, and tell people what is done with theirs."""
 _USE: Final = """\

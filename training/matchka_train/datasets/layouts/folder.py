@@ -8,6 +8,7 @@ from matchka_train.errors import DatasetError
 
 AUDIO_SUFFIXES: Final = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SAMPLE_SUFFIXES: Final = AUDIO_SUFFIXES + PICTURE_SUFFIXES
 UNREADABLE_SUFFIXES: Final = (".m4a", ".aac")  # VoxCeleb 2 as it is distributed; no decoder of ours reads them
 VOXCELEB_IDENTITY: Final = re.compile(r"id\d{5}")
 

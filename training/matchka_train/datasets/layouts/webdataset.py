@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matchka_train.datasets.file_bytes import read_file, read_members
-from matchka_train.datasets.layouts.folder import AUDIO_SUFFIXES, PICTURE_SUFFIXES
+from matchka_train.datasets.layouts.folder import SAMPLE_SUFFIXES
 from matchka_train.errors import DatasetError
 
 LABEL_SUFFIX = ".cls"
@@ -40,7 +40,7 @@ def _clips_in(archive: Path, subject_key: str) -> list[tuple[Path, str]]:
             samples.setdefault(folder + slash + stem, {})[dot + extension.lower()] = name
     found = []
     for key, files in samples.items():
-        clips = [name for suffix, name in files.items() if suffix in AUDIO_SUFFIXES + PICTURE_SUFFIXES]
+        clips = [name for suffix, name in files.items() if suffix in SAMPLE_SUFFIXES]
         if len(clips) > 1:
             raise DatasetError(
                 f"The sample {key} of {archive} has several clips or pictures.",
