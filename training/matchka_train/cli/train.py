@@ -45,7 +45,9 @@ DataPaths = Annotated[
     list[Path],
     typer.Option("--data", help="A recipe (its validation data), a CSV, a Kaldi folder, or a folder per identity."),
 ]
-Layout = Annotated[str | None, typer.Option(help="csv, folder, kaldi, voxceleb or cnceleb; guessed by default.")]
+Layout = Annotated[
+    str | None, typer.Option(help="csv, folder, kaldi, voxceleb, cnceleb or webdataset; guessed by default.")
+]
 PathColumn = Annotated[str, typer.Option(help="csv: the column that holds the file.")]
 SubjectColumn = Annotated[str, typer.Option(help="csv: the column that holds the identity.")]
 Trials = Annotated[Path | None, typer.Option(help="Compare only the pairs of this list (label path path).")]

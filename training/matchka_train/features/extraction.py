@@ -139,7 +139,7 @@ def _fingerprint(module: torch.nn.Module, backbone: Backbone, device: Device) ->
     rows = modality_of(backbone).fixed_rows(backbone.input)
     try:
         embeddings = embed_windows(module, rows, device)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # TypeError: rows on a GPU, and a network that is not
         raise FeatureError(
             f"The backbone {backbone.name} does not take the rows it declares, {rows.shape[1:]} of {rows.dtype}.",
             value=error,
