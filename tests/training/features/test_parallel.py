@@ -121,19 +121,22 @@ from tests.factories.slow_backbone import SlowBackbone
 from tests.training.features.test_parallel import clips_below, extract
 embedding.SHARD_SAMPLES = 2
 with show_progress() as progress:
-    found = extract(clips_below(Path(sys.argv[1])), Path(sys.argv[2]), progress, 2, SlowBackbone())
+    backbone = SlowBackbone(delay_s=float(sys.argv[3]))
+    found = extract(clips_below(Path(sys.argv[1])), Path(sys.argv[2]), progress, 2, backbone)
 print(len(found.subjects))
 """
 
 
-def start(folder: Path, cache: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", COMMAND, folder, cache], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, cache: Path, delay_s: float) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, folder, cache, str(delay_s)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.slow
 def test_extract_features_when_killed_loses_only_shards_in_hand_and_its_processes_end(samples, tmp_path, quiet):
     cache = tmp_path / "cache"
-    with start(tmp_path, cache) as killed:
+    with start(tmp_path, cache, delay_s=1.0) as killed:  # time to be killed in
         wait_until(lambda: len(shards_in(cache)) >= 3)
         processes = descendants(killed.pid)
         assert len(processes) >= 2
@@ -142,7 +145,7 @@ def test_extract_features_when_killed_loses_only_shards_in_hand_and_its_processe
     kept = shards_in(cache)
     before = {path: (path / "windows.npy").stat().st_mtime_ns for path in kept}
     assert len(kept) >= 3
-    backbone = SlowBackbone()
+    backbone = SlowBackbone(delay_s=0.0)
     found = extract(samples, cache, quiet, backbone=backbone)
     assert sum(backbone.seen) - 2 == len(found.windows) - len(before) * 2 * windows_each(found)
     assert np.allclose(found.windows, extract(samples, tmp_path / "other", quiet).windows, atol=1e-6)
@@ -151,7 +154,7 @@ def test_extract_features_when_killed_loses_only_shards_in_hand_and_its_processe
 @pytest.mark.slow
 def test_extract_features_of_two_commands_at_once_gives_both_the_same(samples, tmp_path, quiet):
     cache = tmp_path / "cache"
-    with start(tmp_path, cache) as first, start(tmp_path, cache) as second:
+    with start(tmp_path, cache, 0.0) as first, start(tmp_path, cache, 0.0) as second:
         outputs = [command.communicate(timeout=DEADLINE_S)[0] for command in (first, second)]
     assert outputs == [f"{len(samples)}\n"] * 2
     backbone = SlowBackbone()
