@@ -25,6 +25,10 @@ ROOMS = (
 )
 ALLOWED = {
     # names of HTTP v1: `face`, `faces`, voice_file, face_file, error codes, and texts of its description
+    "service/matchka/api/answers/decisions.py",
+    "service/matchka/api/answers/embeddings.py",
+    "service/matchka/api/answers/enrolment.py",
+    "service/matchka/api/answers/samples.py",
     "service/matchka/api/examples.py",
     "service/matchka/api/findings.py",
     "service/matchka/api/forms/decisions.py",
@@ -35,7 +39,6 @@ ALLOWED = {
     "service/matchka/api/routes/docs.py",  # a policy for images
     "service/matchka/api/routes/embeddings.py",
     "service/matchka/api/routes/subjects.py",
-    "service/matchka/api/schemas.py",
     "service/matchka/app.py",
     "service/matchka/errors.py",
     # what is typed at a command line, and sent

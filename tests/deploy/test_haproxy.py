@@ -18,7 +18,7 @@ import pytest
 
 from loadtests.server import HOST, ServerProcess, free_port, start_process
 from loadtests.torture.replicas.proxy import COMMAND, DEPLOY, program
-from matchka.api.schemas import Problem
+from matchka.api.answers.service import Problem
 from tests.factories.certificates import made
 
 BOUND_S = 60.0

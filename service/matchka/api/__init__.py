@@ -1,1 +1,1 @@
-"""HTTP only: routes, forms, schemas, problems and middleware."""
+"""HTTP only: routes, forms, answers, problems and middleware."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from matchka.api.schemas import ChallengeAnswer, DirectionsAnswer, HeadTurnAnswer, PhraseAnswer
+from matchka.api.answers.analysis import ChallengeAnswer, DirectionsAnswer
+from matchka.api.answers.decisions import HeadTurnAnswer, PhraseAnswer
 from matchka.store.challenges import Challenge
 from matchka.tasks.challenges.head_turn import HEAD_TURN, TurnDecision
 from matchka.tasks.challenges.kind import Judged

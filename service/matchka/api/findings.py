@@ -1,6 +1,6 @@
 """Findings of samples -> wire types."""
 
-from matchka.api.schemas import FaceAnswer
+from matchka.api.answers.samples import FaceAnswer
 from matchka.modalities.modality import Finding
 from matchka.tasks.embedding.results import Findings
 

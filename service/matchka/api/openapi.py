@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from matchka import errors
+from matchka.api.answers.service import Problem
 from matchka.api.bodies.json_object import JSON
 from matchka.api.examples import EXAMPLES
 from matchka.api.problems import HEADERS, MEDIA_TYPE, status_and_code_of
-from matchka.api.schemas import Problem
 from matchka.api.scopes import SCOPES
 from matchka.errors import MatchkaError
 from matchka.modalities import MODALITIES

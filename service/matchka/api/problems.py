@@ -6,7 +6,8 @@ from typing import Final
 
 from starlette.responses import Response
 
-from matchka.api.schemas import Problem, SkippedFileAnswer
+from matchka.api.answers.enrolment import SkippedFileAnswer
+from matchka.api.answers.service import Problem
 from matchka.errors import (
     AlreadyEnrolledError,
     BodyTooLargeError,

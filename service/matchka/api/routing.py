@@ -7,9 +7,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends
 
+from matchka.api.answers.answer import Answer
 from matchka.api.dependencies import Caller, authorised
 from matchka.api.forms import Form
-from matchka.api.schemas import Answer
 from matchka.api.scopes import OPEN, SCOPES
 from matchka.api.tries import tries_of
 from matchka.errors import InvalidSubjectIdError

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from matchka.api import forms, schemas
+from matchka.api import forms
+from matchka.api.answers.analysis import ChallengeAnswer
+from matchka.api.answers.answer import Answer
+from matchka.api.answers.decisions import IdentifyAnswer, VerifyAnswer
+from matchka.api.answers.embeddings import EmbedAnswer, EmbeddingsAnswer
+from matchka.api.answers.enrolment import EnrollAnswer
+from matchka.api.answers.service import NewKeyAnswer
 from matchka.api.bodies.json_object import JsonReader
 from matchka.api.examples import EXAMPLES
 from matchka.api.forms import Form, check_fields
@@ -12,15 +18,15 @@ from matchka.api.forms.reading import kinds_of
 from matchka.app import create_app
 from matchka.settings import read_settings
 
-KINDS: dict[str, tuple[type[Form], type[schemas.Answer]]] = {
-    "embed": (forms.EmbedForm, schemas.EmbedAnswer),
-    "createEmbeddings": (forms.EmbeddingsForm, schemas.EmbeddingsAnswer),
-    "enroll": (forms.EnrollForm, schemas.EnrollAnswer),
-    "verify": (forms.VerifyForm, schemas.VerifyAnswer),
-    "compare": (forms.CompareForm, schemas.VerifyAnswer),
-    "identify": (forms.IdentifyForm, schemas.IdentifyAnswer),
-    "createChallenge": (forms.ChallengeForm, schemas.ChallengeAnswer),
-    "createKey": (forms.KeyForm, schemas.NewKeyAnswer),
+KINDS: dict[str, tuple[type[Form], type[Answer]]] = {
+    "embed": (forms.EmbedForm, EmbedAnswer),
+    "createEmbeddings": (forms.EmbeddingsForm, EmbeddingsAnswer),
+    "enroll": (forms.EnrollForm, EnrollAnswer),
+    "verify": (forms.VerifyForm, VerifyAnswer),
+    "compare": (forms.CompareForm, VerifyAnswer),
+    "identify": (forms.IdentifyForm, IdentifyAnswer),
+    "createChallenge": (forms.ChallengeForm, ChallengeAnswer),
+    "createKey": (forms.KeyForm, NewKeyAnswer),
 }
 
 

@@ -12,7 +12,9 @@ import pytest
 import requests
 from fastapi.routing import APIRoute, APIRouter
 
-from matchka.api import routes, schemas
+from matchka.api import answers, routes
+from matchka.api.answers.answer import Answer
+from matchka.api.answers.service import Problem
 from matchka.api.openapi import NOT_OF_A_CALL
 from matchka.api.problems import STATUS_AND_CODE
 from matchka.app import create_app
@@ -26,6 +28,12 @@ from tests.factories.spoken_tones import spoken, write_phoneme_bundle
 KEY = "0123456789abcdef0123"
 DOCUMENT: dict[str, Any] = create_app(read_settings({})).openapi()
 CALLS = [(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations]
+ANSWERS = {
+    name: kind
+    for module in pkgutil.iter_modules(answers.__path__, "matchka.api.answers.")
+    for name, kind in vars(import_module(module.name)).items()
+    if isinstance(kind, type) and issubclass(kind, Answer)
+}
 PROBLEM = "application/problem+json"
 PHRASE = ("baabiy", "daadiy", "kaakiy", "maamiy")
 TAKES = itertools.count()  # a sample is enrolled once only
@@ -171,7 +179,7 @@ def test_call_that_succeeds_answers_the_status_and_type_that_are_declared(server
     if "application/json" in content:
         schema = content["application/json"]["schema"]
         kinds = [each["$ref"].split("/")[-1] for each in schema.get("anyOf", [schema])]
-        assert any(set(answer.json()) == set(getattr(schemas, kind).model_fields) for kind in kinds)
+        assert any(set(answer.json()) == set(ANSWERS[kind].model_fields) for kind in kinds)
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
@@ -183,7 +191,7 @@ def test_call_that_is_refused_answers_a_status_and_code_that_are_declared(server
         if answer.ok:
             good_request(server, method, path)  # it may have deleted the subject
             continue
-        problem = schemas.Problem.model_validate_json(answer.content)
+        problem = Problem.model_validate_json(answer.content)
         if problem.code == "unknown_path":  # an empty id: another path
             continue
         assert answer.headers["content-type"] == PROBLEM

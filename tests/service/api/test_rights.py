@@ -13,9 +13,9 @@ import requests
 from fastapi.routing import APIRoute
 
 from matchka.api import routes
+from matchka.api.answers.decisions import HeadTurnAnswer
 from matchka.api.forms import VerifyForm, check_fields
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import HeadTurnAnswer
 from matchka.api.scopes import OPEN, SCOPES
 from matchka.app import create_app
 from matchka.errors import CeilingError, RequestFailedError

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 
+from matchka.api.answers.service import AuditAnswer, AuditRecordAnswer
 from matchka.api.dependencies import Caller, caller_with
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import AuditAnswer, AuditRecordAnswer
 from matchka.store.subject_id import check_subject_id
 
 router = GuardedRouter(tags=["audit"])

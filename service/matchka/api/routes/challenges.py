@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from matchka.api.answers.analysis import ChallengeAnswer, DirectionsAnswer
 from matchka.api.challenge_answers import given_answer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import ChallengeForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import ChallengeAnswer, DirectionsAnswer
 
 router = GuardedRouter(tags=["decisions"])
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from matchka.api.answers.analysis import ClassAnswer, ClassifyAnswer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import ClassifyForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import ClassAnswer, ClassifyAnswer
 from matchka.tasks.classification.classification import classify
 
 router = GuardedRouter(tags=["analysis"])

@@ -5,19 +5,19 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from matchka.api.challenge_answers import head_turn_of, phrase_of
-from matchka.api.dependencies import Caller, CallerDep
-from matchka.api.findings import face_answer, faces_answer
-from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, probes_of, reads
-from matchka.api.position import ANSWERED, PositionDep, headers_of, text_of
-from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import (
+from matchka.api.answers.decisions import (
     CandidateAnswer,
     FusedVerifyAnswer,
     IdentifiedFaceAnswer,
     IdentifyAnswer,
     VerifyAnswer,
 )
+from matchka.api.challenge_answers import head_turn_of, phrase_of
+from matchka.api.dependencies import Caller, CallerDep
+from matchka.api.findings import face_answer, faces_answer
+from matchka.api.forms import CompareForm, IdentifyForm, VerifyForm, body_schema, probes_of, reads
+from matchka.api.position import ANSWERED, PositionDep, headers_of, text_of
+from matchka.api.routing import GuardedRouter
 from matchka.api.tries import hide_waiting
 from matchka.bundles.fusion_file import JOINT
 from matchka.errors import InvalidFieldError

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from matchka.api.answers.embeddings import EmbedAnswer, EmbeddingsAnswer, OpenAiEmbedding, OpenAiUsage
 from matchka.api.dependencies import Caller, CallerDep
 from matchka.api.findings import faces_answer
 from matchka.api.forms import EmbeddingsForm, EmbedForm, body_schema, reads
 from matchka.api.media_types import require_media_types
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import EmbedAnswer, EmbeddingsAnswer, OpenAiEmbedding, OpenAiUsage
 from matchka.tasks.embedding.results import Embeddings
 
 router = GuardedRouter(tags=["embeddings"])

@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from matchka.api.answers.service import HealthAnswer, ReadyAnswer
 from matchka.api.dependencies import authorised, service_state
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import HealthAnswer, ReadyAnswer
 from matchka.errors import MatchkaError
 from matchka.store.keys.records import Grant
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 
+from matchka.api.answers.service import KeyAnswer, KeysAnswer, NewKeyAnswer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import KeyForm, body_schema, reads
 from matchka.api.location import LOCATION, location_of
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import KeyAnswer, KeysAnswer, NewKeyAnswer
 from matchka.store.keys.keys import CEILINGS, NewKey
 from matchka.store.keys.records import ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import read_scopes, write_scopes

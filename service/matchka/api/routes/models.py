@@ -1,8 +1,8 @@
 """GET /v1/models."""
 
+from matchka.api.answers.models import ModelAnswer, ModelsAnswer
 from matchka.api.dependencies import CallerDep
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import ModelAnswer, ModelsAnswer
 from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka.tasks.embedding.results import ModelVersion
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from matchka.api.answers.analysis import ParametersAnswer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import GenerateForm, MorphForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import ParametersAnswer
 from matchka.tasks.parameters.parameters import Setting, generate, morph
 
 router = GuardedRouter(tags=["analysis"])

@@ -4,16 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends
 
+from matchka.api.answers.analysis import PronounceAnswer, PronouncedPhoneAnswer, PronouncedWordAnswer, TranscribeAnswer
 from matchka.api.challenge_answers import phrase_answer
 from matchka.api.dependencies import CallerDep
 from matchka.api.forms import PronounceForm, TranscribeForm, body_schema, reads
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import (
-    PronounceAnswer,
-    PronouncedPhoneAnswer,
-    PronouncedWordAnswer,
-    TranscribeAnswer,
-)
 
 router = GuardedRouter(tags=["analysis"])
 

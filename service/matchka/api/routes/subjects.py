@@ -9,6 +9,16 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Response
 
+from matchka.api.answers.enrolment import EnrollAnswer, EnrolledFileAnswer, SkippedFileAnswer, SubjectSimilarityAnswer
+from matchka.api.answers.subjects import (
+    ReceiptKeyAnswer,
+    SubjectAnswer,
+    SubjectExportAnswer,
+    SubjectsAnswer,
+    SubjectSummaryAnswer,
+    SubjectTermsAnswer,
+    TemplateAnswer,
+)
 from matchka.api.bodies.json_object import JSON
 from matchka.api.dependencies import Caller, CallerDep, caller_with
 from matchka.api.findings import faces_answer
@@ -19,19 +29,6 @@ from matchka.api.lookalikes import Lookalikes, looking
 from matchka.api.position import ANSWERED, POSITION_HEADER, headers_of, text_of
 from matchka.api.problems import skipped_answers
 from matchka.api.routing import GuardedRouter
-from matchka.api.schemas import (
-    EnrollAnswer,
-    EnrolledFileAnswer,
-    ReceiptKeyAnswer,
-    SkippedFileAnswer,
-    SubjectAnswer,
-    SubjectExportAnswer,
-    SubjectsAnswer,
-    SubjectSimilarityAnswer,
-    SubjectSummaryAnswer,
-    SubjectTermsAnswer,
-    TemplateAnswer,
-)
 from matchka.api.tries import tries_of
 from matchka.errors import (
     InvalidFieldError,

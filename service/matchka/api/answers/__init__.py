@@ -1,0 +1,1 @@
+"""Wire types: what the service answers."""
