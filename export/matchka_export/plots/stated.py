@@ -55,4 +55,5 @@ def interval(rate: float, subjects: int) -> Rate:
     centre = rate + Z**2 / (2 * subjects)
     half = Z * math.sqrt(rate * (1 - rate) / subjects + Z**2 / (4 * subjects**2))
     scale = 1 + Z**2 / subjects
-    return Rate(rate, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+    # at 0 and 1 rounding alone would leave the rate outside
+    return Rate(rate, min(rate, max(0.0, (centre - half) / scale)), max(rate, min(1.0, (centre + half) / scale)))

@@ -19,6 +19,13 @@ def test_interval_is_that_of_scipy(failures: int, trials: int):
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
+def test_interval_holds_the_rate_also_where_it_is_none_or_all():
+    for subjects in range(1, 2000):
+        for rate in (0.0, 1.0):
+            found = interval(rate, subjects)
+            assert 0 <= found.low <= rate <= found.high <= 1
+
+
 def test_interval_covers_the_bootstrap_by_subject():
     rng = np.random.default_rng(3)
     own = rng.beta(0.3, 2.7, size=60)  # rates of single subjects, far apart

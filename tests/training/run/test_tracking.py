@@ -15,7 +15,7 @@ from matchka.errors import MissingPackageError
 from matchka_train.errors import TrackingError
 from matchka_train.run.recipe import Recipe, read_recipe
 from matchka_train.run.run import run
-from matchka_train.run.tracking import TrackedFit, tracking
+from matchka_train.run.tracking import TrackedFit, forget_runs, require_tracking, tracking
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
 
@@ -33,10 +33,10 @@ def recipe(recipe_path) -> Recipe:
     return read_recipe(recipe_path)
 
 
-def fit_of(recipe: Recipe, folder: Path, *, is_resumed: bool = False, said: io.StringIO | None = None) -> TrackedFit:
+def fit_of(recipe: Recipe, folder: Path, identity: str = "one", said: io.StringIO | None = None) -> TrackedFit:
     folder.mkdir(exist_ok=True)
     progress = Progress(console=Console(file=said or io.StringIO(), width=200))
-    return TrackedFit(recipe.candidates[0], recipe, folder, is_resumed, progress)
+    return TrackedFit(recipe.candidates[0], recipe, folder, identity, progress)
 
 
 def runs_of(recipe: Recipe) -> list:
@@ -69,12 +69,21 @@ def test_run_tells_every_epoch_of_every_candidate_and_of_its_control(recipe_path
 
 
 @pytest.mark.usefixtures("kept")
-def test_resumed_fit_goes_on_in_its_run_and_a_fresh_one_has_its_own(recipe, tmp_path):
-    for is_resumed, epoch in ((False, 1), (True, 2), (False, 1)):
-        with tracking(fit_of(recipe, tmp_path / "fit", is_resumed=is_resumed)) as tracker:
-            tracker.log(epoch, {"loss": epoch / 4})
+def test_fit_goes_on_in_its_run_and_another_or_a_forgotten_one_has_its_own(recipe, tmp_path):
+    for number, identity in enumerate(("one", "one", "other", "other")):
+        if number == 3:
+            forget_runs(tmp_path / "fit")
+        with tracking(fit_of(recipe, tmp_path / "fit", identity)) as tracker:
+            tracker.log(number, {"loss": number / 4})
     histories = sorted(told(one.info.run_id, "loss") for one in runs_of(recipe))
-    assert histories == [[(1, 0.25)], [(1, 0.25), (2, 0.5)]]
+    assert histories == [[(0, 0.0), (1, 0.25)], [(2, 0.5)], [(3, 0.75)]]
+
+
+@pytest.mark.usefixtures("kept")
+def test_names_that_mlflow_refuses_are_told_with_other_characters(recipe, tmp_path):
+    with tracking(fit_of(recipe, tmp_path / "fit")) as tracker:
+        tracker.log(0, {"EER studio (8 kHz) & Büro/24": 0.5})
+    assert told(runs_of(recipe)[0].info.run_id, "EER studio _8 kHz_ _ Büro/24") == [(0, 0.5)]
 
 
 @pytest.mark.usefixtures("kept")
@@ -95,15 +104,24 @@ def test_store_that_vanishes_is_told_once_and_the_fit_goes_on(kept, recipe, tmp_
     assert said.getvalue().count("MLflow is not told any more of this fit") == 1
 
 
-def test_server_that_does_not_answer_stops_before_the_fit(recipe, tmp_path, monkeypatch):
+def test_server_that_does_not_answer_stops_before_anything_is_read(recipe, quiet, monkeypatch):
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{deaf.getsockname()[1]}")
-        with (
-            pytest.raises(TrackingError, match="unset MLFLOW_TRACKING_URI"),
-            tracking(fit_of(recipe, tmp_path / "fit")),
-        ):
-            pytest.fail("the fit began")
+        with pytest.raises(TrackingError, match="unset MLFLOW_TRACKING_URI"):
+            run(recipe, recipe.backbone.open(), quiet)
+    assert not recipe.data.cache_dir.exists()
+
+
+def test_store_that_vanishes_between_two_fits_is_told_and_they_go_on(kept, recipe, tmp_path):
+    require_tracking()
+    kept.parent.joinpath("gone").write_text("no folder")
+    shutil.rmtree(kept)
+    shutil.move(kept.parent / "gone", kept)
+    said = io.StringIO()
+    with tracking(fit_of(recipe, tmp_path / "fit", said=said)) as tracker:
+        tracker.log(0, {"loss": 1.0})
+    assert said.getvalue().count("MLflow is not told any more of this fit") == 1
 
 
 def test_nothing_of_mlflow_is_looked_for_where_its_address_is_not_set(recipe, tmp_path, monkeypatch):
@@ -114,7 +132,7 @@ def test_nothing_of_mlflow_is_looked_for_where_its_address_is_not_set(recipe, tm
 
 
 @pytest.mark.usefixtures("kept")
-def test_address_without_the_package_names_the_extra(recipe, tmp_path, monkeypatch):
+def test_address_without_the_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(MissingPackageError, match="mlflow"), tracking(fit_of(recipe, tmp_path / "fit")):
-        pytest.fail("the fit began")
+    with pytest.raises(MissingPackageError, match="mlflow"):
+        require_tracking()

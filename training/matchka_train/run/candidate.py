@@ -99,10 +99,9 @@ def fit_candidate(
     Raises:
         DivergedError: the loss became NaN or infinite.
         CheckpointError: the folder holds another run.
-        TrackingError: a tracking server is set up and does not answer.
     """
     folder.prepare()
-    fit = TrackedFit(candidate, recipe, folder.path, folder.state() is not None, progress)
+    fit = TrackedFit(candidate, recipe, folder.path, folder.identity, progress)
 
     def judge(module: torch.nn.Module) -> Report:
         return validate(window_embedder(module), prepared.validation, recipe.dims)

@@ -29,6 +29,7 @@ from matchka_train.run.record import record_of
 from matchka_train.run.shuffled_labels import FOLDER as SHUFFLED_FOLDER
 from matchka_train.run.shuffled_labels import fit_shuffled
 from matchka_train.run.summary import write_summary
+from matchka_train.run.tracking import forget_runs, require_tracking
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def run(
             value=recipe.dims[-1],
             remedy="Lower the largest of dims.",
         )
+    require_tracking()
     data = read_data(recipe.data, modality_of(backbone).copies, recipe.data.cache_dir, progress)
     prepared = prepare(recipe, backbone, data, progress, compute)
     identity = _identity(recipe, backbone, prepared)
@@ -146,8 +148,9 @@ def _fit_all(
     for candidate in recipe.candidates:
         folder = CheckpointFolder(recipe.output_dir / "candidates" / candidate.name, identity)
         if fresh:
-            folder.clear_state()
-            CheckpointFolder(folder.path / SHUFFLED_FOLDER, identity).clear_state()
+            for each in (folder, CheckpointFolder(folder.path / SHUFFLED_FOLDER, identity)):
+                each.clear_state()
+                forget_runs(each.path)
         named = replace(info, family=candidate.projection.family)
         try:
             found = fit_candidate(candidate, recipe, prepared, folder, named, progress)

@@ -1,18 +1,19 @@
 """Where the course of a fit is told while it goes on: TensorBoard's log always, MLflow where its address is set."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Protocol
+from types import ModuleType, TracebackType
+from typing import Final, Protocol
 
 from rich.progress import Progress
 from torch.utils.tensorboard import SummaryWriter
 
-from matchka.errors import extra_required
+from matchka.errors import MissingPackageError, extra_required
 from matchka.runtime.atomic_file import write_atomically
 from matchka_train.errors import TrackingError
 from matchka_train.run.candidates import CandidateRecipe
@@ -24,6 +25,7 @@ _RUN_NAME: Final = "mlflow-run.txt"
 _MLFLOW_MANNERS: Final = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 _FAILURES: Final = Exception  # what its stores raise is of no one class
+_REFUSED: Final = re.compile(r"[^\w\-. :/]")  # in names of metrics
 _ENDS: Final[dict[type[BaseException] | None, str]] = {None: "FINISHED", KeyboardInterrupt: "KILLED"}
 
 
@@ -42,14 +44,14 @@ class TrackedFit:
         candidate: what is fitted.
         recipe: of the run.
         folder: of the candidate.
-        is_resumed: whether epochs of it were told before.
+        identity: hash of the recipe and of the training features; runs of another one are not gone on with.
         progress: where notes for people are printed.
     """
 
     candidate: CandidateRecipe
     recipe: Recipe
     folder: Path
-    is_resumed: bool
+    identity: str
     progress: Progress
 
 
@@ -65,19 +67,51 @@ class Trackers:
             tracker.log(epoch, values)
 
 
+def require_tracking() -> None:
+    """Ask whether what is set up answers, before hours are spent.
+
+    Raises:
+        MissingPackageError: MLflow's address is set and its package is not installed.
+        TrackingError: nothing answers there.
+    """
+    if not os.environ.get(MLFLOW_ADDRESS):
+        return
+    try:
+        _mlflow().MlflowClient().search_experiments(max_results=1)
+    except MissingPackageError:
+        raise
+    except _FAILURES as error:
+        raise TrackingError(
+            f"{MLFLOW_ADDRESS} is set, and MLflow does not answer there: {error}",
+            value=os.environ[MLFLOW_ADDRESS],
+            remedy=f"Start the tracking server, or unset {MLFLOW_ADDRESS} to train without it.",
+        ) from error
+
+
+def forget_runs(folder: Path) -> None:
+    """Let the next fit in a candidate's folder be told as a run of its own."""
+    (folder / _RUN_NAME).unlink(missing_ok=True)
+
+
 @contextmanager
 def tracking(fit: TrackedFit) -> Iterator[Tracker]:
     """Tell all trackers that are set up of a fit, until the end of the block.
 
-    Raises:
-        MissingPackageError: MLflow's address is set and its package is not installed.
-        TrackingError: the tracker that was asked for does not answer.
+    Raises: MissingPackageError: MLflow's address is set and its package is not installed.
     """
     with ExitStack() as stack:
         opened: list[Tracker] = [stack.enter_context(_TensorBoard(fit.folder))]
         if os.environ.get(MLFLOW_ADDRESS):
             opened.append(stack.enter_context(_Mlflow(fit)))
         yield Trackers(opened)
+
+
+def _mlflow() -> ModuleType:
+    for name, value in _MLFLOW_MANNERS.items():
+        os.environ.setdefault(name, value)
+    with extra_required("cpu,train,mlflow"):
+        import mlflow.entities  # an optional package
+    return mlflow
 
 
 class _TensorBoard:
@@ -96,30 +130,30 @@ class _TensorBoard:
 
 
 class _Mlflow:
-    """One run of MLflow. A server that fails later on is told of once, and the fit goes on without it."""
+    """One run of MLflow. A server that fails is told of once, and the fit goes on without it."""
 
     def __init__(self, fit: TrackedFit) -> None:
-        for name, value in _MLFLOW_MANNERS.items():
-            os.environ.setdefault(name, value)
-        with extra_required("cpu,train,mlflow"):
-            from mlflow import MlflowClient  # an optional package
-            from mlflow.entities import Metric, Param
-        self._metric, self._progress = Metric, fit.progress
+        self._progress, self._entities = fit.progress, _mlflow().entities
+        self._run = ""
         try:
-            self._client = MlflowClient()
+            self._client = _mlflow().MlflowClient()
             self._run = self._resumed(fit) or self._begun(fit)
-            self._client.log_batch(self._run, params=[Param(name, value) for name, value in _described(fit).items()])
+            params = [self._entities.Param(name, value) for name, value in _described(fit).items()]
+            self._client.log_batch(self._run, params=params)
             self._client.log_text(self._run, fit.recipe.model_dump_json(indent=1), "recipe.json")
         except _FAILURES as error:
-            raise TrackingError(
-                f"{MLFLOW_ADDRESS} is set, and MLflow cannot be told of this fit: {error}",
-                value=os.environ[MLFLOW_ADDRESS],
-                remedy=f"Start the tracking server, or unset {MLFLOW_ADDRESS} to train without it.",
-            ) from error
+            self._give_up(error)
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         now_ms = int(time.time() * 1000)
-        self._tell(metrics=[self._metric(name, value, now_ms, epoch) for name, value in values.items()])
+        metrics = [
+            self._entities.Metric(_REFUSED.sub("_", name), value, now_ms, epoch) for name, value in values.items()
+        ]
+        if self._run:
+            try:
+                self._client.log_batch(self._run, metrics=metrics)
+            except _FAILURES as error:
+                self._give_up(error)
 
     def __enter__(self) -> "_Mlflow":
         return self
@@ -134,9 +168,9 @@ class _Mlflow:
     def _resumed(self, fit: TrackedFit) -> str | None:
         """The run that an interrupted fit was told to, running again; None where there is none, or it was deleted."""
         kept = fit.folder / _RUN_NAME
-        if not (fit.is_resumed and kept.is_file()):
+        run, _, identity = kept.read_text().partition(" ") if kept.is_file() else ("", "", "")
+        if identity != fit.identity:
             return None
-        run = kept.read_text().strip()
         try:
             self._client.update_run(run, status="RUNNING")
         except _FAILURES:
@@ -147,15 +181,8 @@ class _Mlflow:
         found = self._client.get_experiment_by_name(fit.recipe.name)
         experiment = found.experiment_id if found else self._client.create_experiment(fit.recipe.name)
         run: str = self._client.create_run(experiment, run_name=fit.candidate.name).info.run_id
-        write_atomically(fit.folder / _RUN_NAME, run.encode())
+        write_atomically(fit.folder / _RUN_NAME, f"{run} {fit.identity}".encode())
         return run
-
-    def _tell(self, **what: Any) -> None:
-        if self._run:
-            try:
-                self._client.log_batch(self._run, **what)
-            except _FAILURES as error:
-                self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         self._run = ""
