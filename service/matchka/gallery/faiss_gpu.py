@@ -83,10 +83,29 @@ def open_gpu(half_precision: bool = False) -> GpuDevice | None:
 
 @dataclass
 class _Shard:
-    """Rows in the machine's memory, and what the GPU holds of them at each dim searched so far."""
+    """Rows in the machine's memory, and what the GPU holds of them at each dim searched so far.
+
+    An index that is being changed is none of the shard's until it holds what the block holds: where the GPU's memory
+    ends in between, the next search sends all rows to a new one.
+    """
 
     block: Block
     indexes: dict[int, FlatIndex] = field(default_factory=dict)
+
+    def send(self, rows: FloatArray) -> None:
+        """Append to each index what was appended to the block."""
+        held, self.indexes = self.indexes, {}
+        for dim, index in held.items():
+            index.add(truncate_and_normalise_or_zero(rows, dim))
+            self.indexes[dim] = index
+
+    def send_again(self) -> None:
+        """Drop all rows of each index, and send the block's."""
+        held, self.indexes = self.indexes, {}
+        for dim, index in held.items():
+            index.reset()
+            index.add(truncate_and_normalise_or_zero(self.block.rows(), dim))
+            self.indexes[dim] = index
 
 
 class GpuGallery:
@@ -146,23 +165,24 @@ class GpuGallery:
                 places = order[np.searchsorted(keys, shard.block.keys[known], sorter=order)]
                 is_new[places] = False
                 shard.block.replace(known, rows[places])
-                _rebuild(shard)
+                shard.send_again()
         places = np.flatnonzero(is_new)
         while len(places):
             shard = self._shard_with_room()
             part, places = places[: shard.block.free], places[shard.block.free :]
             shard.block.append(keys[part], rows[part])
-            for dim, index in shard.indexes.items():
-                index.add(truncate_and_normalise_or_zero(rows[part], dim))
+            shard.send(rows[part])
 
     def _remove(self, key: int) -> None:
         for shard in self._shards:
             at = np.flatnonzero(shard.block.keys == key)
             if len(at):
                 shard.block.remove(int(at[0]))
-                _rebuild(shard)
-                if not len(shard.block):
-                    self._shards.remove(shard)
+                try:
+                    shard.send_again()
+                finally:
+                    if not len(shard.block):
+                        self._shards.remove(shard)
                 return
 
     def _search(self, query: FloatArray, top_k: int) -> list[SearchHit]:
@@ -189,9 +209,3 @@ class GpuGallery:
                 return shard
         self._shards.append(_Shard(Block(self._full_dim, 0, self._device.shard_rows)))
         return self._shards[-1]
-
-
-def _rebuild(shard: _Shard) -> None:
-    for dim, index in shard.indexes.items():
-        index.reset()
-        index.add(truncate_and_normalise_or_zero(shard.block.rows(), dim))

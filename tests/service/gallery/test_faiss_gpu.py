@@ -92,6 +92,66 @@ def test_remove_and_replace_leave_no_copy_of_the_vector_on_the_device():
     assert len(watched.rows()) == 39
 
 
+class FullDevice(WatchedIndexes):
+    """FAISS' own CPU indexes on a device whose memory ends at the next rows, once it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = False
+
+    def make(self, dim: int) -> WatchedIndex:
+        full, index = self, super().make(dim)
+
+        class Index(WatchedIndex):
+            def add(self, rows: np.ndarray) -> None:
+                if full.is_full:
+                    full.is_full = False
+                    raise MemoryError
+                super().add(rows)
+
+        return Index(index._index, self.threads)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda gallery, _: gallery.remove(0),
+        lambda gallery, rows: gallery.put([2], rows[5:6]),
+        lambda gallery, rows: gallery.put([9], rows[5:6]),
+    ],
+    ids=["removal", "replacement", "addition"],
+)
+def test_change_that_the_device_has_no_memory_for_leaves_no_row_under_another_s_key(
+    change: Callable[[GpuGallery, np.ndarray], None],
+):
+    device, rng = FullDevice(), np.random.default_rng(3)
+    gallery = GpuGallery(8, GpuDevice(device.make, shard_rows=16))
+    references = rng.normal(size=(8, 8)).astype(np.float32)
+    gallery.put([0, 1, 2, 3, 4], references[:5])
+    for dim in (8, 4):
+        gallery.search(references[0], dim, 1)
+    device.is_full = True
+    with pytest.raises(MemoryError):
+        change(gallery, references)
+    gallery.put([6], references[6:7])
+    for dim in (8, 4):
+        for key in (1, 3, 4, 6):
+            found = gallery.search(references[key], dim, 1)[0]
+            assert (found.subject_key, found.similarity) == (key, pytest.approx(1))
+
+
+def test_last_subject_of_a_shard_is_gone_where_the_device_has_no_memory():
+    device = FullDevice()
+    gallery = GpuGallery(8, GpuDevice(device.make, shard_rows=1))
+    rows = np.eye(8, dtype=np.float32)[:2]
+    gallery.put([1, 2], rows)
+    gallery.search(rows[0], 8, 1)
+    device.is_full = True
+    with pytest.raises(MemoryError):
+        gallery.remove(1)
+    assert [hit.subject_key for hit in gallery.search(rows[0], 8, 2)] == [2]
+
+
 @without_gpu
 def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "matchka.gallery"):

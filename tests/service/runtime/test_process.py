@@ -115,9 +115,9 @@ matchka.cli.main.main()
 IMPORTED = """
 import json, sys
 import matchka.cli.main
-import matchka.cli.serve
+import matchka.cli.serving.serve
 
-import_server = matchka.cli.serve._runner
+import_server = matchka.cli.serving.serve._runner
 
 def tell(settings):
     import_server(settings)
@@ -126,7 +126,7 @@ def tell(settings):
     print(json.dumps([pool["num_threads"] for pool in pools]))
     sys.exit(0)
 
-matchka.cli.serve._runner = tell
+matchka.cli.serving.serve._runner = tell
 sys.argv = ["matchka", "serve", "--port", sys.argv[1]]
 matchka.cli.main.main()
 """
