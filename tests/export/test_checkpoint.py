@@ -16,6 +16,7 @@ from matchka_train.errors import CheckpointError, DuplicateSampleError, Identity
 from matchka_train.run.recipe import Recipe
 from matchka_train.run.run import run
 from tests.factories.recipes import tiny_recipe
+from tests.factories.sound_corpora import write_musan, write_rirs_noises
 from tests.factories.tiny_backbone import write_tiny_onnx
 from tests.factories.voice_folders import write_voices
 
@@ -103,3 +104,43 @@ def test_export_when_every_validation_clip_is_there_twice_refuses(world: Path) -
     for clip in list((world / "voices/studio/dev").rglob("*.wav")):
         shutil.copy(clip, clip.with_name(f"again-{clip.name}"))
     refused(world, DuplicateSampleError, "40 samples")
+
+
+@pytest.mark.slow
+def test_export_of_a_projection_trained_in_noise_and_rooms_names_their_licences(trained: Path, tmp_path: Path) -> None:
+    musan, rirs = write_musan(tmp_path / "musan"), write_rirs_noises(tmp_path / "RIRS_NOISES")
+    noises = [
+        {"name": "MUSAN", "source": "openslr.org/17", "licence": "CC BY 4.0", "layout": "musan", "path": str(musan)},
+        {
+            "name": "RIRS",
+            "source": "openslr.org/28",
+            "licence": "Apache-2.0",
+            "layout": "rirs_noises",
+            "path": str(rirs),
+        },
+    ]
+    recipe = tiny_recipe(trained / "voices", trained / "tiny.onnx", tmp_path)
+    changes = {
+        "views": 1,
+        "recorded_noise": {"folders": [noises[0] | {"snr_db": {"noise": [0, 15], "babble": [13, 20]}}]},
+        "rooms": {"folders": [noises[1]]},
+    }
+    unused = {"recorded_noise": {"folders": [noises[1] | {"name": "unused", "snr_db": {"noise": [0, 15]}}]}}
+    recipe |= {"augmentation": changes, "optimisation": {"epochs": 3, "identities_per_batch": 8}}
+    recipe["data"]["train"].append(recipe["data"]["train"].pop() | {"augmentation": unused})
+    found = Recipe.model_validate(recipe)
+    outcome = run(found, found.backbone.open(), QUIET)
+    shutil.rmtree(musan)  # what is measured needs none of it
+    options = ExportOptions(accept_worse="few people")
+    bundle = export_bundle(outcome.checkpoint, tmp_path / "models/noisy", options, Console(quiet=True))
+    stated = json.loads((bundle.path / "manifest.json").read_text())["datasets"]
+    assert [entry["use"] for entry in stated[:4]] == ["projection fitted"] * 2 + ["validated"] * 2
+    assert stated[4:] == [
+        {"name": "MUSAN", "source": "openslr.org/17", "licence": "CC BY 4.0", "use": "noise added to training clips"},
+        {
+            "name": "RIRS",
+            "source": "openslr.org/28",
+            "licence": "Apache-2.0",
+            "use": "room responses of training clips",
+        },
+    ]

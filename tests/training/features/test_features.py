@@ -18,7 +18,9 @@ from matchka_train.features.cache import FeatureCache
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features
 from matchka_train.features.stored import atomic_feature_file
+from matchka_train.modalities.acoustics.environment import open_environment
 from matchka_train.modalities.augmentation import AugmentationRecipe, View
+from tests.factories.sound_corpora import tone, write
 from tests.factories.tiny_backbone import BANDS, TINY_INPUT, TinyBackbone
 from tests.factories.voice_folders import RATE_HZ, voice, write_voices
 
@@ -166,6 +168,33 @@ def test_extract_features_when_anything_they_depend_on_changes_uses_another_fold
     extract(samples, tmp_path / "cache", quiet, view=View(9, 9, AugmentationRecipe(views=1)))
     extract(samples, tmp_path / "cache", quiet, **change)
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 3
+
+
+def test_extract_features_when_a_folder_of_noise_is_given_or_a_file_in_it_changes_computes_anew(
+    samples, tmp_path, quiet
+):
+    plain = {"views": 1, "crop_s": None, "noise_snr_db": None, "level_db": (0.0, 0.0)}
+    folder = {"layout": "folder", "path": tmp_path / "own", "name": "own", "source": "us", "licence": "CC0"}
+    section = {"folders": [folder | {"snr_db": {"noise": (0.0, 0.0)}}]}
+
+    def noisy():
+        recipe = AugmentationRecipe(**plain, recorded_noise=section)
+        view = View(1, 0, recipe, open_environment(recipe.recorded_noise, None, quiet))
+        return np.array(extract(samples, tmp_path / "cache", quiet, view=view).windows)
+
+    quietly = np.array(
+        extract(samples, tmp_path / "cache", quiet, view=View(1, 0, AugmentationRecipe(**plain))).windows
+    )
+    write(tmp_path / "own/a.wav", tone(400))
+    first = noisy()
+    assert np.array_equal(noisy(), first)
+    stat = (tmp_path / "own/a.wav").stat()
+    write(tmp_path / "own/a.wav", tone(2_000))
+    os.utime(tmp_path / "own/a.wav", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # the same name, size and time
+    second = noisy()
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 3
+    for one, other in ((quietly, first), (first, second)):
+        assert np.abs(one - other).max(axis=1).min() > 1e-2
 
 
 def test_extract_features_when_the_backbones_code_changes_computes_anew(samples, tmp_path, quiet):

@@ -18,7 +18,10 @@ from matchka_train.features.compute import Compute, Device, available_cores, com
 from matchka_train.features.embedding import embed_windows
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.processes import map_in_processes
+from matchka_train.modalities.acoustics.environment import open_environment
+from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.factories.slow_backbone import SlowBackbone
+from tests.factories.sound_corpora import write_musan, write_rirs_noises
 from tests.factories.tiny_backbone import TinyBackbone
 from tests.factories.voice_folders import write_voices
 
@@ -40,8 +43,9 @@ def clips_below(folder: Path) -> list[Sample]:
     return [Sample(path, f"c/{path.parent.name}", "d") for path in sorted((folder / "clips").rglob("*.wav"))]
 
 
-def extract(samples, cache, quiet, workers=1, backbone=None):
-    return extract_features(samples, backbone or TinyBackbone(), cache, quiet, LIMITS, compute=Compute(workers))
+def extract(samples, cache, quiet, workers=1, backbone=None, view=None):
+    network, compute = backbone or TinyBackbone(), Compute(workers)
+    return extract_features(samples, network, cache, quiet, LIMITS, view, compute=compute)
 
 
 def shards_in(cache: Path) -> set[Path]:
@@ -89,6 +93,23 @@ def test_extract_features_in_several_processes_equals_one_bit_for_bit(samples, t
 
 
 @pytest.mark.slow
+def test_extract_features_of_noisy_views_depends_on_no_order_and_no_number_of_processes(samples, tmp_path, quiet):
+    stated = {"layout": "musan", "path": write_musan(tmp_path / "musan"), "name": "m", "source": "s", "licence": "l"}
+    noise = {"folders": [stated | {"snr_db": {"noise": (0, 9), "music": (0, 9), "babble": (0, 9)}}]}
+    rooms = {"folders": [stated | {"layout": "rirs_noises", "path": write_rirs_noises(tmp_path / "RIRS_NOISES")}]}
+    recipe = AugmentationRecipe(views=1, crop_s=0.4, recorded_noise=noise, rooms=rooms)
+    view = View(1, 0, recipe, open_environment(recipe.recorded_noise, recipe.rooms, quiet))
+    one = extract(samples, tmp_path / "one", quiet, view=view)
+    several = extract(samples[::-1], tmp_path / "several", quiet, workers=3, view=view)
+    for number, windows in enumerate(np.split(one.windows, np.cumsum(one.window_counts)[:-1])):
+        behind = int(several.window_counts[: len(samples) - 1 - number].sum())
+        # clips of other shards stand beside them in a batch
+        assert np.allclose(windows, several.windows[behind : behind + len(windows)], atol=1e-6)
+    again = extract(samples, tmp_path / "again", quiet, workers=3, view=view)
+    assert np.array_equal(one.windows, again.windows)
+
+
+@pytest.mark.slow
 def test_map_in_processes_opens_once_in_each_and_runs_one_thread():
     found = list(map_in_processes(Remembered(), range(12), 2, PRELOAD))
     assert len(found) == 12
@@ -117,7 +138,10 @@ import sys
 from pathlib import Path
 from matchka_train.progress import show_progress
 from matchka_train.features import embedding
+from matchka_train.modalities.acoustics.environment import open_environment
+from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.factories.slow_backbone import SlowBackbone
+from tests.factories.sound_corpora import write_musan, write_rirs_noises
 from tests.training.features.test_parallel import clips_below, extract
 embedding.SHARD_SAMPLES = 2
 with show_progress() as progress:

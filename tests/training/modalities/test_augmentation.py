@@ -1,9 +1,13 @@
 """Views have the noise, level, length and band they state, and are the same each time."""
 
+import re
+
 import numpy as np
 import pytest
+import yaml
 
 from matchka_train.modalities.augmentation import AugmentationRecipe, View, add_noise, pass_channel
+from tests.factories.checkout import ROOT
 
 RATE_HZ = 16_000
 SHA256 = "ab" * 32
@@ -90,3 +94,34 @@ def test_view_never_passes_full_scale():
     loud = np.ones(RATE_HZ, np.float32)
     view = View(3, 0, AugmentationRecipe(views=3, level_db=(3.0, 3.0), channel=1.0))
     assert np.abs(view.apply(loud, RATE_HZ, SHA256, 0)).max() <= 1.0
+
+
+def test_view_without_folders_is_described_and_drawn_as_before_there_were_any(tone):
+    recipe = AugmentationRecipe(views=2, noise_snr_db=None)
+    generator = np.random.default_rng([7, 2, 0, int(SHA256[:16], 16)])
+    start = generator.integers(0, 2 * RATE_HZ + 1)
+    generator.random()  # whether it passes a poor channel
+    gain = 10 ** (generator.uniform(-3.0, 3.0) / 20)
+    expected = tone[start : start + 3 * RATE_HZ] * gain
+    assert np.allclose(View(2, 7, recipe).apply(tone, RATE_HZ, SHA256, 0), expected, atol=1e-7)
+    recipe = AugmentationRecipe(views=2)
+    assert View(1, 0, recipe).describe() == {
+        "number": 1,
+        "seed": 0,
+        "crop_s": 3.0,
+        "noise_snr_db": [20.0, 40.0],
+        "level_db": [-3.0, 3.0],
+        "channel": 0.0,
+    }
+    assert set(recipe.model_dump()) == {"views", "crop_s", "noise_snr_db", "level_db", "channel"}
+
+
+def test_the_example_of_the_documentation_is_a_recipe_that_names_its_licences():
+    text = (ROOT / "docs/training.md").read_text()
+    (example,) = re.findall(r"```yaml\n(augmentation:.*?)```", text, re.DOTALL)
+    recipe = AugmentationRecipe.model_validate(yaml.safe_load(example)["augmentation"])
+    assert [(use, folder.name, folder.licence) for use, folder in recipe.folders_in_use()] == [
+        ("noise added to training clips", "MUSAN", "CC BY 4.0"),
+        ("room responses of training clips", "RIRS_NOISES", "Apache-2.0"),
+    ]
+    assert not list(recipe.model_copy(update={"views": 0}).folders_in_use())

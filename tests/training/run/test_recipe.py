@@ -4,10 +4,14 @@ import pytest
 import yaml
 
 from matchka_train.errors import RecipeError
+from matchka_train.projections.storage import load_projection
 from matchka_train.run.candidates import AutoRecipe
+from matchka_train.run.data import DataSets
 from matchka_train.run.recipe import read_recipe, write_recipe
+from matchka_train.run.record import record_of
 from tests.factories.checkout import ROOT
 
+NOISE = "{folders: [{name: n, source: s, licence: l, layout: musan, path: p, snr_db: {noise: [0, 15]}}]}"
 UNEQUAL = "data.train.0.clip_parts=[0.7, 0.2, 0.1]"
 
 
@@ -34,6 +38,15 @@ def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
         ("optimisation.warmup_epochs=99", "optimisation"),
         ("loss.dim_weights=[1, 2]", "dim_weights"),
         ("augmentation.noise_snr_db=[40, 20]", "noise_snr_db"),
+        (f"augmentation.recorded_noise={NOISE.replace('licence: l, ', '')}", "recorded_noise.folders.0.licence"),
+        (f"augmentation.recorded_noise={NOISE.replace('source: s, ', '')}", "recorded_noise.folders.0.source"),
+        (f"augmentation.recorded_noise={NOISE.replace('licence: l', 'licence: ~')}", "folders.0.licence"),
+        (f"augmentation.recorded_noise={NOISE.replace('[0, 15]', '[15, 0]')}", "snr_db.noise"),
+        (f"augmentation.recorded_noise={NOISE.replace('noise: [0, 15]', '')}", "snr_db"),
+        (f"augmentation.recorded_noise={NOISE.replace('layout: musan', 'layout: kaldi')}", "folders.0.layout"),
+        ("augmentation.recorded_noise={folders: []}", "recorded_noise.folders"),
+        ("augmentation.rooms={folders: [], share: 2}", "rooms.folders"),
+        (f"data.validation.0.augmentation={{views: 1, recorded_noise: {NOISE}}}", "data.validation.0.augmentation"),
         ("data.train.0.folds={fold: 2, folds: 2}", "folds"),
         ("data.train.0.where={a: b}", "where"),
         ("data.train.7.corpus=x", "does not lead"),
@@ -64,6 +77,7 @@ def test_write_recipe_is_read_back_the_same(recipe_path, tmp_path):
         ("data.train.0.clip_parts=[0.7, 0.2, 0.1]",),
         ("projection={family: auto}",),
         ("projection={family: refined}", "as_norm={}"),
+        (f"augmentation.recorded_noise={NOISE}",),
     ):
         recipe = read_recipe(recipe_path, overrides)
         write_recipe(tmp_path / "again.yaml", recipe)
@@ -135,3 +149,26 @@ def test_read_recipe_without_a_backbone_stops_and_names_it(recipe_path):
     recipe_path.write_text(yaml.safe_dump(content))
     with pytest.raises(RecipeError, match="backbone: Field required"):
         read_recipe(recipe_path)
+
+
+def recipe_record(recipe):
+    nothing = DataSets(recipe.data, [[] for _ in recipe.data.train], [[] for _ in recipe.data.validation], {})
+    return record_of(recipe, nothing)["recipe"]
+
+
+@pytest.mark.parametrize(("recipe", "shipped"), [("speaker", "voice"), ("face", "face")])
+def test_records_of_shipped_projections_are_those_of_their_recipes(recipe, shipped):
+    """Whatever recipes can say since they were trained."""
+    _, info = load_projection(ROOT / f"export/matchka_export/defaults/{shipped}.safetensors")
+    found = read_recipe(ROOT / f"training/matchka_train/recipes/{recipe}.yaml")
+    assert recipe_record(found) == info.record["recipe"]
+
+
+def test_record_of_a_recipe_leaves_out_where_noise_lies_and_has_all_else_of_it(recipe_path):
+    def record(noise):
+        overrides = (f"augmentation.recorded_noise={noise}", f"data.train.0.augmentation={{recorded_noise: {noise}}}")
+        return recipe_record(read_recipe(recipe_path, overrides))
+
+    assert record(NOISE) == record(NOISE.replace("path: p", "path: elsewhere"))
+    assert record(NOISE) != record(NOISE.replace("[0, 15]", "[0, 14]"))
+    assert record(NOISE) != record(NOISE.replace("licence: l", "licence: another"))

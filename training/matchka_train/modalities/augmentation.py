@@ -1,5 +1,6 @@
-"""Changed copies (views) of a clip: crop, additive noise at a stated SNR, level, poor channels."""
+"""Changed copies (views) of a clip: crop, room, additive noise at a stated SNR, level, poor channels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,10 +9,13 @@ from pydantic import Field, field_validator
 from scipy.signal import butter, sosfilt
 
 from matchka.vectors import FloatArray
+from matchka_train.errors import FeatureError
+from matchka_train.modalities.acoustics.environment import SILENT, AcousticEnvironment
+from matchka_train.modalities.acoustics.mixing import SMALLEST_POWER, add_at_snr
+from matchka_train.modalities.acoustics.recipe import NoiseRecipe, RoomsRecipe, SoundFolder, rising
 from matchka_train.strict_model import StrictModel
 
 PINK_SHARE: Final = 0.5  # of noisy clips; rooms and crowds fall towards high frequencies, microphones hiss white
-SMALLEST_POWER: Final = 1e-12
 
 
 class AugmentationRecipe(StrictModel):
@@ -24,6 +28,8 @@ class AugmentationRecipe(StrictModel):
         level_db: range of the change of level in dB.
         channel: share of views that also pass a poor channel: a telephone band, a room's uneven response, or a codec
             of few levels.
+        recorded_noise: sounds out of folders, beside the noise that is made.
+        rooms: room impulse responses out of folders.
     """
 
     views: int = Field(default=0, ge=0, le=64)
@@ -31,13 +37,23 @@ class AugmentationRecipe(StrictModel):
     noise_snr_db: tuple[float, float] | None = (20.0, 40.0)
     level_db: tuple[float, float] = (-3.0, 3.0)
     channel: float = Field(default=0.0, ge=0, le=1)
+    # left out of records and cache keys where there is none: what was made before them keeps its own
+    recorded_noise: NoiseRecipe | None = Field(default=None, exclude_if=lambda value: value is None)
+    rooms: RoomsRecipe | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @field_validator("noise_snr_db", "level_db")
     @classmethod
     def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] > value[1]:
-            raise ValueError("a range is written [low, high]")
-        return value
+        return value if value is None else rising(value)
+
+    def folders_in_use(self) -> Iterator[tuple[str, SoundFolder]]:
+        """What each folder that changes clips is used for, beside the folder; none where there are no views."""
+        if self.views:
+            for use, section in (
+                ("noise added to training clips", self.recorded_noise),
+                ("room responses of training clips", self.rooms),
+            ):
+                yield from () if section is None else ((use, folder) for folder in section.folders)
 
 
 @dataclass(frozen=True)
@@ -48,18 +64,30 @@ class View:
         number: from 1; view 0 is the recording itself and needs no View.
         seed: with the number and the clip it fixes every random choice.
         recipe: the ranges.
+        environment: what the folders of the recipe hold.
     """
 
     number: int
     seed: int
     recipe: AugmentationRecipe
+    environment: AcousticEnvironment = SILENT
+
+    def __post_init__(self) -> None:
+        """Refuse folders that nobody opened. Raises: FeatureError."""
+        if not self.environment.is_of(self.recipe.recorded_noise, self.recipe.rooms):
+            raise FeatureError(
+                "The environment is not that of the recipe.",
+                value=self.recipe.recorded_noise or self.recipe.rooms,
+                remedy="Open the recipe's folders with open_environment.",
+            )
 
     def describe(self) -> dict[str, object]:
-        """All that the result depends on, for the key of the feature cache."""
-        return {"number": self.number, "seed": self.seed, **self.recipe.model_dump(mode="json", exclude={"views"})}
+        """All that the result depends on, for the key of the feature cache; what folders hold, not where they are."""
+        drawn = self.recipe.model_dump(mode="json", exclude={"views", "recorded_noise", "rooms"})
+        return {"number": self.number, "seed": self.seed, **drawn, **self.environment.describe()}
 
     def apply(self, samples: FloatArray, sample_rate_hz: int, clip_sha256: str, part: int) -> FloatArray:
-        """Crop, add noise, change the level; the same clip always becomes the same view.
+        """Crop, pass a room, add noise, change the level; the same clip always becomes the same view.
 
         Args:
             samples: float32, (samples,), full scale 1.
@@ -68,9 +96,12 @@ class View:
             part: of the clip.
 
         Returns: float32, (samples,), within +-1.
+
+        Raises: DatasetError: a folder of noise changed since it was opened, or gives nothing but silence.
         """
         generator = np.random.default_rng([self.seed, self.number, part, int(clip_sha256[:16], 16)])
         cropped = self._crop(samples, sample_rate_hz, generator)
+        cropped = self.environment.apply(cropped, sample_rate_hz, generator)
         if self.recipe.noise_snr_db is not None:
             cropped = add_noise(cropped, float(generator.uniform(*self.recipe.noise_snr_db)), generator)
         if generator.random() < self.recipe.channel:
@@ -102,10 +133,7 @@ def add_noise(samples: FloatArray, snr_db: float, generator: np.random.Generator
         spectrum = np.fft.rfft(noise)
         spectrum /= np.sqrt(np.maximum(np.arange(spectrum.size), 1))  # power falls as 1/f
         noise = np.fft.irfft(spectrum, samples.size)
-    power = max(float(np.mean(samples.astype(np.float64) ** 2)), SMALLEST_POWER)
-    noise *= np.sqrt(power * 10.0 ** (-snr_db / 10.0) / max(float(np.mean(noise**2)), SMALLEST_POWER))
-    noisy: FloatArray = (samples + noise).astype(np.float32)
-    return noisy
+    return add_at_snr(samples, noise, snr_db)
 
 
 def pass_channel(samples: FloatArray, sample_rate_hz: int, generator: np.random.Generator) -> FloatArray:

@@ -163,6 +163,10 @@ class Recipe(StrictModel):
             raise ValueError("backbone.layers: apart and projection.family: layer_sum belong together")
         return self
 
+    def augmentation_of(self, dataset: TrainingSet) -> AugmentationRecipe:
+        """How the clips of a training set are changed: its own way, or that of every data set."""
+        return self.augmentation if dataset.augmentation is None else dataset.augmentation
+
     @property
     def candidates(self) -> tuple[CandidateRecipe, ...]:
         """What is tried: one family, or those of `family: auto`."""

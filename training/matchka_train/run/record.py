@@ -15,6 +15,7 @@ RECIPE: Final = "recipe"
 def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
     """Hashes of what a projection was trained by and on; where things lie, and what files are called, is not in it.
 
+    Nor is what folders of noise and of rooms hold: nothing is measured on them, so that the export does without them.
     The backbone is not in it either: the projection's file has the hash of its weights. Nor is whether the fit is done
     once more on shuffled labels, which leaves the projection as it is.
 
@@ -25,7 +26,12 @@ def record_of(recipe: Recipe, data: DataSets) -> dict[str, str]:
     Returns: `recipe`, and `train.0`, `validation.0` and so on for each data set -> 64 hexadecimal digits.
     """
     left_out = {"task", "backbone", "output_dir", "shuffled_labels"}  # `task` came when there was a second one
-    return record_of_content(recipe.model_dump(mode="json", exclude=left_out), data)
+    content = recipe.model_dump(mode="json", exclude=left_out)
+    for changes in (content["augmentation"], *(dataset["augmentation"] or {} for dataset in content["data"]["train"])):
+        for section in ("recorded_noise", "rooms"):
+            for folder in changes.get(section, {}).get("folders", ()):
+                del folder["path"]
+    return record_of_content(content, data)
 
 
 def record_of_content(content: dict[str, Any], data: DataSets) -> dict[str, str]:

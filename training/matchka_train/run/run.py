@@ -19,12 +19,13 @@ from matchka_train.features.extraction import extract_features
 from matchka_train.features.features import join_features, with_trials
 from matchka_train.fitting.selection import best_of
 from matchka_train.modalities import modality_of
+from matchka_train.modalities.acoustics.environment import open_environment
 from matchka_train.modalities.augmentation import View
 from matchka_train.projections.storage import ProjectionInfo
 from matchka_train.run.candidate import Fitted, Prepared, fit_candidate, window_embedder
 from matchka_train.run.checkpoint import PROJECTION_NAME, RECIPE_NAME, CheckpointFolder
 from matchka_train.run.data import DataSets, read_data
-from matchka_train.run.recipe import Recipe, TrainingSet, write_recipe
+from matchka_train.run.recipe import Recipe, write_recipe
 from matchka_train.run.record import record_of
 from matchka_train.run.shuffled_labels import FOLDER as SHUFFLED_FOLDER
 from matchka_train.run.shuffled_labels import fit_shuffled
@@ -102,7 +103,7 @@ def run(
 def prepare(
     recipe: Recipe, backbone: Backbone, data: DataSets, progress: Progress, compute: Compute = ONE_PROCESS
 ) -> Prepared:
-    """Compute or map the features of the data sets in every view, and check that nobody has two names.
+    """Compute or map the features of the data sets, of training in every view; check that nobody has two names.
 
     Raises: DatasetError, LookalikeError, TooManyUnreadableError, FeatureError, DiskFullError.
     """
@@ -124,8 +125,10 @@ def prepare(
     )
     require_no_lookalikes(recorded, validation, recipe.data.is_confirmed_lookalike)
     counted = []
-    for dataset, samples, features in zip(recipe.data.train, data.train, recorded, strict=True):
-        changed = [extract(samples, backbone, view=view) for view in _views(dataset, recipe)]
+    for dataset, samples, features, views in zip(
+        recipe.data.train, data.train, recorded, _views(recipe, progress), strict=True
+    ):
+        changed = [extract(samples, backbone, view=view) for view in views]
         counted += [*[features] * dataset.repeat, *changed]
     closed_form = [
         features for dataset, features in zip(recipe.data.train, recorded, strict=True) if dataset.closed_form
@@ -134,9 +137,18 @@ def prepare(
     return Prepared(join_features(counted), join_features(closed_form), validation, published, raw)
 
 
-def _views(dataset: TrainingSet, recipe: Recipe) -> list[View]:
-    changes = recipe.augmentation if dataset.augmentation is None else dataset.augmentation
-    return [View(number + 1, recipe.seed, changes) for number in range(changes.views)]
+def _views(recipe: Recipe, progress: Progress) -> list[list[View]]:
+    """The views of each training set; folders that several name alike are opened once."""
+    changes = [recipe.augmentation_of(dataset) for dataset in recipe.data.train]
+    environments = {
+        changed: open_environment(changed.recorded_noise, changed.rooms, progress)
+        for changed in dict.fromkeys(changes)
+        if changed.views
+    }
+    return [
+        [View(number + 1, recipe.seed, changed, environments[changed]) for number in range(changed.views)]
+        for changed in changes
+    ]
 
 
 def _fit_all(
@@ -204,16 +216,22 @@ def _identity(recipe: Recipe, backbone: Backbone, prepared: Prepared) -> str:
 
 
 def _info(recipe: Recipe, backbone: Backbone, record: dict[str, str]) -> ProjectionInfo:
+    datasets = [
+        {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
+        for use, datasets in (("projection fitted", recipe.data.train), ("validated", recipe.data.validation))
+        for dataset in datasets
+    ]
+    for dataset in recipe.data.train:
+        for use, folder in recipe.augmentation_of(dataset).folders_in_use():
+            added = {"name": folder.name, "source": folder.source, "licence": folder.licence, "use": use}
+            if added not in datasets:
+                datasets.append(added)
     return ProjectionInfo(
         family=recipe.projection.family,
         kind="affine",
         dims=recipe.dims,
         backbone=backbone.name,
         backbone_sha256=backbone.source.sha256,
-        datasets=tuple(
-            {"name": dataset.corpus, "source": dataset.source, "licence": dataset.licence, "use": use}
-            for use, datasets in (("projection fitted", recipe.data.train), ("validated", recipe.data.validation))
-            for dataset in datasets
-        ),
+        datasets=tuple(datasets),
         record=record,
     )

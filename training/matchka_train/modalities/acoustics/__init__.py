@@ -1,0 +1,1 @@
+"""Recorded noise and room responses that change training clips."""
