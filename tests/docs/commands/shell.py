@@ -14,8 +14,7 @@ from pathlib import Path
 from tests.factories.checkout import ROOT
 
 BOUND_S = 300  # of a whole page, on a machine that others use
-COPIED = ("deploy",)  # commands write into it
-LEFT_OUT = ("build", "data", "models")
+USED = ("deploy", "models", "build/samples")  # of the repository's root, by commands that are run
 PRELUDE = """
 set -uo pipefail
 # a service that a page starts is asked whether it is ready, and stopped
@@ -67,17 +66,11 @@ class Outcome:
         return f"{told}\n--- it printed\n{self.output}--- and as errors\n{self.errors}"
 
 
-def lay_out(folder: Path) -> Path:
-    """A folder that looks like the repository's root after `make run`; what is written there stays there."""
-    for path in ROOT.iterdir():
-        if path.name in COPIED:
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("secrets"))
-        elif path.name not in LEFT_OUT and not path.name.startswith("."):
-            (folder / path.name).symlink_to(path)
+def lay_out(folder: Path, used: Sequence[str] = USED) -> Path:
+    """What commands use of the repository's root after `make run`, copied: what they write stays in the folder."""
+    for name in used:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("secrets"))
     (folder / ".venv").symlink_to(sys.prefix)
-    (folder / "models").symlink_to(ROOT / "models")
-    (folder / "build").mkdir()
-    (folder / "build" / "samples").symlink_to(ROOT / "build" / "samples")
     (folder / ".curlrc").write_text("silent\nshow-error\nfail\n")
     return folder
 

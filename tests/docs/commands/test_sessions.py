@@ -1,7 +1,9 @@
 """Every command and all Python of README and docs is run, page by page, against a service of the default models."""
 
+import hashlib
 import re
 import shutil
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ from tests.docs.commands.not_run import is_run
 from tests.docs.commands.pages import PYTHON, SHELL, Block, blocks_of, commands_of, pages, read
 from tests.docs.commands.sessions import SESSIONS, Around, Session
 from tests.docs.commands.shell import Outcome, Step, lay_out, run_steps
+from tests.factories.checkout import ROOT
 from tests.factories.server_process import RunningServer, start, stop
 
 ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000\b")
 FRAME = re.compile(r"[\u2500-\u257f]")
 NUMBER = r"[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?"
+CODE = ("deploy",)  # what every clone has of what is used
 PROGRAMS = ("curl", "openssl")  # of the system, which a machine may lack
 ADVICE = """
 If the page is wrong, mend it. Else, in tests/docs/commands: what the command takes for granted (files, subjects, the
@@ -98,9 +102,26 @@ def service(models_dir: Path, voice_samples: Path, tmp_path_factory: pytest.Temp
     stop(running.process)
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """Where a page's commands are run: a folder that goes afterwards, as its models are large."""
+    yield lay_out(tmp_path)
+    shutil.rmtree(tmp_path)
+
+
+def state_of_repository() -> tuple[dict[str, str], str]:
+    """Digests of the files of its root, and what git says has changed in it; git may be missing."""
+    files = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    if shutil.which("git") is None:
+        return digests, ""
+    asked = ["git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]
+    return digests, subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+
 @pytest.mark.parametrize("page", RUN)
 def test_commands_of_a_page_when_run_in_their_order_end_as_it_says(
-    page: str, service: RunningServer, tmp_path: Path
+    page: str, service: RunningServer, root: Path
 ) -> None:
     with service.client() as client:
         for subject in client.subjects().subjects:
@@ -116,7 +137,9 @@ def test_commands_of_a_page_when_run_in_their_order_end_as_it_says(
     if missing:
         pytest.skip(f"not installed: {missing}")
     variables = {"MATCHKA_URL": service.url, "MATCHKA_DATA_DIR": str(service.data_dir), "OWN_PORT": str(free_port())}
-    outcomes = run_steps([step for _, step in parts], lay_out(tmp_path), variables)
+    before = state_of_repository()
+    outcomes = run_steps([step for _, step in parts], root, variables)
+    assert state_of_repository() == before, "commands of this page write into the repository"
     failed = next((outcome for outcome in outcomes if not outcome.is_as_expected), None)
     assert failed is None, f"{failed}{ADVICE}"
     compare_with_what_is_shown([(block, outcome) for (block, _), outcome in zip(parts, outcomes, strict=True)])
@@ -149,8 +172,26 @@ def test_call_that_a_service_refuses_when_run_is_not_as_expected(service: Runnin
     steps = [Step("p.md:1", "curl $MATCHKA_URL/v1/models"), Step("p.md:2", "curl $MATCHKA_URL/v1/none")]
     if shutil.which("curl") is None:
         pytest.skip("not installed: curl")
-    outcomes = run_steps(steps, lay_out(tmp_path), {"MATCHKA_URL": service.url})
+    outcomes = run_steps(steps, lay_out(tmp_path, CODE), {"MATCHKA_URL": service.url})
     assert [outcome.is_as_expected for outcome in outcomes] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["README.md", "deploy/haproxy.cfg", "build/new", "models/new", "docs/new"])
+def test_file_that_a_command_writes_is_in_the_folder_alone(name: str, tmp_path: Path) -> None:
+    before = state_of_repository()
+    steps = [Step("p.md:1", f"mkdir -p {name.rpartition('/')[0] or '.'}; echo written > {name}")]
+    (outcome,) = run_steps(steps, lay_out(tmp_path, CODE), {})
+    assert outcome.is_as_expected
+    assert (tmp_path / name).read_text() == "written\n"
+    assert state_of_repository() == before
+    assert not (ROOT / name).exists() or not (ROOT / name).samefile(tmp_path / name)
+
+
+def test_folder_when_laid_out_has_no_link_into_the_repository(tmp_path: Path) -> None:
+    laid_out = lay_out(tmp_path, CODE)
+    links = {path.relative_to(laid_out).as_posix() for path in laid_out.rglob("*") if path.is_symlink()}
+    assert links == {".venv"}
+    assert sorted(path.name for path in laid_out.iterdir()) == [".curlrc", ".venv", "deploy"]
 
 
 def test_steps_that_end_otherwise_than_expected_when_run_are_told_and_end_the_session(tmp_path: Path) -> None:
@@ -161,7 +202,7 @@ def test_steps_that_end_otherwise_than_expected_when_run_are_told_and_end_the_se
         echo never"""
     )
     steps = [Step(f"p.md:{number}", line) for number, line in enumerate(code.splitlines(), 1)]
-    outcomes = run_steps(steps, lay_out(tmp_path), {})
+    outcomes = run_steps(steps, lay_out(tmp_path, CODE), {})
     assert [outcome.exit_code for outcome in outcomes] == [0, 1, None]
     assert "p.md:2: false\nended with 1, expected 0" in str(outcomes[1])
 
@@ -179,7 +220,7 @@ def test_steps_that_end_otherwise_than_expected_when_run_are_told_and_end_the_se
     ],
 )
 def test_step_when_run_is_as_expected_only_with_its_code_and_output(step: Step, expected: bool, tmp_path: Path) -> None:
-    (outcome,) = run_steps([step], lay_out(tmp_path), {})
+    (outcome,) = run_steps([step], lay_out(tmp_path, CODE), {})
     assert outcome.is_as_expected == expected
 
 
