@@ -11,6 +11,10 @@ class DatasetError(MatchkaError):
     """A data set that is not laid out as its recipe says, or cannot be trained or validated on."""
 
 
+class FileChangedError(DatasetError):
+    """A file that was overwritten between two readings of one run."""
+
+
 class IdentityOverlapError(MatchkaError):
     """The same identity or the same file is trained on and validated on."""
 

@@ -1,6 +1,7 @@
 """Parity of an exported graph with its torch modules."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,9 @@ from matchka.inference.session import Session
 from matchka.modalities.modality import InputSpec
 from matchka.vectors import FloatArray
 from matchka_export.errors import ParityError
+from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
+from matchka_train.errors import DatasetError
 from matchka_train.modalities.modality import RowReader, Rows
 from matchka_train.modalities.skipped import Skipped
 
@@ -26,8 +29,13 @@ def made_rows(spec: InputSpec) -> Rows:
 
 def real_rows(reader: RowReader, samples: Iterable[Sample]) -> list[Rows]:
     """Rows of real samples, those that cannot be read left out."""
-    read = [reader.rows(sample, "0" * 64) for sample in samples]
-    return [rows for rows in read if not isinstance(rows, Skipped)]
+    read: list[Rows] = []
+    for sample in samples:
+        with suppress(OSError, DatasetError):
+            rows = reader.rows(read_file(sample.path), sample, "0" * 64)
+            if not isinstance(rows, Skipped):
+                read.append(rows)
+    return read
 
 
 def deal_batches(rows: Rows) -> list[Rows]:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from matchka_train.datasets.content import hash_files
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DiskFullError, FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import FeatureCache
@@ -286,6 +287,56 @@ def test_extract_features_when_over_one_per_cent_is_unreadable_stops(samples, tm
     samples[0].path.write_bytes(b"")
     with pytest.raises(TooManyUnreadableError, match=r"1 of 6 samples .*0.wav"):
         extract(samples, tmp_path / "cache", quiet)
+
+
+def test_extract_features_when_a_file_is_gone_while_it_embeds_lists_it_and_embeds_it_once_it_is_back(tmp_path, quiet):
+    write_voices(tmp_path / "clips", range(1), 100, seconds=0.5)
+    samples = [Sample(path, "c/0", "d") for path in sorted((tmp_path / "clips").rglob("*.wav"))]
+    hashes = hash_files(samples, quiet)
+    gone = samples[40].path.rename(tmp_path / "gone.wav")
+    for _ in range(2):
+        found = extract_features(samples, TinyBackbone(), tmp_path / "cache", quiet, LIMITS, hashes=hashes)
+        assert [entry.path for entry in found.skipped] == [str(samples[40].path)]
+        assert "No such file" in found.skipped[0].reason
+        assert found.paths == tuple(str(sample.path) for sample in samples if sample is not samples[40])
+    gone.rename(samples[40].path)
+    backbone = Counting()
+    whole = extract(samples, tmp_path / "cache", quiet, backbone)
+    assert backbone.seen == [2, int(whole.window_counts[40])]
+    assert whole.skipped == ()
+    assert np.allclose(whole.windows, extract(samples, tmp_path / "elsewhere", quiet).windows, atol=1e-6)
+
+
+def test_extract_features_when_all_files_were_gone_for_a_while_goes_on_with_the_next_run(samples, tmp_path, quiet):
+    hashes = hash_files(samples, quiet)
+    (tmp_path / "clips").rename(tmp_path / "gone")
+    with pytest.raises(TooManyUnreadableError, match="6 of 6 samples"):
+        extract_features(samples, TinyBackbone(), tmp_path / "cache", quiet, LIMITS, hashes=hashes)
+    (tmp_path / "gone").rename(tmp_path / "clips")
+    expected = extract(samples, tmp_path / "elsewhere", quiet)
+    assert np.array_equal(extract(samples, tmp_path / "cache", quiet).windows, expected.windows)
+
+
+def test_extract_features_when_a_file_changes_after_it_was_hashed_keeps_nothing_of_it(samples, tmp_path, quiet):
+    expected = np.array(extract(samples, tmp_path / "elsewhere", quiet).windows)
+    hashes = hash_files(samples, quiet)
+    original = samples[0].path.read_bytes()
+    samples[0].path.write_bytes(samples[1].path.read_bytes())
+    with pytest.raises(TooManyUnreadableError, match=r"1 of 6 samples .*0.wav: The file changed"):
+        extract_features(samples, TinyBackbone(), tmp_path / "cache", quiet, LIMITS, hashes=hashes)
+    samples[0].path.write_bytes(original)
+    assert np.allclose(extract(samples, tmp_path / "cache", quiet).windows, expected, atol=1e-6)
+
+
+def test_extract_features_when_a_list_is_known_calls_skipped_clips_as_they_are_called_now(tmp_path, quiet):
+    write_voices(tmp_path / "clips", range(1), 100, seconds=0.5)
+    (tmp_path / "clips/p000/broken.wav").write_bytes(b"RIFF nothing")
+    for name in ("clips", "moved"):
+        if name == "moved":
+            (tmp_path / "clips").rename(tmp_path / "moved")
+        samples = [Sample(path, "c/0", "d") for path in sorted((tmp_path / name).rglob("*.wav"))]
+        found = extract(samples, tmp_path / "cache", quiet)
+        assert [entry.path for entry in found.skipped] == [str(tmp_path / name / "p000/broken.wav")]
 
 
 def test_extract_features_of_a_mel_matrix_refuses_before_anything_is_read(tmp_path, quiet):

@@ -148,7 +148,7 @@ def test_extract_features_when_the_bundle_enhances_small_faces_embeds_them_as_th
     samples = [Sample(folder / f"{side}.png", f"{side}", "here") for side in (24, 60)]
     cut, found = (open_reader(backbone, LIMITS, None) for backbone in (plain, enhanced))
     for sample, is_small in zip(samples, (True, False), strict=True):
-        before, after = (reader.rows(sample, "")[0] for reader in (cut, found))
+        before, after = (reader.rows(sample.path.read_bytes(), sample, "")[0] for reader in (cut, found))
         native = (
             FaceReader(FaceDetector(*MTCNN.open()), spec, ANY_IMAGE, ANY_FACE)
             .read(sample.path.read_bytes(), "dominant")[0]
@@ -163,8 +163,8 @@ def test_rows_when_a_picture_shows_nobody_says_why(pictures: Path, tmp_path: Pat
     reader = ChipReader(DLIB_INPUT, Mtcnn(DOWNLOADS))
     Image.new("RGB", (80, 60), (9, 9, 9)).save(tmp_path / "nobody.png")
     (tmp_path / "text.jpg").write_text("no picture")
-    for name, reason in (("nobody.png", "No face"), ("text.jpg", "not a picture"), ("absent.jpg", "No such file")):
-        skipped = reader.rows(Sample(tmp_path / name, "x", "here"), "")
+    for name, reason in (("nobody.png", "No face"), ("text.jpg", "not a picture")):
+        skipped = reader.rows((tmp_path / name).read_bytes(), Sample(tmp_path / name, "x", "here"), "")
         assert isinstance(skipped, Skipped)
         assert reason in skipped.reason
     with pytest.raises(TooManyUnreadableError):
@@ -177,4 +177,4 @@ def test_open_reader_when_pictures_should_be_changed_or_cut_or_have_no_detector_
     with pytest.raises(FeatureError, match="no detector"):
         open_reader(ColourBackbone(()), LIMITS, None)
     with pytest.raises(FeatureError, match="no parts"):
-        open_reader(ColourBackbone(), LIMITS, None).rows(Sample(next(pictures.iterdir()), "x", "here", 0, 2), "")
+        open_reader(ColourBackbone(), LIMITS, None).rows(b"", Sample(next(pictures.iterdir()), "x", "here", 0, 2), "")

@@ -23,7 +23,8 @@ def written(path: Path, numbers: object) -> Sample:
 
 
 def test_rows_of_a_file_are_its_numbers_in_the_order_of_the_fields(tmp_path: Path) -> None:
-    rows = open_reader(BACKBONE, {}, None).rows(written(tmp_path / "a.json", {"force": 3, "length": -0.5}), "")
+    sample = written(tmp_path / "a.json", {"force": 3, "length": -0.5})
+    rows = open_reader(BACKBONE, {}, None).rows(sample.path.read_bytes(), sample, "")
     assert isinstance(rows, np.ndarray)
     assert (rows.tolist(), rows.dtype) == ([[-0.5, 3.0]], np.float32)
 
@@ -35,19 +36,16 @@ def test_rows_of_a_file_are_its_numbers_in_the_order_of_the_fields(tmp_path: Pat
 def test_rows_of_a_file_that_the_service_would_refuse_are_skipped_with_the_reason(
     tmp_path: Path, numbers: object, reason: str
 ) -> None:
-    skipped = open_reader(BACKBONE, {}, None).rows(written(tmp_path / "a.json", numbers), "")
+    sample = written(tmp_path / "a.json", numbers)
+    skipped = open_reader(BACKBONE, {}, None).rows(sample.path.read_bytes(), sample, "")
     assert isinstance(skipped, Skipped)
     assert (skipped.path, reason in skipped.reason) == (str(tmp_path / "a.json"), True)
-
-
-def test_rows_of_a_file_that_is_not_there_are_skipped(tmp_path: Path) -> None:
-    assert isinstance(open_reader(BACKBONE, {}, None).rows(Sample(tmp_path / "a.json", "ada", "made"), ""), Skipped)
 
 
 def test_parts_views_and_limits_of_numbers_are_refused(tmp_path: Path) -> None:
     part = Sample(tmp_path / "a.json", "ada", "made", 1, 2)
     with pytest.raises(FeatureError, match="no parts"):
-        open_reader(BACKBONE, {}, None).rows(part, "")
+        open_reader(BACKBONE, {}, None).rows(b"{}", part, "")
     with pytest.raises(FeatureError, match="no changed copies"):
         open_reader(BACKBONE, {}, View(1, 0, AugmentationRecipe(views=1)))
     with pytest.raises(RecipeError, match="max_duration_s"):

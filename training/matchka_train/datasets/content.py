@@ -10,7 +10,7 @@ from rich.progress import Progress
 from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Parts, Sample
 from matchka_train.datasets.splits import flat
-from matchka_train.errors import DuplicateSampleError, IdentityOverlapError
+from matchka_train.errors import DuplicateSampleError, FileChangedError, IdentityOverlapError
 
 UNREADABLE: Final = "0" * 64  # in place of a hash; when the file becomes readable, what depends on the hash changes
 MOST_SHOWN: Final = 5
@@ -27,6 +27,27 @@ def hash_files(samples: Iterable[Sample], progress: Progress) -> dict[Path, str]
     """
     paths = sorted({sample.path for sample in samples})
     return {path: _sha256_or_unreadable(path) for path in progress.track(paths, description="hashing files")}
+
+
+def read_hashed(path: Path, sha256: str) -> bytes:
+    """The bytes of a file, which are still those that were hashed; what is kept under the hash is made of these.
+
+    Args:
+        path: the file, as of matchka_train.datasets.file_bytes.read_file.
+        sha256: of hash_files.
+
+    Raises:
+        OSError: there is none.
+        DatasetError: its archive is cut short, or none.
+        FileChangedError: the bytes are others by now.
+    """
+    data = read_file(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise FileChangedError(
+            "The file changed after it was hashed.", value=found, remedy=f"Run again; {path} must rest meanwhile."
+        )
+    return data
 
 
 def require_distinct_content(

@@ -10,8 +10,9 @@ import torch
 
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
+from matchka_train.datasets.content import read_hashed
 from matchka_train.datasets.sample import Sample
-from matchka_train.errors import DeviceError
+from matchka_train.errors import DatasetError, DeviceError
 from matchka_train.features.cache import FeatureCache
 from matchka_train.features.compute import Device
 from matchka_train.features.processes import map_in_processes
@@ -65,6 +66,29 @@ def _embed_in_batches(module: torch.nn.Module, windows: Rows, device: Device, ro
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A sample whose file was gone, or another one, when it was to be read; it is not kept, so it is tried again.
+
+    Attributes: reason: for whoever reads the report.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a shard.
+
+    Attributes:
+        samples: how many it had.
+        unread: those of which nothing was kept.
+    """
+
+    samples: int
+    unread: Mapping[Clip, Unread]
+
+
+@dataclass(frozen=True)
 class Embedder:
     """Reads samples and embeds them.
 
@@ -78,11 +102,17 @@ class Embedder:
     reader: RowReader
     device: Device
 
-    def rows(self, shard: Shard) -> list[ClipRows]:
+    def rows(self, shard: Shard) -> list[ClipRows | Unread]:
         """Each sample's embeddings, all run together, or why it has none."""
-        read = [self.reader.rows(sample, clip[0]) for clip, sample in shard]
-        embedded = iter(self._embed([rows for rows in read if not isinstance(rows, Skipped)]))
-        return [rows if isinstance(rows, Skipped) else next(embedded) for rows in read]
+        read = [self._read(clip, sample) for clip, sample in shard]
+        embedded = iter(self._embed([rows for rows in read if not isinstance(rows, Skipped | Unread)]))
+        return [rows if isinstance(rows, Skipped | Unread) else next(embedded) for rows in read]
+
+    def _read(self, clip: Clip, sample: Sample) -> Rows | Skipped | Unread:
+        try:
+            return self.reader.rows(read_hashed(sample.path, clip[0]), sample, clip[0])
+        except (OSError, DatasetError) as error:
+            return Unread(str(error))
 
     def _embed(self, windows: list[Rows]) -> list[FloatArray]:
         if not windows:
@@ -113,7 +143,7 @@ class Work:
         """The network, on the device."""
         return self.backbone.module().to(self.device.value)
 
-    def open(self) -> Callable[[Shard], int]:
+    def open(self) -> Callable[[Shard], Done]:
         """What a process does with a shard; as matchka_train.features.processes.Opener."""
         return partial(self.keep, self.embedder(self.module()))
 
@@ -121,14 +151,22 @@ class Work:
         """The network beside a reader of its samples."""
         return Embedder(module, open_reader(self.backbone, self.limits, self.view), self.device)
 
-    def keep(self, embedder: Embedder, shard: Shard) -> int:
-        """Embed a shard and keep it; how many samples it had."""
-        self.cache.keep_shard([clip for clip, _ in shard], embedder.rows(shard), self.backbone.embedding_dim)
-        return len(shard)
+    def keep(self, embedder: Embedder, shard: Shard) -> Done:
+        """Embed a shard, and keep of it what the bytes decide: a file that is gone may be back for the next run."""
+        kept: dict[Clip, ClipRows] = {}
+        unread: dict[Clip, Unread] = {}
+        for (clip, _), rows in zip(shard, embedder.rows(shard), strict=True):
+            if isinstance(rows, Unread):
+                unread[clip] = rows
+            else:
+                kept[clip] = rows
+        if kept:
+            self.cache.keep_shard(list(kept), list(kept.values()), self.backbone.embedding_dim)
+        return Done(len(shard), unread)
 
 
-def embed_shards(work: Work, module: torch.nn.Module, missing: Shard, workers: int) -> Iterator[int]:
-    """Embed what is missing, shard by shard; how many samples each had.
+def embed_shards(work: Work, module: torch.nn.Module, missing: Shard, workers: int) -> Iterator[Done]:
+    """Embed what is missing, shard by shard.
 
     What lies together in a shard is run together, so it does not depend on the number of processes.
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError, TooManyUnreadableError
 from matchka_train.features.cache import SHARDS_NAME, FeatureCache, Place
 from matchka_train.features.compute import ONE_PROCESS, Compute, Device
-from matchka_train.features.embedding import Work, embed_shards, embed_windows
+from matchka_train.features.embedding import Unread, Work, embed_shards, embed_windows
 from matchka_train.features.features import Features
 from matchka_train.features.stored import Clip, StoredRows
 from matchka_train.modalities import describe_reader, modality_of
@@ -103,35 +102,47 @@ def _fill(work: Work, clips: Sequence[Clip], samples: Sequence[Sample], workers:
         cache.clear()
         cache.open()
         cache.keep_fingerprint(fingerprint)
-    stored = cache.read_list(clips)
+    unread = {clip: Unread("The file cannot be read.") for clip in clips if clip[0] == UNREADABLE}
+    stored = cache.read_list([clip for clip in clips if clip not in unread])
     if stored is not None:
-        return stored
-    wanted = {clip: sample for clip, sample in zip(clips, samples, strict=True) if clip[0] != UNREADABLE}
+        return _of_samples(stored, clips, samples, unread)
+    wanted = {clip: sample for clip, sample in zip(clips, samples, strict=True) if clip not in unread}
     found = cache.find(wanted.keys())
     missing = [entry for entry in wanted.items() if entry[0] not in found]
     task = progress.add_task("embedding samples", total=len(wanted), completed=len(found))
     for done in embed_shards(work, module, missing, workers):
-        progress.advance(task, done)
+        unread |= done.unread
+        progress.advance(task, done.samples)
     found |= cache.find({clip for clip, _ in missing}, (SHARDS_NAME,))
-    cache.join(
-        clips, [_place(found, clip, sample) for clip, sample in zip(clips, samples, strict=True)], fingerprint.shape[1]
-    )
-    complete = cache.read_list(clips)
-    if complete is None:
+    read = [clip for clip in clips if clip not in unread]
+    stored = cache.read_list(read)
+    if stored is None:
+        cache.join(read, [_place(found, clip) for clip in read], fingerprint.shape[1])
+        stored = cache.read_list(read)
+    if stored is None:
         raise FeatureError("The features just written cannot be read.", value=cache.path, remedy="Check the disk.")
-    return complete
+    return _of_samples(stored, clips, samples, unread)
 
 
-def _place(found: Mapping[Clip, Place], clip: Clip, sample: Sample) -> Place:
-    """Where the rows of a sample lie; what could not be read is called as the sample is called now."""
-    if clip[0] == UNREADABLE:
-        return Place(Path(), 0, Skipped(str(sample.path), sample.part, "The file cannot be read."))
+def _place(found: Mapping[Clip, Place], clip: Clip) -> Place:
+    """Where the rows of a clip lie."""
     if clip not in found:
-        raise FeatureError("The features just written cannot be read.", value=sample.path, remedy="Check the disk.")
-    place = found[clip]
-    if isinstance(place.rows, Skipped):
-        return place._replace(rows=replace(place.rows, path=str(sample.path), part=sample.part))
-    return place
+        raise FeatureError("The features just written cannot be read.", value=clip[0], remedy="Check the disk.")
+    return found[clip]
+
+
+def _of_samples(
+    stored: StoredRows, clips: Sequence[Clip], samples: Sequence[Sample], unread: Mapping[Clip, Unread]
+) -> StoredRows:
+    """A list of clips, with those that were not read in between; what has no rows is called as it is called now."""
+    counts, skipped = [], []
+    stored_counts, stored_skipped = iter(stored.window_counts.tolist()), iter(stored.skipped)
+    for clip, sample in zip(clips, samples, strict=True):
+        counts.append(0 if clip in unread else next(stored_counts))
+        if not counts[-1]:
+            reason = (unread.get(clip) or next(stored_skipped)).reason
+            skipped.append(Skipped(str(sample.path), sample.part, reason))
+    return StoredRows(stored.windows, np.array(counts, np.int64), tuple(skipped))
 
 
 def _fingerprint(module: torch.nn.Module, backbone: Backbone, device: Device) -> FloatArray:

@@ -15,7 +15,6 @@ from matchka_train.backbones.auxiliary import ExportablePart
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.speaker.recipes import Ge2eRecipe, RedimnetRecipe, SpeechTransformerRecipe
 from matchka_train.backbones.speaker.silero import Silero
-from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.modalities.audio_fingerprint import SAMPLE_RATE_HZ, Words, copies_among, fingerprint
 from matchka_train.modalities.augmentation import View
@@ -43,19 +42,20 @@ class ClipReader:
     limits: ClipLimits
     view: View | None
 
-    def rows(self, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
-        """Read one sample.
+    def rows(self, data: bytes, sample: Sample, clip_sha256: str) -> FloatArray | Skipped:
+        """Decode one sample.
 
         Args:
+            data: the clip's bytes.
             sample: a clip or a part of one.
-            clip_sha256: of the clip's bytes; fixes the random choices of the view.
+            clip_sha256: of these bytes; fixes the random choices of the view.
 
         Returns: float32, (windows, window_samples), or why there are none.
         """
         limits = AudioLimits(self.limits.max_duration_s, self.limits.min_speech_s)
         try:
-            clip = read_clip(read_file(sample.path), self.input.sample_rate_hz, limits)
-        except (MatchkaError, OSError) as error:
+            clip = read_clip(data, self.input.sample_rate_hz, limits)
+        except MatchkaError as error:
             return Skipped(str(sample.path), sample.part, str(error))
         piece = clip[sample.within(clip.size)]
         if self.view is not None:

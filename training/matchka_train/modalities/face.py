@@ -14,7 +14,6 @@ from matchka.modalities.face.spec import ImageInputSpec
 from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.face.recipes import DlibRecipe, EdgeFaceRecipe
-from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -43,10 +42,12 @@ class ChipReader:
         self._faces = open_faces(spec, detector)
         self._enhancer = enhancer
 
-    def rows(self, sample: Sample, _sha256: str) -> PixelArray | Skipped:
-        """Read one sample.
+    def rows(self, data: bytes, sample: Sample, _sha256: str) -> PixelArray | Skipped:
+        """Decode one sample.
 
-        Args: sample: a whole picture.
+        Args:
+            data: the picture's bytes.
+            sample: a whole picture.
 
         Returns: uint8, (1, chip_px, chip_px, 3), or why there is none.
 
@@ -55,8 +56,8 @@ class ChipReader:
         if sample.parts != 1:
             raise FeatureError("A picture has no parts.", value=sample.path, remedy="Leave clip_parts out.")
         try:
-            readings = self._faces.read(read_file(sample.path), "dominant")
-        except (MatchkaError, OSError) as error:
+            readings = self._faces.read(data, "dominant")
+        except MatchkaError as error:
             return Skipped(str(sample.path), sample.part, str(error))
         (reading,) = readings if self._enhancer is None else self._enhancer.enhance(readings)
         return reading.chip[None]

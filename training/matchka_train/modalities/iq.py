@@ -9,7 +9,6 @@ from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.modality import InputArray
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.iq.recipe import RadioNetworkRecipe
-from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -25,10 +24,12 @@ class RecordingReader:
 
     reader: IqReader
 
-    def rows(self, sample: Sample, _sha256: str) -> InputArray | Skipped:
-        """Read one sample.
+    def rows(self, data: bytes, sample: Sample, _sha256: str) -> InputArray | Skipped:
+        """Decode one sample.
 
-        Args: sample: a whole file.
+        Args:
+            data: the recording's bytes.
+            sample: a whole file.
 
         Returns: float32, (windows, 2, window_samples), or why there are none.
 
@@ -39,8 +40,8 @@ class RecordingReader:
                 "A recording of samples is not cut into parts.", value=sample.path, remedy="Leave clip_parts out."
             )
         try:
-            (observation,) = self.reader.read(read_file(sample.path), AS_THE_FILE_SAYS)
-        except (MatchkaError, OSError) as error:
+            (observation,) = self.reader.read(data, AS_THE_FILE_SAYS)
+        except MatchkaError as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return observation.rows
 

@@ -22,12 +22,13 @@ Rows: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 
 
 class RowReader(Protocol):
-    """Reads one file at a time."""
+    """Decodes one file at a time."""
 
-    def rows(self, sample: Sample, sha256: str, /) -> Rows | Skipped:
-        """The rows of one sample, (rows, ...), at least one, or why there are none.
+    def rows(self, data: bytes, sample: Sample, sha256: str, /) -> Rows | Skipped:
+        """The rows of one sample, (rows, ...), at least one, or why these bytes have none.
 
         Args:
+            data: the file's bytes.
             sample: a file or a part of one.
             sha256: of the file's bytes; fixes the random choices of a view.
         """

@@ -9,7 +9,6 @@ from matchka.modalities.tabular.reader import TabularReader
 from matchka.modalities.tabular.spec import TabularInputSpec
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.backbones.tabular.recipe import TabularRecipe
-from matchka_train.datasets.file_bytes import read_file
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities.augmentation import View
@@ -23,10 +22,12 @@ class NumbersReader:
 
     reader: TabularReader
 
-    def rows(self, sample: Sample, _sha256: str) -> InputArray | Skipped:
-        """Read one sample.
+    def rows(self, data: bytes, sample: Sample, _sha256: str) -> InputArray | Skipped:
+        """Decode one sample.
 
-        Args: sample: a whole file.
+        Args:
+            data: the object's bytes.
+            sample: a whole file.
 
         Returns: float32, (1, fields), or why there is none.
 
@@ -35,8 +36,8 @@ class NumbersReader:
         if sample.parts != 1:
             raise FeatureError("An object of numbers has no parts.", value=sample.path, remedy="Leave clip_parts out.")
         try:
-            (observation,) = self.reader.read(read_file(sample.path), None)
-        except (MatchkaError, OSError) as error:
+            (observation,) = self.reader.read(data, None)
+        except MatchkaError as error:
             return Skipped(str(sample.path), sample.part, str(error))
         return observation.rows
 
