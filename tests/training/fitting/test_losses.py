@@ -61,6 +61,29 @@ def test_aam_softmax_equals_its_formula_at_every_dim(embeddings, batch):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("centres", [2, 4])
+def test_sub_centre_aam_equals_its_formula_with_the_nearest_centre_of_each_identity(embeddings, batch, centres):
+    loss, found = loss_of("sub_centre_aam", (3, 5), embeddings, batch, margin=0.3, scale=20.0, sub_centres=centres)
+    expected = 0.0
+    for head, dim in zip(loss.per_dim, (3, 5), strict=True):
+        rows, weights = unit(embeddings, dim), unit(head.loss.W.detach().T, dim)
+        assert len(weights) == 3 * centres
+        for row, label in zip(rows, LABELS, strict=True):
+            nearest = [
+                max(cosine(row, weights[identity * centres + number]) for number in range(centres))
+                for identity in range(3)
+            ]
+            logits = [20 * value for value in nearest]
+            logits[label] = 20 * math.cos(math.acos(nearest[label]) + 0.3)
+            expected += (math.log(sum(math.exp(value) for value in logits)) - logits[label]) / 6 / 2
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_loss_recipe_leaves_out_of_records_what_came_later():
+    assert "sub_centres" not in LossRecipe().model_dump()
+    assert LossRecipe(kind="sub_centre_aam", sub_centres=5).model_dump()["sub_centres"] == 5
+
+
 def test_sup_con_equals_its_formula(embeddings, batch):
     _, found = loss_of("sup_con", (4,), embeddings, batch, temperature=0.5)
     rows, terms = unit(embeddings, 4), []

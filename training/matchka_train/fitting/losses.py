@@ -10,22 +10,31 @@ from pytorch_metric_learning import distances, losses, miners
 
 from matchka_train.strict_model import StrictModel
 
+DEFAULT_SUB_CENTRES: Final = 3  # as in Deng et al. 2020
+
 
 class LossRecipe(StrictModel):
     """One loss at every dim, and how the dims and a distillation term weigh.
 
     Attributes:
-        kind: aam_softmax (one classifier per dim), sup_con, info_nce, triplet, or pairwise_logistic.
-        margin: of aam_softmax in radians, of triplet in cosine.
-        scale: of aam_softmax.
+        kind: aam_softmax (one classifier per dim), sub_centre_aam (the same with several centres for each identity,
+            of which the nearest counts, for labels with errors in them), sup_con, info_nce, triplet, or
+            pairwise_logistic.
+        margin: of both kinds of aam in radians, of triplet in cosine.
+        scale: of both kinds of aam.
+        sub_centres: of sub_centre_aam, how many centres an identity has.
         temperature: of sup_con and info_nce.
         dim_weights: weight of each dim, in the order of dims; equal where not given.
         distillation: weight of keeping the frozen backbone's similarities at full dim.
     """
 
-    kind: Literal["aam_softmax", "sup_con", "info_nce", "triplet", "pairwise_logistic"] = "aam_softmax"
+    kind: Literal["aam_softmax", "sub_centre_aam", "sup_con", "info_nce", "triplet", "pairwise_logistic"] = (
+        "aam_softmax"
+    )
     margin: float = Field(default=0.2, ge=0, lt=math.pi)
     scale: float = Field(default=30.0, gt=0)
+    # left out of records at its default: projections that were fitted before it keep theirs
+    sub_centres: int = Field(default=DEFAULT_SUB_CENTRES, ge=2, le=16, exclude_if=lambda n: n == DEFAULT_SUB_CENTRES)
     temperature: float = Field(default=0.07, gt=0)
     dim_weights: tuple[float, ...] | None = None
     distillation: float = Field(default=0.0, ge=0)
@@ -135,17 +144,9 @@ def overlapping(clips: torch.Tensor, spans: torch.Tensor) -> torch.Tensor:
     return (clips[:, None] == clips[None]) & meets
 
 
-class _Classification(torch.nn.Module):
-    def __init__(self, recipe: LossRecipe, dim: int, identities: int) -> None:
-        super().__init__()
-        self.loss = losses.ArcFaceLoss(identities, dim, margin=math.degrees(recipe.margin), scale=recipe.scale)
+class _LabelLoss(torch.nn.Module):
+    """A loss of pytorch-metric-learning, which sees unit-length embeddings and labels."""
 
-    def forward(self, unit: torch.Tensor, batch: Batch) -> torch.Tensor:
-        result: torch.Tensor = self.loss(unit, batch.labels)
-        return result
-
-
-class _Contrastive(torch.nn.Module):
     def __init__(self, loss: torch.nn.Module, miner: torch.nn.Module | None = None) -> None:
         super().__init__()
         self.loss, self.miner = loss, miner
@@ -156,17 +157,36 @@ class _Contrastive(torch.nn.Module):
         return result
 
 
+def _aam(recipe: LossRecipe, dim: int, identities: int) -> torch.nn.Module:
+    """Source: Deng et al. 2019, ArcFace, arXiv:1801.07698."""
+    return _LabelLoss(losses.ArcFaceLoss(identities, dim, margin=math.degrees(recipe.margin), scale=recipe.scale))
+
+
+def _sub_centre_aam(recipe: LossRecipe, dim: int, identities: int) -> torch.nn.Module:
+    """Source: Deng et al. 2020, Sub-center ArcFace, ECCV."""
+    return _LabelLoss(
+        losses.SubCenterArcFaceLoss(
+            num_classes=identities,
+            embedding_size=dim,
+            margin=math.degrees(recipe.margin),
+            scale=recipe.scale,
+            sub_centers=recipe.sub_centres,
+        )
+    )
+
+
 def _triplet(recipe: LossRecipe) -> torch.nn.Module:
     cosine = distances.CosineSimilarity()
     miner = miners.TripletMarginMiner(margin=recipe.margin, distance=cosine, type_of_triplets="all")
-    return _Contrastive(losses.TripletMarginLoss(margin=recipe.margin, distance=cosine), miner)
+    return _LabelLoss(losses.TripletMarginLoss(margin=recipe.margin, distance=cosine), miner)
 
 
 # of one dim, by kind: made of the recipe, the dim, the identities and the domains
 _MAKERS: Final[Mapping[str, Callable[[LossRecipe, int, int, int], torch.nn.Module]]] = {
-    "aam_softmax": lambda recipe, dim, identities, _: _Classification(recipe, dim, identities),
-    "sup_con": lambda recipe, *_: _Contrastive(losses.SupConLoss(temperature=recipe.temperature)),
-    "info_nce": lambda recipe, *_: _Contrastive(losses.NTXentLoss(temperature=recipe.temperature)),
+    "aam_softmax": lambda recipe, dim, identities, _: _aam(recipe, dim, identities),
+    "sub_centre_aam": lambda recipe, dim, identities, _: _sub_centre_aam(recipe, dim, identities),
+    "sup_con": lambda recipe, *_: _LabelLoss(losses.SupConLoss(temperature=recipe.temperature)),
+    "info_nce": lambda recipe, *_: _LabelLoss(losses.NTXentLoss(temperature=recipe.temperature)),
     "triplet": lambda recipe, *_: _triplet(recipe),
     "pairwise_logistic": lambda _recipe, _dim, _identities, domains: PairwiseLogistic(domains),
 }
