@@ -57,6 +57,8 @@ NOT_RUN = (
     NotRun("rtl_sdr", "needs a receiver; what it writes is made up for the commands behind it", dry.is_only_listed),
     NotRun("createuser", "needs the machine's own PostgreSQL; tests start one themselves", dry.is_only_listed),
     NotRun("npx", "would fetch packages; tests/end_to_end/test_typescript_client.py does the same", dry.is_only_listed),
+    NotRun("matchka … --record", "needs a microphone", dry.parses),
+    NotRun("matchka … --camera", "needs a camera", dry.parses),
     NotRun("matchka serve", "there is no such Milvus", dry.parses, page="docs/milvus.md"),
     NotRun("matchka serve", "there is no such PostgreSQL", dry.parses, page="docs/postgresql.md"),
     NotRun("matchka challenge ada", "needs a microphone, and a person", dry.parses, page="docs/challenge.md"),
