@@ -1,5 +1,6 @@
 """What README and docs hold that a reader types or pastes: blocks, commands and inline code, each with its line."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -155,9 +156,9 @@ def is_whole(text: str) -> bool:
     """Whether the shell waits for no further line."""
     if text.endswith("\\"):
         return False
-    checked = subprocess.run(
-        ["bash", "-n", "-c", PLACEHOLDER.sub("PLACEHOLDER", text)], capture_output=True, text=True, check=False
-    )
+    command = ["bash", "-n", "-c", PLACEHOLDER.sub("PLACEHOLDER", text)]
+    environment = {**os.environ, "LC_ALL": "C"}  # of a locale that is not installed it would warn, too
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return checked.returncode == 0 and not checked.stderr  # a here-document without its end is only a warning
 
 

@@ -1,5 +1,7 @@
 """How pages are read: a reader that overlooks commands would let every other test here pass."""
 
+import pytest
+
 from tests.docs.commands.pages import all_commands, blocks_of, commands_of, inline_of, is_whole, pages
 
 PAGE = """# Page
@@ -72,6 +74,12 @@ def test_command_without_an_end_is_one_with_its_place() -> None:
         ("p.md:2", "echo"),
         ("p.md:3", "echo 'and\nso on"),
     ]
+
+
+def test_command_is_whole_where_the_locale_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "xx_XX.UTF-8")
+    assert is_whole.__wrapped__("echo 'it'")
+    assert not is_whole.__wrapped__("cat <<END")
 
 
 def test_commands_of_pages_have_an_end() -> None:
