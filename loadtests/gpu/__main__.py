@@ -19,13 +19,18 @@ from loadtests.gpu.part import PARTS
 from loadtests.gpu.results import Skipped, append, write_report
 
 
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    made.add_argument("--part-limit-s", type=float, default=7200.0, help="a part that takes longer is cut short")
+    add_options(made)
+    return made
+
+
 def main() -> None:
     """Run the parts one after the other; each writes as it goes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--part-limit-s", type=float, default=7200.0, help="a part that takes longer is cut short")
-    add_options(parser)
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     options, console, failed = options_of(arguments), Console(stderr=True), []
     for part in arguments.only:
         console.rule(part)

@@ -1,5 +1,6 @@
 """Commands up to where their work would begin: their own parsers read what a page says, and nothing is done."""
 
+import io
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from functools import cache
 from itertools import pairwise
 
@@ -122,6 +124,23 @@ def made(command: Command, _patch: pytest.MonkeyPatch) -> None:
         assert re.search(rf"\$[({{]{name}\b|,{name}\b", known), f"the Makefile asks for no {name}"
     done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    for options in re.findall(r"-m loadtests\.gpu(?: (.*))?$", done.stdout, re.MULTILINE):
+        measured(shlex.split(options))
+
+
+def measured(options: list[str]) -> None:
+    """The parser of the measurements on a GPU takes options.
+
+    Raises: AssertionError: it refuses them.
+    """
+    from loadtests.gpu.__main__ import parser
+
+    told = io.StringIO()
+    try:
+        with redirect_stderr(told):
+            parser().parse_args(options)
+    except SystemExit as error:
+        raise AssertionError(told.getvalue()) from error
 
 
 def has_extras(command: Command, _patch: pytest.MonkeyPatch) -> None:
@@ -176,6 +195,11 @@ def is_configured(command: Command, _patch: pytest.MonkeyPatch) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def has_option(told: str, option: str) -> bool:
+    """Whether a help names an option, which may have its value behind =."""
+    return re.search(rf"(?<![\w-]){re.escape(option.partition('=')[0])}(?![\w-])", told) is not None
+
+
 def is_of_kubectl(command: Command, _patch: pytest.MonkeyPatch) -> None:
     """The client has the verb and its options, where it is installed; folders that it applies are Kustomize's."""
     program, *words = words_of(command.code)
@@ -188,7 +212,7 @@ def is_of_kubectl(command: Command, _patch: pytest.MonkeyPatch) -> None:
         for asked in ([*verbs, "--help"], ["options"])
     ]
     for option in options:
-        assert re.search(rf"(?<![\w-]){option}\b", "".join(said)), f"{' '.join(verbs)} has no {option}"
+        assert has_option("".join(said), option), f"{' '.join(verbs)} has no {option}"
 
 
 def is_module(command: Command, _patch: pytest.MonkeyPatch) -> None:
@@ -199,7 +223,7 @@ def is_module(command: Command, _patch: pytest.MonkeyPatch) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for option in [word for word in rest if word.startswith("--")]:
-        assert re.search(rf"(?<![\w-]){option}\b", done.stdout), f"{name} has no {option}"
+        assert has_option(done.stdout, option), f"{name} has no {option}"
 
 
 def is_only_listed(_command: Command, _patch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,21 @@ def test_target_that_make_does_not_have_when_checked_fails(code: str, monkeypatc
         dry.made(Command("p.md", 1, code), monkeypatch)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["--no-such-option", "--only no-such-part", "--subjects many"])
+def test_options_of_the_gpu_that_its_measurements_refuse_when_checked_fail(
+    options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AssertionError, match="error"):
+        dry.made(Command("p.md", 1, f"make bench-gpu GPU='{options}'"), monkeypatch)
+
+
+def test_option_is_in_a_help_only_as_a_whole() -> None:
+    told = "  -f FILE, --file FILE\n  --kill-after-s S, --seed=N"
+    assert all(dry.has_option(told, option) for option in ("-f", "--file", "--kill-after-s", "--seed", "--seed=3"))
+    assert not any(dry.has_option(told, option) for option in ("--kill", "--kill-after", "--fil", "-s", "--ile"))
+
+
 def test_container_that_the_image_does_not_fit_when_checked_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {
         "docker build --build-arg NONE=1 .": dry.builds,

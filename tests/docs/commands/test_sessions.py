@@ -5,14 +5,14 @@ import re
 import shutil
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from loadtests.server import free_port
 from tests.docs.commands.not_run import is_run
-from tests.docs.commands.pages import PYTHON, SHELL, Block, blocks_of, commands_of, pages, read
+from tests.docs.commands.pages import PYTHON, SHELL, Block, all_blocks, blocks_of, commands_of, pages, read
 from tests.docs.commands.sessions import SESSIONS, Around, Session
 from tests.docs.commands.shell import Outcome, Step, lay_out, run_steps
 from tests.factories.checkout import ROOT
@@ -22,6 +22,7 @@ ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):8000\b")
 FRAME = re.compile(r"[\u2500-\u257f]")
 NUMBER = r"[-+]?\.?\d[\d.,]*(?:e[-+]?\d+)?"
 CODE = ("deploy",)  # what every clone has of what is used
+EXPORTED = re.compile(r'^export (\w+)=("\$\([^()]*\)")')  # it would succeed whatever comes of the command in it
 PROGRAMS = ("curl", "openssl")  # of the system, which a machine may lack
 ADVICE = """
 If the page is wrong, mend it. Else, in tests/docs/commands: what the command takes for granted (files, subjects, the
@@ -47,8 +48,15 @@ def steps_of_commands(block: Block, session: Session) -> Iterator[Step]:
         if is_run(command):
             around = around_of(session, command.text)
             yield from (Step(command.place, line) for line in around.before)
-            yield Step(command.place, replaced(session, command.text), command.exit_code, command.said)
+            code = EXPORTED.sub(r"\1=\2 && export \1", replaced(session, command.text))
+            yield Step(command.place, code, command.exit_code, command.said)
             yield from (Step(command.place, line) for line in around.after)
+
+
+def programs_of(codes: Iterable[str]) -> list[str]:
+    """Which of PROGRAMS occur in some commands."""
+    words = {word for code in codes for word in re.findall(r"[\w./-]+", code)}
+    return [name for name in PROGRAMS if name in words]
 
 
 def around_of(session: Session, text: str) -> Around:
@@ -131,9 +139,7 @@ def test_commands_of_a_page_when_run_in_their_order_end_as_it_says(
         (block, Step(step.place, ADDRESS.sub(address, step.code), step.exit_code, step.said))
         for block, step in steps_of(page, SESSIONS.get(page, Session()))
     ]
-    missing = [
-        name for name in PROGRAMS if any(name in step.code.split() for _, step in parts) and shutil.which(name) is None
-    ]
+    missing = [name for name in programs_of(step.code for _, step in parts) if shutil.which(name) is None]
     if missing:
         pytest.skip(f"not installed: {missing}")
     variables = {"MATCHKA_URL": service.url, "MATCHKA_DATA_DIR": str(service.data_dir), "OWN_PORT": str(free_port())}
@@ -153,6 +159,25 @@ def compare_with_what_is_shown(outcomes: list[tuple[Block | None, Outcome]]) -> 
             "blanks and frames may differ, … stands for anything; put a word before a block that is no output.\n"
             f"{printed}"
         )
+
+
+def test_output_that_pages_show_is_of_blocks_that_are_run() -> None:
+    run = {block for page in RUN for block, _ in steps_of(page, SESSIONS.get(page, Session()))}
+    never = [block.place for block in all_blocks() if block.shown and block not in run]
+    assert not never, f"nothing is run of these, so that what they show is never compared; put a word between: {never}"
+
+
+@pytest.mark.parametrize(("program", "expected"), [("echo 1", 0), ("no-such-program", 127)])
+def test_export_of_what_a_command_prints_ends_as_the_command(program: str, expected: int, tmp_path: Path) -> None:
+    (block,) = blocks_of("p.md", f'```sh\nexport KEY="$({program})"   # a comment\n```\n')
+    (outcome,) = run_steps(list(steps_of_commands(block, Session())), lay_out(tmp_path, CODE), {})
+    assert outcome.exit_code == expected
+
+
+def test_programs_of_commands_are_found_in_substitutions_as_well() -> None:
+    assert programs_of(['export KEY="$(openssl rand -hex 32)"']) == ["openssl"]
+    assert programs_of(["cat curl.txt my-curl", "curl -F a=b"]) == ["curl"]
+    assert programs_of(["cat curl.txt my-curl"]) == []
 
 
 def test_table_of_sessions_names_pages_and_texts_that_exist() -> None:
