@@ -38,14 +38,19 @@ def main() -> None:
 
 
 def run_part(part: str, options: Options) -> None:
-    """Measure a part and write its lines; the last one is the memory that it took."""
+    """Measure a part and write its lines; the last one is the memory that it took.
+
+    Where there is no GPU, the lines of an earlier run stay.
+    """
     path, console = options.output / f"{part}.jsonl", Console(stderr=True)
-    begin(path)
     try:
         device = open_device(options.is_cuda)
     except NoGpuError as error:
-        append(path, Skipped(part, str(error)))
+        console.print(f"{part} is left out: {error}")
+        if not path.exists():
+            append(path, Skipped(part, str(error)))
         return
+    begin(path)
     peak: list[float] = []
     with device.watched(peak):
         for result in PARTS[part](options):

@@ -18,6 +18,10 @@ Vectors = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 
+class RepeatedRowsError(ValueError):
+    """More rows are asked for than are drawn without repeating; more components, in `--dims`, allow more."""
+
+
 class Searcher(Protocol):
     """Rows on a device, and the best of them for some queries."""
 
@@ -38,6 +42,8 @@ class Drawn:
         dim: components that are kept, the first of full_dim.
         full_dim: components that are drawn.
         seed: of the generator.
+
+    Raises: RepeatedRowsError: there are more rows than pairwise different ones of so many components.
     """
 
     def __init__(self, subjects: int, dim: int, full_dim: int, seed: int = 0) -> None:
@@ -46,7 +52,8 @@ class Drawn:
         self._base = generator.standard_normal((min(BASE_ROWS, subjects), full_dim), np.float32)
         self.blocks = -(-subjects // len(self._base))
         if self.blocks > full_dim:
-            raise ValueError(f"{subjects:,} rows of {full_dim} components would repeat")
+            at_most = len(self._base) * full_dim
+            raise RepeatedRowsError(f"{subjects:,} rows of {full_dim} components would repeat; {at_most:,} do not")
 
     def block(self, number: int) -> Vectors:
         """The rows of a block."""

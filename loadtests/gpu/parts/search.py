@@ -15,7 +15,7 @@ from loadtests.bench.rows import compared
 from loadtests.gpu.driver import Device, open_device
 from loadtests.gpu.options import Options
 from loadtests.gpu.results import Result, Skipped
-from loadtests.gpu.searchers import Drawn, FaissSearcher, OnnxSearcher, Searcher
+from loadtests.gpu.searchers import Drawn, FaissSearcher, OnnxSearcher, RepeatedRowsError, Searcher
 from loadtests.gpu.sessions import NoCudaError, is_out_of_memory
 
 TOP_K = 10
@@ -76,7 +76,7 @@ def searched(gallery: Gallery, options: Options) -> list[Result]:
         drawn = Drawn(gallery.subjects, gallery.dim, max(options.dims))
         searcher = filled(gallery.engine, gallery.is_half, drawn, options)
         found.extend(_searches(gallery, device, searcher, drawn, options))
-    except NoCudaError as error:
+    except (NoCudaError, RepeatedRowsError) as error:
         found.append(Skipped(gallery.name, str(error)))
     except Exception as error:  # of two libraries, which have no class of their own for a lack of memory
         if not is_out_of_memory(error):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from loadtests.bench.rows import alone
+from loadtests.gpu import searchers
 from loadtests.gpu.driver import Cpu, NoGpuError, open_device
 from loadtests.gpu.options import add_options, as_arguments, options_of
 from loadtests.gpu.part import run_part
@@ -60,6 +61,12 @@ def test_gallery_larger_than_what_is_free_is_left_out_and_says_what_it_needs():
     assert "GiB of the machine's own memory are free" in left_out.why
 
 
+def test_gallery_whose_rows_would_repeat_is_left_out_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(searchers, "BASE_ROWS", 10)
+    (left_out,) = searched(Gallery("faiss", 81, 8, False), options_of(parsed("--device", "cpu", "--dims", "8")))
+    assert left_out == Skipped("search/faiss/float32/81x8", "81 rows of 8 components would repeat; 80 do not")
+
+
 def test_copies_within_memory_are_counted_as_read_and_written():
     with Cpu().room_for_copies(1000) as copy:
         copied = copy.measure()
@@ -80,6 +87,14 @@ def test_part_on_a_gpu_that_is_not_there_says_so_and_measures_nothing(tmp_path: 
     (line,) = read(tmp_path / "search.jsonl")
     assert isinstance(line, Skipped)
     assert "no NVIDIA driver" in line.why
+
+
+@without_driver
+def test_part_on_a_gpu_that_is_not_there_keeps_the_lines_of_an_earlier_run(tmp_path: Path):
+    measured = alone("search/a", "what was measured", [1.0], "ms", "")
+    append(tmp_path / "search.jsonl", measured)
+    run_part("search", options_of(parsed("--output", str(tmp_path))))
+    assert list(read(tmp_path / "search.jsonl")) == [measured]
 
 
 @without_driver
