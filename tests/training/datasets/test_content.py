@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from rich.progress import Progress
 
-from matchka_train.datasets.content import UNREADABLE, hash_files, require_distinct_content
+from matchka_train.datasets.content import UNREADABLE, hash_files, read_hashed, require_distinct_content
 from matchka_train.datasets.reader import read_dataset
 from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.datasets.sample import Sample
-from matchka_train.errors import DatasetError, DuplicateSampleError, IdentityOverlapError
+from matchka_train.errors import DatasetError, DuplicateSampleError, FileChangedError, IdentityOverlapError
 
 
 def write(root: Path, **contents: str) -> dict[str, Path]:
@@ -32,6 +32,15 @@ def test_hash_files_gives_the_sha256_of_each_and_zeros_for_what_is_not_there(tmp
         files["b"]: hashlib.sha256(b"two").hexdigest(),
         tmp_path / "gone": UNREADABLE,
     }
+
+
+def test_read_hashed_gives_the_bytes_that_were_hashed_and_no_others(tmp_path):
+    files = write(tmp_path, a="one")
+    sha256 = hashlib.sha256(b"one").hexdigest()
+    assert read_hashed(files["a"], sha256) == b"one"
+    write(tmp_path, a="two")
+    with pytest.raises(FileChangedError, match="changed after it was hashed"):
+        read_hashed(files["a"], sha256)
 
 
 def test_training_files_copied_under_other_names_into_validation_are_refused(tmp_path):

@@ -109,3 +109,15 @@ def test_frames_when_clips_cannot_be_read_skip_few_and_refuse_many(samples, tmp_
     samples[3].path.write_bytes(b"no sound")
     with pytest.raises(TooManyUnreadableError, match="1 of 6"):
         extract(samples, tmp_path, quiet, TenMilliseconds())
+
+
+def test_frames_when_a_file_changes_after_it_was_hashed_are_not_kept_under_that_hash(samples, tmp_path, quiet):
+    hashes = hash_files(samples, quiet)
+    original = samples[0].path.read_bytes()
+    samples[0].path.write_bytes(samples[1].path.read_bytes())
+    with pytest.raises(TooManyUnreadableError, match=r"1 of 6 .* changed after it was hashed"):
+        extract_frames(samples, TenMilliseconds(), tmp_path / "cache", LIMITS, hashes, quiet)
+    samples[0].path.write_bytes(original)
+    encoder = TenMilliseconds()
+    assert extract(samples, tmp_path, quiet, encoder).counts.min() > 0
+    assert len(encoder.encoded) == 1 + 1

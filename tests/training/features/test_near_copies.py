@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock, Timeout
 from PIL import Image
 from rich.progress import Progress
 
@@ -80,20 +81,46 @@ def test_fingerprints_are_kept_for_each_content_and_files_that_cannot_be_read_ha
     finder = CopyFinder("counted", counted, AUDIO.copies.find)
     first, second = Sample(clips / "a.wav", "", ""), Sample(clips / "b.wav", "", "")
     files = {sha256: path for path, sha256 in hash_files([first, second], QUIET).items()}
-    assert find_near_copies({**files, "bad": tmp_path / "bad.wav"}, finder, tmp_path / "cache", QUIET) == []
-    shutil.copy(clips / "quiet_a.wav", tmp_path / "new.wav")
-    (copy,) = find_near_copies({**files, "new": tmp_path / "new.wav"}, finder, tmp_path / "cache", QUIET)
+    bad, new = Sample(tmp_path / "bad.wav", "", ""), Sample(tmp_path / "new.wav", "", "")
+    with_bad = files | {sha256: path for path, sha256 in hash_files([bad], QUIET).items()}
+    assert find_near_copies(with_bad, finder, tmp_path / "cache", QUIET) == []
+    shutil.copy(clips / "quiet_a.wav", new.path)
+    (sha256,) = hash_files([new], QUIET).values()
+    new.path.write_bytes((clips / "c.wav").read_bytes())  # others than were hashed: nothing is taken of them
+    assert find_near_copies({**files, sha256: new.path}, finder, tmp_path / "cache", QUIET) == []
+    shutil.copy(clips / "quiet_a.wav", new.path)
+    (copy,) = find_near_copies({**files, sha256: new.path}, finder, tmp_path / "cache", QUIET)
     assert {files.get(copy.first), files.get(copy.second)} == {clips / "a.wav", None}
     assert len(taken) == 4
     find_near_copies(files, finder, None, QUIET)
     assert len(taken) == 6
 
 
+def test_fingerprints_are_taken_by_one_command_at_a_time(clips, tmp_path):
+    """While one of them takes a fingerprint nobody else gets hold of the folder."""
+    free = []
+
+    def watched(data: bytes) -> np.ndarray:
+        lock = FileLock(tmp_path / "cache" / "fingerprints" / "watched.lock", is_singleton=False)
+        try:
+            with lock.acquire(timeout=0):
+                free.append(True)
+        except Timeout:
+            free.append(False)
+        return AUDIO.copies.fingerprint(data)
+
+    files = {sha256: path for path, sha256 in hash_files(samples(clips, b="ann"), QUIET).items()}
+    find_near_copies(files, CopyFinder("watched", watched, AUDIO.copies.find), tmp_path / "cache", QUIET)
+    with FileLock(tmp_path / "cache" / "fingerprints" / "watched.lock").acquire(timeout=0):
+        assert free == [False]
+
+
 def test_pictures_are_compared_as_they_look_and_numbers_by_their_bytes_only(face_samples, tmp_path):
     original = min(face_samples.rglob("*.jpg"))
     Image.open(original).resize((180, 180)).save(tmp_path / "copy.png")
-    files = {"original": original, "copy": tmp_path / "copy.png"}
+    both = [Sample(original, "", ""), Sample(tmp_path / "copy.png", "", "")]
+    files = {sha256: path for path, sha256 in hash_files(both, QUIET).items()}
     (copy,) = find_near_copies(files, FACE.copies, None, QUIET)
-    assert {copy.first, copy.second} == {"original", "copy"}
+    assert {copy.first, copy.second} == set(files)
     assert TABULAR.copies is None
     assert find_near_copies(files, TABULAR.copies, None, QUIET) == []

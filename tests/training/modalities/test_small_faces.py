@@ -13,6 +13,7 @@ from matchka.modalities.face.look import CloserLook
 from matchka.modalities.face.pyramid import DetectorSettings
 from matchka_train.backbones.face.dlib import DLIB_INPUT, DlibFace
 from matchka_train.backbones.speaker.ge2e import Ge2e
+from matchka_train.datasets.content import hash_files
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.modalities import small_faces
@@ -109,12 +110,20 @@ def test_read_photographs_and_small_faces_of_real_pictures(tmp_path: Path) -> No
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     samples = [Sample(path, path.parent.name, "d") for path in [*paths, bad]]
-    hashes = {sample.path: str(number) * 64 for number, sample in enumerate(samples)}
     backbone = DlibFace(DOWNLOADS)
     with Progress(disable=True) as progress:
+        hashes = hash_files(samples, progress)
+        bad.unlink()  # read while it is gone, it is told of, and nothing of it is kept
+        gone = read_photographs(samples, backbone, tmp_path, hashes, progress)
+        assert [(Path(entry.path), "No such file" in entry.reason) for entry in gone.skipped] == [(bad, True)]
+        assert list(gone.paths) == paths
+        bad.write_bytes(b"another")
+        (changed,) = read_photographs(samples, backbone, tmp_path, hashes, progress).skipped
+        assert "changed after it was hashed" in changed.reason
+        bad.write_bytes(b"no picture")
         found, again = (read_photographs(samples, backbone, tmp_path, hashes, progress) for _ in range(2))
     assert list(found.paths) == paths
-    assert [Path(entry.path) for entry in found.skipped] == [bad]
+    assert [(Path(entry.path), "not a picture" in entry.reason) for entry in found.skipped] == [(bad, True)]
     for one, other in zip(found.read, again.read, strict=True):
         assert np.array_equal(one.pixels, other.pixels)
         assert (one.subject, one.scale) == (other.subject, other.scale)

@@ -1,14 +1,11 @@
 """The frozen backbone's embeddings of every window of a data set, computed once and memory-mapped ever after."""
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from matchka.vectors import FloatArray
@@ -20,6 +17,7 @@ from matchka_train.features.cache import SHARDS_NAME, FeatureCache, Place
 from matchka_train.features.compute import ONE_PROCESS, Compute, Device
 from matchka_train.features.embedding import Unread, Work, embed_shards, embed_windows
 from matchka_train.features.features import Features
+from matchka_train.features.lock import alone
 from matchka_train.features.stored import Clip, StoredRows
 from matchka_train.modalities import describe_reader, modality_of
 from matchka_train.modalities.augmentation import View
@@ -29,8 +27,6 @@ MOST_SKIPPED_SHARE: Final = 0.01
 FINGERPRINT_TOLERANCE: Final = (
     1e-3  # another thread count or library build moves an embedding by 1e-6, a change by 1e-1
 )
-
-_log = logging.getLogger(__name__)
 
 
 def extract_features(
@@ -74,9 +70,8 @@ def extract_features(
     known = hash_files(samples, progress) if hashes is None else hashes
     clips = [(known[sample.path], sample.part, sample.parts) for sample in samples]
     cache = FeatureCache(cache_dir, _describe(backbone, reading, view) | compute.describe())
-    cache_dir.mkdir(parents=True, exist_ok=True)
     work = Work(cache, backbone, limits, view, compute.device)
-    with _alone(cache_dir / f"{cache.path.name}.lock"):
+    with alone(cache.path):
         stored = _fill(work, clips, samples, compute.workers, progress)
     require_readable(stored.skipped, len(samples))
     kept = [sample for sample, count in zip(samples, stored.window_counts, strict=True) if count]
@@ -163,21 +158,6 @@ def _fingerprint(module: torch.nn.Module, backbone: Backbone, device: Device) ->
             remedy="Declare the width its graph returns.",
         )
     return embeddings
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two extractions into one folder come one after the other; the second uses what the first computed."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.warning("waiting for another command that fills %s", path.with_suffix(""))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _describe(backbone: Backbone, reading: dict[str, object], view: View | None) -> dict[str, object]:

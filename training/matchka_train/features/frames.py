@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 from rich.progress import Progress
 
 from matchka_train.backbones.frames.encoder import EncodeClip, FrameEncoder
@@ -18,6 +17,7 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.errors import FeatureError
 from matchka_train.features.cache import FeatureCache
 from matchka_train.features.extraction import require_readable
+from matchka_train.features.lock import alone
 from matchka_train.features.stored import atomic_feature_file
 from matchka_train.modalities.clip_limits import ClipLimits
 from matchka_train.modalities.skipped import Skipped
@@ -94,8 +94,7 @@ def extract_frames(
         DiskFullError: no space left.
     """
     cache = FeatureCache(cache_dir, _describe(encoder, limits))
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / f"{cache.path.name}.lock"):
+    with alone(cache.path):
         encode = encoder.open()
         _open(cache, _checked(encoder, encode))
         folder = cache.path / FRAMES_FOLDER
@@ -123,7 +122,7 @@ def _frames_of(
     known = None if path.stem == UNREADABLE else _read(path)
     if known is not None:
         return path, len(known)
-    clip = read_whole_clip(sample, encoder.input, limits)
+    clip = read_whole_clip(sample, encoder.input, limits, path.stem)
     if isinstance(clip, Skipped):
         return clip
     frames = encode(clip).astype(np.float16)

@@ -2,17 +2,18 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
 from matchka.errors import MatchkaError
-from matchka_train.datasets.content import UNREADABLE, shown_pairs
-from matchka_train.datasets.file_bytes import read_file
+from matchka_train.datasets.content import UNREADABLE, read_hashed, shown_pairs
 from matchka_train.datasets.sample import Sample
 from matchka_train.datasets.splits import flat
 from matchka_train.errors import DuplicateSampleError, IdentityOverlapError
+from matchka_train.features.lock import alone
 from matchka_train.features.stored import atomic_feature_file
 from matchka_train.modalities.copies import Copy, CopyFinder, Fingerprint
 
@@ -69,7 +70,7 @@ def require_no_near_copies(
 def find_near_copies(
     files: Mapping[str, Path], finder: CopyFinder | None, cache_dir: Path | None, progress: Progress
 ) -> list[Copy]:
-    """The pairs of files that are copies of each other.
+    """The pairs of files that are copies of each other; two commands with one cache come one after the other.
 
     Args:
         files: sha256 of a file's bytes -> the file.
@@ -85,21 +86,22 @@ def find_near_copies(
         return []
     folder = None if cache_dir is None else cache_dir / "fingerprints" / finder.version
     found = {}
-    for sha256 in progress.track(sorted(files), description="looking for copies"):
-        fingerprint = _fingerprint(files[sha256], sha256, finder, folder)
-        if fingerprint is not None:
-            found[sha256] = fingerprint
+    with nullcontext() if folder is None else alone(folder):
+        for sha256 in progress.track(sorted(files), description="looking for copies"):
+            fingerprint = _fingerprint(files[sha256], sha256, finder, folder)
+            if fingerprint is not None:
+                found[sha256] = fingerprint
     return finder.find(found)
 
 
 def _fingerprint(path: Path, sha256: str, finder: CopyFinder, folder: Path | None) -> Fingerprint | None:
-    """None where the file cannot be read; whoever extracts features counts those."""
+    """None where the file cannot be read, or is another one by now; whoever extracts features counts those."""
     kept = None if folder is None else folder / sha256[:2] / f"{sha256}.npy"
     if kept is not None and kept.is_file():
         stored: Fingerprint = np.load(kept)
         return stored
     try:
-        fingerprint = finder.fingerprint(read_file(path))
+        fingerprint = finder.fingerprint(read_hashed(path, sha256))
     except (MatchkaError, OSError):
         return None
     if kept is not None:

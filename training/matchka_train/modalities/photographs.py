@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,9 @@ from matchka.modalities.face.spec import ImageInputSpec
 from matchka.runtime.atomic_file import write_atomically
 from matchka.vectors import FloatArray
 from matchka_train.backbones.backbone import Backbone
-from matchka_train.datasets.file_bytes import read_file
+from matchka_train.datasets.content import read_hashed
 from matchka_train.datasets.sample import Sample
-from matchka_train.errors import FeatureError
+from matchka_train.errors import DatasetError, FeatureError
 from matchka_train.modalities.face import open_faces, require_detector
 from matchka_train.modalities.skipped import Skipped
 
@@ -82,6 +82,8 @@ def read_photographs(
 ) -> Photographs:
     """Find the face of each picture as the service does; a second time they come from the cache.
 
+    A file that is gone or was overwritten is among the skipped ones, and is tried again by the next run.
+
     Args:
         samples: whole pictures.
         backbone: one for faces, which names a detector.
@@ -92,11 +94,21 @@ def read_photographs(
     Raises: FeatureError: the backbone takes no faces, or names no detector.
     """
     spec = require_faces(backbone)
-    content = [CACHE_FORMAT, spec.content(), require_detector(backbone).sha256, [hashes[one.path] for one in samples]]
-    path = cache_dir / f"photographs-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]}.npz"
-    if not path.is_file():
-        _fill(path, samples, spec, backbone, progress)
-    return _load(path, samples)
+    settings = [CACHE_FORMAT, spec.content(), require_detector(backbone).sha256]
+
+    def path_of(some: Sequence[Sample]) -> Path:
+        content = json.dumps([*settings, [hashes[one.path] for one in some]])
+        return cache_dir / f"photographs-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npz"
+
+    if path_of(samples).is_file():
+        return _load(path_of(samples), samples)
+    content, unread = _find_faces(samples, spec, backbone, hashes, progress)
+    left_out = {entry.path for entry in unread}
+    kept = [sample for sample in samples if str(sample.path) not in left_out]
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(path_of(kept), content)
+    found = _load(path_of(kept), kept)
+    return replace(found, skipped=(*found.skipped, *unread))
 
 
 def require_faces(backbone: Backbone) -> ImageInputSpec:
@@ -111,15 +123,27 @@ def require_faces(backbone: Backbone) -> ImageInputSpec:
     return backbone.input
 
 
-def _fill(path: Path, samples: Sequence[Sample], spec: ImageInputSpec, backbone: Backbone, progress: Progress) -> None:
+def _find_faces(
+    samples: Sequence[Sample],
+    spec: ImageInputSpec,
+    backbone: Backbone,
+    hashes: Mapping[Path, str],
+    progress: Progress,
+) -> tuple[bytes, list[Skipped]]:
+    """What is kept of the samples that could be read, and those whose file was gone or another one."""
     reader = open_faces(spec, require_detector(backbone))
     found: list[tuple[PixelArray, FloatArray, float]] = []
-    reasons = []
+    reasons, unread = [], []
     for sample in progress.track(samples, description="finding faces"):
         try:
-            image = reader.decode(read_file(sample.path))
+            data = read_hashed(sample.path, hashes[sample.path])
+        except (OSError, DatasetError) as error:
+            unread.append(Skipped(str(sample.path), sample.part, str(error)))
+            continue
+        try:
+            image = reader.decode(data)
             (reading,) = reader.readings_of(image, "dominant")
-        except (MatchkaError, OSError) as error:
+        except MatchkaError as error:
             reasons.append(str(error))
             continue
         if reading.face is None:
@@ -135,8 +159,7 @@ def _fill(path: Path, samples: Sequence[Sample], spec: ImageInputSpec, backbone:
         scales=np.array([scale for _, _, scale in found]),
         reasons=np.array(reasons),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue(), unread
 
 
 def _cut(image: Image.Image, landmarks: FloatArray, spec: ImageInputSpec) -> tuple[PixelArray, FloatArray, float]:
