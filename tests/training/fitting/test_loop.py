@@ -166,6 +166,36 @@ def test_train_when_the_loss_is_nan_stops_and_keeps_the_last_good_epoch(features
     assert torch.isfinite(checkpoint_store.best(torch.tensor(features.pooled()))).all()
 
 
+LARGE = {"epochs": 2, "margin": 0.6, "learning_rate": 2e-4}
+
+
+@pytest.mark.parametrize("loss", ["aam_softmax", "sub_centre_aam"])
+def test_train_with_a_large_margin_trains_so_behind_the_other_epochs(features, judged, loss):
+    values = {"epochs": 3, "patience_epochs": 9}
+    plain, before, _ = fit(features, judged, loss=loss, **values)
+    tuned, after, _ = fit(features, judged, loss=loss, large_margin=LARGE, **values)
+    assert [entry["loss"] for entry in tuned.history[:4]] == [entry["loss"] for entry in plain.history]
+    assert len(tuned.history) == 6
+    assert tuned.history[4]["loss"] > plain.history[3]["loss"] + 5  # at a scale of 30, by the margin
+    assert not torch.equal(*(store.states[-1]["projection"]["linear.weight"] for store in (before, after)))
+    stopped = Kept(stop_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(features, judged, loss=loss, checkpoint_store=stopped, large_margin=LARGE, **values)
+    store = Kept(stopped.states[-1])
+    resumed, _, _ = fit(features, judged, loss=loss, checkpoint_store=store, large_margin=LARGE, **values)
+    assert [entry["loss"] for entry in resumed.history] == [entry["loss"] for entry in tuned.history]
+
+
+def test_rate_of_the_stage_with_a_large_margin_begins_low_and_falls_to_the_floor():
+    schedule = OptimisationRecipe(epochs=12, floor_learning_rate=1e-5, patience_epochs=14, large_margin=LARGE)
+    plain = OptimisationRecipe(epochs=12, floor_learning_rate=1e-5)
+    assert [schedule.rate_at(at) for at in (1, 2, 7, 12)] == [plain.rate_at(at) for at in (1, 2, 7, 12)]
+    rates = [schedule.learning_rate * schedule.rate_at(at) for at in (12.0001, 13, 14)]
+    assert rates == pytest.approx([2e-4, 1.05e-4, 1e-5], rel=1e-4)
+    assert [schedule.margin_in(epoch) for epoch in (1, 12, 13, 14)] == [None, None, 0.6, 0.6]
+    assert "large_margin" not in plain.model_dump()
+
+
 def test_averaging_gives_the_mean_of_the_parameters_after_every_step(features, judged):
     trained = {}
 

@@ -79,6 +79,15 @@ def test_sub_centre_aam_equals_its_formula_with_the_nearest_centre_of_each_ident
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["aam_softmax", "sub_centre_aam"])
+def test_set_margin_gives_the_loss_that_is_made_with_it(embeddings, batch, kind):
+    _, expected = loss_of(kind, (3, 5), embeddings, batch, margin=0.6)
+    loss, before = loss_of(kind, (3, 5), embeddings, batch, margin=0.2)
+    loss.set_margin(0.6)
+    assert float(loss(embeddings, batch).detach()) == pytest.approx(expected, rel=1e-6)
+    assert expected > before
+
+
 def test_loss_recipe_leaves_out_of_records_what_came_later():
     assert "sub_centres" not in LossRecipe().model_dump()
     assert LossRecipe(kind="sub_centre_aam", sub_centres=5).model_dump()["sub_centres"] == 5

@@ -33,6 +33,8 @@ def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
         ("optimisation.epoch=1", "optimisation.epoch"),
         ("projection.centring=1", "centring"),
         ("data.train.0.licens=x", "data.train.0.licens"),
+        ("optimisation.large_margin={}", "patience_epochs must be 11 or more"),
+        ("loss.sub_centres=1", "loss.sub_centres"),
         ("dims=[8, 4]", "dims"),
         ("dims=[]", "dims"),
         ("optimisation.warmup_epochs=99", "optimisation"),
@@ -62,6 +64,24 @@ def test_read_recipe_with_overrides_changes_only_those_values(recipe_path):
 def test_read_recipe_with_a_bad_value_stops_and_names_it(recipe_path, override, where):
     with pytest.raises(RecipeError, match=where.replace(".", r"\.")):
         read_recipe(recipe_path, (override,))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "takes"),
+    [
+        ((), True),
+        (("loss.kind=sub_centre_aam",), True),
+        (("loss.kind=triplet",), False),
+        (("projection={family: auto}",), False),
+    ],
+)
+def test_read_recipe_with_a_large_margin_needs_losses_that_have_one(recipe_path, overrides, takes):
+    overrides = ("optimisation.large_margin={}", "optimisation.keep=last", *overrides)
+    if takes:
+        assert read_recipe(recipe_path, overrides).optimisation.large_margin.margin == 0.5
+    else:
+        with pytest.raises(RecipeError, match="needs losses with an angular margin"):
+            read_recipe(recipe_path, overrides)
 
 
 @pytest.mark.parametrize("text", ["- a list", "{", "just text"])

@@ -226,4 +226,4 @@ def bench_cache_command(
     if as_json:
         typer.echo(json.dumps({"cache": cached.seconds, "backbone": running.seconds, "clips": len(data.train)}))
         return
-    Console().print(bench_table(cached, running, value.optimisation.epochs, len(data.train)))
+    Console().print(bench_table(cached, running, value.optimisation.all_epochs, len(data.train)))

@@ -78,7 +78,9 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     if not isinstance(candidate.projection, LinearRecipe | MlpRecipe):
         recipe = recipe.model_copy(update={"projection": LinearRecipe()})
     recipe = recipe.model_copy(
-        update={"optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.epochs})}
+        update={
+            "optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.all_epochs})
+        }
     )
     judged = first_clips(read_dataset(recipe.data.validation[0]), identities, clips_each)
     validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, recipe.data.limits)

@@ -37,6 +37,8 @@ ARMS: Final[tuple[Arm, ...]] = ("all at once", "full dim first", "full dim only"
 class ProgressiveRecipe(StrictModel):
     """One experiment; data, projection, loss and optimisation are those of the base recipe, without early stopping.
 
+    A second stage with a larger margin is left out as well.
+
     Attributes:
         seeds: every arm is run with each.
         stage_epochs: "full dim first" adds the next shorter dim after so many epochs.

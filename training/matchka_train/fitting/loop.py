@@ -89,8 +89,9 @@ def train(
         run.judge(validate(projection.exported()), raw, None)
         checkpoint_store.epoch_done(run.state(), run.best_module(), projection.exported())
     weights = domain_weights(plan.optimisation.domain_weights, data.domains, "optimisation.domain_weights")
-    while run.epoch < plan.optimisation.epochs and run.epochs_without_better < plan.optimisation.patience_epochs:
+    while run.epoch < plan.optimisation.all_epochs and run.epochs_without_better < plan.optimisation.patience_epochs:
         run.epoch += 1
+        run.set_margin()
         total, steps = 0.0, run.count_steps()
         for step, batches in enumerate(run.batches()):
             run.set_rate(run.epoch - 1 + (step + 1) / steps)
@@ -160,6 +161,11 @@ class _Run:
         optimisation = self.plan.optimisation
         return count_steps(self.data, optimisation.identities_per_batch, optimisation.clips_per_identity)
 
+    def set_margin(self) -> None:
+        margin = self.plan.optimisation.margin_in(self.epoch)
+        if margin is not None:
+            self.loss.set_margin(margin)
+
     def set_rate(self, at: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = group["top"] * self.plan.optimisation.rate_at(at)
@@ -174,7 +180,7 @@ class _Run:
 
     def average(self) -> None:
         """Add this step to the running mean of all parameters, once averaging has begun."""
-        if self.epoch <= self.plan.optimisation.average_from * self.plan.optimisation.epochs:
+        if self.epoch <= self.plan.optimisation.average_from * self.plan.optimisation.all_epochs:
             return
         self.averaged_steps += 1
         for name, tensor in self.projection.state_dict().items():

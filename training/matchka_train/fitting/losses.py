@@ -10,6 +10,7 @@ from pytorch_metric_learning import distances, losses, miners
 
 from matchka_train.strict_model import StrictModel
 
+ANGULAR: Final = ("aam_softmax", "sub_centre_aam")
 DEFAULT_SUB_CENTRES: Final = 3  # as in Deng et al. 2020
 
 
@@ -38,6 +39,11 @@ class LossRecipe(StrictModel):
     temperature: float = Field(default=0.07, gt=0)
     dim_weights: tuple[float, ...] | None = None
     distillation: float = Field(default=0.0, ge=0)
+
+    @property
+    def has_angular_margin(self) -> bool:
+        """Whether the margin is added to angles, so that a second stage can enlarge it."""
+        return self.kind in ANGULAR
 
 
 class Batch(Protocol):
@@ -78,6 +84,11 @@ class MatryoshkaLoss(torch.nn.Module):
         self.distillation = recipe.distillation
         make = _MAKERS[recipe.kind]
         self.per_dim = torch.nn.ModuleList([make(recipe, dim, identities, domains) for dim in self.dims])
+
+    def set_margin(self, margin: float) -> None:
+        """Change the margin of every dim's loss, one that is added to angles, to so many radians."""
+        for per_dim in self.per_dim:
+            per_dim.loss.margin = margin  # type: ignore[union-attr]  # once made, it holds radians
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss of clip embeddings (n, full_dim), not rescaled; a scalar."""

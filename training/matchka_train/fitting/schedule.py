@@ -1,4 +1,4 @@
-"""Schedule: learning rate, weight averaging, early stopping."""
+"""Schedule: learning rate, weight averaging, early stopping, a second stage with a larger margin."""
 
 import math
 from typing import Literal
@@ -6,6 +6,22 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from matchka_train.strict_model import StrictModel
+
+
+class LargeMarginRecipe(StrictModel):
+    """Epochs behind the others, with a larger margin and a rate that begins low and falls to the floor.
+
+    Attributes:
+        epochs: how many.
+        margin: of losses that add one to angles, in radians.
+        learning_rate: at their beginning.
+
+    Source: Thienpondt, Desplanques and Demuynck 2021, large margin fine-tuning, arXiv:2010.11255.
+    """
+
+    epochs: int = Field(default=5, ge=1)
+    margin: float = Field(default=0.5, gt=0, lt=math.pi)
+    learning_rate: float = Field(default=1e-4, gt=0)
 
 
 class OptimisationRecipe(StrictModel):
@@ -27,6 +43,7 @@ class OptimisationRecipe(StrictModel):
             the same people may calibrate.
         patience_epochs: stop after this many epochs without a better one; of `keep: last` none is too many.
         checkpoint_every_epochs: keep a copy this often, beside the best and the latest.
+        large_margin: a second stage; null for none.
     """
 
     epochs: int = Field(default=30, ge=1)
@@ -43,12 +60,27 @@ class OptimisationRecipe(StrictModel):
     keep: Literal["best", "last"] = "best"
     patience_epochs: int = Field(default=10, ge=1)
     checkpoint_every_epochs: int = Field(default=5, ge=1)
+    # left out of records where there is none: projections that were fitted before it keep theirs
+    large_margin: LargeMarginRecipe | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _warms_up_before_it_ends(self) -> "OptimisationRecipe":
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be less than epochs")
+        if self.large_margin is not None and self.keep == "best" and self.patience_epochs < self.all_epochs:
+            raise ValueError(
+                f"with large_margin, patience_epochs must be {self.all_epochs} or more, or its stage may stay out"
+            )
         return self
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of both stages."""
+        return self.epochs + (0 if self.large_margin is None else self.large_margin.epochs)
+
+    def margin_in(self, epoch: int) -> float | None:
+        """The margin that an epoch, counted from 1, has instead of the loss's own; None in the first stage."""
+        return None if self.large_margin is None or epoch <= self.epochs else self.large_margin.margin
 
     def rate_at(self, epoch: float) -> float:
         """The share of the learning rate at a moment, in epochs from the start; fractions are steps.
@@ -56,6 +88,10 @@ class OptimisationRecipe(StrictModel):
         >>> [round(OptimisationRecipe(epochs=12, floor_learning_rate=0).rate_at(at), 2) for at in (1, 2, 7, 12)]
         [0.5, 1.0, 0.5, 0.0]
         """
+        if self.large_margin is not None and epoch > self.epochs:
+            top = self.large_margin.learning_rate
+            share = rate_share(epoch - self.epochs, 0, self.large_margin.epochs, self.floor_learning_rate / top)
+            return share * top / self.learning_rate
         return rate_share(epoch, self.warmup_epochs, self.epochs, self.floor_learning_rate / self.learning_rate)
 
 

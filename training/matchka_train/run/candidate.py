@@ -168,11 +168,11 @@ def _trained(
     projection = begin(prepared.closed_form, family, recipe.dims[-1], recipe.seed)
     clips = TrainingClips(prepared.train, pooled=projection.is_affine)
     plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
-    task = progress.add_task(candidate.name, total=recipe.optimisation.epochs)
+    task = progress.add_task(candidate.name, total=recipe.optimisation.all_epochs)
     every = recipe.optimisation.checkpoint_every_epochs
     checkpoint_store = _FolderCheckpointStore(folder, info, every, tracker, progress, task)
     trained = train(projection, clips, judge, prepared.raw, plan, checkpoint_store)
-    progress.update(task, completed=recipe.optimisation.epochs)
+    progress.update(task, completed=recipe.optimisation.all_epochs)
     return trained
 
 

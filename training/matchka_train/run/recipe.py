@@ -12,7 +12,7 @@ from matchka_train.datasets.sample import ends_with
 from matchka_train.errors import RecipeError
 from matchka_train.evaluation.as_norm import AsNormRecipe
 from matchka_train.evaluation.scorer_fit import CosineRecipe, ScorerRecipe
-from matchka_train.fitting.losses import LossRecipe
+from matchka_train.fitting.losses import ANGULAR, LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.modalities.augmentation import AugmentationRecipe
@@ -154,6 +154,13 @@ class Recipe(StrictModel):
             weights = loss.dim_weights
             if weights is not None and (len(weights) != len(self.dims) or min(weights) < 0 or sum(weights) <= 0):
                 raise ValueError("dim_weights needs one weight >= 0 for each of dims, not all 0")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_margin_to_enlarge(self) -> "Recipe":
+        trained = [candidate.loss for candidate in self.candidates if not candidate.is_closed_form]
+        if self.optimisation.large_margin is not None and not all(loss.has_angular_margin for loss in trained):
+            raise ValueError("optimisation.large_margin needs losses with an angular margin: " + ", ".join(ANGULAR))
         return self
 
     @model_validator(mode="after")
