@@ -1,5 +1,6 @@
 """Several processes give what one gives, and leave a cache that any later run can use, however they end."""
 
+import hashlib
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ import torch
 from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DeviceError, DiskFullError, WorkerLostError
 from matchka_train.features.compute import Compute, Device, available_cores, compute_of
-from matchka_train.features.embedding import embed_windows
+from matchka_train.features.embedding import Embedder, embed_windows
 from matchka_train.features.extraction import extract_features
 from matchka_train.features.processes import map_in_processes
 from matchka_train.modalities.acoustics.environment import open_environment
@@ -282,6 +283,36 @@ def test_embed_windows_when_memory_runs_out_takes_smaller_batches_then_says_so()
     assert network.seen == [64, 32, 16, 16, 16, 16, 6]
     with pytest.raises(DeviceError, match="one window"):
         embed_windows(SmallMemory(0), rows)
+
+
+class Drawn:
+    """As many random windows of each sample as its part says; counts those that were read."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def rows(self, _data, sample, _sha256):
+        self.read.append(sample.part)
+        return np.random.default_rng(sample.part).standard_normal((sample.part, 5)).astype(np.float32)
+
+
+def test_embedder_of_long_clips_holds_few_windows_and_runs_the_batches_of_the_whole_shard(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"a")
+    sha256 = hashlib.sha256(b"a").hexdigest()
+    lengths = [300, 7, 261, 512, 1, 64, 640, 90, 33, 500]
+    network, reader, held, batches = torch.nn.Linear(5, 3).eval(), Drawn(), [], []
+    network.register_forward_pre_hook(lambda _module, inputs: batches.append(inputs[0].numpy().copy()))
+    network.register_forward_pre_hook(lambda *_: held.append(sum(reader.read) - sum(map(len, batches[:-1]))))
+    shard = [((sha256, part, 1000), Sample(path, "c/0", "d", part, 1000)) for part in lengths]
+    found = Embedder(network, reader, Device.CPU).rows(shard)
+    windows = np.concatenate([Drawn().rows(b"", sample, "") for _, sample in shard])
+    expected = embed_windows(network, windows)
+    assert [len(rows) for rows in found] == lengths
+    assert np.array_equal(np.concatenate(found), expected)
+    of_shard = len(batches) // 2  # the second half are those of the expectation
+    assert all(np.array_equal(one, other) for one, other in zip(batches[:of_shard], batches[of_shard:], strict=True))
+    assert max(held[:of_shard]) < 512 + max(lengths)
 
 
 def test_compute_of_takes_the_cores_there_are_and_describes_only_other_numbers():

@@ -25,6 +25,7 @@ from matchka_train.modalities.skipped import Skipped
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work in each process, a few seconds
 LEAST_SHARDS: Final = 2  # for each process: starting them takes seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
+GATHERED_WINDOWS: Final = 8 * BATCH_WINDOWS  # memory of a process: so many windows, and those of one clip more
 
 Shard: TypeAlias = Sequence[tuple[Clip, Sample]]
 
@@ -103,22 +104,39 @@ class Embedder:
     device: Device
 
     def rows(self, shard: Shard) -> list[ClipRows | Unread]:
-        """Each sample's embeddings, all run together, or why it has none."""
-        read = [self._read(clip, sample) for clip, sample in shard]
-        embedded = iter(self._embed([rows for rows in read if not isinstance(rows, Skipped | Unread)]))
-        return [rows if isinstance(rows, Skipped | Unread) else next(embedded) for rows in read]
+        """Each sample's embeddings, or why it has none.
+
+        Windows are run in the batches in which all of the shard's would be at once, as soon as enough are gathered.
+        """
+        found: list[int | Skipped | Unread] = []
+        gathered: list[Rows] = []
+        embedded: list[FloatArray] = []
+        for clip, sample in shard:
+            rows = self._read(clip, sample)
+            if isinstance(rows, Skipped | Unread):
+                found.append(rows)
+                continue
+            found.append(len(rows))
+            gathered.append(rows)
+            if sum(map(len, gathered)) >= GATHERED_WINDOWS:
+                joined = join_rows(gathered)
+                whole = len(joined) - len(joined) % BATCH_WINDOWS
+                embedded.append(embed_windows(self.module, joined[:whole], self.device))
+                gathered = [joined[whole:].copy()]  # a view would hold all of them
+        if sum(map(len, gathered)):
+            embedded.append(embed_windows(self.module, join_rows(gathered), self.device))
+        embeddings = np.concatenate(embedded) if embedded else np.zeros(0, np.float32)
+        ends = np.cumsum([entry if isinstance(entry, int) else 0 for entry in found])
+        return [
+            embeddings[end - entry : end] if isinstance(entry, int) else entry
+            for entry, end in zip(found, ends.tolist(), strict=True)
+        ]
 
     def _read(self, clip: Clip, sample: Sample) -> Rows | Skipped | Unread:
         try:
             return self.reader.rows(read_hashed(sample.path, clip[0]), sample, clip[0])
         except (OSError, DatasetError) as error:
             return Unread(str(error))
-
-    def _embed(self, windows: list[Rows]) -> list[FloatArray]:
-        if not windows:
-            return []
-        embeddings = embed_windows(self.module, join_rows(windows), self.device)
-        return np.split(embeddings, np.cumsum([len(rows) for rows in windows])[:-1])
 
 
 @dataclass(frozen=True)
