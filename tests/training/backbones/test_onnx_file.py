@@ -17,7 +17,7 @@ from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.onnx_file import OnnxFile
 from matchka_train.backbones.speaker.ge2e import Ge2e
 from matchka_train.backbones.speaker.recipes import Ge2eRecipe
-from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.errors import ChecksumError, DeviceError, FeatureError
 from matchka_train.modalities import AnyBackboneRecipe
 from matchka_train.weights.source import WeightSource
 from tests.factories.feature_graphs import write_frames_onnx
@@ -77,6 +77,25 @@ def test_module_when_something_is_trained_through_it_refuses(tmp_path: Path) -> 
     with pytest.raises(FeatureError, match="trained through an ONNX file") as refused:
         declare(tmp_path / "a.onnx").module()(torch.zeros(1, WINDOW, requires_grad=True))
     assert "edgeface" in refused.value.remedy
+
+
+def test_module_when_rows_lie_on_another_device_names_the_cpu(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.onnx", ["n", WINDOW])
+    with pytest.raises(DeviceError, match="--device cpu"):
+        declare(tmp_path / "a.onnx").module()(torch.zeros(1, WINDOW, device="meta"))
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (3, 2)])
+def test_module_runs_in_no_more_threads_than_torch(threads: int, expected: int, tmp_path: Path) -> None:
+    """Of several processes each has one."""
+    write_file(tmp_path / "a.onnx", ["n", WINDOW])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        session = declare(tmp_path / "a.onnx").module()._session
+    finally:
+        torch.set_num_threads(before)
+    assert session.get_session_options().intra_op_num_threads == expected
 
 
 def test_module_when_file_takes_pictures_embeds_them(tmp_path: Path) -> None:

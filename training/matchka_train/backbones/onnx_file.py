@@ -20,13 +20,13 @@ from matchka_train.backbones.auxiliary import RequiredPart
 from matchka_train.backbones.face.mtcnn import Mtcnn
 from matchka_train.backbones.front_end import AnyFrontEndRecipe, FrontEnd
 from matchka_train.backbones.recipe import BackboneRecipe
-from matchka_train.errors import ChecksumError, FeatureError
+from matchka_train.errors import ChecksumError, DeviceError, FeatureError
 from matchka_train.weights.location import WeightsLocation
 from matchka_train.weights.source import WeightSource
 
 SMALLEST_NORM: Final = 1e-12  # as in matchka_train.backbones.speaker.ge2e
 ONNX_TYPES: Final = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
-THREADS: Final = 2
+THREADS: Final = 2  # at most: several processes share the cores, with one thread of torch each
 # what a kind of input cannot be read without, by its name among `auxiliary_graphs()`, out of the folder of packages
 REQUIRED_PARTS: Final[Mapping[str, Callable[[Path], RequiredPart]]] = MappingProxyType({Mtcnn.name: Mtcnn})
 
@@ -131,8 +131,14 @@ class OnnxModule(torch.nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Embed rows of the file's input: (n, ...) -> (n, embedding_dim), of unit length.
 
-        Raises: FeatureError: something is to be trained through it.
+        Raises:
+            FeatureError: something is to be trained through it.
+            DeviceError: the rows lie on a GPU.
         """
+        if rows.device.type != "cpu":
+            raise DeviceError(
+                "A backbone of an ONNX file runs on the CPU only.", value=rows.device, remedy="Give --device cpu."
+            )
         if rows.requires_grad:
             raise FeatureError(
                 "Nothing can be trained through an ONNX file: it gives no gradients.",
@@ -161,7 +167,7 @@ def file_sha256(path: Path) -> str:
 
 def _load(path: Path, expected: GraphInput, embedding_dim: int) -> onnxruntime.InferenceSession:
     try:
-        session = open_ort_session(path, THREADS)
+        session = open_ort_session(path, min(THREADS, torch.get_num_threads()))
     except BundleError as error:
         raise FeatureError(error.detail, value=error.value, remedy="Export the backbone again.") from error
     inputs = [(i.type, tuple(i.shape)) for i in session.get_inputs()]
