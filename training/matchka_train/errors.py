@@ -11,6 +11,10 @@ class DatasetError(MatchkaError):
     """A data set that is not laid out as its recipe says, or cannot be trained or validated on."""
 
 
+class OptionError(MatchkaError):
+    """An option of the command line that what a recipe asks for does not take."""
+
+
 class FileChangedError(DatasetError):
     """A file that was overwritten between two readings of one run."""
 

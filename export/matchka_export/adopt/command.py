@@ -24,7 +24,7 @@ def adopt_command(
     ],
     name: Annotated[str | None, typer.Option(help="Name of the model, and of the bundle's folder.")] = None,
     layout: Annotated[
-        str | None, typer.Option(help="csv, folder, kaldi, voxceleb or cnceleb; guessed by default.")
+        str | None, typer.Option(help="csv, folder or kaldi, guessed by default; voxceleb or cnceleb, never guessed.")
     ] = None,
     subject_column: Annotated[str | None, typer.Option(help="Of a CSV: who it is; speaker by default.")] = None,
     clip_parts: Annotated[int, typer.Option(help="Cut each clip into so many samples of its identity.", min=1)] = 1,

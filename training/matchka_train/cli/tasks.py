@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from matchka_train.cli.tables import accuracy_table, candidate_table, identification_table
-from matchka_train.errors import RecipeError
-from matchka_train.features.compute import Compute
+from matchka_train.errors import OptionError, RecipeError
+from matchka_train.features.compute import ONE_PROCESS, Compute, Device, compute_of
 from matchka_train.run.enhancer.recipe import EnhancerRecipe
 from matchka_train.run.enhancer.report import probe_rows
 from matchka_train.run.enhancer.run import ENHANCER_NAME, run_enhancer
@@ -32,13 +32,39 @@ class TrainingTask(Generic[RecipeT]):
     """A kind of training run.
 
     Attributes:
+        name: of the row, as a recipe's `task`.
         recipe: what its recipes hold.
         run: trains by a recipe, showing how far it is, forgets an interrupted run where the third argument says so, and
             computes features as the last one says; returns what is shown at the end.
+        has_choice: of processes and device; without it all is computed by this process on the CPU.
     """
 
+    name: str
     recipe: type[RecipeT]
     run: Callable[[RecipeT, Progress, bool, Compute], Sequence[RenderableType]]
+    has_choice: bool = False
+
+    def compute(self, workers: int | None, device: Device) -> Compute:
+        """What a command asks for.
+
+        Args:
+            workers: processes; None leaves it to the task.
+            device: cpu, cuda or auto.
+
+        Raises:
+            OptionError: the task has no such choice.
+            DeviceError: torch sees no GPU, and one is asked for.
+        """
+        if self.has_choice:
+            return compute_of(workers, device)
+        for option, value, only in (("--workers", workers or 1, 1), ("--device", device, Device.CPU)):
+            if value != only:
+                raise OptionError(
+                    f"The task {self.name} computes in one process, on the CPU.",
+                    value=f"{option} {value}",
+                    remedy=f"Leave {option} out.",
+                )
+        return ONE_PROCESS
 
 
 def task_of(content: Any) -> TrainingTask[Any]:
@@ -94,8 +120,11 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 TRAINING_TASKS: Final[Mapping[str, TrainingTask[Any]]] = MappingProxyType(
     {
-        "embedding": TrainingTask(Recipe, _run_embedding),
-        "phonemes": TrainingTask(PhonemeRecipe, _run_phonemes),
-        "enhancer": TrainingTask(EnhancerRecipe, _run_enhancer),
+        task.name: task
+        for task in (
+            TrainingTask(DEFAULT_TASK, Recipe, _run_embedding, has_choice=True),
+            TrainingTask("phonemes", PhonemeRecipe, _run_phonemes),
+            TrainingTask("enhancer", EnhancerRecipe, _run_enhancer),
+        )
     }
 )

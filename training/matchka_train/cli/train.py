@@ -23,7 +23,7 @@ from matchka_train.cli.weights import backbones_app
 from matchka_train.errors import DatasetError
 from matchka_train.experiments.cache_bench import bench_data, bench_table, on_cache, running_backbone
 from matchka_train.experiments.command import experiment_app
-from matchka_train.features.compute import Device, compute_of
+from matchka_train.features.compute import Device
 from matchka_train.fitting.network.recipe import NetworkRecipe
 from matchka_train.fitting.network.run import run_network
 from matchka_train.heads.words.recipe import read_words_recipe
@@ -46,7 +46,8 @@ DataPaths = Annotated[
     typer.Option("--data", help="A recipe (its validation data), a CSV, a Kaldi folder, or a folder per identity."),
 ]
 Layout = Annotated[
-    str | None, typer.Option(help="csv, folder, kaldi, voxceleb, cnceleb or webdataset; guessed by default.")
+    str | None,
+    typer.Option(help="csv, folder or kaldi, guessed by default; voxceleb, cnceleb or webdataset, never guessed."),
 ]
 PathColumn = Annotated[str, typer.Option(help="csv: the column that holds the file.")]
 SubjectColumn = Annotated[str, typer.Option(help="csv: the column that holds the identity.")]
@@ -108,9 +109,9 @@ def run_command(
 ) -> None:
     """Train by a recipe, measure on people who were not trained on, and write a checkpoint with its report."""
     torch.set_num_threads(threads)
-    compute = compute_of(workers, device)
     content = read_content(recipe, tuple(overrides or ()))
     task = task_of(content)
+    compute = task.compute(workers, device)
     value = check_recipe(recipe, content, task.recipe)
     console = Console()
     with show_progress() as progress:
