@@ -59,6 +59,10 @@ class WorkerLostError(MatchkaError):
     """A process of several that work together ended before its work did."""
 
 
+class MainModuleError(MatchkaError):
+    """A script that starts processes while it is imported by one of them."""
+
+
 class DeviceError(MatchkaError):
     """A GPU that is not there, or has not the memory that is needed."""
 

@@ -262,6 +262,20 @@ def leave_shards(samples, cache, quiet) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("samples")
+def test_extract_features_of_a_script_without_a_main_guard_ends_with_the_remedy(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(COMMAND)
+    arguments = [sys.executable, str(script), str(tmp_path), str(tmp_path / "cache"), "0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.returncode == 1
+    assert "MainModuleError" in done.stderr
+    assert '`if __name__ == "__main__":`' in done.stderr
+    assert "WorkerLostError" in done.stderr.splitlines()[-1]
+
+
 class SmallMemory(torch.nn.Module):
     """A network on a GPU that holds so many rows."""
 

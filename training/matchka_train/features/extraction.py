@@ -18,6 +18,7 @@ from matchka_train.features.compute import ONE_PROCESS, Compute, Device
 from matchka_train.features.embedding import Unread, Work, embed_shards, embed_windows
 from matchka_train.features.features import Features
 from matchka_train.features.lock import alone
+from matchka_train.features.processes import require_main_module
 from matchka_train.features.stored import Clip, StoredRows
 from matchka_train.modalities import describe_reader, modality_of
 from matchka_train.modalities.augmentation import View
@@ -63,8 +64,10 @@ def extract_features(
         FeatureError: the samples are arrays of features, or the backbone does not return what it declares.
         DiskFullError: no space left.
         WorkerLostError: a process was ended from outside.
+        MainModuleError: a script calls it while processes that it started import the script.
         DeviceError: the memory of the GPU does not suffice.
     """
+    require_main_module()
     _require_recordings(samples, backbone)
     reading = describe_reader(backbone, limits)
     known = hash_files(samples, progress) if hashes is None else hashes

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import torch
 
-from matchka_train.errors import WorkerLostError
+from matchka_train.errors import MainModuleError, WorkerLostError
 
 AHEAD: Final = 2  # items that wait or run, for each process: none is idle, and what waits stays small
 
@@ -70,10 +71,24 @@ def map_in_processes(
         raise WorkerLostError(
             f"One of {processes} processes was ended from outside; what was finished is kept and will be used again.",
             value=error,
-            remedy="If memory ran out, give fewer --workers; run the same command again.",
+            remedy="Mend the error that it wrote; if memory ran out, give fewer --workers; run the same command again.",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def require_main_module() -> None:
+    """Refuse to begin in a process that is only importing the script which started it: it would wait for itself.
+
+    Raises: MainModuleError.
+    """
+    # what multiprocessing itself looks at when a process is started; it comes after locks that the parent holds
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise MainModuleError(
+            "Each of several processes imports the script that started them, and began it anew.",
+            value=getattr(sys.modules.get("__mp_main__"), "__file__", None),
+            remedy='Put what the script does under `if __name__ == "__main__":`, or compute with one worker.',
+        )
 
 
 def _begin() -> None:
