@@ -57,7 +57,7 @@ def enrol_people(
         MatchkaError: the service is not there, went away for too long, or refuses the key.
     """
     people = read_people(path, model_of)
-    _require_served(client, people)
+    versions = _served(client, people)
     if people.unused:
         console.print(f"columns that are not used: {', '.join(people.unused)}", markup=False, highlight=False)
     journal_path = run.journal or path.with_name(path.name + SUFFIX)
@@ -70,7 +70,7 @@ def enrol_people(
             displayed(console, tally.rows) as display,
             interruptible(stop, display.say),
         ):
-            sender = Sender(client, people, terms, journal, Patience(run.patience_s, display.say), stop)
+            sender = Sender(client, people, versions, terms, journal, Patience(run.patience_s, display.say), stop)
             for found in outcomes_of(people.subjects(), sender.outcomes, run.jobs, stop):
                 tally.add(found)
                 write(found)
@@ -91,9 +91,9 @@ def _require_apart(report: Path | None, *others: Path) -> None:
             )
 
 
-def _require_served(client: Client, people: PeopleFile) -> None:
-    """Ask the service for its models, so that a wrong address, key or model ends the run before anything is sent."""
-    served = {model.name for model in client.models().models}
+def _served(client: Client, people: PeopleFile) -> dict[str, str]:
+    """The version that enrols of every model, so that a wrong address, key or model ends the run before all else."""
+    served = {model.name: model.version for model in client.models().models if model.current}
     for row in people.rows:
         if row.model not in served:
             raise UnknownModelError(
@@ -101,3 +101,4 @@ def _require_served(client: Client, people: PeopleFile) -> None:
                 value=row.model,
                 remedy="Correct the column model, or name one with --model.",
             )
+    return served

@@ -29,6 +29,7 @@ class Entry:
     Attributes:
         subject_id: whose.
         model: of its template.
+        version: of that model; by another one it is to be enrolled again.
         file: as the row names it.
         digest: sha256 of its bytes, in hexadecimal.
         template_id: None where the service had it before, and did not tell which.
@@ -36,6 +37,7 @@ class Entry:
 
     subject_id: str
     model: str
+    version: str
     file: str
     digest: str
     template_id: str | None
@@ -48,14 +50,14 @@ class Journal:
         self._path = path
         self._descriptor = descriptor
         self._lock = Lock()
-        self._enrolled: set[tuple[str, str, str]] = set()
+        self._enrolled: set[tuple[str, str, str, str]] = set()
         self._newest: dict[tuple[str, str, str], Entry] = {}
         for entry in entries:
             self._note(entry)
 
-    def has(self, row: Row, digest: str) -> bool:
-        """Whether a sample of these bytes is enrolled of the subject of a row."""
-        return (row.subject_id, row.model, digest) in self._enrolled
+    def has(self, row: Row, version: str, digest: str) -> bool:
+        """Whether a sample of these bytes is enrolled of the subject of a row, by a version of its model."""
+        return (row.subject_id, row.model, version, digest) in self._enrolled
 
     def earlier(self, row: Row, digest: str) -> Entry | None:
         """What was enrolled of the file of a row when it held other bytes."""
@@ -75,7 +77,7 @@ class Journal:
                 self._note(entry)
 
     def _note(self, entry: Entry) -> None:
-        self._enrolled.add((entry.subject_id, entry.model, entry.digest))
+        self._enrolled.add((entry.subject_id, entry.model, entry.version, entry.digest))
         self._newest[entry.subject_id, entry.model, entry.file] = entry
 
 
@@ -148,7 +150,7 @@ def _entry(line: bytes) -> Entry | None:
         entry = Entry(**json.loads(line))
     except (ValueError, TypeError):
         return None
-    texts = (entry.subject_id, entry.model, entry.file, entry.digest)
+    texts = (entry.subject_id, entry.model, entry.version, entry.file, entry.digest)
     return entry if all(isinstance(text, str) for text in texts) else None
 
 

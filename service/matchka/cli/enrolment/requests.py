@@ -81,9 +81,15 @@ def halves(piece: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:
     yield piece[middle:]
 
 
-def idempotency_key(piece: Sequence[Loaded], terms: Terms) -> str:
-    """A key of what is asked for: that of the same request in every run, and of no other."""
+def idempotency_key(piece: Sequence[Loaded], version: str, terms: Terms) -> str:
+    """A key of what is asked for: that of the same request in every run, and of no other.
+
+    Args:
+        piece: samples of one subject and model.
+        version: of the model: what is enrolled anew by the next one is another request.
+        terms: of the enrolment.
+    """
     first = piece[0].row
-    asked = [first.subject_id, first.model, asdict(terms), [one.digest for one in piece]]
+    asked = [first.subject_id, first.model, version, asdict(terms), [one.digest for one in piece]]
     content = json.dumps(["matchka enroll", *asked], default=datetime.isoformat)
     return hashlib.sha256(content.encode()).hexdigest()

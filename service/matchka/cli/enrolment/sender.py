@@ -1,7 +1,7 @@
 """The enrolment of one subject after the other: what is sent, what is waited for, and what every answer means."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event, Lock
 from typing import Final
 
@@ -65,6 +65,7 @@ class Sender:
     Args:
         client: of the service.
         people: whose samples.
+        versions: model -> the version that enrols now.
         terms: of every enrolment.
         journal: of what is enrolled.
         patience: with the service.
@@ -72,10 +73,18 @@ class Sender:
     """
 
     def __init__(
-        self, client: Client, people: PeopleFile, terms: Terms, journal: Journal, patience: Patience, stop: Event
+        self,
+        client: Client,
+        people: PeopleFile,
+        versions: Mapping[str, str],
+        terms: Terms,
+        journal: Journal,
+        patience: Patience,
+        stop: Event,
     ) -> None:
         self._client = client
         self._people = people
+        self._versions = versions
         self._terms = terms
         self._journal = journal
         self._patience = patience
@@ -101,7 +110,7 @@ class Sender:
             if not fits(piece, one):
                 yield from self._sent(piece)
                 piece = []
-            if self._journal.has(row, one.digest):
+            if self._journal.has(row, self._versions[row.model], one.digest):
                 yield [outcome_of(row, Status.PRESENT)]
             else:
                 piece.append(one)
@@ -111,8 +120,10 @@ class Sender:
     def _sent(self, piece: Sequence[Loaded]) -> Iterator[list[Outcome]]:
         if self._stop.is_set():
             return
+        version = self._versions[piece[0].row.model]
         try:
-            found = self._enrolled(piece, self._answer(piece))
+            answer = self._answer(piece, version)
+            found, version = self._enrolled(piece, answer), answer.version  # perhaps another replica's
         except InterruptedSendingError:
             return
         except RequestFailedError as error:
@@ -122,10 +133,10 @@ class Sender:
                 return
             found = self._refused(piece, error)
         known = [(one, outcome) for one, outcome in zip(piece, found, strict=True) if outcome.status != Status.FAILED]
-        self._journal.add(_entry(one, outcome) for one, outcome in known)
+        self._journal.add(_entry(one, version, outcome) for one, outcome in known)
         yield found
 
-    def _answer(self, piece: Sequence[Loaded]) -> EnrollAnswer:
+    def _answer(self, piece: Sequence[Loaded], version: str) -> EnrollAnswer:
         """Send a request until it is answered.
 
         Raises:
@@ -147,7 +158,7 @@ class Sender:
                     consent=terms.consent,
                     purpose=terms.purpose,
                     expires_at=terms.expires_at,
-                    idempotency_key=idempotency_key(piece, terms),
+                    idempotency_key=idempotency_key(piece, version, terms),
                 )
             except ServiceUnreachableError as error:
                 self._patience.require(error)
@@ -212,5 +223,6 @@ def _judged(row: Row, code: str, detail: str, remedy: str) -> Outcome:
     return outcome_of(row, Status.FAILED, code=code, detail=detail, remedy=remedy)
 
 
-def _entry(one: Loaded, outcome: Outcome) -> Entry:
-    return Entry(one.row.subject_id, one.row.model, one.row.file, one.digest, outcome.template_id or None)
+def _entry(one: Loaded, version: str, outcome: Outcome) -> Entry:
+    row = one.row
+    return Entry(row.subject_id, row.model, version, row.file, one.digest, outcome.template_id or None)

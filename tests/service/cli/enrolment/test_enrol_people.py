@@ -15,7 +15,7 @@ from tests.factories.command_line import run
 from tests.factories.faulty_proxy import faulty_proxy
 from tests.factories.people import stored, write_people
 from tests.factories.samples import sample
-from tests.factories.small_server import SmallServer, small_settings
+from tests.factories.small_server import SmallServer, serving, small_settings
 
 # made-up voices of different people are alike: only above this are two taken for one
 POINTS = [(1e-1, 0.975), (1e-2, 0.985), (1e-3, 0.99)]
@@ -213,3 +213,19 @@ def test_semicolons_and_a_byte_order_mark_of_excel_work(server: SmallServer, tmp
     shutil.copy(people, tmp_path / "excel.csv")
     assert run(server, "enroll", "--from", tmp_path / "excel.csv").exit_code == 0
     assert stored(server.client()) == {"p:1": 1, "p:2": 1}
+
+
+def test_people_are_enrolled_anew_where_another_version_of_the_model_is_served(settings: Settings, tmp_path: Path):
+    people = write_people(tmp_path / "in", 3, 2)
+    with faulty_proxy(0) as proxy:  # an address that stays
+        command = ("enroll", "--from", people, "--url", proxy.url, "--json")
+        for version, enrolled in (("1.0.0", 6), ("1.0.0", 0), ("2.0.0", 6), ("2.0.0", 0)):
+            if version == "2.0.0" and enrolled:
+                shutil.rmtree(tmp_path / "models" / "voice")
+                write_bundle(tmp_path / "models" / "voice", version=version)
+            with serving(settings) as server:
+                proxy.target = port_of(server)
+                done = json.loads(run(server, *command).stdout)
+                assert (done["enrolled"], done["enrolled"] + done["present"]) == (enrolled, 6)
+                (current,) = [model for model in server.client().models().models if model.current]
+                assert (current.version, current.subjects_to_reenroll) == (version, 0)

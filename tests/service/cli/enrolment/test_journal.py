@@ -10,7 +10,7 @@ from matchka.cli.enrolment.journal import Entry, Journal, opened_journal
 from matchka.cli.enrolment.people_file import Row
 
 URL = "http://127.0.0.1:1"
-ENTRIES = [Entry("ada", "voice", "ä.wav", "00", "t1"), Entry("ben", "voice", "b.wav", "11", None)]
+ENTRIES = [Entry("ada", "voice", "1.0.0", "ä.wav", "00", "t1"), Entry("ben", "voice", "1.0.0", "b.wav", "11", None)]
 
 
 def row(entry: Entry) -> Row:
@@ -19,7 +19,7 @@ def row(entry: Entry) -> Row:
 
 def known(path: Path) -> list[bool]:
     with opened_journal(path, URL) as journal:
-        return [journal.has(row(entry), entry.digest) for entry in ENTRIES]
+        return [journal.has(row(entry), entry.version, entry.digest) for entry in ENTRIES]
 
 
 def write(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
@@ -34,9 +34,10 @@ def test_journal_that_is_opened_again_has_what_was_added_and_nothing_else(tmp_pa
     write(tmp_path / "a", ENTRIES[1:])
     assert known(tmp_path / "a") == [True, True]
     with opened_journal(tmp_path / "a", URL) as journal:
-        assert not journal.has(Row(2, "eve", "voice", "ä.wav"), "00")
-        assert not journal.has(Row(2, "ada", "face", "ä.wav"), "00")
-        assert journal.has(Row(2, "ada", "voice", "moved.wav"), "00")
+        assert not journal.has(Row(2, "eve", "voice", "ä.wav"), "1.0.0", "00")
+        assert not journal.has(Row(2, "ada", "face", "ä.wav"), "1.0.0", "00")
+        assert not journal.has(row(ENTRIES[0]), "2.0.0", "00")
+        assert journal.has(Row(2, "ada", "voice", "moved.wav"), "1.0.0", "00")
         assert journal.earlier(row(ENTRIES[0]), "00") is None
         assert journal.earlier(row(ENTRIES[0]), "22") == ENTRIES[0]
 

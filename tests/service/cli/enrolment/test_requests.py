@@ -70,8 +70,9 @@ def test_key_is_that_of_the_request_and_of_no_other():
         ([loaded(1)], Terms(expires_at=now)),
         ([loaded(1)], Terms(expires_at=now + timedelta(seconds=1))),
     ]
-    keys = [idempotency_key(piece, terms) for piece, terms in others]
-    assert len(set(keys)) == len(others)
+    keys = [idempotency_key(piece, "1.0.0", terms) for piece, terms in others]
+    keys.append(idempotency_key([loaded(1)], "2.0.0", Terms()))
+    assert len(set(keys)) == len(others) + 1
     moved = replace(loaded(1), row=replace(ROW, line=9, file="elsewhere.wav"))
-    assert idempotency_key([moved], Terms()) == keys[0]
+    assert idempotency_key([moved], "1.0.0", Terms()) == keys[0]
     assert all(key.isascii() and key.isprintable() and len(key) <= 255 for key in keys)

@@ -16,6 +16,7 @@ from tests.factories.faulty_proxy import faulty_proxy
 from tests.factories.people import stored, write_people
 from tests.factories.small_server import SmallServer
 
+VERSIONS = {"voice": "1.0.0"}
 GONE = ServiceUnreachableError("The service does not answer.", remedy="Start it.")
 
 
@@ -70,10 +71,10 @@ def test_request_that_waits_to_be_sent_again_is_left_where_the_run_is_interrupte
         Client(proxy.url) as client,
         opened_journal(tmp_path / "journal", proxy.url) as journal,
     ):
-        sender = Sender(client, people, Terms(), journal, Patience(3600.0, interrupt), stop)
+        sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(3600.0, interrupt), stop)
         assert files_of(sender) == []
         assert stored(small_server.client()) == {}
         proxy.cuts = frozenset()
         stop.clear()
-        sender = Sender(client, people, Terms(), journal, Patience(3600.0, interrupt), stop)
+        sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(3600.0, interrupt), stop)
         assert files_of(sender) == [(f"1-{take}.wav", Status.ENROLLED) for take in range(3)]
