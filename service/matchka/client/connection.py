@@ -1,6 +1,7 @@
 """Where the service is and how it is asked: address, key, proxies and time limits, for every client."""
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from matchka.errors import SettingsError
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S: Final = 120.0  # 32 clips of a minute on two busy cores
+MADE_KEY: Final = re.compile(r"mk_([0-9a-f]+)_[0-9a-f]+")  # as the service makes them, with an id that may be shown
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 
 HttpT = TypeVar("HttpT", httpx2.Client, httpx2.AsyncClient)
@@ -34,6 +36,12 @@ class Connection:
     api_key: str | None = field(repr=False)
     timeout_s: float
     ca_file: str | None = None
+
+    @property
+    def key_id(self) -> str | None:
+        """The id in a key that the service made; None of the one that it was started with, and where there is none."""
+        made = MADE_KEY.fullmatch(self.api_key or "")
+        return made[1] if made else None
 
     def open(self, kind: Callable[..., HttpT]) -> HttpT:
         """An HTTP client of the library, which connects when it is first used. It repeats no request by itself.

@@ -278,3 +278,11 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_answer_of_another_program_is_not_taken_for_ours(stranger: str):
     with pytest.raises(ServiceUnreachableError, match="not a matchka service"):
         Client(stranger).models()
+
+
+@pytest.mark.parametrize(
+    ("key", "key_id"), [("mk_0123456789ab_" + "0f" * 32, "0123456789ab"), ("mk_own", None), ("", None)]
+)
+def test_id_is_known_of_a_key_that_the_service_made(key: str, key_id: str | None):
+    with Client("http://127.0.0.1:1", key) as client:
+        assert client.key_id == key_id

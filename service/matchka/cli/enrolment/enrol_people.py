@@ -51,7 +51,7 @@ def enrol_people(
 
     Raises:
         PeopleFileError: the file cannot be read, or has faults.
-        JournalError: the journal is none of this service, or cannot be written.
+        JournalError: the journal is none of this service and key, or cannot be written.
         OutcomeFileError: the report cannot be written.
         UnknownModelError: a row's model is not served.
         MatchkaError: the service is not there, went away for too long, or refuses the key.
@@ -65,7 +65,7 @@ def enrol_people(
     tally, stop = Tally(len(people.rows)), Event()
     try:
         with (
-            opened_journal(journal_path, client.url) as journal,
+            opened_journal(journal_path, client.url, client.key_id) as journal,
             outcome_file(run.report) as write,
             displayed(console, tally.rows) as display,
             interruptible(stop, display.say),

@@ -8,7 +8,7 @@ class PeopleFileError(MatchkaError):
 
 
 class JournalError(MatchkaError):
-    """The journal cannot be read or written, or is that of another service."""
+    """The journal cannot be read or written, or is that of another service or key."""
 
 
 class OutcomeFileError(MatchkaError):

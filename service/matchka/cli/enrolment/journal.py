@@ -82,14 +82,15 @@ class Journal:
 
 
 @contextmanager
-def opened_journal(path: Path, url: str) -> Iterator[Journal]:
-    """The journal of a service, made where there is none.
+def opened_journal(path: Path, url: str, key_id: str | None) -> Iterator[Journal]:
+    """The journal of a service and a key, made where there is none.
 
     Args:
         path: of the file.
         url: the service's.
+        key_id: of the key, which may be of a tenant that has enrolled nobody; None: that of the service's own tenant.
 
-    Raises: JournalError: it is none, that of another service, or cannot be opened.
+    Raises: JournalError: it is none, that of another service or key, or cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -100,28 +101,28 @@ def opened_journal(path: Path, url: str) -> Iterator[Journal]:
             remedy=f"Name a file that can be written with --journal ({error.strerror}).",
         ) from error
     try:
-        yield _read(path, descriptor, url)
+        yield _read(path, descriptor, url, key_id)
     finally:
         os.close(descriptor)
 
 
-def _read(path: Path, descriptor: int, url: str) -> Journal:
+def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> Journal:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise _no_journal(path)
     with open(descriptor, "rb", closefd=False) as file:
         first, *lines = file.read().split(b"\n")
-    header = _line({"journal": NAME, "version": VERSION, "url": url})
+    header = _line({"journal": NAME, "version": VERSION, "url": url, "key_id": key_id})
     if not lines and header.encode().startswith(first):  # new, or interrupted in its first line
         os.ftruncate(descriptor, 0)
         _write(path, descriptor, header)
         return Journal(path, descriptor, ())
-    _require_of(path, first, url)
+    _require_of(path, first, url, key_id)
     if lines and lines[-1]:  # interrupted in its last line, whose sample is sent again
         _write(path, descriptor, "\n")
     return Journal(path, descriptor, [entry for entry in map(_entry, lines) if entry is not None])
 
 
-def _require_of(path: Path, first: bytes, url: str) -> None:
+def _require_of(path: Path, first: bytes, url: str, key_id: str | None) -> None:
     try:
         header = json.loads(first)
         is_journal = isinstance(header, dict) and (header.get("journal"), header.get("version")) == (NAME, VERSION)
@@ -136,6 +137,18 @@ def _require_of(path: Path, first: bytes, url: str) -> None:
             remedy="Name another one with --journal; or, where it is the same service, delete this one: all is sent "
             "again, and nothing enrolled twice.",
         )
+    if header.get("key_id") != key_id:
+        raise JournalError(
+            f"The journal {path} is of another key than {_named(key_id)}, perhaps of another tenant.",
+            value=_named(header.get("key_id")),
+            remedy="Name another one with --journal; or, where the key was rotated, or is another of the same tenant, "
+            "delete this one: all is sent again, which needs the scope append, and nothing enrolled twice.",
+        )
+
+
+def _named(key_id: object) -> str:
+    """A key as `matchka keys list` has it."""
+    return "that of the service itself" if key_id is None else f"{key_id}"
 
 
 def _no_journal(path: Path) -> JournalError:

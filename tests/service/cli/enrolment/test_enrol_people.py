@@ -10,6 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from matchka.settings import Settings
+from matchka.store.keys.records import KeySpec
+from matchka.store.store import opened_store
 from tests.factories.bundles import dim_report, embedding_output, write_bundle
 from tests.factories.command_line import run
 from tests.factories.faulty_proxy import faulty_proxy
@@ -172,6 +174,28 @@ def test_wrong_key_and_one_that_may_not_enrol_end_the_run_at_once(
     refused = run(server, "enroll", "--from", people, MATCHKA_API_KEY=verifier)
     assert (refused.exit_code, "scope enroll" in refused.stderr) == (2, True)
     assert stored(server.client(KEY)) == {}
+
+
+def test_journal_of_one_tenant_tells_nothing_to_another_and_a_rotated_key_goes_on_without_it(
+    start_small_server: Callable[[Settings], SmallServer], settings: Settings, tmp_path: Path
+):
+    server = start_small_server(settings.model_copy(update={"api_key": SecretStr(KEY)}))
+    admin = server.client(KEY)
+    one, rotated = (admin.create_key(name, scopes="enroll append").key for name in ("one", "rotated"))
+    with opened_store(settings.effective_database_url) as store:
+        other = store.keys.create(KeySpec("other", "other")).secret
+    people, journal = write_people(tmp_path / "in", 3, 1), tmp_path / "in" / "people.csv.journal"
+    assert run(server, "enroll", "--from", people, MATCHKA_API_KEY=one).exit_code == 0
+    for key in (other, rotated, KEY):
+        refused = run(server, "enroll", "--from", people, MATCHKA_API_KEY=key)
+        assert (refused.exit_code, "is of another key" in refused.stderr) == (2, True), refused.output
+    assert one.rpartition("_")[2] not in journal.read_text()  # the secret
+    elsewhere = run(server, "enroll", "--from", people, "--journal", tmp_path / "own", "--json", MATCHKA_API_KEY=other)
+    assert json.loads(elsewhere.stdout)["enrolled"] == 3
+    journal.unlink()
+    again = run(server, "enroll", "--from", people, "--json", MATCHKA_API_KEY=rotated)
+    assert (again.exit_code, json.loads(again.stdout)["present"]) == (0, 3)
+    assert stored(admin) == {f"p:{n}": 1 for n in range(1, 4)}
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_sent(server: SmallServer, tmp_path: Path):

@@ -10,6 +10,7 @@ from matchka.cli.enrolment.journal import Entry, Journal, opened_journal
 from matchka.cli.enrolment.people_file import Row
 
 URL = "http://127.0.0.1:1"
+KEY_ID = "0123456789ab"
 ENTRIES = [Entry("ada", "voice", "1.0.0", "ä.wav", "00", "t1"), Entry("ben", "voice", "1.0.0", "b.wav", "11", None)]
 
 
@@ -18,12 +19,12 @@ def row(entry: Entry) -> Row:
 
 
 def known(path: Path) -> list[bool]:
-    with opened_journal(path, URL) as journal:
+    with opened_journal(path, URL, KEY_ID) as journal:
         return [journal.has(row(entry), entry.version, entry.digest) for entry in ENTRIES]
 
 
 def write(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
-    with opened_journal(path, URL) as journal:
+    with opened_journal(path, URL, KEY_ID) as journal:
         journal.add(entries)
     return path.read_bytes()
 
@@ -33,7 +34,7 @@ def test_journal_that_is_opened_again_has_what_was_added_and_nothing_else(tmp_pa
     assert known(tmp_path / "a") == [True, False]
     write(tmp_path / "a", ENTRIES[1:])
     assert known(tmp_path / "a") == [True, True]
-    with opened_journal(tmp_path / "a", URL) as journal:
+    with opened_journal(tmp_path / "a", URL, KEY_ID) as journal:
         assert not journal.has(Row(2, "eve", "voice", "ä.wav"), "1.0.0", "00")
         assert not journal.has(Row(2, "ada", "face", "ä.wav"), "1.0.0", "00")
         assert not journal.has(row(ENTRIES[0]), "2.0.0", "00")
@@ -64,9 +65,17 @@ def test_file_that_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path, te
 
 def test_journal_of_another_service_is_refused(tmp_path: Path):
     write(tmp_path / "a")
-    with pytest.raises(JournalError) as refused, opened_journal(tmp_path / "a", "http://other"):
+    with pytest.raises(JournalError) as refused, opened_journal(tmp_path / "a", "http://other", KEY_ID):
         pass
     assert (refused.value.value, "--journal" in refused.value.remedy) == (URL, True)
+
+
+@pytest.mark.parametrize("other", ["ba9876543210", None])
+def test_journal_of_another_key_is_refused(tmp_path: Path, other: str | None):
+    write(tmp_path / "a")
+    with pytest.raises(JournalError) as refused, opened_journal(tmp_path / "a", URL, other):
+        pass
+    assert (refused.value.value, "rotated" in refused.value.remedy) == (KEY_ID, True)
 
 
 def test_journal_in_a_folder_that_is_not_there_is_refused(tmp_path: Path):

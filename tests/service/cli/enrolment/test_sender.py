@@ -69,7 +69,7 @@ def test_request_that_waits_to_be_sent_again_is_left_where_the_run_is_interrupte
     with (
         faulty_proxy(int(small_server.url.rpartition(":")[2]), cuts=cuts) as proxy,
         Client(proxy.url) as client,
-        opened_journal(tmp_path / "journal", proxy.url) as journal,
+        opened_journal(tmp_path / "journal", proxy.url, None) as journal,
     ):
         sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(3600.0, interrupt), stop)
         assert files_of(sender) == []
