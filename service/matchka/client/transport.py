@@ -22,6 +22,7 @@ REMEDIES: Final = {
     "unknown_path": "Set MATCHKA_URL to the service's root, without /v1; client and service have to be of one version.",
 }
 REFUSED_STATUS: Final = 422
+LONGEST_WAIT_S: Final = 86400.0  # more is no answer to when: and no wait of the operating system takes any number
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 
@@ -116,7 +117,7 @@ def _failure(response: httpx2.Response) -> RequestFailedError | ServiceUnreachab
         skipped=[RefusedFile(one.file, one.code, one.detail, one.remedy) for one in problem.skipped],
     )
     told = response.headers.get("retry-after", "")
-    error.retry_after_s = float(told) if told.isdecimal() else None
+    error.retry_after_s = min(LONGEST_WAIT_S, float(told)) if told.isdecimal() else None
     return error
 
 

@@ -54,7 +54,7 @@ def enrol_people(
         JournalError: the journal is none of this service and key, or cannot be written.
         OutcomeFileError: the report cannot be written.
         UnknownModelError: a row's model is not served.
-        MatchkaError: the service is not there, went away for too long, or refuses the key.
+        MatchkaError: the service is not there, went away or had no room for too long, or refuses the key.
     """
     people = read_people(path, model_of)
     versions = _served(client, people)

@@ -15,6 +15,7 @@ from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableE
 
 PAUSE_S: Final = 1.0  # where the service does not say how long
 NO_ROOM: Final = (429, 503)
+SUBJECT_WAITS: Final = "too_many_attempts"  # 429 of one subject; all others are of the key or the service
 TOO_LARGE: Final = ("body_too_large", "too_many_files")
 PRESENT: Final = "duplicate_sample"
 UNDONE: Final = "enrolment_undone"
@@ -94,7 +95,7 @@ class Sender:
         """Enrol the samples of one subject and model that are not enrolled yet.
 
         Raises:
-            RequestFailedError: the key is unknown or may not enrol.
+            RequestFailedError: the key is unknown or may not enrol, or the service had no room for too long.
             ServiceUnreachableError: the service did not answer for too long.
             JournalError: what was enrolled cannot be written down.
         """
@@ -167,7 +168,8 @@ class Sender:
                 self._patience.answered()
                 if error.status not in NO_ROOM or time.monotonic() >= waits_until:
                     raise
-                pause_s = PAUSE_S if error.retry_after_s is None else error.retry_after_s
+                told_s = PAUSE_S if error.retry_after_s is None else error.retry_after_s
+                pause_s = min(told_s, max(0.0, waits_until - time.monotonic()))
             else:
                 self._patience.answered()
                 return answer
@@ -211,9 +213,14 @@ class Sender:
 
 
 def ends_all(error: MatchkaError) -> bool:
-    """Whether every other request would be refused as well: by a key that is unknown or may not enrol."""
+    """Whether every other request would be refused as well.
+
+    By a key that is unknown or may not enrol; or by a service that had no room for as long as a request is waited for.
+    """
     if not isinstance(error, RequestFailedError):
         return False
+    if error.status in NO_ROOM:
+        return error.code != SUBJECT_WAITS
     return error.status == 401 or (error.code == "missing_scope" and error.value == "enroll")
 
 

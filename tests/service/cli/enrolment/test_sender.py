@@ -10,10 +10,11 @@ from matchka.cli.enrolment.outcomes import Status
 from matchka.cli.enrolment.people_file import read_people
 from matchka.cli.enrolment.requests import Terms
 from matchka.cli.enrolment.sender import Patience, Sender, ends_all
-from matchka.client import Client
+from matchka.client import Client, retries
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 from tests.factories.faulty_proxy import faulty_proxy
 from tests.factories.people import stored, write_people
+from tests.factories.refusing_service import refusing_service
 from tests.factories.small_server import SmallServer
 
 VERSIONS = {"voice": "1.0.0"}
@@ -45,6 +46,9 @@ def test_patience_lasts_for_its_seconds_without_an_answer_and_anew_after_one():
         (refusal(403, "missing_scope", "enroll"), True),
         (refusal(403, "missing_scope", "append"), False),  # of one that is enrolled
         (refusal(409, "likely_duplicate"), False),
+        (refusal(503, "vault_locked"), True),
+        (refusal(429, "too_many_requests"), True),
+        (refusal(429, "too_many_attempts"), False),  # of one subject
         (GONE, False),
     ],
 )
@@ -78,3 +82,21 @@ def test_request_that_waits_to_be_sent_again_is_left_where_the_run_is_interrupte
         stop.clear()
         sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(3600.0, interrupt), stop)
         assert files_of(sender) == [(f"1-{take}.wav", Status.ENROLLED) for take in range(3)]
+
+
+@pytest.mark.parametrize("retry_after", ["3600", "9" * 400])
+@pytest.mark.parametrize(("status", "code"), [(503, "vault_locked"), (429, "too_many_requests")])
+def test_service_without_room_for_as_long_as_a_request_is_waited_for_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: str, retry_after: str
+):
+    monkeypatch.setattr(retries, "LONGEST_PAUSE_S", 0.01)
+    people = read_people(write_people(tmp_path, 1, 1), lambda _file: "voice")
+    with (
+        refusing_service(status, code, Retry_After=retry_after) as service,
+        Client(service.url) as client,
+        opened_journal(tmp_path / "journal", service.url, None) as journal,
+    ):
+        sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(0.05, print), Event())
+        with pytest.raises(RequestFailedError) as refused:
+            list(sender.outcomes(people.rows))
+    assert (refused.value.code, refused.value.retry_after_s) == (code, min(float(retry_after), 86400.0))
