@@ -9,13 +9,13 @@ from matchka_docs.source import DOCS
 # numbers are given in blocks; those of a block that was not used up stay its own
 SUBJECTS: Final = {
     "What a model is, and what it promises": "1 3 20-27 31-32 35-36 62 115-116 121",
-    "Voices": "30 33 70 72-75 100 123-124",
+    "Voices": "30 33 70 72-75 100 123-124 215",
     "Spoken and seen challenges": "104-109",
     "Faces": "40-45 71 130-139",
     "Radio": "110-114",
     "Settings of an equalizer": "120 122",
     "Batches, searches and speed": "50-53 82 148 180-183 187-192 203-204 211-212",
-    "Training on large data sets": "213-215",
+    "Training on large data sets": "213-214",
     "What is stored, and for how long": "34 60-61 63 158-162 165-166 168-169 171 173 205",
     "Replicas, processes and databases": "167 172 174-179 193-195",
     "Keys, encryption and attacks": "140-147 151 155 163",

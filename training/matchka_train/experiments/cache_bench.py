@@ -77,11 +77,8 @@ def bench_data(recipe: Recipe, backbone: Backbone, identities: int, clips_each: 
     # a closed form is not trained in epochs, and a start fitted to several domains has no place on one
     if not isinstance(candidate.projection, LinearRecipe | MlpRecipe):
         recipe = recipe.model_copy(update={"projection": LinearRecipe()})
-    recipe = recipe.model_copy(
-        update={
-            "optimisation": recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.all_epochs})
-        }
-    )
+    patient = recipe.optimisation.model_copy(update={"patience_epochs": recipe.optimisation.all_epochs})
+    recipe = recipe.model_copy(update={"optimisation": patient})
     judged = first_clips(read_dataset(recipe.data.validation[0]), identities, clips_each)
     validation = extract_features(judged, backbone, recipe.data.cache_dir, progress, recipe.data.limits)
     trained = first_clips(read_dataset(recipe.data.train[0]), identities, clips_each)

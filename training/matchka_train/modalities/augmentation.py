@@ -10,7 +10,7 @@ from scipy.signal import butter, sosfilt
 
 from matchka.vectors import FloatArray
 from matchka_train.errors import FeatureError
-from matchka_train.modalities.acoustics.environment import SILENT, AcousticEnvironment
+from matchka_train.modalities.acoustics.environment import NO_ENVIRONMENT, AcousticEnvironment
 from matchka_train.modalities.acoustics.mixing import SMALLEST_POWER, add_at_snr
 from matchka_train.modalities.acoustics.recipe import NoiseRecipe, RoomsRecipe, SoundFolder, rising
 from matchka_train.strict_model import StrictModel
@@ -70,7 +70,7 @@ class View:
     number: int
     seed: int
     recipe: AugmentationRecipe
-    environment: AcousticEnvironment = SILENT
+    environment: AcousticEnvironment = NO_ENVIRONMENT
 
     def __post_init__(self) -> None:
         """Refuse folders that nobody opened. Raises: FeatureError."""

@@ -115,6 +115,7 @@ def prepare(
         hashes=data.hashes,
         compute=compute,
     )
+    views = _views(recipe, progress)  # first, so that a folder that cannot be used stops the run at once
     recorded = [extract(samples, backbone) for samples in data.train]
     validation, published = (
         [
@@ -125,10 +126,8 @@ def prepare(
     )
     require_no_lookalikes(recorded, validation, recipe.data.is_confirmed_lookalike)
     counted = []
-    for dataset, samples, features, views in zip(
-        recipe.data.train, data.train, recorded, _views(recipe, progress), strict=True
-    ):
-        changed = [extract(samples, backbone, view=view) for view in views]
+    for dataset, samples, features, of_set in zip(recipe.data.train, data.train, recorded, views, strict=True):
+        changed = [extract(samples, backbone, view=view) for view in of_set]
         counted += [*[features] * dataset.repeat, *changed]
     closed_form = [
         features for dataset, features in zip(recipe.data.train, recorded, strict=True) if dataset.closed_form

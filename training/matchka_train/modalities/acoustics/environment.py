@@ -88,7 +88,7 @@ class AcousticEnvironment:
         return samples
 
 
-SILENT: Final = AcousticEnvironment()
+NO_ENVIRONMENT: Final = AcousticEnvironment()
 
 
 def open_environment(noise: NoiseRecipe | None, rooms: RoomsRecipe | None, progress: Progress) -> AcousticEnvironment:
