@@ -25,7 +25,7 @@ from matchka_train.modalities.skipped import Skipped
 SHARD_SAMPLES: Final = 128  # an interruption loses at most this many clips' work in each process, a few seconds
 LEAST_SHARDS: Final = 2  # for each process: starting them takes seconds
 BATCH_WINDOWS: Final = 64  # larger batches were no faster on a CPU
-GATHERED_WINDOWS: Final = 8 * BATCH_WINDOWS  # memory of a process: so many windows, and those of one clip more
+GATHERED_WINDOWS: Final = 8 * BATCH_WINDOWS  # a process holds so many, and those of one clip more, twice when joined
 
 Shard: TypeAlias = Sequence[tuple[Clip, Sample]]
 
