@@ -56,7 +56,9 @@ class Lookalikes:
         seen = [name for name in error.similar if name in names] if self.tells else []
         if not self.caller.may(Scope.SCORES):
             seen = sorted(seen)
-        return LikelyDuplicateError(error.detail, remedy=error.remedy, value=", ".join(seen) or None)
+        shown = LikelyDuplicateError(error.detail, remedy=error.remedy, value=", ".join(seen) or None)
+        shown.of_files = error.of_files
+        return shown
 
     def _open(self, similar: Collection[str], near: Collection[str]) -> set[str]:
         """Those whom this caller may try now, each near one noted as a failed try.

@@ -247,6 +247,15 @@ def test_likely_duplicate_is_reported_or_refused_and_named_to_whom_identify_woul
     assert similar.subject_id == "ada"
 
 
+def test_likely_duplicate_tells_which_files_could_not_be_read_beside_it(service: Service, tenant: str):
+    client = service.client(tenant)
+    client.enroll("ada", [sample(ADA)])
+    with pytest.raises(RequestFailedError) as refused:
+        client.enroll("again", [SILENCE, sample(ADA, 1)], on_duplicate="refuse", on_error="skip")
+    assert refused.value.code == "likely_duplicate"
+    assert [(one.file, one.code) for one in refused.value.skipped] == [(1, "silence")]
+
+
 def test_policy_refuses_duplicates_whatever_a_call_says_unless_an_admin_forces(folder: Path):
     settings = small_settings(folder, data_dir=folder / "policy", on_duplicate="refuse")
     with serving(settings) as running:
