@@ -75,7 +75,7 @@ def fits(piece: Sequence[Loaded], more: Loaded) -> bool:
 
 
 def halves(piece: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:
-    """Two requests in place of one that is too large."""
+    """Two requests in place of one that is too large, or whose refusal does not say of which file it is."""
     middle = (len(piece) + 1) // 2
     yield piece[:middle]
     yield piece[middle:]

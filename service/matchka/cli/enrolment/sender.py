@@ -128,7 +128,7 @@ class Sender:
         except InterruptedSendingError:
             return
         except RequestFailedError as error:
-            if error.code in TOO_LARGE and len(piece) > 1:
+            if len(piece) > 1 and (error.code in TOO_LARGE or _names_too_few(piece, error)):
                 for half in halves(piece):
                     yield from self._sent(half)
                 return
@@ -222,6 +222,11 @@ def ends_all(error: MatchkaError) -> bool:
     if error.status in NO_ROOM:
         return error.code != SUBJECT_WAITS
     return error.status == 401 or (error.code == "missing_scope" and error.value == "enroll")
+
+
+def _names_too_few(piece: Sequence[Loaded], error: RequestFailedError) -> bool:
+    """Whether copies were found by a service that does not say which of the files they are."""
+    return error.code == PRESENT and len(error.skipped) < len(piece)
 
 
 def _judged(row: Row, code: str, detail: str, remedy: str) -> Outcome:

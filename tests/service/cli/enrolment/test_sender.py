@@ -100,3 +100,16 @@ def test_service_without_room_for_as_long_as_a_request_is_waited_for_ends_the_ru
         with pytest.raises(RequestFailedError) as refused:
             list(sender.outcomes(people.rows))
     assert (refused.value.code, refused.value.retry_after_s) == (code, min(float(retry_after), 86400.0))
+
+
+def test_copies_that_the_service_does_not_name_are_told_of_requests_of_one_file_alone(tmp_path: Path):
+    people = read_people(write_people(tmp_path, 1, 3), lambda _file: "voice")
+    with (
+        refusing_service(409, "duplicate_sample") as service,
+        Client(service.url) as client,
+        opened_journal(tmp_path / "journal", service.url, None) as journal,
+    ):
+        sender = Sender(client, people, VERSIONS, Terms(), journal, Patience(3600.0, print), Event())
+        found = [one for told in sender.outcomes(people.rows) for one in told]
+    assert [(one.file, one.status) for one in found] == [(f"1-{take}.wav", Status.PRESENT) for take in range(3)]
+    assert service.refused == 5  # of three files, two and one, and then of each of the two
