@@ -71,10 +71,11 @@ def enrol_people(
             interruptible(stop, display.say),
         ):
             sender = Sender(client, people, versions, terms, journal, Patience(run.patience_s, display.say), stop)
-            for found in outcomes_of(people.subjects(), sender.outcomes, run.jobs, stop):
-                tally.add(found)
-                write(found)
-                display.show(tally)
+            with outcomes_of(people.subjects(), sender.outcomes, run.jobs, stop) as outcomes:
+                for found in outcomes:
+                    tally.add(found)
+                    write(found)
+                    display.show(tally)
     except MatchkaError:
         if tally.counts.total():
             show_summary(console, tally.summary())

@@ -21,13 +21,14 @@ class _Ended:
 _Told: TypeAlias = SimpleQueue[list[Outcome] | BaseException | _Ended]
 
 
+@contextmanager
 def outcomes_of(
     subjects: Iterable[Sequence[Row]],
     enrol: Callable[[Sequence[Row]], Iterator[list[Outcome]]],
     jobs: int,
     stop: threading.Event,
-) -> Iterator[list[Outcome]]:
-    """What becomes of rows, as it happens.
+) -> Iterator[Iterator[list[Outcome]]]:
+    """What becomes of rows, as it happens. Where whoever reads it fails, what is under way is finished before.
 
     Args:
         subjects: the rows of each.
@@ -45,8 +46,18 @@ def outcomes_of(
     workers = [threading.Thread(target=_work, args=(waiting, enrol, told, stop), daemon=True) for _ in range(jobs)]
     for worker in workers:
         worker.start()
+    try:
+        yield _until_ended(told, jobs)
+    except Exception:  # not of who interrupts a second time
+        stop.set()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(POLL_S)
+        raise
+
+
+def _until_ended(told: _Told, running: int) -> Iterator[list[Outcome]]:
     failures: list[BaseException] = []
-    running = jobs
     while running:
         one = _next(told)
         if isinstance(one, _Ended):
@@ -92,9 +103,12 @@ def interruptible(stop: threading.Event, say: Callable[[str], None]) -> Iterator
         yield
         return
 
+    was_interrupted = threading.Event()  # apart from stop, which a worker that fails sets as well
+
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if was_interrupted.is_set():
             raise SystemExit(INTERRUPTED)
+        was_interrupted.set()
         stop.set()
         say("finishing what is under way; Ctrl-C once more ends at once")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from matchka.cli.enrolment.errors import OutcomeFileError
 from matchka.cli.enrolment.outcomes import Outcome, Status, outcome_of
 from matchka.cli.enrolment.people_file import Row
 from matchka.cli.enrolment.workers import interruptible, outcomes_of
@@ -22,7 +23,8 @@ def enrolled(rows: Sequence[Row]) -> Iterator[list[Outcome]]:
 
 @pytest.mark.parametrize("jobs", [1, 4, 64])
 def test_each_row_has_its_outcome_once(jobs: int):
-    found = [one.file for told in outcomes_of(SUBJECTS, enrolled, jobs, threading.Event()) for one in told]
+    with outcomes_of(SUBJECTS, enrolled, jobs, threading.Event()) as outcomes:
+        found = [one.file for told in outcomes for one in told]
     assert sorted(found) == sorted(row.file for rows in SUBJECTS for row in rows)
 
 
@@ -33,7 +35,8 @@ def test_jobs_are_done_at_once():
         together.wait(BOUND_S)  # broken where fewer come
         yield from enrolled(rows)
 
-    assert len(list(outcomes_of(SUBJECTS[:4], enrol, 4, threading.Event()))) == sum(map(len, SUBJECTS[:4]))
+    with outcomes_of(SUBJECTS[:4], enrol, 4, threading.Event()) as outcomes:
+        assert len(list(outcomes)) == sum(map(len, SUBJECTS[:4]))
 
 
 def test_failure_of_a_worker_is_raised_after_what_the_others_had_under_way_is_told():
@@ -51,10 +54,41 @@ def test_failure_of_a_worker_is_raised_after_what_the_others_had_under_way_is_to
             finally:
                 goes_on.set()
 
-    found = outcomes_of(SUBJECTS, enrol, 2, threading.Event())
-    assert [one.subject_id for one in next(found)] == ["s0"]
-    with pytest.raises(ServiceUnreachableError):
-        next(found)
+    with outcomes_of(SUBJECTS, enrol, 2, threading.Event()) as found:
+        assert [one.subject_id for one in next(found)] == ["s0"]
+        with pytest.raises(ServiceUnreachableError):
+            next(found)
+
+
+def test_failure_of_who_reads_the_outcomes_stops_the_workers_after_what_is_under_way():
+    stop, began, ended = threading.Event(), threading.Event(), list[str]()
+
+    def enrol(rows: Sequence[Row]) -> Iterator[list[Outcome]]:
+        if rows is not SUBJECTS[0]:
+            began.set()
+            assert stop.wait(BOUND_S)
+            ended.append(rows[0].subject_id)
+        yield from enrolled(rows)
+
+    def read() -> None:
+        with outcomes_of(SUBJECTS, enrol, 1, stop) as outcomes:
+            next(outcomes)
+            assert began.wait(BOUND_S)
+            raise OutcomeFileError("full", remedy="make room")
+
+    with pytest.raises(OutcomeFileError):
+        read()
+    assert ended == ["s1"]
+
+
+def test_first_signal_after_a_worker_failed_does_not_end_the_run_at_once():
+    stop, said = threading.Event(), list[str]()
+    with interruptible(stop, said.append):
+        stop.set()  # as a worker does that fails
+        signal.raise_signal(signal.SIGTERM)
+        assert len(said) == 1
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGTERM)
 
 
 def test_first_signal_lets_the_run_finish_and_the_second_ends_it():
@@ -64,7 +98,8 @@ def test_first_signal_lets_the_run_finish_and_the_second_ends_it():
         signal.raise_signal(signal.SIGTERM)
         assert stop.is_set()
         assert "finishing" in said[0]
-        assert list(outcomes_of(SUBJECTS, enrolled, 2, stop)) == []
+        with outcomes_of(SUBJECTS, enrolled, 2, stop) as outcomes:
+            assert list(outcomes) == []
         with pytest.raises(SystemExit) as ended:
             signal.raise_signal(signal.SIGINT)
     assert ended.value.code == 130
