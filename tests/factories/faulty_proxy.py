@@ -41,15 +41,19 @@ class FaultyProxy:
 
     def heal(self) -> None:
         """Forward all that comes from now on; what was lost stays lost."""
-        self.loses_from = 0
-        self.close_connections()
-        self.is_losing.clear()
+        with self.lock:  # a request that was counted before is lost as a whole
+            self.loses_from = 0
+            self._close_connections()
+            self.is_losing.clear()
 
     def close_connections(self) -> None:
         with self.lock:
-            for one in self.connected:
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+            self._close_connections()
+
+    def _close_connections(self) -> None:
+        for one in self.connected:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def serve(self) -> None:
         with suppress(OSError):
@@ -77,11 +81,11 @@ class FaultyProxy:
                     with self.lock:
                         self.sent += 1
                         number = self.sent
+                        if self.loses_from and number >= self.loses_from and number not in self.cuts:
+                            self.is_losing.set()
                     if number in self.cuts:
                         server.sendall(piece[:CUT_AFTER])
                         break
-                    if self.loses_from and number >= self.loses_from:
-                        self.is_losing.set()
                 server.sendall(piece)
         self._end(client, server)
 
