@@ -102,12 +102,13 @@ def enroll(
     url: Url = None,
 ) -> Report:
     """Enrol a subject from one or more samples, or the people of a file. Exit code 1: samples of theirs failed."""
-    client = connected(url)
+    console = Console(stderr=True)
+    client = connected(url, console)  # pauses are told above the progress bar
     if people is not None:
         require_no_subject({"SUBJECT_ID": subject_id, "--mode": mode, "--on-error": on_error})
         terms = Terms((face, sample_format), on_duplicate, force, consent, purpose, expires_at)
         run = Run(jobs, patience_s, journal, report)
-        done = enrol_people(client, people, lambda file: model or model_for(file), terms, run, Console(stderr=True))
+        done = enrol_people(client, people, lambda file: model or model_for(file), terms, run, console)
         return Report(done, lambda console: show_summary(console, done), done.exit_code)
     if subject_id is None:
         raise MissingFieldError(

@@ -1,6 +1,7 @@
 """What the commands that call a service share: its address, and the options that several of them have."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -65,8 +66,12 @@ def model_for(file: Path) -> str:
     return "face" if file.suffix.lower() in PICTURE_SUFFIXES else "voice"
 
 
-def connected(url: str | None) -> Client:
+def connected(url: str | None, console: Console | None = None) -> Client:
     """A client for the service of the command line or the environment, which waits where the service has no room.
+
+    Args:
+        url: of the command line.
+        console: that tells of pauses, where something else is shown on it; one of its own by default.
 
     Raises: SettingsError: no address, or, where the server is installed too, a variable that it would refuse.
     """
@@ -74,9 +79,10 @@ def connected(url: str | None) -> Client:
         from matchka.settings import read_settings
 
         read_settings(url=url)
-    return Client(url, patience=Patience(repeats_safe_calls=True, tell=_tell_pause))
+    tell = partial(_tell_pause, console or Console(stderr=True))
+    return Client(url, patience=Patience(repeats_safe_calls=True, tell=tell))
 
 
-def _tell_pause(pause_s: float) -> None:
+def _tell_pause(console: Console, pause_s: float) -> None:
     if pause_s >= TOLD_S:
-        say(Console(stderr=True), f"the service has no room; asking again in {pause_s:.0f} s")
+        say(console, f"the service has no room; asking again in {pause_s:.0f} s")

@@ -5,9 +5,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from matchka.cli.client.options import connected
 from matchka.cli.output.errors import FAILED
 from matchka.client import retries
 from tests.factories.command_line import run
@@ -52,6 +55,15 @@ def test_command_is_repeated_when_there_is_no_room_twice_and_says_that_it_waits(
     assert json.loads(done.stdout) == {"models": []}
     assert asked == ["/v1/models"] * 3
     assert done.stderr.splitlines() == ["the service has no room; asking again in 1 s"] * 2
+
+
+def test_pause_is_told_on_the_console_that_shows_something_else(capsys: pytest.CaptureFixture[str]):
+    console = Console(file=StringIO())
+    with busy_service(refusals=1, retry_after="1") as (url, _asked), connected(url, console) as client:
+        client.models()
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue() == "the service has no room; asking again in 1 s\n"
+    assert capsys.readouterr().err == ""
 
 
 def test_command_gives_up_when_there_is_never_room_and_short_waits_are_not_told(
