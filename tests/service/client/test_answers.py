@@ -134,7 +134,7 @@ def test_calls_of_both_clients_are_all_that_are_described():
     names = {describe.__name__ for describe, _ in CALLS} - {"ready"}  # wait_until_ready asks it
     for client in (Client, AsyncClient):
         public = {name for name in vars(client) if not name.startswith("_")}
-        assert public == names | {"close", "url", "wait_until_ready"}
+        assert public == names | {"close", "key_id", "url", "wait_until_ready"}
 
 
 def test_methods_of_both_clients_show_the_parameters_and_the_text_of_the_call():
