@@ -73,6 +73,11 @@ class AsyncClient:
         """Where the service is, without a slash at the end."""
         return self._connection.url
 
+    @property
+    def key_id(self) -> str | None:
+        """The id in a key that the service made; None of the one that it was started with, and where there is none."""
+        return self._connection.key_id
+
     embed = _sent(calls.embed)
     enroll = _sent(calls.enroll)
     verify = _sent(calls.verify)
