@@ -20,6 +20,7 @@ CODECS: Final = ("opus", "vorbis", "aac", "alac")  # FFmpeg's own decoders of wh
 MOST_CHANNELS: Final = 8  # 7.1; a stream of 255 costs 255 times the work for the same seconds
 # How much larger than the file its packets may be: WebM can compress them, 10 MB of zeros to 10 kB.
 MOST_EXPANSION: Final = 2
+MOST_ALAC_FRAMES: Final = 1 << 14  # of a packet; encoders write 4,096, and memory is taken for what is stated
 BLOCK_FRAMES: Final = 1 << 14  # decoders hand over some 20 ms at a time
 # Decoders of other streams, video above all, are not even opened to see what is in them; neither are their parsers.
 OPTIONS: Final = MappingProxyType(
@@ -80,12 +81,20 @@ def decode(data: bytes, demuxer: Demuxer, sample_rate_hz: int, max_duration_s: f
 
 def _frames(container: Any, file_bytes: int) -> Iterator[Any]:
     """The decoded frames of the first audio stream."""
+    import av
+
     stream = next(iter(container.streams.audio), None)
     if stream is None:
         raise _no_voice("no audio stream")
     codec = stream.codec_context
     if codec is None or codec.name not in CODECS:
         raise _no_voice("another codec" if codec is None else codec.name)
+    if codec.name == "alac" and int.from_bytes((codec.extradata or b"")[12:16], "big") > MOST_ALAC_FRAMES:
+        raise _no_voice("ALAC packets of too many samples")
+    for other in container.streams:
+        if other is not stream:
+            # its packets would be inflated between two of ours, past the deadline and the budget
+            other.discard = av.stream.Discard.all
     codec.thread_count = 1
     deadline, demuxed = current_deadline(), 0
     for packet in container.demux(stream):

@@ -20,6 +20,9 @@ COUNTS: Final = MappingProxyType({b"stsz": 8, b"stz2": 8, b"trun": 4, b"stco": 4
 GROUPS: Final = b"stsc"  # lists how many samples are together
 COMPRESSED: Final = b"cmov"  # a whole header, deflated
 LOOKED_FOR: Final = re.compile(b"|".join([*COUNTS, COMPRESSED]))
+# Lists of fragments, which may point into samples: a demuxer would read there what nobody has looked at.
+INDICES: Final = re.compile(b"sidx|mfra|tfra")
+UNUSED: Final = b"free"
 SAMPLES_PER_S: Final = 1_000  # Opus has at most 400, AAC about 100, a film beside it 240
 
 
@@ -40,7 +43,7 @@ def decode_mp4(data: bytes, sample_rate_hz: int, max_duration_s: float) -> Float
         NotAudioError: its header states more samples than the longest clip has, or is compressed; or as said there.
     """
     require_modest_headers(data, int(SAMPLES_PER_S * max(1.0, max_duration_s)))
-    return decode(data, MOV, sample_rate_hz, max_duration_s)
+    return decode(without_indices(data), MOV, sample_rate_hz, max_duration_s)
 
 
 def require_modest_headers(data: bytes, most_samples: int) -> None:
@@ -60,6 +63,22 @@ def require_modest_headers(data: bytes, most_samples: int) -> None:
         if stated > most_samples:
             raise _immodest(stated)
         position = end
+
+
+def without_indices(data: bytes) -> bytes:
+    """A file, whose boxes are whole, that is read from its begin to its end: no list of fragments, no open length.
+
+    A demuxer that has such a list goes on where it says, also amid the samples of a box without a length.
+    """
+    parts, position = [], 0
+    while position < len(data):
+        name, end = _box(data, position)
+        part = data[position:end]
+        if part.startswith(bytes(4)):
+            part = (end - position).to_bytes(4, "big") + part[4:]
+        parts.append(part if name == SAMPLES else INDICES.sub(UNUSED, part))
+        position = end
+    return b"".join(parts)
 
 
 def _stated_samples(header: bytes, most_samples: int) -> int:

@@ -19,7 +19,7 @@ from matchka.errors import (
     TruncatedFileError,
     UnsupportedSampleRateError,
 )
-from matchka.modalities.audio.decoders.mp4 import require_modest_headers
+from matchka.modalities.audio.decoders.mp4 import require_modest_headers, without_indices
 from matchka.modalities.audio.decoders.table import EXTRA_FORMATS
 from matchka.modalities.audio.decoders.webm import EBML, missing_in_webm
 from matchka.modalities.audio.decoding import AudioLimits, read_clip
@@ -248,6 +248,27 @@ def test_require_modest_headers_of_one_that_states_what_no_clip_has_is_refused(n
 
 def test_require_modest_headers_looks_into_no_samples() -> None:
     require_modest_headers(box(b"mdat", BOMBS["samples of one size"]), 60_000)
+
+
+def test_without_indices_leaves_no_list_of_fragments_and_no_open_length_but_all_samples() -> None:
+    samples = b"sidx" + BOMBS["a run of fragments"]
+    data = box(b"ftyp", b"M4A ") + box(b"sidx", bytes(40)) + box(b"moov", box(b"sidx", bytes(8)))
+    found = without_indices(data + bytes(4) + b"mdat" + samples)
+    assert found == data.replace(b"sidx", b"free") + box(b"mdat", samples)
+
+
+def test_read_clip_of_fragments_with_an_index_is_the_clip() -> None:
+    indexed = made("mp4", "aac", movflags=FRAGMENTED["movflags"] + "+dash")
+    assert b"sidx" in indexed
+    np.testing.assert_array_equal(read_clip(indexed, RATE_HZ, BOTH), read_clip(MADE["fragments"](), RATE_HZ, BOTH))
+
+
+def test_read_clip_of_alac_that_states_packets_of_too_many_samples_is_refused() -> None:
+    data = MADE["alac"]()
+    at = data.rfind(b"alac") + 8
+    with pytest.raises(NotAudioError) as refused:
+        read_clip(data[:at] + (1 << 24).to_bytes(4, "big") + data[at + 4 :], RATE_HZ, BOTH)
+    assert refused.value.value == "ALAC packets of too many samples"
 
 
 @pytest.mark.parametrize("head", [b"\0\0\0\x07moov", b"\0\0\0\x01moov" + bytes(8), b"\0\0\0\x01moo", b"moo"])
