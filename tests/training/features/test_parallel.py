@@ -139,10 +139,7 @@ import sys
 from pathlib import Path
 from matchka_train.progress import show_progress
 from matchka_train.features import embedding
-from matchka_train.modalities.acoustics.environment import open_environment
-from matchka_train.modalities.augmentation import AugmentationRecipe, View
 from tests.factories.slow_backbone import SlowBackbone
-from tests.factories.sound_corpora import write_musan, write_rirs_noises
 from tests.training.features.test_parallel import clips_below, extract
 embedding.SHARD_SAMPLES = 2
 with show_progress() as progress:

@@ -9,7 +9,7 @@ import numpy as np
 
 from matchka.errors import NotAudioError
 from matchka.modalities.audio.decoders.clip import truncated
-from matchka.modalities.audio.decoders.ffmpeg import MOV, decode
+from matchka.modalities.audio.decoders.ffmpeg import MOST_ALAC_FRAMES, MOV, decode
 from matchka.vectors import FloatArray
 
 PICTURES: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")  # brands of stills
@@ -23,6 +23,9 @@ LOOKED_FOR: Final = re.compile(b"|".join([*COUNTS, COMPRESSED]))
 # Lists of fragments, which may point into samples: a demuxer would read there what nobody has looked at.
 INDICES: Final = re.compile(b"sidx|mfra|tfra")
 UNUSED: Final = b"free"
+ALAC_COOKIE: Final = re.compile(
+    rb"alac\0{4}(.{4})", re.DOTALL
+)  # its packets' samples: a decoder that is opened takes room
 SAMPLES_PER_S: Final = 1_000  # Opus has at most 400, AAC about 100, a film beside it 240
 
 
@@ -84,6 +87,9 @@ def without_indices(data: bytes) -> bytes:
 def _stated_samples(header: bytes, most_samples: int) -> int:
     """The numbers that a box's bytes state, and the largest group, wherever a demuxer might find them."""
     stated = 0
+    for cookie in ALAC_COOKIE.finditer(header):
+        if (frames := int.from_bytes(cookie[1], "big")) > MOST_ALAC_FRAMES:
+            raise _immodest(frames)
     for found in LOOKED_FOR.finditer(header):
         if found[0] == COMPRESSED:
             raise _immodest("a compressed header")

@@ -266,9 +266,8 @@ def test_read_clip_of_fragments_with_an_index_is_the_clip() -> None:
 def test_read_clip_of_alac_that_states_packets_of_too_many_samples_is_refused() -> None:
     data = MADE["alac"]()
     at = data.rfind(b"alac") + 8
-    with pytest.raises(NotAudioError) as refused:
+    with pytest.raises(NotAudioError, match="16777216"):
         read_clip(data[:at] + (1 << 24).to_bytes(4, "big") + data[at + 4 :], RATE_HZ, BOTH)
-    assert refused.value.value == "ALAC packets of too many samples"
 
 
 @pytest.mark.parametrize("head", [b"\0\0\0\x07moov", b"\0\0\0\x01moov" + bytes(8), b"\0\0\0\x01moo", b"moo"])
