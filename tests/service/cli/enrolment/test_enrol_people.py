@@ -179,11 +179,12 @@ def test_wrong_key_and_one_that_may_not_enrol_end_the_run_at_once(
 def test_journal_of_one_tenant_tells_nothing_to_another_and_a_rotated_key_goes_on_without_it(
     start_small_server: Callable[[Settings], SmallServer], settings: Settings, tmp_path: Path
 ):
+    settings.data_dir.mkdir(parents=True)
+    with opened_store(settings.effective_database_url) as store:  # before the service starts, which is to know the key
+        other = store.keys.create(KeySpec("other", "other")).secret
     server = start_small_server(settings.model_copy(update={"api_key": SecretStr(KEY)}))
     admin = server.client(KEY)
     one, rotated = (admin.create_key(name, scopes="enroll append").key for name in ("one", "rotated"))
-    with opened_store(settings.effective_database_url) as store:
-        other = store.keys.create(KeySpec("other", "other")).secret
     people, journal = write_people(tmp_path / "in", 3, 1), tmp_path / "in" / "people.csv.journal"
     assert run(server, "enroll", "--from", people, MATCHKA_API_KEY=one).exit_code == 0
     for key in (other, rotated, KEY):
