@@ -14,7 +14,7 @@ from matchka.client import Client, Patience
 from matchka.errors import MissingPackageError, extra_required
 
 TOLD_S: Final = 1.0  # a pause that somebody at a terminal would notice
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
 ModelName = Annotated[
@@ -60,8 +60,8 @@ MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rat
 def model_for(file: Path) -> str:
     """The default model for a kind of file.
 
-    >>> model_for(Path("a.JPG")), model_for(Path("a.wav"))
-    ('face', 'voice')
+    >>> [model_for(Path(name)) for name in ("a.JPG", "a.heic", "a.wav")]
+    ['face', 'face', 'voice']
     """
     return "face" if file.suffix.lower() in PICTURE_SUFFIXES else "voice"
 
