@@ -1,5 +1,6 @@
 """`matchka`: run the service, or speak to one. What only the server needs is imported when its command is called."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,7 @@ from matchka.cli.deferred import DeferringGroup, defer
 from matchka.cli.demo.demonstration import run_demonstration
 from matchka.cli.output.errors import reported_errors
 
-app = typer.Typer(
-    cls=DeferringGroup, no_args_is_help=True, help="Voice and face verification.", pretty_exceptions_enable=False
-)
+app = typer.Typer(cls=DeferringGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 subjects_commands.add_typer(rights_commands)
 app.add_typer(commands)
 app.add_typer(subjects_commands, name="subjects")
@@ -27,6 +26,21 @@ app.add_typer(speech_commands)
 app.command()(classify)
 app.add_typer(preset_commands)
 defer(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"matchka {version('matchka')}")
+        raise typer.Exit
+
+
+@app.callback()
+def with_options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Voice and face verification."""
 
 
 @app.command()
