@@ -88,6 +88,18 @@ class Hints(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Tells at a hundredth of the cost of a look at the tables whether a look would find anything."""
+
+    def mark(self) -> int | None:
+        """The same as before only where nothing was committed in between; None: that is not known."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
+
 class Database(Protocol):
     """A kind of database."""
 
@@ -118,6 +130,10 @@ class Database(Protocol):
 
     def most_writers(self, limits: Limits) -> int:
         """How many transactions of one process may write templates at once."""
+        ...
+
+    def watch(self, engine: Engine) -> Watch:
+        """What tells whether anything was committed; the caller closes it."""
         ...
 
     def hints(self, engine: Engine) -> Hints:

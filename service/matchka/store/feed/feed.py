@@ -98,10 +98,12 @@ class ChangeFeed:
         self._engine = open_engine(engine.url.render_as_string(hide_password=False), bounds)
         self._vault = vault
         self._database = database_of(engine)
+        self._watch = self._database.watch(self._engine)
         self._queries = _Queries.of(self._database.snapshot, self._database.origin)
 
     def close(self) -> None:
         """Close its connections."""
+        self._watch.close()
         self._engine.dispose()
 
     @contextmanager
@@ -114,6 +116,10 @@ class ChangeFeed:
         """What the store holds now."""
         with self.look() as look:
             return look.state()
+
+    def mark(self) -> int | None:
+        """The same as before only where nothing was committed in between, a look finds nothing then; None: unknown."""
+        return self._watch.mark()
 
     def hints(self) -> Hints:
         """What tells of changes sooner than looking does; the caller starts and closes it."""

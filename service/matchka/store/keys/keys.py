@@ -24,6 +24,7 @@ CEILINGS: Final = ("max_fmr", "max_fpir", "requests_per_s", "max_subjects", "max
 KEY_ID: Final = "[0-9a-f]{12}"  # a regular expression: what new_key_id() makes; PostgreSQL fails on text with a NUL
 LOCK: Final = "api_keys"  # one change at a time, so that revisions rise in the order of the commits
 
+NEWEST: Final = select(func.coalesce(func.max(KeyRow.revision), 0), Now())
 UNREADABLE: Final = (SQLAlchemyError, MatchkaError, ValueError, TypeError)  # no text, no scope, no time
 LOGGER: Final = logging.getLogger("matchka.store.keys.keys")
 UNSYNCHRONISED: Final = {"synchronize_session": False}
@@ -137,11 +138,10 @@ class Keys:
 
     def read(self, known_revision: int | None = None) -> KeySnapshot:
         """The keys that are not revoked, unless nothing changed since a revision."""
-        with Session(self._engine) as session:
-            newest = select(func.coalesce(func.max(KeyRow.revision), 0), Now())
-            revision, now = session.execute(newest).one()
-            if revision == known_revision:
-                return KeySnapshot(revision, now, None)
+        with self._engine.connect() as connection:
+            revision, now = connection.execute(NEWEST).one()
+        if revision == known_revision:
+            return KeySnapshot(revision, now, None)
         return KeySnapshot(revision, now, self._open_keys())
 
     def _open_keys(self) -> dict[str, ApiKey]:

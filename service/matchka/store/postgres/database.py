@@ -58,6 +58,16 @@ class Nothing:
         """There is nothing to stop."""
 
 
+class NoWatch:
+    """A server is asked for no less than what a look asks for."""
+
+    def mark(self) -> None:
+        """Never known."""
+
+    def close(self) -> None:
+        """There is nothing to stop."""
+
+
 class Postgres:
     """A server."""
 
@@ -74,6 +84,10 @@ class Postgres:
     def most_writers(self, limits: Limits) -> int:
         """Half of the connections: an enrolment that looks for similar subjects needs a second one."""
         return max(1, limits.pool_size // 2)
+
+    def watch(self, engine: Engine) -> NoWatch:  # noqa: ARG002 - of the protocol
+        """None."""
+        return NoWatch()
 
     def hints(self, engine: Engine) -> Hints:
         """NOTIFY, and a connection that listens."""

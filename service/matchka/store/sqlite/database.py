@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, create_engine, event
-from sqlalchemy.exc import DatabaseError, DBAPIError
+from sqlalchemy.exc import DatabaseError, DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import PoolProxiedConnection
 
 from matchka.errors import StoreError
 from matchka.store.connections.pool import MeasuredPool
@@ -51,6 +52,36 @@ class NoHints:
         """There is nothing to stop."""
 
 
+class FileWatch:
+    """SQLite's own count of what others have committed, as one connection sees it.
+
+    Args: engine: of the file; one of its connections is kept.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: PoolProxiedConnection | None = None
+
+    def mark(self) -> int | None:
+        """The count; not known where the file cannot be read: a look at it will tell why."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            cursor = self._connection.cursor()
+            cursor.execute("PRAGMA data_version")
+            ((count,),) = (
+                cursor.fetchall()
+            )  # to the end: a statement that is left open keeps the log from being emptied
+        except (sqlite3.Error, SQLAlchemyError):
+            return None
+        return int(count)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+
 class Sqlite:
     """A file."""
 
@@ -63,6 +94,10 @@ class Sqlite:
     def most_writers(self, limits: Limits) -> int:  # noqa: ARG002 - of the protocol
         """One: the others would ask again and again, in no order, and for longer than their requests last."""
         return 1
+
+    def watch(self, engine: Engine) -> FileWatch:
+        """By a connection."""
+        return FileWatch(engine)
 
     def hints(self, engine: Engine) -> NoHints:  # noqa: ARG002 - of the protocol
         """None."""

@@ -84,6 +84,7 @@ class Follower:
         self._is_hinted = self._has_news = self._is_closing = False
         self._state: FeedState | None = None
         self._is_replaced = False
+        self._mark: int | None = None  # of the feed, before the last round
         self._unavailable: GalleryUnavailableError | None = None
         self._in_step_since = self._progress_at = clock()
         self._pending = self._filled = 0
@@ -220,9 +221,13 @@ class Follower:
                     self._changed.wait_for(lambda: self._is_called, self._rules.poll_s)
                 if self._is_closing:
                     return
-                ticket, has_news = self._asked, self._has_news
+                ticket, has_news, is_called = self._asked, self._has_news, self._is_called
                 self._is_hinted = self._has_news = False
             try:
+                began, mark = self._clock(), self._feed.mark()
+                if not is_called and self._is_still(mark):
+                    self._in_step_since = self._progress_at = began
+                    continue
                 if has_news:
                     self._hints.tell()
                 with self.applying:
@@ -232,11 +237,16 @@ class Follower:
                 self._unavailable = error if isinstance(error, GalleryUnavailableError) else None
                 LOGGER.warning("the galleries do not follow the store: %s", reason_of(error), exc_info=not is_known)
                 failed_pause_s = min(2 * failed_pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+                self._mark = None
                 continue
-            failed_pause_s, self._unavailable = 0.0, None
+            failed_pause_s, self._unavailable, self._mark = 0.0, None, mark
             with self._changed:
                 self._done = ticket
                 self._changed.notify_all()
+
+    def _is_still(self, mark: int | None) -> bool:
+        """Whether a round would do nothing."""
+        return mark is not None and mark == self._mark and not self._galleries.is_shared
 
     def _round(self) -> None:
         if not self._galleries.are_current():
