@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from matchka.vectors import FloatArray
 from matchka_train.errors import DatasetError, RecipeError
 from matchka_train.features.features import Features
 
 Matrix = npt.NDArray[np.float64]
+BLOCK_ROWS: Final = 1 << 16  # in double precision at once: of a million embeddings all would be 2 GiB a copy
 NULL_SHARE: Final = 1e-9  # of the largest eigenvalue; embeddings of two machines differ by 1e-6, whose square is 1e-12
 EQUAL_SHARE: Final = 1e-3  # a change of 1e-6 in embeddings turns axes that lie further apart by less than 1e-4
 
@@ -41,7 +43,7 @@ def domain_statistics(features: Features) -> dict[str, DomainStatistics]:
     found = {}
     for domain in sorted(set(features.domains)):
         here = domains == domain
-        found[domain] = _moments(pooled[here].astype(np.float64), subjects[here], domain)
+        found[domain] = _moments(pooled[here], subjects[here], domain)
     return found
 
 
@@ -149,7 +151,7 @@ def _basis(span: Matrix) -> Matrix:
     return np.stack(rows)
 
 
-def _moments(embeddings: Matrix, subjects: npt.NDArray[np.str_], domain: str) -> DomainStatistics:
+def _moments(embeddings: FloatArray, subjects: npt.NDArray[np.str_], domain: str) -> DomainStatistics:
     names, numbers, sizes = np.unique(subjects, return_inverse=True, return_counts=True)
     if len(names) < 2 or sizes.max() < 2:
         raise DatasetError(
@@ -158,15 +160,19 @@ def _moments(embeddings: Matrix, subjects: npt.NDArray[np.str_], domain: str) ->
             remedy="Add people, or cut long clips with clip_parts: 2.",
         )
     means = np.zeros((len(names), embeddings.shape[1]))
-    np.add.at(means, numbers, embeddings)
+    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(embeddings), BLOCK_ROWS)]
+    for rows in blocks:
+        np.add.at(means, numbers[rows], embeddings[rows].astype(np.float64))
     means /= sizes[:, None]
-    residuals = means[numbers]
-    np.subtract(embeddings, residuals, out=residuals)  # in place: of a million embeddings each copy is 2 GiB
-    residuals /= np.sqrt(np.maximum(sizes - 1, 1))[numbers][:, None]
+    shares = np.sqrt(np.maximum(sizes - 1, 1))[:, None]
+    within: Matrix = np.zeros((means.shape[1], means.shape[1]))
+    for rows in blocks:
+        residuals = (embeddings[rows] - means[numbers[rows]]) / shares[numbers[rows]]
+        within += residuals.T @ residuals
     mean = means.mean(axis=0)
     centred = means - mean
     return DomainStatistics(
         mean=mean,
-        within=residuals.T @ residuals / np.count_nonzero(sizes > 1),
+        within=within / np.count_nonzero(sizes > 1),
         between=centred.T @ centred / (len(names) - 1),
     )
