@@ -1,6 +1,6 @@
 """Arithmetic on embeddings; nowhere else are vectors truncated, normalised, averaged or compared by cosine."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from matchka.errors import DimensionError, ZeroVectorError
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+GROUPS_AT_ONCE: Final = 1 << 14  # in double precision: all of a large training set would be several times its size
 
 
 def truncate_and_normalise(embeddings: FloatArray, dim: int) -> FloatArray:
@@ -142,9 +143,14 @@ def mean_by_group(rows: FloatArray, group_sizes: list[int]) -> FloatArray:
     array([[3.],
            [7.]], dtype=float32)
     """
-    starts = np.concatenate([[0], np.cumsum(group_sizes)[:-1]]).astype(np.int64)
-    sums = np.add.reduceat(rows.astype(np.float64), starts, axis=0)
-    means: FloatArray = (sums / np.asarray(group_sizes, np.float64)[:, None]).astype(np.float32)
+    sizes = np.asarray(group_sizes, np.int64)
+    ends = np.cumsum(sizes)
+    means = np.empty((len(sizes), rows.shape[1]), np.float32)
+    for first in range(0, len(sizes), GROUPS_AT_ONCE):
+        here = slice(first, first + GROUPS_AT_ONCE)
+        starts = ends[here] - sizes[here]
+        sums = np.add.reduceat(rows[starts[0] : ends[here][-1]].astype(np.float64), starts - starts[0], axis=0)
+        means[here] = sums / sizes[here, None]
     return means
 
 

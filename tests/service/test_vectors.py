@@ -1,6 +1,7 @@
 """Arithmetic on embeddings against float64 loops."""
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from matchka import vectors
 from matchka.errors import DimensionError, ZeroVectorError
 from matchka.vectors import cosine_similarity, cosines_with, mean_by_group, mean_reference, truncate_and_normalise
 
@@ -106,11 +108,17 @@ def test_mean_reference_of_opposite_templates_is_refused():
         mean_reference(np.array([[2, 1], [-2, -1]], np.float32))
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=6), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_mean_by_group_of_any_groups_equals_slow_means(sizes: list[int], dim: int, seed: int):
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 7),
+)
+def test_mean_by_group_of_any_groups_equals_slow_means(sizes: list[int], dim: int, seed: int, at_once: int):
     rows = np.random.default_rng(seed).normal(size=(sum(sizes), dim)).astype(np.float32)
     expected, start = [], 0
     for size in sizes:
         expected.append([math.fsum(float(x) for x in rows[start : start + size, c]) / size for c in range(dim)])
         start += size
-    np.testing.assert_allclose(mean_by_group(rows, sizes), expected, atol=1e-6)
+    with patch.object(vectors, "GROUPS_AT_ONCE", at_once):
+        np.testing.assert_allclose(mean_by_group(rows, sizes), expected, atol=1e-6)
