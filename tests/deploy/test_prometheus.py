@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,6 +89,13 @@ def test_panels_of_the_dashboard_lie_beside_each_other_and_ask_the_chosen_promet
         taken |= cells
         assert panel["datasource"]["uid"] == "${datasource}"
         assert all('job="$job"' in target["expr"] for target in panel["targets"])
+
+
+def test_dashboard_counts_services_of_other_versions_than_the_project_s():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    (panel,) = [panel for panel in dashboard()["panels"] if panel["title"] == "Services of another version"]
+    assert f'version!="{version}"' in panel["targets"][0]["expr"]
+    assert f"not of {version}," in panel["description"]
 
 
 def queries() -> dict[str, str]:
