@@ -99,9 +99,10 @@ WORKDIR /data
 VOLUME ["/data", "/keys"]
 EXPOSE 8000 8001
 # Without a proxy: Docker sets the client's proxies in every container's environment. Nobody else is on this address.
+# A health port that was set to nothing leaves the other one.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-I", "-c", \
-    "import os, ssl, urllib.request as u; scheme = 'https' if os.environ.get('MATCHKA_TLS_CERTIFICATE') else 'http'; \
+    "import os, ssl, urllib.request as u; get = os.environ.get; scheme = 'https' if get('MATCHKA_TLS_CERTIFICATE') else 'http'; \
     u.build_opener(u.ProxyHandler({}), u.HTTPSHandler(context=ssl._create_unverified_context())).open( \
-        scheme + '://127.0.0.1:' + os.environ['MATCHKA_HEALTH_PORT'] + '/readyz', timeout=4)"]
+        scheme + '://127.0.0.1:' + (get('MATCHKA_HEALTH_PORT') or get('MATCHKA_PORT') or '8000') + '/readyz', timeout=4)"]
 ENTRYPOINT ["matchka"]
 CMD ["serve"]

@@ -1,6 +1,8 @@
 """How `make image-test` hands this machine's settings of pip to a build, and what it says where it cannot build."""
 
+import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.factories.bundles import write_bundle
 from tests.factories.checkout import ROOT
+from tests.factories.small_server import serving, small_settings
 
 SCRIPT = ROOT / ".ci" / "image.py"
 
@@ -37,6 +41,30 @@ def test_configuration_of_pip_for_a_build_names_places_and_the_mounted_authority
 def test_folders_that_settings_name_are_told_with_those_around_indexes(script: dict[str, Any]):
     settings = {"index-url": "file:///a/simple", "extra-index-url": "https://b file:///d/x", "find-links": "/c\n/e"}
     assert script["folders"](settings) == ["/a", "/d", "/c", "/e"]
+
+
+@pytest.fixture
+def health_check() -> list[str]:
+    """The command of the image, by this Python."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    (command,) = re.findall(r"^HEALTHCHECK .*? CMD (\[.*\])$", text, re.M)
+    return [sys.executable, *json.loads(command)[1:]]
+
+
+@pytest.mark.parametrize("name", ["MATCHKA_HEALTH_PORT", "MATCHKA_PORT"])
+def test_health_check_asks_the_port_for_health_or_where_there_is_none_the_service_s(
+    health_check: list[str], name: str, tmp_path: Path
+):
+    write_bundle(tmp_path / "models" / "voice")
+    with serving(small_settings(tmp_path, api_key="0123456789abcdef")) as server:
+        environment = {**os.environ, "MATCHKA_HEALTH_PORT": "", name: server.url.rpartition(":")[2]}
+
+        def check() -> int:
+            done = subprocess.run(health_check, env=environment, check=False, capture_output=True, timeout=60)
+            return done.returncode
+
+        assert check() == 0
+    assert check() == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="images are built on Linux")
