@@ -21,6 +21,7 @@ from matchka.tasks.embedding.following.remembered import SecondApplication, earl
 from matchka.tasks.embedding.gallery_loading import load_galleries
 from matchka.vectors import FloatArray
 
+PREFIXES: Final = "Unless it was restored, two stores share a MATCHKA_MILVUS__PREFIX: each needs one of its own"
 LOGGER: Final = logging.getLogger("matchka")
 
 
@@ -123,6 +124,8 @@ class ServedGalleries:
             for model in self._registry:
                 space = self._space_of(model)
                 kept = None if anew else content.galleries.resume(space)
+                if kept is not None and from_text(kept).identity != state.identity:
+                    LOGGER.warning("%s: the galleries there were another store's. %s", space.model, PREFIXES)
                 if kept is not None and state.follows(from_text(kept)):
                     states.append(from_text(kept))
                     for tenant in self._store.tenants():

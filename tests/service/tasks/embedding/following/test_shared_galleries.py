@@ -89,6 +89,21 @@ def test_galleries_of_two_replicas_are_the_same_and_the_second_fills_nothing(tmp
         assert "p1" not in names(again, 1)
 
 
+def test_store_that_takes_the_galleries_of_another_is_told_of_prefixes(
+    tmp_path: Path, server: LiteServer, caplog: pytest.LogCaptureFixture
+):
+    for name in ("ada", "eve"):  # the second resumes what the first has left
+        with replica(settings_of(tmp_path, server)) as one:
+            enrol(one, name, 1)
+    assert "MATCHKA_MILVUS__PREFIX" not in caplog.text
+    other = settings_of(tmp_path, server, "other").model_copy(
+        update={"database_url": f"sqlite:///{tmp_path / 'other.sqlite'}"}
+    )
+    with replica(other) as another:
+        assert names(another, 1) == []
+    assert "each needs one of its own" in caplog.text
+
+
 def test_older_reference_written_late_is_in_no_answer_and_is_corrected_by_the_second_application(
     tmp_path: Path, server: LiteServer
 ):
