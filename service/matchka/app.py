@@ -67,6 +67,7 @@ from matchka.store.audit.writer import writing_audit
 from matchka.store.challenges import ChallengeLimits
 from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
+from matchka.store.engine import file_of
 from matchka.store.health import DatabaseHealth
 from matchka.store.sqlite.staging import remove_unfinished_restores, restored_file
 from matchka.store.store import opened_store
@@ -251,7 +252,8 @@ def opened_verifier(
         remove_unfinished_restores(restored_file(settings))
         limits = Limits.of(settings.database)
         vault = stack.enter_context(opened_vault(VaultPlan.of(settings)))
-        hasher = None if vault.is_locked else read_hasher(vault, settings.subject_hash_key)
+        is_alone = settings.subject_hash_key_file is not None or file_of(settings.effective_database_url) is not None
+        hasher = None if vault.is_locked else read_hasher(vault, settings.subject_hash_key, is_alone=is_alone)
         opened = opened_store(
             settings.effective_database_url, vault, limits=limits, hasher=hasher, is_audited=settings.audit.enabled
         )

@@ -23,6 +23,10 @@ from matchka.store.vault.vault import Vault
 KEY_BYTES: Final = 32
 NAME_DIGITS: Final = 16
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+ALONE: Final = (
+    "Other services on this database would have keys of their own, and know neither enrolments that are sent again nor "
+    "whom a restore must not bring back. Give all of them one file by MATCHKA_SUBJECT_HASH_KEY_FILE, or a vault"
+)
 LOGGER: Final = logging.getLogger("matchka.store")
 
 
@@ -57,12 +61,13 @@ class SubjectHasher:
         return hmac.digest(self._key, b"matchka-" + purpose.encode(), "sha256")
 
 
-def read_hasher(vault: Vault, file: Path) -> SubjectHasher:
+def read_hasher(vault: Vault, file: Path, *, is_alone: bool = True) -> SubjectHasher:
     """The hasher of a store; its key is made where there is none. It needs no service that runs.
 
     Args:
         vault: of the store. A key that was in the file before there was a vault goes over to the key store.
         file: where the key is kept while there is no vault (Settings.subject_hash_key).
+        is_alone: whether nobody else writes the store, or all that do are known to have the same file.
 
     Raises:
         VaultLockedError: the vault is locked.
@@ -74,6 +79,8 @@ def read_hasher(vault: Vault, file: Path) -> SubjectHasher:
         if key is not None:
             _forget(file, found, key)
             return SubjectHasher(key)
+        if not is_alone:
+            LOGGER.warning("%s is of this data folder alone. %s", file, ALONE)
         return SubjectHasher(found or _create(file))
     except OSError as error:
         raise StoreError(

@@ -54,6 +54,21 @@ def test_key_without_a_vault_is_made_once_in_a_file_of_its_own_user(tmp_path: Pa
     assert SubjectHasher(bytes.fromhex(file.read_text())).hash_of("t", "eva") == first
 
 
+@pytest.mark.parametrize(("is_alone", "warned"), [(True, 0), (False, 1)])
+def test_key_of_one_data_folder_is_warned_of_where_others_may_write_the_store(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_alone: bool, warned: int
+):
+    read_hasher(CLEAR, tmp_path / "key", is_alone=is_alone)
+    told = [record for record in caplog.records if "MATCHKA_SUBJECT_HASH_KEY_FILE" in record.getMessage()]
+    assert len(told) == warned
+
+
+def test_key_of_the_key_store_is_not_warned_of(folder: VaultFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with opened_vault(folder.plan) as vault:
+        read_hasher(vault, tmp_path / "key", is_alone=False)
+    assert caplog.records == []
+
+
 def test_key_that_others_may_read_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     file = tmp_path / "subject-hash.key"
     read_hasher(CLEAR, file)

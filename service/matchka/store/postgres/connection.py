@@ -14,6 +14,7 @@ from matchka.errors import StoreError
 from matchka.store.database import Limits
 
 OLDEST_SERVER: Final = 130_000  # pg_snapshot and xid8 came with 13
+ENCODING: Final = "UTF8"
 IDLE_S: Final = 1.0  # a connection that was used since is taken to be alive
 PING_S: Final = 2.0
 GRACE_S: Final = 1.0  # the server ends a statement itself, and says so, before the client gives up
@@ -82,6 +83,21 @@ def require_supported(version: int) -> None:
         )
 
 
+def require_unicode(encoding: str | None) -> None:
+    """Refuse a database that cannot hold every subject id: whoever has such a one could not be enrolled.
+
+    Args: encoding: of the database, as the server names it.
+
+    Raises: StoreError: it is another than UTF8.
+    """
+    if encoding != ENCODING:
+        raise StoreError(
+            f"The database's encoding is not {ENCODING}, so that it cannot hold every name.",
+            value=encoding,
+            remedy="Make another, with `createdb -E UTF8 -T template0 NAME`.",
+        )
+
+
 def bound(engine: Engine, limits: Limits) -> None:
     """Bound every answer of an engine's connections, and look at each that was idle before it is used."""
     answer_s = None if limits.statement_s is None else limits.statement_s + GRACE_S
@@ -91,6 +107,7 @@ def bound(engine: Engine, limits: Limits) -> None:
         connection = BoundedConnection.connect(*given, **named)
         try:
             require_supported(connection.info.server_version)
+            require_unicode(connection.info.parameter_status("server_encoding"))
         except StoreError:
             connection.close()
             raise

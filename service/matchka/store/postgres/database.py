@@ -21,6 +21,7 @@ TROUBLES: Final = {
     "XX001": Trouble.DAMAGED,  # data_corrupted
     "XX002": Trouble.DAMAGED,  # index_corrupted
     "25006": Trouble.READ_ONLY,
+    "55000": Trouble.READ_ONLY,  # object_not_in_prerequisite_state: a standby writes no log that had a place
     "08": Trouble.UNAVAILABLE,  # connection
     "53": Trouble.UNAVAILABLE,  # resources
     "57P": Trouble.UNAVAILABLE,  # shutdown
@@ -39,6 +40,8 @@ DRIVERS: Final = (DRIVER, "postgresql")
 APPLICATION: Final = "matchka"  # in pg_stat_activity
 # a machine that is gone is noticed within 11 s, where TCP's own habit is two hours; in ms the last
 KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
+# what locks of rows are written for, whatever the default: who waited for one reads what is there now
+ISOLATION: Final = {"default_transaction_isolation": r"read\ committed"}
 IDLE_TIMES: Final = 3  # as long as a statement may a transaction be idle, and hold its locks
 
 
@@ -105,7 +108,7 @@ class Postgres:
                 value=url.drivername,
                 remedy="Write postgresql:// in MATCHKA_DATABASE_URL.",
             )
-        settings = {"application_name": APPLICATION} | limits_in_server(limits)
+        settings = {"application_name": APPLICATION} | ISOLATION | limits_in_server(limits)
         given = url.query.get("options", "")
         options = " ".join([*(f"-c {name}={value}" for name, value in settings.items()), str(given)])
         engine = create_engine(

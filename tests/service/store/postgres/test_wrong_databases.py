@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from matchka.errors import MatchkaError, StorageFullError, StoreError
+from matchka.errors import MatchkaError, StorageFailedError, StorageFullError, StoreError
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import changing_tables, open_engine
 from matchka.store.key_store.key_store import KeyStore
@@ -22,7 +22,7 @@ from matchka.store.schema import SCHEMA_VERSION
 from matchka.store.store import Store, opened_store
 from tests.factories.checkout import ROOT
 from tests.factories.databases import ServerUnderTest, UnderTest
-from tests.factories.postgres import Cluster
+from tests.factories.postgres import Cluster, started_cluster
 from tests.factories.unit_vectors import unit_vectors
 
 OF_ONE = ("t", "ada", "voice", "1")
@@ -90,6 +90,37 @@ def test_user_who_may_only_read_is_served_and_refused_to_write(limited: str, pos
         with pytest.raises(SQLAlchemyError) as failed:
             store.add_templates(*OF_ONE, unit_vectors(1, 2, dim=4))
         assert error_of(failed).value == "42501"
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+@pytest.mark.parametrize("opens", [Store, KeyStore])
+def test_database_that_cannot_hold_every_name_is_refused(
+    cluster: Cluster, encoding: str, opens: type[Store] | type[KeyStore]
+):
+    name = f"of_another_encoding_{os.getpid()}"
+    cluster.execute(f"CREATE DATABASE {name} ENCODING {encoding} LOCALE 'C' TEMPLATE template0")
+    try:
+        with pytest.raises(StoreError, match="not UTF8") as refused:
+            opens(cluster.url(name))
+        assert refused.value.value == encoding
+        found = ServerUnderTest(f"{cluster.url(name)}&client_encoding=utf8")
+        assert found.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+    finally:
+        cluster.execute(f"DROP DATABASE {name}")
+
+
+def test_standby_is_said_to_be_one_that_is_read_only():
+    with started_cluster() as cluster:
+        Store(cluster.url()).close()
+        cluster.stop()
+        (cluster.folder / "data" / "standby.signal").touch()
+        cluster.start()
+        with opened_store(cluster.url()) as store, pytest.raises(SQLAlchemyError) as failed:
+            store.feed.state()
+        error = error_of(failed)
+        assert isinstance(error, StorageFailedError)
+        assert "read only" in str(error)
+        assert error.value == "55000"
 
 
 @pytest.mark.parametrize(("version", "said"), [(120_022, "12.22"), (90_603, "9.603")])
