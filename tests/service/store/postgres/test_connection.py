@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String, func, select
+from sqlalchemy import String, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from matchka.errors import MatchkaError, StorageFailedError, StorageFullError, StoreError
@@ -75,6 +75,19 @@ def test_statement_that_takes_too_long_is_ended_by_the_server_and_the_connection
     assert (type(met[0]), met[0].value) == (StorageFailedError, "57014")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT pg_backend_pid()").one() == (before,)
+    engine.dispose()
+
+
+def test_transactions_read_what_is_committed_whatever_the_server_s_default(postgres_url: str, cluster: Cluster):
+    name = make_url(postgres_url).database
+    cluster.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    engine = open_engine(postgres_url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "read committed"
+    with reading(engine) as session:  # asks for more, for its own transaction
+        assert session.connection().exec_driver_sql("SHOW transaction_isolation").scalar_one() == "repeatable read"
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "read committed"
     engine.dispose()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import create_engine, inspect
 
 from matchka.errors import (
     ChallengeNotRedeemableError,
@@ -104,12 +104,7 @@ def enrol_each(url: str, seed: int, together: Barrier) -> list[Exception]:
     return met
 
 
-@pytest.mark.parametrize("default", ["read committed", "repeatable read", "serializable"])
-def test_subjects_that_two_enrol_at_the_same_moment_have_all_templates_in_their_references(
-    url: str, cluster: Cluster, default: str
-):
-    name = make_url(url).database
-    cluster.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{default}'")
+def test_subjects_that_two_enrol_at_the_same_moment_have_all_templates_in_their_references(url: str):
     Store(url).close()
     together = Barrier(2)
     with ThreadPoolExecutor(2) as executor:
