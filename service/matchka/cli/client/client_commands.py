@@ -24,6 +24,7 @@ from matchka.cli.client.options import (
     SampleFiles,
     Url,
     connected,
+    format_for,
     model_for,
 )
 from matchka.cli.client.sources import sample_of, samples_of
@@ -120,7 +121,7 @@ def enroll(
         given.samples,
         model or given.model,
         face,
-        sample_format,
+        sample_format or given.sample_format,
         mode=mode,
         on_duplicate=on_duplicate,
         on_error=on_error,
@@ -172,7 +173,8 @@ def verify(
     given = sample_of(file, record, camera)
     if with_face is not None:
         return _decision(client.verify_jointly(subject_id, given.sample, with_face, max_fmr, require, max_fmr_each))
-    return _decision(client.verify(subject_id, given.sample, model or given.model, dim, max_fmr, face, sample_format))
+    chosen, of_file = model or given.model, sample_format or given.sample_format
+    return _decision(client.verify(subject_id, given.sample, chosen, dim, max_fmr, face, of_file))
 
 
 @commands.command()
@@ -189,7 +191,8 @@ def compare(
 ) -> Report:
     """Are these two samples of one subject? Exit code 0: match, 1: no match, 2: error."""
     named = model or model_for(file_a)
-    return _decision(connected(url).compare(file_a, file_b, named, dim, max_fmr, face, sample_format))
+    of_files = sample_format or format_for(file_a)
+    return _decision(connected(url).compare(file_a, file_b, named, dim, max_fmr, face, of_files))
 
 
 @commands.command()
@@ -209,7 +212,8 @@ def identify(
     """Whose sample is this, if anybody's? Exit code 0: match, 1: unknown, 2: error."""
     client = connected(url)
     given = sample_of(file, record, camera)
-    answer = client.identify(given.sample, model or given.model, top_k, dim, max_fpir, face, sample_format)
+    of_file = sample_format or given.sample_format
+    answer = client.identify(given.sample, model or given.model, top_k, dim, max_fpir, face, of_file)
     return Report(answer, lambda console: _show_candidates(console, answer), 0 if answer.match else NO_MATCH)
 
 
@@ -224,7 +228,8 @@ def embed(
     url: Url = None,
 ) -> Report:
     """Embed samples."""
-    answer = connected(url).embed(list(files), model or model_for(files[0]), dim, face, sample_format)
+    of_files = sample_format or format_for(files[0])
+    answer = connected(url).embed(list(files), model or model_for(files[0]), dim, face, of_files)
     return Report(answer, lambda console: _show_embeddings(console, answer, files))
 
 

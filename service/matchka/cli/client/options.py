@@ -14,6 +14,8 @@ from matchka.client import Client, Patience
 from matchka.errors import MissingPackageError, extra_required
 
 TOLD_S: Final = 1.0  # a pause that somebody at a terminal would notice
+BARE_SAMPLES: Final = {".cf32": "cf32", ".ci16": "ci16"}  # radio; but for their names, nothing says what they hold
+RADIO_SUFFIXES: Final = (*BARE_SAMPLES, ".sigmf", ".npy")
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif")
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the service is; MATCHKA_URL by default.")]
@@ -21,7 +23,7 @@ ModelName = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Bundle to use; by the first file's kind if left out: voice or face.",
+        help="Bundle to use; by the first file's name if left out: face, radio or voice.",
         autocompletion=served_models,
     ),
 ]
@@ -35,7 +37,7 @@ FaceOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--sample-format", help="Format of a radio recording: cf32 or ci16; others show it."),
+    typer.Option("--sample-format", help="Format of a radio recording: cf32 or ci16, unless its name ends so."),
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
 SampleFile = Annotated[
@@ -58,12 +60,24 @@ MaxFmr = Annotated[float | None, typer.Option("--max-fmr", help="False match rat
 
 
 def model_for(file: Path) -> str:
-    """The default model for a kind of file.
+    """The default model for a kind of file; one whose name says nothing is taken for a recording of a voice.
 
-    >>> [model_for(Path(name)) for name in ("a.JPG", "a.heic", "a.wav")]
-    ['face', 'face', 'voice']
+    >>> [model_for(Path(name)) for name in ("a.JPG", "a.heic", "a.cf32", "a.wav")]
+    ['face', 'face', 'radio', 'voice']
     """
-    return "face" if file.suffix.lower() in PICTURE_SUFFIXES else "voice"
+    suffix = file.suffix.lower()
+    if suffix in RADIO_SUFFIXES:
+        return "radio"
+    return "face" if suffix in PICTURE_SUFFIXES else "voice"
+
+
+def format_for(file: Path) -> str | None:
+    """The format of bare samples that a file's name states; a file that shows its format needs none.
+
+    >>> format_for(Path("take.cf32")), format_for(Path("take.sigmf"))
+    ('cf32', None)
+    """
+    return BARE_SAMPLES.get(file.suffix.lower())
 
 
 def connected(url: str | None, console: Console | None = None) -> Client:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matchka.cli.capture.camera import photograph
 from matchka.cli.capture.recorder import record
-from matchka.cli.client.options import model_for
+from matchka.cli.client.options import format_for, model_for
 from matchka.client.calls import Sample
 from matchka.errors import InvalidFieldError
 
@@ -19,11 +19,13 @@ class Given:
         samples: files, or what a device took.
         names: of the samples, for people.
         model: for their kind, where none is named.
+        sample_format: that the name of the first states, if it does.
     """
 
     samples: list[Sample]
     names: list[str]
     model: str
+    sample_format: str | None = None
 
     @property
     def sample(self) -> Sample:
@@ -50,7 +52,7 @@ def samples_of(files: Sequence[Path] | None, record_s: int | None, camera: bool)
     if camera:
         return Given([photograph()], ["the picture taken"], "face")
     chosen = list(files or ())
-    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]))
+    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]), format_for(chosen[0]))
 
 
 def sample_of(file: Path | None, record_s: int | None, camera: bool) -> Given:

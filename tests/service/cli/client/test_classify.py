@@ -14,7 +14,7 @@ from matchka.cli.output.report import NO_MATCH
 from tests.factories.classifiers import write_classifier
 from tests.factories.command_line import run
 from tests.factories.radio_bundle import OUTPUTS, slow_probabilities, slow_value, write_radio_bundle
-from tests.factories.recordings import cf32, npy, signal
+from tests.factories.recordings import cf32, ci16, npy, signal
 from tests.factories.samples import sample
 from tests.factories.small_server import SmallServer, serving, small_settings
 
@@ -70,10 +70,31 @@ def test_classify_of_a_stranger_says_unknown_and_exits_1(server: SmallServer, tm
     assert done.output.split()[0] == "unknown"
 
 
-def test_classify_of_bare_samples_without_their_format_exits_2_and_says_how(server: SmallServer, recording: Path):
-    done = run(server, "classify", recording)
+def test_classify_of_bare_samples_without_their_format_exits_2_and_says_how(server: SmallServer, tmp_path: Path):
+    (tmp_path / "take.iq").write_bytes(cf32(KNOWN))
+    done = run(server, "classify", tmp_path / "take.iq")
     assert done.exit_code == FAILED
     assert "sample_format: cf32 or ci16" in done.output
+
+
+def test_commands_take_the_model_and_the_format_of_bare_samples_from_the_name_of_a_file(
+    server: SmallServer, recording: Path, tmp_path: Path
+):
+    integers = tmp_path / "take.CI16"
+    integers.write_bytes(ci16(signal(4, offset=0.4j)))
+    assert run(server, "classify", recording, "--plot", tmp_path / "a.png").exit_code == 0
+    for given in (
+        ("enroll", "tag", recording),
+        ("verify", "tag", integers),
+        ("identify", integers),
+        ("compare", recording, recording),
+        ("embed", integers),
+    ):
+        done = run(server, *given, "--json")
+        assert done.exit_code in (0, NO_MATCH), done.output
+        assert json.loads(done.stdout)["model"] == "radio"
+    stated = run(server, "classify", recording, "--sample-format", "ci16")
+    assert stated.output != run(server, "classify", recording).output  # what is stated counts
 
 
 def test_classify_with_a_plot_draws_in_the_terminal_or_into_a_file(
