@@ -37,16 +37,23 @@ class Session:
     around: Mapping[str, Around] = field(default_factory=dict)
 
 
-# QPSK, eight samples a symbol with rounded edges, at some 15 dB, as a receiver writes it
+# a station of FM at 250 kHz, 1.5 kHz off, at some 15 dB, as a receiver writes it
 TAKE = """python - <<'EOF'
 import numpy
 rng = numpy.random.default_rng(1)
-symbols = numpy.zeros(4096, complex)
-symbols[::8] = numpy.exp(1j * numpy.pi / 4 * rng.choice([1, 3, 5, 7], 512))
-taken = numpy.convolve(symbols, numpy.hanning(17)[1:-1], "same")
-taken += 0.12 * (rng.standard_normal(4096) + 1j * rng.standard_normal(4096))
+audio = numpy.convolve(rng.standard_normal(16384), numpy.hanning(31), "same")
+hertz = 1500 + 75e3 * numpy.clip(0.3 * audio / audio.std(), -1, 1)
+taken = numpy.exp(2j * numpy.pi * numpy.cumsum(hertz) / 250e3)
+taken += 0.12 * (rng.standard_normal(16384) + 1j * rng.standard_normal(16384))
 (taken.view(float) / abs(taken).max() * 100 + 127.5).astype(numpy.uint8).tofile("take.cu8")
 EOF"""
+# QPSK of 10,000 symbols a second, 60.7 kHz off the middle of 1 MHz, at some 15 dB in its own band
+NARROW = """rng = np.random.default_rng(1)
+symbols = np.zeros(102400, complex)
+symbols[::100] = np.exp(1j * np.pi / 4 * rng.choice([1, 3, 5, 7], 1024))
+taken = np.convolve(symbols, np.hanning(201), "same") * np.exp(2j * np.pi * 0.0607 * np.arange(102400))
+taken += 0.4 * (rng.standard_normal(102400) + 1j * rng.standard_normal(102400))
+taken.astype("<c8").tofile("take.cf32")"""
 ID_OF_DOOR = """KEY_ID=$(matchka keys list --json | python -c "
 import json, sys
 print(next(key['key_id'] for key in json.load(sys.stdin) if key['name'] == 'door'))")"""
@@ -137,7 +144,18 @@ SESSIONS: Mapping[str, Session] = {
     ),
     "docs/processes.md": Session(before=(SMALL_SERVICE,)),
     "docs/radio.md": Session(
-        before=(TAKE,), around={"classify(": Around(after=("assert answer.label == 'QPSK', answer",))}
+        before=(TAKE,),
+        around={
+            "print(answer.label": Around(after=("assert answer.label == 'WBFM', answer",)),
+            "near.cf32": Around(
+                before=("import numpy as np", NARROW),
+                after=(
+                    "from matchka.client import Client",
+                    "answer = Client().classify('near.cf32', sample_format='cf32')",
+                    "assert answer.label == 'QPSK', answer",
+                ),
+            ),
+        },
     ),
     "docs/rights.md": Session(
         before=(f"cp {LIBRIVOX}/0870.wav clip.wav",),
