@@ -103,6 +103,22 @@ def test_verify_tells_the_size_and_decides_by_the_thresholds_of_that_size(
     assert [one and one.enhanced for one in compared.faces or []] == [False, enhanced]
 
 
+def test_command_line_tells_the_size_beside_the_decision(
+    service: RunningServer, photographs: dict[str, Image.Image], tmp_path: Path
+):
+    (tmp_path / "small.png").write_bytes(reduced(service, photographs["obama2"], 17))
+    (tmp_path / "full.png").write_bytes(encoded(photographs["obama"], "PNG"))
+    told = []
+    for arguments in (["verify", "obama"], ["compare", str(tmp_path / "full.png")]):
+        shown = CliRunner().invoke(
+            app, [*arguments, str(tmp_path / "small.png")], env={"MATCHKA_URL": service.url}, terminal_width=120
+        )
+        told += [line.split() for line in shown.output.splitlines() if "face: " in line]
+    assert [words[-2:] for words in told] == [["px,", "enhanced"]] * 2
+    assert [float(words[-3]) for words in told] == pytest.approx([17, 17], rel=0.12)
+    assert len(told[1]) == len(told[0]) + 2  # the other face, which is not
+
+
 def test_aligned_sample_of_unknown_size_is_judged_by_the_strictest_of_all_sizes(
     service: RunningServer, photographs: dict[str, Image.Image]
 ):

@@ -17,9 +17,16 @@ def decision_table(answer: VerifyAnswer | FusedVerifyAnswer) -> Table:
 
 
 def _table(answer: VerifyAnswer) -> Table:
-    table = Table("match", *DECISION_COLUMNS, "max FMR")
+    table = Table("match", *DECISION_COLUMNS, "max FMR", caption=_sizes(answer))
     table.add_row(_yes_or_no(answer.match), *_decision_cells(answer), f"{answer.max_fmr:g}")
     return table
+
+
+def _sizes(answer: VerifyAnswer) -> str | None:
+    """How large the faces were, which the threshold depends on; None where no size is known."""
+    seen = [face for face in answer.faces or () if face and face.native_px is not None]
+    told = [f"{face.native_px:.0f} px{', enhanced' if face.enhanced else ''}" for face in seen]
+    return f"face: {'; '.join(told)}" if told else None
 
 
 def _joint_table(answer: FusedVerifyAnswer) -> Table:
