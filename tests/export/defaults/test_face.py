@@ -118,6 +118,17 @@ def test_shipped_enhancer_ships_only_where_the_bound_lies_below_zero_and_names_i
         assert report.bands[-1].operating_points == report.operating_points
 
 
+def test_shares_of_small_faces_on_the_page_are_those_of_the_evidence() -> None:
+    bands = read_evidence(shipped_evidence("face")).per_dim["128"].bands
+    assert bands is not None
+    lines = (ROOT / "docs" / "faces.md").read_text(encoding="utf-8").splitlines()
+    for rate in ("0.001", "0.01"):
+        (line,) = (line for line in lines if line.startswith(f"| `max_fmr` {rate}"))
+        for cell, band in zip(line.strip("|").split("|")[1:], bands[:-1], strict=True):
+            (found,) = (one for name, one in (band.metrics or {}).items() if name.endswith("own detection"))
+            assert float(cell) == pytest.approx(100 * found.tar_at_fmr[rate], abs=0.51)
+
+
 def test_enhancer_of_the_bundle_enhances_faces_of_the_sizes_that_ship(face: Path, chips: dict[str, np.ndarray]) -> None:
     spec = read_bundle(face).manifest.input
     assert isinstance(spec, ImageInputSpec)

@@ -21,9 +21,10 @@ from matchka_train.datasets.generator.recordings import Draw, draw_evenly, draw_
 from matchka_train.datasets.generator.waveforms import ANALOGUE, HELD_OUT, SHAPES, WAVEFORMS, Waveform
 from matchka_train.fitting.network.accuracy import measure_network
 from matchka_train.fitting.network.windows import draw_windows
+from tests.factories.checkout import ROOT
 
 LARGEST_FILE = 1_000_000
-PAGE = Path(__file__).parents[3] / "docs" / "radio.md"
+PAGE = ROOT / "docs" / "radio.md"
 
 
 def test_shipped_network_when_measured_on_new_windows_reaches_what_its_file_says():
