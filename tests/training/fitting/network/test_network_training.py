@@ -134,6 +134,8 @@ def test_train_network_when_two_modulations_differ_learns_them_and_writes_what_i
     trained = finish_network(recipe, network)
     assert trained.description.measured["accuracy"][">= 10"] > 0.9
     assert set(trained.description.measured["unknown_auroc"]) > {"OFDM", "noise", "QPSK"}
+    told = trained.description.measured["unknown_auroc"]
+    assert trained.description.measured["not_separable"] == [name for name in told if told[name] < 0.8]
     rule = trained.description.unknown
     assert rule.condition is not None
     assert rule.condition.edges == tuple(
