@@ -53,10 +53,12 @@ def _show(console: Console, answer: ClassifyAnswer, drawn: str | None) -> None:
 
 
 def _windows(answer: ClassifyAnswer) -> list[str]:
-    """How many, where the sample was cut into windows; a picture or an object has none."""
-    if "windows" not in (answer.sample or {}):
+    """How many, and the power, where the sample was cut into windows; a picture or an object has none."""
+    sample = answer.sample or {}
+    if "windows" not in sample:
         return []
-    return [f"{answer.windows} {'window' if answer.windows == 1 else 'windows'}"]
+    power = [f"{sample['power_dbfs']:.1f} dBFS"] if "power_dbfs" in sample else []
+    return [f"{answer.windows} {'window' if answer.windows == 1 else 'windows'}", *power]
 
 
 def _drawing(file: Path, sample_format: str | None, plot: str) -> Callable[[], str | None]:

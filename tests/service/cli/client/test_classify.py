@@ -45,7 +45,8 @@ def test_classify_prints_classes_values_and_windows_and_exits_0(server: SmallSer
     best = max(expected, key=lambda label: expected[label])
     assert done.output.split()[0] == best
     assert f"{expected[best]:.3f}" in done.output
-    assert f"known {slow_value(KNOWN, 'imag'):.2f}, 4 windows, radio 1.0.0" in done.output
+    power = 10 * np.log10(np.mean(np.abs(KNOWN.astype(np.complex128)) ** 2))
+    assert f"known {slow_value(KNOWN, 'imag'):.2f}, 4 windows, {power:.1f} dBFS, radio 1.0.0" in done.output
 
 
 def test_classify_of_a_sample_without_windows_names_none(server: SmallServer, tmp_path: Path):
