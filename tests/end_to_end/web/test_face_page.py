@@ -161,6 +161,15 @@ def test_every_face_of_a_picture_is_numbered_and_looked_up(
     service.client().delete_subject("known")
 
 
+def test_turn_of_the_head_is_offered_only_where_the_service_gives_it(
+    program: Playwright, service: RunningServer
+) -> None:
+    with chromium(program) as browser, opened(browser.new_context(), f"{service.url}/#verify") as found:
+        found.page.get_by_label("Face", exact=True).check()
+        expect(found.page.get_by_label("Voice and face together")).to_be_visible(timeout=WAIT_MS)
+        expect(found.page.get_by_label("Turn of the head (experimental)")).to_have_count(0)
+
+
 def test_picture_that_does_not_move_fails_the_turn_of_the_head(
     program: Playwright, start_server: StartServer, face_samples: Path, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ class ModelAnswer(Answer):
 
 
 class ModelsAnswer(Answer):
-    """Every served bundle."""
+    """Every served bundle, and the kinds of challenges that are given."""
 
     models: list[ModelAnswer]
+    challenges: list[str] = Field(default_factory=list)  # no older service of version 1 tells them

@@ -11,8 +11,9 @@ router = GuardedRouter(tags=["models"])
 
 @router.get("/v1/models", summary="The served bundles, and what was measured of them")
 async def list_models(caller: CallerDep) -> ModelsAnswer:
-    """Dims, operating points and metrics of every bundle."""
-    return ModelsAnswer(models=[_answer(version) for version in caller.verifier.versions(caller.tenant)])
+    """Dims, operating points and metrics of every bundle; the kinds of challenges that are given."""
+    models = [_answer(version) for version in caller.verifier.versions(caller.tenant)]
+    return ModelsAnswer(models=models, challenges=list(caller.challenger.offered))
 
 
 def _answer(version: ModelVersion) -> ModelAnswer:

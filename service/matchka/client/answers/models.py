@@ -176,6 +176,7 @@ class ModelAnswer(Answer):
 
 
 class ModelsAnswer(Answer):
-    """Every served bundle."""
+    """Every served bundle, and the kinds of challenges that are given: none where an older service does not tell."""
 
     models: list[ModelAnswer]
+    challenges: list[str] = Field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from matchka.errors import InvalidFieldError
+from matchka.errors import InvalidFieldError, OutputNotAvailableError
 from matchka.store.challenges import Challenge, ChallengeLimits, Challenges
 from matchka.tasks.challenges.kind import Attempt, ChallengeKind, Judged, Samples
 
@@ -20,6 +20,11 @@ class Challenger:
         self._kinds = {kind.name: kind for kind in kinds}
         self._challenges = challenges
         self._limits = limits
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """The kinds that the settings offer and the served models can judge."""
+        return tuple(name for name, kind in self._kinds.items() if _can_be_judged(kind))
 
     def ask(self, tenant: str, subject_id: str, kind_name: str, words: int | None = None) -> Challenge:
         """A fresh challenge for a subject.
@@ -66,3 +71,11 @@ class Challenger:
             value=", ".join(f"{len(files)} for {name}" for name, files in samples.items()),
             remedy=f"Send {'; '.join(f'for {kind.name} {kind.answered_with}' for kind in self._kinds.values())}.",
         )
+
+
+def _can_be_judged(kind: ChallengeKind) -> bool:
+    try:
+        kind.require_models()
+    except OutputNotAvailableError:
+        return False
+    return True

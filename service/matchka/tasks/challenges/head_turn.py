@@ -51,6 +51,17 @@ class HeadTurnChallenge:
     def __init__(self, models: ModelRegistry) -> None:
         self._models = models
 
+    def require_models(self) -> None:
+        """Refuse where no served model could verify a head.
+
+        Raises: OutputNotAvailableError: none could.
+        """
+        if not any(embeds(model) and model.modality.turn_of is not None for model in self._models):
+            raise OutputNotAvailableError(
+                "A challenge of kind head_turn needs a model that embeds pictures of heads; none is served.",
+                remedy="Build one with `matchka-export defaults`, and serve it beside the others.",
+            )
+
     def draw(self, words: int | None) -> Draw:
         """One of the two orders of the sides.
 
@@ -60,11 +71,7 @@ class HeadTurnChallenge:
         """
         if words is not None:
             raise InvalidFieldError("words belongs to kind=phrase.", value=words, remedy="Leave it out.")
-        if not any(embeds(model) and model.modality.turn_of is not None for model in self._models):
-            raise OutputNotAvailableError(
-                "A challenge of kind head_turn needs a model that embeds pictures of heads; none is served.",
-                remedy="Build one with `matchka-export defaults`, and serve it beside the others.",
-            )
+        self.require_models()
         return lambda _earlier: SystemRandom().choice(PATHS)
 
     def takes(self, samples: Samples) -> bool:

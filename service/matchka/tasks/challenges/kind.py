@@ -56,6 +56,13 @@ class ChallengeKind(Protocol):
         """The samples that it takes, in words."""
         ...
 
+    def require_models(self) -> None:
+        """Refuse where the served models could judge none of this kind.
+
+        Raises: OutputNotAvailableError: they could not.
+        """
+        ...
+
     def draw(self, words: int | None) -> Draw:
         """What chooses the content of a new one.
 

@@ -26,6 +26,13 @@ class PhraseChallenge:
         self._models = models
         self._model_name = model_name
 
+    def require_models(self) -> None:
+        """Refuse where no served model hears phrases.
+
+        Raises: OutputNotAvailableError: none does, or several and none of them is named.
+        """
+        self._recogniser()
+
     def draw(self, words: int | None) -> Draw:
         """A phrase of so many words, 6 by default.
 

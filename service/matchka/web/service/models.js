@@ -49,6 +49,7 @@ class Model {
 /** Every current model, and what follows from having several of them. */
 export class Models {
   constructor(answer) {
+    this.challenges = answer.challenges;
     this.all = answer.models.filter((raw) => raw.current).map((raw) => new Model(raw));
   }
 
@@ -72,10 +73,6 @@ export class Models {
 
   withOutput(kind, inputKind = null) {
     return this.all.filter((model) => model.outputOf(kind) && (inputKind === null || model.kind === inputKind));
-  }
-
-  get hearsPhrases() {
-    return this.withOutput("phoneme_posteriors", "audio").length > 0;
   }
 
   get subjects() {

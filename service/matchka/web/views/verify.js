@@ -14,9 +14,9 @@ const USUAL_RATE = 1e-3;
 /** Ways to verify, by the kind of sample that they need: a row for each. */
 const WAYS = [
   { value: "sample", label: "One sample", panel: samplePanel, fits: () => true },
-  { value: "phrase", label: "Spoken phrase", panel: phrasePanel, fits: (model, models) => model.kind === "audio" && models.hearsPhrases },
+  { value: "phrase", label: "Spoken phrase", panel: phrasePanel, fits: (model, models) => model.kind === "audio" && models.challenges.includes("phrase") },
   { value: "joint", label: "Voice and face together", panel: jointPanel, fits: (model, models) => models.joint?.parts.some((part) => part.model === model) },
-  { value: "head_turn", label: "Turn of the head (experimental)", panel: headTurnPanel, fits: (model) => model.kind === "face" },
+  { value: "head_turn", label: "Turn of the head (experimental)", panel: headTurnPanel, fits: (model, models) => model.kind === "face" && models.challenges.includes("head_turn") },
 ];
 
 export async function verifyView({ service, models, argument }) {

@@ -52,7 +52,7 @@ def test_command_is_repeated_when_there_is_no_room_twice_and_says_that_it_waits(
     with busy_service(refusals=2, retry_after="1") as (url, asked):
         done = run(small_server, "models", "--json", "--url", url)
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout) == {"models": []}
+    assert json.loads(done.stdout)["models"] == []
     assert asked == ["/v1/models"] * 3
     assert done.stderr.splitlines() == ["the service has no room; asking again in 1 s"] * 2
 

@@ -94,11 +94,16 @@ def test_head_turn_gives_both_orders_of_the_sides_and_takes_no_words(server: Sma
     assert (answer["code"], answer["value"]) == ("invalid_field", "6")
 
 
+def test_models_name_the_challenges_that_are_given(client: Client):
+    assert client.models().challenges == ["head_turn"]  # nobody hears a phrase here
+
+
 def test_head_turn_where_no_served_model_sees_heads_is_refused(tmp_path: Path):
     write_bundle(tmp_path / "models" / "voice")
     with serving(small_settings(tmp_path, head_turn=True)) as running, running.client() as client:
         client.enroll("ada", [sample(1)])
         with pytest.raises(RequestFailedError) as refused:
             client.head_turn("ada")
+        assert client.models().challenges == []
     assert (refused.value.status, refused.value.code) == (422, "output_not_available")
     assert "matchka-export defaults" in refused.value.remedy

@@ -324,6 +324,7 @@ def test_challenge_without_exactly_one_model_to_hear_it_says_what_to_do(tmp_path
     with serving(small_settings(tmp_path)) as running, running.client() as own:
         own.enroll("ada", [sample(1)])
         answer = refused(lambda: own.challenge("ada"))
+        assert own.models().challenges == []
     assert (answer.status, answer.code) == (422, "output_not_available")
     assert ("MATCHKA_CHALLENGE_MODEL" if names else "matchka-export defaults") in answer.remedy
 
@@ -334,6 +335,7 @@ def test_challenge_with_a_model_that_the_settings_name_is_heard_by_it(tmp_path: 
         write_phoneme_bundle(tmp_path / "models" / name, name)
     with serving(small_settings(tmp_path, challenge_model="two")) as running, running.client() as own:
         own.enroll("ada", [clip(OTHERS)])
+        assert own.models().challenges == ["phrase"]
         given = own.challenge("ada")
         answer = own.verify("ada", clip(given.phrase.split()), max_fmr=LOW, challenge_id=given.challenge_id)
         assert answer.match
