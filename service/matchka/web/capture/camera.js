@@ -20,13 +20,22 @@ export class Camera {
   static async start(stage) {
     const camera = new Camera();
     camera.#stream = await openDevice({ video: { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "user" } }, "camera");
-    camera.#video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, srcObject: camera.#stream });
-    camera.#video.setAttribute("aria-label", "Live picture of the camera");
-    camera.#canvas = document.createElement("canvas");
-    camera.#canvas.setAttribute("aria-hidden", "true");
-    stage.replaceChildren(camera.#video, camera.#canvas);
-    await camera.#video.play();
+    try {
+      await camera.#show(stage);
+    } catch (error) {
+      camera.release();
+      throw error;
+    }
     return camera;
+  }
+
+  async #show(stage) {
+    this.#video = Object.assign(document.createElement("video"), { muted: true, playsInline: true, srcObject: this.#stream });
+    this.#video.setAttribute("aria-label", "Live picture of the camera");
+    this.#canvas = document.createElement("canvas");
+    this.#canvas.setAttribute("aria-hidden", "true");
+    stage.replaceChildren(this.#video, this.#canvas);
+    await this.#video.play();
   }
 
   /** The frame of this moment. @returns {Promise<Blob>} a JPEG */

@@ -21,6 +21,7 @@ const LONGEST_LOOK_MS = 5 * 60_000; // a page that is left open does not film fo
  */
 export class Intake {
   #release = () => {};
+  #releases = 0; // counts them
 
   constructor({ service, model, onsample, done, several = false }) {
     this.service = service;
@@ -65,6 +66,20 @@ export class Intake {
     this.trouble.replaceChildren(problemBox(error));
   }
 
+  /**
+   * Open a device, or give it back at once where the panel was released while the browser asked for it: who has gone on
+   * to something else is neither heard nor seen.
+   * @param {() => Promise<{release: () => void}>} start
+   * @returns the device, or null
+   */
+  async open(start) {
+    const before = this.#releases;
+    const device = await start();
+    if (before === this.#releases) return device;
+    device.release();
+    return null;
+  }
+
   /** Say how the device that is in use is given back. */
   holds(release) {
     this.#release = release;
@@ -72,6 +87,7 @@ export class Intake {
 
   /** Give the device back; the panel can be used again. */
   release() {
+    this.#releases += 1;
     this.#release();
     this.#release = () => {};
   }
@@ -87,14 +103,15 @@ function microphonePanel(intake) {
   const button = element("button", { type: "button", className: "main", onclick: () => (recording ? stop() : start()) }, "Record");
   let recording = null;
   let isDue = false;
+  let isFull = false;
 
   function show(level) {
-    if (recording && level.seconds >= LONGEST_S) stop();
+    if (recording && level.seconds >= LONGEST_S) end();
     if (isDue) return;
     isDue = true;
     requestAnimationFrame(() => {
       isDue = false;
-      if (!recording) return;
+      if (!recording || isFull) return;
       fill.style.width = `${Math.max(0, Math.min(100, 100 + (100 / 60) * level.nowDb))}%`;
       meter.classList.toggle("hot", level.nowDb > LOUD_DB);
       meter.classList.toggle("faint", level.nowDb < FAINT_DB);
@@ -103,11 +120,21 @@ function microphonePanel(intake) {
     });
   }
 
+  /** The longest there is: nothing more is heard, and nothing is sent before somebody wants it. */
+  function end() {
+    isFull = true;
+    recording.release();
+    fill.style.width = "0";
+    told.textContent = `${LONGEST_S} s are recorded, and no more fits. Press “${intake.done}”.`;
+  }
+
   async function start() {
     intake.trouble.replaceChildren();
     button.disabled = true;
+    isFull = false;
     try {
-      recording = await Recording.start(show);
+      recording = await intake.open(() => Recording.start(show));
+      if (!recording) return;
       intake.holds(() => {
         recording?.release();
         recording = null;
@@ -152,8 +179,12 @@ function cameraPanel(intake) {
     button.disabled = true;
     stage.hidden = false;
     try {
-      const opened = await Camera.start(stage);
+      const opened = await intake.open(() => Camera.start(stage));
       camera = opened;
+      if (!opened) {
+        stage.hidden = true;
+        return;
+      }
       intake.holds(() => {
         clearTimeout(ending);
         camera?.release();

@@ -15,16 +15,26 @@ export function headTurnPanel({ service, subject, send }) {
   const direction = element("p", { className: "phrase", "aria-live": "assertive" });
   const begin = element("button", { type: "button", className: "main", onclick: () => run() }, "Begin");
   let camera = null;
+  let releases = 0; // counts them
 
   async function run() {
+    const name = subject();
+    if (!name) return;
     release();
+    const before = releases;
+    const hasLeft = () => before !== releases;
     let pictures = [];
     const given = await busy(begin, outcome, async () => {
-      camera = await Camera.start(stage);
+      const opened = await Camera.start(stage);
+      if (hasLeft()) {
+        opened.release(); // who went on to something else is not filmed
+        return null;
+      }
+      camera = opened;
       stage.hidden = false;
-      return service.post("v1/challenges", { subject_id: subject(), kind: "head_turn" });
+      return service.post("v1/challenges", { subject_id: name, kind: "head_turn" });
     });
-    if (!given) {
+    if (!given || hasLeft()) {
       release();
       return;
     }
@@ -54,6 +64,7 @@ export function headTurnPanel({ service, subject, send }) {
   }
 
   function release() {
+    releases += 1;
     camera?.release();
     camera = null;
     stage.replaceChildren();
