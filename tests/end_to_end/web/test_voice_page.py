@@ -12,7 +12,11 @@ from typer.testing import CliRunner
 
 from matchka.cli.main import app
 from tests.factories.browser import WAIT_MS, chromium, opened, sent_file
+from tests.factories.bundles import write_bundle
+from tests.factories.samples import encoded
 from tests.factories.server_process import RunningServer
+from tests.factories.small_server import serving, small_settings
+from tests.factories.spoken_tones import spoken, write_phoneme_bundle
 
 ENOUGH = re.compile(r"^([4-9]|\d\d) s of speech")
 
@@ -125,6 +129,39 @@ def test_phrase_that_is_not_said_fails_and_the_page_tells_the_words_from_the_per
     expect(box).to_contain_text(wrong_person, timeout=WAIT_MS)
     expect(box).to_contain_text(wrong_words)
     service.client().delete_subject("speaker")
+
+
+def test_phrase_that_is_said_matches_and_is_asked_for_only_with_a_name(page_of_reader: Page, tmp_path: Path) -> None:
+    """With a model that hears tones: nobody was recorded who says words at random."""
+    write_bundle(tmp_path / "models" / "voice")
+    write_phoneme_bundle(tmp_path / "models" / "phonemes")
+    with serving(small_settings(tmp_path)) as small, opened(page_of_reader.context, f"{small.url}/#verify") as found:
+        small.client().enroll("ada", [encoded(spoken(["saasaa", "taataa", "siysiy"]), subtype="FLOAT")])
+        page = found.page
+        page.get_by_label("Spoken phrase").check()
+        page.get_by_role("button", name="Get a phrase").click()
+        expect(page.locator(".verdict.unsure")).to_contain_text("Who is it said to be?", timeout=WAIT_MS)
+        page.get_by_label("Who is it said to be?").fill("ada")
+        page.get_by_text("Strictness and size").click()
+        page.get_by_label("Of those who are not this person").select_option("0.1")
+        page.get_by_role("button", name="Get a phrase").click()
+        expect(page.locator(".phrase")).to_have_text(re.compile(r"^(\w+ ){5}\w+$"), timeout=WAIT_MS)
+        said = encoded(spoken(page.locator(".phrase").inner_text().split()), subtype="FLOAT")
+        file = {"name": "said.wav", "mimeType": "audio/wav", "buffer": said}
+        page.get_by_label("Voice: choose a file").set_input_files(files=[file])  # type: ignore[list-item]
+        expect(page.locator(".verdict.good")).to_contain_text("Match: this is ada", timeout=WAIT_MS)
+
+
+def test_sample_without_a_name_waits_for_it(service: RunningServer, page_of_reader: Page, voice_samples: Path) -> None:
+    service.client().enroll("named", [voice_samples / "librivox" / "0870.wav"])
+    open_view(page_of_reader, "Identify")  # what the field had before is gone
+    open_view(page_of_reader, "Verify")
+    page_of_reader.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0880.wav")
+    expect(page_of_reader.locator(".verdict.unsure")).to_contain_text("kept until then", timeout=WAIT_MS)
+    page_of_reader.get_by_label("Who is it said to be?").fill("named")
+    page_of_reader.get_by_label("Who is it said to be?").press("Enter")
+    expect(page_of_reader.locator(".verdict.good")).to_contain_text("Match: this is named", timeout=WAIT_MS)
+    service.client().delete_subject("named")
 
 
 def test_phrase_counts_its_time_down_and_goes_when_it_is_over(

@@ -6,7 +6,7 @@ import { verdict } from "./decision.js";
 import { SampleList } from "./sample_list.js";
 
 /** A panel that takes one sample of each part, and sends them together. */
-export function jointPanel({ service, models, send }) {
+export function jointPanel({ service, models, subject, send }) {
   const { name, parts } = models.joint;
   const button = element("button", { type: "button", className: "main", disabled: true, onclick: () => ask() }, "Verify");
   const rows = parts.map(({ field, model }) => partOf(service, model, field, () => check()));
@@ -16,6 +16,7 @@ export function jointPanel({ service, models, send }) {
   }
 
   async function ask() {
+    if (!subject()) return;
     const files = Object.fromEntries(rows.map((row) => [row.field, row.taken.samples[0]]));
     const answer = await send({ model: name, dim: null, ...files }, button);
     if (answer) rows.forEach((row) => row.taken.clear());

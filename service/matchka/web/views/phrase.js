@@ -14,11 +14,15 @@ export function phrasePanel({ service, model, subject, send }) {
   const get = element("button", { type: "button", className: "main", onclick: () => ask() }, "Get a phrase");
   let intake = null;
   let ticking = null;
+  let releases = 0; // counts them: who went on to something else gets no phrase
 
   async function ask() {
+    const name = subject();
+    if (!name) return;
     release();
-    const given = await busy(get, outcome, () => service.post("v1/challenges", { subject_id: subject() }));
-    if (!given) return;
+    const before = releases;
+    const given = await busy(get, outcome, () => service.post("v1/challenges", { subject_id: name }));
+    if (!given || before !== releases) return;
     outcome.replaceChildren();
     phrase.textContent = given.phrase;
     intake = new Intake({ service, model, done: "Stop and verify", onsample: (sample) => answer(given, sample) });
@@ -43,15 +47,22 @@ export function phrasePanel({ service, model, subject, send }) {
   }
 
   function release() {
+    releases += 1;
     clearInterval(ticking);
     intake?.release();
+    intake = null; // what is dropped later answers no phrase
     place.replaceChildren();
     phrase.textContent = "";
     left.textContent = "";
   }
 
+  function drop(files) {
+    if (intake) intake.take(files);
+    else outcome.replaceChildren(element("p", {}, "Get a phrase first: a file that was made before cannot answer it."));
+  }
+
   const panel = element("div", {}, element("p", { className: "weak" }, "You get a few words and say them. A recording made before cannot answer."), get, outcome, phrase, left, place);
-  return { element: panel, release, drop: (files) => intake?.take(files) };
+  return { element: panel, release, drop };
 }
 
 /** What the service says of the time, where the clocks agree; its usual minute where they do not. */

@@ -22,7 +22,7 @@ const WAYS = [
 export async function verifyView({ service, models, argument }) {
   const options = models.embedding;
   if (!options.length) return { element: element("p", { className: "panel" }, "No served model can tell people or things apart.") };
-  const name = element("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, value: argument ?? "", "list": "known" });
+  const name = element("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, value: argument ?? "", "list": "known", onchange: () => sendWaiting() });
   const known = element("datalist", { id: "known" });
   const rate = element("select", {}, RATES.map((one) => element("option", { value: String(one), selected: one === USUAL_RATE }, `${oneIn(one)} strangers may pass`)));
   const outcome = element("div", { className: "answer", role: "status" });
@@ -32,6 +32,7 @@ export async function verifyView({ service, models, argument }) {
   let model;
   let slider;
   let panel;
+  let waiting = null; // what is sent as soon as it is known whose it is said to be
 
   function choose(value) {
     model = models.named(value);
@@ -44,26 +45,37 @@ export async function verifyView({ service, models, argument }) {
 
   function open(way) {
     panel?.release();
+    waiting = null;
     outcome.replaceChildren();
-    panel = WAYS.find((one) => one.value === way).panel({ service, model, models, subject: () => name.value.trim(), send });
+    panel = WAYS.find((one) => one.value === way).panel({ service, model, models, subject, send });
     place.replaceChildren(panel.element);
+  }
+
+  /** The name that was typed; without one it is asked for, and there is none. */
+  function subject(help = "Enter the name above.") {
+    const typed = name.value.trim();
+    if (typed) return typed;
+    outcome.replaceChildren(verdict("unsure", "Who is it said to be?", help));
+    name.focus();
+    return null;
   }
 
   /** Ask the service, and show what it says. */
   async function send(fields, button = element("button")) {
-    const subject = name.value.trim();
-    if (!subject) {
-      outcome.replaceChildren(verdict("unsure", "Who is it said to be?", "Enter the name above."));
-      name.focus();
-      return null;
-    }
+    const claimed = subject("Enter the name above; what you recorded or chose is kept until then.");
+    waiting = claimed ? null : { fields, button };
+    if (!claimed) return null;
     const answer = await busy(button, outcome, () =>
-      service.post("v1/verify", { model: model.name, subject_id: subject, dim: slider.value, max_fmr: rate.value, ...fields }),
+      service.post("v1/verify", { model: model.name, subject_id: claimed, dim: slider.value, max_fmr: rate.value, ...fields }),
     );
-    if (answer) outcome.replaceChildren(...verifiedBoxes(answer, subject, model, models));
+    if (answer) outcome.replaceChildren(...verifiedBoxes(answer, claimed, model, models));
     outcome.scrollIntoView({ block: "nearest" });
     if (answer) say(answer.match ? "Match." : "No match.");
     return answer;
+  }
+
+  function sendWaiting() {
+    if (waiting && name.value.trim()) send(waiting.fields, waiting.button);
   }
 
   choose(options[0].name);
