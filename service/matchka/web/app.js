@@ -31,8 +31,7 @@ let shown = 0; // counts views, so that one that was slow to load does not repla
 
 async function refresh() {
   models = new Models(await service.get("v1/models"));
-  const count = models.subjects;
-  document.getElementById("state").textContent = `Ready: ${models.all.length} models, ${count.toLocaleString("en")} ${count === 1 ? "person" : "people"}`;
+  document.getElementById("state").textContent = `Ready: ${models.all.length} models. Enrolled: ${models.enrolled}`;
 }
 
 function go(name, argument = "") {

@@ -55,6 +55,43 @@ def test_view_has_no_violation_of_wcag_2_2_aa(
         assert len(result.response["passes"]) > 10
 
 
+DROP = """
+    async ({bytes, name, type}) => {
+      const dropped = new DataTransfer();
+      dropped.items.add(new File([new Uint8Array(bytes)], name, {type}));
+      for (const event of ["dragover", "drop"]) {
+        document.querySelector("footer").dispatchEvent(new DragEvent(event, {dataTransfer: dropped, bubbles: true}));
+      }
+    }
+"""
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_file_dropped_anywhere_is_taken_by_the_view_that_is_shown(
+    browser: Browser, service: RunningServer, voice_samples: Path
+) -> None:
+    sample = (voice_samples / "librivox" / "0930.wav").read_bytes()
+    dropped = {"bytes": list(sample), "name": "dropped.wav", "type": "audio/wav"}
+    with opened(browser.new_context(), f"{service.url}/#people") as found:
+        page = found.page
+        expect(page.get_by_role("heading", level=1, name="People")).to_be_visible(timeout=WAIT_MS)
+        page.evaluate(DROP, dropped)
+        expect(page.locator("ul.samples audio")).to_have_count(1, timeout=WAIT_MS)
+        page.get_by_role("link", name="Identify", exact=True).click()
+        expect(page.get_by_role("heading", level=1, name="Identify")).to_be_visible(timeout=WAIT_MS)
+        page.evaluate(DROP, dropped)
+        expect(page.locator(".verdict.good")).to_contain_text("This is ada", timeout=WAIT_MS)
+
+
+@pytest.mark.usefixtures("enrolled")
+def test_state_counts_who_is_enrolled_by_model(browser: Browser, service: RunningServer, face_samples: Path) -> None:
+    client = service.client()
+    client.enroll("seen-only", [face_samples / "obama" / "obama.jpg"], model="face")
+    with opened(browser.new_context(), service.url) as found:
+        expect(found.page.locator("#state")).to_contain_text("Enrolled: voice 1, face 1", timeout=WAIT_MS)
+    client.delete_subject("seen-only")
+
+
 @pytest.mark.usefixtures("enrolled")
 @pytest.mark.parametrize("view", VIEWS)
 def test_view_fits_a_narrow_screen(browser: Browser, service: RunningServer, voice_samples: Path, view: str) -> None:

@@ -75,7 +75,9 @@ export class Models {
     return this.all.filter((model) => model.outputOf(kind) && (inputKind === null || model.kind === inputKind));
   }
 
-  get subjects() {
-    return Math.max(0, ...this.all.map((model) => model.raw.subjects));
+  /** How many are enrolled, by the model that knows them: nobody counts whom several models know. */
+  get enrolled() {
+    const known = this.embedding.filter(({ raw }) => raw.subjects > 0);
+    return known.map(({ name, raw }) => `${name} ${raw.subjects.toLocaleString("en")}`).join(", ") || "nobody";
   }
 }
