@@ -32,6 +32,20 @@ class Device:
     programs: Mapping[str, Callable[[Path, int], Sequence[str]]]
     error: type[MatchkaError]
 
+    def require(self) -> str:
+        """The program that is preferred of those that are installed.
+
+        Raises: MatchkaError: of the device's class; none that is known is.
+        """
+        program = next((known for known in self.programs if shutil.which(known)), None)
+        if program is None:
+            raise self.error(
+                f"No program that uses a {self.name} is installed.",
+                value=", ".join(self.programs),
+                remedy=f"Install one of them, {INSTEAD}",
+            )
+        return program
+
     def take(self, seconds: int, watch: Callable[[Path, float], None]) -> bytes:
         """Take a sample.
 
@@ -43,13 +57,7 @@ class Device:
 
         Raises: MatchkaError: of the device's class; no program that is known is installed, or it fails.
         """
-        program = next((known for known in self.programs if shutil.which(known)), None)
-        if program is None:
-            raise self.error(
-                f"No program that uses a {self.name} is installed.",
-                value=", ".join(self.programs),
-                remedy=f"Install one of them, {INSTEAD}",
-            )
+        program = self.require()
         with tempfile.TemporaryDirectory(prefix="matchka-sample-") as folder:
             path = Path(folder) / self.file
             command = [str(shutil.which(program)), *self.programs[program](path, seconds)]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from matchka.cli.capture.recorder import record
+from matchka.cli.capture.recorder import MICROPHONE, record
 from matchka.cli.client.options import MaxFmr, Record, Url, connected
 from matchka.cli.output.report import NO_MATCH, Report, reporting, say
 from matchka.cli.output.scores import shown
@@ -45,6 +45,8 @@ def challenge(
         raise InvalidFieldError(
             "A clip comes from a file or from the microphone.", value=file, remedy="Leave out the file or --record."
         )
+    if file is None:
+        MICROPHONE.require()  # a phrase that nobody can answer is one of the few that may be open
     asking = Console(stderr=True)
     client = connected(url)
     given = client.challenge(subject_id, words)

@@ -82,6 +82,13 @@ def test_challenge_with_json_prints_the_answer_alone_to_the_standard_output(serv
     assert "say until" in done.stderr
 
 
+def test_challenge_without_a_program_that_records_exits_2_and_asks_for_no_phrase(server: SmallServer, tmp_path: Path):
+    done = run(server, "challenge", "ada", PATH=str(tmp_path))
+    assert done.exit_code == FAILED
+    assert "No program that uses a microphone" in done.stderr
+    assert "say until" not in done.stderr
+
+
 def test_challenge_with_a_file_that_is_not_there_exits_2(server: SmallServer, tmp_path: Path):
     done = run(server, "challenge", "ada", tmp_path / "none.wav")
     assert done.exit_code == FAILED
