@@ -123,6 +123,7 @@ def test_phrase_that_is_not_said_fails_and_the_page_tells_the_words_from_the_per
     box = page_of_reader.locator(".verdict.bad")
     expect(box).to_contain_text(wrong_words, timeout=WAIT_MS)
     expect(box).not_to_contain_text(wrong_person)
+    expect(box).to_contain_text("The voice is speaker's.")
     expect(phrase).to_have_text("")
     page_of_reader.get_by_role("button", name="Another phrase").click()
     file.set_input_files(voice_samples / "forever" / "input_4_16k.wav")

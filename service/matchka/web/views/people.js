@@ -7,6 +7,7 @@ import { SampleList } from "./sample_list.js";
 const PAGE = 100;
 /** What helps here, by the code of the problem, where the service's own remedy names fields of its interface. */
 const HELP = {
+  invalid_subject_id: ({ value }) => `A name has letters, digits and . _ : @ - here, and no spaces. ${shortened(value)}`.trim(),
   differs_from_subject: () => "Is it the right name? If it is, try again with a better sample; somebody with an administrator's key can enrol it all the same.",
   samples_differ: () => "Keep samples of one person only: throw the odd one away, and send the others.",
   likely_duplicate: ({ value }) => (value ? `It looks like ${value}: add the sample to that name.` : "Add the sample to the name that the person has here."),
@@ -185,6 +186,12 @@ function addPanel({ service, models, go, added }) {
 function inPlainWords(problem) {
   if (Object.hasOwn(HELP, problem.code)) problem.remedy = HELP[problem.code](problem);
   throw problem;
+}
+
+/** A name without what a name may not have, as a proposal; nothing where nothing is left of it. */
+function shortened(typed) {
+  const fitting = (typed ?? "").trim().replace(/[^\p{L}\p{N}._:@-]+/gu, "-").replace(/^-+|-+$/g, "");
+  return fitting ? `Such as ${fitting}.` : "";
 }
 
 function enrolledBox(done, go) {

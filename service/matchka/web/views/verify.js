@@ -126,7 +126,7 @@ function samplePanel({ service, model, send }) {
 function verifiedBoxes(answer, subject, model, models) {
   const measured = answer.threshold_measured ? "" : " (extrapolated: rarer than could be counted)";
   const rate = answer.match ? `At this threshold ${oneIn(answer.max_fmr)} others would pass${measured}.` : null;
-  const sure = answer.probability === null ? null : `Probability that it is the same: ${(100 * answer.probability).toFixed(1)} %, if both are as likely beforehand.`;
+  const sure = answer.probability === null ? null : `Probability that it is ${subject}: ${(100 * answer.probability).toFixed(1)} %, if both are as likely beforehand.`;
   const judge = "parts" in answer ? jointlyVerified : verifiedAlone;
   const { box, rows } = judge(answer, subject, models, [sure, rate], model);
   return [box, similarityBars(rows)].filter(Boolean);
@@ -139,6 +139,7 @@ function verifiedAlone(answer, subject, models, lines, model) {
   if (answer.head_turn && !answer.head_turn.match) {
     failed.push(answer.head_turn.same_person ? "The head did not turn as asked." : "The pictures do not show one person.");
   }
+  if (person && failed.length) failed.push(`The ${model.label.toLowerCase()} is ${subject}'s.`);
   if (person === false || (person === null && !failed.length)) failed.push(`It is not ${subject}, as far as the ${model.label.toLowerCase()} tells.`);
   const box = answer.match ? verdict("good", `Match: this is ${subject}`, ...lines) : verdict("bad", "No match", ...failed, ...lines);
   return { box, rows: [{ name: subject, ...answer }] };
