@@ -126,7 +126,7 @@ function samplePanel({ service, model, send }) {
 function verifiedBoxes(answer, subject, model, models) {
   const measured = answer.threshold_measured ? "" : " (extrapolated: rarer than could be counted)";
   const rate = answer.match ? `At this threshold ${oneIn(answer.max_fmr)} others would pass${measured}.` : null;
-  const sure = answer.probability === null ? null : `Probability that it is ${subject}: ${(100 * answer.probability).toFixed(1)} %, if both are as likely beforehand.`;
+  const sure = answer.probability === null ? null : `Probability that it is ${subject}: ${(100 * answer.probability).toFixed(1)} %, at even odds beforehand.`;
   const judge = "parts" in answer ? jointlyVerified : verifiedAlone;
   const { box, rows } = judge(answer, subject, models, [sure, rate], model);
   return [box, similarityBars(rows)].filter(Boolean);
