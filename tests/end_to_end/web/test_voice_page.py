@@ -165,6 +165,19 @@ def test_sample_without_a_name_waits_for_it(service: RunningServer, page_of_read
     service.client().delete_subject("named")
 
 
+def test_phrases_that_are_asked_for_too_often_are_refused_with_the_time_to_wait(
+    service: RunningServer, page_of_reader: Page, voice_samples: Path
+) -> None:
+    service.client().enroll("eager", [voice_samples / "librivox" / "0870.wav"])
+    for _ in range(3):
+        service.client().challenge("eager")
+    with opened(page_of_reader.context, f"{service.url}/#verify/eager") as found:
+        found.page.get_by_label("Spoken phrase").check()
+        found.page.get_by_role("button", name="Get a phrase").click()
+        expect(found.page.locator(".problem")).to_have_text(re.compile(r"Try again in \d+ s\."), timeout=WAIT_MS)
+    service.client().delete_subject("eager")
+
+
 def test_phrase_counts_its_time_down_and_goes_when_it_is_over(
     service: RunningServer, page_of_reader: Page, voice_samples: Path
 ) -> None:

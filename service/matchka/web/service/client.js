@@ -10,10 +10,14 @@ export class Problem extends Error {
     super(said.detail ?? `The service answered ${status}.`);
     this.status = status;
     this.code = said.code ?? "unknown";
-    this.remedy = said.remedy ?? "";
+    this.remedy = (said.remedy ?? "").replace("after the seconds in Retry-After", retryAfterS ? `in ${waitOf(retryAfterS)}` : "later");
     this.value = said.value ?? null;
-    this.retryAfterS = retryAfterS;
   }
+}
+
+/** How long it is, as people say it. */
+function waitOf(seconds) {
+  return seconds <= 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`;
 }
 
 /** The service did not answer at all. */
