@@ -46,7 +46,6 @@ ALLOWED = {
     "service/matchka/cli/client/options.py",
     "service/matchka/cli/client/sources.py",
     "service/matchka/cli/output/constellation.py",  # what the plot of a radio recording reads and writes
-    "service/matchka/cli/main.py",
     "service/matchka/client/answers/__init__.py",
     "service/matchka/client/answers/decisions.py",
     "service/matchka/client/answers/enrolment.py",
