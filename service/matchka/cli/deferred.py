@@ -1,13 +1,16 @@
 """Commands that are imported when they are called: what they need takes a second to load, and a client lacks it."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from matchka.cli.output.errors import reported_errors
+from matchka.cli.output.errors import reported_errors, usage_as_problem
+from matchka.cli.output.report import JSON_FLAG
 from matchka.errors import MissingPackageError, extra_required
 from matchka.runtime.audited_request import COMMAND, AuditedRequest, working_on
 
@@ -34,6 +37,24 @@ DEFERRED: Final[Mapping[str, tuple[str, str, str]]] = {
 class DeferringGroup(TyperGroup):
     """A group that lists the deferred commands by their names, and puts the real one in place of the one called."""
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line, as the base class does; with --json, what is wrong with it is a problem document too."""
+        given = sys.argv[1:] if args is None else args
+        run = partial(super().main, args, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
+        if not standalone_mode or JSON_FLAG not in given:
+            return run(standalone_mode=standalone_mode)
+        with usage_as_problem():
+            exit_code = run(standalone_mode=False)
+        sys.exit(exit_code)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command of some arguments, as the base class has it, imported."""
         name, command, rest = super().resolve_command(ctx, args)
@@ -44,7 +65,7 @@ class DeferringGroup(TyperGroup):
                 return name, loaded(name), rest
             except MissingPackageError:
                 return name, command, rest
-        with reported_errors("--json" in rest):
+        with reported_errors(JSON_FLAG in rest):
             command = loaded(name)
         called = " ".join([ctx.command_path, name, *rest[:1]])
         ctx.with_resource(working_on(AuditedRequest(None, called[:LONGEST_CALL], key_id=COMMAND)))

@@ -18,12 +18,13 @@ from rich.console import Console
 from matchka.cli.output.errors import reported_errors
 
 NO_MATCH: Final = 1
+JSON_FLAG: Final = "--json"
 JSON_OPTION: Final = inspect.Parameter(
     "json",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
     annotation=Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON document, and an error as another.")
+        bool, typer.Option(JSON_FLAG, help="Print the result as one JSON document, and an error as another.")
     ],
 )
 
@@ -49,11 +50,13 @@ class Report:
 
 def reporting(command: Callable[P, Report]) -> Callable[..., None]:
     """A command of Typer that reports what another one found; errors are reported likewise."""
+    signature = inspect.signature(command, eval_str=True)
+    options = options_of(signature)
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json = bool(kwargs.pop(JSON_OPTION.name))
-        with reported_errors(as_json):
+        with reported_errors(as_json, options):
             report = command(*args, **kwargs)
             if as_json:
                 typer.echo(text_of(report.document))
@@ -64,13 +67,23 @@ def reporting(command: Callable[P, Report]) -> Callable[..., None]:
         if report.exit_code:
             raise typer.Exit(report.exit_code)
 
-    signature = inspect.signature(command, eval_str=True)
     parameters = [*signature.parameters.values(), JSON_OPTION]
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # Typer reads it, no type names it
         parameters=parameters, return_annotation=None
     )
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def options_of(signature: inspect.Signature) -> frozenset[str]:
+    """The options of a command as fields are called: max_fmr of --max-fmr."""
+    marks = [mark for one in signature.parameters.values() for mark in getattr(one.annotation, "__metadata__", ())]
+    # Typer takes the first name for a default until it makes the command
+    names = [
+        name for mark in marks for name in (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
+    ]
+    flags = [name for name in names if isinstance(name, str) and name.startswith("--")]
+    return frozenset(flag.removeprefix("--").replace("-", "_") for flag in flags)
 
 
 def text_of(document: BaseModel | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:

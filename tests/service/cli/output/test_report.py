@@ -93,6 +93,21 @@ def test_refusal_with_json_is_one_problem_on_the_error_stream(small_server: Smal
     assert problem["remedy"]
 
 
+def test_refusal_speaks_to_people_of_options_and_commands_and_to_machines_of_fields(
+    small_server: SmallServer, tmp_path: Path
+):
+    (tmp_path / "a.wav").write_bytes(sample(31))
+    again = ("enroll", "spoken", tmp_path / "a.wav", "--mode", "create")
+    assert run(small_server, *again).exit_code == 0
+    assert "Send --mode append to add to them" in run(small_server, *again).stderr
+    assert "Send mode=append" in json.loads(run(small_server, *again, "--json").stderr)["remedy"]
+    assert "with `matchka subjects list`." in run(small_server, "subjects", "show", "nobody").stderr
+    too_high = run(small_server, "verify", "spoken", tmp_path / "a.wav", "--max-fmr", "2")
+    assert "--max-fmr" in too_high.stderr
+    assert "max_fmr" not in too_high.stderr
+    run(small_server, "subjects", "delete", "spoken")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -110,6 +125,37 @@ def test_failure_of_this_machine_with_json_is_a_problem_without_a_status(
     problem = json.loads(done.stderr)
     assert problem["code"] == code
     assert "status" not in problem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "command"),
+    [
+        (["verify"], "subject_id", "verify"),
+        (["embed", "a.wav", "--dim", "x"], "--dim", "embed"),
+        (["embed", "a.wav", "--dimm", "3"], "--dimm", "embed"),
+        (["embedd", "a.wav"], "embedd", ""),
+        (["gallery", "status", "--fast"], "--fast", "gallery status"),
+        (["audit", "export"], "--json", "audit export"),
+    ],
+)
+def test_command_line_that_is_wrong_is_a_problem_with_json_and_words_without(
+    small_server: SmallServer, arguments: list[str], named: str, command: str
+):
+    done = run(small_server, *arguments, "--json")
+    assert (done.exit_code, done.stdout) == (FAILED, "")
+    problem = json.loads(done.stderr)
+    assert (problem["code"], "status" in problem) == ("usage", False)
+    assert named in problem["detail"]
+    assert f" {command} --help`".replace("  ", " ") in problem["remedy"]
+    if "--json" not in problem["detail"]:
+        told = run(small_server, *arguments)
+        assert (told.exit_code, told.stderr.startswith("Usage: ")) == (FAILED, True)
+
+
+def test_exit_codes_and_help_are_the_same_with_json(small_server: SmallServer):
+    assert run(small_server, "subjects", "list", "--json").exit_code == 0
+    helped = run(small_server, "verify", "--json", "--help")
+    assert (helped.exit_code, "--max-fmr" in helped.stdout) == (0, True)
 
 
 def test_problem_of_the_service_keeps_its_code_and_one_of_ours_has_the_name_of_its_class():
