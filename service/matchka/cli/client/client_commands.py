@@ -1,6 +1,7 @@
 """The client commands of `matchka`: enrol, decide, embed. Tables for people, exit codes for scripts."""
 
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,12 +30,12 @@ from matchka.cli.client.options import (
 )
 from matchka.cli.client.sources import sample_of, samples_of
 from matchka.cli.enrolment.display import show_summary
-from matchka.cli.enrolment.enrol_people import Run, enrol_people
-from matchka.cli.enrolment.options import Jobs, JournalFile, OutcomeFile, PatienceS, People, require_no_subject
+from matchka.cli.enrolment.enrol_people import enrol_people
+from matchka.cli.enrolment.options import Anew, Jobs, JournalFile, OutcomeFile, PatienceS, People, RunOptions
 from matchka.cli.enrolment.requests import Terms
 from matchka.cli.output.decision_table import decision_table
 from matchka.cli.output.model_tables import memory_of, tables_of
-from matchka.cli.output.report import NO_MATCH, Report, reporting, say, unsaid
+from matchka.cli.output.report import NO_MATCH, Report, options_of, reporting, say, unsaid
 from matchka.cli.output.scores import shown
 from matchka.client.answers import (
     EmbedAnswer,
@@ -96,21 +97,23 @@ def enroll(
     record: Record = None,
     camera: Camera = False,
     people: People = None,
-    jobs: Jobs = 4,
+    jobs: Jobs = None,
     journal: JournalFile = None,
     report: OutcomeFile = None,
-    patience_s: PatienceS = 300.0,
+    patience_s: PatienceS = None,
+    anew: Anew = False,
     url: Url = None,
 ) -> Report:
     """Enrol a subject from one or more samples, or the people of a file. Exit code 1: samples of theirs failed."""
     console = Console(stderr=True)
     client = connected(url, console)  # pauses are told above the progress bar
+    options = RunOptions(jobs, patience_s, journal, report, anew, options_of(signature(enroll)))
     if people is not None:
-        require_no_subject({"SUBJECT_ID": subject_id, "--mode": mode, "--on-error": on_error})
+        run = options.run_beside(SUBJECT_ID=subject_id, mode=mode, on_error=on_error, record=record, camera=camera)
         terms = Terms((face, sample_format), on_duplicate, force, consent, purpose, expires_at)
-        run = Run(jobs, patience_s, journal, report)
         done = enrol_people(client, people, lambda file: model or model_for(file), terms, run, console)
         return Report(done, lambda console: show_summary(console, done), done.exit_code)
+    options.require_none()
     if subject_id is None:
         raise MissingFieldError(
             "There is nobody to enrol.", value="subject_id", remedy="Name a subject, or a file of people with --from."

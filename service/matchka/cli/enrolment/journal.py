@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from matchka.cli.enrolment.errors import JournalError
 from matchka.cli.enrolment.people_file import Row
@@ -20,6 +21,8 @@ from matchka.cli.enrolment.people_file import Row
 SUFFIX: Final = ".journal"
 NAME: Final = "matchka enroll"
 VERSION: Final = 1
+ANEW: Final = "anew"  # begins the line from which on all is enrolled anew; programs from before it read over it
+RUN_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Entry:
         file: as the row names it.
         digest: sha256 of its bytes, in hexadecimal.
         template_id: None where the service had it before, and did not tell which.
+        similar_subjects: who may be the same person, as it was told then; journals of older versions have none.
     """
 
     subject_id: str
@@ -41,23 +45,32 @@ class Entry:
     file: str
     digest: str
     template_id: str | None
+    similar_subjects: str = ""
 
 
 class Journal:
-    """The samples that are known to be enrolled. Threads may share it. Made by opened_journal()."""
+    """The samples that are known to be enrolled. Threads may share it. Made by opened_journal().
 
-    def __init__(self, path: Path, descriptor: int, entries: Iterable[Entry]) -> None:
+    Attributes: begun: a name of when all was enrolled anew, of which requests have other keys than before; or empty.
+    """
+
+    def __init__(self, path: Path, descriptor: int, entries: Iterable[Entry], begun: str = "") -> None:
+        self.begun = begun
         self._path = path
         self._descriptor = descriptor
         self._lock = Lock()
-        self._enrolled: set[tuple[str, str, str, str]] = set()
+        self._enrolled: dict[tuple[str, str, str, str], Entry] = {}
         self._newest: dict[tuple[str, str, str], Entry] = {}
         for entry in entries:
             self._note(entry)
 
-    def has(self, row: Row, version: str, digest: str) -> bool:
-        """Whether a sample of these bytes is enrolled of the subject of a row, by a version of its model."""
-        return (row.subject_id, row.model, version, digest) in self._enrolled
+    def enrolled(self, row: Row, version: str, digest: str) -> Entry | None:
+        """The sample of these bytes that is enrolled of the subject of a row, by a version of its model."""
+        return self._enrolled.get((row.subject_id, row.model, version, digest))
+
+    def subjects(self, model: str, version: str) -> set[str]:
+        """Those of whom a version of a model has samples."""
+        return {subject for subject, *by, _ in self._enrolled if by == [model, version]}
 
     def earlier(self, row: Row, digest: str) -> Entry | None:
         """What was enrolled of the file of a row when it held other bytes."""
@@ -70,25 +83,26 @@ class Journal:
         Raises: JournalError: it cannot be written.
         """
         added = list(entries)
-        text = "".join(_line(asdict(entry)) for entry in added)
+        text = "".join(_line(_fields(entry)) for entry in added)
         with self._lock:
             _write(self._path, self._descriptor, text)
             for entry in added:
                 self._note(entry)
 
     def _note(self, entry: Entry) -> None:
-        self._enrolled.add((entry.subject_id, entry.model, entry.version, entry.digest))
+        self._enrolled[entry.subject_id, entry.model, entry.version, entry.digest] = entry
         self._newest[entry.subject_id, entry.model, entry.file] = entry
 
 
 @contextmanager
-def opened_journal(path: Path, url: str, key_id: str | None) -> Iterator[Journal]:
+def opened_journal(path: Path, url: str, key_id: str | None, anew: bool = False) -> Iterator[Journal]:
     """The journal of a service and a key, made where there is none.
 
     Args:
         path: of the file.
         url: the service's.
         key_id: of the key, which may be of a tenant that has enrolled nobody; None: that of the service's own tenant.
+        anew: what was enrolled until now does not count.
 
     Raises: JournalError: it is none, that of another service or key, or cannot be opened.
     """
@@ -101,12 +115,17 @@ def opened_journal(path: Path, url: str, key_id: str | None) -> Iterator[Journal
             remedy=f"Name a file that can be written with --journal ({error.strerror}).",
         ) from error
     try:
-        yield _read(path, descriptor, url, key_id)
+        entries, begun = _read(path, descriptor, url, key_id)
+        if anew:
+            entries, begun = [], token_hex(RUN_BYTES)
+            _write(path, descriptor, _line({ANEW: begun}))
+        yield Journal(path, descriptor, entries, begun)
     finally:
         os.close(descriptor)
 
 
-def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> Journal:
+def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> tuple[list[Entry], str]:
+    """What was enrolled since all was last enrolled anew, and the name of that."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise _no_journal(path)
     with open(descriptor, "rb", closefd=False) as file:
@@ -115,11 +134,18 @@ def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> Journal:
     if not lines and header.encode().startswith(first):  # new, or interrupted in its first line
         os.ftruncate(descriptor, 0)
         _write(path, descriptor, header)
-        return Journal(path, descriptor, ())
+        return [], ""
     _require_of(path, first, url, key_id)
     if lines and lines[-1]:  # interrupted in its last line, whose sample is sent again
         _write(path, descriptor, "\n")
-    return Journal(path, descriptor, [entry for entry in map(_entry, lines) if entry is not None])
+    entries: list[Entry] = []
+    begun = ""
+    for fields in filter(None, map(_fields_of, lines)):
+        if isinstance(named := fields.get(ANEW), str):
+            entries, begun = [], named
+        elif (entry := _entry(fields)) is not None:
+            entries.append(entry)
+    return entries, begun
 
 
 def _require_of(path: Path, first: bytes, url: str, key_id: str | None) -> None:
@@ -157,14 +183,29 @@ def _no_journal(path: Path) -> JournalError:
     )
 
 
-def _entry(line: bytes) -> Entry | None:
-    """The sample of a line; None where the line is not whole."""
+def _fields_of(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it is not whole."""
     try:
-        entry = Entry(**json.loads(line))
-    except (ValueError, TypeError):
+        fields = json.loads(line)
+    except ValueError:
         return None
-    texts = (entry.subject_id, entry.model, entry.version, entry.file, entry.digest)
+    return fields if isinstance(fields, dict) else None
+
+
+def _entry(fields: dict[str, Any]) -> Entry | None:
+    """The sample of a line; None where it is of none."""
+    try:
+        entry = Entry(**fields)
+    except TypeError:
+        return None
+    texts = (entry.subject_id, entry.model, entry.version, entry.file, entry.digest, entry.similar_subjects)
     return entry if all(isinstance(text, str) for text in texts) else None
+
+
+def _fields(entry: Entry) -> dict[str, object]:
+    """What is written of a sample; a program of before similar_subjects reads every line without them."""
+    found = asdict(entry)
+    return found if entry.similar_subjects else {name: found[name] for name in found if name != "similar_subjects"}
 
 
 def _line(fields: dict[str, object]) -> str:

@@ -41,6 +41,7 @@ class Outcome:
         detail: what is to be known, one sentence.
         remedy: what can be done about it.
         similar_subjects: others who may be the same person, with a space between them; on the first row of a request.
+            Of a row that an earlier run enrolled: as it was told then.
     """
 
     line: int
@@ -134,7 +135,7 @@ class Tally:
         rows: to enrol.
         counts: of each status.
         failures: all of them.
-        notes: outcomes of samples that are enrolled of which more is to be known.
+        notes: outcomes of samples that this run enrolled of which more is to be known.
     """
 
     rows: int
@@ -153,7 +154,7 @@ class Tally:
             self.counts[outcome.status] += 1
             if outcome.status is Status.FAILED:
                 self.failures.append(outcome)
-            elif outcome.detail or outcome.similar_subjects:
+            elif outcome.status is Status.ENROLLED and (outcome.detail or outcome.similar_subjects):
                 self.notes.append(outcome)
 
     def summary(self) -> PeopleEnrolled:

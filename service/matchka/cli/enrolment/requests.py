@@ -81,15 +81,16 @@ def halves(piece: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:
     yield piece[middle:]
 
 
-def idempotency_key(piece: Sequence[Loaded], version: str, terms: Terms) -> str:
+def idempotency_key(piece: Sequence[Loaded], version: str, terms: Terms, begun: str = "") -> str:
     """A key of what is asked for: that of the same request in every run, and of no other.
 
     Args:
         piece: samples of one subject and model.
         version: of the model: what is enrolled anew by the next one is another request.
         terms: of the enrolment.
+        begun: see Journal: what was deleted since its request was answered is enrolled by another one.
     """
     first = piece[0].row
     asked = [first.subject_id, first.model, version, asdict(terms), [one.digest for one in piece]]
-    content = json.dumps(["matchka enroll", *asked], default=datetime.isoformat)
+    content = json.dumps(["matchka enroll", *asked, *filter(None, [begun])], default=datetime.isoformat)
     return hashlib.sha256(content.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """The enrolment of one subject after the other: what is sent, what is waited for, and what every answer means."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Event, Lock
 from typing import Final
 
@@ -9,6 +9,7 @@ from matchka.cli.enrolment.journal import Entry, Journal
 from matchka.cli.enrolment.outcomes import Outcome, Status, outcome_of
 from matchka.cli.enrolment.people_file import PeopleFile, Row
 from matchka.cli.enrolment.requests import Loaded, Terms, UnusableFileError, fits, halves, idempotency_key, load
+from matchka.cli.output.own_words import in_own_words
 from matchka.client import Client
 from matchka.client.answers import EnrollAnswer
 from matchka.errors import MatchkaError, RequestFailedError, ServiceUnreachableError
@@ -19,7 +20,9 @@ SUBJECT_WAITS: Final = "too_many_attempts"  # 429 of one subject; all others are
 TOO_LARGE: Final = ("body_too_large", "too_many_files")
 PRESENT: Final = "duplicate_sample"
 UNDONE: Final = "enrolment_undone"
-UNDONE_REMEDY: Final = "To enrol it anew before a day has passed, name it alone: `matchka enroll SUBJECT FILE`."
+UNDONE_REMEDY: Final = (
+    "To enrol it anew, name it alone, `matchka enroll SUBJECT FILE`; or, all who were deleted, add --anew."
+)
 
 
 class InterruptedSendingError(Exception):
@@ -71,6 +74,7 @@ class Sender:
         journal: of what is enrolled.
         patience: with the service.
         stop: set where nothing more is to be sent.
+        options: of the command, as fields are called, which refusals name in place of fields.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Sender:
         journal: Journal,
         patience: Patience,
         stop: Event,
+        options: Collection[str] = (),
     ) -> None:
         self._client = client
         self._people = people
@@ -90,6 +95,7 @@ class Sender:
         self._journal = journal
         self._patience = patience
         self._stop = stop
+        self._options = options
 
     def outcomes(self, rows: Sequence[Row]) -> Iterator[list[Outcome]]:
         """Enrol the samples of one subject and model that are not enrolled yet.
@@ -111,8 +117,10 @@ class Sender:
             if not fits(piece, one):
                 yield from self._sent(piece)
                 piece = []
-            if self._journal.has(row, self._versions[row.model], one.digest):
-                yield [outcome_of(row, Status.PRESENT)]
+            before = self._journal.enrolled(row, self._versions[row.model], one.digest)
+            if before is not None:
+                told = {"template_id": before.template_id or "", "similar_subjects": before.similar_subjects}
+                yield [outcome_of(row, Status.PRESENT, **told)]
             else:
                 piece.append(one)
         if piece:
@@ -159,7 +167,7 @@ class Sender:
                     consent=terms.consent,
                     purpose=terms.purpose,
                     expires_at=terms.expires_at,
-                    idempotency_key=idempotency_key(piece, version, terms),
+                    idempotency_key=idempotency_key(piece, version, terms, self._journal.begun),
                 )
             except ServiceUnreachableError as error:
                 self._patience.require(error)
@@ -184,7 +192,7 @@ class Sender:
         for place, one in enumerate(piece, start=1):
             if place in skipped:
                 problem = skipped[place]
-                found.append(_judged(one.row, problem.code, problem.detail, problem.remedy))
+                found.append(self._judged(one.row, problem.code, problem.detail, problem.remedy))
                 continue
             earlier = self._journal.earlier(one.row, one.digest)
             detail = remedy = ""
@@ -209,7 +217,13 @@ class Sender:
             (skipped[place].code, skipped[place].detail, skipped[place].remedy) if place in skipped else whole
             for place in range(1, len(piece) + 1)
         )
-        return [_judged(one.row, *reason) for one, reason in zip(piece, reasons, strict=True)]
+        return [self._judged(one.row, *reason) for one, reason in zip(piece, reasons, strict=True)]
+
+    def _judged(self, row: Row, code: str, detail: str, remedy: str) -> Outcome:
+        if code == PRESENT:
+            return outcome_of(row, Status.PRESENT)
+        told = {"detail": in_own_words(detail, self._options), "remedy": in_own_words(remedy, self._options)}
+        return outcome_of(row, Status.FAILED, code=code, **told)
 
 
 def ends_all(error: MatchkaError) -> bool:
@@ -229,12 +243,7 @@ def _names_too_few(piece: Sequence[Loaded], error: RequestFailedError) -> bool:
     return error.code == PRESENT and len(error.skipped) < len(piece)
 
 
-def _judged(row: Row, code: str, detail: str, remedy: str) -> Outcome:
-    if code == PRESENT:
-        return outcome_of(row, Status.PRESENT)
-    return outcome_of(row, Status.FAILED, code=code, detail=detail, remedy=remedy)
-
-
 def _entry(one: Loaded, version: str, outcome: Outcome) -> Entry:
     row = one.row
-    return Entry(row.subject_id, row.model, version, row.file, one.digest, outcome.template_id or None)
+    template_id = outcome.template_id or None
+    return Entry(row.subject_id, row.model, version, row.file, one.digest, template_id, outcome.similar_subjects)

@@ -28,9 +28,13 @@ def port_of(server: SmallServer) -> int:
     return int(server.url.rpartition(":")[2])
 
 
-def report_of(path: Path) -> dict[str, tuple[str, str]]:
+def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        return {row["file"]: (row["status"], row["code"]) for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
+
+
+def report_of(path: Path) -> dict[str, tuple[str, str]]:
+    return {row["file"]: (row["status"], row["code"]) for row in rows_of(path)}
 
 
 @pytest.fixture
@@ -90,6 +94,7 @@ def test_bad_rows_are_told_and_mended_ones_alone_are_enrolled(server: SmallServe
     assert found["1-0.wav"] == ("present", "")
     assert stored(server.client()) == {"p:1": 2, "p:2": 1, "p:3": 1}
     assert f"line 3, p:2, 2-0.wav: {tmp_path / '2-0.wav'} cannot be read" in done.stdout
+    assert "a key with the scope admin may send --force." in done.stdout
 
     for name, data in (("2-0", sample(2)), ("3-1", sample(3, 1)), ("4-1", sample(4, 1))):
         (tmp_path / f"{name}.wav").write_bytes(data)
@@ -102,6 +107,26 @@ def test_bad_rows_are_told_and_mended_ones_alone_are_enrolled(server: SmallServe
     )
     assert (again.exit_code, counts["enrolled"], counts["present"]) == (0, 5, 5), again.output
     assert stored(server.client()) == {"p:1": 2, "p:2": 2, "p:3": 2, "p:4": 2, "p:6": 1}
+
+
+def test_report_of_a_run_that_goes_on_has_what_the_runs_before_it_were_answered(server: SmallServer, tmp_path: Path):
+    people = write_people(tmp_path, 2, 2)
+    with people.open("a") as file:
+        file.write("twin,1-0.wav\n")  # of p:1, under another name
+    command = ("enroll", "--from", people, "--report", tmp_path / "report.csv", "--jobs", 1)
+    assert run(server, *command).exit_code == 0
+    first = rows_of(tmp_path / "report.csv")
+    assert [row["similar_subjects"] for row in first if row["subject_id"] == "twin"] == ["p:1"]
+    assert all(row["template_id"] for row in first)
+
+    (tmp_path / "2-2.wav").write_bytes(sample(2, 2))
+    with people.open("a") as file:
+        file.write("p:2,2-2.wav\n")
+    done = run(server, *command, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["notes"]) == (0, []), done.output
+    *known, new = sorted(rows_of(tmp_path / "report.csv"), key=lambda row: int(row["line"]))
+    assert new["status"] == "enrolled"
+    assert known == [{**row, "status": "present"} for row in sorted(first, key=lambda row: int(row["line"]))]
 
 
 def test_run_without_its_journal_or_against_its_order_enrols_nothing_twice(server: SmallServer, tmp_path: Path):
@@ -121,8 +146,7 @@ def test_run_without_its_journal_or_against_its_order_enrols_nothing_twice(serve
 def test_file_that_changed_since_is_enrolled_beside_the_one_before_which_is_told(server: SmallServer, tmp_path: Path):
     people = write_people(tmp_path, 1, 2)
     assert run(server, "enroll", "--from", people, "--report", tmp_path / "report.csv").exit_code == 0
-    with (tmp_path / "report.csv").open(newline="") as file:
-        template = next(row["template_id"] for row in csv.DictReader(file) if row["file"] == "1-0.wav")
+    template = next(row["template_id"] for row in rows_of(tmp_path / "report.csv") if row["file"] == "1-0.wav")
     (tmp_path / "1-0.wav").write_bytes(sample(1, 7))
     done = run(server, "enroll", "--from", people)
     assert done.exit_code == 0
@@ -130,6 +154,31 @@ def test_file_that_changed_since_is_enrolled_beside_the_one_before_which_is_told
     assert f"The file was changed; what it held before stays enrolled. {remedy}" in done.stdout
     assert stored(server.client()) == {"p:1": 3}
     assert run(server, "subjects", "delete-template", template).exit_code == 0
+
+
+def test_people_who_were_deleted_are_enrolled_again_only_where_that_is_said(server: SmallServer, tmp_path: Path):
+    people, journal = write_people(tmp_path, 3, 2), tmp_path / "people.csv.journal"
+    assert run(server, "enroll", "--from", people).exit_code == 0
+    with server.client() as client:
+        client.delete_subject("p:2")
+    told = run(server, "enroll", "--from", people, "--json")
+    assert (told.exit_code, json.loads(told.stdout)["present"]) == (0, 6)
+    assert "voice: 3 of these people are enrolled, by the journal; the service has 2 in all." in told.stderr
+    known = journal.read_text()
+    journal.unlink()
+    refused = run(server, "enroll", "--from", people, "--json")
+    failures = json.loads(refused.stdout)["failures"]
+    assert [(one["subject_id"], one["code"], "add --anew" in one["remedy"]) for one in failures] == [
+        ("p:2", "enrolment_undone", True)
+    ] * 2
+    assert stored(server.client()) == {"p:1": 2, "p:3": 2}
+
+    journal.write_text(known)
+    done = run(server, "enroll", "--from", people, "--anew", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["enrolled"], "journal" in done.stderr) == (0, 2, False), done.output
+    again = run(server, "enroll", "--from", people, "--json")
+    assert (json.loads(again.stdout)["present"], "journal" in again.stderr) == (6, False)
+    assert stored(server.client()) == {"p:1": 2, "p:2": 2, "p:3": 2}
 
 
 def test_subject_with_more_files_than_a_request_takes_is_enrolled_whole(
@@ -204,6 +253,8 @@ def test_what_cannot_be_run_is_refused_before_anything_is_sent(server: SmallServ
     for more, told in (
         (("ada",), "SUBJECT_ID does not go with --from"),
         (("--mode", "create"), "--mode does not go with --from"),
+        (("--record", 1), "--record does not go with --from"),
+        (("--camera",), "--camera does not go with --from"),
         (("--model", "own"), "line 2: The service has no such model; it has voice."),
         (("--report", tmp_path / "none" / "report.csv"), "The report cannot be written"),
         (("--report", people), "The report would take the place of what is read"),
@@ -217,6 +268,20 @@ def test_what_cannot_be_run_is_refused_before_anything_is_sent(server: SmallServ
     done = run(server, "enroll", "--from", people)
     assert (done.exit_code, f"{people}, line 4: subject_id" in done.stderr) == (2, True), done.output
     assert run(server, "enroll").exit_code == 2
+    assert stored(server.client()) == {}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--report", "report.csv"), ("--journal", "own"), ("--jobs", 4), ("--patience", 0), ("--anew",)],
+    ids=lambda one: one[0],
+)
+def test_option_of_a_file_of_people_is_refused_where_one_subject_is_enrolled(
+    server: SmallServer, tmp_path: Path, option: tuple[object, ...]
+):
+    (tmp_path / "ada.wav").write_bytes(sample(1))
+    done = run(server, "enroll", "ada", tmp_path / "ada.wav", *option)
+    assert (done.exit_code, f"{option[0]} belongs to --from" in done.stderr) == (2, True), done.output
     assert stored(server.client()) == {}
 
 

@@ -1,5 +1,6 @@
 """What the journal remembers, whatever it was interrupted in."""
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from matchka.cli.enrolment.people_file import Row
 
 URL = "http://127.0.0.1:1"
 KEY_ID = "0123456789ab"
-ENTRIES = [Entry("ada", "voice", "1.0.0", "ä.wav", "00", "t1"), Entry("ben", "voice", "1.0.0", "b.wav", "11", None)]
+ENTRIES = [
+    Entry("ada", "voice", "1.0.0", "ä.wav", "00", "t1", "ben eve"),
+    Entry("ben", "voice", "1.0.0", "b.wav", "11", None),
+]
 
 
 def row(entry: Entry) -> Row:
@@ -20,7 +24,7 @@ def row(entry: Entry) -> Row:
 
 def known(path: Path) -> list[bool]:
     with opened_journal(path, URL, KEY_ID) as journal:
-        return [journal.has(row(entry), entry.version, entry.digest) for entry in ENTRIES]
+        return [journal.enrolled(row(entry), entry.version, entry.digest) == entry for entry in ENTRIES]
 
 
 def write(path: Path, entries: list[Entry] = ENTRIES) -> bytes:
@@ -35,10 +39,10 @@ def test_journal_that_is_opened_again_has_what_was_added_and_nothing_else(tmp_pa
     write(tmp_path / "a", ENTRIES[1:])
     assert known(tmp_path / "a") == [True, True]
     with opened_journal(tmp_path / "a", URL, KEY_ID) as journal:
-        assert not journal.has(Row(2, "eve", "voice", "ä.wav"), "1.0.0", "00")
-        assert not journal.has(Row(2, "ada", "face", "ä.wav"), "1.0.0", "00")
-        assert not journal.has(row(ENTRIES[0]), "2.0.0", "00")
-        assert journal.has(Row(2, "ada", "voice", "moved.wav"), "1.0.0", "00")
+        assert journal.enrolled(Row(2, "eve", "voice", "ä.wav"), "1.0.0", "00") is None
+        assert journal.enrolled(Row(2, "ada", "face", "ä.wav"), "1.0.0", "00") is None
+        assert journal.enrolled(row(ENTRIES[0]), "2.0.0", "00") is None
+        assert journal.enrolled(Row(2, "ada", "voice", "moved.wav"), "1.0.0", "00") == ENTRIES[0]
         assert journal.earlier(row(ENTRIES[0]), "00") is None
         assert journal.earlier(row(ENTRIES[0]), "22") == ENTRIES[0]
 
@@ -53,6 +57,30 @@ def test_journal_that_was_cut_anywhere_keeps_its_whole_lines_and_goes_on(tmp_pat
         assert known(path) == [size >= ends[1] - 1, size >= ends[2] - 1], size
         write(path, ENTRIES[1:])
         assert known(path) == [size >= ends[1] - 1, True], size
+
+
+def test_journal_from_before_similar_subjects_were_kept_is_read_as_it_is(tmp_path: Path):
+    old = {"subject_id": "ben", "model": "voice", "version": "1.0.0", "file": "b.wav", "digest": "11"}
+    path = tmp_path / "a"
+    write(path, [])
+    path.write_text(path.read_text() + json.dumps({**old, "template_id": None}) + "\n")
+    assert known(path) == [False, True]
+    last = json.loads(write(path, ENTRIES[1:]).splitlines()[-1])
+    assert last == {**old, "template_id": None}  # which a program of that time reads
+
+
+def test_journal_begun_anew_has_forgotten_what_was_before_and_keeps_its_name(tmp_path: Path):
+    write(tmp_path / "a", ENTRIES[:1])
+    with opened_journal(tmp_path / "a", URL, KEY_ID, anew=True) as journal:
+        begun = journal.begun
+        assert journal.enrolled(row(ENTRIES[0]), "1.0.0", "00") is None
+        journal.add(ENTRIES[1:])
+    with opened_journal(tmp_path / "a", URL, KEY_ID) as journal:
+        assert (len(begun), journal.begun) == (32, begun)
+        assert journal.subjects("voice", "1.0.0") == {"ben"}
+    assert known(tmp_path / "a") == [False, True]
+    with opened_journal(tmp_path / "a", URL, KEY_ID, anew=True) as journal:
+        assert journal.begun not in ("", begun)
 
 
 @pytest.mark.parametrize("text", ["subject_id,file\n", "[]\n", '{"journal": "matchka enroll", "version": 9}\n', "\n"])

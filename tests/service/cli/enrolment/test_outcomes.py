@@ -12,7 +12,7 @@ from matchka.cli.enrolment.outcomes import INTERRUPTED, Outcome, Status, Tally, 
 
 STORED = Outcome(2, "ada", "ä,1.wav", "voice", Status.ENROLLED, template_id="t1")
 NOTED = Outcome(3, "ben", "b.wav", "voice", Status.ENROLLED, similar_subjects="ada eve")
-PRESENT = Outcome(4, "ada", "c.wav", "voice", Status.PRESENT)
+PRESENT = Outcome(4, "ada", "c.wav", "voice", Status.PRESENT, template_id="t0", similar_subjects="carl")
 FAILED = Outcome(5, "eve", "[d].wav", "voice", Status.FAILED, code="silence", detail="Silent.", remedy="Speak.")
 
 
@@ -56,6 +56,7 @@ def test_summary_has_counts_and_what_is_to_be_known():
     assert "line 3, ben, b.wav: may be the same person as ada eve\n" in text
     assert "Run the same command again to go on" in text
     assert "ä,1.wav" not in text
+    assert "carl" not in text  # which the run that enrolled it said
 
 
 def test_summary_of_many_failures_shows_the_first_and_how_many_more():

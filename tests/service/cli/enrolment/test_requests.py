@@ -74,5 +74,7 @@ def test_key_is_that_of_the_request_and_of_no_other():
     keys.append(idempotency_key([loaded(1)], "2.0.0", Terms()))
     assert len(set(keys)) == len(others) + 1
     moved = replace(loaded(1), row=replace(ROW, line=9, file="elsewhere.wav"))
+    keys.append(idempotency_key([loaded(1)], "1.0.0", Terms(), "begun"))
+    assert len(set(keys)) == len(keys)
     assert idempotency_key([moved], "1.0.0", Terms()) == keys[0]
     assert all(key.isascii() and key.isprintable() and len(key) <= 255 for key in keys)
