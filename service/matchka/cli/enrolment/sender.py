@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import Event, Lock
 from typing import Final
 
@@ -19,6 +20,7 @@ NO_ROOM: Final = (429, 503)
 SUBJECT_WAITS: Final = "too_many_attempts"  # 429 of one subject; all others are of the key or the service
 TOO_LARGE: Final = ("body_too_large", "too_many_files")
 PRESENT: Final = "duplicate_sample"
+DUPLICATE: Final = "likely_duplicate"
 UNDONE: Final = "enrolment_undone"
 UNDONE_REMEDY: Final = (
     "To enrol it anew, name it alone, `matchka enroll SUBJECT FILE`; or, all who were deleted, add --anew."
@@ -217,7 +219,11 @@ class Sender:
             (skipped[place].code, skipped[place].detail, skipped[place].remedy) if place in skipped else whole
             for place in range(1, len(piece) + 1)
         )
-        return [self._judged(one.row, *reason) for one, reason in zip(piece, reasons, strict=True)]
+        found = [self._judged(one.row, *reason) for one, reason in zip(piece, reasons, strict=True)]
+        first = next((place for place, one in enumerate(found) if one.code == DUPLICATE), None)
+        if first is not None:  # told once, as those that are only reported
+            found[first] = replace(found[first], similar_subjects=names_of(error.value))
+        return found
 
     def _judged(self, row: Row, code: str, detail: str, remedy: str) -> Outcome:
         if code == PRESENT:
@@ -241,6 +247,13 @@ def ends_all(error: MatchkaError) -> bool:
 def _names_too_few(piece: Sequence[Loaded], error: RequestFailedError) -> bool:
     """Whether copies were found by a service that does not say which of the files they are."""
     return error.code == PRESENT and len(error.skipped) < len(piece)
+
+
+def names_of(value: str | None) -> str:
+    """Whom a likely duplicate may be, with a space between them; of a value that was cut, those that are whole."""
+    names, cut, _ = (value or "").partition("…")
+    whole = names.split(", ")[: -1 if cut else None]
+    return " ".join(whole)
 
 
 def _entry(one: Loaded, version: str, outcome: Outcome) -> Entry:

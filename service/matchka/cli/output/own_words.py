@@ -10,6 +10,7 @@ COMMANDS: Final = {
     "GET /v1/keys": "`matchka keys list`",
     "POST /v1/challenges": "`matchka challenge`",
 }
+OF_FIELDS: Final = ("/docs describes every field", "--help describes every option")
 CALL: Final = re.compile(rf"(?:{'|'.join(COMMANDS)})(?![\w/])")
 
 
@@ -25,12 +26,19 @@ def in_own_words(text: str, options: Collection[str]) -> str:
     >>> in_own_words("List them with GET /v1/subjects; max_fmr is usual.", {"dim"})
     'List them with `matchka subjects list`; max_fmr is usual.'
     """
-    text = CALL.sub(lambda found: COMMANDS[found[0]], text)
+    text = CALL.sub(lambda found: COMMANDS[found[0]], text).replace(*OF_FIELDS)
     every = sorted(options, key=len, reverse=True)
-    # a single word is one of English as well, but where something is set to it or it is to be left out
+    # a single word is one of English as well, but where something is set to it, or it is to be sent or left out
     one, long = _one_of(every), _one_of([name for name in every if "_" in name])
-    asked = rf"(?P<set>{one})=(?P<value>[\w.+]*\w)|(?P<left>{one})(?= out\b)|(?P<bare>{long})"
-    return re.sub(rf"(?:the field )?(?<![\w-])(?:{asked})(?!\w)", _option, text)
+    asked = (
+        rf"(?P<set>{one})=(?P<value>[\w.+]*\w)",
+        rf"(?:[Tt]he field )(?P<field>{one})",
+        rf"(?<=[Ss]end )(?P<sent>{one})(?=:| and )",
+        rf"(?<= and )(?P<and>{one})(?=:)",
+        rf"(?P<left>{one})(?= out\b)",
+        rf"(?P<bare>{long})",
+    )
+    return re.sub(rf"(?<![\w-])(?:{'|'.join(asked)})(?!\w)", _option, text)
 
 
 def _one_of(names: Collection[str]) -> str:
@@ -39,6 +47,7 @@ def _one_of(names: Collection[str]) -> str:
 
 
 def _option(found: re.Match[str]) -> str:
-    name, value = found["set"] or found["left"] or found["bare"], found["value"]
+    names = (found[group] for group in ("set", "field", "sent", "and", "left", "bare"))
+    name, value = next(filter(None, names)), found["value"]
     flag = f"--{name.replace('_', '-')}"
     return flag if value is None or value == "true" else f"{flag} {value}"

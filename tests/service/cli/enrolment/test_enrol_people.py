@@ -129,6 +129,18 @@ def test_report_of_a_run_that_goes_on_has_what_the_runs_before_it_were_answered(
     assert known == [{**row, "status": "present"} for row in sorted(first, key=lambda row: int(row["line"]))]
 
 
+def test_likely_duplicate_that_is_refused_is_told_with_whom_it_may_be(server: SmallServer, tmp_path: Path):
+    people = write_people(tmp_path, 1, 1)
+    (tmp_path / "2-0.wav").write_bytes(b"no audio")
+    with people.open("a") as file:
+        file.write("twin,2-0.wav\ntwin,1-0.wav\n")
+    command = ("enroll", "--from", people, "--on-duplicate", "refuse", "--report", tmp_path / "report.csv")
+    done = run(server, *command, "--jobs", 1)
+    assert (done.exit_code, "may be the same person as p:1" in done.stdout) == (1, True), done.output
+    told = {row["line"]: (row["code"], row["similar_subjects"]) for row in rows_of(tmp_path / "report.csv")}
+    assert told == {"2": ("", ""), "3": ("not_audio", ""), "4": ("likely_duplicate", "p:1")}
+
+
 def test_run_without_its_journal_or_against_its_order_enrols_nothing_twice(server: SmallServer, tmp_path: Path):
     people = write_people(tmp_path, 3, 3)
     assert run(server, "enroll", "--from", people).exit_code == 0

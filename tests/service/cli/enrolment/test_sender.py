@@ -9,7 +9,7 @@ from matchka.cli.enrolment.journal import opened_journal
 from matchka.cli.enrolment.outcomes import Status
 from matchka.cli.enrolment.people_file import read_people
 from matchka.cli.enrolment.requests import Terms
-from matchka.cli.enrolment.sender import Patience, Sender, ends_all
+from matchka.cli.enrolment.sender import Patience, Sender, ends_all, names_of
 from matchka.client import Client, retries
 from matchka.errors import RequestFailedError, ServiceUnreachableError
 from tests.factories.faulty_proxy import faulty_proxy
@@ -54,6 +54,19 @@ def test_patience_lasts_for_its_seconds_without_an_answer_and_anew_after_one():
 )
 def test_run_ends_where_every_request_would_be_refused(error: RequestFailedError, ends: bool):
     assert ends_all(error) is ends
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (None, ""),
+        ("ada", "ada"),
+        ("ada, ben", "ada ben"),
+        (", ".join(f"subject-{n:04}" for n in range(40)), " ".join(f"subject-{n:04}" for n in range(8))),
+    ],
+)
+def test_names_of_a_likely_duplicate_are_those_that_are_whole_in_its_value(value: str | None, names: str):
+    assert names_of(refusal(409, "likely_duplicate", value).value) == names
 
 
 def test_request_that_waits_to_be_sent_again_is_left_where_the_run_is_interrupted(

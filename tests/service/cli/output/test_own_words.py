@@ -4,7 +4,7 @@ import pytest
 
 from matchka.cli.output.own_words import in_own_words
 
-OPTIONS = {"face", "force", "dim", "max_fmr", "max_fmr_each", "sample_format"}
+OPTIONS = {"consent", "purpose", "face", "force", "dim", "max_fmr", "max_fmr_each", "sample_format"}
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,11 @@ OPTIONS = {"face", "force", "dim", "max_fmr", "max_fmr_each", "sample_format"}
         ("Cut it into parts, or ask for face=dominant.", "Cut it into parts, or ask for --face dominant."),
         ("Leave face=aligned out, so that it is found.", "Leave --face aligned out, so that it is found."),
         ("Say which in the field sample_format: cf32.", "Say which in --sample-format: cf32."),
+        ("The field face is not valid.", "--face is not valid."),
+        ("Correct the value; /docs describes every field.", "Correct the value; --help describes every option."),
+        ("Send consent: a reference.", "Send --consent: a reference."),
+        ("Send consent and purpose: a reference.", "Send --consent and --purpose: a reference."),
+        ("A face and dim light; send dim pictures.", "A face and dim light; send dim pictures."),
         ("Ask for one of 16, or leave dim out.", "Ask for one of 16, or leave --dim out."),
         ("max_fmr_each asks something; max_fmr too.", "--max-fmr-each asks something; --max-fmr too."),
         ("List them with GET /v1/subjects.", "List them with `matchka subjects list`."),
