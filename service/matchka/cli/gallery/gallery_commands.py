@@ -82,15 +82,23 @@ def unlocked_vault(settings: Settings) -> Iterator[Vault]:
         yield vault
 
 
+def require_store(settings: Settings) -> None:
+    """Refuse a data folder without a database: a command that made one would answer for a store that nobody uses.
+
+    Raises: StoreError: there is none. A server is asked when it is opened.
+    """
+    file = file_of(settings.effective_database_url)
+    if file is not None:
+        require_file(file)
+
+
 @contextmanager
 def opened_for_reading(settings: Settings) -> Iterator[tuple[Engine, Session]]:
     """One unchanging state of the store of a data folder, which a service may go on changing.
 
     Raises: StoreError: there is none, or its tables are not those of this program.
     """
-    file = file_of(settings.effective_database_url)
-    if file is not None:
-        require_file(file)
+    require_store(settings)
     engine = open_engine(settings.effective_database_url)
     try:
         require_current_tables(engine)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, ParamSpec
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from typer.models import OptionInfo
 
 from matchka.cli.output.errors import reported_errors
 
@@ -77,13 +78,14 @@ def reporting(command: Callable[P, Report]) -> Callable[..., None]:
 
 def options_of(signature: inspect.Signature) -> frozenset[str]:
     """The options of a command as fields are called: max_fmr of --max-fmr."""
-    marks = [mark for one in signature.parameters.values() for mark in getattr(one.annotation, "__metadata__", ())]
-    # Typer takes the first name for a default until it makes the command
-    names = [
-        name for mark in marks for name in (getattr(mark, "default", None), *(getattr(mark, "param_decls", ()) or ()))
-    ]
-    flags = [name for name in names if isinstance(name, str) and name.startswith("--")]
-    return frozenset(flag.removeprefix("--").replace("-", "_") for flag in flags)
+    found = set()
+    for one in signature.parameters.values():
+        for option in getattr(one.annotation, "__metadata__", ()):
+            if isinstance(option, OptionInfo):
+                # Typer takes the first of the names that are given for a default until it makes the command
+                names = [name for name in (option.default, *(option.param_decls or ())) if isinstance(name, str)]
+                found.update(names or [f"--{one.name}"])
+    return frozenset(name.removeprefix("--").replace("-", "_") for name in found if name.startswith("--"))
 
 
 def text_of(document: BaseModel | Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:

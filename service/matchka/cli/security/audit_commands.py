@@ -17,6 +17,7 @@ from matchka.cli.gallery.gallery_commands import (
     opened_for_reading,
     private_settings,
     progress_bar,
+    require_store,
     unlocked_vault,
 )
 from matchka.cli.output.errors import reported_errors
@@ -51,6 +52,7 @@ def hasher_of(settings: Settings) -> SubjectHasher:
 def verify() -> Report:
     """Check that no record was changed, removed or cut off, while the service serves or not. Exit code 1: one was."""
     with private_settings() as settings:
+        require_store(settings)  # before the key of a new one is made
         hasher = hasher_of(settings)
         checkpoint = CheckpointFile(settings.audit_checkpoint, hasher).read()
         with opened_for_reading(settings) as (_, session), progress_bar("verifying") as progress:
@@ -75,6 +77,7 @@ def export(
     with reported_errors(), private_settings() as settings:
         start, end = _time_of("--since", since), _time_of("--until", until)
         whose = None
+        require_store(settings)
         if subject is not None:
             tenant = tenant or DEFAULT_TENANT
             whose = hasher_of(settings).hash_of(tenant, check_subject_id(subject))

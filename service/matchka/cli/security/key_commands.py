@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
-from matchka.cli.gallery.gallery_commands import private_settings
+from matchka.cli.gallery.gallery_commands import private_settings, require_store
 from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import StoreError
 from matchka.settings import Settings
@@ -26,10 +26,17 @@ key_commands = typer.Typer(no_args_is_help=True, help="Make, list, revoke and ro
 
 
 @contextmanager
-def opened_keys() -> Iterator[tuple[Keys, Settings]]:
-    """The keys of the data folder or database of the settings; its tables are made where there are none."""
+def opened_keys(may_be_new: bool = False) -> Iterator[tuple[Keys, Settings]]:
+    """The keys of the data folder or database of the settings.
+
+    Args: may_be_new: make the database where there is none.
+
+    Raises: StoreError: there is none, or it cannot be changed.
+    """
     with private_settings() as settings:
-        if settings.database_url is None:
+        if not may_be_new:
+            require_store(settings)
+        elif settings.database_url is None:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         try:
             with opened_store(settings.effective_database_url, is_audited=settings.audit.enabled) as store:
@@ -58,7 +65,7 @@ def create(
     max_templates: Annotated[int | None, typer.Option(help="Most templates of a subject.")] = None,
 ) -> Report:
     """Make a key and print it, once. It is in force within a second, where a service runs as well."""
-    with opened_keys() as (keys, settings):
+    with opened_keys(may_be_new=True) as (keys, settings):
         spec = KeySpec(
             name,
             tenant,

@@ -105,6 +105,8 @@ def test_refusal_speaks_to_people_of_options_and_commands_and_to_machines_of_fie
     too_high = run(small_server, "verify", "spoken", tmp_path / "a.wav", "--max-fmr", "2")
     assert "--max-fmr" in too_high.stderr
     assert "max_fmr" not in too_high.stderr
+    past = run(small_server, "subjects", "set", "spoken", "--expires-at", "2020-01-01T00:00:00Z")
+    assert "--expires-at has to lie in the future" in past.stderr
     run(small_server, "subjects", "delete", "spoken")
 
 

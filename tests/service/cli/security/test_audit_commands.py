@@ -96,6 +96,12 @@ def test_verify_of_a_log_without_its_checkpoint_fails(matchka: CommandLine):
     assert "there is no checkpoint" in matchka.verified(code=1)["flaws"][0]["what"]
 
 
+@pytest.mark.parametrize("arguments", [("verify",), ("export",), ("export", "--subject", "ada")], ids=" ".join)
+def test_folder_without_a_service_is_refused_and_left_as_it_is(matchka: CommandLine, arguments: tuple[str, ...]):
+    assert "There is no database." in matchka.run("audit", *arguments, code=2).stderr
+    assert list(matchka.data.iterdir()) == []
+
+
 def test_verify_with_a_vault_needs_its_master_key(tmp_path: Path):
     folder: VaultFolder = vault_folder(tmp_path)
     vault = {

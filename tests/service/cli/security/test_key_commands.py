@@ -86,7 +86,16 @@ def test_revoked_and_rotated_keys_are_shown_as_such(program: Program):
     ],
 )
 def test_command_that_cannot_be_done_says_why(program: Program, arguments: list[str], said: str):
+    program.run("create", "door")
     assert said in program.run(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "0" * 12], ["rotate", "0" * 12]], ids=lambda one: one[0])
+def test_command_on_a_folder_without_a_service_says_so_and_makes_nothing(program: Program, arguments: list[str]):
+    refused = program.run(*arguments, code=2).stderr
+    assert "There is no database." in refused
+    assert "MATCHKA_DATA_DIR" in refused
+    assert not Path(program.environment["MATCHKA_DATA_DIR"]).exists()
 
 
 def test_database_that_cannot_be_opened_is_an_error_and_no_traceback(program: Program):
