@@ -41,11 +41,12 @@ ALLOWED = {
     "service/matchka/api/routes/subjects.py",
     "service/matchka/app.py",
     "service/matchka/errors.py",
-    # what is typed at a command line, and sent
+    # what is typed at a command line, sent, and shown of the answer
     "service/matchka/cli/client/client_commands.py",
     "service/matchka/cli/client/options.py",
     "service/matchka/cli/client/sources.py",
     "service/matchka/cli/output/constellation.py",  # what the plot of a radio recording reads and writes
+    "service/matchka/cli/output/decision_table.py",
     "service/matchka/client/answers/__init__.py",
     "service/matchka/client/answers/decisions.py",
     "service/matchka/client/answers/enrolment.py",
