@@ -15,6 +15,7 @@ from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import StoreError
 from matchka.settings import Settings
 from matchka.store.database_errors import as_matchka_error
+from matchka.store.engine import file_of
 from matchka.store.keys.keys import CEILINGS, Keys, NewKey
 from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, DEFAULT_TENANT, ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import DEFAULT_SCOPES, Scope, read_scopes, write_scopes
@@ -36,8 +37,8 @@ def opened_keys(may_be_new: bool = False) -> Iterator[tuple[Keys, Settings]]:
     with private_settings() as settings:
         if not may_be_new:
             require_store(settings)
-        elif settings.database_url is None:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        else:
+            _tell_new(settings)
         try:
             with opened_store(settings.effective_database_url, is_audited=settings.audit.enabled) as store:
                 yield store.keys, settings
@@ -45,6 +46,17 @@ def opened_keys(may_be_new: bool = False) -> Iterator[tuple[Keys, Settings]]:
             known = as_matchka_error(error)
             remedy = known.remedy if known else "Check MATCHKA_DATABASE_URL."
             raise StoreError("The database cannot be changed.", value=error, remedy=remedy) from error
+
+
+def _tell_new(settings: Settings) -> None:
+    """Say where a store is made: a service that uses another one will not know the key."""
+    file = file_of(settings.effective_database_url)
+    if file is None or file.exists():
+        return
+    if settings.database_url is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    told = f"A new store is made, {file}: if the service has another, set MATCHKA_DATA_DIR to its folder."
+    say(Console(stderr=True), told, "yellow")
 
 
 @key_commands.command()
