@@ -173,7 +173,7 @@ class Telemetry:
             tenant: whose samples are shown, of those that are kept by tenant; all tenants' by default.
             service: what is known of all processes; only this one is there by default.
         """
-        shown: Collector = self._registry if service is None else _ServiceCollector(service)
+        shown: Collector = self._registry if service is None else _ServiceCollector(service, self.database_up)
         return generate_latest(shown if tenant is None else _OfTenant(shown, tenant))
 
 
@@ -226,17 +226,27 @@ class _OfTenant(Collector):
 
 
 class _ServiceCollector(Collector):
-    """The metrics of all processes of a service as those of one, and what there is to say of the processes."""
+    """The metrics of all processes of a service as those of one, and what there is to say of the processes.
 
-    def __init__(self, service: ServiceCounts) -> None:
+    Args:
+        service: what is known of all of them.
+        database_up: of this process, which has just asked; others were asked whenever, or never.
+    """
+
+    def __init__(self, service: ServiceCounts, database_up: Gauge) -> None:
         self._service = service
+        self._database_up = database_up
 
     def collect(self) -> Iterable[Metric]:
+        own = {metric.name: metric for metric in self._database_up.collect()}
         for family in merged([self._service.ended, *self._service.running.values()]):
+            if family["name"] in own:
+                continue
             metric = Metric(family["name"], family["documentation"], family["type"])
             for name, labels, value in family["samples"]:
                 metric.add_sample(name, labels, value)
             yield metric
+        yield from own.values()
         yield GaugeMetricFamily("matchka_processes", "Processes that serve", value=self._service.ready)
         yield CounterMetricFamily(
             "matchka_process_replacements", "Processes that ended and were replaced", value=self._service.replaced

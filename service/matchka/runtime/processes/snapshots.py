@@ -23,9 +23,7 @@ LARGEST: Final = frozenset(
         "process_virtual_memory_max_bytes",
     }
 )
-LEAST: Final = frozenset(
-    {"matchka_database_up", "matchka_feed_position", "matchka_ready", "process_start_time_seconds"}
-)
+LEAST: Final = frozenset({"matchka_feed_position", "matchka_ready", "process_start_time_seconds"})
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:

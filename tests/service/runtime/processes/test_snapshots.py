@@ -99,6 +99,15 @@ def test_gallery_that_every_process_holds_counts_once():
     assert list(shown.values()) == [8.0]
 
 
+@pytest.mark.parametrize(("own", "others"), [(1, 0), (0, 1)])
+def test_database_answers_or_not_as_the_process_that_asked_just_now_has_found(own: int, others: int):
+    asked, other = Telemetry(), Telemetry()
+    asked.database_up.set(own)
+    other.database_up.set(others)
+    shown = read(asked.exposition(None, counts_of(as_a_line(asked), as_a_line(other))), "matchka_database_up")
+    assert list(shown.values()) == [own]
+
+
 def test_times_of_processes_are_those_of_the_service():
     snapshots = [as_a_line(Telemetry()) for _ in range(2)]
     family = next(family for family in merged(snapshots) if family["name"] == "process_start_time_seconds")
