@@ -1,8 +1,6 @@
 """Another backbone by its name: EdgeFace with made weights, through training, a second training and the gate."""
 
-import csv
 import json
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,23 +24,12 @@ from matchka_train.run.enhancer.run import ENHANCER_NAME, open_embedder, run_enh
 from matchka_train.run.recipe import check_recipe, read_content
 from tests.factories.checkout import ROOT
 from tests.factories.named_weights import weights_by_name
+from tests.factories.news_photographs import listed
 
 pytestmark = pytest.mark.shared_data
 PATH = ROOT / "training" / "matchka_train" / "recipes" / "face-lowres.yaml"
 DOWNLOADS = ROOT / "build" / "downloads"
 PEOPLE, PICTURES, DIM = 12, 3, 64
-
-
-def listed(faces: Path, split: str, path: Path) -> Path:
-    """A few pictures of the first people of a split that have as many."""
-    with (faces / "images.csv").open(encoding="utf-8", newline="") as file:
-        rows = sorted((row for row in csv.DictReader(file) if row["split"] == split), key=lambda row: row["identity"])
-    people = [list(group) for _, group in groupby(rows, key=lambda row: row["identity"])]
-    some = [group[:PICTURES] for group in people if len(group) >= PICTURES][:PEOPLE]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        taken = [(str(faces / row["path"]), row["identity"]) for group in some for row in group]
-        csv.writer(file).writerows([("path", "identity"), *taken])
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +50,7 @@ def recipe(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Enhan
         "data.held_out.folds": 4,
     }
     for use, split in (("train", "train"), ("validation", "dev")):
-        pictures = listed(shared_data / "face", split, home / f"{split}.csv")
+        pictures = listed(shared_data / "face", split, home / f"{split}.csv", PEOPLE, PICTURES)
         named = {"corpus": "lfw", "domain": "photographs", "layout": "csv", "subject_column": "identity"}
         changes[f"data.{use}"] = [named | {"path": str(pictures)}]
     content = read_content(PATH, tuple(f"{key}={json.dumps(value)}" for key, value in changes.items()))
