@@ -19,6 +19,7 @@ from matchka.store.engine import file_of
 from matchka.store.keys.keys import CEILINGS, Keys, NewKey
 from matchka.store.keys.records import DEFAULT_MAX_FMR, DEFAULT_MAX_FPIR, DEFAULT_TENANT, ApiKey, Ceilings, KeySpec
 from matchka.store.keys.scopes import DEFAULT_SCOPES, Scope, read_scopes, write_scopes
+from matchka.store.sqlite.backup import is_there
 from matchka.store.store import opened_store
 
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `matchka keys list` shows it.")]
@@ -51,7 +52,7 @@ def opened_keys(may_be_new: bool = False) -> Iterator[tuple[Keys, Settings]]:
 def _tell_new(settings: Settings) -> None:
     """Say where a store is made: a service that uses another one will not know the key."""
     file = file_of(settings.effective_database_url)
-    if file is None or file.exists():
+    if file is None or is_there(file):
         return
     if settings.database_url is None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from matchka.store.key_store.master_key import MasterKeySource, create_key_file
 from matchka.store.key_store.restore import restore_key_backup
 from matchka.store.migrations.migrate import version_of_tables
 from matchka.store.schema import SubjectRow
+from matchka.store.sqlite.backup import is_there
 from matchka.store.vault.encryption import encrypt_store
 from matchka.store.vault.open_vault import OpenVault
 from matchka.store.vault.rotation import rotate_master, rotate_tenant
@@ -167,14 +168,14 @@ def _held_key_ids(settings: Settings) -> set[bytes]:
     """The keys that the store's subjects have; none where there is no store yet."""
     url = settings.effective_database_url
     file = file_of(url)
-    if file is not None and not file.exists():
+    if file is not None and not is_there(file):
         return set()
     engine = open_engine(url)
     try:
-        is_there = version_of_tables(engine) is not None
+        has_tables = version_of_tables(engine) is not None
     finally:
         engine.dispose()
-    if not is_there:
+    if not has_tables:
         return set()
     with opened_for_reading(settings) as (_, session):
         return {key_id for key_id in session.scalars(select(SubjectRow.key_id)) if key_id is not None}
@@ -186,7 +187,7 @@ def _require_service_with_vault(settings: Settings) -> None:
     Raises: VaultError: a service serves, and there is no key store yet.
     """
     file = file_of(settings.effective_key_database_url)
-    if file is not None and not file.exists() and is_owned(settings.data_dir):
+    if file is not None and not is_there(file) and is_owned(settings.data_dir):
         raise VaultError(
             "The service that runs has no vault: it could not read what is encrypted.",
             value=settings.data_dir,

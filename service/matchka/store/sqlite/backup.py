@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -128,12 +129,29 @@ def archive_copy(make_copy: Callable[[Path], None], target: Path, advance: Advan
     return manifest
 
 
+def is_there(database: Path) -> bool:
+    """Whether the file of a store is there.
+
+    Raises: StoreError: nobody may tell: its folder is closed to this user.
+    """
+    try:
+        return stat.S_ISREG(database.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(
+            "The data folder cannot be read.",
+            value=database.parent,
+            remedy=f"Run the command as the service's user ({error.strerror}).",
+        ) from error
+
+
 def require_file(database: Path) -> Path:
     """The file of a store.
 
-    Raises: StoreError: it is not there.
+    Raises: StoreError: it is not there, or its folder is closed to this user.
     """
-    if not database.is_file():
+    if not is_there(database):
         raise StoreError(
             "There is no database.", value=database, remedy="Set MATCHKA_DATA_DIR to the service's folder."
         )

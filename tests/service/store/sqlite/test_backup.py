@@ -15,7 +15,7 @@ import pytest
 from matchka.errors import BackupError, RestoreRefusedError, StoreError
 from matchka.store.deletions import Deletion
 from matchka.store.schema import SCHEMA_VERSION
-from matchka.store.sqlite.backup import BackupManifest, copy_database, write_backup
+from matchka.store.sqlite.backup import BackupManifest, copy_database, is_there, require_file, write_backup
 from matchka.store.sqlite.restore import RestorePlan, RestoreReport, restore
 from matchka.store.store import Store, opened_store
 from tests.factories.unit_vectors import unit_vectors
@@ -330,3 +330,15 @@ def test_manifest_round_trips(archive: Path):
 def test_copy_in_a_place_that_cannot_be_opened_is_refused(path: Path, tmp_path: Path):
     with pytest.raises(BackupError, match="cannot be copied"):
         copy_database(path, tmp_path, ignore)  # a folder
+
+
+def test_database_in_a_folder_that_nobody_may_look_into_is_refused_and_not_taken_for_missing(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for missing in (tmp_path / "none" / "matchka.sqlite", tmp_path / "file" / "matchka.sqlite", tmp_path):
+        assert not is_there(missing)
+        with pytest.raises(StoreError, match="no database"):
+            require_file(missing)
+    # root, as whom tests may run, is let in everywhere: a name that no system takes fails likewise
+    with pytest.raises(StoreError, match="cannot be read") as refused:
+        require_file(tmp_path / ("x" * 300) / "matchka.sqlite")
+    assert "service's user" in refused.value.remedy
