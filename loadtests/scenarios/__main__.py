@@ -8,6 +8,7 @@ The report, its JSON and the log of the server are in `--out`. Exit statuses: se
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -25,15 +26,28 @@ CREATE_KEY = (sys.executable, "-m", "matchka", "keys", "create", "load", "--scop
 SETTINGS = {"failed_tries_per_hour": 1_000_000, "challenges_per_hour": 1000, "open_challenges": 1000}
 
 
+def at_least(fewest: int, text: str) -> int:
+    """A whole number; locust takes any for another.
+
+    >>> at_least(1, "2")
+    2
+    """
+    number = int(text)
+    if number < fewest:
+        raise argparse.ArgumentTypeError(f"{number} is fewer than {fewest}")
+    return number
+
+
 def main() -> None:
     """Run, and exit with locust's status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="steady")
     parser.add_argument("--host", help="of a running service; one is started where it is left out")
     parser.add_argument("--port", type=int, default=8009, help="of a server that is started")
-    parser.add_argument("--users", type=int, default=16)
+    callers, senders = functools.partial(at_least, 1), functools.partial(at_least, 0)
+    parser.add_argument("--users", type=callers, default=16)
     parser.add_argument("--duration", default="60s", help="as 90s, 5m or 2h")
-    parser.add_argument("--workers", type=int, default=0, help="processes that send; 0: this one")
+    parser.add_argument("--workers", type=senders, default=0, help="processes that send; 0: this one")
     parser.add_argument("--out", type=Path, default=Path("build/load"))
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
     arguments, rest = parser.parse_known_args()

@@ -78,3 +78,11 @@ def test_unknown_scenario_is_refused_before_a_server_starts(tmp_path: Path) -> N
     assert done.returncode == 2
     assert all(name in done.stderr for name in SCENARIOS)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [("--users", "0"), ("--workers", "-1")])
+def test_number_that_can_be_none_is_refused_before_a_server_starts(tmp_path: Path, option: tuple[str, str]) -> None:
+    done = run(tmp_path / "out", *option)
+    assert done.returncode == 2
+    assert f"{option[0]}: {option[1]} is fewer than" in done.stderr
+    assert not (tmp_path / "out").exists()
