@@ -12,6 +12,7 @@ from matchka.bundles.outputs.embedding import EmbeddingOutput
 from matchka_export.defaults.equalizer import EqualizerModel
 from matchka_export.defaults.model import DefaultModel
 from matchka_export.gate.evidence import read_evidence
+from matchka_export.phonemes.vocabulary import VOCABULARY_NAME, candidate_words
 from matchka_export.quantised.files import QUANTISED_NAME, quantised_path
 from matchka_train.backbones.backbone import Backbone
 from matchka_train.weights.package_catalogue import DLIB_WEIGHTS, GE2E_WEIGHTS, MTCNN_WEIGHTS, SPEECH_ACTIVITY_GRAPH
@@ -59,6 +60,13 @@ class PhonemeModel(DefaultModel):
         with console.status("Loading torch"):
             from matchka_export.phonemes.assemble import assemble_phonemes
         return assemble_phonemes(target, self.fitted, self.evidence, downloads, console)
+
+    def is_current(self, bundle: Bundle) -> bool:
+        """Also whether all words of its challenges are still candidates."""
+        if not super().is_current(bundle):
+            return False
+        words = (bundle.path / VOCABULARY_NAME).read_text(encoding="utf-8").split()
+        return set(words) <= set(candidate_words())
 
 
 # Networks import torch, which takes seconds, and a bundle that is current needs none of it.

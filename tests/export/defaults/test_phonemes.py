@@ -19,6 +19,8 @@ from matchka_export.defaults.shipped import current_bundle, shipped_evidence
 from matchka_export.errors import EvidenceError, GateError
 from matchka_export.phonemes.assemble import assemble_phonemes
 from matchka_export.phonemes.evidence import read_phoneme_evidence, write_phoneme_evidence
+from matchka_export.phonemes.vocabulary import candidate_words
+from tests.factories.bundles import digest_of
 from tests.factories.checkout import ROOT
 
 pytestmark = pytest.mark.slow
@@ -58,6 +60,23 @@ def test_current_bundle_of_phonemes_is_current_until_a_word_changes(phonemes: Pa
     with (copy / "vocabulary.txt").open("a") as file:
         file.write("zebra\n")
     assert current_bundle(copy, "phonemes") is None
+
+
+@pytest.mark.parametrize(("word", "is_current"), [("tournaments", False), ("rethinking", False), (None, True)])
+def test_current_bundle_of_phonemes_is_current_where_every_word_is_a_candidate(
+    phonemes: Path, tmp_path: Path, word: str | None, is_current: bool
+) -> None:
+    copy = tmp_path / "phonemes"
+    shutil.copytree(phonemes, copy)
+    words = read_vocabulary((copy / "vocabulary.txt").read_text())
+    other = word or next(one for one in candidate_words() if one not in words)
+    changed = "".join(f"{other if one == 'tournament' else one}\n" for one in words)
+    (copy / "vocabulary.txt").write_text(changed)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["vocabulary.txt"] = hashlib.sha256(changed.encode()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"content_digest": digest_of(manifest)}))
+    read_bundle(copy)  # it checks out
+    assert (current_bundle(copy, "phonemes") is not None) is is_current
 
 
 def test_shipped_evidence_of_phonemes_passed_the_gate_on_people_who_chose_nothing() -> None:

@@ -82,6 +82,7 @@ def test_candidate_words_are_plain_and_stand_there_once() -> None:
     words = candidate_words()
     assert len(set(words)) == len(words) >= WORDS
     assert all(word.isascii() and word.isalpha() and word.islower() for word in words)
+    assert not [word for word in words if f"{word}s" in words]  # however the dictionary says the two
 
 
 @pytest.mark.slow
