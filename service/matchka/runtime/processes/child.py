@@ -114,6 +114,9 @@ class Child:
         with suppress(ConnectionError):
             async for line in reader:
                 self._take(json.loads(line))
+        if self._writer is not None:
+            with suppress(ConnectionError):  # asyncio prints what ended the connection where nobody asks for it
+                await self._writer.wait_closed()
 
     def _take(self, message: dict[str, Any]) -> None:
         if "state" in message:
