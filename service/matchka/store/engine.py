@@ -53,6 +53,8 @@ def file_of(url: str) -> Path | None:
 
     >>> file_of("sqlite:///data/matchka.sqlite"), file_of("postgresql+psycopg://host/db")
     (PosixPath('data/matchka.sqlite'), None)
+    >>> file_of("sqlite:///file:/data/matchka.sqlite?uri=true")
+    PosixPath('/data/matchka.sqlite')
     """
     parsed = _parse(url)
     return _database_at(parsed).file_of(parsed)

@@ -86,11 +86,11 @@ def require_supported(version: int) -> None:
 def require_unicode(encoding: str | None) -> None:
     """Refuse a database that cannot hold every subject id: whoever has such a one could not be enrolled.
 
-    Args: encoding: of the database, as the server names it.
+    Args: encoding: of the database, as the server names it; None where a pooler in between does not hand it on.
 
     Raises: StoreError: it is another than UTF8.
     """
-    if encoding != ENCODING:
+    if encoding not in (None, ENCODING):
         raise StoreError(
             f"The database's encoding is not {ENCODING}, so that it cannot hold every name.",
             value=encoding,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, ColumnElement, Connection, Engine, Select, create_engine, event
@@ -55,24 +56,31 @@ class NoHints:
 class FileWatch:
     """SQLite's own count of what others have committed, as one connection sees it.
 
-    Args: engine: of the file; one of its connections is kept.
+    Args:
+        engine: of the file; one of its connections is kept.
+        path: of the file.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, path: Path) -> None:
         self._engine = engine
+        self._path = path
         self._connection: PoolProxiedConnection | None = None
+        self._file: tuple[int, int] | None = None  # device and number of the file that the connection reads
 
     def mark(self) -> int | None:
-        """The count; not known where the file cannot be read: a look at it will tell why."""
+        """The count; not known where the file cannot be read, or another has its name: a look may tell why."""
         try:
+            status = self._path.stat()
             if self._connection is None:
-                self._connection = self._engine.raw_connection()
+                self._connection, self._file = self._engine.raw_connection(), (status.st_dev, status.st_ino)
+            if self._file != (status.st_dev, status.st_ino):
+                return None
             cursor = self._connection.cursor()
             cursor.execute("PRAGMA data_version")
             ((count,),) = (
                 cursor.fetchall()
             )  # to the end: a statement that is left open keeps the log from being emptied
-        except (sqlite3.Error, SQLAlchemyError):
+        except (OSError, sqlite3.Error, SQLAlchemyError):
             return None
         return int(count)
 
@@ -97,7 +105,7 @@ class Sqlite:
 
     def watch(self, engine: Engine) -> FileWatch:
         """By a connection."""
-        return FileWatch(engine)
+        return FileWatch(engine, Path(self.file_of(engine.url) or ""))
 
     def hints(self, engine: Engine) -> NoHints:  # noqa: ARG002 - of the protocol
         """None."""
@@ -121,8 +129,11 @@ class Sqlite:
         return engine
 
     def file_of(self, url: URL) -> Path | None:
-        """The file."""
-        return Path(url.database) if url.database else None
+        """The file, which SQLite's own kind of address may name, too: `sqlite:///file:/path?uri=true`."""
+        name = url.database or ""
+        if name.startswith("file:"):
+            name = unquote(urlsplit(name).path)
+        return Path(name) if name else None
 
     @contextmanager
     def reading(self, engine: Engine) -> Iterator[Connection]:

@@ -49,7 +49,7 @@ class Model {
 /** Every current model, and what follows from having several of them. */
 export class Models {
   constructor(answer) {
-    this.challenges = answer.challenges;
+    this.challenges = answer.challenges ?? []; // a replica that is older does not say
     this.all = answer.models.filter((raw) => raw.current).map((raw) => new Model(raw));
   }
 

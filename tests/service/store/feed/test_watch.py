@@ -66,6 +66,28 @@ def test_nothing_is_known_where_the_file_cannot_be_read(url: str, tmp_path: Path
     engine.dispose()
 
 
+def test_nothing_is_known_where_another_file_has_taken_the_name(url: str, tmp_path: Path):
+    with opened_store(f"sqlite:///{tmp_path / 'another.sqlite'}"):
+        pass
+    engine = open_engine(url)
+    with closing(ChangeFeed(engine, CLEAR, Limits())) as feed:
+        assert feed.mark() is not None
+        (tmp_path / "another.sqlite").replace(tmp_path / "matchka.sqlite")
+        assert feed.mark() is None
+    engine.dispose()
+
+
+def test_file_is_watched_by_an_address_of_sqlites_own_kind(url: str, tmp_path: Path):
+    del url  # the file is there
+    engine = open_engine(f"sqlite:///file:{tmp_path / 'matchka.sqlite'}?uri=true")
+    with closing(ChangeFeed(engine, CLEAR, Limits())) as feed:
+        before = feed.mark()
+        assert before is not None
+        committed(engine, 1)
+        assert feed.mark() != before
+    engine.dispose()
+
+
 def test_server_is_never_known_to_be_unchanged(postgres_url: str):
     with opened_store(postgres_url):
         pass

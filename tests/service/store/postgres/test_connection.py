@@ -16,6 +16,7 @@ from matchka.store.database import Limits
 from matchka.store.database_errors import as_matchka_error
 from matchka.store.engine import database_of, open_engine, reading
 from matchka.store.health import ANSWER_S, DatabaseHealth
+from matchka.store.postgres.connection import require_unicode
 from matchka.store.store import Store, opened_store
 from tests.factories.databases import ServerUnderTest
 from tests.factories.postgres import Cluster
@@ -265,3 +266,10 @@ def test_health_is_asked_beside_a_pool_that_is_in_use(postgres_url: str):
     ):
         assert list(callers.map(lambda _: health.ask()[0].result(ENDS_S), range(20))) == [None] * 20
     engine.dispose()
+
+
+def test_encoding_that_a_pooler_does_not_hand_on_is_not_held_against_the_database():
+    require_unicode(None)
+    require_unicode("UTF8")
+    with pytest.raises(StoreError):
+        require_unicode("LATIN1")
