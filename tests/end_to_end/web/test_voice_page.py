@@ -159,8 +159,16 @@ def test_sample_without_a_name_waits_for_it(service: RunningServer, page_of_read
     open_view(page_of_reader, "Verify")
     page_of_reader.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0880.wav")
     expect(page_of_reader.locator(".verdict.unsure")).to_contain_text("kept until then", timeout=WAIT_MS)
+    page_of_reader.get_by_label("Who is it said to be?").fill("nam")
+    page_of_reader.get_by_label("Who is it said to be?").press("Tab")  # half a name is no claim
     page_of_reader.get_by_label("Who is it said to be?").fill("named")
+    expect(page_of_reader.locator(".verdict.unsure")).to_contain_text("kept until then")
     page_of_reader.get_by_label("Who is it said to be?").press("Enter")
+    expect(page_of_reader.locator(".verdict.good")).to_contain_text("Match: this is named", timeout=WAIT_MS)
+    page_of_reader.get_by_label("Who is it said to be?").fill("")
+    page_of_reader.get_by_label("Voice: choose a file").set_input_files(voice_samples / "librivox" / "0920.wav")
+    page_of_reader.get_by_label("Who is it said to be?").fill("named")
+    page_of_reader.get_by_role("button", name="Verify it now").click()
     expect(page_of_reader.locator(".verdict.good")).to_contain_text("Match: this is named", timeout=WAIT_MS)
     service.client().delete_subject("named")
 

@@ -86,6 +86,7 @@ def test_ready_answers_503_while_the_gallery_does_not_follow_and_metrics_tell_ho
         assert metric(server, "matchka_feed_lag_seconds") < PATIENCE_S
         assert metric(server, "matchka_feed_position") > 1
         with state.verifier._follower.applying:
+            enroll(server, "eve", 2)  # with nothing new it would not be behind
             wait_for_status(server, 503)
             refused = requests.get(f"{server.url}/readyz", timeout=TIMEOUT_S)
             assert (refused.json()["code"], refused.headers["Retry-After"]) == ("gallery_stale", "1")

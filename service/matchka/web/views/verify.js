@@ -22,7 +22,7 @@ const WAYS = [
 export async function verifyView({ service, models, argument }) {
   const options = models.embedding;
   if (!options.length) return { element: element("p", { className: "panel" }, "No served model can tell people or things apart.") };
-  const name = element("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, value: argument ?? "", "list": "known", onchange: () => sendWaiting() });
+  const name = element("input", { type: "text", maxLength: 256, autocomplete: "off", spellcheck: false, value: argument ?? "", "list": "known", onkeydown: (event) => event.key === "Enter" && sendWaiting() });
   const known = element("datalist", { id: "known" });
   const rate = element("select", {}, RATES.map((one) => element("option", { value: String(one), selected: one === USUAL_RATE }, `${oneIn(one)} strangers may pass`)));
   const outcome = element("div", { className: "answer", role: "status" });
@@ -32,7 +32,7 @@ export async function verifyView({ service, models, argument }) {
   let model;
   let slider;
   let panel;
-  let waiting = null; // what is sent as soon as it is known whose it is said to be
+  let waiting = null; // what is sent when it is known whose it is said to be
 
   function choose(value) {
     model = models.named(value);
@@ -64,7 +64,10 @@ export async function verifyView({ service, models, argument }) {
   async function send(fields, button = element("button")) {
     const claimed = subject("Enter the name above; what you recorded or chose is kept until then.");
     waiting = claimed ? null : { fields, button };
-    if (!claimed) return null;
+    if (!claimed) {
+      outcome.append(element("button", { type: "button", onclick: () => sendWaiting() }, "Verify it now"));
+      return null;
+    }
     const answer = await busy(button, outcome, () =>
       service.post("v1/verify", { model: model.name, subject_id: claimed, dim: slider.value, max_fmr: rate.value, ...fields }),
     );
