@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from matchka.cli.client.options import FormatOption, Url, connected, format_for
+from matchka.cli.client.options import FormatOption, Url, connected, format_of
 from matchka.cli.output.report import NO_MATCH, Report, reporting, say
 from matchka.cli.output.scores import shown
 from matchka.client.answers import ClassifyAnswer
@@ -30,7 +30,7 @@ def classify(
     url: Url = None,
 ) -> Report:
     """Of which class is this? Exit code 0: a known one, 1: unknown, 2: error."""
-    of_file = sample_format or format_for(file)
+    of_file = sample_format or format_of([file])
     draw = _drawing(file, of_file, plot) if plot else None
     answer = connected(url).classify(file, model, of_file)
     drawn = draw() if draw else None

@@ -1,5 +1,6 @@
 """What the commands that call a service share: its address, and the options that several of them have."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 from matchka.cli.client.completion import one_of, served_models
 from matchka.cli.output.report import say
 from matchka.client import Client, Patience
-from matchka.errors import MissingPackageError, extra_required
+from matchka.errors import InvalidFieldError, MissingPackageError, extra_required
 
 TOLD_S: Final = 1.0  # a pause that somebody at a terminal would notice
 BARE_SAMPLES: Final = {".cf32": "cf32", ".ci16": "ci16"}  # radio; but for their names, nothing says what they hold
@@ -71,13 +72,22 @@ def model_for(file: Path) -> str:
     return "face" if suffix in PICTURE_SUFFIXES else "voice"
 
 
-def format_for(file: Path) -> str | None:
-    """The format of bare samples that a file's name states; a file that shows its format needs none.
+def format_of(files: Sequence[Path]) -> str | None:
+    """The format of bare samples that the names of files state; files that show their format need none.
 
-    >>> format_for(Path("take.cf32")), format_for(Path("take.sigmf"))
+    Raises: InvalidFieldError: they are not of one format: a call has one, by which all of its files are read.
+
+    >>> format_of([Path("take.cf32")]), format_of([Path("a.sigmf"), Path("b.sigmf")])
     ('cf32', None)
     """
-    return BARE_SAMPLES.get(file.suffix.lower())
+    formats = {BARE_SAMPLES.get(file.suffix.lower()) for file in files}
+    if len(formats) > 1:
+        raise InvalidFieldError(
+            "The files are not of one format, by which all of a call are read.",
+            value=", ".join(file.name for file in files),
+            remedy="Send those of each format by themselves, or say --sample-format where the names are wrong.",
+        )
+    return formats.pop() if formats else None
 
 
 def connected(url: str | None, console: Console | None = None) -> Client:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matchka.cli.capture.camera import photograph
 from matchka.cli.capture.recorder import record
-from matchka.cli.client.options import format_for, model_for
+from matchka.cli.client.options import format_of, model_for
 from matchka.client.calls import Sample
 from matchka.errors import InvalidFieldError
 
@@ -19,7 +19,7 @@ class Given:
         samples: files, or what a device took.
         names: of the samples, for people.
         model: for their kind, where none is named.
-        sample_format: that the name of the first states, if it does.
+        sample_format: that was named, or that the names of files state, if they do.
     """
 
     samples: list[Sample]
@@ -33,11 +33,13 @@ class Given:
         return self.samples[0]
 
 
-def samples_of(files: Sequence[Path] | None, record_s: int | None, camera: bool) -> Given:
+def samples_of(
+    files: Sequence[Path] | None, record_s: int | None, camera: bool, sample_format: str | None = None
+) -> Given:
     """The samples of files, or one of a device.
 
     Raises:
-        InvalidFieldError: none is named, or files and a device, or both devices.
+        InvalidFieldError: none is named, or files and a device, or both devices; or files of several formats.
         NoRecorderError, NoCameraError: the device cannot be used.
     """
     named = bool(files) + (record_s is not None) + camera
@@ -52,9 +54,9 @@ def samples_of(files: Sequence[Path] | None, record_s: int | None, camera: bool)
     if camera:
         return Given([photograph()], ["the picture taken"], "face")
     chosen = list(files or ())
-    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]), format_for(chosen[0]))
+    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]), sample_format or format_of(chosen))
 
 
-def sample_of(file: Path | None, record_s: int | None, camera: bool) -> Given:
+def sample_of(file: Path | None, record_s: int | None, camera: bool, sample_format: str | None = None) -> Given:
     """The same for a command that takes one sample."""
-    return samples_of([] if file is None else [file], record_s, camera)
+    return samples_of([] if file is None else [file], record_s, camera, sample_format)

@@ -54,13 +54,17 @@ class Journal:
     Attributes: begun: a name of when all was enrolled anew, of which requests have other keys than before; or empty.
     """
 
-    def __init__(self, path: Path, descriptor: int, entries: Iterable[Entry], begun: str = "") -> None:
+    def __init__(
+        self, path: Path, descriptor: int, entries: Iterable[Entry], before: Iterable[Entry] = (), begun: str = ""
+    ) -> None:
         self.begun = begun
         self._path = path
         self._descriptor = descriptor
         self._lock = Lock()
         self._enrolled: dict[tuple[str, str, str, str], Entry] = {}
         self._newest: dict[tuple[str, str, str], Entry] = {}
+        for entry in before:  # does not count, and says all the same which template a file has left behind
+            self._newest[entry.subject_id, entry.model, entry.file] = entry
         for entry in entries:
             self._note(entry)
 
@@ -115,17 +119,17 @@ def opened_journal(path: Path, url: str, key_id: str | None, anew: bool = False)
             remedy=f"Name a file that can be written with --journal ({error.strerror}).",
         ) from error
     try:
-        entries, begun = _read(path, descriptor, url, key_id)
+        before, entries, begun = _read(path, descriptor, url, key_id)
         if anew:
-            entries, begun = [], token_hex(RUN_BYTES)
+            before, entries, begun = before + entries, [], token_hex(RUN_BYTES)
             _write(path, descriptor, _line({ANEW: begun}))
-        yield Journal(path, descriptor, entries, begun)
+        yield Journal(path, descriptor, entries, before, begun)
     finally:
         os.close(descriptor)
 
 
-def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> tuple[list[Entry], str]:
-    """What was enrolled since all was last enrolled anew, and the name of that."""
+def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> tuple[list[Entry], list[Entry], str]:
+    """What was enrolled before all was last enrolled anew, what was since, and the name of that."""
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise _no_journal(path)
     with open(descriptor, "rb", closefd=False) as file:
@@ -134,18 +138,19 @@ def _read(path: Path, descriptor: int, url: str, key_id: str | None) -> tuple[li
     if not lines and header.encode().startswith(first):  # new, or interrupted in its first line
         os.ftruncate(descriptor, 0)
         _write(path, descriptor, header)
-        return [], ""
+        return [], [], ""
     _require_of(path, first, url, key_id)
     if lines and lines[-1]:  # interrupted in its last line, whose sample is sent again
         _write(path, descriptor, "\n")
+    before: list[Entry] = []
     entries: list[Entry] = []
     begun = ""
     for fields in filter(None, map(_fields_of, lines)):
         if isinstance(named := fields.get(ANEW), str):
-            entries, begun = [], named
+            before, entries, begun = before + entries, [], named
         elif (entry := _entry(fields)) is not None:
             entries.append(entry)
-    return entries, begun
+    return before, entries, begun
 
 
 def _require_of(path: Path, first: bytes, url: str, key_id: str | None) -> None:

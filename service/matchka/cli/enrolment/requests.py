@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from matchka.cli.client.options import format_of
 from matchka.cli.enrolment.people_file import Row
 
 MOST_FILES: Final = 32  # that the service takes in one request
@@ -68,10 +69,19 @@ def load(row: Row, path: Path) -> Loaded:
 
 
 def fits(piece: Sequence[Loaded], more: Loaded) -> bool:
-    """Whether a request takes one more file: the first always, none twice, whose answer would be that it is a copy."""
+    """Whether a request takes one more file: the first always, none twice, whose answer would be that it is a copy.
+
+    And none of another format of bare samples, as its name states it: a request has one, by which all are read.
+    """
     size = sum(len(one.sample) for one in piece) + len(more.sample)
     is_copy = any(one.digest == more.digest for one in piece)
-    return not piece or (len(piece) < MOST_FILES and size <= MOST_BYTES and not is_copy)
+    has_room = len(piece) < MOST_FILES and size <= MOST_BYTES
+    return not piece or (has_room and not is_copy and named_format(piece[:1]) == named_format([more]))
+
+
+def named_format(piece: Sequence[Loaded]) -> str | None:
+    """The format of bare samples that the names of files state, all of them the same."""
+    return format_of([Path(one.row.file) for one in piece])
 
 
 def halves(piece: Sequence[Loaded]) -> Iterator[Sequence[Loaded]]:

@@ -9,7 +9,16 @@ from typing import Final
 from matchka.cli.enrolment.journal import Entry, Journal
 from matchka.cli.enrolment.outcomes import Outcome, Status, outcome_of
 from matchka.cli.enrolment.people_file import PeopleFile, Row
-from matchka.cli.enrolment.requests import Loaded, Terms, UnusableFileError, fits, halves, idempotency_key, load
+from matchka.cli.enrolment.requests import (
+    Loaded,
+    Terms,
+    UnusableFileError,
+    fits,
+    halves,
+    idempotency_key,
+    load,
+    named_format,
+)
 from matchka.cli.output.own_words import in_own_words
 from matchka.client import Client
 from matchka.client.answers import EnrollAnswer
@@ -154,7 +163,8 @@ class Sender:
             InterruptedSendingError: nothing more is to be sent, and this request was not answered.
             RequestFailedError: it is refused.
         """
-        row, terms = piece[0].row, self._terms
+        row, (face, sample_format) = piece[0].row, self._terms.of_samples
+        terms = replace(self._terms, of_samples=(face, sample_format or named_format(piece)))
         waits_until = time.monotonic() + self._patience.limit_s
         while True:
             try:

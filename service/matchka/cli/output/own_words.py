@@ -11,7 +11,7 @@ COMMANDS: Final = {
     "POST /v1/challenges": "`matchka challenge`",
 }
 OF_FIELDS: Final = ("/docs describes every field", "--help describes every option")
-CALL: Final = re.compile(rf"(?:{'|'.join(COMMANDS)})(?![\w/])")
+CALL: Final = re.compile(rf"(?:{'|'.join(COMMANDS)})(?![\w/?])")
 
 
 def in_own_words(text: str, options: Collection[str]) -> str:

@@ -151,3 +151,24 @@ def test_text_shows_the_cells_that_hold_more_than_stray_samples():
 
 def test_samples_of_a_file_are_those_that_the_service_reads(recording: Path):
     assert np.array_equal(samples_of(recording, "cf32"), KNOWN)
+
+
+def test_files_of_several_formats_are_not_read_by_that_of_the_first(server: SmallServer, tmp_path: Path):
+    (tmp_path / "a.cf32").write_bytes(cf32(KNOWN))
+    (tmp_path / "b.ci16").write_bytes(ci16(KNOWN))
+    np.save(tmp_path / "c.npy", KNOWN)
+    for command in ("compare", "embed"):
+        for others in (("b.ci16", "a.cf32"), ("a.cf32", "c.npy")):
+            refused = run(server, command, *(tmp_path / name for name in others))
+            assert (refused.exit_code, "not of one format" in refused.stderr) == (2, True), refused.output
+    refused = run(server, "enroll", "ada", tmp_path / "a.cf32", tmp_path / "b.ci16")
+    assert (refused.exit_code, "not of one format" in refused.stderr) == (2, True)
+
+
+def test_rows_of_a_file_of_people_are_read_by_the_formats_of_their_names(server: SmallServer, tmp_path: Path):
+    (tmp_path / "a.cf32").write_bytes(cf32(KNOWN))
+    (tmp_path / "b.ci16").write_bytes(ci16(STRANGE))
+    (tmp_path / "people.csv").write_text("subject_id,file\nwave,a.cf32\nwave,b.ci16\n")
+    done = run(server, "enroll", "--from", tmp_path / "people.csv", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["enrolled"]) == (0, 2), done.output
+    server.client().delete_subject("wave")

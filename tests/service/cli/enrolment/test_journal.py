@@ -81,6 +81,10 @@ def test_journal_begun_anew_has_forgotten_what_was_before_and_keeps_its_name(tmp
     assert known(tmp_path / "a") == [False, True]
     with opened_journal(tmp_path / "a", URL, KEY_ID, anew=True) as journal:
         assert journal.begun not in ("", begun)
+    for anew in (True, False):
+        with opened_journal(tmp_path / "a", URL, KEY_ID, anew) as journal:
+            left = [journal.earlier(row(entry), "of other bytes") for entry in ENTRIES]
+        assert left == ENTRIES  # the templates of files that hold other recordings now
 
 
 @pytest.mark.parametrize("text", ["subject_id,file\n", "[]\n", '{"journal": "matchka enroll", "version": 9}\n', "\n"])

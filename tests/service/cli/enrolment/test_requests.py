@@ -10,7 +10,16 @@ import pytest
 
 from matchka.cli.enrolment import requests
 from matchka.cli.enrolment.people_file import Row
-from matchka.cli.enrolment.requests import Loaded, Terms, UnusableFileError, fits, halves, idempotency_key, load
+from matchka.cli.enrolment.requests import (
+    Loaded,
+    Terms,
+    UnusableFileError,
+    fits,
+    halves,
+    idempotency_key,
+    load,
+    named_format,
+)
 
 ROW = Row(2, "ada", "voice", "a.wav")
 
@@ -43,6 +52,14 @@ def test_request_takes_32_different_files_of_16_mib_in_all_and_one_of_any_size()
     assert fits([], loaded(0, 17 << 20))
     assert fits([loaded(0, 8 << 20)], loaded(1, 8 << 20))
     assert not fits([loaded(0, 8 << 20)], loaded(1, (8 << 20) + 1))
+
+
+def test_request_is_of_one_format_of_bare_samples():
+    cf32, ci16, shown = (replace(ROW, model="radio", file=name) for name in ("a.cf32", "B.CI16", "c.sigmf"))
+    assert fits([loaded(0, row=cf32)], loaded(1, row=cf32))
+    for other in (ci16, shown):
+        assert not fits([loaded(0, row=cf32)], loaded(1, row=other))
+    assert [named_format([loaded(0, row=one)]) for one in (cf32, ci16, shown, ROW)] == ["cf32", "ci16", None, None]
 
 
 def test_halves_are_all_of_a_request_and_smaller():
