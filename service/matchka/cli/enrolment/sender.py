@@ -163,8 +163,8 @@ class Sender:
             InterruptedSendingError: nothing more is to be sent, and this request was not answered.
             RequestFailedError: it is refused.
         """
-        row, (face, sample_format) = piece[0].row, self._terms.of_samples
-        terms = replace(self._terms, of_samples=(face, sample_format or named_format(piece)))
+        row, (chosen, sample_format) = piece[0].row, self._terms.of_samples
+        terms = replace(self._terms, of_samples=(chosen, sample_format or named_format(piece)))
         waits_until = time.monotonic() + self._patience.limit_s
         while True:
             try:
