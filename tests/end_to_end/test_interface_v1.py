@@ -25,7 +25,15 @@ from tests.factories.server_process import RunningServer, start, stop
 
 RECORDING = Path(__file__).parent / "interface_v1"
 SMALL_TOLERANCE = 1e-6  # of a graph of two matrix products
-DEFAULT_TOLERANCE = 2e-5  # of real networks, whose sums another kind of processor adds up in another order
+# Of real networks, whose sums another kind of processor adds up in another order, and whose detector's boxes are
+# refined twice over. Between two kinds of CPU: 6.4e-5 of an embedding's component, 2.9e-5 of a cosine,
+# 1.8e-4 of a quality, .013 px of a landmark, .0025 degrees, .0005 grey levels.
+DEFAULT_TOLERANCE = 5e-4
+DEFAULT_TOLERANCES = {
+    **dict.fromkeys(("box", "landmarks", "eye_distance_px", "native_px"), 0.05),
+    "roll_deg": 0.02,
+    "contrast": 0.005,
+}
 PEOPLE = {"ada": 1, "ben": 2, "eve": 3}
 OPERATIONS = ("get", "post", "delete", "put", "patch")
 
@@ -86,7 +94,7 @@ def test_default_models_answer_as_recorded(models_dir: Path, voice_samples: Path
         answers = dict(Recorder(running.url, real_samples(voice_samples)).answers(FACE))
     finally:
         stop(running.process)
-    assert differences(recorded("face.json"), answers, DEFAULT_TOLERANCE) == []
+    assert differences(recorded("face.json"), answers, DEFAULT_TOLERANCE, DEFAULT_TOLERANCES) == []
 
 
 def test_openapi_document_keeps_all_that_was_recorded(tmp_path: Path):

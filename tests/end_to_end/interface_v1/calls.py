@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import requests
@@ -14,6 +15,8 @@ TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 PROBLEM: Final = "application/problem+json"
 STABLE_IN_PROBLEMS: Final = ("code", "status", "title", "type", "value")  # the sentences beside them are for people
+
+NONE: Final[Mapping[str, float]] = MappingProxyType({})
 
 # name of a sample -> its bytes
 Samples = Mapping[str, bytes]
@@ -201,24 +204,31 @@ class Recorder:
         return value
 
 
-def differences(recorded: Any, found: Any, tolerance: float, where: str = "") -> list[str]:
+def differences(
+    recorded: Any, found: Any, tolerance: float, of_fields: Mapping[str, float] = NONE, where: str = ""
+) -> list[str]:
     """What a later answer lacks or has otherwise; what it has beside is no difference.
 
     Args:
         recorded: JSON values.
         found: JSON values.
         tolerance: of numbers that are no integers.
+        of_fields: the tolerance of everything in a field of that name, where it has another unit.
         where: path to the values.
     """
     if isinstance(recorded, dict) and isinstance(found, dict):
         missing = [f"{where}/{key} is missing" for key in recorded if key not in found]
         kept = [key for key in recorded if key in found]
         return missing + [
-            d for key in kept for d in differences(recorded[key], found[key], tolerance, f"{where}/{key}")
+            d
+            for key in kept
+            for d in differences(recorded[key], found[key], of_fields.get(key, tolerance), of_fields, f"{where}/{key}")
         ]
     if isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
         pairs = enumerate(zip(recorded, found, strict=True))
-        return [d for number, (old, new) in pairs for d in differences(old, new, tolerance, f"{where}/{number}")]
+        return [
+            d for number, (old, new) in pairs for d in differences(old, new, tolerance, of_fields, f"{where}/{number}")
+        ]
     if isinstance(recorded, float) and isinstance(found, int | float):
         return [] if abs(recorded - found) <= tolerance else [f"{where}: {recorded} became {found}"]
     return [] if recorded == found else [f"{where}: {recorded!r} became {found!r}"]
