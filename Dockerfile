@@ -4,6 +4,7 @@
 #   docker build -t matchka .                        # --build-arg TORCH_INDEX_URL=… points pip at PyTorch's CPU wheels
 #   docker build -t matchka-gpu --build-arg EXTRA=gpu .
 #   docker build -t matchka-formats --build-arg FORMATS=1 .   # can be set to read WebM, M4A and HEIC: docs/formats.md
+#                                                    # and so MILVUS=1 (docs/milvus.md), OTEL=1 (docs/observability.md)
 #
 # A private package index and its authority: --secret id=pip.conf,src=… and --secret id=ca.pem,src=… (docs/deployment.md).
 # How to run it, with few rights: README.md, "Docker". Without MATCHKA_API_KEY the container refuses to listen.
@@ -58,10 +59,14 @@ FROM base AS environment
 ARG EXTRA
 # decoders of further formats; they bring GPL libraries, and none is used before a setting names it
 ARG FORMATS=
-COPY .ci/requirements-serve-*.txt .ci/requirements-formats.txt .ci/
+# the client of a Milvus server; traces
+ARG MILVUS=
+ARG OTEL=
+COPY .ci/requirements-serve-*.txt .ci/requirements-formats.txt .ci/requirements-milvus.txt .ci/requirements-otel.txt .ci/
 RUN --mount=type=secret,id=pip.conf --mount=type=secret,id=ca.pem \
     /opt/venv/bin/python -m pip install --require-hashes --only-binary :all: -r ".ci/requirements-serve-$EXTRA.txt" \
-        ${FORMATS:+-r .ci/requirements-formats.txt}
+        ${FORMATS:+-r .ci/requirements-formats.txt} ${MILVUS:+-r .ci/requirements-milvus.txt} \
+        ${OTEL:+-r .ci/requirements-otel.txt}
 COPY pyproject.toml README.md LICENSE ./
 COPY service service
 # Only service/ is here to be installed, so the other two entry points would lead nowhere; pip itself is done after this.

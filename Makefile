@@ -178,6 +178,9 @@ lock: build/lock/bin/uv
 	    --extra train --no-emit-package torch --output-file .ci/requirements-export.txt
 	echo torch | $(COMPILE) --no-deps - --output-file .ci/requirements-torch.txt
 	printf 'av\npillow-heif\n' | $(COMPILE) --no-deps - --output-file .ci/requirements-formats.txt
+	printf 'pymilvus\n' | $(COMPILE) --python-platform linux - --output-file .ci/requirements-milvus.txt
+	printf 'opentelemetry-exporter-otlp-proto-http\nopentelemetry-sdk\n' | $(COMPILE) --python-platform linux - \
+	    --output-file .ci/requirements-otel.txt
 
 # their tools have needs of their own: another environment
 SUPPLY := build/supply

@@ -15,8 +15,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = SERVE, SERVE_GPU, EXPORT, TORCH, TORCH_CPU, FORMATS = [
-    f"requirements-{part}.txt" for part in ("serve-cpu", "serve-gpu", "export", "torch", "torch-cpu", "formats")
+LOCKS = SERVE, SERVE_GPU, EXPORT, TORCH, TORCH_CPU, FORMATS, MILVUS, OTEL = [
+    f"requirements-{part}.txt"
+    for part in ("serve-cpu", "serve-gpu", "export", "torch", "torch-cpu", "formats", "milvus", "otel")
 ]
 CUDA = "nvidia-"  # as torch brings others of these packages, the lock alone pins them
 ENTRY = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
@@ -103,6 +104,16 @@ def test_lock_of_further_formats_holds_the_packages_of_the_extra_which_need_noth
     pins = locked(FORMATS)
     assert set(pins) == {canonicalize_name(Requirement(line).name) for line in lines_of("formats")}
     assert set(needed(lines_of("formats"))) - set(pins) <= set(locked(SERVE))
+
+
+@pytest.mark.parametrize(("file", "extra"), [(MILVUS, "milvus"), (OTEL, "otel")])
+def test_lock_of_a_further_extra_holds_all_that_it_needs_in_the_versions_of_the_image(file: str, extra: str) -> None:
+    pins = locked(file)
+    requirements = needed(lines_of(extra))
+    assert set(pins) == set(requirements), "run `make lock`"
+    assert all(requirement.specifier.contains(pins[name]) for name, requirement in requirements.items())
+    image = locked(SERVE_GPU) | locked(SERVE)
+    assert {name: image.get(name, version) for name, version in pins.items()} == pins
 
 
 def test_tools_of_the_supply_chain_are_pinned_one_by_one() -> None:
