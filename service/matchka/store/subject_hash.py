@@ -90,6 +90,12 @@ def read_hasher(vault: Vault, file: Path, *, is_alone: bool = True) -> SubjectHa
         ) from error
 
 
+def known_hasher(vault: Vault, file: Path) -> SubjectHasher | None:
+    """The hasher of a store whose key was made before; None where this user finds none. See read_hasher."""
+    is_known = vault.identity is not None or os.path.exists(file)  # noqa: PTH110 - a folder that is closed has none
+    return read_hasher(vault, file) if is_known else None
+
+
 def _read(file: Path) -> bytes:
     if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & OTHERS:
         LOGGER.warning("other users may read %s, the key of the hashes of subject ids: take their rights away", file)

@@ -12,7 +12,7 @@ from matchka.cli.output.errors import problem_of
 from matchka.cli.output.report import Report, reporting, said, say
 from matchka.errors import BackupError, ReceiptError
 from matchka.store.rights.receipt import Receipt, verify_receipt
-from matchka.store.subject_hash import read_hasher
+from matchka.store.subject_hash import known_hasher
 
 FALSE: Final = 1
 
@@ -64,13 +64,13 @@ def _content(file: Path) -> bytes:
 def _require_subject(receipt: Receipt, subject_id: str) -> None:
     """Refuse a receipt of somebody else.
 
-    Raises: ReceiptError: it is, or the key at hand is not the one that hashed the id.
+    Raises: ReceiptError: it is, or no key that hashed the id is at hand.
     """
     with private_settings() as settings, unlocked_vault(settings) as vault:
-        hasher = read_hasher(vault, settings.subject_hash_key)
-    if hasher.name != receipt.hash_key:
+        hasher = known_hasher(vault, settings.subject_hash_key)
+    if hasher is None or hasher.name != receipt.hash_key:
         raise ReceiptError(
-            "The id was hashed with another key than the one at hand.",
+            "The key that hashed the id is not at hand.",
             value=receipt.hash_key,
             remedy="Set MATCHKA_DATA_DIR, or the settings of the vault, to the service's.",
         )

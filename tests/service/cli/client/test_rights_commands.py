@@ -71,6 +71,7 @@ def test_receipt_of_a_deletion_is_true_until_it_is_changed(small_server: SmallSe
     assert run(small_server, "receipt", "verify", receipt, "--subject", "another", **data).exit_code == FALSE
     other = {"MATCHKA_DATA_DIR": str(tmp_path / "other")}
     assert run(small_server, "receipt", "verify", receipt, "--subject", "receipted", **other).exit_code == FALSE
+    assert not (tmp_path / "other").exists()  # no key was made there
 
     fields = json.loads(receipt.read_text())
     key = ["--public-key", fields["public_key"]]
