@@ -38,6 +38,17 @@ def at_least(fewest: int, text: str) -> int:
     return number
 
 
+def duration(text: str) -> str:
+    """A time for locust, which takes none for no end.
+
+    >>> duration("90s")
+    '90s'
+    """
+    if not any(digit in text for digit in "123456789"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90s, 5m or 2h")
+    return text
+
+
 def main() -> None:
     """Run, and exit with locust's status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,7 +57,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8009, help="of a server that is started")
     callers, senders = functools.partial(at_least, 1), functools.partial(at_least, 0)
     parser.add_argument("--users", type=callers, default=16)
-    parser.add_argument("--duration", default="60s", help="as 90s, 5m or 2h")
+    parser.add_argument("--duration", type=duration, default="60s", help="as 90s, 5m or 2h")
     parser.add_argument("--workers", type=senders, default=0, help="processes that send; 0: this one")
     parser.add_argument("--out", type=Path, default=Path("build/load"))
     parser.add_argument("--models-dir", type=Path, default=Path("models"))
