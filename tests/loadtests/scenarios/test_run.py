@@ -80,9 +80,9 @@ def test_unknown_scenario_is_refused_before_a_server_starts(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("option", [("--users", "0"), ("--workers", "-1")])
+@pytest.mark.parametrize("option", [("--users", "0"), ("--workers", "-1"), ("--duration", "0s")])
 def test_number_that_can_be_none_is_refused_before_a_server_starts(tmp_path: Path, option: tuple[str, str]) -> None:
     done = run(tmp_path / "out", *option)
     assert done.returncode == 2
-    assert f"{option[0]}: {option[1]} is fewer than" in done.stderr
+    assert f"argument {option[0]}: " in done.stderr
     assert not (tmp_path / "out").exists()
