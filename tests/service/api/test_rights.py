@@ -341,7 +341,7 @@ def test_requests_beyond_the_keys_rate_are_answered_with_the_time_to_wait(servic
 
 def test_keys_over_http_are_those_of_the_callers_tenant_and_change_at_once(service: Service):
     client = service.server.client(service.key(frozenset({Scope.ADMIN}), "fourth"))
-    made = client.create_key("door", "verify,scores", 3600.0, 0.5, 1.0, 9.0, 10, 3)
+    made = client.create_key("door", ["verify", "scores"], 3600.0, 0.5, 1.0, 9.0, 10, 3)
     assert (made.tenant, made.scopes) == ("fourth", ["verify", "scores"])
     assert (made.max_fmr, made.max_fpir, made.requests_per_s) == (0.5, 1.0, 9.0)
     assert (made.max_subjects, made.max_templates) == (10, 3)
@@ -351,6 +351,7 @@ def test_keys_over_http_are_those_of_the_callers_tenant_and_change_at_once(servi
     assert service.get("/v1/models", made.key).status_code == 200
     client.revoke_key(made.key_id)
     assert service.get("/v1/models", made.key).status_code == 401
+    assert client.create_key("janitor", "all").scopes == list(Scope)
 
 
 def test_failed_verifications_lead_to_a_wait_for_this_key_and_subject_only(service: Service):

@@ -13,7 +13,7 @@ class KeyForm(Form):
     """POST /v1/keys."""
 
     name: Annotated[str, Field(description="For people; 1 to 64 letters, digits, blanks and `._:@-`.")]
-    scopes: Annotated[str, Field(max_length=256, description="Separated by commas or blanks.")] = (
+    scopes: Annotated[str, Field(max_length=256, description="Separated by commas or blanks; or `all`.")] = (
         "enroll verify identify"
     )
     lifetime_s: Annotated[

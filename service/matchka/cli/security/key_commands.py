@@ -82,7 +82,7 @@ def create(
         spec = KeySpec(
             name,
             tenant,
-            frozenset(Scope) if scopes == "all" else read_scopes(scopes),
+            read_scopes(scopes),
             Ceilings(max_fmr, max_fpir, requests_per_s, max_subjects, max_templates),
             None if expires_in_days is None else timedelta(days=expires_in_days),
         )

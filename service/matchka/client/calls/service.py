@@ -1,5 +1,7 @@
 """The service itself: its models, keys, audit log, metrics and readiness."""
 
+from collections.abc import Iterable
+
 from matchka.client.answers import AuditAnswer, KeysAnswer, ModelsAnswer, NewKeyAnswer, ReadyAnswer, ReceiptKeyAnswer
 from matchka.client.calls.call import Call, Value, form_call, nothing, quoted
 
@@ -16,7 +18,7 @@ def keys() -> Call[KeysAnswer]:
 
 def create_key(
     name: str,
-    scopes: str | None = None,
+    scopes: str | Iterable[str] | None = None,
     lifetime_s: float | None = None,
     max_fmr: float | None = None,
     max_fpir: float | None = None,
@@ -28,7 +30,7 @@ def create_key(
 
     Args:
         name: for people.
-        scopes: separated by commas; `enroll,verify,identify` by default.
+        scopes: their names, also as one text with commas; `all`; `enroll,verify,identify` by default.
         lifetime_s: seconds until it expires; never by default.
         max_fmr: highest false match rate that its calls may ask for; 1e-2 by default, 1 bounds nothing.
         max_fpir: the same of identifications.
@@ -38,7 +40,7 @@ def create_key(
     """
     fields: dict[str, Value] = {
         "name": name,
-        "scopes": scopes,
+        "scopes": scopes if scopes is None or isinstance(scopes, str) else ",".join(scopes),
         "lifetime_s": lifetime_s,
         "max_fmr": max_fmr,
         "max_fpir": max_fpir,

@@ -24,12 +24,13 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+ALL: Final = "all"
 ALL_SCOPES: Final = frozenset(Scope)
 DEFAULT_SCOPES: Final = frozenset({Scope.ENROLL, Scope.VERIFY, Scope.IDENTIFY})
 
 
 def read_scopes(text: str) -> frozenset[Scope]:
-    """Scopes that are separated by commas or blanks.
+    """Scopes that are separated by commas or blanks; `all` by itself is every one.
 
     Raises: InvalidFieldError: a word is none of them, or there is none.
 
@@ -37,12 +38,14 @@ def read_scopes(text: str) -> frozenset[Scope]:
     [<Scope.ENROLL: 'enroll'>, <Scope.VERIFY: 'verify'>]
     """
     words = text.replace(",", " ").split()
+    if words == [ALL]:
+        return ALL_SCOPES
     unknown = [word for word in words if word not in set(Scope)]
     if unknown or not words:
         raise InvalidFieldError(
             "A key has at least one scope, and only scopes that there are.",
             value=", ".join(unknown) or text,
-            remedy=f"Use some of {', '.join(Scope)}.",
+            remedy=f"Use {ALL}, or some of {', '.join(Scope)}.",
         )
     return frozenset(map(Scope, words))
 

@@ -217,7 +217,7 @@ def test_ceiling_out_of_range_is_refused_with_its_value(name: str, value: float)
     assert name in refused.value.detail
 
 
-@pytest.mark.parametrize("text", ["", " ,", "verify everything", "Verify", "scores;verify"])
+@pytest.mark.parametrize("text", ["", " ,", "verify everything", "Verify", "scores;verify", "verify all"])
 def test_scopes_that_there_are_not_are_refused(text: str):
     with pytest.raises(InvalidFieldError, match=r"subjects\.read"):
         read_scopes(text)
