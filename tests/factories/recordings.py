@@ -49,6 +49,11 @@ def ci16(samples: np.ndarray, order: str = "<") -> bytes:
     return np.rint(pairs_of(samples) * 32767).astype(f"{order}i2").tobytes()
 
 
+def cu8(samples: np.ndarray) -> bytes:
+    """As rtl_sdr writes them: of 256 steps from -1 to 1."""
+    return np.clip(np.rint((pairs_of(samples) + 1) * 127.5), 0, 255).astype(np.uint8).tobytes()
+
+
 def wav(samples: np.ndarray, subtype: str = "FLOAT") -> bytes:
     """Stereo; a real array gives as many channels as it has columns."""
     buffer = io.BytesIO()

@@ -93,6 +93,7 @@ SAMPLES = noise(1000)
     [
         ("a.cf32", SAMPLES.tobytes(), 0.0),
         ("a.ci16", as_integers(SAMPLES).tobytes(), 1 / 32768),
+        ("a.cu8", np.rint((SAMPLES.view(np.float32) + 1) * 127.5).astype(np.uint8).tobytes(), 1 / 127),
         ("a.npy", npy_of(SAMPLES), 0.0),
         ("b.npy", npy_of(SAMPLES.astype(np.complex128)), 0.0),
         ("a.wav", wav_of(SAMPLES.view(np.float32), "FLOAT"), 0.0),

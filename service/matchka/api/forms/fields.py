@@ -75,8 +75,10 @@ AnyFace = Annotated[
 ]
 
 SampleFormat = Annotated[
-    Literal["npy", "cf32", "ci16", "wav", "sigmf"] | None,
-    Field(description="Format of a radio recording. cf32 and ci16, bare samples, have to be named; the others show."),
+    Literal["npy", "cf32", "ci16", "cu8", "wav", "sigmf"] | None,
+    Field(
+        description="Format of a radio recording. cf32, ci16 and cu8, bare samples, have to be named; the others show."
+    ),
 ]
 
 

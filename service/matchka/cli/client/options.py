@@ -15,7 +15,8 @@ from matchka.client import Client, Patience
 from matchka.errors import InvalidFieldError, MissingPackageError, extra_required
 
 TOLD_S: Final = 1.0  # a pause that somebody at a terminal would notice
-BARE_SAMPLES: Final = {".cf32": "cf32", ".ci16": "ci16"}  # radio; but for their names, nothing says what they hold
+# of radio; but for their names, nothing says what they hold
+BARE_SAMPLES: Final = {".cf32": "cf32", ".ci16": "ci16", ".cu8": "cu8"}
 RADIO_SUFFIXES: Final = (*BARE_SAMPLES, ".sigmf", ".npy")
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif")
 
@@ -38,7 +39,7 @@ FaceOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--sample-format", help="Format of a radio recording: cf32 or ci16, unless its name ends so."),
+    typer.Option("--sample-format", help="Format of a radio recording: cf32, ci16 or cu8, unless its name ends so."),
 ]
 Dim = Annotated[int | None, typer.Option("--dim", help="A trained dim; full_dim by default.")]
 SampleFile = Annotated[

@@ -25,7 +25,7 @@ def classify(sample: Sample, model: str = "radio", sample_format: str | None = N
     Args:
         sample: a path, bytes or named numbers.
         model: one with a class output.
-        sample_format: of a radio recording; cf32 and ci16 have to be named.
+        sample_format: of a radio recording; cf32, ci16 and cu8 have to be named.
     """
     fields = {"model": model, "sample_format": sample_format}
     return form_call("classify", ClassifyAnswer.model_validate_json, fields, files_of("file", [sample]), is_safe=True)

@@ -4,7 +4,7 @@
 export const KINDS = {
   audio: { label: "Voice", capture: "microphone", accept: "audio/*,.wav,.flac,.ogg,.opus,.mp3", isPerson: true },
   face: { label: "Face", capture: "camera", accept: "image/jpeg,image/png,image/webp,image/bmp", isPerson: true, several: { field: "face", value: "all", label: "Every face in the picture" } },
-  iq: { label: "Radio signal", capture: null, accept: ".cf32,.ci16,.npy,.wav,.sigmf", isPerson: false },
+  iq: { label: "Radio signal", capture: null, accept: ".cf32,.ci16,.cu8,.npy,.wav,.sigmf", isPerson: false },
   tabular: { label: "Named numbers", capture: null, accept: "application/json,.json", isPerson: false },
 };
 /** The fusion that HTTP v1 knows: its name, and the field of each part by the name of its model. */

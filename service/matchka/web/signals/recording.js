@@ -25,12 +25,14 @@ export async function readSamples(file, format) {
 
 const FLOAT32 = { bytes: 4, read: (view, at) => view.getFloat32(at, true) };
 const FLOAT64 = { bytes: 8, read: (view, at) => view.getFloat64(at, true) };
+const UINT8 = { bytes: 1, read: (view, at) => view.getUint8(at) / 127.5 - 1 };
 const INT16 = { bytes: 2, read: (view, at) => view.getInt16(at, true) / 32768 };
 
 /** By the service's names of formats, which are also the names' ends. */
 const READERS = {
   cf32: (view) => interleaved(view, 0, FLOAT32),
   ci16: (view) => interleaved(view, 0, INT16),
+  cu8: (view) => interleaved(view, 0, UINT8),
   npy: readNpy,
   wav: readWav,
   sigmf: readSigmf,
@@ -80,7 +82,7 @@ function readWav(view) {
 
 /** A SigMF archive is a tar file of a description in JSON and the samples. */
 function readSigmf(view) {
-  const numbers = { cf32_le: FLOAT32, ci16_le: INT16 };
+  const numbers = { cf32_le: FLOAT32, ci16_le: INT16, cu8: UINT8 };
   let kind = null;
   let data = null;
   for (let at = 0; at + TAR_BLOCK <= view.byteLength; ) {

@@ -11,6 +11,7 @@ const FORMATS = [
   ["", "as the file's name says"],
   ["cf32", "cf32: bare complex floats (GNU Radio)"],
   ["ci16", "ci16: bare complex 16-bit integers"],
+  ["cu8", "cu8: bare complex bytes (rtl_sdr)"],
   ["npy", "NumPy array"],
   ["wav", "stereo WAV"],
   ["sigmf", "SigMF archive"],
@@ -24,7 +25,7 @@ export async function radioView({ service, models }) {
   const intake = new Intake({ service, model, done: "", onsample: (file) => classify(file) });
 
   async function classify(file) {
-    const named = format.value || { cf32: "cf32", ci16: "ci16" }[(file.name ?? "").split(".").at(-1).toLowerCase()];
+    const named = format.value || { cf32: "cf32", ci16: "ci16", cu8: "cu8" }[(file.name ?? "").split(".").at(-1).toLowerCase()];
     const samples = await readSamples(file, format.value);
     plots.replaceChildren(...(samples?.i.length ? drawnPlots(samples) : [element("p", { className: "weak" }, "This file cannot be drawn here.")]));
     const answer = await busy(element("button"), outcome, () => service.post("v1/classify", { model: model.name, file, sample_format: named }));

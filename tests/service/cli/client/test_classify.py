@@ -75,7 +75,7 @@ def test_classify_of_bare_samples_without_their_format_exits_2_and_says_how(serv
     (tmp_path / "take.iq").write_bytes(cf32(KNOWN))
     done = run(server, "classify", tmp_path / "take.iq")
     assert done.exit_code == FAILED
-    assert "--sample-format: cf32 or ci16" in done.output
+    assert "--sample-format: cf32, ci16 or cu8" in done.output
 
 
 def test_commands_take_the_model_and_the_format_of_bare_samples_from_the_name_of_a_file(

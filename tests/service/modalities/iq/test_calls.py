@@ -1,7 +1,6 @@
 """Radio recordings over HTTP: embedded, enrolled, verified, identified and compared like any sample, or refused."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,16 +95,3 @@ def test_recording_that_is_refused_is_answered_with_a_code_that_the_call_declare
     document = requests.get(f"{server.url}/openapi.json", timeout=60).json()
     declared = document["paths"][f"/v1/{call}"]["post"]["responses"]["422"]["content"]["application/problem+json"]
     assert code in declared["schema"]["properties"]["code"]["enum"]
-
-
-def test_recordings_of_a_receiver_that_writes_bytes_are_converted_as_the_documentation_says(tmp_path: Path):
-    text = (Path(__file__).parents[4] / "docs" / "radio.md").read_text(encoding="utf-8")
-    (line,) = (one for one in text.splitlines() if one.startswith("python -c"))
-    received = np.random.default_rng(1).integers(0, 256, 4096, dtype=np.uint8)
-    received.tofile(tmp_path / "take.cu8")
-    code = line.split('"')[1].replace("take.", f"{tmp_path}/take.")
-    exec(code)
-    written = np.fromfile(tmp_path / "take.cf32", "<f4")
-    np.testing.assert_allclose(written, (received.astype(np.float64) - 127.5) / 127.5, atol=1e-6)
-    assert (written[received == 0] == -1).all()
-    assert (written[received == 255] == 1).all()  # so that clipping is seen

@@ -25,7 +25,7 @@ from matchka.modalities.iq.errors import (
 from matchka.modalities.iq.formats import read_recording
 from matchka.modalities.iq.formats.recording import LengthLimits
 from matchka.modalities.iq.modality import IQ, SAMPLE_FORMATS
-from tests.factories.recordings import OF_FORMATS, cf32, ci16, npy, pairs_of, sigmf, signal, tar, wav
+from tests.factories.recordings import OF_FORMATS, cf32, ci16, cu8, npy, pairs_of, sigmf, signal, tar, wav
 
 SAMPLES = signal(1)
 PAIRS = pairs_of(SAMPLES)
@@ -64,6 +64,7 @@ WHOLE: dict[str, tuple[bytes, str | None, float]] = {
     "npy of pairs in int32": (npy(integers(32).astype(np.int32)), None, 2**-23),
     "cf32": (cf32(SAMPLES), "cf32", 0),
     "ci16": (ci16(SAMPLES), "ci16", 2**-14.9),
+    "cu8": (cu8(SAMPLES), "cu8", 2**-7.9),
     "wav": (wav(SAMPLES), None, 0),
     "wav, named": (wav(SAMPLES), "wav", 0),
     "wav of 8 bits": (wav(SAMPLES, "PCM_U8"), None, 2**-6.9),
@@ -78,6 +79,7 @@ WHOLE: dict[str, tuple[bytes, str | None, float]] = {
     "sigmf of ci16, big-endian": (sigmf(ci16(SAMPLES, ">"), "ci16_be"), None, 2**-14.9),
     "sigmf of float64": (sigmf(PAIRS.astype("<f8").tobytes(), "cf64_le"), None, 0),
     "sigmf of ci8": (sigmf(integers(8).astype(np.int8).tobytes(), "ci8"), None, 2**-6.9),
+    "sigmf of unsigned samples": (sigmf(cu8(SAMPLES), "cu8"), None, 2**-7.9),
     "sigmf without sha512": (sigmf(cf32(SAMPLES), sha512=None, num_channels=1), None, 0),
     "sigmf of captures of one frequency": (
         meta({**of_global(), "captures": [
@@ -145,7 +147,7 @@ def wav_chunk_of(length: int) -> bytes:
 
 REFUSED: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
     "nothing known": (b"some text that is no recording" * 9, None, NotRecordingError, "field sample_format"),
-    "cf32 without its name": (cf32(SAMPLES), None, NotRecordingError, "cf32 or ci16"),
+    "cf32 without its name": (cf32(SAMPLES), None, NotRecordingError, "cf32, ci16 or cu8"),
     "wav named cf32": (wav(SAMPLES), "cf32", NotRecordingError, "begins like wav"),
     "npy named sigmf": (npy(SAMPLES), "sigmf", NotRecordingError, "begins like npy"),
     "bare samples named npy": (cf32(SAMPLES), "npy", NotRecordingError, "begins like no such file"),
@@ -253,7 +255,9 @@ REFUSED: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
     "sigmf whose sha512 is no text": (sigmf(cf32(SAMPLES), sha512=7), None, Sha512MismatchError, "core:sha512"),
     "sigmf of an unknown type": (meta(of_global(datatype="cf16_le")), None, UnsupportedSampleTypeError, "cf16_le"),
     "sigmf of real samples": (meta(of_global(datatype="rf32_le")), None, UnsupportedSampleTypeError, "rf32_le"),
-    "sigmf of unsigned samples": (meta(of_global(datatype="cu8")), None, UnsupportedSampleTypeError, "cu8"),
+    "sigmf of unsigned samples of 16 bits": (
+        meta(of_global(datatype="cu16_le")), None, UnsupportedSampleTypeError, "cu16",
+    ),
     "sigmf without a type": (meta({"global": {}}), None, UnsupportedSampleTypeError, "core:datatype None"),
     "sigmf whose type is a list": (meta(of_global(datatype=["x"])), None, UnsupportedSampleTypeError, "core:datatype"),
     "sigmf of two channels": (meta(of_global(num_channels=2)), None, UnsupportedSampleTypeError, "num_channels 2"),

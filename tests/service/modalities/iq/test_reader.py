@@ -23,7 +23,7 @@ from matchka.modalities.iq.settings import IqSettings
 from matchka.modalities.iq.spec import IqInputSpec
 from matchka.modalities.iq.windows import windows_of
 from matchka.modalities.modality import Observation
-from tests.factories.recordings import OF_FORMATS, WINDOW, cf32, ci16, npy, pairs_of, sigmf, signal, wav
+from tests.factories.recordings import OF_FORMATS, WINDOW, cf32, ci16, cu8, npy, pairs_of, sigmf, signal, wav
 
 SPEC = IqInputSpec(window_samples=WINDOW, hop_samples=64, max_windows=16)
 READER = IqReader(SPEC)
@@ -161,6 +161,7 @@ NO_SIGNAL: dict[str, tuple[bytes, str | None, type[MatchkaError], str]] = {
         wav(np.rint(pairs_of(np.maximum(CLIPPED.real, -0.5) + 0.1j) * 32768).clip(-32768, 32767) / 32768), None,
         ClippedRecordingError, "At most 1 %",
     ),
+    "clipped, of unsigned bytes": (cu8(CLIPPED), "cu8", ClippedRecordingError, "At most 1 %"),
     "clipped wav of 8 bits": (wav(CLIPPED, "PCM_U8"), None, ClippedRecordingError, "At most 1 %"),
 }  # fmt: skip
 
@@ -228,7 +229,7 @@ def test_options_are_the_format_that_was_named_and_nothing_else():
     assert options_for("iq", "radio", "probe", {}) == IqOptions(None)
     assert options_for("iq", "radio", "enrolment", {"sample_format": "ci16"}) == IqOptions("ci16")
     with pytest.raises(InvalidFieldError, match="no such sample_format"):
-        options_for("iq", "radio", "probe", {"sample_format": "cu8"})
+        options_for("iq", "radio", "probe", {"sample_format": "cu4"})
     with pytest.raises(InvalidFieldError, match="takes radio recordings"):
         options_for("iq", "radio", "probe", {"face": "only"})
     with pytest.raises(InvalidFieldError, match="use a model for radio signals") as refused:

@@ -142,7 +142,7 @@ def test_classify_of_bare_samples_needs_their_format_by_name(server: SmallServer
 
 
 def test_classify_with_an_unknown_format_or_by_a_model_of_other_samples_is_refused(server: SmallServer):
-    assert classify(server, b"x", sample_format="cu8")["code"] == "invalid_field"
+    assert classify(server, b"x", sample_format="cu4")["code"] == "invalid_field"
     problem = classify(server, sample(1), "sorter", sample_format="cf32")
     assert (problem["code"], problem["value"]) == ("invalid_field", "cf32")
     assert "sample_format does not apply" in problem["detail"]

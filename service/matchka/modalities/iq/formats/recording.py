@@ -42,7 +42,8 @@ class Recording:
     """Complex samples, as the file has them.
 
     Attributes:
-        samples: complex64, (n,); of integers divided by their full scale.
+        samples: complex64, (n,); of integers divided by their full scale. Unsigned ones lie about the middle of their
+            range, as receivers mean them: 127.5 of 8 bits, for which there is no number.
         top: from which magnitude of I or Q on a sample lies at full scale; of floating-point numbers, that of 16-bit
             integers, which receivers' programs divide by 32768: the largest is one step below 1.
     """
@@ -51,7 +52,7 @@ class Recording:
     top: float = 1.0 - 2.0**-15
 
 
-def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger], length: LengthLimits) -> Recording:
+def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.integer], length: LengthLimits) -> Recording:
     """A recording of I and Q: numbers of any type and byte order, (n, 2).
 
     Values of float64 that float32 cannot hold become infinite, and are refused as such later.
@@ -67,6 +68,10 @@ def recording_of(parts: npt.NDArray[np.floating] | npt.NDArray[np.signedinteger]
     if not np.issubdtype(parts.dtype, np.integer):
         return Recording(pairs.reshape(-1).view(np.complex64))
     bits = 8 * parts.dtype.itemsize
+    if np.issubdtype(parts.dtype, np.unsignedinteger):
+        pairs *= np.float32(2 / (2**bits - 1))
+        pairs -= 1
+        return Recording(pairs.reshape(-1).view(np.complex64), 1.0 - 2.0**-bits)
     pairs *= np.float32(2.0 ** (1 - bits))
     return Recording(pairs.reshape(-1).view(np.complex64), 1.0 - 2.0 ** (1 - min(bits, FINEST_BITS)))
 

@@ -28,6 +28,7 @@ DATATYPES: Final = {
     "ci16_le": "<i2",
     "ci16_be": ">i2",
     "ci8": "|i1",
+    "cu8": "|u1",
 }
 ELSEWHERE: Final = ("core:dataset", "core:metadata_only")  # of the samples, that they are not in the archive
 FOREIGN_BYTES: Final = ("core:header_bytes", "core:trailing_bytes")  # among the samples, but none
