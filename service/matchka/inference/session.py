@@ -8,22 +8,18 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 import onnxruntime
 
-from matchka.errors import BundleError, NonFiniteEmbeddingError
+from matchka.errors import BundleError, NonFiniteEmbeddingError, OutOfMemoryError
 from matchka.modalities.modality import InputArray, InputDtype
+from matchka.runtime.cuda import driver_problem, is_out_of_memory
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka.inference.session")
 CPU: Final = "CPUExecutionProvider"
 CUDA: Final = "CUDAExecutionProvider"
 FLOAT32: Final = "tensor(float)"
-# how the messages of ONNX Runtime and of CUDA's libraries, and nothing else of their errors, say so
-NO_MEMORY: Final = (
-    "Failed to allocate memory",
-    "smaller than requested bytes",
-    "std::bad_alloc",
-    "out of memory",
-    "ALLOC_FAILED",
-)
+# TF32 multiplies with 10 bits, and thresholds are stated for 32-bit numbers; an exhaustive choice of algorithms would
+# be made anew for each size of a batch, while its requests wait
+CUDA_OPTIONS: Final = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 TENSOR_TYPES: Final[dict[InputDtype, str]] = {"float32": FLOAT32, "uint8": "tensor(uint8)"}
 
 
@@ -73,7 +69,9 @@ def open_ort_session(
         use_gpu: run on the GPU if possible.
         any_length: rows of many lengths come. ONNX Runtime would keep a plan of its memory for each, for ever.
 
-    Raises: BundleError: the file is no graph.
+    Raises:
+        BundleError: the file is no graph.
+        OutOfMemoryError: there is no memory for it.
     """
     options = onnxruntime.SessionOptions()
     options.enable_mem_pattern = not any_length
@@ -81,27 +79,37 @@ def open_ort_session(
     # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    providers = choose_providers(use_gpu, onnxruntime.get_available_providers())
-    if CUDA in providers and hasattr(onnxruntime, "preload_dlls"):
+    missing = _missing_for_gpu() if use_gpu else None
+    providers = choose_providers(use_gpu and missing is None, onnxruntime.get_available_providers())
+    if CUDA in providers:
         onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, which no loader path names
+    given = [(name, CUDA_OPTIONS if name == CUDA else {}) for name in providers]
     try:
-        session = onnxruntime.InferenceSession(str(graph_path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(graph_path), options, providers=given)
     except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"There is no memory for {graph_path}.",
+                value=error,
+                remedy="End what else uses the memory of the machine or its GPU, or set MATCHKA_DEVICE=cpu.",
+            ) from error
         raise BundleError(
             f"{graph_path} is not a graph ONNX Runtime can load.",
             value=error,
             remedy="Build the bundle again with `matchka-export defaults`.",
         ) from error
-    # ONNX Runtime falls back by itself, and silently, where the driver or a library is missing
+    # ONNX Runtime falls back by itself, and silently, where a library is missing
     if use_gpu and CUDA not in session.get_providers():
-        LOGGER.warning(
-            "ONNX Runtime has no GPU for %s (%s); it runs on the CPU.",
-            graph_path,
-            "CUDA did not start: CUDA 13 needs driver 580 or later; see nvidia-smi"
-            if CUDA in providers
-            else "install matchka[gpu] or matchka[cuda]",
-        )
+        reason = missing or "CUDA did not start; what ONNX Runtime wrote says why"
+        LOGGER.warning("ONNX Runtime has no GPU for %s (%s); it runs on the CPU.", graph_path, reason)
     return session
+
+
+def _missing_for_gpu() -> str | None:
+    """What ONNX Runtime lacks for a GPU; None where nothing is known to."""
+    if CUDA not in onnxruntime.get_available_providers():
+        return "install matchka[gpu] or matchka[cuda]"
+    return driver_problem(int(onnxruntime.cuda_version.partition(".")[0]))
 
 
 class OrtSession:
@@ -158,7 +166,7 @@ class OrtSession:
         try:
             found = self._session.run(self._names, given)
         except Exception as error:  # ONNX Runtime's own classes derive from Exception alone; nothing is swallowed
-            if any(words in str(error) for words in NO_MEMORY):
+            if is_out_of_memory(error):
                 raise MemoryError(f"ONNX Runtime has no memory for {len(rows)} row(s).") from error
             raise
         if not all(np.isfinite(array).all() for array in found):

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import faiss
 import numpy as np
@@ -13,9 +15,11 @@ from onnxruntime import get_available_providers
 from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
 from matchka.gallery.galleries import GalleryOpener
-from matchka.gallery.onnx.index import CUDA, open_onnx
+from matchka.gallery.onnx.index import CUDA, OnnxIndex, open_onnx
+from matchka.runtime.cuda import driver_problem
 
-has_gpu = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+# the driver first: FAISS ends the process where it answers with an error
+has_gpu = hasattr(faiss, "StandardGpuResources") and driver_problem(12) is None and faiss.get_num_gpus() > 0
 without_gpu = pytest.mark.skipif(has_gpu, reason="there is a GPU here")
 
 
@@ -93,7 +97,7 @@ def test_remove_and_replace_leave_no_copy_of_the_vector_on_the_device():
 
 
 class FullDevice(WatchedIndexes):
-    """FAISS' own CPU indexes on a device whose memory ends at the next rows, once it is told."""
+    """FAISS' own CPU indexes on a device whose memory ends at the next rows, once it is told, as FAISS says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +110,7 @@ class FullDevice(WatchedIndexes):
             def add(self, rows: np.ndarray) -> None:
                 if full.is_full:
                     full.is_full = False
-                    raise MemoryError
+                    raise RuntimeError("StandardGpuResources: alloc fail (cudaMalloc error out of memory [2])")
                 super().add(rows)
 
         return Index(index._index, self.threads)
@@ -152,6 +156,91 @@ def test_last_subject_of_a_shard_is_gone_where_the_device_has_no_memory():
     assert [hit.subject_key for hit in gallery.search(rows[0], 8, 2)] == [2]
 
 
+class Held:
+    """The owner thread of a device, kept busy while searches gather."""
+
+    def __init__(self, device: GpuDevice) -> None:
+        self._end = threading.Event()
+        device.owner.submit(self._end.wait)
+
+    def release_after(self, gallery: GpuGallery, dim: int, searches: int) -> None:
+        while len(gallery._waiting.get(dim, ())) < searches:
+            time.sleep(0.001)
+        self._end.set()
+
+
+class CountedIndex(WatchedIndex):
+    """Notes how many queries come together; more than `most` need memory that there is not."""
+
+    together: ClassVar[list[int]] = []
+    most = 1000
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        self.together.append(len(queries))
+        if len(queries) > self.most:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return super().search(queries, count)
+
+
+def searched_together(most: int, searches: int) -> tuple[list[int], list[BaseException | None]]:
+    """How many queries came together at each search of an index, and what the callers got for an error."""
+    rng = np.random.default_rng(4)
+
+    class Index(CountedIndex):
+        together: ClassVar[list[int]] = []
+
+    Index.most = most
+    device = GpuDevice(lambda dim: Index(faiss.IndexFlatIP(dim), set()))
+    gallery, references = GpuGallery(8, device), rng.normal(size=(50, 8)).astype(np.float32)
+    gallery.put(range(50), references)
+    held = Held(device)
+
+    def ask(key: int) -> None:
+        hits = gallery.search(references[key], 8, 1 + key % 3)
+        lengths = np.linalg.norm(references, axis=1) * np.linalg.norm(references[key])
+        cosines = references @ references[key] / lengths
+        assert [hit.subject_key for hit in hits] == np.argsort(-cosines)[: 1 + key % 3].tolist()
+        np.testing.assert_allclose([hit.similarity for hit in hits], cosines[[h.subject_key for h in hits]], atol=1e-6)
+
+    with ThreadPoolExecutor(searches) as pool:
+        asked = [pool.submit(ask, key) for key in range(searches)]
+        held.release_after(gallery, 8, searches)
+        errors = [one.exception() for one in asked]
+    failed = sum(error is not None for error in errors)
+    assert gallery.searches() == {"gpu": searches - failed}
+    return Index.together, errors
+
+
+def test_searches_that_wait_for_a_busy_device_are_made_together_and_each_gets_its_own_answer():
+    together, errors = searched_together(most=1000, searches=20)
+    assert together == [20]
+    assert errors == [None] * 20
+
+
+def test_searches_that_there_is_no_memory_for_together_are_made_in_halves():
+    together, errors = searched_together(most=6, searches=20)
+    assert together == [20, 10, 5, 5, 10, 5, 5]
+    assert errors == [None] * 20
+
+
+def test_searches_that_there_is_no_memory_for_one_by_one_are_told_so():
+    _, errors = searched_together(most=0, searches=3)
+    assert [type(error) for error in errors] == [MemoryError] * 3
+    assert "MATCHKA_GPU_HALF_PRECISION" in str(errors[0])
+
+
+def test_search_for_more_than_the_device_finds_equals_brute_force():
+    rng = np.random.default_rng(5)
+    device = GpuDevice(WatchedIndexes().make, shard_rows=40, most_found=16)
+    gallery, references = GpuGallery(8, device), rng.normal(size=(100, 8)).astype(np.float32)
+    gallery.put(range(100), references)
+    for dim, count in ((8, 16), (8, 17), (4, 60), (8, 100)):
+        probe = references[7, :dim]
+        cosines = references[:, :dim] @ probe / np.linalg.norm(references[:, :dim], axis=1) / np.linalg.norm(probe)
+        hits = gallery.search(references[7], dim, count)
+        assert [hit.subject_key for hit in hits] == np.argsort(-cosines)[:count].tolist()
+
+
 @without_gpu
 def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "matchka.gallery"):
@@ -161,7 +250,13 @@ def test_gallery_on_a_gpu_that_is_not_there_is_on_the_cpu_and_the_log_says_why(c
 
 
 def open_onnx_gpu(half_precision: bool) -> GpuDevice | None:
-    return open_onnx(True, half_precision) if CUDA in get_available_providers() else None
+    if CUDA not in get_available_providers() or driver_problem(13) is not None:
+        return None
+    device = open_onnx(True, half_precision)
+    index = device.make_index(8)
+    assert isinstance(index, OnnxIndex)
+    assert index.device == "cuda"  # never the CPU in a GPU's place
+    return device
 
 
 @pytest.mark.gpu
@@ -186,3 +281,7 @@ def test_search_on_a_gpu_at_scale_equals_brute_force_and_never_shows_what_was_re
         (best,) = gallery.search(references[key], 128, 1)
         assert abs(best.similarity - expected.max()) < (2e-3 if half_precision else 1e-5)
         assert best.subject_key != key
+    several = gallery.search(references[1], 128, 3000)  # FAISS finds 2048 on a GPU
+    order = np.argsort(-(references @ references[1]))
+    kept = [key for key in order.tolist() if key % 20_011]
+    assert len({hit.subject_key for hit in several} & set(kept[:3000])) >= 2990

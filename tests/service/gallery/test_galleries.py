@@ -17,7 +17,8 @@ from matchka.gallery.faiss_cpu.gallery import CpuGallery
 from matchka.gallery.faiss_gpu import GpuDevice, GpuGallery, open_gpu
 from matchka.gallery.gallery import Gallery, SearchHit
 from matchka.gallery.milvus.gallery import MilvusGallery
-from matchka.gallery.onnx.index import open_onnx
+from matchka.gallery.onnx.index import OnnxIndex, open_onnx
+from matchka.runtime.cuda import driver_problem
 from tests.factories.milvus import LiteGalleries
 
 FULL_DIM, DIMS = 12, (1, 3, 8, 12)
@@ -33,9 +34,12 @@ def real_gpu(full_dim: int) -> Gallery:
 
 
 def on_onnx(full_dim: int, use_gpu: bool = False, shard_rows: int = 4) -> Gallery:
+    if use_gpu and (CUDA not in get_available_providers() or driver_problem(13) is not None):
+        pytest.skip("ONNX Runtime has no CUDA here, or CUDA no driver")
     device = open_onnx(use_gpu, shard_rows=shard_rows)
-    if use_gpu and CUDA not in get_available_providers():
-        pytest.skip("ONNX Runtime has no CUDA here")
+    index = device.make_index(full_dim)
+    assert isinstance(index, OnnxIndex)
+    assert index.device == ("cuda" if use_gpu else "cpu")  # never the CPU in a GPU's place
     return GpuGallery(full_dim, device)
 
 

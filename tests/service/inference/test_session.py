@@ -9,8 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from matchka.errors import BundleError, NonFiniteEmbeddingError
+from matchka.errors import BundleError, NonFiniteEmbeddingError, OutOfMemoryError
 from matchka.inference.session import OrtSession, choose_providers
+from matchka.runtime.cuda import driver_problem
 from tests.factories.graphs import FULL_DIM, OUTPUTS, WINDOW, projection, write_graph
 
 
@@ -125,7 +126,19 @@ def test_session_of_a_graph_cut_short_is_refused(graph: Path):
         OrtSession(graph, "windows", (WINDOW,), OUTPUTS)
 
 
-has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+@pytest.mark.parametrize("said", ["Failed to allocate memory for requested buffer of size 8", "std::bad_alloc"])
+def test_graph_that_there_is_no_memory_for_is_not_called_a_broken_one(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, said: str
+):
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    with pytest.raises(OutOfMemoryError, match="no memory for"):
+        OrtSession(graph, "windows", (WINDOW,), OUTPUTS)
+
+
+has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and driver_problem(13) is None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +157,7 @@ def test_providers_are_cuda_only_where_it_is_wanted_and_there(use_gpu: bool, ava
     assert choose_providers(use_gpu, available) == expected
 
 
-@pytest.mark.skipif(has_cuda, reason="this ONNX Runtime has CUDA")
+@pytest.mark.skipif(has_cuda, reason="this ONNX Runtime has a GPU")
 def test_session_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_the_log_says_so(
     graph: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -152,14 +165,16 @@ def test_session_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_the_log_says_so(
     with caplog.at_level(logging.WARNING, "matchka.inference.session"):
         session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1, use_gpu=True)
     assert "runs on the CPU" in caplog.text
+    assert len(caplog.records) == 1
     expected = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1).run(inputs)["embeddings"]
     np.testing.assert_array_equal(session.run(inputs)["embeddings"], expected)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not has_cuda, reason="this ONNX Runtime has no CUDA")
+@pytest.mark.skipif(not has_cuda, reason="this ONNX Runtime has no GPU")
 def test_run_on_the_gpu_equals_the_graphs_formula(graph: Path):
     session = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, use_gpu=True)
+    assert "CUDAExecutionProvider" in session._session.get_providers()  # never the CPU in a GPU's place
     inputs = np.random.default_rng(5).normal(0, 0.1, (33, WINDOW)).astype(np.float32)
     bands, mix, bias = (weights.astype(np.float64) for weights in projection())
     expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from matchka.gallery.faiss_gpu import SHARD_ROWS, GpuDevice
+from matchka.runtime.cuda import driver_problem
 from matchka.vectors import FloatArray
 
 LOGGER: Final = logging.getLogger("matchka.gallery")
@@ -50,30 +51,37 @@ def open_onnx(use_gpu: bool, half_precision: bool = False, threads: int = 1, sha
         threads: of a search on the CPU.
         shard_rows: most rows of an index.
     """
-    available = CUDA in onnxruntime.get_available_providers()
-    if use_gpu and available:
+    missing = _missing_for_gpu() if use_gpu else None
+    wants_cuda = use_gpu and missing is None
+    if wants_cuda:
         onnxruntime.preload_dlls()  # the CUDA libraries that pip installed, which no loader path names
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # rows come and go: a plan of memory would be kept for each number of them
-    providers = [(CUDA, CUDA_OPTIONS), CPU] if use_gpu and available else [CPU]
+    providers = [(CUDA, CUDA_OPTIONS), CPU] if wants_cuda else [CPU]
     kind = "float16" if half_precision else "float32"
     search, write = (
         onnxruntime.InferenceSession(GRAPHS / f"{name}.{kind}.onnx", options, providers=providers)
         for name in ("search", "write")
     )
-    # ONNX Runtime falls back by itself, and silently, where the driver or a library is missing
+    # ONNX Runtime falls back by itself, and silently, where a library is missing
     on_gpu = CUDA in search.get_providers()
     if use_gpu and not on_gpu:
-        started = "CUDA did not start: CUDA 13 needs driver 580 or later; see nvidia-smi"
-        reason = started if available else "install onnxruntime-gpu"
+        reason = missing or "CUDA did not start; what ONNX Runtime wrote says why"
         LOGGER.warning("ONNX Runtime has no GPU for galleries (%s); they are searched on the CPU.", reason)
     else:
         LOGGER.info("galleries are searched by ONNX Runtime on the %s, in %s", "GPU" if on_gpu else "CPU", kind)
     graphs = IndexGraphs(search, write, "cuda" if on_gpu else "cpu", np.dtype(kind), shard_rows)
     return GpuDevice(lambda dim: OnnxIndex(dim, graphs), "onnx", shard_rows)
+
+
+def _missing_for_gpu() -> str | None:
+    """What ONNX Runtime lacks for a GPU; None where nothing is known to."""
+    if CUDA not in onnxruntime.get_available_providers():
+        return "install onnxruntime-gpu"
+    return driver_problem(int(onnxruntime.cuda_version.partition(".")[0]))
 
 
 class OnnxIndex:
@@ -90,6 +98,11 @@ class OnnxIndex:
         self._rows = self._room(min(FIRST_ROWS, graphs.most_rows))
         self._size = 0
         self._written = 0  # rows that are not zero, those that reset() dropped included
+
+    @property
+    def device(self) -> str:
+        """Where its rows lie, in ONNX Runtime's words."""
+        return self._graphs.device
 
     def add(self, rows: FloatArray, /) -> None:
         """Append rows, (n, dim); what reset() dropped is overwritten."""
