@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run the parts one after the other; each writes as it goes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`: no part outlives this
     arguments = parser().parse_args()
     options, console, failed = options_of(arguments), Console(stderr=True), []
     for part in arguments.only:

@@ -25,6 +25,7 @@ class Options:
         http_subjects: that the service identifies among.
         turns: repeats; figures are medians.
         seconds: of a model's runs in one turn.
+        keep: whether lines of earlier runs stay until they are measured anew.
     """
 
     device: str
@@ -40,6 +41,7 @@ class Options:
     http_subjects: int
     turns: int
     seconds: float
+    keep: bool
 
     @property
     def is_cuda(self) -> bool:
@@ -66,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-subjects", type=int, default=10 * MILLION)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--keep", action="store_true", help="lines of earlier runs stay until they are measured anew")
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
@@ -79,5 +82,8 @@ def as_arguments(options: Options) -> list[str]:
     words: list[str] = []
     for name in Options.__dataclass_fields__:
         value = getattr(options, name)
+        if isinstance(value, bool):
+            words += [f"--{name}"] * value
+            continue
         words += [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
     return words

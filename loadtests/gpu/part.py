@@ -14,7 +14,7 @@ from loadtests.bench.rows import Row, alone
 from loadtests.gpu.driver import NoGpuError, open_device
 from loadtests.gpu.options import Options, add_options, options_of
 from loadtests.gpu.parts import batches, behaviour, identify, parity, runtimes, search
-from loadtests.gpu.results import Result, Skipped, append, begin
+from loadtests.gpu.results import Result, Skipped, append, begin, forget, write_report
 
 PARTS: Final[Mapping[str, Callable[[Options], Iterator[Result]]]] = MappingProxyType(
     {
@@ -50,11 +50,15 @@ def run_part(part: str, options: Options) -> None:
         if not path.exists():
             append(path, Skipped(part, str(error)))
         return
-    begin(path)
+    if options.keep:
+        forget(path, part)  # what an earlier run was cut short for
+    else:
+        begin(path)
     peak: list[float] = []
     with device.watched(peak):
         for result in PARTS[part](options):
             append(path, result)
+            write_report(options.output)  # a run that is killed leaves a table
             told = result.what if isinstance(result, Row) else f"{result.id} is left out: {result.why}"
             console.print(f"{told} {f'{result.ours:.4g} {result.unit}' if isinstance(result, Row) else ''}")
     what = "most memory of the device beyond what was taken before" if options.is_cuda else "most memory of one process"

@@ -27,21 +27,35 @@ def begin(path: Path) -> None:
     path.write_text("", encoding="utf-8")
 
 
+def forget(path: Path, result_id: str) -> None:
+    """Take a line out of the file of a part, and leave the others."""
+    if path.exists():
+        kept = [json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in read(path) if one.id != result_id]
+        path.write_text("".join(kept), encoding="utf-8")
+
+
 def append(path: Path, result: Result) -> None:
-    """Add a line to the file of a part."""
+    """Add a line to the file of a part; one that was cut in the middle is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    held = path.read_bytes() if path.exists() else b""
+    is_cut = bool(held) and not held.endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+        file.write("\n" * is_cut + json.dumps(asdict(result), ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> Iterator[Result]:
-    """The lines of a part.
+    """The lines of a part: the last of each id, without one that was cut in the middle.
 
     Raises: ValueError: one is neither measured nor skipped.
     """
+    found: dict[str, Result] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        values = json.loads(line)
-        yield Skipped(**values) if "why" in values else row_from(values)
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:  # its process was killed while it wrote
+            continue
+        found[values["id"]] = Skipped(**values) if "why" in values else row_from(values)
+    yield from found.values()
 
 
 def write_report(folder: Path) -> str:

@@ -78,28 +78,48 @@ class Drawn:
 
 
 class FaissSearcher:
-    """FAISS' flat index as one piece."""
+    """FAISS' flat index, as one piece or in shards as the service has them.
 
-    def __init__(self, is_cuda: bool, is_half: bool, dim: int) -> None:
-        if is_cuda:
-            self._resources = faiss.StandardGpuResources()
-            config = faiss.GpuIndexFlatConfig()
-            config.useFloat16 = is_half
-            self._index: Any = faiss.GpuIndexFlatIP(self._resources, dim, config)
-        elif is_half:
-            kind = faiss.ScalarQuantizer.QT_fp16
-            self._index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
-        else:
-            self._index = faiss.IndexFlatIP(dim)
+    Args: shard_rows: of a shard; None: one piece.
+    """
+
+    def __init__(self, is_cuda: bool, is_half: bool, dim: int, shard_rows: int | None = None) -> None:
+        self._is_cuda, self._is_half, self._dim, self._shard_rows = is_cuda, is_half, dim, shard_rows
+        self._resources = faiss.StandardGpuResources() if is_cuda else None
+        self._shards: list[Any] = [self._made()]
 
     def add(self, rows: Vectors) -> None:
         """See Searcher."""
-        self._index.add(np.ascontiguousarray(rows))
+        start = 0
+        while start < len(rows):
+            room = len(rows) if self._shard_rows is None else self._shard_rows - self._shards[-1].ntotal
+            if room:
+                self._shards[-1].add(np.ascontiguousarray(rows[start : start + room]))
+                start += room
+            else:
+                self._shards.append(self._made())
 
     def search(self, queries: Vectors, count: int) -> Places:
         """See Searcher."""
-        places: Places = self._index.search(queries, count)[1]
-        return places
+        if self._shard_rows is None:
+            places: Places = self._shards[0].search(queries, count)[1]
+            return places
+        found = [shard.search(queries, min(count, shard.ntotal)) for shard in self._shards]
+        starts = [number * self._shard_rows for number in range(len(found))]
+        every = np.concatenate([rows + start for (_, rows), start in zip(found, starts, strict=True)], axis=1)
+        order = np.argsort(-np.concatenate([best for best, _ in found], axis=1), axis=1)[:, :count]
+        merged: Places = np.take_along_axis(every, order, axis=1)
+        return merged
+
+    def _made(self) -> Any:
+        if self._is_cuda:
+            config = faiss.GpuIndexFlatConfig()
+            config.useFloat16 = self._is_half
+            return faiss.GpuIndexFlatIP(self._resources, self._dim, config)
+        if self._is_half:
+            kind = faiss.ScalarQuantizer.QT_fp16
+            return faiss.IndexScalarQuantizer(self._dim, kind, faiss.METRIC_INNER_PRODUCT)
+        return faiss.IndexFlatIP(self._dim)
 
 
 class OnnxSearcher:

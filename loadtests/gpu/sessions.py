@@ -7,7 +7,8 @@ from typing import Any
 import onnxruntime
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "ALLOC_FAILED", "smaller than requested")  # in errors
+NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "smaller than requested")
+SERVED = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}  # what the service gives CUDA
 
 
 class NoCudaError(Exception):

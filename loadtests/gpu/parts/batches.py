@@ -12,7 +12,16 @@ from loadtests.bench.graphs.time_graphs import made
 from loadtests.bench.rows import alone
 from loadtests.gpu.options import Options
 from loadtests.gpu.results import Result, Skipped
-from loadtests.gpu.sessions import CPU, CUDA, BoundRun, NoCudaError, device_word, is_out_of_memory, open_session
+from loadtests.gpu.sessions import (
+    CPU,
+    CUDA,
+    SERVED,
+    BoundRun,
+    NoCudaError,
+    device_word,
+    is_out_of_memory,
+    open_session,
+)
 
 MODELS = {"voice": "windows", "face": "chips"}
 WARM = 3
@@ -23,7 +32,7 @@ def measure(options: Options) -> Iterator[Result]:
     for model, rows_are in MODELS.items():
         name = f"batches/{model}"
         try:
-            session = open_session(options.models / model / "model.onnx", CUDA if options.is_cuda else CPU)
+            session = open_session(options.models / model / "model.onnx", CUDA if options.is_cuda else CPU, SERVED)
         except NoCudaError as error:
             yield Skipped(name, str(error))
             continue
@@ -45,7 +54,7 @@ def measure(options: Options) -> Iterator[Result]:
                     raise
                 yield Skipped(f"{name}/{rows}", f"memory of the device was lacking: {str(error)[:200]}")
                 break
-        for workers in options.workers:
+        for workers in options.workers if best[1] else ():
             run = runs_of(session, best[1], options.is_cuda)["sent and fetched"]
             rates = [rate(run, best[1], workers, options.seconds) for _ in range(options.turns)]
             what = f"{model}, {best[1]} rows (the best), {workers} runs at once"

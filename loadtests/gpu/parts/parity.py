@@ -12,12 +12,12 @@ from loadtests.bench.rows import Row, alone
 from loadtests.bench.serving.inputs import manifest
 from loadtests.gpu.options import Options
 from loadtests.gpu.results import Result, Skipped
-from loadtests.gpu.sessions import CPU, CUDA, NoCudaError, open_session
+from loadtests.gpu.sessions import CPU, CUDA, SERVED, NoCudaError, open_session
 
 ROWS = 4
 UNIT = "embeddings"  # of unit length, so that one bound suits all
 TARGET = "<= 1e-3"
-SETTINGS = {"TF32 off": {"use_tf32": "0"}, "TF32 on": {"use_tf32": "1"}}
+SETTINGS = {"TF32 off": SERVED, "TF32 on": SERVED | {"use_tf32": "1"}}
 
 
 def measure(options: Options) -> Iterator[Result]:

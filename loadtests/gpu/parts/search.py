@@ -31,7 +31,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Gallery:
-    """Rows that are searched. Attributes: engine: `faiss`, or `onnx-` and the rows of its shards."""
+    """Rows that are searched. Attributes: engine: `faiss`, or `faiss-` or `onnx-` and the rows of its shards."""
 
     engine: str
     subjects: int
@@ -54,7 +54,7 @@ def measure(options: Options) -> Iterator[Result]:
 
     Each gallery has a process of its own: ONNX Runtime keeps memory that it has once taken from the device.
     """
-    engines = ["faiss", *(f"onnx-{rows}" for rows in options.shard_rows)]
+    engines = ["faiss", *(f"{library}-{rows}" for library in ("faiss", "onnx") for rows in options.shard_rows)]
     for subjects, dim, is_half, engine in product(options.subjects, options.dims, (False, True), engines):
         gallery = Gallery(engine, subjects, dim, is_half)
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
@@ -91,12 +91,13 @@ def filled(engine: str, is_half: bool, drawn: Drawn, options: Options) -> Search
     Raises: NoCudaError: FAISS or ONNX Runtime does not see the GPU.
     """
     searcher: Searcher
-    if engine == "faiss":
+    library, _, rows = engine.partition("-")
+    if library == "faiss":
         if options.is_cuda and not (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus()):
             raise NoCudaError("FAISS sees no GPU: this is faiss-cpu, or the driver is too old for CUDA 12")
-        searcher = FaissSearcher(options.is_cuda, is_half, drawn.dim)
+        searcher = FaissSearcher(options.is_cuda, is_half, drawn.dim, int(rows) if rows else None)
     else:
-        searcher = OnnxSearcher(options.is_cuda, is_half, drawn.dim, int(engine.removeprefix("onnx-")))
+        searcher = OnnxSearcher(options.is_cuda, is_half, drawn.dim, int(rows))
     for number in range(drawn.blocks):
         searcher.add(drawn.block(number))
     return searcher

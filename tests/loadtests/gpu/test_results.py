@@ -15,8 +15,9 @@ from loadtests.gpu.options import add_options, as_arguments, options_of
 from loadtests.gpu.part import run_part
 from loadtests.gpu.parts.parity import row_of
 from loadtests.gpu.parts.search import Gallery, searched
-from loadtests.gpu.results import Skipped, append, begin, read, write_report
-from loadtests.gpu.sessions import CUDA, NoCudaError, is_out_of_memory, open_session
+from loadtests.gpu.results import Skipped, append, begin, forget, read, write_report
+from loadtests.gpu.sessions import CUDA, SERVED, NoCudaError, is_out_of_memory, open_session
+from matchka.inference.session import CUDA_OPTIONS
 
 without_driver = pytest.mark.skipif(find_library("cuda") is not None, reason="there is an NVIDIA driver here")
 
@@ -40,9 +41,35 @@ def test_lines_of_parts_that_were_cut_short_are_in_the_report(tmp_path: Path):
     assert [row["part"] for row in json.loads((tmp_path / "gpu.json").read_text())["results"]] == ["first", "second"]
 
 
+def test_line_cut_in_the_middle_costs_no_other_line(tmp_path: Path):
+    path, lines = tmp_path / "search.jsonl", [alone(f"search/{name}", name, [1.0], "ms", "") for name in "abc"]
+    for line in lines[:2]:
+        append(path, line)
+    path.write_text(path.read_text()[:-20])  # killed while it wrote the second
+    append(path, lines[2])
+    assert list(read(path)) == [lines[0], lines[2]]
+    assert "| c | 1.00 ms |" in write_report(tmp_path)
+
+
+def test_lines_that_are_kept_are_replaced_where_they_are_measured_anew(tmp_path: Path):
+    first, other = alone("search/a", "a", [1.0], "ms", ""), alone("search/b", "b", [2.0], "ms", "")
+    anew, path = alone("search/a", "a", [3.0], "ms", ""), tmp_path / "search.jsonl"
+    for line in (first, other, Skipped("search", "cut short after 600 s")):
+        append(path, line)
+    forget(path, "search")
+    append(path, anew)
+    assert sorted(read(path), key=lambda line: line.id) == [anew, other]
+
+
+def test_graphs_are_measured_with_the_options_that_the_service_gives_cuda():
+    assert SERVED == CUDA_OPTIONS
+
+
 def test_options_written_for_a_part_are_those_that_were_given():
-    given = options_of(parsed("--device", "cpu", "--subjects", "10", "20", "--seconds", "0.25"))
+    given = options_of(parsed("--device", "cpu", "--subjects", "10", "20", "--seconds", "0.25", "--keep"))
     assert given.subjects == (10, 20)
+    assert given.keep
+    assert not options_of(parsed(*as_arguments(options_of(parsed())))).keep
     assert options_of(parsed(*as_arguments(given))) == given
 
 

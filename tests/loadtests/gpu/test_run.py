@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,11 @@ MEASURED = {
     "runtimes": {"runtimes/faiss/0", "runtimes/onnx-1024/1"},
     "parity": {"parity/voice/model/embeddings/not-optimised", "parity/radio/model/class/not-optimised"},
     "batches": {"batches/voice/2/bound", "batches/face/1/sent-and-fetched", "batches/face/workers/2"},
-    "search": {"search/faiss/float16/3000x32/q3", "search/onnx-1024/float32/3000x32/q3"},
+    "search": {
+        "search/faiss/float16/3000x32/q3",
+        "search/onnx-1024/float32/3000x32/q3",
+        "search/faiss-1024/float32/3000x32/q3",
+    },
     "identify": {"identify/500/faiss/float32/search", "identify/500/onnx/float32/whole"},
 }
 
@@ -29,6 +35,28 @@ def test_part_that_takes_too_long_is_cut_short_and_the_report_says_so(tmp_path: 
     assert ended.returncode == 1
     assert "not whole: search" in ended.stderr
     assert "not measured: `search`: cut short after 0.01 s" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+
+
+def test_run_that_is_ended_leaves_a_table_and_no_process(tmp_path: Path):
+    sizes = ["--subjects", "3000", "--dims", "16", "--queries", "1", "--turns", "100000"]
+    command = [sys.executable, "-m", "loadtests.gpu", "--only", "runtimes", "search", "--device", "cpu", *sizes]
+    with subprocess.Popen([*command, "--output", str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL) as run:
+        begun = time.monotonic()
+        while not (tmp_path / "search.jsonl").exists():
+            assert run.poll() is None
+            assert time.monotonic() - begun < 300
+            time.sleep(0.05)
+        run.terminate()
+        assert run.wait(60) == 143
+    assert "probes not found" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    asked = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in _command_of(path)]
+    assert asked == []
+
+
+def _command_of(path: Path) -> str:
+    with suppress(OSError):  # it has ended meanwhile
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 @pytest.mark.slow

@@ -35,10 +35,10 @@ def test_drawn_rows_that_would_repeat_are_refused():
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("is_half", [False, True])
-@pytest.mark.parametrize("engine", ["faiss", "onnx"])
+@pytest.mark.parametrize("engine", ["faiss", "faiss in shards", "onnx"])
 def test_searcher_of_several_shards_finds_the_best_of_all_rows(engine: str, is_half: bool):
     drawn = Drawn(2500, 16, 32)
-    searcher: Searcher = FaissSearcher(False, is_half, 16)
+    searcher: Searcher = FaissSearcher(False, is_half, 16, 1100 if engine == "faiss in shards" else None)
     if engine == "onnx":
         searcher = OnnxSearcher(False, is_half, 16, shard_rows=1100)
     for number in range(drawn.blocks):
