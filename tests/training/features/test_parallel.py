@@ -274,26 +274,43 @@ def test_extract_features_of_a_script_without_a_main_guard_ends_with_the_remedy(
 
 
 class SmallMemory(torch.nn.Module):
-    """A network on a GPU that holds so many rows."""
+    """A network on a GPU that holds so many rows; torch has a class for that, its libraries only words."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, error: RuntimeError | None = None) -> None:
         super().__init__()
         self.most, self.seen = most, []
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory")
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         self.seen.append(len(rows))
         if len(rows) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         return rows * 2
 
 
-def test_embed_windows_when_memory_runs_out_takes_smaller_batches_then_says_so():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    ],
+    ids=["torch", "cublas", "cudnn"],
+)
+def test_embed_windows_when_memory_runs_out_takes_smaller_batches_then_says_so(error: RuntimeError):
     rows = np.arange(140, dtype=np.float32).reshape(70, 2)
-    network = SmallMemory(20)
+    network = SmallMemory(20, error)
     assert np.array_equal(embed_windows(network, rows), rows * 2)
     assert network.seen == [64, 32, 16, 16, 16, 16, 6]
     with pytest.raises(DeviceError, match="one window"):
-        embed_windows(SmallMemory(0), rows)
+        embed_windows(SmallMemory(0, error), rows)
+
+
+def test_embed_windows_hands_on_an_error_that_is_none_of_memory():
+    network = SmallMemory(20, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        embed_windows(network, np.zeros((30, 2), np.float32))
+    assert network.seen == [30]
 
 
 class Drawn:
@@ -329,7 +346,7 @@ def test_embedder_of_long_clips_holds_few_windows_and_runs_the_batches_of_the_wh
 def test_compute_of_takes_the_cores_there_are_and_describes_only_other_numbers():
     assert compute_of(None, Device.CPU) == Compute(available_cores(), Device.CPU)
     assert compute_of(3, Device.CPU).describe() == {}
-    assert Compute(3, Device.CUDA).describe() == {"precision": "cuda float16"}
+    assert Compute(3, Device.CUDA).describe() == {"precision": "cuda float16, front ends in 32 bits"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

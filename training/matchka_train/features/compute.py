@@ -32,7 +32,7 @@ class Compute:
 
     def describe(self) -> dict[str, object]:
         """All that features depend on, for the key of the cache; nothing on a CPU, however many processes there are."""
-        return {} if self.device == Device.CPU else {"precision": "cuda float16"}
+        return {} if self.device == Device.CPU else {"precision": "cuda float16, front ends in 32 bits"}
 
 
 ONE_PROCESS: Final = Compute()

@@ -15,6 +15,7 @@ from matchka_train.datasets.sample import Sample
 from matchka_train.errors import DatasetError, DeviceError
 from matchka_train.features.cache import FeatureCache
 from matchka_train.features.compute import Device
+from matchka_train.features.precision import is_out_of_memory, keep_front_ends_exact
 from matchka_train.features.processes import map_in_processes
 from matchka_train.features.stored import Clip, ClipRows
 from matchka_train.modalities import open_reader
@@ -46,7 +47,9 @@ def embed_windows(module: torch.nn.Module, windows: Rows, device: Device = Devic
     while True:
         try:
             return _embed_in_batches(module, windows, device, rows)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:  # torch's own for a lack of memory, and those of CUDA's libraries
+            if not is_out_of_memory(error):
+                raise
             if rows == 1:
                 raise DeviceError(
                     "The memory of the GPU does not hold one window's run.",
@@ -158,8 +161,22 @@ class Work:
     device: Device
 
     def module(self) -> torch.nn.Module:
-        """The network, on the device."""
-        return self.backbone.module().to(self.device.value)
+        """The network, on the device.
+
+        Raises: DeviceError: the GPU does not take it.
+        """
+        module = self.backbone.module()
+        if self.device == Device.CPU:
+            return module
+        keep_front_ends_exact(module)
+        try:
+            return module.to(self.device.value)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"The GPU does not take the network {self.backbone.name}.",
+                value=error,
+                remedy="End what else uses its memory, see nvidia-smi, or give --device cpu.",
+            ) from error
 
     def open(self) -> Callable[[Shard], Done]:
         """What a process does with a shard; as matchka_train.features.processes.Opener."""
