@@ -25,14 +25,16 @@
 #
 # TORCH_INDEX_URL=…  address of an index, or a folder, of PyTorch's CPU wheels; without it pip takes the index's own
 #                    torch, which on Linux brings several GB of CUDA packages
-# EXTRA=cpu          cpu or gpu
+# EXTRA=cpu          cpu or gpu, or cuda; later calls keep what is installed
 # PORT=…             of `make run` (8000), and of the server that load, accuracy, fusion and identification start (8009)
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit check lint types load accuracy fusion promises identification bench torture bundles lock sbom audit image-test docs docs-links clean
 
 PYTHON ?= python3
 DATA ?= ../shared/data
-EXTRA ?= cpu
+# what is installed stays so: cpu and gpu install the same folders
+INSTALLED = $(or $(shell cat $(VENV)/.run 2>/dev/null),cpu)
+EXTRA ?= $(INSTALLED)
 LITE_cpu := ,lite# requires faiss-cpu
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,10 +52,11 @@ help:
 	@sed -n '/^[^#]/q; s/^# \{0,1\}//p' Makefile
 
 setup: $(VENV)/.run
+	@[ '$(EXTRA)' = '$(INSTALLED)' ] || { echo "$(VENV) has the packages for $(INSTALLED), in the same folders as those for $(EXTRA): make clean, then again" >&2; exit 1; }
 
 $(VENV)/.run: pyproject.toml $(CONSTRAINTS) $(INTERRUPTED)
 	$(INSTALL) -e '.[$(EXTRA),train]'
-	@touch $@
+	@echo '$(EXTRA)' > $@
 
 $(VENV)/.test: $(VENV)/.run
 	$(INSTALL) -e '.[$(EXTRA),train,test,lint,docs$(LITE_$(EXTRA))]'

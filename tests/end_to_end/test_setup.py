@@ -124,3 +124,29 @@ def test_port_of_make_is_the_one_that_the_measured_server_gets(target: str) -> N
     assert "loadtests.with_server --port 18123 " in said
     assert "http://127.0.0.1:18123" in said
     assert "8009" in make(target)
+
+
+def make_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What make would do with an environment; nothing is installed."""
+    command = ["make", "--no-print-directory", f"VENV={folder}", *words]
+    environment = {name: value for name, value in os.environ.items() if name not in ("EXTRA", "MAKEFLAGS")}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_is_installed_for_a_gpu_stays_so_where_a_later_call_names_no_extra(tmp_path: Path):
+    (tmp_path / ".run").write_text("gpu\n", encoding="utf-8")
+    planned = make_in(tmp_path, "-n", "bench-gpu")
+    assert planned.returncode == 0, planned.stderr
+    assert ".[gpu,train,test" in planned.stdout
+    assert "cpu" not in planned.stdout
+
+
+def test_setup_for_another_device_than_is_installed_is_refused(tmp_path: Path):
+    (tmp_path / ".run").write_text("gpu\n", encoding="utf-8")
+    newer = ["-o", "pyproject.toml", "-o", ".ci/constraints.txt"]
+    assert make_in(tmp_path, *newer, "setup").returncode == 0
+    refused = make_in(tmp_path, *newer, "setup", "EXTRA=cpu")
+    assert refused.returncode != 0
+    assert "make clean" in refused.stderr
+    (tmp_path / ".run").write_text("", encoding="utf-8")  # as it was made before it told
+    assert make_in(tmp_path, *newer, "setup", "EXTRA=cpu").returncode == 0

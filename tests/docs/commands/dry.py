@@ -143,6 +143,12 @@ def measured(options: list[str]) -> None:
         raise AssertionError(told.getvalue()) from error
 
 
+def is_of_gpu(command: Command, _patch: pytest.MonkeyPatch) -> None:
+    """The measurements on a GPU take the options."""
+    words = words_of(command.code)
+    measured(words[words.index("loadtests.gpu") + 1 :])
+
+
 def has_extras(command: Command, _patch: pytest.MonkeyPatch) -> None:
     """The extras that pip is asked for are those of the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -50,6 +50,12 @@ CLUSTER = "needs a cluster; tests/deploy/test_kubernetes.py renders and checks t
 NOT_RUN = (
     NotRun("make", "installs, trains, measures or tests for long; CI runs `make check`", dry.made, slow=True),
     NotRun("pip install", "would fetch packages; tests/test_distribution.py builds the wheel", dry.has_extras),
+    NotRun("pip download", "fetches 3 GB; what is carried is installed by hand", dry.is_only_listed),
+    NotRun("split", "cuts what was fetched", dry.is_only_listed),
+    NotRun("cat", "joins what was carried", dry.is_only_listed, page="docs/gpu.md"),
+    NotRun(".venv/bin/pip install --no-index", "installs what was carried", dry.is_only_listed),
+    NotRun("python3 -m venv", "would write into .venv", dry.is_only_listed, page="docs/gpu.md"),
+    NotRun(".venv/bin/python -m loadtests.gpu", "needs a GPU; tests/loadtests/gpu runs it on a CPU", dry.is_of_gpu),
     NotRun("docker build", CONTAINERS, dry.builds),
     NotRun("docker run", CONTAINERS, dry.is_contained),
     NotRun("docker compose", CONTAINERS, dry.has_files),
