@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Exists, Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from matchka.store.schema import Base, DeletionRow, IdentityRow, ReferenceRow, SubjectRow, TemplateRow
 
@@ -73,20 +73,33 @@ def has_version(model: str, versions: Sequence[str]) -> Exists:
 
 
 def tenants_in(session: Session) -> list[str]:
-    """Every tenant that has subjects, in order: one look at an index for each, where DISTINCT would read all of it."""
+    """Every tenant that has subjects, in order."""
+    return _values(session, SubjectRow.tenant, select(func.min(SubjectRow.tenant)))
+
+
+def versions_in(session: Session, model: str) -> list[str]:
+    """Every version of a model that references are of, in order."""
+    first = select(func.min(ReferenceRow.version)).where(ReferenceRow.model == model)
+    return _values(session, ReferenceRow.version, first)
+
+
+def _values(session: Session, column: InstrumentedAttribute[str], least: Select[str]) -> list[str]:
+    """The values of a column: one look at an index for each, where DISTINCT would read all of it."""
     found: list[str] = []
-    first = select(func.min(SubjectRow.tenant))
-    while (tenant := session.scalar(first.where(SubjectRow.tenant > found[-1]) if found else first)) is not None:
-        found.append(tenant)
+    while (value := session.scalar(least.where(column > found[-1]) if found else least)) is not None:
+        found.append(value)
     return found
 
 
 def subjects_without(session: Session, model: str, version: str) -> list[tuple[str, int]]:
     """Tenant and key of each subject that has templates of a model, but none of this version."""
+    others = [other for other in versions_in(session, model) if other != version]
+    if not others:  # as mostly; to look for rows of another version would read a whole index
+        return []
     rows = session.execute(
         select(SubjectRow.tenant, SubjectRow.key)
         .join(ReferenceRow, ReferenceRow.subject_key == SubjectRow.key)
-        .where(ReferenceRow.model == model, ReferenceRow.version != version, ~has_version(model, [version]))
+        .where(ReferenceRow.model == model, ReferenceRow.version.in_(others), ~has_version(model, [version]))
         .distinct()
     )
     return [(row.tenant, row.key) for row in rows]
