@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from matchka.gallery.faiss_cpu.locks import SharedLock
+from matchka.gallery.faiss_cpu.memory import fresh
 from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengths, widen
 
 BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader
 FIRST_ROWS: Final = 1_024  # room of a new gallery's block; doubled as it fills, so that small tenants stay small
-# The small trained dims, then doubling. FAISS multiplies 8 components at a time the fastest (docs/decisions/189)
-FIRST_CUTS: Final = (8, 16, 32, 64)
+# FAISS multiplies rows of 8 components the fastest; longer ones wait for memory anyhow (docs/decisions/189)
+FIRST_CUTS: Final = tuple(range(8, 65, 8))
 PARTS: Final = 256  # of a block's rows; the best of each part bound the best of all
 NO_KEY: Final = -1
 
@@ -196,7 +197,8 @@ class Block:
         for (start, stop), segment in zip(self._cuts, self._segments, strict=True):
             segment[at] = rows[:, start:stop]
         for dim, inverse in self._inverse.items():
-            inverse[at] = inverse_lengths(squared_lengths(rows[:, :dim]))
+            # whole rows have unit length, or are zero and have no product
+            inverse[at] = 1 if dim == rows.shape[1] else inverse_lengths(squared_lengths(rows[:, :dim]))
         if self._codes is not None:
             self._codes.codes[at] = quantise(rows[:, : self._prefix_dim])
 
@@ -240,7 +242,8 @@ class _Codes:
         self.index = faiss.IndexScalarQuantizer(
             dim, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
         )
-        self.index.add(np.zeros((rows, dim), np.float32))
+        # add() would make codes of so many zeros, on threads that then spin
+        self.index.codes.resize(rows * dim)
         self.codes: npt.NDArray[np.uint8] = (
             faiss.rev_swig_ptr(self.index.codes.data(), rows * dim).reshape(rows, dim)
             if rows
@@ -284,6 +287,6 @@ def _reached(similarities: FloatArray, count: int) -> float:
 
 def _resized(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     # memory of empty() that nobody has written to is not resident
-    resized = np.empty((rows, *column.shape[1:]), column.dtype)
+    resized = fresh((rows, *column.shape[1:]), column.dtype)
     resized[: len(column)] = column
     return resized

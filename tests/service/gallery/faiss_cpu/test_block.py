@@ -52,6 +52,18 @@ def test_block_that_grew_answers_as_one_that_was_large_from_the_start():
             assert found == expected
 
 
+@pytest.mark.parametrize("dim", [8, 48, 96])
+def test_row_without_direction_is_similar_to_nothing_when_appended_and_when_it_takes_the_place_of_another(dim: int):
+    rows = np.eye(3, 96, dtype=np.float32)
+    rows[1] = 0
+    block = Block(96, 64)
+    block.append(np.arange(3), rows)
+    block.replace(np.array([2]), rows[1:2])
+    similarities, keys = block.search(query_of(np.ones(96, np.float32), dim, 3))
+    found = dict(zip(keys.tolist(), similarities.tolist(), strict=True))
+    assert found == {0: pytest.approx(1 / np.sqrt(dim)), 1: 0, 2: 0}
+
+
 @pytest.mark.parametrize("dim", [8, 16, 17, 32, 64, 96])
 @pytest.mark.parametrize("count", [1, 10, PARTS, PARTS + 1, 2_999, 4_000])
 def test_exact_search_of_many_rows_finds_as_many_of_the_best_as_brute_force(dim: int, count: int):
