@@ -263,7 +263,9 @@ def opened_verifier(
         telemetry.watch_disk(settings.data_dir)
         telemetry.state_bundles(bundle.manifest for bundle in bundles)
         telemetry.watch_batches(lambda: {model.label: model.batcher.counts() for model in models if model.batcher})
-        galleries = stack.enter_context(opened_backend(settings, is_encrypted=vault.is_sealing))
+        shared = None if siblings is None else siblings.gallery_files
+        backend = opened_backend(settings, is_encrypted=vault.is_sealing, shared=shared)
+        galleries = stack.enter_context(backend)
         feed = settings.feed
         rules = FollowerRules(feed.poll_ms / 1000, feed.wait_s, feed.stale_s)
         verifier = Verifier(models, store, fusions, galleries, rules)

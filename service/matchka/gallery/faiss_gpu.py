@@ -11,7 +11,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.faiss_cpu.block import Block, Keys
+from matchka.gallery.faiss_cpu.block import Block
+from matchka.gallery.faiss_cpu.columns import Keys
 from matchka.gallery.faiss_cpu.policy import Method
 from matchka.gallery.gallery import SearchHit, SubjectKeys
 from matchka.runtime.cuda import driver_problem, is_out_of_memory

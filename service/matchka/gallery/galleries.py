@@ -131,8 +131,9 @@ class TenantGalleries:
         """No other process reaches them."""
         return False
 
-    def resume(self, space: GallerySpace) -> None:
+    def resume(self, space: GallerySpace) -> str | None:  # noqa: ARG002 - of the protocol
         """Nothing is kept."""
+        return None
 
     def begin(self, space: GallerySpace) -> None:
         """Nothing has to be made."""

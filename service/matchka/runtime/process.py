@@ -54,3 +54,9 @@ def tune_process() -> None:
         libc.mallopt(M_ARENA_MAX, MOST_HEAPS)
         libc.mallopt(M_MMAP_THRESHOLD, OWN_BLOCK_MIB << 20)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_MIB << 20)
+
+
+def give_back_memory() -> None:
+    """Return all freed memory to the system, with glibc only: after more was freed at once than will be needed soon."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -21,7 +21,7 @@ from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import end_with_parent, forbid_core_dumps
 from matchka.runtime.processes.handing_over import HandedConnections
 from matchka.runtime.processes.link import Link
-from matchka.runtime.processes.moments import SharedMoments, shared_file
+from matchka.runtime.processes.moments import SharedMoments, gallery_files, shared_file
 from matchka.runtime.processes.supervisor import HANG_S, ChildEnds, Supervisor
 from matchka.runtime.telemetry.logs import configure_logging
 from matchka.settings import Settings, usable_cores
@@ -50,7 +50,7 @@ def run_processes(settings: Settings, listener: socket.socket, beside: socket.so
         LOGGER.warning("%d processes share %d cores: fewer would do", count, usable_cores())
     # fork would copy locks that threads of libraries hold: numpy alone starts some when it is imported
     context = multiprocessing.get_context("spawn")
-    shared = (shared_file(), shared_file())
+    shared = (shared_file(), shared_file(), *(gallery_files() if count > 1 else ()))
 
     def start(number: int, ends: ChildEnds) -> SpawnProcess:
         process = context.Process(
@@ -97,7 +97,7 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
         settings: of the whole service.
         number: of the process.
         ends: of its parent.
-        shared: files of SharedMoments: of requests of keys, and of networks that were refused.
+        shared: files of SharedMoments, of requests of keys and of networks that were refused, and of gallery_files().
     """
     end_with_parent()
     # Ctrl-C reaches every process of a terminal: the parent alone hears it, and ends the others
@@ -108,10 +108,13 @@ def run_child(settings: Settings, number: int, ends: ChildEnds, shared: Inherite
     allow_many_connections()
     own = settings.of_process(number)
     listener, *beside = (HandedConnections(end.detach()) for end in ends.listeners)
-    rates, refused = (SharedMoments(file) for file in shared.files)
+    rates, refused = (SharedMoments(file) for file in shared.files[:2])
+    for file in shared.files:
+        os.set_inheritable(file, False)  # no program that this process runs has them
+    galleries = (shared.files[2], shared.files[3]) if len(shared.files) > 2 else None
 
     def join(telemetry: "Telemetry") -> Link:
-        return Link(ends.channel, number, rates, refused, telemetry.snapshot, telemetry.stages.longest_s)
+        return Link(ends.channel, number, rates, refused, telemetry.snapshot, telemetry.stages.longest_s, galleries)
 
     try:
         with reported_errors(), refusal_logged(own.log_format):

@@ -15,7 +15,7 @@ from matchka.cli.output.errors import FAILED, reported_errors
 from matchka.errors import MatchkaError, SettingsError, extra_required
 from matchka.runtime.http_protocol import allow_many_connections
 from matchka.runtime.process import forbid_core_dumps, use_one_blas_thread
-from matchka.runtime.processes.count import files_of_cgroups, suitable_count, usable_cores, usable_memory_mib
+from matchka.runtime.processes.count import OWN_SHARE, files_of_cgroups, suitable_count, usable_cores, usable_memory_mib
 from matchka.runtime.telemetry.logs import LogFormat, configure_logging
 from matchka.runtime.tls import ServerCertificate
 from matchka.settings import Settings, read_settings
@@ -83,7 +83,8 @@ def _suitable_processes(settings: Settings) -> int:
         enrolled_mib = 0.0
     cores = usable_cores(settings.cores, files_of_cgroups("cpu.max"))
     memory_mib = usable_memory_mib(files_of_cgroups("memory.max", "memory.limit_in_bytes"))
-    return suitable_count(cores, memory_mib, enrolled_mib)
+    own_share = OWN_SHARE if settings.gallery == "faiss" else 1.0
+    return suitable_count(cores, memory_mib, enrolled_mib, own_share)
 
 
 @contextmanager

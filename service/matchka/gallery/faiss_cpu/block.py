@@ -1,5 +1,6 @@
 """A block of a gallery: up to 65,536 references in contiguous memory, scanned and changed under a lock of its own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -7,18 +8,17 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from matchka.gallery.faiss_cpu.codes import PrefixCodes
+from matchka.gallery.faiss_cpu.columns import Columns, Keys, cuts_of
 from matchka.gallery.faiss_cpu.locks import SharedLock
 from matchka.gallery.faiss_cpu.memory import fresh
-from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengths, widen
+from matchka.vectors import FloatArray, inverse_lengths, quantise, squared_lengths
 
 BLOCK_ROWS: Final = 65_536  # a scan of 256 components takes 2.4 ms: the longest that a change waits for a reader
 FIRST_ROWS: Final = 1_024  # room of a new gallery's block; doubled as it fills, so that small tenants stay small
-# FAISS multiplies rows of 8 components the fastest; longer ones wait for memory anyhow (docs/decisions/189)
-FIRST_CUTS: Final = tuple(range(8, 65, 8))
 PARTS: Final = 256  # of a block's rows; the best of each part bound the best of all
 NO_KEY: Final = -1
 
-Keys: TypeAlias = npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.int64]
 
 
@@ -55,7 +55,7 @@ class Scratch:
 class Block:
     """References of unit length, stored as columns so that a search at a smaller dim reads no more than it compares.
 
-    The columns are cut at 8, 16, 32, ... components; each piece is one array. The rows are dense: what is removed is
+    The columns are cut at 8, 16, 24, ... components; each piece is one array. The rows are dense: what is removed is
     overwritten by the last row. The lengths of the prefixes are kept for each dim that was ever searched.
 
     Args:
@@ -70,14 +70,15 @@ class Block:
     ) -> None:
         self.lock = SharedLock()
         self._most_rows = most_rows
-        self._cuts = _cuts(full_dim)
+        self._cuts = cuts_of(full_dim)
         self._prefix_dim = prefix_dim
         self._size = 0
         self._keys: Keys = np.empty(0, np.int64)
         self._segments = [np.empty((0, stop - start), np.float32) for start, stop in self._cuts]
         self._pointers: list[Any] = []  # to the segments: FAISS' checks of an array take as long as a part of a scan
         self._inverse: dict[int, FloatArray] = {full_dim: np.empty(0, np.float32)}
-        self._codes = _Codes(prefix_dim, 0) if prefix_dim else None
+        self._codes = PrefixCodes(prefix_dim, 0) if prefix_dim else None
+        self._discard: Callable[[], None] | None = None  # of arrays that are not its own
         self._resize(min(first_rows, most_rows))
 
     def __len__(self) -> int:
@@ -123,6 +124,24 @@ class Block:
                 column[last] = 0
             self._keys[last] = NO_KEY
             self._set_size(last)
+
+    @property
+    def columns(self) -> Columns:
+        """Its arrays, with the room there is."""
+        return Columns(self._keys, self._segments, self._inverse[self._cuts[-1][1]], self._discard)
+
+    def adopt(self, columns: Columns, size: int) -> None:
+        """Have other arrays of the same room take the place of its own, which hold the same rows, or none yet."""
+        with self.lock.exclusive():
+            is_new = size != self._size
+            self._forget(self._numbers())
+            self._keys, self._segments = columns.keys, list(columns.segments)
+            self._pointers = [faiss.swig_ptr(segment) for segment in self._segments]
+            self._inverse = {self._cuts[-1][1]: columns.inverse}
+            self._discard = columns.discard
+            for start in range(0, size if is_new else 0, FIRST_ROWS):
+                self._encode(slice(start, min(start + FIRST_ROWS, size)))
+            self._set_size(size)
 
     def search(self, query: Query, floor: float = -np.inf, scratch: Scratch | None = None) -> tuple[FloatArray, Keys]:
         """The most similar rows in no order: similarities and keys, at most query.count.
@@ -202,10 +221,22 @@ class Block:
         if self._codes is not None:
             self._codes.codes[at] = quantise(rows[:, : self._prefix_dim])
 
+    def _encode(self, at: slice) -> None:
+        if self._codes is not None:
+            below = [
+                segment[at]
+                for (start, _), segment in zip(self._cuts, self._segments, strict=True)
+                if start < self._prefix_dim
+            ]
+            self._codes.codes[at] = quantise(np.concatenate(below, axis=1)[:, : self._prefix_dim])
+
     def _columns(self) -> list[npt.NDArray[Any]]:
         """Every array that has an entry for each row."""
         codes = [] if self._codes is None else [self._codes.codes]
-        return [self._keys, *self._segments, *list(self._inverse.values()), *codes]
+        return [self._keys, *self._numbers(), *codes]
+
+    def _numbers(self) -> list[FloatArray]:
+        return [*self._segments, *self._inverse.values()]
 
     def _require_inverse(self, dim: int) -> None:
         if dim in self._inverse:
@@ -224,48 +255,27 @@ class Block:
             self._codes.index.ntotal = size
 
     def _resize(self, rows: int) -> None:
+        before = self._numbers()
         self._keys = _resized(self._keys, rows)
         self._segments = [_resized(segment, rows) for segment in self._segments]
         self._pointers = [faiss.swig_ptr(segment) for segment in self._segments]
         self._inverse = {dim: _resized(inverse, rows) for dim, inverse in self._inverse.items()}
         if self._codes is not None:
-            codes = _Codes(self._prefix_dim, rows)
+            codes = PrefixCodes(self._prefix_dim, rows)
             codes.codes[: self._size] = self._codes.codes[: self._size]
             codes.index.ntotal = self._size
+            self._codes.codes[: self._size] = 0
             self._codes = codes
+        self._forget(before)
+        self._discard = None
 
-
-class _Codes:
-    """Prefixes of one byte a component in an index of FAISS, whose memory is written through `codes`."""
-
-    def __init__(self, dim: int, rows: int) -> None:
-        self.index = faiss.IndexScalarQuantizer(
-            dim, faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
-        )
-        # add() would make codes of so many zeros, on threads that then spin
-        self.index.codes.resize(rows * dim)
-        self.codes: npt.NDArray[np.uint8] = (
-            faiss.rev_swig_ptr(self.index.codes.data(), rows * dim).reshape(rows, dim)
-            if rows
-            else np.empty((0, dim), np.uint8)
-        )
-        self.index.ntotal = 0
-
-    def search(self, prefix: FloatArray, count: int) -> Rows:
-        """The rows of the largest inner products, count <= rows in use."""
-        faiss.omp_set_num_threads(1)  # of the calling thread; a single query gains nothing from more
-        # FAISS cuts the query's components to whole numbers for codes of this kind
-        _, rows = self.index.search(widen(prefix)[None, :], count)
-        found: Rows = rows[0]
-        return found
-
-
-def _cuts(full_dim: int) -> list[tuple[int, int]]:
-    stops = list(FIRST_CUTS)
-    while stops[-1] < full_dim:
-        stops.append(2 * stops[-1])
-    stops = [stop for stop in stops if stop < full_dim] + [full_dim]
-    return list(zip([0, *stops], stops, strict=False))
+    def _forget(self, columns: list[FloatArray]) -> None:
+        """Leave nothing in arrays that are given up: their memory is somebody else's next."""
+        if self._discard is not None:
+            self._discard()
+            return
+        for column in columns:
+            column[: self._size] = 0
 
 
 def _largest(similarities: FloatArray, count: int, floor: float) -> Rows:

@@ -1,19 +1,33 @@
 """Search on CPU: exact over all references, or in two stages: a shortlist of each block, compared exactly."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from threading import Lock
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Keys, Query, Scratch
+from matchka.gallery.faiss_cpu.block import BLOCK_ROWS, FIRST_ROWS, Block, Query, Scratch
+from matchka.gallery.faiss_cpu.columns import Columns, Keys
 from matchka.gallery.faiss_cpu.policy import PREFIX_DIM, Method, choose_method, shortlist_of_each_block, threads_for
 from matchka.gallery.gallery import SearchHit, SubjectKeys
 from matchka.vectors import FloatArray, truncate_and_normalise, truncate_and_normalise_or_zero
 
 ROWS_AT_ONCE: Final = 1_024  # rows written under one lock: they and what is made of them stay in the processor's cache
+
+
+class SharedRows(Protocol):
+    """Rows that were the same for several processes when these began to change them."""
+
+    def forget(self, subject_key: int) -> None:
+        """Overwrite a subject's, at once."""
+        ...
+
+    def forget_later(self, subject_keys: Keys) -> None:
+        """Overwrite those of some subjects when all processes will have written others in their place."""
+        ...
+
 
 Found: TypeAlias = list[tuple[float, int, Block]]
 
@@ -31,6 +45,8 @@ class CpuGallery:
         choose: the policy.
         prefix_dim: components by which the first stage of two makes its shortlist.
         block_rows: size of a block.
+
+    Attributes: shared: is told of what is removed and put; none by default.
     """
 
     def __init__(
@@ -49,6 +65,7 @@ class CpuGallery:
         self._prefix_dim = min(prefix_dim, full_dim)
         self._block_rows = block_rows
         self._write_lock = Lock()
+        self.shared: SharedRows | None = None
         self._blocks: tuple[Block, ...] = ()  # replaced, never changed, so that a reader keeps the one it took
         self._size = 0
         self._highest_key = -1
@@ -86,22 +103,56 @@ class CpuGallery:
                 self._append(keys, references)
             else:
                 self._append(keys[is_new], references[is_new])
+            if self.shared is not None:
+                self.shared.forget_later(keys)
             self._highest_key = max(self._highest_key, int(keys.max()))
             self._size = sum(map(len, self._blocks))
 
     def remove(self, subject_key: int) -> None:
         """Remove a subject; no search that begins after this shows it."""
         with self._write_lock:
-            for block in self._blocks:
-                at = np.flatnonzero(block.keys == subject_key)
-                if len(at):
-                    # counted first: a search that ends without seeing the count has ended before the removal
-                    self._removals += 1
-                    block.remove(int(at[0]))
-                    if not len(block):
-                        self._blocks = tuple(other for other in self._blocks if other is not block)
-                    self._size -= 1
-                    return
+            self._remove(subject_key)
+            if self.shared is not None:
+                self.shared.forget(subject_key)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its references."""
+        return self._blocks
+
+    def share(self, shared: SharedRows, sizes: Sequence[int], columns: Iterable[Columns]) -> None:
+        """Have its blocks keep their rows in arrays that others have, too; one that has none yet takes those rows.
+
+        Args:
+            shared: told of what is removed and replaced from now on.
+            sizes: rows in each block.
+            columns: of each block, asked for when those before have their place.
+        """
+        with self._write_lock:
+            known = iter(self._blocks)
+            blocks = []
+            for size, arrays in zip(sizes, columns, strict=True):
+                block = next(known, None)
+                if block is None:
+                    block = Block(self._full_dim, self._prefix_dim, self._block_rows, len(arrays.keys))
+                block.adopt(arrays, size)
+                blocks.append(block)
+                self._highest_key = max([self._highest_key, *block.keys.max(initial=-1, keepdims=True).tolist()])
+            self._blocks = tuple(blocks)
+            self._size = sum(sizes)
+            self.shared = shared
+
+    def _remove(self, subject_key: int) -> None:
+        for block in self._blocks:
+            at = np.flatnonzero(block.keys == subject_key)
+            if len(at):
+                # counted first: a search that ends without seeing the count has ended before the removal
+                self._removals += 1
+                block.remove(int(at[0]))
+                if not len(block):
+                    self._blocks = tuple(other for other in self._blocks if other is not block)
+                self._size -= 1
+                return
 
     def search(self, probe: FloatArray, dim: int, top_k: int) -> list[SearchHit]:
         """The most similar subjects, most similar first; `probe` is float32, (full_dim,), not zero."""

@@ -9,28 +9,31 @@ from typing import Final
 
 CORES_OF_ONE: Final = 2  # that one Python process keeps busy
 NEEDED_MIB: Final = 512  # of a process that serves all default bundles, without galleries: 370, and runs beside
+OWN_SHARE: Final = 0.2  # of a gallery: a twelfth at first, and pages of rows that were changed since
 MEMORY_SHARE: Final = 0.5  # of the memory, which processes fill at most
 MOST: Final = 8  # a larger service is worth a look at docs/processes.md
 CGROUPS: Final = Path("/sys/fs/cgroup")
 CGROUPS_OF_SELF: Final = Path("/proc/self/cgroup")
 
 
-def suitable_count(cores: int, memory_mib: float, enrolled_mib: float) -> int:
+def suitable_count(cores: int, memory_mib: float, enrolled_mib: float, own_share: float = OWN_SHARE) -> int:
     """One process for two cores, as long as half of the memory holds all of them with their galleries.
 
     Args:
         cores: that may be kept busy.
         memory_mib: of the machine, or what a container may use of it.
-        enrolled_mib: of the database: galleries take about as much in each process.
+        enrolled_mib: of the database: galleries take about as much.
+        own_share: of it, what each process holds for itself; the rest all of them hold once.
 
     Returns: >= 1.
 
     >>> [suitable_count(cores, 24_000, 0) for cores in (1, 2, 3, 4, 8, 64)]
     [1, 1, 1, 2, 4, 8]
-    >>> suitable_count(8, 2048, 0), suitable_count(8, 8192, 1000)
-    (2, 2)
+    >>> suitable_count(8, 2048, 0), suitable_count(8, 8192, 1500), suitable_count(8, 8192, 1500, own_share=1)
+    (2, 3, 2)
     """
-    room = int(MEMORY_SHARE * memory_mib / (NEEDED_MIB + enrolled_mib))
+    held_once_mib = (1 - own_share) * enrolled_mib
+    room = int((MEMORY_SHARE * memory_mib - held_once_mib) / (NEEDED_MIB + own_share * enrolled_mib))
     return max(1, min(cores // CORES_OF_ONE, room, MOST))
 
 

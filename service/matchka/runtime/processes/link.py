@@ -34,6 +34,7 @@ class Link:
         refused_networks: of all processes.
         snapshot: the metrics of this one.
         longest_work_s: seconds that the longest piece of native work under way has taken.
+        gallery_files: see Siblings.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Link:
         refused_networks: Moments,
         snapshot: Callable[[], Snapshot],
         longest_work_s: Callable[[], float],
+        gallery_files: tuple[int, int] | None = None,
     ) -> None:
         self.is_alone = False
         self.is_first = number == 1
         self.request_rates = request_rates
         self.refused_networks = refused_networks
+        self.gallery_files = gallery_files
         self.all_loaded = False
         self._channel = channel
         self._snapshot = snapshot

@@ -123,3 +123,13 @@ def shared_file() -> int:
         made.close()
     os.ftruncate(file, PLACES * PLACE.size)
     return file
+
+
+def gallery_files() -> tuple[int, ...]:
+    """Two files in memory, for rows of galleries and for their locks; none where the system has no such files."""
+    if sys.platform != "linux":
+        return ()
+    files = os.memfd_create("matchka-galleries"), os.memfd_create("matchka-gallery-locks")
+    for file in files:
+        os.fchmod(file, 0)  # nobody opens it by way of /proc: it is for those who inherit it
+    return files

@@ -48,6 +48,11 @@ class Siblings(Protocol):
         ...
 
     @property
+    def gallery_files(self) -> tuple[int, int] | None:
+        """Files in memory for rows of galleries and their locks, of all processes; None where each has its own."""
+        ...
+
+    @property
     def all_loaded(self) -> bool:
         """Whether every process has been loaded once."""
         ...
@@ -76,6 +81,7 @@ class NoSiblings:
     all_loaded: bool = True
     request_rates: Moments | None = None
     refused_networks: Moments | None = None
+    gallery_files: tuple[int, int] | None = None
 
     async def beat(self) -> None:
         """There is nobody who listens."""

@@ -21,11 +21,11 @@ from matchka.settings import read_settings
 
 
 def test_suitable_count_fits_half_of_the_memory_and_leaves_two_cores_to_each():
-    def fits(count: int, cores: int, memory_mib: float, enrolled_mib: float) -> bool:
-        needed_mib = count * (NEEDED_MIB + enrolled_mib)
+    def fits(count: int, cores: int, memory_mib: float, enrolled_mib: float, own_share: float) -> bool:
+        needed_mib = enrolled_mib + count * NEEDED_MIB + (count - 1) * own_share * enrolled_mib
         return needed_mib <= MEMORY_SHARE * memory_mib and 2 * count <= cores and count <= MOST
 
-    for given in itertools.product(range(1, 33), (256, 1024, 4096, 24_000), (0, 130, 1500)):
+    for given in itertools.product(range(1, 33), (256, 1024, 4096, 24_000), (0, 130, 1500), (0.2, 1.0)):
         assert suitable_count(*given) == max([1, *(count for count in range(1, 33) if fits(count, *given))])
 
 

@@ -80,7 +80,8 @@ class Pair:
 
 @contextlib.contextmanager
 def running_pair(folder: Path, **variables: str) -> Iterator[Pair]:
-    write_bundle(folder / "models" / "voice")
+    if not (folder / "models").exists():
+        write_bundle(folder / "models" / "voice")
     port, health_port = free_port(), free_port()
     given = {
         "MATCHKA_PROCESSES": "2",
@@ -172,6 +173,34 @@ def test_subject_enrolled_or_deleted_by_one_process_is_so_in_the_galleries_of_bo
             for _ in range(4):
                 assert f"s{person}" not in candidates(person, deleted.headers[POSITION_HEADER])
     wait_until(lambda: pair.metrics()["matchka_feed_pending_changes"] == 0)
+
+
+def test_process_that_replaces_a_killed_one_has_the_galleries_of_the_others_with_all_changes(tmp_path: Path):
+    def candidates(pair: Pair, person: int) -> list[str]:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        files, fields = {"file": ("a", sample(person, 1))}, {"model": "voice", "top_k": "100"}
+        url = f"{pair.server.url}/v1/identify"
+        answer = requests.post(url, headers=headers, data=fields, files=files, timeout=BOUND_S)
+        assert answer.ok, answer.text
+        return [one["subject_id"] for one in answer.json()["candidates"]]
+
+    with running_pair(tmp_path) as pair:
+        for person in range(6):
+            pair.server.client(KEY).enroll(f"s{person}", [sample(person, 1)])
+    with running_pair(tmp_path) as pair:
+        pair.server.client(KEY).delete_subject("s1")
+        pair.server.client(KEY).delete_subject("s2")
+        pair.server.client(KEY).enroll("s2", [sample(12, 1)])
+        pair.server.client(KEY).enroll("s6", [sample(6, 1)])
+        os.kill(pair.children()[0], signal.SIGKILL)
+        wait_until(lambda: pair.reached_metrics().get("matchka_process_replacements_total") == 1)
+        wait_until(lambda: pair.reached_metrics().get("matchka_processes") == 2)
+        for _ in range(4):  # on connections of their own, which one process or the other answers
+            for person, subject in ((0, "s0"), (3, "s3"), (6, "s6"), (12, "s2")):
+                found = candidates(pair, person)
+                assert found[0] == subject
+                assert set(found) <= {"s0", "s2", "s3", "s4", "s5", "s6"}
+        assert pair.server.log.read_text().count("references of another process were taken") >= 2
 
 
 def test_rate_of_a_key_holds_over_both_processes(pair: Pair):

@@ -124,7 +124,8 @@ class ServedGalleries:
             for model in self._registry:
                 space = self._space_of(model)
                 kept = None if anew else content.galleries.resume(space)
-                if kept is not None and from_text(kept).identity != state.identity:
+                is_foreign = kept is not None and from_text(kept).identity != state.identity
+                if is_foreign and content.galleries.is_shared:
                     LOGGER.warning("%s: the galleries there were another store's. %s", space.model, PREFIXES)
                 if kept is not None and state.follows(from_text(kept)):
                     states.append(from_text(kept))
