@@ -150,6 +150,9 @@ def mean_by_group(rows: FloatArray, group_sizes: list[int]) -> FloatArray:
     for first in range(0, len(sizes), GROUPS_AT_ONCE):
         here = slice(first, first + GROUPS_AT_ONCE)
         starts = ends[here] - sizes[here]
+        if ends[here][-1] - starts[0] == len(starts):  # one row each: its mean is itself, without double precision
+            means[here] = rows[starts[0] : ends[here][-1]]
+            continue
         sums = np.add.reduceat(rows[starts[0] : ends[here][-1]].astype(np.float64), starts - starts[0], axis=0)
         means[here] = sums / sizes[here, None]
     return means
