@@ -1,5 +1,6 @@
 """A model card in the layout of the Hugging Face Hub: Markdown behind a YAML header, all of it out of the manifest."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from matchka.bundles.manifest import Manifest, Source
 from matchka_export.card.kinds import told
 from matchka_export.card.markdown import section, table
 
+_HUB_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")  # of a data set; what else a header names, the Hub refuses
 _LIBRARY: Final = "matchka"
 _NOT_MEASURED: Final = """\
 - Samples unlike those of the data sets below: of another sensor, channel or place; of people, of another language, age
@@ -17,6 +19,13 @@ _NOT_MEASURED: Final = """\
 - Imitations: a sample that was recorded before, forged or synthesised. The model looks for none.
 
 Measure on samples of your own before you rely on a threshold, and tell people what is done with theirs."""
+_FOR: Final = """\
+Its task, {task}, on samples like those of the data sets below. Where samples are of people: with those who know what is
+done with them and agreed, as what is computed of them is biometric data. A similarity is evidence, not proof: let a
+second factor stand beside it, or a person decide.
+
+It is not meant for finding strangers in crowds or in collected media, for guessing age, sex, origin, health or mood,
+nor for decisions about people that nobody reviews."""
 _USE: Final = """\
 Put the folder under `models/{name}` and run `matchka serve`, which checks every file before it loads one. Calls take
 `model={name}`, and `GET /v1/models` lists what the model states. The graph alone takes rows that are cut as `input` in
@@ -36,6 +45,7 @@ def model_card(manifest: Manifest) -> str:
         f"An ONNX graph for the service matchka. Task: {manifest.task}. Samples: `{manifest.input.kind}`.",
         *_accepted_worse(manifest),
         section("What it returns", *(one.what for one in outputs)),
+        section("What it is for", _FOR.format(task=manifest.task)),
         section("How to use it", _USE.format(name=manifest.name)),
         section("How well it does", *(one.measured for one in outputs if one.measured)),
         section("What was not measured", _NOT_MEASURED),
@@ -53,6 +63,7 @@ def _header(manifest: Manifest, results: list[dict[str, Any]]) -> dict[str, Any]
         "library_name": _LIBRARY,
         "tags": ["onnx", manifest.input.kind, *kinds],
         **_licence(licences),
+        "datasets": sorted({data.name for data in manifest.datasets if _HUB_NAME.fullmatch(data.name)}),
     }
     if results:
         header["model-index"] = [{"name": manifest.name, "results": results}]

@@ -61,6 +61,8 @@ def test_header_is_read_by_the_hubs_library_with_the_rates_of_the_manifest(model
         (domain, "phone error rate (%)"): round(100 * found["per"], 3)
         for domain, found in manifest["outputs"].get("log_posteriors", {"metrics": {}})["metrics"].items()
     }
+    assert card.data.datasets == sorted({data["name"] for data in manifest["datasets"]})
+    assert f"## What it is for\n\nIts task, {manifest['task']}, on samples like" in card.text
     found = {(one.dataset_name, one.metric_name): one.metric_value for one in card.data.eval_results}
     assert found == expected
     assert expected
@@ -85,6 +87,15 @@ def test_graph_that_failed_the_gate_says_so_first_and_a_sole_licence_has_the_hub
     assert text.index("failed the gate** and was shipped all the same, for this reason: a trial") < text.index("## ")
     header = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)[1])
     assert header["license"] == "apache-2.0"
+
+
+def test_header_leaves_out_data_sets_that_the_hub_would_refuse(models_dir: Path):
+    manifest = read_bundle(models_dir / "radio").manifest
+    names = ("calls of 2024", "mozilla/common_voice", "a/b/c")
+    data = tuple(manifest.datasets[0].model_copy(update={"name": name}) for name in names)
+    text = model_card(manifest.model_copy(update={"datasets": data}))
+    assert ModelCard(text).data.datasets == ["mozilla/common_voice"]
+    assert [row[0] for row in rows_of(text, "data set")] == list(names)
 
 
 def test_command_writes_the_card_beside_what_it_prints(models_dir: Path, tmp_path: Path):
