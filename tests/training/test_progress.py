@@ -38,6 +38,24 @@ def test_line_progress_when_no_line_is_due_writes_only_what_it_is_told():
     assert out.getvalue().splitlines() == lines
 
 
+def test_line_progress_with_much_left_says_so_behind_what_it_is_told():
+    now = [0.0]
+    out = io.StringIO()
+    progress = LineProgress(Console(file=out), every_s=30)
+    progress.get_time = lambda: now[0]
+    with progress:
+        task = progress.add_task("linear", total=10)
+        for step in range(1, 41):
+            now[0] = 4.0 * step
+            progress.update(task, completed=step / 4)  # 16 s an epoch
+            if step in (20, 36):
+                progress.update(task, completed=step // 4, line=f"epoch {step // 4}, loss 0.5")
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ["linear: 2 of 10, 0:02:08 left", "linear: 4 of 10, 0:01:36 left"]
+    assert "linear: epoch 5, loss 0.5, 0:01:20 left" in lines
+    assert "linear: epoch 9, loss 0.5" in lines  # 16 s
+
+
 def test_line_progress_of_a_task_of_one_step_announces_it():
     out, progress = written(every_s=inf)
     with progress:

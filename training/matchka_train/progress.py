@@ -22,7 +22,8 @@ LINE_EVERY_S: Final = 30.0  # a log stays short, and nobody wonders for long whe
 class LineProgress(Progress):
     """A line for each task now and then; a task of one step, of which nothing can be counted, is announced.
 
-    `update(task, line=...)` writes a line at once: what an epoch ended with, for example. Bars do not show it.
+    `update(task, line=...)` writes a line at once: what an epoch ended with, for example, and what is left, if much is.
+    Bars do not show it.
 
     Args:
         console: where the lines go.
@@ -53,7 +54,7 @@ class LineProgress(Progress):
         if line is None:
             self._write_if_due(task_id)
         else:
-            self._write(task_id, str(line))
+            self._write(task_id, f"{line}{self._left(task_id, self._every_s)}")
 
     def _write_if_due(self, task_id: TaskID) -> None:
         with self._lock:
@@ -62,8 +63,13 @@ class LineProgress(Progress):
             if self.get_time() - self._last_line.get(task_id, began) < self._every_s:
                 return
             counted = f"{task.completed:.0f}" if task.total is None else f"{task.completed:.0f} of {task.total:.0f}"
-            left = "" if task.time_remaining is None else f", {timedelta(seconds=round(task.time_remaining))} left"
-        self._write(task_id, counted + left)
+        self._write(task_id, counted + self._left(task_id))
+
+    def _left(self, task_id: TaskID, at_least_s: float = 0.0) -> str:
+        """What is left, where that is known and no less than so many seconds."""
+        with self._lock:
+            seconds = self._tasks[task_id].time_remaining
+        return "" if seconds is None or seconds < at_least_s else f", {timedelta(seconds=round(seconds))} left"
 
     def _write(self, task_id: TaskID, line: str) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ from matchka_train.datasets.recipe import DatasetRecipe
 from matchka_train.experiments.scale.cuts import CUT_S, LEVEL_DB, read_cuts, write_cuts
 from matchka_train.experiments.scale.drawn import CLIPS_EACH, drawn_features, fit_drawn
 from matchka_train.experiments.scale.process_tree import watched
+from matchka_train.progress import show_progress
 from matchka_train.run.recipe import Recipe
 from tests.factories.voice_folders import RATE_HZ, write_voices
 
@@ -58,7 +59,9 @@ def test_fit_drawn_learns_on_mapped_embeddings_of_two_domains(tmp_path):
         "optimisation": {"warmup_epochs": 0},
     }
     for projection, epochs in (({"family": "linear"}, 2), ({"family": "rotation"}, 0)):
-        assert fit_drawn(Recipe.model_validate(recipe | {"projection": projection}), features, 2) == epochs
+        with show_progress() as progress:
+            value = Recipe.model_validate(recipe | {"projection": projection})
+            assert fit_drawn(value, features, 2, progress) == epochs
 
 
 def test_watched_counts_the_time_of_this_process():

@@ -6,11 +6,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from matchka_train.errors import DatasetError, DivergedError
 from matchka_train.evaluation.validation import Accuracy, unchanged, validate
 from matchka_train.features.features import join_features
-from matchka_train.fitting.batches import TrainingClips, epoch_of_batches
+from matchka_train.fitting.batches import TrainingClips, count_steps, epoch_of_batches
 from matchka_train.fitting.loop import Plan, train
 from matchka_train.fitting.losses import LossRecipe
 from matchka_train.fitting.schedule import OptimisationRecipe
@@ -59,7 +60,9 @@ def judged():
     ]
 
 
-def fit(features, judged, family=None, loss="sup_con", checkpoint_store=None, clips=None, **optimisation):
+def fit(
+    features, judged, family=None, loss="sup_con", checkpoint_store=None, clips=None, step_done=None, **optimisation
+):
     family = family or LinearRecipe()
     values = {"epochs": 5, "identities_per_batch": 8, "clips_per_identity": 3, **optimisation}
     plan = Plan(LossRecipe(kind=loss), OptimisationRecipe(**values), DIMS, seed=4)
@@ -68,7 +71,13 @@ def fit(features, judged, family=None, loss="sup_con", checkpoint_store=None, cl
     clips = clips or TrainingClips(features, pooled=projection.is_affine)
     checkpoint_store = checkpoint_store or Kept()
     trained = train(
-        projection, clips, lambda m: validate(window_embedder(m), judged, DIMS), raw, plan, checkpoint_store
+        projection,
+        clips,
+        lambda m: validate(window_embedder(m), judged, DIMS),
+        raw,
+        plan,
+        checkpoint_store,
+        step_done or (lambda _: None),
     )
     return trained, checkpoint_store, raw
 
@@ -194,6 +203,35 @@ def test_rate_of_the_stage_with_a_large_margin_begins_low_and_falls_to_the_floor
     assert rates == pytest.approx([2e-4, 1.05e-4, 1e-5], rel=1e-4)
     assert [schedule.margin_in(epoch) for epoch in (1, 12, 13, 14)] == [None, None, 0.6, 0.6]
     assert "large_margin" not in plain.model_dump()
+
+
+def test_train_on_more_clips_than_its_steps_allow_shortens_every_epoch_alike(features, judged):
+    schedule = {"epochs": 6, "warmup_epochs": 2, "identities_per_batch": 4, "clips_per_identity": 2}
+    whole = count_steps(TrainingClips(features, pooled=True), 4, 2)
+    assert whole == 8
+    told = []
+    trained, store, _ = fit(features, judged, step_done=told.append, max_steps=6 * 3 + 5, **schedule)
+    assert len(trained.history) == 7  # validated as often as without
+    assert told == pytest.approx([step / 3 for step in range(1, 19)])  # 3 steps each: a fourth would be 24 of 23
+    assert store.states[-1]["optimiser"]["state"][0]["step"] == 18
+    interrupted = Kept(stop_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        fit(features, judged, checkpoint_store=interrupted, max_steps=23, **schedule)
+    again, _, _ = fit(features, judged, checkpoint_store=Kept(interrupted.states[-1]), max_steps=23, **schedule)
+    assert all(torch.equal(trained.best.state_dict()[name], rows) for name, rows in again.best.state_dict().items())
+
+
+def test_train_on_fewer_clips_than_its_steps_allow_is_what_it_was_without_a_limit(features, judged):
+    schedule = {"epochs": 6, "identities_per_batch": 4, "clips_per_identity": 2}
+    weights = [fit(features, judged, max_steps=steps, **schedule)[0].best.state_dict() for steps in (6 * 8, 1_000_000)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_max_steps_is_in_records_only_where_it_was_chosen_and_has_room_for_every_epoch():
+    assert "max_steps" not in OptimisationRecipe().model_dump(mode="json")  # records of before have none
+    assert OptimisationRecipe(max_steps=500).model_dump(mode="json")["max_steps"] == 500
+    with pytest.raises(ValidationError, match="max_steps must be 35 or more"):
+        OptimisationRecipe(epochs=30, max_steps=34, patience_epochs=35, large_margin={"epochs": 5})
 
 
 def test_averaging_gives_the_mean_of_the_parameters_after_every_step(features, judged):

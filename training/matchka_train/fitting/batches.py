@@ -132,13 +132,13 @@ class TrainingClips:
 
 
 def epoch_of_batches(
-    data: ClipSource, identities: int, clips_each: int, generator: np.random.Generator
+    data: ClipSource, identities: int, clips_each: int, generator: np.random.Generator, steps: int | None = None
 ) -> Iterator[list[ClipBatch]]:
-    """As many steps as it takes to draw about every clip once; each step is one batch of every domain."""
-    for _ in range(count_steps(data, identities, clips_each)):
+    """Steps of one batch of every domain each: as many as it takes to draw about every clip once, unless told."""
+    for _ in range(count_steps(data, identities, clips_each) if steps is None else steps):
         yield [data.draw(domain, identities, clips_each, generator) for domain in range(len(data.domains))]
 
 
 def count_steps(data: ClipSource, identities: int, clips_each: int) -> int:
-    """Steps of an epoch, which are drawn one at a time: all of them together would be as large as the features."""
+    """Steps that draw about every clip once; they are drawn one at a time, as all would be as large as the features."""
     return max(1, -(-len(data) // (len(data.domains) * identities * clips_each)))

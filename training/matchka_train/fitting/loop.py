@@ -67,6 +67,7 @@ def train(
     raw: Report,
     plan: Plan,
     checkpoint_store: CheckpointStore,
+    step_done: Callable[[float], None] = lambda _: None,
 ) -> Trained:
     """Train a projection, and keep its last epoch or its best: whose worst domain stands best beside the raw backbone.
 
@@ -80,6 +81,7 @@ def train(
         raw: what it says of the raw backbone.
         plan: how.
         checkpoint_store: is told after every epoch, and holds what an interrupted run left.
+        step_done: is told after every step, in epochs from the start.
 
     Raises: DivergedError: the loss became NaN or infinite; the checkpoint store has the last good epoch.
     """
@@ -94,7 +96,8 @@ def train(
         run.set_margin()
         total, steps = 0.0, run.count_steps()
         for step, batches in enumerate(run.batches()):
-            run.set_rate(run.epoch - 1 + (step + 1) / steps)
+            at = run.epoch - 1 + (step + 1) / steps
+            run.set_rate(at)
             projection.train()
             value = projection.penalty() + sum(
                 weights[data.domains[batch.domain]] * run.loss(batch.pool(projection(batch.rows)), batch)
@@ -107,6 +110,7 @@ def train(
             run.optimiser.step()
             run.average()
             total += float(value.detach())
+            step_done(at)
         current = run.averaged().eval().exported()
         run.judge(validate(current), raw, total / steps)
         checkpoint_store.epoch_done(run.state(), run.best_module(), current)
@@ -154,12 +158,17 @@ class _Run:
         torch.manual_seed(int(generator.integers(0, 2**62)))
         optimisation = self.plan.optimisation
         return epoch_of_batches(
-            self.data, optimisation.identities_per_batch, optimisation.clips_per_identity, generator
+            self.data,
+            optimisation.identities_per_batch,
+            optimisation.clips_per_identity,
+            generator,
+            self.count_steps(),
         )
 
     def count_steps(self) -> int:
         optimisation = self.plan.optimisation
-        return count_steps(self.data, optimisation.identities_per_batch, optimisation.clips_per_identity)
+        whole = count_steps(self.data, optimisation.identities_per_batch, optimisation.clips_per_identity)
+        return optimisation.epoch_steps(whole)
 
     def set_margin(self) -> None:
         margin = self.plan.optimisation.margin_in(self.epoch)

@@ -1,11 +1,15 @@
 """Schedule: learning rate, weight averaging, early stopping, a second stage with a larger margin."""
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from matchka_train.strict_model import StrictModel
+
+# Recipes take up to 3,400 on the lists they were chosen on; so many steps of 512 clips at five dims are six minutes of
+# a core, and draw four million clips.
+MAX_STEPS: Final = 8_000
 
 
 class LargeMarginRecipe(StrictModel):
@@ -28,7 +32,9 @@ class OptimisationRecipe(StrictModel):
     """AdamW with warm-up and a cosine; the defaults are those of the reference recipe, on smaller data.
 
     Attributes:
-        epochs: passes over about as many clips as there are.
+        epochs: passes over about as many clips as there are, or over fewer, of equal length, where all of them together
+            would be more than `max_steps`.
+        max_steps: of all epochs, those with a large margin included.
         learning_rate: at the top of the schedule.
         loss_learning_rate: of classifiers and calibration lines inside the loss.
         weight_decay: of the projection's parameters.
@@ -60,6 +66,8 @@ class OptimisationRecipe(StrictModel):
     keep: Literal["best", "last"] = "best"
     patience_epochs: int = Field(default=10, ge=1)
     checkpoint_every_epochs: int = Field(default=5, ge=1)
+    # left out of records at its default, which must therefore stay: see large_margin
+    max_steps: int = Field(default=MAX_STEPS, ge=1, exclude_if=lambda steps: steps == MAX_STEPS)
     # left out of records where there is none: projections that were fitted before it keep theirs
     large_margin: LargeMarginRecipe | None = Field(default=None, exclude_if=lambda value: value is None)
 
@@ -67,6 +75,8 @@ class OptimisationRecipe(StrictModel):
     def _warms_up_before_it_ends(self) -> "OptimisationRecipe":
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be less than epochs")
+        if self.max_steps < self.all_epochs:
+            raise ValueError(f"max_steps must be {self.all_epochs} or more, one for each epoch")
         if self.large_margin is not None and self.keep == "best" and self.patience_epochs < self.all_epochs:
             raise ValueError(
                 f"with large_margin, patience_epochs must be {self.all_epochs} or more, or its stage may stay out"
@@ -77,6 +87,18 @@ class OptimisationRecipe(StrictModel):
     def all_epochs(self) -> int:
         """Epochs of both stages."""
         return self.epochs + (0 if self.large_margin is None else self.large_margin.epochs)
+
+    def epoch_steps(self, whole: int) -> int:
+        """Steps of an epoch: those of a whole pass, or fewer, so that all epochs together keep to `max_steps`.
+
+        Rates, averaging, validation and patience count in epochs, and so follow.
+
+        Args: whole: steps that draw about every clip once.
+
+        >>> [OptimisationRecipe(epochs=30, max_steps=1000).epoch_steps(whole) for whole in (20, 33, 34, 5000)]
+        [20, 33, 33, 33]
+        """
+        return min(whole, self.max_steps // self.all_epochs)
 
     def margin_in(self, epoch: int) -> float | None:
         """The margin that an epoch, counted from 1, has instead of the loss's own; None in the first stage."""

@@ -10,8 +10,9 @@ from rich.progress import Progress, TaskID
 from matchka.vectors import FloatArray
 from matchka_train.evaluation.validation import EmbedWindows, Report, report_as_json, validate
 from matchka_train.features.features import Features
-from matchka_train.fitting.batches import TrainingClips
+from matchka_train.fitting.batches import ClipSource, TrainingClips, count_steps
 from matchka_train.fitting.loop import Plan, Trained, train
+from matchka_train.fitting.schedule import OptimisationRecipe
 from matchka_train.fitting.selection import Standing, standing
 from matchka_train.metrics.bootstrap import Difference
 from matchka_train.projections.families import ClosedFormRecipe, TrainedRecipe, begin, fit_closed_form
@@ -168,12 +169,35 @@ def _trained(
     projection = begin(prepared.closed_form, family, recipe.dims[-1], recipe.seed)
     clips = TrainingClips(prepared.train, pooled=projection.is_affine)
     plan = Plan(candidate.loss, recipe.optimisation, recipe.dims, recipe.seed)
+    say_if_shortened(candidate.name, clips, recipe.optimisation, progress)
     task = progress.add_task(candidate.name, total=recipe.optimisation.all_epochs)
     every = recipe.optimisation.checkpoint_every_epochs
     checkpoint_store = _FolderCheckpointStore(folder, info, every, tracker, progress, task)
-    trained = train(projection, clips, judge, prepared.raw, plan, checkpoint_store)
+    trained = train(
+        projection,
+        clips,
+        judge,
+        prepared.raw,
+        plan,
+        checkpoint_store,
+        lambda epochs: progress.update(task, completed=epochs),
+    )
     progress.update(task, completed=recipe.optimisation.all_epochs)
     return trained
+
+
+def say_if_shortened(name: str, clips: ClipSource, optimisation: OptimisationRecipe, progress: Progress) -> None:
+    """Say that epochs are no passes over all clips, where `max_steps` makes them shorter."""
+    whole = count_steps(clips, optimisation.identities_per_batch, optimisation.clips_per_identity)
+    steps = optimisation.epoch_steps(whole)
+    if steps < whole:
+        progress.console.print(
+            f"{name}: an epoch is {steps:,} steps, where a pass over all {len(clips):,} clips is {whole:,}, so that "
+            f"{optimisation.all_epochs} epochs keep to optimisation.max_steps = {optimisation.max_steps:,}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @dataclass(frozen=True)

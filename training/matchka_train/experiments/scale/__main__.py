@@ -72,8 +72,8 @@ def _fit(arguments: argparse.Namespace) -> dict[str, object]:
     recipe = read_recipe(arguments.recipe)
     features = drawn_features(arguments.out / "drawn", arguments.clips, 256, ("read-english", "audiobooks"))
     begun = time.perf_counter()
-    with watched() as tree:
-        epochs = fit_drawn(recipe, features, arguments.epochs)
+    with show_progress() as progress, watched() as tree:
+        epochs = fit_drawn(recipe, features, arguments.epochs, progress)
     return {
         "clips": len(features.subjects),
         "epochs": epochs,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import Progress
 
 from matchka_train.errors import FeatureError
 from matchka_train.evaluation.validation import Report, unchanged, validate
@@ -14,7 +15,7 @@ from matchka_train.fitting.batches import TrainingClips
 from matchka_train.fitting.loop import Plan, train
 from matchka_train.projections.families import ClosedFormRecipe, begin, fit_closed_form
 from matchka_train.projections.mlp import MlpRecipe
-from matchka_train.run.candidate import window_embedder
+from matchka_train.run.candidate import say_if_shortened, window_embedder
 from matchka_train.run.recipe import Recipe
 
 CLIPS_EACH = 100
@@ -65,7 +66,7 @@ def _row(number: int, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return (row / np.linalg.norm(row)).astype(np.float32)[None]
 
 
-def fit_drawn(recipe: Recipe, features: Features, epochs: int | None) -> int:
+def fit_drawn(recipe: Recipe, features: Features, epochs: int | None, progress: Progress) -> int:
     """Fit a recipe's first family; how many epochs it took, 0 in closed form."""
     candidate = recipe.candidates[0]
     if isinstance(candidate.projection, ClosedFormRecipe):
@@ -73,7 +74,8 @@ def fit_drawn(recipe: Recipe, features: Features, epochs: int | None) -> int:
         return 0
     optimisation = recipe.optimisation
     if epochs is not None:
-        optimisation = optimisation.model_copy(update={"epochs": epochs})
+        warmup_epochs = min(optimisation.warmup_epochs, max(0, epochs - 1))
+        optimisation = optimisation.model_copy(update={"epochs": epochs, "warmup_epochs": warmup_epochs})
     judged = [features.select(np.arange(len(features.subjects)) < JUDGED)]
 
     def judge(module: torch.nn.Module) -> Report:
@@ -83,4 +85,10 @@ def fit_drawn(recipe: Recipe, features: Features, epochs: int | None) -> int:
     clips = TrainingClips(features, pooled=not isinstance(candidate.projection, MlpRecipe))
     plan = Plan(candidate.loss, optimisation, recipe.dims, recipe.seed)
     raw = validate(unchanged, judged, recipe.dims)
-    return len(train(projection, clips, judge, raw, plan, _NothingKept()).history) - 1
+    if optimisation.all_epochs:  # none measures what is around them
+        say_if_shortened(candidate.name, clips, optimisation, progress)
+    task = progress.add_task(candidate.name, total=optimisation.all_epochs)
+    trained = train(
+        projection, clips, judge, raw, plan, _NothingKept(), lambda done: progress.update(task, completed=done)
+    )
+    return len(trained.history) - 1
