@@ -240,8 +240,12 @@ class GpuGallery:
         """Answer those that wait; none where an earlier call has answered this one's, too."""
         queue = self._waiting[dim]
         together = [queue.popleft() for _ in range(min(len(queue), MOST_TOGETHER))]
-        if together:
-            self._answer(together)
+        # one that asks for more than the device finds is searched for on the CPU, and keeps nobody else there
+        many = [one for one in together if one.top_k > self._device.most_found]
+        few = [one for one in together if one.top_k <= self._device.most_found]
+        for part in (few, *([one] for one in many)):
+            if part:
+                self._answer(part)
 
     def _answer(self, together: Sequence[_Waiting]) -> None:
         try:
@@ -279,7 +283,7 @@ class GpuGallery:
         if count <= self._device.most_found:
             return self._index_at(shard, queries.shape[1]).search(queries, count)
         products = queries @ truncate_and_normalise_or_zero(shard.block.rows(), queries.shape[1]).T
-        rows: npt.NDArray[np.int64] = np.argsort(-products, axis=1)[:, :count]
+        rows: npt.NDArray[np.int64] = np.argpartition(-products, count - 1, axis=1)[:, :count]
         return np.take_along_axis(products, rows, axis=1), rows
 
     def _index_at(self, shard: _Shard, dim: int) -> FlatIndex:

@@ -33,3 +33,22 @@ def test_front_end_under_autocast_gives_what_it_gives_in_32_bits():
             whole = network(windows)
     assert whole.dtype == torch.float16
     assert torch.isfinite(whole).all()
+
+
+def test_front_end_that_takes_names_is_kept_and_statistics_that_were_learned_are_not():
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("filters", torch.ones(3, 3))
+
+        def forward(self, rows: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
+            return scale * (rows @ self.filters)
+
+    part, learned = Named(), torch.nn.BatchNorm1d(3, affine=False).eval()
+    forward = learned.forward
+    for one in (part, learned):
+        keep_front_ends_exact(one, "cpu")
+    with torch.autocast("cpu", torch.float16):
+        found = part(torch.full((2, 3), 300.0), scale=torch.tensor(300.0, dtype=torch.float16))
+    assert torch.equal(found, torch.full((2, 3), 270_000.0))  # half precision ends at 65,504
+    assert learned.forward == forward

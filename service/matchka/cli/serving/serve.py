@@ -83,7 +83,8 @@ def _suitable_processes(settings: Settings) -> int:
         enrolled_mib = 0.0
     cores = usable_cores(settings.cores, files_of_cgroups("cpu.max"))
     memory_mib = usable_memory_mib(files_of_cgroups("memory.max", "memory.limit_in_bytes"))
-    own_share = OWN_SHARE if settings.gallery == "faiss" else 1.0
+    are_held_once = settings.gallery == "faiss" and settings.device == "cpu" and sys.platform == "linux"
+    own_share = OWN_SHARE if are_held_once else 1.0
     return suitable_count(cores, memory_mib, enrolled_mib, own_share)
 
 

@@ -1,6 +1,7 @@
 """Rows of galleries in a file in memory, which all processes of a service map: each changes them for itself alone."""
 
 import json
+import logging
 import mmap
 import os
 import struct
@@ -21,7 +22,10 @@ CHANGED: Final = struct.Struct("<Q")
 CHANGED_AT: Final = 64  # in the first page, as the header is
 FILLING, USING = 0, 1  # bytes of the file of locks
 PAUSE_S: Final = 0.05
+LONGEST_WAIT_S: Final = 900.0  # for another process that fills galleries; ten million subjects take minutes
 ZEROS: Final = 1 << 20  # bytes overwritten at once
+
+LOGGER: Final = logging.getLogger("matchka.gallery")
 
 Directory: TypeAlias = dict[str, Any]
 
@@ -78,15 +82,19 @@ class Region:
 
         return Columns(keys, segments, inverse, discard)
 
-    def forget(self, place: Place, subject_keys: Keys) -> None:
+    def forget(self, place: Place, subject_keys: Keys) -> int:
         """Overwrite the rows of some subjects by zeros, for all processes that have not written them for themselves.
 
         Their keys stay: by these a process that follows later finds the rows that it has to remove.
+
+        Returns: of how many.
         """
         keys, *numbers = (self._array(self._all, *column) for column in place.columns())
-        at = np.flatnonzero(np.isin(keys[: place.size], subject_keys))
+        used = keys[: place.size]
+        at = np.flatnonzero(used == subject_keys[0] if len(subject_keys) == 1 else np.isin(used, subject_keys))
         for column in numbers if len(at) else ():
             column[at] = 0
+        return len(at)
 
     def _array(self, mapped: mmap.mmap, offset: int, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         count = int(np.prod(shape))
@@ -106,23 +114,30 @@ class SharedFile:
     def __init__(self, rows: int, locks: int) -> None:
         self.rows = rows
         self._locks = locks
-        self._is_filling = False
         self._mutex = Lock()  # among threads, which the file's does not keep apart
 
-    def begin_filling(self) -> None:
-        """Wait until no other process fills galleries."""
-        if not self._is_filling:
-            self._mutex.acquire()
-            while not self._locked(FILLING):
+    def begin_filling(self, longest_wait_s: float = LONGEST_WAIT_S) -> bool:
+        """Wait until nobody else fills galleries. Returns: whether that is so, and end_filling() is to be called."""
+        if not self._mutex.acquire(timeout=longest_wait_s):
+            return False
+        is_mine = False
+        try:
+            ends_at = time.monotonic() + longest_wait_s
+            is_mine = self._locked(FILLING)
+            if not is_mine:
+                LOGGER.info("another process fills galleries, and is waited for")
+            while not is_mine and time.monotonic() < ends_at:
                 time.sleep(PAUSE_S)
-            self._is_filling = True
+                is_mine = self._locked(FILLING)
+        finally:
+            if not is_mine:
+                self._mutex.release()
+        return is_mine
 
     def end_filling(self) -> None:
-        """Let others."""
-        if self._is_filling:
-            self._is_filling = False
-            self._unlock(FILLING)
-            self._mutex.release()
+        """Let others. To be called by whom begin_filling() told so, once."""
+        self._unlock(FILLING)
+        self._mutex.release()
 
     def wipe_when_idle(self, is_wanted: Callable[[], bool]) -> None:
         """Remove all rows unless galleries are being filled, or used.
@@ -214,7 +229,7 @@ class SharedFile:
 
         try:
             fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # either says so (POSIX)
             return False
         return True
 

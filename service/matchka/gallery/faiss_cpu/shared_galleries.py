@@ -54,12 +54,10 @@ class PublishedRows:
 
     def forget(self, gallery: GalleryKey, subject_keys: Keys) -> None:
         """Overwrite the rows of some subjects."""
-        self.changed += len(subject_keys)
-        for place in self.placed.get(gallery, []):
-            self.region.forget(place, subject_keys)
+        self.changed += self._overwrite(gallery, subject_keys)
 
     def forget_later(self, gallery: GalleryKey, subject_keys: Keys) -> None:
-        """Overwrite them after the delay."""
+        """Overwrite them after the delay; those that are new count as changes, too: who comes later applies them."""
         self.changed += len(subject_keys)
         self._later.append((self._clock() + self._delay_s, gallery, subject_keys))
 
@@ -70,9 +68,11 @@ class PublishedRows:
             _, gallery, subject_keys = self._later.popleft()
             due[gallery].append(subject_keys)
         for gallery, keys in due.items():
-            for place in self.placed.get(gallery, []):
-                self.region.forget(place, np.concatenate(keys))
+            self._overwrite(gallery, np.concatenate(keys))
         self._file.note_changed(self.changed)
+
+    def _overwrite(self, gallery: GalleryKey, subject_keys: Keys) -> int:
+        return sum(self.region.forget(place, subject_keys) for place in self.placed.get(gallery, []))
 
 
 class GalleryRows:
@@ -171,8 +171,10 @@ class SharedGalleries(TenantGalleries):
         self._shared = opener
         self._rows: PublishedRows | None = None
         self._directory: Directory | None = None
-        self._begun: list[GallerySpace] = []
+        self._begun: list[GallerySpace] = []  # to be published
         self._finished: list[GallerySpace] = []
+        self._is_apart = False  # what it fills is for this process alone, and not published
+        self._is_filler = False
 
     def of(self, tenant: str, model: str, version: str, full_dim: int) -> Gallery:
         """The gallery of a tenant, model and version; changes of those that were not published are counted, too."""
@@ -183,44 +185,68 @@ class SharedGalleries(TenantGalleries):
 
     def resume(self, space: GallerySpace) -> str | None:
         """Take the rows that another process has published; waits while one fills galleries."""
-        if self._begun:
+        if self._begun or self._is_apart:
             return None
         if self._directory is None:
-            file = self._shared.file
             self._shared.step_back()
-            file.begin_filling()
-            found = file.directory()
-            if found is None or file.changed > FEW_CHANGES + found["rows"] // CHANGED_SHARE:
+            self._is_apart = not self._begin_filling()
+            found = None if self._is_apart else self._found()
+            if found is None:
                 return None  # this process fills them: the others wait
-            self._take(found)
+            self._rows = self._shared.map(found["start"], found["end"], _placed(found))
             self._directory = found
-            file.end_filling()
-        positions = [one["position"] for one in self._directory["spaces"] if one["space"] == _named(space)]
-        return positions[0] if positions else None
+            self._end_filling()
+        published = next((one for one in self._directory["spaces"] if one["space"] == _named(space)), None)
+        if published is None or self._rows is None:
+            return None
+        self._take(space, self._rows)
+        return str(published["position"])
 
     def begin(self, space: GallerySpace) -> None:
-        """Begin to fill a space: nothing that was published is of use to this process."""
+        """Begin to fill a space: what was published of it, if anything, is of no use to this process.
+
+        Where another space has been resumed, this one is for this process alone, and that one stays what it is.
+        """
+        for key in [key for key in self._galleries if key[1:] == (space.model, space.version)]:
+            del self._galleries[key]
         if not self._begun:
-            self._shared.file.begin_filling()
+            self._is_apart = self._is_apart or bool(self._galleries) or not self._begin_filling()
+            if self._is_apart:
+                return
             self._shared.give_up()
-            self._galleries.clear()
             self._rows = None
         self._begun.append(space)
 
     def finish(self, space: GallerySpace, position: str, is_good: Callable[[str], bool], grace_s: float = 0.0) -> str:  # noqa: ARG002
         """End filling a space; with the last one publish all of them, unless others use what was published before."""
-        self._finished.append(space)
-        if len(self._finished) == len(self._begun):
-            try:
-                if self._shared.give_up():
-                    self._publish(position)
-            finally:
-                self._shared.file.end_filling()
+        if space in self._begun:
+            self._finished.append(space)
+            if len(self._finished) == len(self._begun):
+                try:
+                    if self._shared.give_up():
+                        self._publish(position)
+                finally:
+                    self._end_filling()
         return position
 
     def abandon(self) -> None:
         """Let another process fill them."""
-        self._shared.file.end_filling()
+        self._end_filling()
+
+    def _begin_filling(self) -> bool:
+        self._is_filler = self._is_filler or self._shared.file.begin_filling()
+        return self._is_filler
+
+    def _end_filling(self) -> None:
+        if self._is_filler:
+            self._is_filler = False
+            self._shared.file.end_filling()
+
+    def _found(self) -> Directory | None:
+        """What was published, if it is still worth following."""
+        found = self._shared.file.directory()
+        is_much = found is not None and self._shared.file.changed > FEW_CHANGES + found["rows"] // CHANGED_SHARE
+        return None if is_much else found
 
     def _publish(self, position: str) -> None:
         began = time.perf_counter()
@@ -235,7 +261,9 @@ class SharedGalleries(TenantGalleries):
         for (key, _), place in zip(blocks, places, strict=True):
             placed[key].append(place)
         try:
-            rows = self._shared.map(start, end, placed)
+            rows = self._rows = self._shared.map(start, end, placed)
+            for key, gallery in of_each.items():  # first of all: whatever is written is then overwritten by a removal
+                gallery.shared = GalleryRows(rows, key)
             for key, gallery in of_each.items():
                 sizes = [place.size for place in placed[key]]
                 gallery.share(GalleryRows(rows, key), sizes, _moved(file, rows, gallery, placed[key]))
@@ -246,27 +274,27 @@ class SharedGalleries(TenantGalleries):
         except OSError as error:  # what was moved is in use, and others hold rows of their own
             LOGGER.warning("galleries are not shared with the other processes: %s", error.strerror)
             return
-        self._rows = rows
         give_back_memory()
         seconds = time.perf_counter() - began
         LOGGER.info("%d references are shared with the other processes, in %.1f s", count, seconds)
 
-    def _take(self, found: Directory) -> None:
-        began = time.perf_counter()
-        placed: Placed = {
-            (tenant, model, version): [Place(**place) for place in places]
-            for tenant, model, version, places in found["galleries"]
-        }
-        rows = self._shared.map(found["start"], found["end"], placed)
-        dims = {(one["space"]["model"], one["space"]["version"]): one["space"]["full_dim"] for one in found["spaces"]}
-        for key, places in placed.items():
-            gallery = self.of(*key, dims[key[1:]])
+    def _take(self, space: GallerySpace, rows: PublishedRows) -> None:
+        began, count = time.perf_counter(), 0
+        for key, places in rows.placed.items():
+            gallery = self.of(*key, space.full_dim) if key[1:] == (space.model, space.version) else None
             if isinstance(gallery, CpuGallery):
                 sizes = [place.size for place in places]
                 gallery.share(GalleryRows(rows, key), sizes, map(rows.region.columns, places))
-        self._rows = rows
+                count += sum(sizes)
         seconds = time.perf_counter() - began
-        LOGGER.info("%d references of another process were taken in %.1f s", found["rows"], seconds)
+        LOGGER.info("%d references of another process were taken in %.1f s", count, seconds)
+
+
+def _placed(found: Directory) -> Placed:
+    return {
+        (tenant, model, version): [Place(**place) for place in places]
+        for tenant, model, version, places in found["galleries"]
+    }
 
 
 def _moved(file: SharedFile, rows: PublishedRows, gallery: CpuGallery, places: list[Place]) -> Iterator[Columns]:

@@ -1,5 +1,6 @@
 """Galleries whose rows several real processes hold once: each is searched as if it had all of them for itself."""
 
+import errno
 import mmap
 import multiprocessing
 import os
@@ -67,6 +68,40 @@ class Part:
 
     def put(self, keys: list[int], rows: FloatArray) -> None:
         self.galleries.of("a", "voice", "1", DIM).put(keys, rows)
+
+    def fill_all(self, spaces: list[GallerySpace], given: dict[str, tuple[list[int], FloatArray]], good: str) -> str:
+        """As the service fills: what is kept of each space in turn, if its position is good, or else all there is."""
+        self.galleries = self.opener.galleries()
+        begun, resumed = [], []
+        for space in spaces:
+            if self.galleries.resume(space) == good:
+                resumed.append(space.model)
+                continue
+            self.galleries.begin(space)
+            self.galleries.of("a", space.model, space.version, DIM).put(*given[space.model])
+            begun.append(space)
+        for space in begun:
+            self.galleries.finish(space, good, lambda _: False)
+        return ",".join(resumed)
+
+    def search_of(self, model: str, version: str, probe: FloatArray) -> list[int]:
+        return [hit.subject_key for hit in self.galleries.of("a", model, version, DIM).search(probe, DIM, 1)]
+
+    def fill_where_there_is_no_memory(self, keys: list[int], rows: FloatArray, writes: int) -> None:
+        """The file has no room for what is written after some writes."""
+        left, real = [writes], os.pwrite
+
+        def pwrite(*given: Any) -> int:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "no room")
+            return real(*given)
+
+        os.pwrite = pwrite  # type: ignore[assignment]
+        try:
+            self.fill(keys, rows)
+        finally:
+            os.pwrite = real
 
     def put_of_another_tenant(self, keys: list[int], rows: FloatArray) -> None:
         self.galleries.of("b", "voice", "1", DIM).put(keys, rows)
@@ -388,3 +423,68 @@ def test_a_gallery_that_grows_out_of_its_arrays_leaves_none_of_its_own_numbers_t
             second.ask("remove", key)
         assert not any(second.holds(needle_of(row)) for row in (rows[3], rows[998]))
         assert second.ask("size") == 1_999
+
+
+FACE: Final = GallerySpace("face", "1", (), DIM)
+NEWER_FACE: Final = GallerySpace("face", "2", (), DIM)
+OLDER_FACE: Final = GallerySpace("face", "1", ("2",), DIM)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "resumed"),
+    [
+        ([SPACE, FACE], "voice,face"),
+        ([SPACE, NEWER_FACE], "voice"),  # the rest is this process' own
+        ([SPACE, NEWER_FACE, OLDER_FACE], "voice"),
+        ([NEWER_FACE, SPACE], ""),
+        ([SPACE], "voice"),  # a model that is served no more
+    ],
+)
+def test_process_that_serves_other_models_than_were_published_finds_everybody(spaces: list[GallerySpace], resumed: str):
+    voices, faces = drawn(500, 1), drawn(500, 2)
+    given = {"voice": (list(range(1, 501)), voices), "face": (list(range(1, 501)), faces)}
+    with service() as (files, start):
+        first, second = start(), start()
+        assert first.ask("fill_all", [SPACE, FACE], given, "S") == ""
+        assert second.ask("fill_all", spaces, given, "S") == resumed
+        for space in spaces:
+            of = given[space.model][1]
+            assert second.ask("search_of", space.model, space.version, of[41]) == [42]
+        assert first.ask("search_of", "face", "1", faces[41]) == [42]
+        second.ask("remove", 42)
+        if resumed:
+            assert not file_holds(files, needle_of(voices[41]))
+        third = start()
+        assert third.ask("fill_all", [SPACE, FACE], given, "S") == "voice,face"
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_removal_after_publishing_failed_leaves_nothing_in_the_file(writes: int):
+    rows = drawn(70_000, 1)  # two blocks, of five columns each
+    with service() as (files, start):
+        first, second = start(), start()
+        first.ask("resume")
+        first.ask("fill_where_there_is_no_memory", list(range(1, 70_001)), rows, writes)
+        truth = dict(zip(range(1, 70_001), rows, strict=True))
+        for key in (42, 69_999):
+            first.ask("remove", key)
+            del truth[key]
+            assert not file_holds(files, needle_of(rows[key - 1]))
+        assert_same(first, truth, drawn(2, 3))
+        assert second.ask("resume") is None
+        second.ask("fill", list(truth), np.stack(list(truth.values())), "T")
+        assert_same(second, truth, drawn(2, 3))
+
+
+def test_wait_for_who_fills_ends_and_what_is_filled_then_is_for_the_process_alone(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    with service() as (files, start):
+        first = start()
+        first.ask("begin")
+        waiting = SharedFile(*files)
+        assert not waiting.begin_filling(longest_wait_s=0.2)
+        assert "another process fills galleries" in caplog.text
+        assert not waiting.begin_filling(longest_wait_s=0.2)  # nothing is left locked
+        first.kill()
+        assert waiting.begin_filling()
+        waiting.end_filling()

@@ -277,7 +277,8 @@ class Follower:
     def _fill(self, state: FeedState) -> None:
         """Fill with what the store holds; what changes since the state, which was read before, is applied again."""
         began = self._clock()
-        content = self._galleries.finish(self._galleries.fill(state, self._count_filled), state)
+        filled = self._galleries.fill(state, self._count_filled, look_again=self._feed.state)
+        content = self._galleries.finish(filled, state)
         # before it is shown: whoever searches it asks the store what has changed since
         self._state = content.state
         self._galleries.show(content)

@@ -59,6 +59,13 @@ def abandoned_on_failure(galleries: Galleries) -> Iterator[None]:
         raise
 
 
+def looks(state: FeedState, look_again: Callable[[], FeedState] | None) -> Iterator[FeedState]:
+    """A state, and what a second look finds, which is had only when the first was not enough."""
+    yield state
+    if look_again is not None:
+        yield look_again()
+
+
 @dataclass(frozen=True)
 class Content:
     """What is searched.
@@ -106,13 +113,21 @@ class ServedGalleries:
         """Whether other processes change them, too; see Galleries.is_shared."""
         return self._shown.galleries.is_shared
 
-    def fill(self, state: FeedState, progress: Callable[[int], None], *, anew: bool = False) -> Content:
+    def fill(
+        self,
+        state: FeedState,
+        progress: Callable[[int], None],
+        *,
+        anew: bool = False,
+        look_again: Callable[[], FeedState] | None = None,
+    ) -> Content:
         """Resume what is kept, and fill with all that the store holds what is not; shown by show().
 
         Args:
             state: of the store, as it was just now.
             progress: called with references as they are put, how many more.
             anew: resume nothing.
+            look_again: the store's state by now: what is kept may be newer than `state`, as others were waited for.
 
         Raises:
             StorageDamagedError: a reference is not what was stored.
@@ -127,7 +142,7 @@ class ServedGalleries:
                 is_foreign = kept is not None and from_text(kept).identity != state.identity
                 if is_foreign and content.galleries.is_shared:
                     LOGGER.warning("%s: the galleries there were another store's. %s", space.model, PREFIXES)
-                if kept is not None and state.follows(from_text(kept)):
+                if kept is not None and any(now.follows(from_text(kept)) for now in looks(state, look_again)):
                     states.append(from_text(kept))
                     for tenant in self._store.tenants():
                         _of(content.galleries, model, tenant)  # to be counted
