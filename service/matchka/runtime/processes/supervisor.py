@@ -119,7 +119,8 @@ class Supervisor:
             self._ended = merged([self._ended, lasting(child.metrics)])
             del self._children[number]
             if self._stopping.is_set():
-                self._status = self._status or max(0, status)
+                if child.loaded_at is not None or not self._were_loaded:  # one that came to nothing while others serve
+                    self._status = self._status or max(0, status)
                 return
             served_s = 0.0 if child.loaded_at is None else time.monotonic() - child.loaded_at
             if not self._goes_on_without(child, status):
