@@ -14,7 +14,7 @@ SUBJECTS: Final = {
     "Faces": "40-45 71 130-139",
     "Radio": "110-114",
     "Settings of an equalizer": "120 122",
-    "Batches, searches and speed": "50-53 82 148 180-183 187-192 203-204 211-212",
+    "Batches, searches and speed": "50-53 82 148 180-183 187-192 203-204 211-212 217",
     "Training on large data sets": "213-214 219",
     "What is stored, and for how long": "34 60-61 63 158-162 165-166 168-169 171 173 205",
     "Replicas, processes and databases": "167 172 174-179 193-195 216",

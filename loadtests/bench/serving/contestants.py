@@ -51,20 +51,20 @@ def process_counts(cores: int) -> list[int]:
     return sorted({count for count in (1, 2, 3, 4, cores // 2, cores) if 1 <= count <= cores})
 
 
-def plain(threads: int, workers: int, graph: str = FLOAT) -> Contestant:
-    """The plain handler: threads of one run (0: one per core), server processes, and the graph (plain_handler)."""
+def plain(threads: int, workers: int, graph: str = FLOAT, spins: bool = False) -> Contestant:
+    """The plain handler: threads of one run (0: one per core), processes, the graph, whether threads spin."""
     uvicorn = ("-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--workers", str(workers))
     command = (sys.executable, *uvicorn, "--factory", f"{SERVING}.plain_handler:create_app", "--port")
     return Contestant(
         "plain",
-        f"{workers} process(es), runs of {threads} thread(s)",
+        f"{workers} process(es), runs of {threads} thread(s){_spinning(spins)}",
         command,
-        (("PLAIN_THREADS", str(threads)), ("PLAIN_GRAPH", graph)),
+        (("PLAIN_THREADS", str(threads)), ("PLAIN_GRAPH", graph), ("PLAIN_SPINNING", str(int(spins)))),
     )
 
 
-def litserve(batch: int, workers: int, threads: int, graph: str = FLOAT) -> Contestant:
-    """LitServe: requests of one batch (1: no batching), inference processes, threads of one run, and the graph."""
+def litserve(batch: int, workers: int, threads: int, graph: str = FLOAT, spins: bool = False) -> Contestant:
+    """LitServe: requests of one batch (1: no batching) and inference processes; the others as of plain()."""
     if not (LITSERVE / "litserve").is_dir():
         sys.exit("LitServe is not installed; `make bench` does that before it measures")
     path = os.pathsep.join([str(LITSERVE), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -73,11 +73,16 @@ def litserve(batch: int, workers: int, threads: int, graph: str = FLOAT) -> Cont
         ("LIT_WORKERS", workers),
         ("PLAIN_THREADS", threads),
         ("PLAIN_GRAPH", graph),
+        ("PLAIN_SPINNING", int(spins)),
         ("PYTHONPATH", path),
     )
-    settings = f"batches of {batch}, {workers} inference process(es), runs of {threads} thread(s)"
+    settings = f"batches of {batch}, {workers} inference process(es), runs of {threads} thread(s){_spinning(spins)}"
     command = (sys.executable, "-m", f"{SERVING}.litserve_server", "--port")
     return Contestant("litserve", settings, command, tuple((name, str(value)) for name, value in environment))
+
+
+def _spinning(spins: bool) -> str:
+    return " that spin" if spins else ""
 
 
 @contextmanager

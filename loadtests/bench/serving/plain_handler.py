@@ -6,7 +6,8 @@ with none of the checks: no limits, no problems, no keys, no metrics, no batches
     uvicorn --factory loadtests.bench.serving.plain_handler:create_app --port 8010 --log-level warning
 
 MATCHKA_MODELS_DIR names the folder of bundles (models), PLAIN_THREADS the threads of one run (1; 0 = one per core),
-PLAIN_GRAPH the graph as MATCHKA_GRAPH does: `float` (the bundle's own, by default) or `auto` (its 8-bit one).
+PLAIN_SPINNING whether these wait for each other awake (1; by default 0), PLAIN_GRAPH the graph as MATCHKA_GRAPH does:
+`float` (the bundle's own, by default) or `auto` (its 8-bit one).
 """
 
 import io

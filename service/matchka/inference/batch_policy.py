@@ -12,7 +12,7 @@ GPU_ROWS: Final = 32
 GPU_WORKERS: Final = 2
 LONGEST_WAIT_S: Final = 0.002  # for company
 # Since two requests met: so long is the next one not taken for a lone one. Among many callers the queue is empty for a
-# moment again and again, and a run on all cores would then take those that the others are about to need (decision 192).
+# moment again and again, and one on several cores would then take those that the others are about to need (decision 192).
 LONE_S: Final = 0.25
 LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
@@ -29,7 +29,7 @@ class BatchPolicy:
         workers: threads that run the graph at the same time.
         most_shares: workers among which waiting rows are divided, at most; those beyond it are there so that nothing
             idles between two runs. None: all workers.
-        least_parallel_rows: fewest rows for which a run by itself is sooner done when all cores share it
+        least_parallel_rows: fewest rows for which a run by itself is sooner done when several cores share it
             (is_intra_op_parallel).
     """
 
@@ -96,7 +96,7 @@ def rows_to_take(queued_rows: int, idle_workers: int, policy: BatchPolicy) -> in
 def is_intra_op_parallel(
     rows: int, queued_rows: int, idle_workers: int, policy: BatchPolicy, lone_s: float = math.inf
 ) -> bool:
-    """Whether all cores should share one run: nothing else is there, and its rows are too few for workers to share.
+    """Whether several cores should share one run: nothing else is there, and its rows are too few for workers to share.
 
     Threads within a run cost CPU time, so they are for a lone request, whose cores would idle.
 

@@ -119,7 +119,7 @@ class Batcher:
         clock: monotonic seconds.
         name: of its threads.
         times: where the time that rows wait, and that runs take, is added.
-        parallel: the same graph on all cores, for a request that nothing runs beside; the session itself by default.
+        parallel: the same graph on several cores, for a lone request; the session itself by default.
         keep_share: whether long work should leave some of the cores free: then a request of many rows has one worker.
     """
 

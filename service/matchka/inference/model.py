@@ -25,6 +25,7 @@ from matchka.scorers import COSINE, Scorer
 from matchka.settings import Settings
 
 RUN_THREADS: Final = 1  # runs of several requests keep the cores busy, each one of its own (docs/decisions/050)
+LONE_THREADS: Final = 2  # of the run of a lone request: more of them cost CPU time and gain little (docs/decisions/217)
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,8 @@ def open_model(
     use_gpu = settings.device == "gpu"
     policy = policy_for(use_gpu, settings.cores, modality.least_parallel_rows)
     chosen, session = _open_chosen(bundle, settings)
-    # one run on all cores is for lone requests; a GPU or one core leaves nothing to gain
-    parallel = _open_graph(bundle, chosen, settings, settings.cores) if settings.cores > 1 and not use_gpu else None
+    # a run of two threads is for lone requests; a GPU or one core leaves nothing to gain
+    parallel = _open_graph(bundle, chosen, settings, LONE_THREADS) if settings.cores > 1 and not use_gpu else None
     graphs = BundleGraphs(bundle, RUN_THREADS)
     reader = modality.open_reader(spec, limits, graphs, times)
     bundle.require_files()  # ONNX Runtime opened them by their paths, after they were verified
@@ -240,4 +241,5 @@ def _open_graph(bundle: Bundle, candidate: Candidate, settings: Settings, thread
         threads,
         input_dtype=spec.dtype,
         use_gpu=settings.device == "gpu",
+        spins=threads > RUN_THREADS,
     )

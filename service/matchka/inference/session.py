@@ -57,7 +57,7 @@ def choose_providers(use_gpu: bool, available: Sequence[str]) -> list[str]:
 
 
 def open_ort_session(
-    graph_path: Path, threads: int, use_gpu: bool = False, any_length: bool = False
+    graph_path: Path, threads: int, use_gpu: bool = False, any_length: bool = False, spins: bool = False
 ) -> onnxruntime.InferenceSession:
     """Open a graph in ONNX Runtime, on CPU or, where it is wanted and there, on the GPU.
 
@@ -68,6 +68,7 @@ def open_ort_session(
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
         use_gpu: run on the GPU if possible.
         any_length: rows of many lengths come. ONNX Runtime would keep a plan of its memory for each, for ever.
+        spins: the threads of a run wait for each other awake: sooner done, for runs that nothing else goes on beside.
 
     Raises:
         BundleError: the file is no graph.
@@ -76,8 +77,10 @@ def open_ort_session(
     options = onnxruntime.SessionOptions()
     options.enable_mem_pattern = not any_length
     options.intra_op_num_threads = threads
-    # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Spinning threads would take the cores from decoding, and from each other where several small graphs take turns;
+    # where they are wanted they stop with the run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    options.add_session_config_entry("session.force_spinning_stop", str(int(spins)))
     options.log_severity_level = 3
     missing = _missing_for_gpu() if use_gpu else None
     providers = choose_providers(use_gpu and missing is None, onnxruntime.get_available_providers())
@@ -123,6 +126,7 @@ class OrtSession:
         threads: threads of one run; 0 lets ONNX Runtime take one per core.
         input_dtype: type of its input's numbers.
         use_gpu: run on the GPU if possible; the log says if not.
+        spins: see open_ort_session.
 
     Raises: BundleError: the file is no graph, or its inputs or outputs are others.
     """
@@ -136,8 +140,9 @@ class OrtSession:
         threads: int = 0,
         input_dtype: InputDtype = "float32",
         use_gpu: bool = False,
+        spins: bool = False,
     ) -> None:
-        self._session = open_ort_session(graph_path, threads, use_gpu, any_length=None in input_shape)
+        self._session = open_ort_session(graph_path, threads, use_gpu, any_length=None in input_shape, spins=spins)
         self._input_name = input_name
         self._input_dtype = np.dtype(input_dtype)
         self._outputs = dict(outputs)

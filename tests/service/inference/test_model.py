@@ -26,6 +26,7 @@ from matchka.errors import (
     SilenceError,
     TooLittleSpeechError,
 )
+from matchka.inference import session
 from matchka.inference.model import Model, open_model
 from matchka.inference.session import NamedArrays
 from matchka.settings import Settings
@@ -106,6 +107,24 @@ def test_graph_bytes_are_what_opening_the_bundle_allocates(models_dir: Path, oth
     assert done.returncode == 0, done.stderr
     claimed, measured = json.loads(done.stdout)
     assert 0.7 < measured / claimed < 1.4, (claimed, measured)
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"), [(1, [(1, False)]), (2, [(1, False), (2, True)]), (4, [(1, False), (2, True)])]
+)
+def test_lone_runs_have_two_threads_that_stay_awake_where_there_are_two_cores(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, cores: int, expected: list[tuple[int, bool]]
+):
+    opened = []
+    real = session.open_ort_session
+
+    def noting(path: Path, threads: int, *arguments: Any, spins: bool, **more: Any) -> Any:
+        opened.append((threads, spins))
+        return real(path, threads, *arguments, spins=spins, **more)
+
+    monkeypatch.setattr(session, "open_ort_session", noting)
+    open_model(read_bundle(settings.models_dir / "voice"), settings.model_copy(update={"cores": cores})).close()
+    assert opened == expected
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.0, 1.2345, 3.0])

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from matchka.errors import BundleError, NonFiniteEmbeddingError, OutOfMemoryError
-from matchka.inference.session import OrtSession, choose_providers
+from matchka.inference.session import OrtSession, choose_providers, open_ort_session
 from matchka.runtime.cuda import driver_problem
 from tests.factories.graphs import FULL_DIM, OUTPUTS, WINDOW, projection, write_graph
 
@@ -29,6 +29,18 @@ def test_run_of_any_batch_equals_the_graphs_formula_row_by_row(graph: Path, coun
     expected = [np.abs(row.astype(np.float64) @ bands) @ mix + bias for row in inputs]
     np.testing.assert_allclose(session.run(inputs)["embeddings"], expected, rtol=1e-4, atol=1e-4)
     assert session.outputs == OUTPUTS
+
+
+def test_threads_that_spin_do_so_within_a_run_only_and_change_no_result(graph: Path):
+    inputs = np.random.default_rng(5).normal(size=(3, WINDOW)).astype(np.float32)
+    asleep = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=1)
+    awake = OrtSession(graph, "windows", (WINDOW,), OUTPUTS, threads=2, spins=True)
+    np.testing.assert_allclose(awake.run(inputs)["embeddings"], asleep.run(inputs)["embeddings"], rtol=1e-5, atol=1e-6)
+    given = open_ort_session(graph, 2, spins=True).get_session_options()
+    assert given.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert given.get_session_config_entry("session.force_spinning_stop") == "1", "a core is busy long after each run"
+    usual = open_ort_session(graph, 2).get_session_options()
+    assert usual.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
 def test_run_of_a_strided_view_equals_that_of_its_copy(graph: Path):

@@ -34,10 +34,13 @@ def contestants(cores: int, graph: str) -> dict[str, Sequence[Contestant]]:
             plain(threads=1, workers=1, graph=graph),
             plain(threads=cores, workers=1, graph=graph),
             plain(threads=1, workers=cores, graph=graph),
+            plain(threads=min(2, cores), workers=1, graph=graph, spins=True),
+            plain(threads=cores, workers=1, graph=graph, spins=True),
         ],
         "litserve": [
             litserve(batch=1, workers=cores, threads=1, graph=graph),
             litserve(batch=1, workers=1, threads=cores, graph=graph),
+            litserve(batch=1, workers=1, threads=min(2, cores), graph=graph, spins=True),
             litserve(batch=4, workers=cores, threads=1, graph=graph),
             litserve(batch=8, workers=cores, threads=1, graph=graph),
         ],

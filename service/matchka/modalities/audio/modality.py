@@ -48,6 +48,4 @@ AUDIO: Final = Modality(
         AudioTooLongError: "audio_too_long",
         UnsupportedSampleRateError: "unsupported_sample_rate",
     },
-    # two threads do one window no sooner than one: its recurrent steps come one after the other (docs/decisions/050)
-    least_parallel_rows=2,
 )

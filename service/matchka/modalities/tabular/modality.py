@@ -38,4 +38,6 @@ TABULAR: Final = Modality(
         NotANumberError: "not_a_number",
         NumberOutOfRangeError: "number_out_of_range",
     },
+    # a row takes a fraction of a millisecond: threads that meet at every layer take longer
+    least_parallel_rows=8,
 )
