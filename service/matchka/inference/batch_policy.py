@@ -12,7 +12,7 @@ GPU_ROWS: Final = 32
 GPU_WORKERS: Final = 2
 LONGEST_WAIT_S: Final = 0.002  # for company
 # Since two requests met: so long is the next one not taken for a lone one. Among many callers the queue is empty for a
-# moment again and again, and one on several cores would then take those that the others are about to need (decision 192).
+# moment again and again, and one on several cores would take those that others are about to need (decision 192).
 LONE_S: Final = 0.25
 LEAST_SHARE_ROWS: Final = 4  # a row costs less than half from here on (docs/decisions/050): smaller shares waste cores
 
