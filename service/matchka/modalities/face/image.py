@@ -121,7 +121,8 @@ def read_image(data: bytes, limits: ImageLimits) -> Image.Image:
     except DAMAGE as error:
         raise damaged(error) from error
     exif, xmp = bare.exif or image.info.get("exif", b""), bare.xmp or image.info.get("xmp", b"")
-    image.close()  # its pixels are not needed twice while they are turned
+    if rgb is not image:
+        image.close()  # its pixels are not needed twice while they are turned
     if drafted is not None:
         rgb = rgb.resize(size, Image.Resampling.BILINEAR, drafted)
     turn = UPRIGHT.get(read_orientation(exif, xmp))
@@ -191,6 +192,8 @@ def _decoding_bytes(image: Image.Image, bare: BareFile, size: tuple[int, int]) -
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if isinstance(image, JpegImageFile) and image.mode == "RGB":
+        return image  # what a conversion would copy
     is_wide, is_clear = image.mode.startswith("I"), image.has_transparency_data
     if not (is_wide or is_clear):
         return image.convert("RGB")

@@ -109,7 +109,8 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 
 def _strip_jpeg(data: bytes) -> BareFile:
-    kept, exif, xmp = [data[:2]], b"", b""
+    kept: list[bytes | memoryview] = [data[:2]]
+    exif = xmp = b""
     position, scans, table_bytes = 2, 0, 0
     for _ in range(MAX_PARTS):
         marker, after = _next_marker(data, position)
@@ -133,7 +134,7 @@ def _strip_jpeg(data: bytes) -> BareFile:
         if marker == START_OF_SCAN:
             scans += 1
             scan_start, position = position, _next_marker(data, position)[1] - 2
-            kept.append(data[scan_start:position])
+            kept.append(memoryview(data)[scan_start:position])  # not copied twice
         if scans > MAX_SCANS or table_bytes > MAX_TABLE_BYTES:
             raise _too_complex(f"{scans} passes over its pixels, {table_bytes} bytes of tables")
     raise _too_complex(f"more than {MAX_PARTS} segments")

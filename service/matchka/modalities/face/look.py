@@ -123,7 +123,7 @@ class Look:
         prominent_px, overlooked_px = self._prominence(first), self._sighting.overlooked_px
 
         def may_matter(boxes: FloatArray) -> NDArray[np.bool_]:
-            sides = WINDOW_MARGIN * (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+            sides = WINDOW_MARGIN * np.maximum(*(boxes[:, 2:] - boxes[:, :2]).T)
             centres = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.asarray(self._image.size, np.float32) / 2
             return np.asarray((sides - np.hypot(*centres.T) / 2 > prominent_px) | (sides > large_px))
 

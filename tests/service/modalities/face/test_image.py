@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from matchka.errors import (
     EmptyFileError,
@@ -306,6 +306,21 @@ def test_read_image_of_a_progressive_jpeg_that_takes_much_memory_is_half_as_fine
     difference = np.abs(np.asarray(half, np.float64) - slow)
     assert difference.mean() < 1.5
     assert not np.array_equal(np.asarray(half), np.asarray(whole))
+
+
+@pytest.mark.parametrize(("mode", "orientation", "images"), [("RGB", 1, 1), ("RGB", 6, 2), ("L", 1, 2)])
+def test_read_image_of_a_jpeg_holds_its_pixels_once_unless_they_are_converted_or_turned(
+    mode: str, orientation: int, images: int
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(Image.fromarray(pattern(600, 400)).convert(mode), "JPEG", exif=exif)
+    before = Image.core.get_stats()["new_count"]
+    picture = read_image(data, LIMITS)
+    assert Image.core.get_stats()["new_count"] - before == images
+    with Image.open(io.BytesIO(data)) as plain:
+        slow = ImageOps.exif_transpose(plain).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(slow))
 
 
 def test_read_image_of_a_jpeg_with_thumbnails_beside_its_pixels_is_read() -> None:
