@@ -21,7 +21,7 @@ TROUBLES: Final = {
     "XX001": Trouble.DAMAGED,  # data_corrupted
     "XX002": Trouble.DAMAGED,  # index_corrupted
     "25006": Trouble.READ_ONLY,
-    "55000": Trouble.READ_ONLY,  # object_not_in_prerequisite_state: a standby writes no log that had a place
+    "55000": Trouble.UNAVAILABLE,  # object_not_in_prerequisite_state, of whatever object
     "08": Trouble.UNAVAILABLE,  # connection
     "53": Trouble.UNAVAILABLE,  # resources
     "57P": Trouble.UNAVAILABLE,  # shutdown
@@ -34,6 +34,8 @@ TROUBLES: Final = {
     "55P03": Trouble.UNAVAILABLE,  # lock_not_available
     "57014": Trouble.UNAVAILABLE,  # statement_timeout
 }
+# that ask for the place in the log, which a standby does not write; in PostgreSQL's source, so in no server's language
+OF_RECOVERY: Final = ("55000", ("pg_current_wal_lsn", "pg_walfile_name"))
 CONFLICTS: Final = ("23505", "40001", "40P01")  # unique_violation, serialization_failure, deadlock_detected
 DRIVER: Final = "postgresql+psycopg"
 DRIVERS: Final = (DRIVER, "postgresql")
@@ -196,6 +198,8 @@ class Postgres:
         if not hasattr(error.orig, "sqlstate"):
             return None
         state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state == OF_RECOVERY[0] and _function_of(error) in OF_RECOVERY[1]:
+            return Trouble.READ_ONLY, state
         fitting = [start for start in TROUBLES if state.startswith(start)]
         if fitting:
             return TROUBLES[max(fitting, key=len)], state
@@ -205,6 +209,12 @@ class Postgres:
     def is_conflict(self, error: DBAPIError) -> bool:
         """By SQLSTATE."""
         return getattr(error.orig, "sqlstate", None) in CONFLICTS
+
+
+def _function_of(error: DBAPIError) -> str | None:
+    """The function of the server's source that reported an error."""
+    said: Any = getattr(error.orig, "diag", None)
+    return getattr(said, "source_function", None)
 
 
 def _reason(said: str) -> str:

@@ -123,6 +123,21 @@ def test_standby_is_said_to_be_one_that_is_read_only():
         assert error.value == "55000"
 
 
+@pytest.mark.parametrize("statement", ["SELECT currval('places')", "SELECT * FROM unfilled"])
+def test_object_that_is_not_ready_is_not_said_to_be_a_database_that_is_read_only(postgres_url: str, statement: str):
+    server = ServerUnderTest(postgres_url)
+    server.change("CREATE SEQUENCE places")
+    server.change("CREATE MATERIALIZED VIEW unfilled AS SELECT 1 WITH NO DATA")
+    engine = open_engine(postgres_url)
+    with pytest.raises(SQLAlchemyError) as failed, engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+    error = error_of(failed)
+    assert isinstance(error, StorageFailedError)
+    assert "read only" not in str(error)
+    assert error.value == "55000"
+
+
 @pytest.mark.parametrize(("version", "said"), [(120_022, "12.22"), (90_603, "9.603")])
 def test_server_that_is_too_old_is_refused(version: int, said: str):
     with pytest.raises(StoreError, match="older than PostgreSQL 13") as refused:
