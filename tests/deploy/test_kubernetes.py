@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from matchka.cli.serving.server import SHUTDOWN_S
+from matchka.runtime.processes.count import suitable_count
 from matchka.settings import Settings, read_settings
 from tests.factories.checkout import ROOT
 
@@ -20,6 +21,8 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 OVERLAYS = ("single", "scaled")
 SECRETS = "/run/secrets/matchka/"
 VALUES = {"master.key": "5" * 64, "database_url": "postgresql://a/b", "key_database_url": "postgresql://a/c"}
+CONNECTIONS_BESIDE_POOLS = 5  # docs/postgresql.md: one each for /readyz, and three that follow changes
+GIB_IN_MIB = 1024
 RUNNING_OUT_S = 10.0  # to close the store after the last request
 Manifests = dict[str, dict[str, Any]]
 
@@ -117,6 +120,24 @@ def test_environment_is_read_as_settings_with_a_key_and_a_vault(
     assert counted["name"].removeprefix("MATCHKA_").lower() in Settings.model_fields
     assert counted["valueFrom"]["resourceFieldRef"]["resource"] == "limits.cpu"
     assert int(container["resources"]["limits"]["cpu"]) >= int(container["resources"]["requests"]["cpu"])
+
+
+def test_processes_are_as_many_as_suit_the_limits(container: dict[str, Any], settings: Settings):
+    cores, memory = (container["resources"]["limits"][kind] for kind in ("cpu", "memory"))
+    suited = suitable_count(int(cores), GIB_IN_MIB * int(memory.removesuffix("Gi")), enrolled_mib=0)
+    assert suited > 1
+    assert settings.with_processes(lambda _: suited).processes == suited
+
+
+@pytest.mark.parametrize("overlay", ["scaled"], indirect=True)
+def test_connections_of_all_replicas_are_those_that_the_page_names(manifests: Manifests, settings: Settings):
+    pools = 2 * settings.database.pool_size  # of templates and of keys
+    of_replica = (settings.processes or 1) * (pools + CONNECTIONS_BESIDE_POOLS)
+    replicas = manifests["HorizontalPodAutoscaler"]["spec"]["maxReplicas"]
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert f"replicas take {replicas * of_replica} connections" in page
+    autoscaler = (KUBERNETES / "scaled" / "autoscaler.yaml").read_text(encoding="utf-8")
+    assert f"times {of_replica} connections" in autoscaler
 
 
 def test_variables_of_services_do_not_reach_the_pod(pod: dict[str, Any]):
