@@ -27,6 +27,7 @@ from matchka.cli.client.options import (
     connected,
     format_of,
     model_for,
+    model_for_all,
 )
 from matchka.cli.client.sources import sample_of, samples_of
 from matchka.cli.enrolment.display import show_summary
@@ -118,11 +119,11 @@ def enroll(
         raise MissingFieldError(
             "There is nobody to enrol.", value="subject_id", remedy="Name a subject, or a file of people with --from."
         )
-    given = samples_of(files, record, camera, sample_format)
+    given = samples_of(files, record, camera, model, sample_format)
     answer = client.enroll(
         subject_id,
         given.samples,
-        model or given.model,
+        given.model,
         face,
         given.sample_format,
         mode=mode,
@@ -173,11 +174,10 @@ def verify(
             value=require or max_fmr_each,
             remedy="Name a picture with --with-face, or leave them out.",
         )
-    given = sample_of(file, record, camera, sample_format)
+    given = sample_of(file, record, camera, model, sample_format)
     if with_face is not None:
         return _decision(client.verify_jointly(subject_id, given.sample, with_face, max_fmr, require, max_fmr_each))
-    chosen, of_file = model or given.model, given.sample_format
-    return _decision(client.verify(subject_id, given.sample, chosen, dim, max_fmr, face, of_file))
+    return _decision(client.verify(subject_id, given.sample, given.model, dim, max_fmr, face, given.sample_format))
 
 
 @commands.command()
@@ -193,7 +193,7 @@ def compare(
     url: Url = None,
 ) -> Report:
     """Are these two samples of one subject? Exit code 0: match, 1: no match, 2: error."""
-    named = model or model_for(file_a)
+    named = model_for_all([file_a, file_b], model)
     of_files = sample_format or format_of([file_a, file_b])
     return _decision(connected(url).compare(file_a, file_b, named, dim, max_fmr, face, of_files))
 
@@ -214,9 +214,9 @@ def identify(
 ) -> Report:
     """Whose sample is this, if anybody's? Exit code 0: match, 1: unknown, 2: error."""
     client = connected(url)
-    given = sample_of(file, record, camera, sample_format)
+    given = sample_of(file, record, camera, model, sample_format)
     of_file = given.sample_format
-    answer = client.identify(given.sample, model or given.model, top_k, dim, max_fpir, face, of_file)
+    answer = client.identify(given.sample, given.model, top_k, dim, max_fpir, face, of_file)
     return Report(answer, lambda console: _show_candidates(console, answer), 0 if answer.match else NO_MATCH)
 
 
@@ -231,8 +231,9 @@ def embed(
     url: Url = None,
 ) -> Report:
     """Embed samples."""
+    named = model_for_all(files, model)
     of_files = sample_format or format_of(files)
-    answer = connected(url).embed(list(files), model or model_for(files[0]), dim, face, of_files)
+    answer = connected(url).embed(list(files), named, dim, face, of_files)
     return Report(answer, lambda console: _show_embeddings(console, answer, files))
 
 

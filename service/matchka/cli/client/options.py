@@ -25,7 +25,7 @@ ModelName = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Bundle to use; by the first file's name if left out: face, radio or voice.",
+        help="Bundle to use; by the names of files if left out: face, radio or voice.",
         autocompletion=served_models,
     ),
 ]
@@ -71,6 +71,28 @@ def model_for(file: Path) -> str:
     if suffix in RADIO_SUFFIXES:
         return "radio"
     return "face" if suffix in PICTURE_SUFFIXES else "voice"
+
+
+def model_for_all(files: Sequence[Path], named: str | None = None) -> str:
+    """The model for all files of a call.
+
+    Args:
+        files: of the call, one at least.
+        named: by the caller, where one is; then names of files do not matter.
+
+    Raises: InvalidFieldError: the files are of several kinds: a call has one model, which takes one of them.
+
+    >>> model_for_all([Path("a.png"), Path("b.jpg")]), model_for_all([Path("a.png"), Path("b")], "face")
+    ('face', 'face')
+    """
+    models = {model_for(file) for file in files}
+    if named is None and len(models) > 1:
+        raise InvalidFieldError(
+            "The files are of several kinds by their names, and a call has one model.",
+            value=", ".join(f"{file.name} ({model_for(file)})" for file in files),
+            remedy="Send those of each kind by themselves, or say --model where the names are wrong.",
+        )
+    return named or models.pop()
 
 
 def format_of(files: Sequence[Path]) -> str | None:

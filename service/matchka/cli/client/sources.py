@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matchka.cli.capture.camera import photograph
 from matchka.cli.capture.recorder import record
-from matchka.cli.client.options import format_of, model_for
+from matchka.cli.client.options import format_of, model_for_all
 from matchka.client.calls import Sample
 from matchka.errors import InvalidFieldError
 
@@ -18,7 +18,7 @@ class Given:
     Attributes:
         samples: files, or what a device took.
         names: of the samples, for people.
-        model: for their kind, where none is named.
+        model: that was named, or the one for their kind.
         sample_format: that was named, or that the names of files state, if they do.
     """
 
@@ -34,12 +34,16 @@ class Given:
 
 
 def samples_of(
-    files: Sequence[Path] | None, record_s: int | None, camera: bool, sample_format: str | None = None
+    files: Sequence[Path] | None,
+    record_s: int | None,
+    camera: bool,
+    model: str | None = None,
+    sample_format: str | None = None,
 ) -> Given:
     """The samples of files, or one of a device.
 
     Raises:
-        InvalidFieldError: none is named, or files and a device, or both devices; or files of several formats.
+        InvalidFieldError: none is named, or files and a device, or both devices; or files of several kinds or formats.
         NoRecorderError, NoCameraError: the device cannot be used.
     """
     named = bool(files) + (record_s is not None) + camera
@@ -50,13 +54,20 @@ def samples_of(
             remedy="Name one of them.",
         )
     if record_s is not None:
-        return Given([record(record_s)], ["the recorded clip"], "voice")
+        return Given([record(record_s)], ["the recorded clip"], model or "voice")
     if camera:
-        return Given([photograph()], ["the picture taken"], "face")
+        return Given([photograph()], ["the picture taken"], model or "face")
     chosen = list(files or ())
-    return Given([*chosen], [file.name for file in chosen], model_for(chosen[0]), sample_format or format_of(chosen))
+    names = [file.name for file in chosen]
+    return Given([*chosen], names, model_for_all(chosen, model), sample_format or format_of(chosen))
 
 
-def sample_of(file: Path | None, record_s: int | None, camera: bool, sample_format: str | None = None) -> Given:
+def sample_of(
+    file: Path | None,
+    record_s: int | None,
+    camera: bool,
+    model: str | None = None,
+    sample_format: str | None = None,
+) -> Given:
     """The same for a command that takes one sample."""
-    return samples_of([] if file is None else [file], record_s, camera, sample_format)
+    return samples_of([] if file is None else [file], record_s, camera, model, sample_format)

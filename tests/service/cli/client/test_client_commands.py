@@ -76,6 +76,26 @@ def test_embed_shows_each_files_embedding(small_server: SmallServer, clips: Path
     assert f"{embedding_of(voice(1))[0]:+.3f}"[:-1] in shown.output
 
 
+MIXED = ("1-0.wav", "2-0.jpg")
+
+
+@pytest.mark.parametrize("files", [MIXED, MIXED[::-1]])
+@pytest.mark.parametrize("command", [("enroll", "cli:mixed"), ("compare",), ("embed",)], ids=lambda words: words[0])
+def test_files_of_several_kinds_are_refused_unless_a_model_is_named(
+    small_server: SmallServer, clips: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], files: list[str]
+):
+    monkeypatch.chdir(clips)
+    (clips / "2-0.jpg").write_bytes(sample(2))
+    refused = run(small_server, *command, *files)
+    assert refused.exit_code == FAILED
+    assert "of several kinds" in refused.stderr
+    assert "--model" in refused.stderr
+    assert all(file in refused.stderr for file in files)
+    named = run(small_server, *command, *files, "--model", "voice", *(["--force"] if command[0] == "enroll" else []))
+    assert named.exit_code != FAILED, named.output
+    run(small_server, "subjects", "delete", "cli:mixed")
+
+
 def test_models_shows_the_accuracy_at_each_dim(small_server: SmallServer):
     done = run(small_server, "models")
     assert re.search(r"4\s+│ made-up\s+│ 5\.00\s+│ 5\.00\s+│ 0\.970 \(extrapolated\)", done.output), done.output
