@@ -212,7 +212,7 @@ def _prepare(base: Recipe, recipe: TwoStageRecipe, progress: Progress) -> _Data:
         raise DatasetError(
             f"Every training speaker needs {per_speaker} clips.",
             value=base.data.train[0].path,
-            remedy="Lower --clips-each or --held-out-each.",
+            remedy="Lower clips_each or held_out_each with --set.",
         )
     judged = [
         first_clips(read_dataset(dataset), recipe.unseen, recipe.validation_clips_each)
