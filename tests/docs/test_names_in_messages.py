@@ -21,7 +21,7 @@ from matchka.store.keys.scopes import Scope
 from matchka_train.cli.further_commands import add_commands
 from matchka_train.cli.train import app as train_app
 from tests.docs.markdown import ROOT
-from tests.docs.test_readme_settings import expanded, rows
+from tests.docs.settings_table import expanded, rows
 
 SOURCES = ("service/matchka", "training/matchka_train", "export/matchka_export")
 FILLED_IN = "{}"  # in place of what an f-string puts in

@@ -1,7 +1,6 @@
 """The README's table of settings against the classes that read them."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,31 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from matchka.modalities import MODALITIES
 from matchka.settings import SECTIONS, Settings
-from tests.docs.markdown import ROOT
-
-VARIABLE = re.compile(r"`(MATCHKA_[A-Z0-9_]+|…_+[A-Z0-9_]+)`")
-
-
-def rows() -> Iterator[tuple[str, str]]:
-    """The variables of the table and their defaults, as they are written."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Settings\n")[1].split("\n## ")[0]
-    for line in text.splitlines():
-        if line.startswith("| `"):
-            variables, defaults, *_ = re.split(r"(?<!\\)\|", line.strip("|"))
-            yield variables, defaults
-
-
-def expanded(cell: str) -> list[str]:
-    """The variables of a cell: … stands for what the one before has ahead of it."""
-    found: list[str] = []
-    for name in VARIABLE.findall(cell):
-        if name.startswith("…__"):
-            found.append(found[0].partition("__")[0] + name[1:])
-        elif name.startswith("…"):
-            found.append(found[-1] + name[1:])
-        else:
-            found.append(name)
-    return found
+from tests.docs.settings_table import expanded, rows
 
 
 def defaults() -> dict[str, Any]:
