@@ -1,5 +1,6 @@
 """A block of a gallery: up to 65,536 references in contiguous memory, scanned and changed under a lock of its own."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -279,20 +280,22 @@ class Block:
 
 
 def _largest(similarities: FloatArray, count: int, floor: float) -> Rows:
-    least = _reached(similarities, count) if floor == -np.inf else floor
-    at: Rows = np.flatnonzero(similarities >= least)
+    # methods of arrays: NumPy's functions of the same names take as long again, which a small gallery shows
+    least = _reached(similarities, count) if floor == -math.inf else floor
+    at: Rows = (similarities >= least).nonzero()[0]
     if len(at) <= count:
         return at
-    best: Rows = at[np.argpartition(similarities[at], len(at) - count)[len(at) - count :]]
+    best: Rows = at[similarities[at].argpartition(len(at) - count)[len(at) - count :]]
     return best
 
 
 def _reached(similarities: FloatArray, count: int) -> float:
     """What `count` of many rows reach, and few others do: sorting out all of them takes longer than comparing them."""
     if count > PARTS or len(similarities) < 2 * PARTS:
-        return -np.inf
+        return -math.inf
     best = similarities[: len(similarities) // PARTS * PARTS].reshape(-1, PARTS).max(axis=0)
-    return float(np.partition(best, PARTS - count)[PARTS - count])  # the best of `count` parts are so many rows
+    best.partition(PARTS - count)
+    return float(best[PARTS - count])  # the best of `count` parts are so many rows
 
 
 def _resized(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

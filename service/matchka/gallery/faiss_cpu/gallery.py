@@ -214,11 +214,11 @@ def _scan_in_turn(blocks: Sequence[Block], query: Query) -> Found:
     best = np.empty(0, np.float32)
     floor = -np.inf
     scratch = Scratch()
-    for block in blocks:
+    for number, block in enumerate(blocks, 1):
         similarities, keys = block.search(query, floor, scratch)
-        if not len(keys):
-            continue
         found += [(s, k, block) for s, k in zip(similarities.tolist(), keys.tolist(), strict=True)]
+        if number == len(blocks) or not len(keys):
+            continue
         best = np.concatenate([best, similarities])
         if len(best) >= query.count:
             best = np.partition(best, len(best) - query.count)[len(best) - query.count :]
@@ -230,7 +230,8 @@ def _best(found: Found, top_k: int) -> list[SearchHit]:
     candidates: dict[int, SearchHit] = {}
     for similarity, key, _ in sorted(found, key=lambda one: (-one[0], one[1])):
         # a subject removed and put again meanwhile may have been seen in two blocks
-        candidates.setdefault(key, SearchHit(key, min(1.0, max(-1.0, similarity))))
+        if key not in candidates:
+            candidates[key] = SearchHit(key, min(1.0, max(-1.0, similarity)))
         if len(candidates) == top_k:
             break
     return list(candidates.values())
