@@ -27,11 +27,11 @@ class Lexicon:
 
     Attributes:
         phones: names of phones.
-        entries: word -> its lines' phones, each in one text, the usual pronunciation first.
+        entries: word -> its lines' phones, the usual pronunciation first, a line each.
     """
 
     phones: tuple[str, ...]
-    entries: Mapping[str, Sequence[str]]
+    entries: Mapping[str, str]
 
     @classmethod
     def parse(cls, text: str, phones: tuple[str, ...]) -> "Lexicon":
@@ -42,7 +42,7 @@ class Lexicon:
         >>> Lexicon.parse("a AH\na EY", ("AH", "EY")).pronunciations(["a"])
         [((1,), (2,))]
         """
-        entries: dict[str, list[str]] = {}
+        entries: dict[str, str] = {}  # a list for each word would have Python look for garbage all the while
         for number, line in enumerate(text.splitlines(), start=1):
             word, _, spoken = line.partition(" ")
             if not word or not spoken.strip():
@@ -51,10 +51,7 @@ class Lexicon:
                     value=f"line {number}: {line}",
                     remedy="Build the bundle again with `matchka-export defaults`.",
                 )
-            ways = entries.setdefault(word, [])
-            way = " ".join(spoken.split())
-            if way not in ways:  # twice the same, as dictionaries have it once stress is dropped, would count twice
-                ways.append(way)
+            entries[word] = f"{entries[word]}\n{spoken}" if word in entries else spoken
         return cls(phones, entries)
 
     def pronunciations(self, words: Sequence[str]) -> list[tuple[Pronunciation, ...]]:
@@ -72,13 +69,17 @@ class Lexicon:
             )
         places = {phone: place for place, phone in enumerate(self.phones, start=1)}
         try:
-            return [tuple(tuple(places[one] for one in way.split()) for way in self.entries[word]) for word in words]
+            ways = [
+                [tuple(places[one] for one in way.split()) for way in self.entries[word].split("\n")] for word in words
+            ]
         except KeyError as error:
             raise LexiconError(
                 "The lexicon has a phone that the model does not have.",
                 value=error.args[0],
                 remedy="Build the bundle again with `matchka-export defaults`.",
             ) from error
+        # twice the same, as dictionaries have it once stress is dropped, would count twice
+        return [tuple(dict.fromkeys(of_word)) for of_word in ways]
 
 
 def read_vocabulary(text: str) -> tuple[str, ...]:
