@@ -30,6 +30,7 @@ VERIFIED: Final = {
     "model": "voice",
     "version": VERSION,
     "faces": None,
+    "conditions": None,
     "phrase": None,
     "head_turn": None,
 }
@@ -101,6 +102,7 @@ EXAMPLES: Final[Mapping[str, Example]] = MappingProxyType(
                 "version": VERSION,
                 "face": None,
                 "faces": None,
+                "condition": None,
                 "position": POSITION,
             },
         ),

@@ -46,7 +46,8 @@ class VerifyAnswer(Answer):
 
     `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison. With a
     challenge there is a `phrase` or a `head_turn`, and `match` needs both: similarity >= threshold, and the challenge's
-    own match.
+    own match. `conditions`: of each sample sent, what the threshold depends on, as `snr_db`; the lower one of probe and
+    reference counts. It is null where one threshold serves all.
     """
 
     match: bool
@@ -60,6 +61,7 @@ class VerifyAnswer(Answer):
     model: str
     version: str
     faces: list[FaceAnswer | None] | None = None
+    conditions: list[dict[str, float] | None] | None = None  # no older service of version 1 tells them
     phrase: PhraseAnswer | None = None  # without a challenge of the kind
     head_turn: HeadTurnAnswer | None = None
 
@@ -133,6 +135,7 @@ class IdentifiedFaceAnswer(Answer):
     """One face of several that were looked up."""
 
     face: FaceAnswer | None
+    condition: dict[str, float] | None = None  # as of an IdentifyAnswer
     match: str | None
     candidates: Candidates
     threshold: Score
@@ -143,7 +146,8 @@ class IdentifyAnswer(Answer):
     """A 1:N decision: `match` is null where no candidate reaches the threshold.
 
     `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
-    `position`: all that was in the store then was searched.
+    `position`: all that was in the store then was searched. `condition`: of the sample, what thresholds depend on, as
+    `snr_db`; null where one serves all.
     """
 
     match: str | None
@@ -157,6 +161,7 @@ class IdentifyAnswer(Answer):
     version: str
     face: FaceAnswer | None = None
     faces: list[IdentifiedFaceAnswer] | None = None
+    condition: dict[str, float] | None = None  # no older service of version 1 tells it
     position: str | None = None
 
     @property

@@ -84,6 +84,7 @@ async def identify(
         version=first.manifest.version,
         face=face_answer(first.finding),
         faces=[_identified_face(result) for result in found] if form.face == "all" else None,
+        condition=first.condition,
         position=text_of(position),
     )
 
@@ -127,6 +128,7 @@ def _judged(caller: Caller, form: VerifyForm, given: Mapping[str, Sequence[bytes
 def _identified_face(result: Identified) -> IdentifiedFaceAnswer:
     return IdentifiedFaceAnswer(
         face=face_answer(result.finding),
+        condition=result.condition,
         match=result.match,
         candidates=_candidates(result),
         threshold=result.threshold.value,
@@ -169,6 +171,7 @@ def _verify_answer(result: Verified, judged: Judged | None = None) -> VerifyAnsw
         model=result.manifest.name,
         version=result.manifest.version,
         faces=faces_answer(result.findings),
+        conditions=list(result.conditions) if any(result.conditions) else None,
         phrase=phrase_of(judged),
         head_turn=head_turn_of(judged),
     )

@@ -107,6 +107,10 @@ class EmbeddingOutput(Output):
             return True
         return any(value is None or value >= self.condition.edges[-1] for value in conditions)
 
+    def told(self, condition: float | None) -> dict[str, float] | None:
+        """What chose among the thresholds, by its name; None where nothing does, or it is not known of a sample."""
+        return None if self.condition is None or condition is None else {self.condition.value: condition}
+
     def summary(self) -> dict[str, Any]:
         """Its kind, dims and scorer."""
         return self.model_dump(mode="json", exclude={"per_dim"})

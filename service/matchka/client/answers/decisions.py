@@ -37,7 +37,8 @@ class VerifyAnswer(Answer):
     """A 1:1 decision. `threshold_measured` is false where the threshold lies beyond what was counted in validation.
 
     `similarity` is what is held against `threshold`: that of the bundle's scorer; `cosine` is for comparison. With a
-    challenge there is a `phrase` or a `head_turn`, and `match` needs both.
+    challenge there is a `phrase` or a `head_turn`, and `match` needs both. `conditions`: of each sample sent, what the
+    threshold depends on, as `snr_db`; None where one serves all.
     """
 
     match: bool
@@ -51,6 +52,7 @@ class VerifyAnswer(Answer):
     model: str
     version: str
     faces: list[FaceAnswer | None] | None = None
+    conditions: list[dict[str, float] | None] | None = None  # no older service of version 1 tells them
     phrase: PhraseAnswer | None = None
     head_turn: HeadTurnAnswer | None = None
 
@@ -112,6 +114,7 @@ class IdentifiedFaceAnswer(Answer):
     """One face of several that were looked up."""
 
     face: FaceAnswer | None
+    condition: dict[str, float] | None = None  # as of an IdentifyAnswer
     match: str | None
     candidates: list[CandidateAnswer]
     threshold: float | None
@@ -122,6 +125,7 @@ class IdentifyAnswer(Answer):
     """A 1:N decision: `match` is None where no candidate reaches the threshold.
 
     `version`, `dim` and `threshold` are those of the first candidate; `gallery_size` counts each subject once.
+    `condition`: of the sample, what thresholds depend on, as `snr_db`; None where one serves all.
     """
 
     match: str | None
@@ -135,4 +139,5 @@ class IdentifyAnswer(Answer):
     version: str
     face: FaceAnswer | None = None
     faces: list[IdentifiedFaceAnswer] | None = None
+    condition: dict[str, float] | None = None  # no older service of version 1 tells it
     position: str | None = None  # no older service of version 1 tells it

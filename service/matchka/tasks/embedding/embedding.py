@@ -83,6 +83,12 @@ def _conditions(model: Model, seen: EmbeddedSamples) -> tuple[float | None, ...]
     return tuple(float(mean) for mean in means[:, 0])
 
 
+def told(manifest: Manifest, seen: Embedded) -> tuple[dict[str, float] | None, ...]:
+    """Of each observation what chooses among thresholds; see EmbeddingOutput.told."""
+    output = manifest.output(EmbeddingOutput)
+    return tuple(output.told(condition) for condition in seen.conditions)
+
+
 def require_measured(model: Model, conditions: Sequence[float | None]) -> None:
     """Refuse to compare samples with each other where no threshold was measured on such; see EmbeddingOutput.measures.
 

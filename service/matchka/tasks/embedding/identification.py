@@ -155,6 +155,7 @@ class Identifier:
         """
         searches = [replace(search, unseen=self._unseen(tenant, search.model)) for search in searches]
         gallery_size = sum(search.size for search in searches)
+        told = searches[0].embedding.told(searches[0].condition)
         by_subject: dict[str, Candidate] = {}
         near: set[str] = set()
         # the oldest is searched first: who moves to a newer one meanwhile is entered there before being removed here
@@ -172,12 +173,13 @@ class Identifier:
         if not ranked:
             first = searches[0]
             threshold = first.threshold_of_none(max_fpir, gallery_size)
-            return Identified(first.model.manifest, first.dim, max_fpir, None, [], threshold, gallery_size, finding)
+            manifest, dim = first.model.manifest, first.dim
+            return Identified(manifest, dim, max_fpir, None, [], threshold, gallery_size, finding, condition=told)
         near |= {one.subject_id for one in ranked if one.margin >= 0}
         best = ranked[0]
         match = best.subject_id if best.margin >= 0 else None
         further = tuple(one for one in ranked[top_k:] if one.subject_id in near)
-        rest = (best.threshold, gallery_size, finding, frozenset(near), further)
+        rest = (best.threshold, gallery_size, finding, frozenset(near), further, told)
         return Identified(best.manifest, best.dim, max_fpir, match, ranked[:top_k], *rest)
 
     def similar_subjects(self, tenant: str, model: Model, gallery: Gallery, reference: Reference) -> SimilarSubjects:

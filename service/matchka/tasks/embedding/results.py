@@ -13,6 +13,7 @@ from matchka.tasks.embedding.thresholds import Decision, Threshold
 from matchka.vectors import FloatArray
 
 Findings: TypeAlias = tuple[Finding | None, ...]
+ToldCondition: TypeAlias = dict[str, float] | None  # EmbeddingOutput.told
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Verified:
         cosine: of the two; the decision's similarity is the scorer's.
         template_count: templates in the reference that was compared; 1 where two samples were.
         findings: of the probe, or of both samples compared.
+        conditions: of these, what chose among thresholds.
     """
 
     manifest: Manifest
@@ -100,6 +102,7 @@ class Verified:
     cosine: float
     template_count: int
     findings: Findings
+    conditions: tuple[ToldCondition, ...]
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Identified:
     Attributes:
         near: subjects that would match at a much higher rate, those that match included; whatever the candidates are.
         further: those of them that are no candidates, because they are too many.
+        condition: of the probe, what chose among thresholds.
     """
 
     manifest: Manifest
@@ -151,6 +155,7 @@ class Identified:
     finding: Finding | None
     near: frozenset[str] = frozenset()
     further: tuple[Candidate, ...] = ()
+    condition: ToldCondition = None
 
     @property
     def missed(self) -> frozenset[str]:

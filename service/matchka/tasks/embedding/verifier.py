@@ -31,7 +31,7 @@ from matchka.store.rights.receipt import Receipt
 from matchka.store.rights.rights import Rights
 from matchka.store.rights.terms import NO_CHANGE, TermsChange
 from matchka.store.store import Store
-from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured
+from matchka.tasks.embedding.embedding import embed, embeds, require_dim, require_measured, told
 from matchka.tasks.embedding.enrolment import DEFAULT_RULES, Enroller, EnrolmentRules, Once
 from matchka.tasks.embedding.following.follower import Follower, FollowerRules, FollowerStatus
 from matchka.tasks.embedding.following.galleries import ServedGalleries
@@ -266,7 +266,8 @@ class Verifier:
             reports = model.manifest.output(EmbeddingOutput).reports_for(dim, conditions)
             report = strictest(reports, reference.template_count, max_fmr)
             decision, cosine = _decide(model, dim, report, max_fmr, enrolled, seen.one(0), reference.template_count)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, reference.template_count, seen.findings)
+        count, conditions_told = reference.template_count, told(model.manifest, seen)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, count, seen.findings, conditions_told)
 
     def require_verifiable(self, name: str, dim: int | None = None, given: Mapping[str, str] = NO_OPTIONS) -> None:
         """Refuse what verify() or, with the name of a fusion, verify_jointly() refuses whoever and whatever is sent.
@@ -340,7 +341,8 @@ class Verifier:
         require_measured(model, seen.conditions)
         report = strictest(model.manifest.output(EmbeddingOutput).reports_for(dim, seen.conditions), 1, max_fmr)
         decision, cosine = _decide(model, dim, report, max_fmr, seen.one(0), seen.one(1), 1)
-        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings)
+        conditions = told(model.manifest, seen)
+        return Verified(model.manifest, dim, max_fmr, decision, cosine, 1, seen.findings, conditions)
 
     def identify(
         self, tenant: str, model_name: str, sample: bytes, top_k: int, dim: int | None, max_fpir: float

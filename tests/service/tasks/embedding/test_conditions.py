@@ -83,6 +83,26 @@ def test_compare_uses_the_band_of_the_lower_condition(server: SmallServer, one: 
     assert answer.threshold == pytest.approx(OF_BANDS[min(one, other)], abs=1e-6)
 
 
+@pytest.mark.parametrize("band", [0, 1, 2])
+def test_answers_say_what_thresholds_depended_on_of_the_samples_that_were_sent(server: SmallServer, band: int):
+    client, expected = server.client(), slow_value(signal(5, offset=OFFSETS[band]), "real")
+    verified = client.verify("middle", recording(band, 5), "radio")
+    compared = client.compare(recording(1, 6), recording(band, 5), "radio")
+    found = client.identify(recording(band, 5), "radio")
+    assert [list(one or {}) for one in verified.conditions or []] == [["snr_db"]]
+    assert (verified.conditions or [])[0] == found.condition == pytest.approx({"snr_db": expected}, abs=1e-3)
+    assert (compared.conditions or [])[1] == pytest.approx({"snr_db": expected}, abs=1e-3)
+    assert (compared.conditions or [])[0] == pytest.approx(
+        {"snr_db": slow_value(signal(6, offset=OFFSETS[1]), "real")}, abs=1e-3
+    )
+
+
+def test_answers_of_a_model_with_one_threshold_for_all_name_no_condition(server: SmallServer):
+    client = server.client()
+    assert client.verify("low", recording(0, 5), "plain").conditions is None
+    assert client.identify(recording(0, 5), "plain").condition is None
+
+
 def test_identify_holds_each_candidate_against_the_threshold_of_its_own_band_and_orders_by_margin(server: SmallServer):
     answer = server.client().identify(recording(2, 12), "radio", max_fpir=0.004)
     bands = {"low": 0, "middle": 1, "high": 2, "mixed": 1}
